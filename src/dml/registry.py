@@ -1,0 +1,40 @@
+"""One dictionary per family of parts: the name in a recipe -> the class that does it."""
+
+import difflib
+
+
+def suggestion(name, known):
+    """Returns " Did you mean 'x'?" for the known name nearest to `name`, or an empty string."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+class Registry(dict):
+    """Maps the names that recipes use to the classes of one family.
+
+    Args:
+        family: What the parts are, for messages ("loss", "dataset", ...).
+    """
+
+    def __init__(self, family):
+        super().__init__()
+        self.family = family
+
+    def register(self, name):
+        """Decorator that files a class under `name`.
+
+        Raises:
+            ValueError: `name` is taken; silent replacement would make a recipe ambiguous.
+        """
+
+        def add(part):
+            if name in self:
+                raise ValueError(f"{self.family} {name!r} is already {self[name]!r}")
+            self[name] = part
+            return part
+
+        return add
+
+    def __missing__(self, name):
+        hint = suggestion(name, self)
+        raise KeyError(f"no {self.family} {name!r}.{hint} Known: {', '.join(sorted(self))}")
