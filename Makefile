@@ -1,0 +1,35 @@
+# `make demo` and `make test` set up everything they need in .venv on their first run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-quick check clean
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/installed  ## train, evaluate and report on the embedded data set
+	$(BIN)/dml demo
+
+test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_learner.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_learner.py
+
+test-quick: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -m "not slow"
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
