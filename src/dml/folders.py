@@ -115,3 +115,9 @@ class RunFolder:
             return []
         lines = self.log.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
+
+
+def data_folder():
+    """Returns the folder that `DML_DATA` names, or None where it is not set."""
+    name = os.environ.get("DML_DATA", "")
+    return Path(name).expanduser() if name else None

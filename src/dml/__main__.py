@@ -1,0 +1,7 @@
+"""`python -m dml`."""
+
+import sys
+
+from dml.cli import main
+
+sys.exit(main())

@@ -1,0 +1,116 @@
+"""What every backbone shares: its registry, its weights and how BatchNormalization behaves."""
+
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from dml.folders import data_folder
+from dml.registry import Registry
+
+BACKBONES = Registry("backbone")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Turns images with values 0..255 into a map of features.
+
+    Args:
+        weights: `imagenet` (downloaded by Keras), the path of a weights file, or `none`. A path
+            that is not found as it stands is also looked for under `DML_DATA`.
+        input_size: Side in pixels of the square that the network sees. Positive.
+        resize_side: Side in pixels that the shorter side of an image is brought to before the
+            centre `input_size` is cut out. At least `input_size`.
+        batch_norm: `train` normalises by the batch in training; `frozen` always by the statistics
+            that came with the weights (its scale and shift still learn), as the papers do on
+            small data sets.
+        batch_norm_momentum: Momentum of the running statistics, in [0, 1]; the network's own if
+            `none`. Keras' MobileNetV2 has 0.999, too slow to leave ImageNet's statistics behind
+            in a short training: 0.9 to 0.99 is better there.
+    """
+
+    weights: str = "imagenet"
+    input_size: int = 224
+    resize_side: int = 256
+    batch_norm: str = "train"
+    batch_norm_momentum: float | None = None
+
+    def __post_init__(self):
+        if self.batch_norm not in ("train", "frozen"):
+            raise ValueError(f"batch_norm must be 'train' or 'frozen'; got {self.batch_norm!r}")
+        if not 0 < self.input_size <= self.resize_side:
+            raise ValueError(
+                "input_size must be positive and at most resize_side; "
+                f"got {self.input_size} and {self.resize_side}"
+            )
+        momentum = self.batch_norm_momentum
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"batch_norm_momentum must be in [0, 1]; got {momentum}")
+
+    @abstractmethod
+    def scaling(self):
+        """Returns the layer that maps 0..255 to what the weights expect."""
+
+    @abstractmethod
+    def architecture(self, weights):
+        """Returns the Keras model (S, S, 3) -> (h, w, C); `weights` is "imagenet" or None."""
+
+    def network(self):
+        """Returns the Keras model with its weights loaded.
+
+        Raises:
+            ValueError: The weights belong to another architecture.
+            FileNotFoundError: The weights file is missing.
+        """
+        if self.weights in ("imagenet", "none"):
+            model = self.architecture("imagenet" if self.weights == "imagenet" else None)
+        else:
+            path = find_weights(self.weights)
+            model = self.architecture(None)
+            load_weights(model, path)
+        if self.batch_norm_momentum is not None:
+            for layer in model.layers:
+                if type(layer).__name__ == "BatchNormalization":
+                    layer.momentum = self.batch_norm_momentum
+        return model
+
+
+def find_weights(name):
+    """Returns the path of a weights file, looked for as it stands and under `DML_DATA`."""
+    candidates = [Path(name).expanduser()]
+    if data_folder() is not None:
+        candidates.append(data_folder() / name)
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"no weights file {name}: give an existing path, 'imagenet' or 'none' as backbone.weights"
+    )
+
+
+def load_weights(model, path):
+    """Loads a `.weights.h5` file.
+
+    Raises:
+        ValueError: The file is not one of weights, or of another architecture. Keras itself
+            skips what it can't place in some of these cases, so the shapes are compared first.
+    """
+    found = []
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(
+                lambda _, item: found.append(item.shape) if isinstance(item, h5py.Dataset) else None
+            )
+    except OSError:
+        raise ValueError(f"{path}: not a Keras weights file (.weights.h5), or damaged") from None
+    wanted = [tuple(weight.shape) for weight in model.weights]
+    if sorted(found) != sorted(wanted):
+        raise ValueError(
+            f"{path}: these weights belong to another architecture than {model.name}: the file "
+            f"holds {len(found)} arrays, the network {len(wanted)}, and their shapes differ"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about containers without weights of their own
+        model.load_weights(path)

@@ -1,0 +1,44 @@
+"""The input ranges that pretrained weights expect, from images with values 0..255."""
+
+import keras
+from keras import ops
+
+MODES = {  # what keras.applications calls them: per-channel (subtract, divide), reversed channels
+    "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), False),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), True),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),
+}
+
+
+@keras.saving.register_keras_serializable("dml")
+class InputScaling(keras.layers.Layer):
+    """Maps RGB images with values 0..255 to the range that a family of weights was trained on.
+
+    Args:
+        mode: `tf` for [-1, 1]; `torch` for ImageNet mean 0 and deviation 1; `caffe` for BGR less
+            ImageNet's mean; `none` for networks that scale by themselves.
+
+    Call arguments:
+        images: Numbers 0..255 (B, H, W, 3).
+
+    Returns:
+        Floats (B, H, W, 3) in the layer's compute type.
+    """
+
+    def __init__(self, mode, **options):
+        super().__init__(**options)
+        self.mode = mode
+
+    def call(self, images):
+        subtract, divide, reverse = MODES[self.mode]
+        x = ops.cast(images, "float32")
+        if reverse:
+            x = x[..., ::-1]
+        return ops.cast((x - ops.array(subtract)) / ops.array(divide), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}

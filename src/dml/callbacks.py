@@ -1,0 +1,180 @@
+"""What happens around the epochs of a training run: validation, checkpoints, log, alarms."""
+
+import math
+import time
+
+import keras
+import numpy as np
+
+from dml.folders import atomic_path, write_json
+
+COLLAPSE = (
+    "the embeddings are collapsing: images of different classes have a mean similarity of "
+    "{negative:.2f} and the batch an effective rank of {rank:.1f}. The usual remedies: a smaller "
+    "learning rate, a warm-up epoch, for triplets mining = 'semi_hard' instead of 'hard'"
+)
+
+
+class Checkpoint:
+    """Saves and restores everything that a training needs to go on exactly as if it had not ended.
+
+    That is the learner's variables (weights, proxies, random states), the optimizer's, the epoch
+    and the best epoch so far. The batches are a function of seed and epoch and need no state.
+
+    Args:
+        folder: A `RunFolder`.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def save(self, learner, state):
+        """Writes the state after an epoch; the previous one stays until this one is whole."""
+        arrays = {f"v{i}": to_numpy(v) for i, v in enumerate(self.variables(learner))}
+        name = f"epoch-{state['epoch']:04d}.npz"
+        with atomic_path(self.folder.checkpoints / name) as path:
+            np.savez(path, **arrays)
+        write_json(self.folder.checkpoint_state, {**state, "file": name})
+        for old in self.folder.checkpoints.glob("epoch-*.npz"):
+            if old.name != name:
+                old.unlink()
+
+    def load(self, learner, state):
+        """Puts back what `save` wrote.
+
+        Raises:
+            ValueError: The checkpoint does not fit the learner, or is damaged.
+        """
+        path = self.folder.checkpoints / state["file"]
+        variables = self.variables(learner)
+        try:
+            with np.load(path) as arrays:
+                values = [arrays[f"v{i}"] for i in range(len(arrays.files))]
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"{path}: the checkpoint can't be read ({error})") from None
+        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise ValueError(f"{path}: the checkpoint belongs to another recipe")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def variables(self, learner):
+        learner.optimizer.build(learner.trainable_variables)
+        return [*learner.variables, *learner.optimizer.variables]
+
+
+def to_numpy(variable):
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+class RunRecorder(keras.callbacks.Callback):
+    """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
+
+    Args:
+        folder: A `RunFolder`.
+        state: {"epoch": epochs done, "best_epoch": or None, "best_score": or None}.
+        validate: Called without arguments; returns {"val_recall_at_1": ...}. None without a
+            validation split.
+        validate_every: Epochs between two validations.
+        epochs: Epochs of the whole training.
+        report: Called with a line of text for the user.
+    """
+
+    def __init__(self, folder, state, validate, validate_every, epochs, report):
+        super().__init__()
+        self.folder = folder
+        self.state = state
+        self.validate = validate
+        self.validate_every = validate_every
+        self.epochs = epochs
+        self.report = report
+        self.checkpoint = Checkpoint(folder)
+        self.warned = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        done = epoch + 1
+        row = {"epoch": done, **{k: float(v) for k, v in (logs or {}).items()}}
+        norm = getattr(self.model.optimizer, "gradient_norm", None)
+        if norm is not None:
+            row["gradient_norm"] = float(to_numpy(norm))
+        row["seconds"] = round(time.monotonic() - self.started, 2)
+        if self.validate and (done % self.validate_every == 0 or done == self.epochs):
+            row.update(self.validate())
+            score = row["val_recall_at_1"]
+            if self.state["best_score"] is None or score > self.state["best_score"]:
+                self.state.update(best_score=score, best_epoch=done)
+                with atomic_path(self.folder.checkpoints / "best.weights.h5") as path:
+                    self.model.encoder.save_weights(path)
+        self.state["epoch"] = done
+        self.checkpoint.save(self.model, self.state)
+        self.folder.append_log(row)
+        self.report(epoch_line(row, self.epochs))
+        self.watch_for_collapse(row)
+
+    def watch_for_collapse(self, row):
+        """Says in words when everything has become similar to everything."""
+        negative, rank = row.get("negative_similarity", 0.0), row.get("effective_rank", math.inf)
+        if negative > 0.9 and rank < 1.5 and not self.warned:
+            self.warned = True
+            self.report("warning: " + COLLAPSE.format(negative=negative, rank=rank))
+
+
+class StopAtNan(keras.callbacks.Callback):
+    """Ends the training as soon as the loss is not a number; the last checkpoint stays.
+
+    Raises:
+        FloatingPointError: Names the epoch and step.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            kept = sorted(self.folder.checkpoints.glob("epoch-*.npz"))
+            where = f"the last good checkpoint is {kept[-1]}" if kept else "no epoch was finished"
+            raise FloatingPointError(
+                f"the loss is not finite at epoch {self.epoch + 1}, step {batch + 1}; {where}. "
+                "Try a smaller learning rate or optimizer.clip_norm"
+            )
+
+
+def epoch_line(row, epochs):
+    """Returns one epoch's figures as a line of text."""
+    text = f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.4f}"
+    if "val_recall_at_1" in row:
+        text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
+    text += f"  similarity +{row['positive_similarity']:.2f} / -{row['negative_similarity']:.2f}"
+    return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes each epoch's figures for TensorBoard, on any backend.
+
+    Args:
+        folder: Where the event file goes.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs=None):
+        from tensorboard.summary import Writer
+
+        self.writer = Writer(str(self.folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.writer.add_scalar(name, float(value), step=epoch + 1)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()

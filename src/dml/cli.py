@@ -1,0 +1,119 @@
+"""`dml <command>`: parse, call one function of `dml.commands`, print."""
+
+import argparse
+import os
+import sys
+
+DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
+TRAIN = """examples:
+  dml train glyphs                         the embedded data set: needs nothing
+  dml train my_images/                     a folder of class folders
+  dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
+  dml train my_recipe.toml --out runs/mine
+  dml train runs/mine --resume
+
+sections: dataset backbone embedding sampler augmentation loss regularizer optimizer training
+evaluation. `dml recipes NAME` prints a recipe with every option."""
+
+
+def parser():
+    """Returns the command line's grammar; imports nothing heavy."""
+    top = argparse.ArgumentParser(prog="dml", description=DESCRIPTION, allow_abbrev=False)
+    top.add_argument("--backend", choices=("tensorflow", "jax", "torch"), help="default: KERAS_BACKEND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, text, **options):
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False, **options)
+
+    command = add(
+        "train",
+        "train an encoder from a recipe, a data set or a folder of class folders",
+        epilog=TRAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("source", metavar="RECIPE_OR_DATASET")
+    command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command = add("evaluate", "measure a run on its test split, or on another data set")
+    command.add_argument("run", metavar="RUN")
+    command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
+    command = add("recipes", "list the recipes that ship, or print one with every option")
+    command.add_argument("name", nargs="?", metavar="RECIPE")
+    command = add("data", "check a data set, or download it")
+    command.add_argument("action", choices=("check", "get"))
+    command.add_argument("name", metavar="DATASET")
+    command = add("demo", "train, evaluate and report on the embedded data set, in minutes")
+    command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/demo)")
+    return top
+
+
+def split_flags(arguments):
+    """Returns (ordinary arguments, --section.option flags with their values)."""
+    ordinary, flags = [], []
+    arguments = list(arguments)
+    while arguments:
+        argument = arguments.pop(0)
+        if argument.startswith("--") and "." in argument.split("=")[0]:
+            flags.append(argument)
+            if "=" not in argument and arguments:
+                flags.append(arguments.pop(0))
+        else:
+            ordinary.append(argument)
+    return ordinary, flags
+
+
+def run(options, flags):
+    """Calls the command's function and prints what it says."""
+    if flags and options.command not in ("train", "evaluate", "data"):
+        raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
+    if options.command == "train":
+        from dml.commands.train import train
+
+        train(options.source, flags, out=options.out, resume=options.resume, report=say)
+    elif options.command == "evaluate":
+        from dml.commands.evaluate import evaluate
+
+        evaluate(options.run, on=options.on, flags=flags, report=say)
+    elif options.command == "recipes":
+        from dml.commands.recipes import recipes
+
+        recipes(options.name, report=say)
+    elif options.command == "data":
+        from dml.commands import data
+
+        data.run(options.action, options.name, flags, report=say)
+    else:
+        from dml.commands.demo import demo
+
+        demo(out=options.out, report=say)
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def main(arguments=None):
+    """Runs the command and returns its exit code: 2 for bad input, 130 when interrupted."""
+    ordinary, flags = split_flags(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(ordinary)
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        run(options, flags)
+    except KeyboardInterrupt:
+        print("dml: interrupted; `dml train RUN --resume` goes on from the last epoch", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, KeyError, OSError, FloatingPointError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"dml: {' '.join(str(text).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""`dml train`: from a recipe to a run folder with an evaluated encoder."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+
+from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
+from dml.recipe import load_recipe
+
+
+def train(source, flags=(), out=None, resume=False, report=print):
+    """Trains an encoder as a recipe says, evaluates it and writes the report.
+
+    Args:
+        source: A recipe's path or shipped name, a data set's name, a folder of class folders; or,
+            with `resume`, a run's folder.
+        flags: `--section.option value` as a flat list of strings.
+        out: The run's folder; by default `runs/NAME`, with a number where it exists.
+        resume: Go on with an interrupted run from its last checkpoint.
+        report: Called with each line of text for the user.
+
+    Returns:
+        The `RunFolder`.
+
+    Raises:
+        ValueError, FileNotFoundError, OSError: The recipe, the data or the folder is at fault.
+        FloatingPointError: The loss stopped being a number.
+    """
+    if resume:
+        if flags or out:
+            raise ValueError("--resume goes on with the run's own recipe: no other options with it")
+        folder = RunFolder(source)
+        if not folder.recipe.exists():
+            raise FileNotFoundError(f"{source}: no run to resume, recipe.toml is missing")
+        recipe = load_recipe(folder.recipe)
+    else:
+        recipe = load_recipe(source, flags)
+        folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
+    import keras
+
+    keras.utils.set_random_seed(recipe.training.seed)
+    keras.config.set_dtype_policy(recipe.training.precision)
+    items = recipe.dataset.items()
+    learner, steps = build_learner(recipe, items.select("train"))
+    if not resume:
+        folder.create()
+        write_text(folder.recipe, recipe.to_toml())
+    write_json(folder.versions, versions(recipe))
+    report(describe(items, recipe))
+    started = time.monotonic()
+    state = fit(learner, recipe, items, folder, steps, report)
+    finish(learner, recipe, folder, state)
+    report(f"trained in {minutes(time.monotonic() - started)}: {folder.encoder}")
+    if len(items.select("test", "query")):
+        from dml.commands.evaluate import evaluate
+
+        evaluate(folder.path, report=report)
+    return folder
+
+
+def free_folder(parent, name):
+    """Returns the first of parent/name, parent/name-2, ... that does not exist."""
+    number, path = 1, parent / name
+    while path.exists():
+        number += 1
+        path = parent / f"{name}-{number}"
+    return path
+
+
+def build_learner(recipe, training_items):
+    """Returns the compiled learner of a recipe and its steps per epoch."""
+    from dml.encoder import build_encoder
+    from dml.learner import Learner
+    from dml.optimizers import build_optimizer
+
+    if not len(training_items):
+        raise ValueError(
+            "the training split is empty: a smaller dataset.validation_fraction leaves more of it"
+        )
+    steps = len(
+        recipe.sampler.batches(training_items.labels, epoch=0, seed=recipe.training.seed)
+    )
+    learner = Learner(
+        build_encoder(recipe.backbone, recipe.embedding),
+        recipe.loss,
+        classes=len(training_items.class_names),
+        augmentation=recipe.augmentation.layers(),
+        regularizer=recipe.regularizer,
+    )
+    optimizer = build_optimizer(
+        learner,
+        recipe.optimizer,
+        steps_per_epoch=steps,
+        epochs=recipe.training.epochs,
+        warmup_epochs=recipe.training.warmup_epochs,
+    )
+    learner.compile(optimizer)
+    return learner, steps
+
+
+def fit(learner, recipe, items, folder, steps, report):
+    """Trains until the last epoch and returns the recorder's state."""
+    from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
+    from dml.loader import training_batches
+
+    options = recipe.training
+    state = {"epoch": 0, "best_epoch": None, "best_score": None}
+    if folder.checkpoint_state.exists():
+        state = read_json(folder.checkpoint_state)
+        Checkpoint(folder).load(learner, state)
+        report(f"resuming after epoch {state['epoch']}")
+    batches = training_batches(
+        items.select("train"),
+        recipe.sampler,
+        recipe.augmentation,
+        recipe.backbone.input_size,
+        first_epoch=state["epoch"],
+        seed=options.seed,
+        on_unreadable=options.unreadable,
+        threads=options.threads,
+    )
+    validation = items.select("val")
+    recorder = RunRecorder(
+        folder,
+        state,
+        validate=(lambda: validate(learner.encoder, validation, recipe)) if len(validation) else None,
+        validate_every=options.validate_every,
+        epochs=options.epochs,
+        report=report,
+    )
+    learner.fit(
+        batches,
+        steps_per_epoch=steps,
+        initial_epoch=state["epoch"],
+        epochs=options.epochs,
+        callbacks=[
+            StopAtNan(folder),
+            recorder,
+            TensorBoardScalars(folder.tensorboard),
+        ],
+        verbose=0,
+    )
+    return recorder.state
+
+
+def validate(encoder, items, recipe):
+    """Returns the R@1 of the validation classes."""
+    from dml.embed import embed
+    from dml.evaluation import retrieval
+
+    vectors = embed(
+        encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
+    )
+    return {"val_recall_at_1": float(retrieval(vectors, items.labels, ks=(1,)).recall[1])}
+
+
+def finish(learner, recipe, folder, state):
+    """Writes the encoder: the best epoch's by the validation classes, or the last one's."""
+    best = folder.checkpoints / "best.weights.h5"
+    if recipe.training.select == "best" and state["best_epoch"] and best.exists():
+        learner.encoder.load_weights(best)
+    with atomic_path(folder.encoder) as path:
+        learner.encoder.save(path)
+
+
+def versions(recipe):
+    """Returns what the figures of a run depend on beside its recipe."""
+    import keras
+
+    names = ("dml", "keras", "tensorflow", "jax", "torch", "numpy", "grain", "faiss-cpu")
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "backend": keras.backend.backend(),
+        "python": platform.python_version(),
+        "packages": found,
+        "processors": os.cpu_count(),
+        "seed": recipe.training.seed,
+    }
+
+
+def describe(items, recipe):
+    """Returns one line about the data of a run."""
+    counts = []
+    for split in ("train", "val", "test", "query", "gallery"):
+        part = items.select(split)
+        if len(part):
+            counts.append(f"{split} {len(part):,} images of {len(part.class_names):,} classes")
+    return f"{recipe.names['dataset']} ({items.protocol}): {', '.join(counts)}"
+
+
+def minutes(seconds):
+    """Returns a duration as text."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,188 @@
+"""The encoder: a Keras model from uint8 images of any size to unit vectors."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+POOLINGS = ("average", "max", "average+max", "gem")
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions:
+    """How a map of features becomes one unit vector.
+
+    Args:
+        dim: Length of the embedding; positive. 512 in most papers, 64 in Proxy-NCA.
+        pooling: `average`, `max`, `average+max` (their sum, as in the code of Proxy Anchor) or
+            `gem` (generalised mean with a learned exponent).
+        layer_norm: Normalise the pooled features to mean 0 and deviation 1, without affine
+            parameters (ProxyNCA++).
+    """
+
+    dim: int = 512
+    pooling: str = "average"
+    layer_norm: bool = False
+
+    def __post_init__(self):
+        if self.dim < 1:
+            raise ValueError(f"dim must be positive; got {self.dim}")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}")
+
+
+@keras.saving.register_keras_serializable("dml")
+class UnitLength(layers.Layer):
+    """Divides each vector by its length, in float32; a zero vector stays zero.
+
+    Call arguments:
+        x: Floats (..., D).
+
+    Returns:
+        Float32 (..., D), of length 1 or 0.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "dtype": "float32"})
+
+    def call(self, x):
+        # The clamp is inside the root: the gradient of a length is not finite at zero.
+        return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
+
+
+@keras.saving.register_keras_serializable("dml")
+class GeneralisedMean(layers.Layer):
+    """Pools a feature map by the mean of powers (Radenovic et al., 2018): (mean x^p)^(1/p).
+
+    p = 1 is the average, p -> infinity the maximum; p is learned, starting at 3.
+
+    Call arguments:
+        x: Floats (B, H, W, C); values under 1e-6 count as 1e-6.
+
+    Returns:
+        Floats (B, C).
+    """
+
+    def build(self, input_shape):
+        self.exponent = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(3.0), name="exponent"
+        )
+
+    def call(self, x):
+        x = ops.log(ops.maximum(ops.cast(x, "float32"), 1e-6)) * self.exponent
+        count = ops.cast(ops.shape(x)[1] * ops.shape(x)[2], "float32")
+        # As logarithms: x^p overflows where p or x grow.
+        pooled = (ops.logsumexp(x, axis=(1, 2)) - ops.log(count)) / self.exponent
+        return ops.cast(ops.exp(pooled), self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("dml")
+class Prepare(layers.Layer):
+    """Brings the shorter side of each image to `resize_side` and cuts out the centre.
+
+    Not made of Keras' `Resizing` and `CenterCrop`: their default `training=True` leaks to the
+    layers after them, and the encoder would normalise by the batch when called directly.
+
+    Args:
+        resize_side: Length in pixels of the shorter side before the cut.
+        input_size: Side in pixels of the centre that is cut out; at most `resize_side`.
+
+    Call arguments:
+        images: Numbers 0..255 (B, H, W, 3).
+
+    Returns:
+        uint8 (B, input_size, input_size, 3).
+    """
+
+    def __init__(self, resize_side, input_size, **options):
+        super().__init__(**{**options, "dtype": "uint8"})
+        self.resize_side = resize_side
+        self.input_size = input_size
+
+    def call(self, images):
+        side, start = self.resize_side, (self.resize_side - self.input_size) // 2
+        if tuple(images.shape[1:3]) != (side, side):
+            images = ops.image.resize(
+                ops.cast(images, "float32"),
+                (side, side),
+                antialias=True,
+                crop_to_aspect_ratio=True,
+            )
+        end = start + self.input_size
+        crops = images[:, start:end, start:end, :]
+        return ops.cast(ops.clip(ops.round(ops.cast(crops, "float32")), 0, 255), "uint8")
+
+    def compute_output_spec(self, images):
+        shape = (images.shape[0], self.input_size, self.input_size, 3)
+        return keras.KerasTensor(shape, dtype="uint8")
+
+    def get_config(self):
+        config = {"resize_side": self.resize_side, "input_size": self.input_size}
+        return {**super().get_config(), **config}
+
+
+def build_encoder(backbone, embedding=None):
+    """Builds the encoder: preparation of the image, backbone, pooling, embedding, unit length.
+
+    The preparation (shorter side to `resize_side`, centre `input_size` cut out) and the scaling
+    that the weights expect are inside, so that the model can't be fed wrongly.
+
+    Args:
+        backbone: A part of `dml.backbones`.
+        embedding: `EmbeddingOptions`; the defaults if None.
+
+    Returns:
+        A Keras model from uint8 images (B, H, W, 3) to float32 unit vectors (B, dim), with two
+        layers: `prepare` and `network`, the part that learns.
+    """
+    embedding = embedding or EmbeddingOptions()
+    size, side = backbone.input_size, backbone.resize_side
+    network = backbone.network()
+    x = inputs = keras.Input((size, size, 3), dtype="uint8", name="crops")
+    x = backbone.scaling()(x)
+    # training=False, written into the graph, keeps BatchNormalization on its own statistics.
+    x = network(x, training=False) if backbone.batch_norm == "frozen" else network(x)
+    if len(x.shape) == 4:
+        x = pool(x, embedding.pooling)
+    if embedding.layer_norm:
+        x = layers.LayerNormalization(center=False, scale=False, name="layer_norm")(x)
+    x = layers.Dense(
+        embedding.dim, kernel_initializer=keras.initializers.HeNormal(), name="embedding"
+    )(x)
+    network = keras.Model(inputs, UnitLength(name="unit_length")(x), name="network")
+
+    images = keras.Input((None, None, 3), dtype="uint8", name="images")
+    prepare = Prepare(side, size, name="prepare")
+    return keras.Model(images, network(prepare(images)), name="encoder")
+
+
+def pool(features, pooling):
+    """Returns the pooled (B, C) of a feature map (B, H, W, C)."""
+    if pooling == "average":
+        return layers.GlobalAveragePooling2D()(features)
+    if pooling == "max":
+        return layers.GlobalMaxPooling2D()(features)
+    if pooling == "average+max":
+        return layers.Add()(
+            [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
+        )
+    return GeneralisedMean(name="gem")(features)
+
+
+def input_sides(encoder):
+    """Returns (resize_side, input_size) of an encoder in pixels."""
+    prepare = encoder.get_layer("prepare")
+    return prepare.resize_side, prepare.input_size
+
+
+def load_encoder(path):
+    """Loads an `encoder.keras` file.
+
+    Raises:
+        ValueError: The file is damaged or no encoder.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: can't be read as an encoder ({reason})") from None

@@ -1,0 +1,165 @@
+"""The learner: a Keras model of encoder and head whose loss is one of deep metric learning."""
+
+import keras
+from keras import ops
+
+from dml.batch_ops import same_label
+
+from dml.heads import ProxyHead
+from dml.losses.base import MetricLoss
+
+
+class Learner(keras.Model):
+    """Trains an encoder with a metric learning loss, by plain `compile` and `fit`.
+
+    If the loss compares embeddings with proxies, their layer is made here, as the learner's
+    `head`, so that Keras trains and saves them.
+
+    Args:
+        encoder: A Keras model from images to unit vectors (B, D): `dml.build_encoder`'s, or any
+            other whose output is normalised.
+        loss: A part of `dml.losses`.
+        classes: Classes among the training labels, which are 0 .. classes - 1. Needed by losses
+            with proxies only.
+        augmentation: Keras layers applied to the batch in training, on the device.
+        regularizer: A part of `dml.regularizers`, applied to the proxies.
+
+    Raises:
+        ValueError: `classes` is missing; or the loss holds variables, which Keras never trains.
+
+    Example:
+        learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=98)
+        learner.compile()
+        learner.fit(images, labels, epochs=5)
+        vectors = learner.embed(test_images)
+    """
+
+    def __init__(self, encoder, loss, classes=None, augmentation=(), regularizer=None, name=None):
+        super().__init__(name=name or "learner")
+        held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
+        if held:
+            raise ValueError(
+                f"{type(loss).__name__} holds variables, which no optimizer would see: "
+                "put what is learned into a layer of dml.heads"
+            )
+        self.encoder = encoder
+        self.metric_loss = loss
+        self.regularizer = regularizer
+        self.augmentation = list(augmentation)
+        self.head = None
+        if loss.proxies_per_class:
+            if not classes:
+                raise ValueError(f"{type(loss).__name__} has proxies: say how many classes")
+            self.head = ProxyHead(classes, encoder.output_shape[-1], loss.proxies_per_class)
+            self.head.build((None, encoder.output_shape[-1]))
+        elif regularizer is not None:
+            raise ValueError(
+                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
+            )
+        names = ["positive_similarity", "negative_similarity", "effective_rank"]
+        if type(loss).active_share is not MetricLoss.active_share:
+            names.append("active_share")
+        self.telemetry = {n: keras.metrics.Mean(name=n) for n in names}
+        self.built = True
+
+    def call(self, images, training=False):
+        """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
+        if training:
+            for layer in self.augmentation:
+                images = layer(images, training=True)
+        return self.embedding_network(images)(images, training=training)
+
+    def embedding_network(self, images):
+        """Returns the model for these images: crops of the network's size need no preparation."""
+        try:
+            network = self.encoder.get_layer("network")
+        except ValueError:
+            return self.encoder
+        return network if tuple(images.shape[1:3]) == network.input_shape[1:3] else self.encoder
+
+    def compile(self, optimizer=None, **options):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            optimizer: A Keras optimizer or its name; by default `dml.OptimizerOptions()`, which
+                gives the proxies a hundred times the encoder's rate.
+            **options: As for `keras.Model.compile`, except `loss`, which the learner has. XLA is
+                on by default where there is an accelerator and off on CPU, where it is slower.
+        """
+        if options.get("loss") is not None:
+            raise ValueError("a Learner brings its loss: leave `loss` out of compile()")
+        if optimizer is None:
+            from dml.optimizers import OptimizerOptions, build_optimizer
+
+            optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
+        options.setdefault("jit_compile", compiles_with_xla())
+        super().compile(optimizer=optimizer, **options)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        labels = ops.cast(ops.reshape(y, (-1,)), "int32")
+        embeddings = ops.cast(y_pred, "float32")
+        compared = embeddings if self.head is None else self.head(embeddings, labels)
+        loss = ops.sum(self.metric_loss(labels, compared))
+        if self.head is not None:
+            proxies = self.head.unit_proxies()
+            penalty = self.metric_loss.proxy_penalty(proxies)
+            loss = loss if penalty is None else loss + penalty
+            loss = loss if self.regularizer is None else loss + self.regularizer(proxies)
+        for extra in self.losses:  # weight regularisers of the user's own layers
+            loss = loss + extra
+        self.update_telemetry(labels, embeddings, compared)
+        return loss
+
+    def update_telemetry(self, labels, embeddings, compared):
+        """Records what tells learning from collapse: similarities, effective rank, active share."""
+        embeddings = ops.stop_gradient(embeddings)
+        count = ops.cast(ops.shape(embeddings)[0], "float32")
+        similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
+        same = ops.cast(same_label(labels), "float32") - ops.eye(ops.shape(embeddings)[0])
+        different = 1.0 - ops.cast(same_label(labels), "float32")
+        for name, pairs in (("positive_similarity", same), ("negative_similarity", different)):
+            pairs_count = ops.sum(pairs)
+            mean = ops.sum(similarities * pairs) / ops.maximum(pairs_count, 1.0)
+            self.telemetry[name].update_state(mean, sample_weight=pairs_count)
+        # Participation ratio of the batch's spectrum: 1 when all point one way, at most min(B, D).
+        rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
+        self.telemetry["effective_rank"].update_state(rank)
+        if "active_share" in self.telemetry:
+            active = self.metric_loss.active_share(labels, ops.stop_gradient(compared))
+            self.telemetry["active_share"].update_state(active)
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self.telemetry.values()]
+
+    def parts(self):
+        """Returns the trainable variables by part: `backbone`, `embedding` and `head`."""
+        embedding = []
+        for layer in self.encoder._flatten_layers():
+            if layer.name == "embedding":
+                embedding = layer.trainable_variables
+        known = {id(v) for v in embedding}
+        parts = {
+            "backbone": [v for v in self.encoder.trainable_variables if id(v) not in known],
+            "embedding": embedding,
+            "head": self.head.trainable_variables if self.head is not None else [],
+        }
+        return {name: variables for name, variables in parts.items() if variables}
+
+    def embed(self, images, batch_size=64):
+        """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
+        return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def compiles_with_xla():
+    """Tells whether XLA pays: on accelerators; on CPU it makes depthwise convolutions slow.
+
+    JAX always compiles with XLA; False there would run step by step.
+    """
+    if keras.backend.backend() == "jax":
+        return True
+    if keras.backend.backend() == "torch":
+        return False
+    return any(not str(device).startswith("cpu") for device in keras.distribution.list_devices())
+
+

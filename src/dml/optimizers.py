@@ -1,0 +1,205 @@
+"""Optimizer and learning rate for each part of a learner: backbone, embedding, head."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
+SCHEDULES = ("constant", "step", "cosine", "exponential")
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How the weights learn. The head (proxies) has a learning rate of its own.
+
+    Args:
+        name: `adamw`, `adam`, `sgd` or `rmsprop`.
+        learning_rate: Peak rate of backbone and embedding. Positive.
+        head_learning_rate: Peak rate of the head's proxies. Positive; about 100 times
+            `learning_rate` (Proxy Anchor, sec. 4.2). Unused by losses without a head.
+        weight_decay: Fraction of a backbone or embedding weight that a step at rate 1 removes
+            (AdamW only; PyTorch's and Keras' convention: it is multiplied by the rate).
+        head_weight_decay: The same for the proxies.
+        epsilon: Added to the root of the second moment (Adam, AdamW, RMSprop). The settings of
+            Proxy-NCA's code need 1.0, those of most others 1e-7.
+        momentum: Of SGD and RMSprop, in [0, 1).
+        nesterov: Nesterov's momentum, for SGD.
+        schedule: `constant`; `step` multiplies by `decay` every `decay_epochs`; `exponential`
+            does so smoothly; `cosine` falls to `final_fraction` of the peak at the last epoch.
+        decay: Factor of `step` and `exponential`, in (0, 1].
+        decay_epochs: Epochs between two factors. Positive.
+        final_fraction: Where `cosine` ends, as a fraction of the peak, in [0, 1].
+        rise_epochs: Epochs in which the rate rises linearly from 0 to its peak. May be broken.
+        clip_value: Largest absolute value of a gradient's entry; 0 does not clip.
+        clip_norm: Largest norm of the gradient of a part (backbone, embedding, head); 0 does not
+            clip.
+    """
+
+    name: str = "adamw"
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 1e-2
+    weight_decay: float = 1e-4
+    head_weight_decay: float = 1e-4
+    epsilon: float = 1e-7
+    momentum: float = 0.9
+    nesterov: bool = False
+    schedule: str = "constant"
+    decay: float = 0.5
+    decay_epochs: float = 10.0
+    final_fraction: float = 0.0
+    rise_epochs: float = 0.0
+    clip_value: float = 0.0
+    clip_norm: float = 0.0
+
+    def __post_init__(self):
+        if self.name not in OPTIMIZERS:
+            raise ValueError(f"name must be one of {', '.join(OPTIMIZERS)}; got {self.name!r}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(
+                f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}"
+            )
+        for field in ("learning_rate", "head_learning_rate", "epsilon", "decay_epochs"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
+        for field in ("weight_decay", "head_weight_decay", "rise_epochs", "clip_value", "clip_norm"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must be at least 0; got {getattr(self, field)}")
+        if not (0 <= self.momentum < 1 and 0 < self.decay <= 1 and 0 <= self.final_fraction <= 1):
+            raise ValueError(
+                "momentum must be in [0, 1), decay in (0, 1] and final_fraction in [0, 1]; "
+                f"got {self.momentum}, {self.decay}, {self.final_fraction}"
+            )
+        if self.clip_value and self.clip_norm:
+            raise ValueError("clip_value and clip_norm can't both be set")
+
+
+@keras.saving.register_keras_serializable("dml")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of a step: 0 while waiting, a linear rise, then the decay.
+
+    Args:
+        peak: Rate after the rise.
+        kind: `constant`, `step`, `cosine` or `exponential`.
+        wait: Steps at rate 0, in which the part does not learn.
+        rise: Steps of the linear rise, after the wait.
+        total: Steps of the whole training; where `cosine` ends.
+        decay: Factor of `step` and `exponential`.
+        decay_steps: Steps between two factors.
+        final_fraction: Where `cosine` ends, relative to the peak.
+    """
+
+    def __init__(
+        self, peak, kind, wait=0, rise=0, total=1, decay=0.5, decay_steps=1, final_fraction=0.0
+    ):
+        super().__init__()
+        self.options = {
+            "peak": peak,
+            "kind": kind,
+            "wait": wait,
+            "rise": rise,
+            "total": total,
+            "decay": decay,
+            "decay_steps": decay_steps,
+            "final_fraction": final_fraction,
+        }
+
+    def __call__(self, step):
+        o = self.options
+        step = ops.cast(step, "float32")
+        rate = o["peak"] * ops.clip((step - o["wait"] + 1.0) / max(o["rise"], 1), 0.0, 1.0)
+        if o["kind"] == "cosine":
+            start = o["wait"] + o["rise"]
+            progress = ops.clip((step - start) / max(o["total"] - start, 1), 0.0, 1.0)
+            fall = 0.5 * (1.0 + ops.cos(math.pi * progress))
+            rate = rate * (o["final_fraction"] + (1.0 - o["final_fraction"]) * fall)
+        elif o["kind"] != "constant":
+            periods = step / o["decay_steps"]
+            periods = ops.floor(periods) if o["kind"] == "step" else periods
+            rate = rate * ops.power(ops.cast(o["decay"], "float32"), periods)
+        return ops.where(step < o["wait"], ops.zeros_like(rate), rate)
+
+    def get_config(self):
+        return dict(self.options)
+
+
+@keras.saving.register_keras_serializable("dml")
+class PartsOptimizer(keras.optimizers.MultiOptimizer):
+    """A `MultiOptimizer` that also keeps the norm of the whole gradient of its last step."""
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.gradient_norm = self.add_variable(
+                shape=(), initializer="zeros", dtype="float32", name="gradient_norm"
+            )
+
+    def apply(self, grads, trainable_variables=None):
+        if trainable_variables is not None:
+            self.build(trainable_variables)
+        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads]
+        self.gradient_norm.assign(ops.sqrt(sum(squares)))
+        super().apply(grads, trainable_variables)
+
+
+def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
+    """Builds one optimizer for each part of the learner, with its own rate and decay.
+
+    Args:
+        learner: A `dml.Learner`, whose `parts()` name the variables.
+        options: `OptimizerOptions`.
+        steps_per_epoch: Steps in an epoch; positive.
+        epochs: Epochs of the whole training; positive.
+        warmup_epochs: Epochs in which the backbone's rate is 0: only embedding and head learn.
+
+    Returns:
+        A Keras optimizer. A variable that belongs to no part is an error at its first step.
+    """
+    optimizer_of = {}
+    for part, variables in learner.parts().items():
+        head = part == "head"
+        schedule = Schedule(
+            peak=options.head_learning_rate if head else options.learning_rate,
+            kind=options.schedule,
+            wait=round(warmup_epochs * steps_per_epoch) if part == "backbone" else 0,
+            rise=round(options.rise_epochs * steps_per_epoch),
+            total=epochs * steps_per_epoch,
+            decay=options.decay,
+            decay_steps=options.decay_epochs * steps_per_epoch,
+            final_fraction=options.final_fraction,
+        )
+        decay = options.head_weight_decay if head else options.weight_decay
+        optimizer = part_optimizer(options, schedule, decay, name=part)
+        for variable in variables:
+            optimizer_of[variable.path] = optimizer
+
+    def choose(variable):
+        if variable.path not in optimizer_of:
+            raise ValueError(f"variable {variable.path} is seen by no optimizer")
+        return optimizer_of[variable.path]
+
+    return PartsOptimizer(choose)
+
+
+def part_optimizer(options, schedule, weight_decay, name):
+    """Returns the Keras optimizer of one part."""
+    shared = {"learning_rate": schedule, "name": name}
+    shared["clipvalue"] = options.clip_value or None
+    shared["global_clipnorm"] = options.clip_norm or None
+    if options.name == "sgd":
+        return keras.optimizers.SGD(
+            momentum=options.momentum, nesterov=options.nesterov, **shared
+        )
+    if options.name == "rmsprop":
+        return keras.optimizers.RMSprop(
+            momentum=options.momentum, epsilon=options.epsilon, **shared
+        )
+    if options.name == "adam":
+        return keras.optimizers.Adam(epsilon=options.epsilon, **shared)
+    optimizer = keras.optimizers.AdamW(
+        weight_decay=weight_decay, epsilon=options.epsilon, **shared
+    )
+    # Decaying normalisation scales and biases only hurts.
+    optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
+    return optimizer

@@ -1,0 +1,388 @@
+"""The recipe: one part or set of options per section, read strictly from TOML and flags."""
+
+import dataclasses
+import importlib
+import importlib.util
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from dml.registry import suggestion
+
+# Sections that name a part, and where the family's registry is.
+FAMILIES = {
+    "dataset": ("dml.datasets", "DATASETS", "glyphs"),
+    "backbone": ("dml.backbones", "BACKBONES", "mobilenet"),
+    "sampler": ("dml.samplers", "SAMPLERS", "shuffle"),
+    "augmentation": ("dml.augmentations", "AUGMENTATIONS", "paper"),
+    "loss": ("dml.losses", "LOSSES", "proxy_anchor"),
+    "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
+}
+OPTIONS = {
+    "embedding": ("dml.encoder", "EmbeddingOptions"),
+    "optimizer": ("dml.optimizers", "OptimizerOptions"),
+    "training": ("dml.recipe", "TrainingOptions"),
+    "evaluation": ("dml.recipe", "EvaluationOptions"),
+}
+SECTIONS = (*FAMILIES, *OPTIONS)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how carefully to train.
+
+    Args:
+        epochs: Passes over the training split; positive.
+        warmup_epochs: First epochs in which only embedding and head learn. At least 0.
+        seed: Of weights, batches and augmentation.
+        select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
+            Without a validation split, the last.
+        validate_every: Epochs between two validations; positive.
+        unreadable: What an image that can't be read does: `error` stops, `skip` takes another
+            image of its class and names the file in the log.
+        precision: Keras' type policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
+        threads: Threads that read images; positive.
+    """
+
+    epochs: int = 30
+    warmup_epochs: int = 0
+    seed: int = 0
+    select: str = "best"
+    validate_every: int = 1
+    unreadable: str = "error"
+    precision: str = "float32"
+    threads: int = 2
+
+    def __post_init__(self):
+        for field in ("epochs", "validate_every", "threads"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
+        if self.warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs must be at least 0; got {self.warmup_epochs}")
+        allowed = {
+            "select": ("best", "last"),
+            "unreadable": ("error", "skip"),
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+        }
+        for field, values in allowed.items():
+            if getattr(self, field) not in values:
+                raise ValueError(
+                    f"{field} must be one of {', '.join(values)}; got {getattr(self, field)!r}"
+                )
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How the test split is measured.
+
+    Args:
+        batch_size: Images embedded at once; positive.
+        ks: The K of R@K; empty takes the data set's customary ones.
+        clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
+        bootstrap: Resamples behind the 95 % intervals; positive.
+    """
+
+    batch_size: int = 64
+    ks: tuple[int, ...] = ()
+    clustering_seeds: int = 3
+    bootstrap: int = 1000
+
+    def __post_init__(self):
+        if self.batch_size < 1 or self.bootstrap < 1 or self.clustering_seeds < 0:
+            raise ValueError(
+                "batch_size and bootstrap must be positive and clustering_seeds at least 0; "
+                f"got {self.batch_size}, {self.bootstrap}, {self.clustering_seeds}"
+            )
+        if any(k < 1 for k in self.ks):
+            raise ValueError(f"ks must be positive; got {self.ks}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that configures a run: one part or set of options per section.
+
+    `names` maps each section that names a part to that name, `parts` lists the user's own files.
+    """
+
+    dataset: typing.Any
+    backbone: typing.Any
+    embedding: typing.Any
+    sampler: typing.Any
+    augmentation: typing.Any
+    loss: typing.Any
+    regularizer: typing.Any
+    optimizer: typing.Any
+    training: TrainingOptions
+    evaluation: EvaluationOptions
+    names: dict
+    parts: tuple = ()
+
+    def to_toml(self):
+        """Returns the recipe as TOML, with every option and its value."""
+        lines = [f"parts = {toml_value(list(self.parts))}", ""] if self.parts else []
+        for section in SECTIONS:
+            lines.append(f"[{section}]")
+            if section in self.names:
+                lines.append(f"name = {toml_value(self.names[section])}")
+            part = getattr(self, section)
+            for field in fields_of(type(part)) if part is not None else ():
+                value = getattr(part, field.name)
+                if value is not None:
+                    lines.append(f"{field.name} = {toml_value(value)}")
+                elif field.default is not None:
+                    lines.append(f'{field.name} = "none"')
+            lines.append("")
+        return "\n".join(lines)
+
+
+def fields_of(part):
+    """Returns the option fields of a part's class; none where it has no options."""
+    return [f for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
+
+
+def toml_value(value):
+    """Returns a number, string, boolean or list as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return repr(value)
+
+
+def shipped():
+    """Returns {name: path} of the recipes in the package."""
+    folder = resources.files("dml") / "recipes"
+    return {Path(str(f)).stem: f for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".toml")}
+
+
+def load_recipe(source, flags=()):
+    """Reads a recipe and applies the command line's flags to it.
+
+    Args:
+        source: A recipe's path, the name of a shipped one, a data set's name, or a folder of
+            class folders.
+        flags: `--section.option value` as a flat list of strings.
+
+    Returns:
+        A `Recipe`, every option of which is set and checked.
+
+    Raises:
+        ValueError: Anything in it that dml does not know or can't take; the message names the
+            file, line and option, and the allowed values.
+        FileNotFoundError: `source` is nothing of the above.
+    """
+    text, origin = read_source(source)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{origin}: not valid TOML: {error}") from None
+    table = {key.replace("-", "_"): value for key, value in table.items()}
+    parts = table.pop("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(p, str) for p in parts):
+        raise ValueError(f"{origin}: parts must be a list of Python files; got {parts!r}")
+    for path in parts:
+        import_parts(path)
+    where = {}
+    for section, options in table.items():
+        place = f"{origin}{line_of(text, section)}"
+        check_section(section, place)
+        if not isinstance(options, dict):
+            raise ValueError(f"{place}: {section} must be a section, [{section}]; got {options!r}")
+        for option in options:
+            where[section, option] = f"{origin}{line_of(text, section, option)}: "
+    for section, option, value in read_flags(flags):
+        check_section(section, "command line")
+        options = table.setdefault(section, {})
+        if option == "name" and options.get("name") != value:
+            options.clear()  # the options of another part do not carry over
+        options[option] = Flag(value)
+        where[section, option] = "command line: "
+    built, names = {}, {}
+    for section in SECTIONS:
+        options = dict(table.get(section, {}))
+        if section in FAMILIES:
+            names[section], part = named_part(section, options, where)
+        else:
+            module, name = OPTIONS[section]
+            part = getattr(importlib.import_module(module), name)
+        built[section] = None if part is None else build(part, section, options, where)
+    return Recipe(**built, names=names, parts=tuple(parts))
+
+
+class Flag(str):
+    """A value from the command line: text whose type is the option's."""
+
+
+def read_source(source):
+    """Returns (TOML text, its name for messages) of what the user named."""
+    path = Path(source).expanduser()
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise FileNotFoundError(f"no recipe {path}")
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not a text file in UTF-8") from None
+    recipes = shipped()
+    if source in recipes:
+        return recipes[source].read_text(encoding="utf-8"), f"recipe {source}"
+    from dml.datasets import DATASETS
+
+    if source in DATASETS:
+        return f'[dataset]\nname = "{source}"\n', f"data set {source}"
+    if path.is_dir():
+        return f'[dataset]\nname = "folder"\nroot = {toml_value(str(path))}\n', f"folder {path}"
+    known = [*recipes, *DATASETS]
+    raise FileNotFoundError(
+        f"{source}: no recipe, data set or folder of that name.{suggestion(source, known)} "
+        "`dml recipes` lists the recipes"
+    )
+
+
+def read_flags(flags):
+    """Yields (section, option, text) of `--section.option value` or `--section.option=value`."""
+    flags = list(flags)
+    while flags:
+        flag = flags.pop(0)
+        match = re.fullmatch(r"--([a-z_]+)\.([A-Za-z_\-]+)(?:=(.*))?", flag, re.DOTALL)
+        if not match:
+            raise ValueError(f"command line: expected --section.option value; got {flag!r}")
+        section, option, value = match.groups()
+        if value is None:
+            if not flags:
+                raise ValueError(f"command line: {flag} needs a value")
+            value = flags.pop(0)
+        yield section, option.replace("-", "_"), value
+
+
+def check_section(section, place):
+    if section not in SECTIONS:
+        raise ValueError(
+            f"{place}: no section {section!r}.{suggestion(section, SECTIONS)} "
+            f"Known: {', '.join(SECTIONS)}"
+        )
+
+
+def named_part(section, options, where):
+    """Returns (name, class) of a section's part; class None where its name is `none`."""
+    module, registry, default = FAMILIES[section]
+    registry = getattr(importlib.import_module(module), registry)
+    name = options.pop("name", default)
+    if name == "none" and section == "regularizer":
+        if options:
+            raise ValueError(f"{where[section, next(iter(options))]}regularizer.name is not set")
+        return "none", None
+    try:
+        return str(name), registry[name]
+    except (KeyError, TypeError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else f"got {name!r}"
+        raise ValueError(f"{where.get((section, 'name'), '')}{section}.name: {message}") from None
+
+
+def build(part, section, options, where):
+    """Returns the part made with these options, each converted to its declared type."""
+    fields = {f.name: f for f in fields_of(part)}
+    hints = typing.get_type_hints(part)
+    values = {}
+    for option, value in options.items():
+        place = f"{where[section, option]}{section}.{option}"
+        if option not in fields:
+            raise ValueError(
+                f"{place}: no such option.{suggestion(option, fields)} "
+                f"Known: {', '.join(fields) or 'none'}"
+            )
+        values[option] = converted(value, hints[option], place)
+    try:
+        return part(**values)
+    except (ValueError, TypeError) as error:
+        option = next((o for o in values if re.search(rf"\b{o}\b", str(error))), None)
+        place = where.get((section, option), "")
+        raise ValueError(f"{place}{section}: {error}") from None
+
+
+def converted(value, hint, place):
+    """Returns `value` as the type that an option declares.
+
+    Raises:
+        ValueError: It is of another type.
+    """
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if types.NoneType in kinds and value == "none":
+        return None
+    for kind in kinds:
+        result = convert_to(value, kind)
+        if result is not None:
+            return result
+    wanted = " or ".join(
+        "none" if k is types.NoneType else getattr(k, "__name__", str(k)) for k in kinds
+    )
+    raise ValueError(f"{place}: wants {wanted}; got {str(value) if isinstance(value, Flag) else value!r}")
+
+
+def convert_to(value, kind):
+    """Returns `value` as `kind`, or None where it isn't one."""
+    text = isinstance(value, Flag)
+    origin = typing.get_origin(kind)
+    if origin in (tuple, list):
+        inner = typing.get_args(kind)[0]
+        items = [Flag(v.strip()) for v in value.split(",") if v.strip()] if text else value
+        if not isinstance(items, list):
+            return None
+        items = [convert_to(v, inner) for v in items]
+        return None if None in items else tuple(items)
+    if kind is bool:
+        if text:
+            return {"true": True, "false": False}.get(value.lower())
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    if kind in (int, float):
+        if text or (isinstance(value, int) and kind is float):
+            try:
+                return kind(value)
+            except ValueError:
+                return None
+        return value if isinstance(value, kind) else None
+    if kind is str:
+        return str(value) if isinstance(value, str) else None
+    return None
+
+
+def line_of(text, section, option=None):
+    """Returns ", line N" of a section's header or option in a recipe; "" if it isn't found."""
+    current, header = None, None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := re.match(r"\s*\[\s*([\w\-]+)\s*\]", line):
+            current = match[1].replace("-", "_")
+            header = number if current == section else header
+            if option is None and current == section:
+                return f", line {number}"
+        elif option is not None and current == section:
+            if re.match(rf"\s*[\"']?{re.escape(option)}[\"']?\s*=", line):
+                return f", line {number}"
+    return f", line {header}" if header else ""
+
+
+def import_parts(path):
+    """Imports a user's file of parts, whose decorators register them.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It can't be imported.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"parts: no file {file}")
+    spec = importlib.util.spec_from_file_location(f"dml_parts_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file may fail in any way
+        raise ValueError(f"{file}: can't be imported: {type(error).__name__}: {error}") from None
