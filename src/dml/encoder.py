@@ -13,7 +13,8 @@ class EmbeddingOptions:
     """How a map of features becomes one unit vector.
 
     Args:
-        dim: Length of the embedding; positive. 512 in most papers, 64 in Proxy-NCA.
+        dim: Length of the embedding: 512 in most papers, 64 in Proxy-NCA. 0 leaves the embedding
+            layer out, so that the pooled features themselves are the embedding.
         pooling: `average`, `max`, `average+max` (their sum, as in the code of Proxy Anchor) or
             `gem` (generalised mean with a learned exponent).
         layer_norm: Normalise the pooled features to mean 0 and deviation 1, without affine
@@ -25,8 +26,8 @@ class EmbeddingOptions:
     layer_norm: bool = False
 
     def __post_init__(self):
-        if self.dim < 1:
-            raise ValueError(f"dim must be positive; got {self.dim}")
+        if self.dim < 0:
+            raise ValueError(f"dim must be at least 0; got {self.dim}")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}")
 
@@ -46,8 +47,35 @@ class UnitLength(layers.Layer):
         super().__init__(**{**options, "dtype": "float32"})
 
     def call(self, x):
+        # Squares of what an untrained deep network gives underflow float32: scale first.
+        largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+        x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
         # The clamp is inside the root: the gradient of a length is not finite at zero.
         return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
+
+
+@keras.saving.register_keras_serializable("dml")
+class FrozenStatistics(layers.Wrapper):
+    """Runs a network whose BatchNormalization always uses its own statistics; all else learns.
+
+    A layer, because `training=False` written into a functional graph is overruled by the
+    `training=True` of the model around it.
+
+    Args:
+        layer: A Keras model from images to features.
+
+    Call arguments:
+        images: As the model takes them.
+
+    Returns:
+        What the model returns when it is not training.
+    """
+
+    def call(self, images):
+        return self.layer(images, training=False)
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -140,15 +168,13 @@ def build_encoder(backbone, embedding=None):
     network = backbone.network()
     x = inputs = keras.Input((size, size, 3), dtype="uint8", name="crops")
     x = backbone.scaling()(x)
-    # training=False, written into the graph, keeps BatchNormalization on its own statistics.
-    x = network(x, training=False) if backbone.batch_norm == "frozen" else network(x)
+    x = FrozenStatistics(network)(x) if backbone.batch_norm == "frozen" else network(x)
     if len(x.shape) == 4:
         x = pool(x, embedding.pooling)
     if embedding.layer_norm:
         x = layers.LayerNormalization(center=False, scale=False, name="layer_norm")(x)
-    x = layers.Dense(
-        embedding.dim, kernel_initializer=keras.initializers.HeNormal(), name="embedding"
-    )(x)
+    if embedding.dim:
+        x = layers.Dense(embedding.dim, kernel_initializer="he_normal", name="embedding")(x)
     network = keras.Model(inputs, UnitLength(name="unit_length")(x), name="network")
 
     images = keras.Input((None, None, 3), dtype="uint8", name="images")

@@ -1,0 +1,20 @@
+"""How a training image is changed each time it is seen."""
+
+from dml.augmentations.base import AUGMENTATIONS, Augmentation
+from dml.augmentations.dml_tf import DmlTf
+from dml.augmentations.geometry import centre_square
+from dml.augmentations.glyphs import GlyphWarp
+from dml.augmentations.none import CentreCrop
+from dml.augmentations.paper import RandomCropFlip
+from dml.augmentations.strong import Strong
+
+__all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
+    "CentreCrop",
+    "DmlTf",
+    "GlyphWarp",
+    "RandomCropFlip",
+    "Strong",
+    "centre_square",
+]

@@ -1,0 +1,65 @@
+"""The augmentation that the README of dml-tf describes."""
+
+from dataclasses import dataclass
+
+from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
+from dml.augmentations.colour import colour_layers
+from dml.augmentations.geometry import randomly_flipped, resized
+
+
+@AUGMENTATIONS.register("dml-tf")
+@dataclass(frozen=True)
+class DmlTf(Augmentation):
+    """Resizes the short side to 256 for a square of 224, cuts that at random, flips and recolours.
+
+    For other squares in the same proportion. Two things differ from that code: the image keeps its
+    proportions, as it does in evaluation, and chance is drawn for each image, where dml-tf drew
+    once for a whole run whether to flip, recolour or cut out.
+
+    Args:
+        resize: Short side in pixels before a square of 224 is cut. At least 224.
+        flip: Probability of mirroring left to right. In [0, 1].
+        hue: Largest turn, as a share of the colour circle. In [0, 0.5].
+        brightness: Largest shift, as a share of the range of values. In [0, 1].
+        contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
+        cutout: Probability of a grey rectangle, its sides up to 58/224 of the image's. In [0, 1].
+    """
+
+    resize: int = 256
+    flip: float = 0.5
+    hue: float = 0.1
+    brightness: float = 0.1
+    contrast: float = 0.1
+    cutout: float = 0.5
+
+    def __post_init__(self):
+        if self.resize < 224:
+            raise ValueError(f"resize must be at least 224; got {self.resize}")
+        check_share(
+            flip=self.flip,
+            hue=2 * self.hue,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            cutout=self.cutout,
+        )
+
+    def crop(self, image, size, generator):
+        height, width = image.shape[:2]
+        side = max(round(min(height, width) * 224 / self.resize), 1)
+        top = int(generator.integers(height - side + 1))
+        left = int(generator.integers(width - side + 1))
+        square = resized(image[top : top + side, left : left + side], size)
+        return randomly_flipped(square, self.flip, generator)
+
+    def decode_side(self, size):
+        return -(-size * self.resize // 224)
+
+    def layers(self, seed=None):
+        return colour_layers(
+            hue=self.hue,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            erase=self.cutout,
+            erased_area=(58 / 224) ** 2,
+            seed=seed,
+        )

@@ -1,0 +1,56 @@
+"""Cutting and resizing of single images, by OpenCV, which lets go of the interpreter."""
+
+import math
+
+import cv2
+import numpy as np
+
+
+def resized(image, size):
+    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows."""
+    shrinks = image.shape[0] > size or image.shape[1] > size
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def centre_square(image, size):
+    """Returns the middle square of an image, its short side resized to `size`."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resized(image[top : top + side, left : left + side], size)
+
+
+def random_area(shape, area, ratio, generator):
+    """Draws a rectangle of random area, shape and place within an image.
+
+    Args:
+        shape: (H, W, ...) of the image.
+        area: (low, high) share of the image's area.
+        ratio: (low, high) of width over height, drawn evenly on a logarithmic scale.
+        generator: `numpy.random.Generator`.
+
+    Returns:
+        Slices of rows and columns. Where ten draws do not fit into the image, the whole of it but
+        for what exceeds `ratio`.
+    """
+    height, width = shape[:2]
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):
+        target = height * width * generator.uniform(*area)
+        aspect = math.exp(generator.uniform(low, high))
+        rows, columns = round(math.sqrt(target / aspect)), round(math.sqrt(target * aspect))
+        if 0 < rows <= height and 0 < columns <= width:
+            break
+    else:
+        rows, columns = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
+        rows, columns = max(rows, 1), max(columns, 1)
+    top = int(generator.integers(height - rows + 1))
+    left = int(generator.integers(width - columns + 1))
+    return slice(top, top + rows), slice(left, left + columns)
+
+
+def randomly_flipped(image, probability, generator):
+    """Returns the image, mirrored left to right with a probability."""
+    return cv2.flip(image, 1) if generator.random() < probability else np.ascontiguousarray(image)

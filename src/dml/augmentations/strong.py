@@ -1,0 +1,55 @@
+"""Crops, flips, colour and erased rectangles, for small data sets and long trainings."""
+
+from dataclasses import dataclass
+
+from dml.augmentations.base import AUGMENTATIONS, check_share
+from dml.augmentations.colour import colour_layers
+from dml.augmentations.paper import RandomCropFlip
+
+
+@AUGMENTATIONS.register("strong")
+@dataclass(frozen=True)
+class Strong(RandomCropFlip):
+    """Random resized crop and flip, then colour jitter and an erased rectangle.
+
+    For data sets that are learnt by heart within a few epochs. Colour tells some classes apart
+    (birds, clothes): lower `hue` and `saturation` there.
+
+    Args:
+        min_area: Smallest share of the image's area that is kept. In (0, 1].
+        flip: Probability of mirroring left to right. In [0, 1].
+        brightness: Largest shift, as a share of the range of values. In [0, 1].
+        contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
+        saturation: Largest change of the saturation, as a share. In [0, 1].
+        hue: Largest turn, as a share of the colour circle. In [0, 0.5].
+        erase: Probability of erasing a rectangle of up to a fifth of the image. In [0, 1].
+    """
+
+    min_area: float = 0.16
+    flip: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.05
+    erase: float = 0.25
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_share(
+            brightness=self.brightness,
+            contrast=self.contrast,
+            saturation=self.saturation,
+            hue=2 * self.hue,
+            erase=self.erase,
+        )
+
+    def layers(self, seed=None):
+        return colour_layers(
+            brightness=self.brightness,
+            contrast=self.contrast,
+            saturation=self.saturation,
+            hue=self.hue,
+            erase=self.erase,
+            erased_area=0.2,
+            seed=seed,
+        )

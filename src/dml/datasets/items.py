@@ -1,0 +1,153 @@
+"""The table that every data set becomes: one row per image."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+SPLITS = ("train", "val", "test", "query", "gallery")
+PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Where each image is, what it shows and what it is for.
+
+    Args:
+        paths: Strings (N,), each for `dml.images.read_image`.
+        labels: int32 codes (N,) in [0, C), every one of which occurs.
+        class_names: The C names, in the order of their codes.
+        splits: Strings (N,), each one of `SPLITS`.
+        ids: Unique strings (N,) that stay the same when the data set is moved.
+        protocol: What a figure measured on these splits means, one of `PROTOCOLS`.
+    """
+
+    paths: np.ndarray
+    labels: np.ndarray
+    class_names: tuple
+    splits: np.ndarray
+    ids: np.ndarray
+    protocol: str
+
+    @classmethod
+    def build(cls, paths, names, splits, ids, protocol):
+        """Returns the table of rows whose classes have names of any hashable type.
+
+        Codes follow the order of the names, or of their text where the types differ.
+
+        Args:
+            paths: N paths.
+            names: N class names: strings, integers of any size, tuples.
+            splits: N splits, or one for all.
+            ids: N unique strings.
+            protocol: One of `PROTOCOLS`.
+
+        Raises:
+            ValueError: The lengths differ, an id occurs twice, a name is missing, or a split or
+                the protocol is unknown.
+        """
+        paths, ids = object_array(paths), object_array(ids)
+        splits = np.asarray([splits] * len(paths) if isinstance(splits, str) else splits, dtype=str)
+        class_names, labels = factorise(names)
+        if not len(paths) == len(labels) == len(splits) == len(ids):
+            lengths = f"{len(paths)}, {len(labels)}, {len(splits)}, {len(ids)}"
+            raise ValueError(f"paths, names, splits and ids must be as long as each other: {lengths}")
+        if unknown := sorted(set(splits.tolist()) - set(SPLITS)):
+            raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+        unique, counts = np.unique(ids.astype(str), return_counts=True)
+        if len(unique) < len(ids):
+            raise ValueError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
+        return cls(paths, labels, class_names, splits, ids, protocol)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def select(self, *splits):
+        """Returns the rows of these splits, in order, their labels re-coded to 0..C'-1.
+
+        Raises:
+            ValueError: A name is no split at all; a split without rows is not an error.
+        """
+        if unknown := [split for split in splits if split not in SPLITS]:
+            raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
+        rows = np.isin(self.splits, splits)
+        present, labels = np.unique(self.labels[rows], return_inverse=True)
+        return replace(
+            self,
+            paths=self.paths[rows],
+            labels=labels.astype("int32"),
+            class_names=tuple(self.class_names[code] for code in present),
+            splits=self.splits[rows],
+            ids=self.ids[rows],
+        )
+
+    def with_validation(self, fraction, seed=0):
+        """Returns the table with a part of the training split set apart as split `val`.
+
+        Whole classes, so that validation asks what a zero-shot test asks. Under `seen-class` the
+        same share of each class's images instead: without its classes the training could not meet
+        the test's. A table that has a `val` split already keeps it.
+
+        Args:
+            fraction: Share of the training classes (images under `seen-class`), in [0, 1); at
+                least one class moves and one stays, 0 moves none.
+            seed: Of the choice; any integer that is at least 0.
+
+        Raises:
+            ValueError: `fraction` or `seed` is out of its range.
+        """
+        check_validation(fraction, seed)
+        if fraction == 0 or "val" in self.splits:
+            return self
+        train = self.splits == "train"
+        generator = np.random.Generator(np.random.PCG64(seed))
+        splits = self.splits.astype("<U7")
+        if self.protocol == "seen-class":
+            for code in np.unique(self.labels[train]):
+                rows = np.flatnonzero(train & (self.labels == code))
+                splits[generator.permutation(rows)[: share(fraction, len(rows))]] = "val"
+        else:
+            codes = np.unique(self.labels[train])
+            chosen = generator.permutation(codes)[: share(fraction, len(codes))]
+            splits[train & np.isin(self.labels, chosen)] = "val"
+        return replace(self, splits=splits)
+
+
+def check_validation(fraction, seed):
+    """Refuses a share of the training classes outside [0, 1) and a negative seed."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"validation_fraction must be in [0, 1); got {fraction}")
+    if seed < 0:
+        raise ValueError(f"validation_seed must be at least 0; got {seed}")
+
+
+def share(fraction, count):
+    """Returns how many of `count` make up `fraction`: at least one, and never all."""
+    return min(max(round(fraction * count), 1), count - 1) if count > 1 else 0
+
+
+def object_array(values):
+    """Returns the values as strings in an object array; a plain one pads each to the longest."""
+    result = np.empty(len(values), dtype=object)
+    result[:] = [str(value) for value in values]
+    return result
+
+
+def factorise(names):
+    """Returns (the different names in order, their int32 codes (N,)).
+
+    Raises:
+        ValueError: A name is None or not a number.
+    """
+    names = [name.item() if isinstance(name, np.generic) else name for name in names]
+    for row, name in enumerate(names):
+        if name is None or name != name:
+            raise ValueError(f"row {row} has no class name")
+    distinct = set(names)
+    try:
+        ordered = sorted(distinct)
+    except TypeError:
+        ordered = sorted(distinct, key=lambda name: (type(name).__name__, str(name)))
+    code = {name: number for number, name in enumerate(ordered)}
+    return tuple(ordered), np.array([code[name] for name in names], dtype="int32")

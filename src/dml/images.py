@@ -1,0 +1,159 @@
+"""Reads one image: a file, a member of a zip, or a character drawn on demand."""
+
+import functools
+import os
+import threading
+import zipfile
+
+import numpy as np
+
+# Faults of encoders that every decoder reads past; a truncated file is not among them.
+HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
+_opening = threading.Lock()
+
+
+class ImageError(ValueError):
+    """An image that can't be read; the message names it and says why."""
+
+
+def read_image(path, minimum_side=None):
+    """Returns the image at a path as uint8 (H, W, 3) RGB, upright. Safe to call from threads.
+
+    Transparency is dropped, grey becomes RGB, 16 bits become 8.
+
+    Args:
+        path: A file, "ARCHIVE.zip!MEMBER", or "glyph:..." as the data set `glyphs` gives them.
+        minimum_side: Allows a smaller image whose shorter side is still at least this, in pixels.
+            A JPEG is then decoded at a fraction of its size, several times as fast.
+
+    Raises:
+        ImageError: There is no such image, or it is truncated, corrupt or of an unknown format.
+    """
+    path = os.fspath(path)
+    if path.startswith("glyph:"):
+        return draw(path)
+    return decode_image(read_bytes(path), path, minimum_side)
+
+
+def read_bytes(path):
+    """Returns the bytes behind a path of `read_image`; of a drawn image, its pixels.
+
+    Raises:
+        ImageError: There are none.
+    """
+    path = os.fspath(path)
+    if path.startswith("glyph:"):
+        return draw(path).tobytes()
+    archive, mark, member = path.partition(".zip!")
+    try:
+        if mark:
+            with _opening:
+                opened = open_zip(archive + ".zip", os.getpid())
+            return opened.read(member)
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except KeyError:
+        raise ImageError(f"{path}: the archive has no such member") from None
+    except (OSError, zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:
+        raise ImageError(f"{path}: can't be read: {error}") from None
+
+
+@functools.lru_cache(maxsize=16)
+def open_zip(path, process):
+    """Returns an open archive, one per process: forks would share the position in the file."""
+    return zipfile.ZipFile(path)
+
+
+def decode_image(data, path, minimum_side=None):
+    """Returns the image in `data`, the bytes of `path`, as `read_image` does."""
+    if data[:2] == b"\xff\xd8":
+        image = decode_jpeg(data, path, minimum_side)
+    else:
+        image = decode_other(data, path)
+    if image is None:
+        kind = "empty file" if not data else "not an image, or corrupt or truncated"
+        raise ImageError(f"{path}: {kind}")
+    return image
+
+
+def decode_jpeg(data, path, minimum_side):
+    """Returns the JPEG's pixels, None where another decoder can't read it either."""
+    import simplejpeg
+
+    side = {"min_height": minimum_side, "min_width": minimum_side} if minimum_side else {}
+    try:
+        image = simplejpeg.decode_jpeg(data, strict=True, **side)
+    except ValueError as error:
+        reason = str(error)
+        if any(fault in reason for fault in HARMLESS) and b"\xff\xd9" in data[-4096:]:
+            image = simplejpeg.decode_jpeg(data, strict=False, **side)
+        elif "color conversion" in reason.lower():  # CMYK, which libjpeg leaves to the caller
+            return decode_other(data, path)
+        else:
+            raise ImageError(f"{path}: truncated or corrupt JPEG: {reason}") from None
+    return upright(image, orientation(data))
+
+
+def decode_other(data, path):
+    """Returns the pixels of any format that OpenCV knows, or None."""
+    import cv2
+
+    if not data or (data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data):
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError(f"{path}: {error.err}") from None
+
+
+def orientation(data):
+    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 where it has none."""
+    start = data.find(b"Exif\0\0", 0, 4096) + 6
+    if start < 6:
+        return 1
+    order = {b"II": "little", b"MM": "big"}.get(data[start : start + 2])
+    if order is None:
+        return 1
+    number = functools.partial(int.from_bytes, byteorder=order)
+    entry = start + number(data[start + 4 : start + 8])
+    for _ in range(number(data[entry : entry + 2])):
+        if number(data[entry + 2 : entry + 4]) == 0x0112:
+            value = number(data[entry + 10 : entry + 12])
+            return value if 1 <= value <= 8 else 1
+        entry += 12
+        if entry > len(data):
+            break
+    return 1
+
+
+def upright(image, code):
+    """Returns the image turned and mirrored as its EXIF orientation says."""
+    if code == 1:
+        return image
+    if code in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if code in (3, 4, 7, 8):
+        image = image[::-1]
+    if code in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def draw(path):
+    """Returns the character that "glyph:seed=0,size=64,class=3,sample=7" describes.
+
+    Raises:
+        ImageError: It describes none.
+    """
+    from dml import strokes
+
+    try:
+        options = dict(part.split("=") for part in path.removeprefix("glyph:").split(","))
+        size, seed = int(options["size"]), int(options["seed"])
+        return strokes.render(int(options["class"]), int(options["sample"]), size, seed)
+    except (KeyError, ValueError):
+        raise ImageError(
+            f"{path}: expected glyph:seed=N,size=N,class=N,sample=N with positive size"
+        ) from None

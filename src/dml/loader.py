@@ -1,0 +1,243 @@
+"""Items, a sampler and an augmentation in; batches of images out, read by threads ahead of time."""
+
+import contextlib
+import functools
+import logging
+import sys
+import threading
+
+import cv2
+import grain
+import numpy as np
+
+from dml.augmentations import centre_square
+from dml.images import ImageError, read_image
+
+LOGGER = logging.getLogger(__name__)
+ON_UNREADABLE = ("error", "skip")
+
+
+def training_batches(
+    items,
+    sampler,
+    augmentation,
+    size,
+    first_epoch=0,
+    seed=0,
+    on_unreadable="error",
+    threads=2,
+):
+    """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
+
+    Batch and crops are a function of (seed, epoch, step) alone: a training that starts at
+    `first_epoch` sees what an uninterrupted one would have seen.
+
+    Args:
+        items: `dml.datasets.Items`: the training images.
+        sampler: A part of `dml.samplers`.
+        augmentation: A part of `dml.augmentations`; its `layers` are the model's to apply.
+        size: Side of the images in pixels. Positive.
+        first_epoch: Epoch of the first batch, from 0.
+        seed: At least 0.
+        on_unreadable: What an image that can't be read does. `error`: ends the training. `skip`:
+            is replaced by another of its class that is not in the batch, or else of another class;
+            named in the log once, and kept in `unreadable`.
+        threads: Threads that read. Positive.
+
+    Returns:
+        A `TrainingBatches`, which is a `grain.IterDataset` of uint8 (B, size, size, 3) and int32
+        (B,).
+
+    Raises:
+        ValueError: An option is out of its range, or the items can't fill the sampler's batches.
+    """
+    return TrainingBatches(
+        TrainingReader(items, sampler, augmentation, size, seed, on_unreadable),
+        first_epoch,
+        threads,
+    )
+
+
+class TrainingBatches(grain.IterDataset):
+    """The batches of `training_batches`, read ahead by threads; Keras' `fit` takes it as data.
+
+    Args:
+        reader: A `TrainingReader`.
+        first_epoch: Epoch of the first batch.
+        threads: Threads that read. Positive.
+    """
+
+    def __init__(self, reader, first_epoch, threads):
+        super().__init__()
+        check_at_least(0, first_epoch=first_epoch)
+        self.reader = reader
+        first = first_epoch * reader.steps_per_epoch
+        self.stages = read_ahead(grain.MapDataset.range(first, sys.maxsize).map(reader), threads)
+
+    def __iter__(self):
+        return iter(self.stages)
+
+    @property
+    def steps_per_epoch(self):
+        """Batches in every epoch."""
+        return self.reader.steps_per_epoch
+
+    @property
+    def unreadable(self):
+        """Returns {path: reason} of the images that were replaced."""
+        with self.reader.lock:
+            return dict(self.reader.unreadable)
+
+    def rows(self, epoch, step):
+        """Returns the rows (B,) of the items that a batch is made of.
+
+        Without those that replaced unreadable ones. Equal rows are copies of one image.
+        """
+        return self.reader.epoch_rows(epoch)[step]
+
+    @contextlib.contextmanager
+    def named_errors(self):
+        """Raises the `ImageError` of a training that an unreadable image has ended.
+
+        TensorFlow gives the errors of its data another type and buries what they say:
+
+            with batches.named_errors():
+                learner.fit(batches, ...)
+        """
+        try:
+            yield
+        except Exception as error:
+            cause = self.reader.error
+            if cause is None or isinstance(error, ImageError) or str(cause) not in str(error):
+                raise
+            raise cause from None
+
+
+class TrainingReader:
+    """Makes a training batch from its number; called by several threads at once.
+
+    Args:
+        items: `dml.datasets.Items`.
+        sampler: A part of `dml.samplers`.
+        augmentation: A part of `dml.augmentations`.
+        size: Side of the images in pixels.
+        seed: At least 0.
+        on_unreadable: `error` or `skip`.
+    """
+
+    def __init__(self, items, sampler, augmentation, size, seed, on_unreadable):
+        check_at_least(1, size=size)
+        check_at_least(0, seed=seed)
+        if on_unreadable not in ON_UNREADABLE:
+            raise ValueError(
+                f"on_unreadable must be one of {', '.join(ON_UNREADABLE)}; got {on_unreadable!r}"
+            )
+        self.items = items
+        self.sampler = sampler
+        self.augmentation = augmentation
+        self.size = size
+        self.seed = seed
+        self.on_unreadable = on_unreadable
+        self.unreadable = {}
+        self.error = None
+        self.lock = threading.Lock()
+        # Two, because threads that read ahead cross from one epoch into the next.
+        self.cached_rows = functools.lru_cache(maxsize=2)(self.sampled_rows)
+        self.steps_per_epoch = len(self.epoch_rows(0))
+
+    def __call__(self, number):
+        """Returns the uint8 images (B, size, size, 3) and int32 labels (B,) of a batch."""
+        epoch, step = divmod(number, self.steps_per_epoch)
+        rows = self.epoch_rows(epoch)[step].copy()
+        images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for place in range(len(rows)):
+            images[place] = self.image(rows, place, (self.seed, epoch, step + 1, place))
+        return images, self.items.labels[rows].astype(np.int32)
+
+    def epoch_rows(self, epoch):
+        with self.lock:  # or each thread would sample the new epoch for itself
+            return self.cached_rows(epoch)
+
+    def sampled_rows(self, epoch):
+        return self.sampler.batches(self.items.labels, epoch=epoch, seed=self.seed)
+
+    def image(self, rows, place, key):
+        """Returns the image of a place in a batch; puts its row there if it is another one."""
+        for row in self.candidates(rows, place):
+            try:
+                image = read_image(self.items.paths[row], self.augmentation.decode_side(self.size))
+            except ImageError as error:
+                if self.on_unreadable == "error":
+                    self.error = error
+                    raise
+                self.remember(self.items.paths[row], error)
+                continue
+            rows[place] = row
+            return self.augmentation.crop(image, self.size, np.random.default_rng(key))
+        self.error = ImageError(
+            f"{self.items.paths[rows[place]]}: can't be read, and no other image can take its "
+            "place: all of them are in the batch or can't be read either"
+        )
+        raise self.error
+
+    def candidates(self, rows, place):
+        """Yields the place's row and, should that be unreadable, what can stand in for it.
+
+        An image that is in the batch already can't: it would be its own positive.
+        """
+        row = rows[place]
+        yield row
+        labels = self.items.labels
+        following = np.roll(np.arange(len(labels)), -row - 1)
+        following = following[~np.isin(following, rows)]
+        same = labels[following] == labels[row]
+        yield from following[same]
+        yield from following[~same]
+
+    def remember(self, path, error):
+        with self.lock:
+            if path not in self.unreadable:
+                self.unreadable[path] = str(error)
+                LOGGER.warning("left out of the training: %s", error)
+
+
+def evaluation_images(paths, side, batch_size, threads=2):
+    """Yields the middle squares of images, in order.
+
+    Args:
+        paths: N paths as `dml.images.read_image` takes them.
+        side: Side of the squares in pixels: the short side is resized to it. Positive.
+        batch_size: Images in a batch; the last may hold fewer. Positive.
+        threads: Threads that read. Positive.
+
+    Yields:
+        Uint8 (B, side, side, 3).
+
+    Raises:
+        ImageError: An image can't be read; the message names it.
+    """
+    check_at_least(1, side=side, batch_size=batch_size)
+
+    def batch(start):
+        return np.stack(
+            [centre_square(read_image(p, side), side) for p in paths[start : start + batch_size]]
+        )
+
+    starts = grain.MapDataset.range(0, len(paths), batch_size)
+    yield from read_ahead(starts.map(batch), threads)
+
+
+def read_ahead(batches, threads):
+    """Returns a grain dataset's batches, read by threads a few ahead of their use."""
+    check_at_least(1, threads=threads)
+    cv2.setNumThreads(0)  # it would start more threads for each single image
+    # Each thread makes one batch at a time, and two are ready when the model asks.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+    return batches.to_iter_dataset(options)
+
+
+def check_at_least(least, **options):
+    """Raises ValueError for the first option that is smaller."""
+    for name, value in options.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}; got {value}")

@@ -1,0 +1,120 @@
+"""What a report is made from."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of the evaluation, and the same figure of the untrained encoder.
+
+    Args:
+        name: As people write it: "Recall@1".
+        value: In [0, 1]; shown as a percentage.
+        interval: Ends of the 95 % interval, or None.
+        untrained: The untrained encoder's value, or None where it was not measured.
+        untrained_interval: Its 95 % interval, or None.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None = None
+    untrained: float | None = None
+    untrained_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """Everything that the page shows, as arrays and text.
+
+    Queries search the gallery; without `gallery_vectors` they search each other, and row i of
+    `neighbours` never holds i. Where a part is left empty, its section is left out.
+
+    Args:
+        title: The headline: what was trained.
+        dataset: Name of the data set evaluated on.
+        protocol: "zero-shot", "seen-class" or "query-gallery".
+        metrics: The first is the headline figure.
+        counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
+        history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
+            "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
+            "active_share"; unknown keys are left out, missing values leave a gap.
+        vectors: Unit embeddings (Q, D) of the queries.
+        labels: Class codes (Q,) of the queries, each an index of `class_names`.
+        class_names: Class code -> name; any hashable, shown as text.
+        neighbours: Gallery rows (Q, k), nearest first.
+        first_positive: Rank (Q,) of the nearest image of the query's class, counted from 1;
+            0 where the gallery has none.
+        thumbnail: Query row -> uint8 image (H, W, 3) or (H, W). May raise ValueError or OSError for
+            an unreadable image.
+        gallery_vectors: Unit embeddings (G, D), or None where the queries are the gallery.
+        gallery_labels: Class codes (G,), given with `gallery_vectors`.
+        gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
+        recipe: The resolved recipe as TOML text.
+        versions: Package or setting -> version or value; nested mappings are flattened.
+        seeds: Name -> seed.
+        seed: Draws the queries and pairs that are shown.
+
+    Raises:
+        ValueError: The arrays don't fit each other.
+    """
+
+    title: str
+    dataset: str
+    protocol: str
+    metrics: Sequence[Metric]
+    vectors: np.ndarray
+    labels: np.ndarray
+    class_names: Sequence[Hashable]
+    neighbours: np.ndarray
+    first_positive: np.ndarray
+    thumbnail: Callable[[int], np.ndarray]
+    gallery_vectors: np.ndarray | None = None
+    gallery_labels: np.ndarray | None = None
+    gallery_thumbnail: Callable[[int], np.ndarray] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    recipe: str = ""
+    versions: Mapping[str, object] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self):
+        given = [
+            part is not None
+            for part in (self.gallery_vectors, self.gallery_labels, self.gallery_thumbnail)
+        ]
+        if any(given) and not all(given):
+            raise ValueError(
+                "a report with a gallery needs gallery_vectors, gallery_labels and "
+                "gallery_thumbnail together"
+            )
+        if not self.metrics:
+            raise ValueError("a report needs at least one metric: its headline figure")
+        queries = len(self.labels)
+        for name in ("vectors", "neighbours", "first_positive"):
+            rows = len(getattr(self, name))
+            if rows != queries:
+                raise ValueError(f"{name} has {rows} rows for {queries} labels: one row per query")
+
+    @property
+    def searched_vectors(self):
+        """What the queries search: the gallery's vectors, or their own."""
+        return self.vectors if self.gallery_vectors is None else self.gallery_vectors
+
+    @property
+    def searched_labels(self):
+        """The class codes that belong to `searched_vectors`."""
+        return self.labels if self.gallery_labels is None else self.gallery_labels
+
+    @property
+    def searched_thumbnail(self):
+        """Row of `searched_vectors` -> image."""
+        return self.gallery_thumbnail or self.thumbnail
+
+    def class_name(self, code):
+        """Returns the name of a class as text; its code where it has none."""
+        code = int(code)
+        return str(self.class_names[code]) if 0 <= code < len(self.class_names) else f"{code}"

@@ -1,0 +1,179 @@
+"""The report's figures, as SVG elements that take their colours from the page."""
+
+import io
+import re
+from html import escape
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Colours drawn here and what the page puts in their place, so that one figure serves the light
+# and the dark page.
+INK, MUTED, RULE = "#010101", "#020202", "#030303"
+SERIES = [f"#0400{n:02x}" for n in range(1, 9)]
+MARKERS = "os^DvPX*"
+PAGE_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    **{colour: f"var(--series-{n})" for n, colour in enumerate(SERIES, 1)},
+}
+UNIT = 1 / 72  # of an inch: one pixel of an SVG's own coordinates
+FONT = 11.5
+
+
+def curve_figure(lines, title, percent=False, best=False):
+    """Draws values over epochs.
+
+    Args:
+        lines: Name -> (epochs, values); a name is written at the line's end when there are several.
+        title: What is drawn; becomes the description for those who can't see it.
+        percent: The values are in [0, 1] and shown as percentages.
+        best: Mark the highest value.
+    """
+    figure, axes = new_figure(350, 210)
+    described = []
+    for number, (name, (epochs, values)) in enumerate(lines.items()):
+        values = np.asarray(values, float) * (100 if percent else 1)
+        dots = "o" if len(values) < 2 else ""
+        style = ("-", "--")[number % 2]
+        axes.plot(epochs, values, style, color=SERIES[number], lw=2, marker=dots, ms=5)
+        finite = np.flatnonzero(np.isfinite(values))
+        if not len(finite):
+            continue
+        described.append(
+            f"{name} from {values[finite[0]]:.3g} to {values[finite[-1]]:.3g} "
+            f"in {len(values)} epochs"
+        )
+        if len(lines) > 1:
+            end = (epochs[finite[-1]], values[finite[-1]])
+            label(axes, name, end, SERIES[number], (0, 7 if number == 0 else -15), "right")
+        if best:
+            top = finite[np.argmax(values[finite])]
+            axes.plot(epochs[top], values[top], "o", color=SERIES[number], ms=6.5)
+            side = "right" if top > len(values) / 2 else "left"
+            label(axes, f"{values[top]:.1f}", (epochs[top], values[top]), INK, (0, 8), side)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.margins(x=0.03, y=0.2)
+    return svg(figure, f"{title}: {'; '.join(described)}.")
+
+
+def rank_figure(first_positive, title="Share of queries whose class is found among the first k"):
+    """Draws recall at k for every k up to 100, over the queries that have a positive."""
+    ranks = np.asarray(first_positive)
+    ranks = ranks[ranks > 0]
+    last = int(max(10, min(100, ranks.max(initial=1))))
+    ks = np.arange(1, last + 1)
+    recall = np.array([100 * np.mean(ranks <= k) if len(ranks) else 0.0 for k in ks])
+    figure, axes = new_figure(520, 300)
+    axes.plot(ks, recall, color=SERIES[0], lw=2)
+    axes.set_xscale("log")
+    ticks = [k for k in (1, 2, 4, 8, 10, 20, 50, 100) if k <= last and (k != 10 or last < 20)]
+    axes.set_xticks(ticks, [str(k) for k in ticks])
+    axes.minorticks_off()
+    marked = [k for k in (1, 2, 4, 8, 32) if k <= last]
+    axes.plot(marked, recall[np.array(marked) - 1], "o", color=SERIES[0], ms=6)
+    for k in marked:
+        label(axes, f"{recall[k - 1]:.1f}", (k, recall[k - 1]), INK, (3, -16), "left")
+    axes.set_xlabel("k nearest images")
+    axes.set_ylim(max(0, recall[0] - 0.35 * (105 - recall[0])), 103)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    points = ", ".join(f"{recall[k - 1]:.1f} % at {k}" for k in marked)
+    return svg(figure, f"{title}: {points}.")
+
+
+def histogram_figure(edges, positive, negative, positive_mean, negative_mean):
+    """Draws how similar images of one class and of different classes are, each as a density."""
+    figure, axes = new_figure(520, 300)
+    used = np.flatnonzero(positive + negative)
+    first, last = (used[0], used[-1] + 1) if len(used) else (0, len(edges) - 1)
+    described, top = [], 0.0
+    for number, (name, counts, mean) in enumerate(
+        (("different classes", negative, negative_mean), ("same class", positive, positive_mean))
+    ):
+        if not counts.sum():
+            continue
+        colour = SERIES[1 - number]
+        density = counts / counts.sum() / np.diff(edges)
+        top = max(top, density.max())
+        axes.stairs(density, edges, fill=True, color=colour, alpha=0.28, lw=0)
+        axes.stairs(density, edges, color=colour, lw=1.8, ls=("--", "-")[number], baseline=None)
+        peak = np.argmax(density)
+        side = "right" if number == 0 else "left"
+        label(axes, name, (edges[peak], density[peak]), colour, (0, 6), side)
+        axes.axvline(mean, color=colour, lw=1, ls=":")
+        described.append(f"{name}, mean {mean:.2f}")
+    axes.set_xlabel("cosine similarity of a pair")
+    axes.set_xlim(edges[first] - 0.02, edges[last] + 0.02)
+    axes.set_ylim(0, 1.2 * top or 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    return svg(figure, f"Histograms of the similarity of pairs: {'; '.join(described)}.")
+
+
+def map_figure(points, labels, highlighted, title):
+    """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey."""
+    figure, axes = new_figure(520, 420)
+    rest = ~np.isin(labels, highlighted)
+    axes.plot(*points[rest].T, "o", color=MUTED, ms=2.6, mew=0, alpha=0.4)
+    for code, colour, marker in zip(highlighted, SERIES, MARKERS, strict=False):
+        own = labels == code
+        axes.plot(*points[own].T, marker, color=colour, ms=6, mew=0, alpha=0.95)
+    axes.set_axis_off()
+    axes.set_aspect("equal", adjustable="datalim")
+    return svg(figure, title)
+
+
+def marker_figure(number):
+    """Draws the sign of the highlighted class `number` of the map, for its legend."""
+    figure = Figure(figsize=(14 * UNIT, 14 * UNIT))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.plot(0, 0, MARKERS[number], color=SERIES[number], ms=9, mew=0)
+    return svg(figure, None)
+
+
+def new_figure(width, height):
+    """Returns a figure of so many pixels, with quiet axes."""
+    figure = Figure(figsize=(width * UNIT, height * UNIT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(RULE)
+    axes.grid(axis="y", color=RULE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=FONT, colors=MUTED, pad=5)
+    axes.xaxis.label.set(size=FONT, color=MUTED)
+    return figure, axes
+
+
+def label(axes, text, at, colour, offset, side):
+    """Writes a line's name or value beside a point."""
+    axes.annotate(
+        text, at, xytext=offset, textcoords="offset points", ha=side, color=colour, size=FONT
+    )
+
+
+def svg(figure, description):
+    """Returns the figure as an `svg` element for an HTML page; None describes a decoration."""
+    file = io.StringIO()
+    figure.patch.set_visible(False)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dml"}):
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # never referred to, and not unique in the page
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    for drawn, shown in PAGE_COLOURS.items():
+        text = text.replace(drawn, shown)
+    view = re.search(r'viewBox="[^"]*"', text).group()
+    role = f'role="img" aria-label="{escape(description)}"' if description else 'aria-hidden="true"'
+    return f"<svg {view} {role}>" + text[text.index(">") + 1 :].strip()

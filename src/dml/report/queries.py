@@ -1,0 +1,118 @@
+"""The report's retrieval grids: queries, what they found, right and wrong."""
+
+from html import escape
+
+from dml.report.selection import drawn_queries, nearest_positive, worst_queries
+from dml.report.thumbnails import SIDE, thumbnail_uri
+
+DRAWN = 24
+WORST = 12
+NEIGHBOURS = 5
+SIGNS = {"right": "✓", "wrong": "✗"}
+
+
+class Queries:
+    """Renders queries with their neighbours.
+
+    Args:
+        data: A `ReportData`.
+    """
+
+    def __init__(self, data):
+        self.data = data
+        self.cache = {}
+
+    def drawn_section(self):
+        """Returns the grid of queries drawn at random, with a filter; empty without queries."""
+        data = self.data
+        rows = drawn_queries(data.labels, data.first_positive, DRAWN, data.seed)
+        if not len(rows) or not data.neighbours.shape[1]:
+            return ""
+        right = sum(self.is_right(row, data.neighbours[row, 0]) for row in rows)
+        choices = "".join(
+            f'<label><input class="hidden" type="radio" name="first" value="{value}"{checked}>'
+            f"{text} {count}</label>"
+            for value, text, count, checked in (
+                ("all", "All", len(rows), " checked"),
+                ("right", "✓ Right", right, ""),
+                ("wrong", "✗ Wrong", len(rows) - right, ""),
+            )
+        )
+        return (
+            f'<p class="note">{len(rows)} queries drawn at random, from as many classes as '
+            "possible, each with its nearest images, the nearest first. A query counts as right at "
+            "1 where the first is of its class.</p>"
+            f'<fieldset class="filter"><legend class="hidden">Show queries whose nearest image is'
+            f"</legend>{choices}</fieldset>"
+            f'<ul class="queries">{"".join(self.query(row, NEIGHBOURS) for row in rows)}</ul>'
+        )
+
+    def worst_section(self):
+        """Returns the queries whose first positive comes latest; empty where all are right."""
+        rows = worst_queries(self.data.first_positive, WORST)
+        if not len(rows):
+            return ""
+        return (
+            '<p class="note">The queries whose class comes latest among their neighbours, with '
+            "that image last. Labels that are wrong in the data set often show up here.</p>"
+            '<ul class="queries">'
+            + "".join(self.query(row, NEIGHBOURS - 1, answer=True) for row in rows)
+            + "</ul>"
+        )
+
+    def query(self, row, count, answer=False):
+        """Returns one query with `count` neighbours and, with `answer`, its first positive."""
+        data, name = self.data, self.data.class_name(self.data.labels[row])
+        neighbours = [int(n) for n in data.neighbours[row, :count]]
+        rank = int(data.first_positive[row])
+        shots = self.shot(self.uri(data.thumbnail, row), f"Query of class {name}", "query")
+        for place, found in enumerate(neighbours, 1):
+            shots += self.neighbour(row, found, f"Neighbour {place}")
+        positive = nearest_positive(data, row) if answer else None
+        if positive is not None:
+            shots += self.neighbour(row, positive, f"First of its class, at rank {rank}", rank)
+        first = "right" if self.is_right(row, neighbours[0]) else "wrong"
+        return (
+            f'<li class="query" data-first="{first}" data-class="{escape(name)}">'
+            f"<p><b>{escape(name)}</b><span>first right at rank {rank:,}</span></p>"
+            f'<div class="row{" answer" if answer else ""}">{shots}</div></li>'
+        )
+
+    def neighbour(self, row, found, place, rank=None):
+        """Returns a gallery image with its class, framed and signed as right or wrong."""
+        data = self.data
+        name = data.class_name(data.searched_labels[found])
+        verdict = "right" if self.is_right(row, found) else "wrong"
+        similarity = float(data.vectors[row] @ data.searched_vectors[found])
+        uri = self.uri(data.searched_thumbnail, found, gallery=True)
+        caption = f"rank {rank:,}" if rank else name
+        description = f"{place}: {name}, {verdict}, similarity {similarity:.2f}"
+        return self.shot(uri, description, caption, verdict)
+
+    def shot(self, uri, description, caption, verdict=""):
+        """Returns one thumbnail; a box in its place where the image can't be read."""
+        sign = f'<span class="sign" aria-hidden="true">{SIGNS[verdict]}</span>' if verdict else ""
+        text = escape(description)
+        picture = (
+            f'<img src="{uri}" alt="{text}" title="{text}" width="{SIDE}" height="{SIDE}" '
+            'loading="lazy" decoding="async">'
+            if uri
+            else f'<span class="missing" role="img" aria-label="{text}">unreadable</span>'
+        )
+        return (
+            f'<figure class="shot {verdict}">{picture}{sign}'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+
+    def uri(self, thumbnail, row, gallery=False):
+        """Returns the data URI of an image, or None where it can't be read."""
+        key = (gallery and self.data.gallery_vectors is not None, int(row))
+        if key not in self.cache:
+            try:
+                self.cache[key] = thumbnail_uri(thumbnail(int(row)))
+            except (ValueError, OSError):
+                self.cache[key] = None
+        return self.cache[key]
+
+    def is_right(self, row, found):
+        return bool(self.data.searched_labels[found] == self.data.labels[row])

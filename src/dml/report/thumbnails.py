@@ -1,0 +1,40 @@
+"""Images small enough to live inside a page."""
+
+import base64
+
+import cv2
+import numpy as np
+import simplejpeg
+
+SIDE = 128  # pixels; shown at most at this size, so also sharp enough on a dense screen
+QUALITY = 78
+
+
+def thumbnail_uri(image, side=SIDE):
+    """Returns the centre square of an image as a JPEG data URI.
+
+    Args:
+        image: uint8 (H, W, 3), (H, W, 1) or (H, W).
+        side: Pixels of the result.
+
+    Raises:
+        ValueError: It is not such an image.
+    """
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f"a thumbnail is a uint8 image (H, W, 3) or (H, W); got {image.dtype} {image.shape}"
+        )
+    short = min(image.shape[:2])
+    top, left = (image.shape[0] - short) // 2, (image.shape[1] - short) // 2
+    square = image[top : top + short, left : left + short]
+    shrinking = short > side
+    square = cv2.resize(
+        square, (side, side), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")

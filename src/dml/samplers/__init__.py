@@ -1,0 +1,7 @@
+"""Which images form each batch of an epoch."""
+
+from dml.samplers.base import SAMPLERS, Coverage, Sampler, coverage
+from dml.samplers.m_per_class import MPerClass
+from dml.samplers.shuffle import Shuffle
+
+__all__ = ["SAMPLERS", "Coverage", "MPerClass", "Sampler", "Shuffle", "coverage"]

@@ -1,0 +1,65 @@
+"""What every backbone must do, over the registry; the large ones by their construction only."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from dml.backbones import BACKBONES
+from dml.encoder import EmbeddingOptions, build_encoder
+
+SMALL = ["conv4", "mobilenet", "mobilenet_v2", "mobilenet_v3_small"]
+EACH_FAMILY = ["resnet50_v2", "densenet121", "efficientnet_b0", "inception_v3", "convnext_tiny"]
+
+
+def small_options(name):
+    size = 75 if name == "inception_v3" else 32
+    options = {"weights": "none", "input_size": size, "resize_side": size}
+    return options | ({"alpha": 0.35} if name == "mobilenet_v2" else {})
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"own", "conv4"}))
+def test_names_a_network_of_keras(name):
+    assert callable(getattr(keras.applications, BACKBONES[name].constructor))
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_documents_every_option(name):
+    for field in inspect.signature(BACKBONES[name]).parameters:
+        assert f"{field}:" in BACKBONES[name].__doc__, f"{name}: document option {field!r}"
+
+
+@pytest.mark.parametrize(
+    "name", [*SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in EACH_FAMILY)]
+)
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_a_row_does_not_depend_on_its_batch(name, batch_norm):
+    backbone = BACKBONES[name](**small_options(name), batch_norm=batch_norm)
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=8))
+    side = backbone.input_size
+    x = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype="uint8")
+    vectors = keras.ops.convert_to_numpy(encoder(x))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    alone = keras.ops.convert_to_numpy(encoder(x[1:2]))
+    np.testing.assert_allclose(alone, vectors[1:2], atol=1e-4)
+
+
+def test_frozen_statistics_do_not_move_but_scale_and_shift_learn():
+    backbone = BACKBONES["conv4"](input_size=16, resize_side=16, batch_norm="frozen")
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=4))
+    before = [v.numpy() for v in encoder.non_trainable_variables if "moving" in v.path]
+    encoder(np.full((4, 16, 16, 3), 255, "uint8"), training=True)
+    after = [v.numpy() for v in encoder.non_trainable_variables if "moving" in v.path]
+    assert before and all((a == b).all() for a, b in zip(before, after, strict=True))
+    assert any("gamma" in v.path for v in encoder.trainable_variables)
+
+
+def test_momentum_is_set():
+    backbone = BACKBONES["conv4"](input_size=16, resize_side=16, batch_norm_momentum=0.5)
+    momenta = {
+        layer.momentum
+        for layer in backbone.network().layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert momenta == {0.5}

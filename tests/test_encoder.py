@@ -1,0 +1,97 @@
+"""The encoder can't be fed wrongly: any size, any batch, the same unit vectors."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.backbones import Conv4
+from dml.encoder import (
+    POOLINGS,
+    EmbeddingOptions,
+    GeneralisedMean,
+    Prepare,
+    UnitLength,
+    build_encoder,
+    input_sides,
+    load_encoder,
+)
+
+
+def images(count=3, height=50, width=40, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype="uint8")
+
+
+def embed(encoder, x):
+    return keras.ops.convert_to_numpy(encoder(x))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return build_encoder(Conv4(input_size=32, resize_side=36), EmbeddingOptions(dim=8))
+
+
+def test_calling_predicting_and_single_images_agree(encoder):
+    # Keras' own preprocessing layers once switched BatchNormalization to training here.
+    x = images()
+    vectors = encoder.predict(x, verbose=0)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(embed(encoder, x), vectors, atol=1e-5)
+    np.testing.assert_allclose(embed(encoder, x[:1]), vectors[:1], atol=1e-5)
+
+
+def test_saves_and_loads(encoder, tmp_path):
+    encoder.save(tmp_path / "encoder.keras")
+    copy = load_encoder(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(embed(copy, images()), embed(encoder, images()), atol=1e-6)
+    assert input_sides(copy) == (36, 32)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "encoder.keras"
+    path.write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"encoder\.keras: can't be read as an encoder"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_gives_unit_vectors(pooling):
+    options = EmbeddingOptions(dim=4, pooling=pooling, layer_norm=True)
+    vectors = embed(build_encoder(Conv4(input_size=32, resize_side=32), options), images())
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_dim_zero_keeps_the_pooled_features():
+    encoder = build_encoder(Conv4(input_size=32, resize_side=32), EmbeddingOptions(dim=0))
+    assert encoder.output_shape == (None, 64)
+
+
+def test_generalised_mean_goes_from_average_to_maximum():
+    x = np.abs(np.random.default_rng(0).normal(size=(2, 3, 3, 4))).astype("float32") + 0.1
+    layer = GeneralisedMean()
+    layer.build(x.shape)
+    layer.exponent.assign(1.0)
+    np.testing.assert_allclose(embed(layer, x), x.mean(axis=(1, 2)), rtol=1e-4)
+    layer.exponent.assign(200.0)
+    np.testing.assert_allclose(embed(layer, x), x.max(axis=(1, 2)), rtol=0.02)
+
+
+def test_a_zero_vector_stays_zero():
+    assert not embed(UnitLength(), np.zeros((1, 3), "float32")).any()
+
+
+def test_preparation_keeps_images_of_the_right_size_and_cuts_the_centre():
+    x = images(2, 36, 36)
+    np.testing.assert_array_equal(embed(Prepare(36, 32), x), x[:, 2:34, 2:34])
+
+
+def test_preparation_keeps_the_aspect_ratio():
+    x = np.zeros((1, 40, 80, 3), "uint8")
+    x[:, :, 20:60] = 200  # the centre square
+    assert (embed(Prepare(20, 16), x) == 200).all()
+
+
+@pytest.mark.parametrize("options", [{"dim": -1}, {"pooling": "mean"}])
+def test_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        EmbeddingOptions(**options)
