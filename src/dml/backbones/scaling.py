@@ -34,7 +34,7 @@ class InputScaling(keras.layers.Layer):
         subtract, divide, reverse = MODES[self.mode]
         x = ops.cast(images, "float32")
         if reverse:
-            x = x[..., ::-1]
+            x = ops.flip(x, axis=-1)
         return ops.cast((x - ops.array(subtract)) / ops.array(divide), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -79,9 +79,8 @@ def build_learner(recipe, training_items):
         raise ValueError(
             "the training split is empty: a smaller dataset.validation_fraction leaves more of it"
         )
-    steps = len(
-        recipe.sampler.batches(training_items.labels, epoch=0, seed=recipe.training.seed)
-    )
+    batches = recipe.sampler.batches(training_items.labels, epoch=0, seed=recipe.training.seed)
+    steps = len(batches)
     learner = Learner(
         build_encoder(recipe.backbone, recipe.embedding),
         recipe.loss,
@@ -130,18 +129,18 @@ def fit(learner, recipe, items, folder, steps, report):
         epochs=options.epochs,
         report=report,
     )
-    learner.fit(
-        batches,
-        steps_per_epoch=steps,
-        initial_epoch=state["epoch"],
-        epochs=options.epochs,
-        callbacks=[
-            StopAtNan(folder),
-            recorder,
-            TensorBoardScalars(folder.tensorboard),
-        ],
-        verbose=0,
-    )
+    callbacks = [StopAtNan(folder), recorder, TensorBoardScalars(folder.tensorboard)]
+    with batches.named_errors():
+        learner.fit(
+            batches,
+            steps_per_epoch=steps,
+            initial_epoch=state["epoch"],
+            epochs=options.epochs,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    for reason in batches.unreadable.values():
+        report(f"left out of the training: {reason}")
     return recorder.state
 
 

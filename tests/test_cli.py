@@ -1,0 +1,57 @@
+"""The command: bad input is one line and exit code 2, never a traceback."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def dml(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "dml", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+def assert_refused(result, *words):
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("dml: ")]
+    assert len(lines) == 1 and "Traceback" not in result.stderr, result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_is_quick_and_loads_no_backend():
+    started = time.monotonic()
+    result = dml("--help")
+    assert result.returncode == 0 and "train" in result.stdout
+    assert time.monotonic() - started < 2  # 0.05 s on an idle machine; the goal is 0.5 s
+    code = "import sys, dml; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_lists_recipes_and_resolves_one():
+    assert "glyphs" in dml("recipes").stdout
+    assert "[optimizer]" in dml("recipes", "glyphs").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train", "no/such/folder"], ["no/such/folder"]),
+        (["train", "glyphs", "--loss.name", "proxy_ancor"], ["Did you mean 'proxy_anchor'"]),
+        (["train", "glyphs", "--loss.beta", "1"], ["loss.beta"]),
+        (["train", "cub200", "--dataset.root", "no/such"], ["no/such"]),
+        (["evaluate", "no/such/run"], ["no/such/run"]),
+        (["recipes", "nothing"], ["nothing"]),
+        (["data", "check", "nothing"], ["nothing"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, words):
+    assert_refused(dml(*arguments), *words)

@@ -1,0 +1,94 @@
+"""Plain compile and fit train encoder and proxies, on every backend."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.backbones import Conv4
+from dml.encoder import EmbeddingOptions, build_encoder
+from dml.learner import Learner
+from dml.losses import LOSSES, MultiSimilarity, ProxyAnchor
+from dml.regularizers import Orthogonality
+
+
+def encoder():
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(input_size=16, resize_side=16, filters=8)
+    return build_encoder(backbone, EmbeddingOptions(dim=8))
+
+
+def stripes(count=48, classes=4, side=16, seed=0):
+    """Returns images whose class is the period of their stripes, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    x = np.arange(side)[None, None, :] + rng.integers(0, side, (count, 1, 1))
+    period = (2 + 2 * labels)[:, None, None]
+    image = np.where(x % period < period // 2, 220, 30) + rng.integers(0, 30, (count, side, side))
+    return np.repeat(image[..., None], 3, axis=-1).astype("uint8"), labels
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_every_loss_trains(name):
+    images, labels = stripes()
+    learner = Learner(encoder(), LOSSES[name](), classes=4)
+    learner.compile(keras.optimizers.Adam(3e-3), run_eagerly=False)
+    history = learner.fit(images, labels, batch_size=24, epochs=6, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    gap = np.subtract(history["positive_similarity"], history["negative_similarity"])
+    assert gap[-1] > gap[0]
+
+
+def test_default_compile_moves_the_proxies():
+    images, labels = stripes()
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile()
+    before = keras.ops.convert_to_numpy(learner.head.trainable_variables[0])
+    learner.fit(images, labels, batch_size=24, epochs=1, verbose=0)
+    after = keras.ops.convert_to_numpy(learner.head.trainable_variables[0])
+    assert np.abs(after - before).max() > 1e-3
+
+
+def test_telemetry_of_a_collapsed_batch():
+    learner = Learner(encoder(), MultiSimilarity())
+    same = np.tile([[1.0, 0.0]], (4, 1)).astype("float32")
+    learner.update_telemetry(keras.ops.array([0, 0, 1, 1]), keras.ops.array(same), same)
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == values["negative_similarity"] == pytest.approx(1)
+    assert values["effective_rank"] == pytest.approx(1)
+
+
+def test_pair_losses_work_in_anyones_model():
+    images, labels = stripes()
+    model = keras.Sequential(
+        [
+            keras.layers.Flatten(),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Dense(8),
+            keras.layers.UnitNormalization(),
+        ]
+    )
+    model.compile("adam", loss=MultiSimilarity())
+    history = model.fit(images, labels, epochs=4, batch_size=24, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_says_what_is_missing():
+    with pytest.raises(ValueError, match="say how many classes"):
+        Learner(encoder(), ProxyAnchor())
+    with pytest.raises(ValueError, match="MultiSimilarity has none"):
+        Learner(encoder(), MultiSimilarity(), regularizer=Orthogonality())
+    with pytest.raises(ValueError, match="brings its loss"):
+        Learner(encoder(), MultiSimilarity()).compile(loss="mse")
+
+
+def test_a_loss_that_holds_variables_is_refused():
+    loss = MultiSimilarity()
+    loss.proxies = keras.Variable(np.zeros(2, "float32"))
+    with pytest.raises(ValueError, match="holds variables"):
+        Learner(encoder(), loss)
+
+
+def test_embeds_images_of_any_size():
+    vectors = Learner(encoder(), MultiSimilarity()).embed(np.zeros((2, 40, 30, 3), "uint8"))
+    assert vectors.shape == (2, 8)

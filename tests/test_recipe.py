@@ -1,0 +1,109 @@
+"""Recipes are read strictly: what nobody knows is an error that says where and what instead."""
+
+import os
+
+import pytest
+
+from dml.losses import ProxyAnchor, SoftTriple
+from dml.recipe import load_recipe, shipped
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_reads_parts_and_options(tmp_path):
+    path = write(tmp_path, '[loss]\nname = "proxy_anchor"\nscale = 16\n[training]\nepochs = 3\n')
+    recipe = load_recipe(path)
+    assert isinstance(recipe.loss, ProxyAnchor) and recipe.loss.scale == 16.0
+    assert recipe.training.epochs == 3
+
+
+def test_flags_win_and_another_part_starts_from_its_defaults(tmp_path):
+    path = write(tmp_path, '[loss]\nname = "proxy_anchor"\nscale = 16\n')
+    flags = ["--loss.name", "soft_triple", "--loss.margin=0.02", "--evaluation.ks", "1,10"]
+    recipe = load_recipe(path, flags)
+    assert isinstance(recipe.loss, SoftTriple) and recipe.loss.margin == 0.02
+    assert recipe.loss.scale == SoftTriple().scale
+    assert recipe.evaluation.ks == (1, 10)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_recipe_survives_the_round_trip(name, tmp_path):
+    recipe = load_recipe(name)
+    again = load_recipe(write(tmp_path, recipe.to_toml()))
+    assert again.to_toml() == recipe.to_toml()
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_recipe_says_command_hardware_time_number_and_source(name):
+    header = shipped()[name].read_text().split("\n[")[0]
+    for word in ("command:", "hardware:", "time:", "expect:", "source:"):
+        assert f"# {word}" in header, f"{name}: the header lacks '# {word}'"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[loss]\nname = 'proxy_anchr'\n", r"mine\.toml, line 2: loss\.name: .*Did you mean 'proxy_anchor'"),
+        ("[loss]\nmargn = 0.1\n", r"mine\.toml, line 2: loss\.margn: no such option\. Did you mean 'margin'"),
+        ("[loss]\n\nmargin = 'a'\n", r"mine\.toml, line 3: loss\.margin: wants float; got 'a'"),
+        ("[loss]\nmargin = 7\n", r"line 2: loss: margin must be in"),
+        ("[training]\nepochs = 1.5\n", r"training\.epochs: wants int; got 1\.5"),
+        ("[training]\nepochs = true\n", r"training\.epochs: wants int; got True"),
+        ("[training]\nselect = 'worst'\n", r"select must be one of best, last"),
+        ("[los]\nname = 'triplet'\n", r"mine\.toml, line 1: no section 'los'\. Did you mean 'loss'"),
+        ("loss = 3\n", r"loss must be a section"),
+        ("[loss\n", r"not valid TOML"),
+        ("parts = 'a.py'\n", r"parts must be a list"),
+    ],
+)
+def test_names_file_line_and_option(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--loss.margin", "big"], r"command line: loss\.margin: wants float; got big"),
+        (["--loss.margin"], "needs a value"),
+        (["--lossy.margin", "1"], "Did you mean 'loss'"),
+        (["--training.epochs", "many"], "wants int; got many"),
+        (["margin", "1"], "expected --section.option value"),
+    ],
+)
+def test_names_the_flag(flags, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe("glyphs", flags)
+
+
+def test_suggests_the_nearest_recipe():
+    with pytest.raises(FileNotFoundError, match="Did you mean 'glyphs'"):
+        load_recipe("glyph")
+
+
+def test_a_folder_of_class_folders_is_a_recipe(tmp_path):
+    (tmp_path / "cat").mkdir()
+    recipe = load_recipe(tmp_path)
+    assert recipe.names["dataset"] == "folder"
+    assert os.fspath(recipe.dataset.root) == str(tmp_path)
+
+
+def test_the_users_own_part(tmp_path):
+    (tmp_path / "my_parts.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from dml.losses import LOSSES, ProxyAnchor\n"
+        "@LOSSES.register('my_anchor')\n"
+        "@dataclass(eq=False)\n"
+        "class MyAnchor(ProxyAnchor):\n"
+        "    scale: float = 8.0\n"
+    )
+    file = tmp_path / "my_parts.py"
+    path = write(tmp_path, f"parts = ['{file}']\n[loss]\nname = 'my_anchor'\n")
+    assert load_recipe(path).loss.scale == 8.0
+    file.write_text("1/0")
+    with pytest.raises(ValueError, match="ZeroDivisionError"):
+        load_recipe(path)
