@@ -52,7 +52,7 @@ def training_rates(model, items, sampler, augmentation, size, steps=12, rounds=5
     for name in ["warm-up", *["files", "memory"] * rounds]:
         data = batches if name == "files" else (held for _ in itertools.count())
         clock = Clock(model)
-        model.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[clock.callback])
+        model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock.callback])
         rates.setdefault(name, []).append(sampler.batch_size * (steps - 1) / clock.seconds)
     return rates["files"], rates["memory"]
 

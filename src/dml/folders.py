@@ -70,6 +70,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.metrics = self.path / "metrics.json"
         self.versions = self.path / "versions.json"
+        self.untrained = self.path / "untrained.json"
         self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.checkpoint_state = self.checkpoints / "state.json"

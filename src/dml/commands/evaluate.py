@@ -1,5 +1,6 @@
 """`dml evaluate`: the figures of a run on a test split, with their protocol and intervals."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ from dml.recipe import load_recipe
 
 
 def evaluate(run, on=None, flags=(), report=print):
-    """Embeds a test split, measures retrieval, clustering and linear separability, reports.
+    """Embeds a test split, measures retrieval and clustering, and writes figures and report.
 
     Args:
         run: The run's folder.
@@ -24,38 +25,223 @@ def evaluate(run, on=None, flags=(), report=print):
         ValueError, FileNotFoundError: The run, the data set or an image is at fault.
     """
     folder = RunFolder(run).open()
-    recipe = load_recipe(folder.recipe)
-    if on is not None or flags:
-        recipe = with_dataset(recipe, on or folder.recipe, flags)
+    recipe = evaluation_recipe(folder, on, flags)
     from dml.encoder import load_encoder
 
     encoder = load_encoder(folder.encoder)
-    name = recipe.names["dataset"]
     items = recipe.dataset.items()
-    queries = items.select("test", "query")
-    if not len(queries):
-        raise ValueError(f"{name} has no test split to evaluate on")
+    split = TestSplit.of(items, recipe.names["dataset"])
     started = time.monotonic()
-    data = embed_splits(encoder, items, recipe)
-    figures = measure(data, items, recipe)
-    untrained = untrained_figures(folder, recipe, items)
+    vectors = split.embed(encoder, recipe)
+    result, figures = measure(split, vectors, recipe)
+    if items.protocol == "seen-class":
+        figures.update(linear_figures(encoder, items, recipe))
     metrics = {
         "schema": 1,
-        "dataset": name,
+        "dataset": recipe.names["dataset"],
         "protocol": items.protocol,
-        "queries": len(queries),
-        "classes": len(queries.class_names),
+        "queries": len(result.labels),
+        "excluded": int(result.excluded),
+        "gallery": len(split.gallery_rows),
+        "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
-        "untrained": untrained,
+        "untrained": read_json(folder.untrained) if on is None and folder.untrained.exists() else {},
         "seconds": round(time.monotonic() - started, 1),
     }
-    own = on is None
-    output = folder.evaluation(name)
-    output.mkdir(parents=True, exist_ok=True)
+    output = folder.evaluation(recipe.names["dataset"])
     with atomic_path(output / "vectors.npy") as path:
-        np.save(path, data["test"][0])
-    write_items(output / "items.parquet", queries)
+        np.save(path, vectors)
+    with atomic_path(output / "items.parquet") as path:
+        split.table().to_parquet(path, index=False)
     write_json(output / "metrics.json", metrics)
-    if own:
+    pages = [output / "report.html"]
+    if on is None:
         write_json(folder.metrics, metrics)
+        pages.append(folder.report)
+    write_pages(pages, folder, recipe, split, vectors, result, metrics)
+    print_table(metrics, report)
+    report(f"report: {pages[-1]}")
     return metrics
+
+
+def evaluation_recipe(folder, on, flags):
+    """Returns the run's recipe, with another data set's options where one is named."""
+    for flag in flags:
+        if flag.startswith("--") and flag[2:].split(".")[0] not in ("dataset", "evaluation"):
+            raise ValueError(f"{flag}: an evaluation takes --dataset and --evaluation options only")
+    recipe = load_recipe(folder.recipe, flags if on is None else ())
+    if on is None:
+        return recipe
+    other = load_recipe(on, flags)
+    return dataclasses.replace(
+        recipe, dataset=other.dataset, evaluation=other.evaluation, names={**recipe.names, **other.names}
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TestSplit:
+    """The items of a test: queries search each other, or a gallery.
+
+    Args:
+        items: Queries and gallery together, so that they share their label codes.
+        query_rows: Rows (Q,) of the queries.
+        gallery_rows: Rows (G,) of the gallery: the queries themselves where there is none.
+    """
+
+    items: object
+    query_rows: np.ndarray
+    gallery_rows: np.ndarray
+
+    @classmethod
+    def of(cls, items, name):
+        """Returns the test split of a data set's items.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if items.protocol == "query-gallery":
+            items = items.select("query", "gallery")
+            queries = np.flatnonzero(items.splits == "query")
+            gallery = np.flatnonzero(items.splits == "gallery")
+        else:
+            items = items.select("test")
+            queries = gallery = np.arange(len(items))
+        if not len(queries) or not len(gallery):
+            raise ValueError(f"{name} has no test split to evaluate on")
+        return cls(items, queries, gallery)
+
+    @property
+    def has_gallery(self):
+        return self.items.protocol == "query-gallery"
+
+    def embed(self, encoder, recipe):
+        """Returns the vectors of all items, in their order."""
+        from dml.embed import embed
+
+        return embed(
+            encoder, self.items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
+        )
+
+    def table(self):
+        """Returns the items as a table whose row i belongs to vector i."""
+        import pandas as pd
+
+        names = [str(self.items.class_names[code]) for code in self.items.labels]
+        columns = {"id": self.items.ids, "path": self.items.paths, "class": names}
+        return pd.DataFrame({**columns, "split": self.items.splits})
+
+
+def measure(split, vectors, recipe):
+    """Returns the `Retrieval` of a test split and its figures, ready for JSON."""
+    from dml.evaluation import clustering, retrieval
+
+    ks = recipe.evaluation.ks or recipe.dataset.recall_ks
+    labels = split.items.labels
+    gallery = {}
+    if split.has_gallery:
+        rows = split.gallery_rows
+        gallery = {"gallery": vectors[rows], "gallery_labels": labels[rows]}
+    rows = split.query_rows
+    result = retrieval(vectors[rows], labels[rows], ks=ks, **gallery)
+    figures = result.figures(repeats=recipe.evaluation.bootstrap)
+    if recipe.evaluation.clustering_seeds:
+        seeds = recipe.evaluation.clustering_seeds
+        figures.update(clustering(vectors[rows], labels[rows], seeds=seeds).figures())
+    return result, figures
+
+
+def untrained_figures(encoder, items, recipe):
+    """Returns the retrieval figures of an encoder before its first step."""
+    split = TestSplit.of(items, recipe.names["dataset"])
+    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0)
+    recipe = dataclasses.replace(recipe, evaluation=quick)
+    return measure(split, split.embed(encoder, recipe), recipe)[1]
+
+
+def linear_figures(encoder, items, recipe):
+    """Returns the accuracy of a linear classifier: of the training images' classes on the test's."""
+    from dml.embed import embed
+    from dml.evaluation import linear_evaluation
+
+    items = items.select("train", "val", "test")
+    vectors = embed(
+        encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
+    )
+    test = items.splits == "test"
+    return linear_evaluation(
+        vectors[~test], items.labels[~test], vectors[test], items.labels[test]
+    ).figures()
+
+
+def print_table(metrics, report):
+    """Reports the figures, their intervals and those of the untrained encoder as a table."""
+    excluded = f", {metrics['excluded']:,} without a positive left out" if metrics["excluded"] else ""
+    report(
+        f"{metrics['dataset']}, {metrics['protocol']}: {metrics['queries']:,} queries of "
+        f"{metrics['classes']:,} classes in a gallery of {metrics['gallery']:,}{excluded}"
+    )
+    report(f"{'':18}{'trained':>8}  {'95 % interval':>15}{'untrained':>11}")
+    for name, figure in metrics["figures"].items():
+        text = f"{name:18}{100 * figure['value']:8.1f}  "
+        low_high = [figure.get(key) for key in ("low", "high")]
+        if None not in low_high:
+            text += f"{100 * low_high[0]:6.1f} - {100 * low_high[1]:5.1f} "
+        elif "spread" in figure:
+            text += f"{'+-':>9} {100 * figure['spread']:4.1f}  "
+        else:
+            text += " " * 16
+        before = metrics["untrained"].get(name)
+        report(text + (f"{100 * before['value']:10.1f}" if before else ""))
+
+
+def write_pages(pages, folder, recipe, split, vectors, result, metrics):
+    """Writes the report of an evaluation."""
+    from dml.images import read_image
+    from dml.report import Metric, ReportData, write_report
+
+    untrained = metrics["untrained"]
+
+    def interval(figure):
+        return (figure["low"], figure["high"]) if figure and "low" in figure else None
+
+    def reader(rows):
+        return lambda row: read_image(split.items.paths[rows[row]])
+
+    shown = [
+        Metric(
+            name,
+            figure["value"],
+            interval(figure),
+            untrained[name]["value"] if name in untrained else None,
+            interval(untrained.get(name)),
+        )
+        for name, figure in metrics["figures"].items()
+    ]
+    labels, queries, gallery = split.items.labels, split.query_rows, split.gallery_rows
+    data = ReportData(
+        title=f"{recipe.names['loss']} on {metrics['dataset']}",
+        dataset=metrics["dataset"],
+        protocol=metrics["protocol"],
+        metrics=shown,
+        counts={
+            "queries": metrics["queries"],
+            "classes": metrics["classes"],
+            "images in the gallery": metrics["gallery"],
+            "queries without a positive": metrics["excluded"],
+        },
+        history=folder.read_log(),
+        vectors=vectors[queries],
+        labels=labels[queries],
+        class_names=split.items.class_names,
+        neighbours=result.neighbours,
+        first_positive=result.first_positive,
+        thumbnail=reader(queries),
+        gallery_vectors=vectors[gallery] if split.has_gallery else None,
+        gallery_labels=labels[gallery] if split.has_gallery else None,
+        gallery_thumbnail=reader(gallery) if split.has_gallery else None,
+        recipe=recipe.to_toml(),
+        versions=read_json(folder.versions) if folder.versions.exists() else {},
+        seeds={"training": recipe.training.seed},
+    )
+    for page in pages:
+        write_report(page, data)

@@ -49,11 +49,16 @@ def train(source, flags=(), out=None, resume=False, report=print):
         write_text(folder.recipe, recipe.to_toml())
     write_json(folder.versions, versions(recipe))
     report(describe(items, recipe))
+    tests = len(items.select("test", "query"))
+    if tests and not resume:
+        from dml.commands.evaluate import untrained_figures
+
+        write_json(folder.untrained, untrained_figures(learner.encoder, items, recipe))
     started = time.monotonic()
     state = fit(learner, recipe, items, folder, steps, report)
     finish(learner, recipe, folder, state)
     report(f"trained in {minutes(time.monotonic() - started)}: {folder.encoder}")
-    if len(items.select("test", "query")):
+    if tests:
         from dml.commands.evaluate import evaluate
 
         evaluate(folder.path, report=report)

@@ -1,0 +1,57 @@
+"""Only what is peculiar to single augmentations."""
+
+import numpy as np
+import pytest
+
+from dml.augmentations import DmlTf, GlyphWarp, RandomCropFlip, Strong
+
+
+def test_dml_tf_cuts_a_square_of_224_from_a_short_side_of_256():
+    image = np.broadcast_to(np.arange(256)[None, :, None], (256, 256, 3)).astype(np.uint8)
+    starts = set()
+    for seed in range(200):
+        row = DmlTf(flip=0).crop(image, 224, np.random.default_rng(seed))[0, :, 0]
+        assert (np.diff(row) == 1).all() and len(row) == 224
+        starts.add(int(row[0]))
+    assert min(starts) <= 1 and max(starts) >= 31
+
+
+def test_glyphs_are_shifted_a_little_and_not_mirrored():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:44, 10:22] = 255  # on the left
+    for seed in range(20):
+        crop = GlyphWarp().crop(image, 64, np.random.default_rng(seed)) / 255
+        rows, columns = np.nonzero(crop[..., 0] > 0.5)
+        assert 5 < columns.mean() < 28 and 22 < rows.mean() < 42
+        assert len(rows) == pytest.approx(24 * 12, rel=0.5)
+
+
+def test_without_any_change_a_glyph_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    still = GlyphWarp(turn=0, zoom=0, slant=0, shift=0)
+    np.testing.assert_array_equal(still.crop(image, 32, np.random.default_rng(0)), image)
+
+
+def test_an_option_of_0_leaves_its_layer_out():
+    names = [layer.__class__.__name__ for layer in Strong(hue=0, erase=0).layers()]
+    assert names == ["Rescaling", "RandomBrightness", "RandomContrast", "RandomSaturation"]
+    assert Strong(brightness=0, contrast=0, saturation=0, hue=0, erase=0).layers() == []
+
+
+@pytest.mark.parametrize(
+    "part, options",
+    [
+        (RandomCropFlip, {"min_area": 0}),
+        (RandomCropFlip, {"min_area": 1.5}),
+        (RandomCropFlip, {"flip": -0.1}),
+        (Strong, {"hue": 0.6}),
+        (Strong, {"erase": 2}),
+        (DmlTf, {"resize": 200}),
+        (DmlTf, {"cutout": -1}),
+        (GlyphWarp, {"turn": 200}),
+        (GlyphWarp, {"zoom": 1}),
+    ],
+)
+def test_refuses_options_out_of_range(part, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        part(**options)
