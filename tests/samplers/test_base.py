@@ -1,5 +1,6 @@
 """How an epoch's coverage is counted."""
 
+import numpy as np
 import pytest
 
 from dml.samplers import Coverage, coverage
@@ -15,4 +16,4 @@ def test_by_hand():
 
 
 def test_nothing_is_covered_by_no_batches():
-    assert coverage([[]], [1, 2]) == Coverage(0, 0, 0)
+    assert coverage(np.empty((0, 4), np.int64), [1, 2]) == Coverage(0, 0, 0)
