@@ -26,7 +26,7 @@ def test_json_survives_the_round_trip_and_damage_is_named(tmp_path):
     write_json(path, {"a": [1, 2.5, None]})
     assert read_json(path) == {"a": [1, 2.5, None]}
     path.write_text("{")
-    with pytest.raises(ValueError, match="a.json: not valid JSON"):
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
         read_json(path)
 
 

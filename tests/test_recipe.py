@@ -47,14 +47,23 @@ def test_every_shipped_recipe_says_command_hardware_time_number_and_source(name)
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("[loss]\nname = 'proxy_anchr'\n", r"mine\.toml, line 2: loss\.name: .*Did you mean 'proxy_anchor'"),
-        ("[loss]\nmargn = 0.1\n", r"mine\.toml, line 2: loss\.margn: no such option\. Did you mean 'margin'"),
+        (
+            "[loss]\nname = 'proxy_anchr'\n",
+            r"mine\.toml, line 2: loss\.name: .*Did you mean 'proxy_anchor'",
+        ),
+        (
+            "[loss]\nmargn = 0.1\n",
+            r"mine\.toml, line 2: loss\.margn: no such option\. Did you mean 'margin'",
+        ),
         ("[loss]\n\nmargin = 'a'\n", r"mine\.toml, line 3: loss\.margin: wants float; got 'a'"),
         ("[loss]\nmargin = 7\n", r"line 2: loss: margin must be in"),
         ("[training]\nepochs = 1.5\n", r"training\.epochs: wants int; got 1\.5"),
         ("[training]\nepochs = true\n", r"training\.epochs: wants int; got True"),
         ("[training]\nselect = 'worst'\n", r"select must be one of best, last"),
-        ("[los]\nname = 'triplet'\n", r"mine\.toml, line 1: no section 'los'\. Did you mean 'loss'"),
+        (
+            "[los]\nname = 'triplet'\n",
+            r"mine\.toml, line 1: no section 'los'\. Did you mean 'loss'",
+        ),
         ("loss = 3\n", r"loss must be a section"),
         ("[loss\n", r"not valid TOML"),
         ("parts = 'a.py'\n", r"parts must be a list"),

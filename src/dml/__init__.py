@@ -23,7 +23,7 @@ PACKAGES = (
     "regularizers",
     "samplers",
 )
-__all__ = [*PUBLIC, *PACKAGES]  # noqa: PLE0604
+__all__ = [*PUBLIC, *PACKAGES]
 
 
 def __getattr__(name):

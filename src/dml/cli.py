@@ -19,7 +19,9 @@ evaluation. `dml recipes NAME` prints a recipe with every option."""
 def parser():
     """Returns the command line's grammar; imports nothing heavy."""
     top = argparse.ArgumentParser(prog="dml", description=DESCRIPTION, allow_abbrev=False)
-    top.add_argument("--backend", choices=("tensorflow", "jax", "torch"), help="default: KERAS_BACKEND")
+    top.add_argument(
+        "--backend", choices=("tensorflow", "jax", "torch"), help="default: KERAS_BACKEND"
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name, text, **options):
@@ -103,7 +105,10 @@ def main(arguments=None):
     try:
         run(options, flags)
     except KeyboardInterrupt:
-        print("dml: interrupted; `dml train RUN --resume` goes on from the last epoch", file=sys.stderr)
+        print(
+            "dml: interrupted; `dml train RUN --resume` goes on from the last epoch",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

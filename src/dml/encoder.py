@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
+from dml.batch_ops import unit_length
+
 POOLINGS = ("average", "max", "average+max", "gem")
 
 
@@ -47,11 +49,7 @@ class UnitLength(layers.Layer):
         super().__init__(**{**options, "dtype": "float32"})
 
     def call(self, x):
-        # Squares of what an untrained deep network gives underflow float32: scale first.
-        largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-        x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
-        # The clamp is inside the root: the gradient of a length is not finite at zero.
-        return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
+        return unit_length(x)
 
 
 @keras.saving.register_keras_serializable("dml")

@@ -85,7 +85,8 @@ class RunFolder:
         """
         if self.recipe.exists():
             raise ValueError(
-                f"{self.path} already holds a run: choose another --out, or continue it with --resume"
+                f"{self.path} already holds a run: choose another --out, or continue it "
+                "with --resume"
             )
         self.path.mkdir(parents=True, exist_ok=True)
         return self

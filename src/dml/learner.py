@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from dml.batch_ops import same_label
-
 from dml.heads import ProxyHead
 from dml.losses.base import MetricLoss
 
@@ -50,7 +49,12 @@ class Learner(keras.Model):
         if loss.proxies_per_class:
             if not classes:
                 raise ValueError(f"{type(loss).__name__} has proxies: say how many classes")
-            self.head = ProxyHead(classes, encoder.output_shape[-1], loss.proxies_per_class)
+            self.head = ProxyHead(
+                classes,
+                encoder.output_shape[-1],
+                loss.proxies_per_class,
+                loss.initial_proxy_length,
+            )
             self.head.build((None, encoder.output_shape[-1]))
         elif regularizer is not None:
             raise ValueError(
@@ -161,5 +165,3 @@ def compiles_with_xla():
     if keras.backend.backend() == "torch":
         return False
     return any(not str(device).startswith("cpu") for device in keras.distribution.list_devices())
-
-

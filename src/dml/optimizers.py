@@ -63,7 +63,13 @@ class OptimizerOptions:
         for field in ("learning_rate", "head_learning_rate", "epsilon", "decay_epochs"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
-        for field in ("weight_decay", "head_weight_decay", "rise_epochs", "clip_value", "clip_norm"):
+        for field in (
+            "weight_decay",
+            "head_weight_decay",
+            "rise_epochs",
+            "clip_value",
+            "clip_norm",
+        ):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be at least 0; got {getattr(self, field)}")
         if not (0 <= self.momentum < 1 and 0 < self.decay <= 1 and 0 <= self.final_fraction <= 1):
@@ -188,18 +194,14 @@ def part_optimizer(options, schedule, weight_decay, name):
     shared["clipvalue"] = options.clip_value or None
     shared["global_clipnorm"] = options.clip_norm or None
     if options.name == "sgd":
-        return keras.optimizers.SGD(
-            momentum=options.momentum, nesterov=options.nesterov, **shared
-        )
+        return keras.optimizers.SGD(momentum=options.momentum, nesterov=options.nesterov, **shared)
     if options.name == "rmsprop":
         return keras.optimizers.RMSprop(
             momentum=options.momentum, epsilon=options.epsilon, **shared
         )
     if options.name == "adam":
         return keras.optimizers.Adam(epsilon=options.epsilon, **shared)
-    optimizer = keras.optimizers.AdamW(
-        weight_decay=weight_decay, epsilon=options.epsilon, **shared
-    )
+    optimizer = keras.optimizers.AdamW(weight_decay=weight_decay, epsilon=options.epsilon, **shared)
     # Decaying normalisation scales and biases only hurts.
     optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
     return optimizer

@@ -159,7 +159,9 @@ def toml_value(value):
 def shipped():
     """Returns {name: path} of the recipes in the package."""
     folder = resources.files("dml") / "recipes"
-    return {Path(str(f)).stem: f for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".toml")}
+    return {
+        Path(str(f)).stem: f for f in sorted(folder.iterdir(), key=str) if str(f).endswith(".toml")
+    }
 
 
 def load_recipe(source, flags=()):
@@ -323,7 +325,9 @@ def converted(value, hint, place):
     wanted = " or ".join(
         "none" if k is types.NoneType else getattr(k, "__name__", str(k)) for k in kinds
     )
-    raise ValueError(f"{place}: wants {wanted}; got {str(value) if isinstance(value, Flag) else value!r}")
+    raise ValueError(
+        f"{place}: wants {wanted}; got {str(value) if isinstance(value, Flag) else value!r}"
+    )
 
 
 def convert_to(value, kind):
@@ -364,9 +368,10 @@ def line_of(text, section, option=None):
             header = number if current == section else header
             if option is None and current == section:
                 return f", line {number}"
-        elif option is not None and current == section:
-            if re.match(rf"\s*[\"']?{re.escape(option)}[\"']?\s*=", line):
-                return f", line {number}"
+        elif option is None or current != section:
+            continue
+        elif re.match(rf"\s*[\"']?{re.escape(option)}[\"']?\s*=", line):
+            return f", line {number}"
     return f", line {header}" if header else ""
 
 

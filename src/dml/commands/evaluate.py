@@ -45,7 +45,9 @@ def evaluate(run, on=None, flags=(), report=print):
         "gallery": len(split.gallery_rows),
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
-        "untrained": read_json(folder.untrained) if on is None and folder.untrained.exists() else {},
+        "untrained": read_json(folder.untrained)
+        if on is None and folder.untrained.exists()
+        else {},
         "seconds": round(time.monotonic() - started, 1),
     }
     output = folder.evaluation(recipe.names["dataset"])
@@ -74,7 +76,10 @@ def evaluation_recipe(folder, on, flags):
         return recipe
     other = load_recipe(on, flags)
     return dataclasses.replace(
-        recipe, dataset=other.dataset, evaluation=other.evaluation, names={**recipe.names, **other.names}
+        recipe,
+        dataset=other.dataset,
+        evaluation=other.evaluation,
+        names={**recipe.names, **other.names},
     )
 
 
@@ -159,7 +164,7 @@ def untrained_figures(encoder, items, recipe):
 
 
 def linear_figures(encoder, items, recipe):
-    """Returns the accuracy of a linear classifier: of the training images' classes on the test's."""
+    """Returns how well a linear classifier of the training images names the test images."""
     from dml.embed import embed
     from dml.evaluation import linear_evaluation
 
@@ -175,7 +180,9 @@ def linear_figures(encoder, items, recipe):
 
 def print_table(metrics, report):
     """Reports the figures, their intervals and those of the untrained encoder as a table."""
-    excluded = f", {metrics['excluded']:,} without a positive left out" if metrics["excluded"] else ""
+    excluded = (
+        f", {metrics['excluded']:,} without a positive left out" if metrics["excluded"] else ""
+    )
     report(
         f"{metrics['dataset']}, {metrics['protocol']}: {metrics['queries']:,} queries of "
         f"{metrics['classes']:,} classes in a gallery of {metrics['gallery']:,}{excluded}"

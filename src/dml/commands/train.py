@@ -129,7 +129,9 @@ def fit(learner, recipe, items, folder, steps, report):
     recorder = RunRecorder(
         folder,
         state,
-        validate=(lambda: validate(learner.encoder, validation, recipe)) if len(validation) else None,
+        validate=(lambda: validate(learner.encoder, validation, recipe))
+        if len(validation)
+        else None,
         validate_every=options.validate_every,
         epochs=options.epochs,
         report=report,

@@ -107,8 +107,8 @@ class DatasetPart:
         data = data_folder()
         if data is None:
             raise FileNotFoundError(
-                f"where is {self.name}? Set --dataset.root to its folder, or DML_DATA to the folder "
-                f"that holds {' or '.join(self.folders)}"
+                f"where is {self.name}? Set --dataset.root to its folder, or DML_DATA to the "
+                f"folder that holds {' or '.join(self.folders)}"
             )
         candidates = [data / name for name in self.folders]
         for path in candidates:
@@ -206,4 +206,3 @@ def halves(classes):
     classes = list(classes)
     middle = len(classes) // 2
     return {name: "train" if i < middle else "test" for i, name in enumerate(classes)}
-

@@ -50,7 +50,9 @@ class Items:
         class_names, labels = factorise(names)
         if not len(paths) == len(labels) == len(splits) == len(ids):
             lengths = f"{len(paths)}, {len(labels)}, {len(splits)}, {len(ids)}"
-            raise ValueError(f"paths, names, splits and ids must be as long as each other: {lengths}")
+            raise ValueError(
+                f"paths, names, splits and ids must be as long as each other: {lengths}"
+            )
         if unknown := sorted(set(splits.tolist()) - set(SPLITS)):
             raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
         if protocol not in PROTOCOLS:

@@ -92,7 +92,8 @@ def bar(name, value, ends, kind):
     return (
         f"<div><dt>{name}</dt><dd><b>{percent(value)}</b> {interval(ends)}</dd>"
         f'<dd class="track" aria-hidden="true">'
-        f'<i class="{kind}" style="width:{100 * min(max(value, 0), 1):.2f}%"></i>{whisker}</dd></div>'
+        f'<i class="{kind}" style="width:{100 * min(max(value, 0), 1):.2f}%"></i>{whisker}'
+        "</dd></div>"
     )
 
 
@@ -154,7 +155,9 @@ def embedding(data):
     edges, positive, negative, *means = similarity_histograms(data)
     return (
         '<div class="figures wide">'
-        + figure("Right class among the first k, % of queries", figures.rank_figure(data.first_positive))
+        + figure(
+            "Right class among the first k, % of queries", figures.rank_figure(data.first_positive)
+        )
         + figure(
             "Similarity of pairs",
             figures.histogram_figure(edges, positive, negative, *means),
@@ -179,7 +182,9 @@ def embedding_map(data):
         f"<li>{figures.marker_figure(n)}<span>{escape(data.class_name(code))}</span></li>"
         for n, code in enumerate(shown)
     )
-    rest = f"{len(shown)} of {len(classes)} classes in colour. " if len(classes) > len(shown) else ""
+    rest = (
+        f"{len(shown)} of {len(classes)} classes in colour. " if len(classes) > len(shown) else ""
+    )
     return figure(
         "Map of the embeddings",
         figures.map_figure(points, labels, shown, f"Map of {len(rows)} embeddings in the plane."),

@@ -1,0 +1,77 @@
+"""Proxies: learned vectors that stand for the classes."""
+
+import keras
+from keras import ops
+
+from dml.batch_ops import unit_length
+
+
+@keras.saving.register_keras_serializable("dml")
+class ProxyHead(keras.layers.Layer):
+    """Compares embeddings with the learned proxies of each class.
+
+    Args:
+        classes: C; positive.
+        embedding_dim: D, the length of an embedding; positive.
+        proxies_per_class: K; positive.
+        initial_length: Expected length of a proxy before training; positive. None gives its
+            entries a deviation of sqrt(2 / (C K)), as in the code of Proxy Anchor. Only a
+            proxy's direction acts, but a longer one turns more slowly.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Unused by proxies; other heads need them.
+
+    Returns:
+        Cosines, float32 (B, C), or (B, C, K) if K is greater than 1.
+
+    Raises:
+        ValueError: A count is not positive.
+    """
+
+    def __init__(
+        self, classes, embedding_dim, proxies_per_class=1, initial_length=None, **layer_options
+    ):
+        # float32 under mixed precision too: cosines differ in the digits that bfloat16 drops.
+        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        if min(classes, embedding_dim, proxies_per_class) < 1:
+            raise ValueError(
+                "classes, embedding_dim and proxies_per_class must be positive; "
+                f"got {classes}, {embedding_dim}, {proxies_per_class}"
+            )
+        self.classes = classes
+        self.embedding_dim = embedding_dim
+        self.proxies_per_class = proxies_per_class
+        self.initial_length = initial_length
+
+    def build(self, input_shape):
+        if self.initial_length is None:
+            deviation = (2.0 / (self.classes * self.proxies_per_class)) ** 0.5
+        else:
+            deviation = self.initial_length / self.embedding_dim**0.5
+        self.proxies = self.add_weight(
+            name="proxies",
+            shape=(self.classes, self.proxies_per_class, self.embedding_dim),
+            initializer=keras.initializers.RandomNormal(stddev=deviation),
+        )
+        super().build(input_shape)
+
+    def unit_proxies(self):
+        """Returns the proxies (C, K, D), each of length 1."""
+        return unit_length(ops.convert_to_tensor(self.proxies))
+
+    def call(self, embeddings, labels=None):
+        rows = ops.reshape(self.unit_proxies(), (-1, self.embedding_dim))
+        cosines = ops.matmul(embeddings, ops.transpose(rows))  # (B, C K)
+        if self.proxies_per_class == 1:
+            return cosines
+        return ops.reshape(cosines, (-1, self.classes, self.proxies_per_class))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "embedding_dim": self.embedding_dim,
+            "proxies_per_class": self.proxies_per_class,
+            "initial_length": self.initial_length,
+        }

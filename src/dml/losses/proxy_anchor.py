@@ -1,0 +1,62 @@
+"""Proxy Anchor loss (Kim et al., CVPR 2020, https://arxiv.org/abs/2003.13911)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log1p_sum_exp
+from dml.losses.base import LOSSES, MetricLoss
+
+
+@LOSSES.register("proxy_anchor")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class ProxyAnchor(MetricLoss):
+    """Pulls each proxy to its class's images and pushes it from all others.
+
+    With s the cosine of an image and a proxy, P the proxies and P+ those whose class is in the
+    batch:
+
+        1/|P+| sum over P+ of log(1 + sum over its own images    of exp(-scale (s - margin)))
+      + 1/|P|  sum over P  of log(1 + sum over the other images of exp( scale (s + margin)))
+
+    Each proxy weighs its images by hardness, so no mining is needed and any batch works. The
+    first loss to try. Proxies want a learning rate about 100 times the backbone's (the authors'
+    code).
+
+    Args:
+        margin: Cosine margin, delta in the paper. In [0, 1]; 0.1 in the paper.
+        scale: Sharpness, alpha in the paper. Positive; 32 in the paper. The exponents reach
+            `scale * (1 + margin)`.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.1
+    scale: float = 32.0
+    proxies_per_class: ClassVar[int] = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not (0 <= self.margin <= 1 and self.scale > 0):
+            raise ValueError(
+                "margin must be in [0, 1] and scale positive; "
+                f"got margin={self.margin}, scale={self.scale}"
+            )
+
+    def batch_loss(self, labels, cosines):
+        own = labels[:, None] == ops.arange(cosines.shape[1])[None, :]  # (B, classes)
+        pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
+        push = log1p_sum_exp(self.scale * (cosines + self.margin), where=~own, axis=0)
+        present = ops.sum(ops.cast(ops.any(own, axis=0), cosines.dtype))
+        return ops.sum(pull) / present + ops.mean(push)

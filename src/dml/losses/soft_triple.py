@@ -1,0 +1,87 @@
+"""SoftTriple loss (Qian et al., ICCV 2019, https://arxiv.org/abs/1909.05235)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.losses.base import LOSSES, MetricLoss
+
+
+@LOSSES.register("soft_triple")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class SoftTriple(MetricLoss):
+    """Classifies images by several centres per class, so that a class may have several looks.
+
+    With s_k the cosine of an image and centre k of a class, the class scores
+
+        S = sum over k of softmax_k(s_k / temperature) s_k
+
+    and the loss is the cross-entropy of `scale * (S - margin of the own class)`. Centres of a
+    class that turn out superfluous are drawn together by the penalty
+
+        centre_weight / (C K (K - 1)) * sum over classes and pairs k < t of |w_k - w_t|
+
+    which is taken class by class, in (C, K, K). For classes with few looks, or very many classes,
+    2 centres do.
+
+    Args:
+        scale: Of the scores, lambda in the paper. Positive; 20 in the paper.
+        temperature: Of the choice among the centres, gamma in the paper. Positive; 0.1 in the
+            paper (some code takes its inverse, 10).
+        margin: Subtracted from the own class's score, delta in the paper. At least 0; 0.01 in
+            the paper.
+        proxies_per_class: Centres per class, K in the paper. At least 1; 10 in the paper on CUB
+            and Cars.
+        centre_weight: Of the penalty, tau in the paper. At least 0; 0.2 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        cosines: Floats (B, classes, K) from `dml.heads.ProxyHead`, or (B, classes) when K is 1.
+
+    Returns:
+        Scalar, at least 0; the penalty is apart, in `proxy_penalty`.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    scale: float = 20.0
+    temperature: float = 0.1
+    margin: float = 0.01
+    proxies_per_class: int = 10
+    centre_weight: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.scale <= 0 or self.temperature <= 0 or self.margin < 0:
+            raise ValueError(
+                "scale and temperature must be positive and margin at least 0; "
+                f"got {self.scale}, {self.temperature}, {self.margin}"
+            )
+        if self.proxies_per_class < 1 or self.centre_weight < 0:
+            raise ValueError(
+                "proxies_per_class must be at least 1 and centre_weight at least 0; "
+                f"got {self.proxies_per_class}, {self.centre_weight}"
+            )
+
+    def batch_loss(self, labels, cosines):
+        scores = cosines
+        if self.proxies_per_class > 1:
+            chosen = ops.softmax(cosines / self.temperature, axis=-1)
+            scores = ops.sum(chosen * cosines, axis=-1)  # (B, classes)
+        own = labels[:, None] == ops.arange(scores.shape[1])[None, :]
+        logits = self.scale * (scores - self.margin * ops.cast(own, scores.dtype))
+        target = ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        return ops.mean(ops.logsumexp(logits, axis=1) - target)
+
+    def proxy_penalty(self, proxies):
+        classes, centres, _ = proxies.shape
+        if centres == 1 or self.centre_weight == 0:
+            return None
+        similarities = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))  # (C, K, K)
+        # The 1e-5 of the authors' code: the root's gradient is infinite where centres coincide.
+        distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * similarities, 1e-5))
+        pairs = ops.triu(ops.ones((centres, centres), proxies.dtype), k=1)
+        return self.centre_weight * ops.sum(distances * pairs) / (classes * centres * (centres - 1))

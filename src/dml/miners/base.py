@@ -1,0 +1,5 @@
+"""The miners by name."""
+
+from dml.registry import Registry
+
+MINERS = Registry("miner")

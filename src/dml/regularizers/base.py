@@ -1,0 +1,5 @@
+"""The regularizers by name."""
+
+from dml.registry import Registry
+
+REGULARIZERS = Registry("regularizer")

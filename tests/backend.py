@@ -1,0 +1,33 @@
+"""The one file that knows the three backends apart: jitted values and gradients."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def value_and_grad(fn, x, dtype="float32"):
+    """Returns float32 arrays (fn(x), d fn / dx), compiled by the active backend."""
+    x = ops.cast(np.asarray(x), dtype)
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            value, grad = jax.jit(jax.value_and_grad(lambda x: ops.reshape(fn(x), ())))(x)
+        case "tensorflow":
+            import tensorflow as tf
+
+            @tf.function
+            def step(x):
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    value = ops.reshape(fn(x), ())
+                return value, tape.gradient(value, x)
+
+            value, grad = step(x)
+        case "torch":
+            x = x.detach().requires_grad_()
+            value = ops.reshape(fn(x), ())
+            if value.requires_grad:
+                value.backward()
+            value, grad = value.detach(), ops.zeros_like(x) if x.grad is None else x.grad
+    return tuple(ops.convert_to_numpy(ops.cast(v, "float32")) for v in (value, grad))

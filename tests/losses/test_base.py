@@ -1,0 +1,31 @@
+"""What the base class promises whoever calls a loss."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.losses import LOSSES, MetricLoss, ProxyAnchor, Triplet
+
+
+def test_the_value_is_a_scalar_of_float32_whatever_the_input():
+    x = np.eye(4, dtype="float16")
+    value = keras.ops.convert_to_numpy(Triplet()([0, 0, 1, 1], x))
+    assert value.dtype == "float32" and value.size == 1
+
+
+def test_labels_may_be_a_column():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    labels = np.array([0, 0, 1, 1])
+    assert float(Triplet()(labels[:, None], x)) == float(Triplet()(labels, x))
+
+
+def test_a_loss_without_a_formula_says_so():
+    with pytest.raises(NotImplementedError):
+        MetricLoss().batch_loss(np.zeros(2), np.zeros((2, 2)))
+
+
+def test_options_are_checked_when_the_loss_is_made():
+    with pytest.raises(TypeError, match="margn"):
+        ProxyAnchor(margn=0.2)
+    with pytest.raises(KeyError, match="Did you mean 'proxy_anchor'"):
+        LOSSES["proxy_ancor"]

@@ -1,0 +1,207 @@
+"""What every loss must do, whoever wrote it. Runs over the registry: a new loss is tested at once.
+
+`VARIANTS` adds the options that change a formula, so that each of them meets the same contract.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from dml.losses import LOSSES
+from tests.backend import value_and_grad
+from tests.losses import reference
+
+CLASSES, DIM = 7, 5
+BATCHES = {  # labels; the awkward ones are where losses return nan
+    "balanced": [0, 0, 1, 1, 2, 2, 3, 3],
+    "unbalanced": [0, 0, 0, 0, 0, 1, 2, 2],
+    "no_positive_pair": [0, 1, 2, 3, 4, 5, 6, 0],
+    "one_class": [3] * 8,
+    "one_image": [2],
+}
+VARIANTS = {
+    "proxy_nca": [
+        {"positive_in_denominator": True, "label_smoothing": 0.1},
+        {"form": "cosine", "scale": 18.0, "label_smoothing": 0.1},
+    ],
+    "soft_triple": [{"proxies_per_class": 1}, {"proxies_per_class": 2, "temperature": 1.0}],
+    "multi_similarity": [{"negative_scale": 50.0, "base": 1.0}, {"epsilon": float("inf")}],
+    "triplet": [
+        {"mining": "all"},
+        {"mining": "hard"},
+        {"mining": "hard", "soft_margin": True, "distance": "euclidean"},
+        {"mining": "all", "distance": "euclidean", "margin": 0.5},
+    ],
+    "adapted_triplet": [
+        {"mining": "hard"},
+        {"kernel": "gaussian", "weight": 0.3},
+        {"mining": "all", "distance": "euclidean", "margin": 0.5},
+    ],
+}
+CASES = [(name, {}) for name in sorted(LOSSES)]
+CASES += [(name, options) for name, variants in VARIANTS.items() for options in variants]
+
+
+def case_id(case):
+    return "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())])
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def batch(loss, kind="balanced", seed=0):
+    """Returns labels (B,) and the float64 array that the loss reads: unit vectors or cosines."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(BATCHES[kind])
+    embeddings = unit(rng.normal(size=(len(labels), DIM)))
+    if not loss.proxies_per_class:
+        return labels, embeddings
+    proxies = unit(rng.normal(size=(CLASSES, loss.proxies_per_class, DIM)))
+    cosines = np.einsum("bd,ckd->bck", embeddings, proxies)
+    return labels, cosines[:, :, 0] if loss.proxies_per_class == 1 else cosines
+
+
+def expected(loss, name, labels, x):
+    return getattr(reference, name)(labels, x, **dataclasses.asdict(loss))
+
+
+def number(x):
+    return float(keras.ops.convert_to_numpy(x).squeeze())
+
+
+@pytest.fixture(params=CASES, ids=case_id)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def name(case):
+    return case[0]
+
+
+@pytest.fixture
+def loss(case):
+    return LOSSES[case[0]](**case[1])
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_agrees_with_float64_reference(name, loss, kind):
+    for seed in range(3):
+        labels, x = batch(loss, kind, seed)
+        found = number(loss(labels, x.astype("float32")))
+        assert found == pytest.approx(expected(loss, name, labels, x), rel=1e-5, abs=2e-6)
+
+
+def test_gradient_agrees_with_finite_differences_of_the_reference(name, loss):
+    labels, x = batch(loss, "unbalanced", seed=3)
+    _, grad = value_and_grad(lambda x: loss(labels, x), x)
+    step = 1e-6
+    difference = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        high, low = x.copy(), x.copy()
+        high[index] += step
+        low[index] -= step
+        change = expected(loss, name, labels, high) - expected(loss, name, labels, low)
+        difference[index] = change / (2 * step)
+    np.testing.assert_allclose(grad, difference, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 5e-2), ("float16", 1e-2)])
+def test_finite_in_half_precision(loss, dtype, tolerance):
+    labels, x = batch(loss)
+    # A hinge at its kink may fall on either side: values of the rounded input are comparable.
+    x = keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.cast(x, dtype), "float32"))
+    exact = number(loss(labels, x))
+    value, grad = value_and_grad(lambda x: loss(labels, x), x, dtype)
+    assert np.isfinite(grad).all()
+    assert value == pytest.approx(exact, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_finite_on_awkward_batches(loss, kind):
+    labels, x = batch(loss, kind)
+    value, grad = value_and_grad(lambda x: loss(labels, x), x)
+    assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("extreme", ["identical", "opposite", "zero", "duplicates"])
+def test_finite_at_degenerate_input(loss, extreme):
+    labels, x = batch(loss)
+    if loss.proxies_per_class:
+        value = {"identical": 1.0, "opposite": -1.0, "zero": 0.0}.get(extreme)
+        x = np.repeat(x[:4], 2, axis=0) if value is None else np.full_like(x, value)
+    else:
+        signs = np.where(np.arange(len(x)) % 2, -1.0, 1.0)[:, None]
+        x = {
+            "identical": np.repeat(x[:1], len(x), axis=0),
+            "opposite": signs * x[:1],
+            "zero": np.zeros_like(x),
+            "duplicates": np.repeat(x[:4], 2, axis=0),
+        }[extreme]
+    for dtype in ("float32", "bfloat16", "float16"):
+        value, grad = value_and_grad(lambda x: loss(labels, x), x, dtype)
+        assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+def test_order_of_the_batch_does_not_matter(loss):
+    labels, x = batch(loss)
+    order = np.random.default_rng(1).permutation(len(labels))
+    value, grad = value_and_grad(lambda x: loss(labels, x), x)
+    shuffled, shuffled_grad = value_and_grad(lambda x: loss(labels[order], x), x[order])
+    assert shuffled == pytest.approx(value, rel=1e-5)
+    np.testing.assert_allclose(shuffled_grad, grad[order], rtol=1e-4, atol=1e-6)
+
+
+def test_names_of_classes_do_not_matter(loss):
+    labels, x = batch(loss)
+    rename = np.random.default_rng(2).permutation(CLASSES)
+    columns = np.argsort(rename) if loss.proxies_per_class else slice(None)
+    renamed = number(loss(rename[labels], x[:, columns]))
+    assert renamed == pytest.approx(number(loss(labels, x)), rel=1e-5)
+
+
+def test_a_small_step_downhill_lowers_it(loss):
+    labels, x = batch(loss)
+    value, grad = value_and_grad(lambda x: loss(labels, x), x)
+    assert np.abs(grad).max() > 0
+    assert number(loss(labels, x - 1e-4 * grad / np.abs(grad).max())) < value
+
+
+def test_saves_and_loads(loss):
+    labels, x = batch(loss)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert dataclasses.asdict(copy) == dataclasses.asdict(loss)
+    assert number(copy(labels, x)) == number(loss(labels, x))
+
+
+def test_labels_far_apart_stay_distinct_in_half_precision(loss):
+    if loss.proxies_per_class:
+        pytest.skip("labels of a proxy loss are columns")
+    _, x = batch(loss)
+    apart = np.array([256, 256, 257, 257, 258, 258, 259, 259])
+    assert number(loss(apart, x.astype("float16"))) == number(
+        loss(apart - 256, x.astype("float16"))
+    )
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_has_a_docstring_that_names_every_option(name):
+    doc = LOSSES[name].__doc__
+    for field in dataclasses.fields(LOSSES[name]):
+        assert f"{field.name}:" in doc, f"{name}: document option {field.name!r}"
+
+
+def test_active_share_is_a_share(loss):
+    from dml.losses import MetricLoss
+
+    if type(loss).active_share is MetricLoss.active_share:
+        pytest.skip("this loss leaves no pair out")
+    for kind in BATCHES:
+        labels, x = batch(loss, kind)
+        share = float(
+            keras.ops.convert_to_numpy(loss.active_share(labels, keras.ops.cast(x, "float32")))
+        )
+        assert 0 <= share <= 1

@@ -1,0 +1,32 @@
+"""Only what is peculiar to Proxy Anchor; tests/losses/test_contract.py has the rest."""
+
+import numpy as np
+import pytest
+
+from dml.losses import ProxyAnchor
+from tests.backend import value_and_grad
+
+
+def test_by_hand():
+    # One image of class 0, two proxies: log(1 + e^(-2(0.5 - 0.1))) + log(1 + e^(2(0.2 + 0.1))) / 2
+    loss = ProxyAnchor(margin=0.1, scale=2.0)([0], np.array([[0.5, 0.2]]))
+    assert float(loss) == pytest.approx(0.8898, abs=1e-4)
+
+
+def test_pulls_its_own_proxy_and_pushes_the_others():
+    labels, cosines = np.array([0, 1]), np.array([[0.5, 0.2, 0.1], [0.3, 0.4, 0.0]])
+    _, grad = value_and_grad(lambda s: ProxyAnchor()(labels, s), cosines)
+    own = np.array([[1, 0, 0], [0, 1, 0]], bool)
+    assert (grad[own] < 0).all() and (grad[~own] > 0).all()
+
+
+def test_the_hardest_image_of_a_class_gets_the_largest_pull():
+    labels, cosines = np.array([0, 0, 0]), np.array([[0.9], [0.5], [0.1]])
+    _, grad = value_and_grad(lambda s: ProxyAnchor()(labels, s), cosines)
+    assert grad[2, 0] < grad[1, 0] < grad[0, 0] < 0
+
+
+@pytest.mark.parametrize("options", [{"margin": -0.1}, {"margin": 1.1}, {"scale": 0.0}])
+def test_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match="margin must be in"):
+        ProxyAnchor(**options)

@@ -1,0 +1,45 @@
+"""Counts of selected triplets, against loops over every triplet."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.miners.triplets import MINING, triplet_counts
+from tests.losses import reference
+
+
+def counts(labels, d, margin, mining):
+    found = triplet_counts(
+        keras.ops.convert_to_tensor(labels), keras.ops.cast(d, "float32"), margin, mining
+    )
+    return [keras.ops.convert_to_numpy(c) for c in found]
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("kind", ["distinct", "tied"])
+def test_agrees_with_loops_over_triplets(mining, kind):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 20)
+    d = rng.random((20, 20))
+    if kind == "tied":
+        d = np.round(d, 1)
+    expected = np.zeros((2, 20, 20))
+    # 0.15 keeps the rounded distances away from the hinge, which decides nothing there.
+    for a, p, n, share in reference.selected_triplets(labels, d, 0.15, mining):
+        expected[0, a, p] += share
+        expected[1, a, n] += share
+    np.testing.assert_allclose(counts(labels, d, 0.15, mining), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_every_triplet_has_one_positive_and_one_negative(mining):
+    rng = np.random.default_rng(1)
+    as_positive, as_negative = counts(rng.integers(0, 3, 16), rng.random((16, 16)), 0.3, mining)
+    np.testing.assert_allclose(as_positive.sum(1), as_negative.sum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_no_triplet_without_both_kinds(mining):
+    for labels in ([0, 0, 0], [0, 1, 2]):
+        for count in counts(np.array(labels), np.zeros((3, 3)), 0.2, mining):
+            assert count.sum() == 0

@@ -1,0 +1,88 @@
+"""Where the obvious formulas overflow, or have no finite gradient."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from dml import batch_ops
+from tests.backend import value_and_grad
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_log1p_sum_exp_by_hand():
+    x = np.array([[0.0, 1.0, 50.0]], "float32")
+    where = np.array([[True, True, False]])
+    found = array(batch_ops.log1p_sum_exp(ops.convert_to_tensor(x), where, axis=1))
+    assert found[0] == pytest.approx(np.log(2 + np.e), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_log1p_sum_exp_of_extreme_values(size):
+    where = np.array([[True, True, True]])
+    value, grad = value_and_grad(
+        lambda x: ops.sum(batch_ops.log1p_sum_exp(x, where, axis=1)), np.full((1, 3), size)
+    )
+    assert value == pytest.approx(max(size, 0) + (np.log(3) if size > 88 else 0), rel=1e-6)
+    np.testing.assert_allclose(grad, np.full((1, 3), 1 / 3 if size > 0 else 0.0), atol=1e-4)
+
+
+def test_log1p_sum_exp_over_nothing():
+    nowhere = np.zeros((1, 3), bool)
+    value, grad = value_and_grad(
+        lambda x: ops.sum(batch_ops.log1p_sum_exp(x, nowhere, axis=1)), np.full((1, 3), 1e30)
+    )
+    assert value == 0 and (grad == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_unit_length_of_any_size(size):
+    x = np.array([[3.0, 4.0]])
+    found = array(batch_ops.unit_length(ops.cast(size * x, "float32")))
+    np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_unit_length_of_zero():
+    value, grad = value_and_grad(lambda x: ops.sum(batch_ops.unit_length(x)), np.zeros((2, 3)))
+    assert value == 0 and np.isfinite(grad).all()
+
+
+def test_unit_length_agrees_with_finite_differences():
+    x = np.random.default_rng(0).normal(size=(2, 4))
+    weights = np.random.default_rng(1).normal(size=(2, 4))
+
+    def exact(x):
+        return (weights * x / np.linalg.norm(x, axis=1, keepdims=True)).sum()
+
+    _, grad = value_and_grad(
+        lambda x: ops.sum(ops.cast(weights, "float32") * batch_ops.unit_length(x)), x
+    )
+    for index in np.ndindex(x.shape):
+        high, low = x.copy(), x.copy()
+        high[index] += 1e-6
+        low[index] -= 1e-6
+        assert grad[index] == pytest.approx((exact(high) - exact(low)) / 2e-6, rel=1e-3, abs=1e-5)
+
+
+def test_distances_agree_with_differences_of_rows():
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    exact = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    np.testing.assert_allclose(array(batch_ops.distances(keras.ops.array(x))), exact, atol=1e-3)
+    np.testing.assert_allclose(
+        array(batch_ops.squared_distances(keras.ops.array(x))), exact**2, atol=1e-5
+    )
+
+
+def test_distances_of_duplicates_are_zero_with_gradient_zero():
+    x = np.ones((3, 4)) / 2
+    value, grad = value_and_grad(lambda x: ops.sum(batch_ops.distances(x)), x)
+    assert value == 0 and (grad == 0).all()
+
+
+def test_pairs_by_hand():
+    positive, negative = batch_ops.pair_masks(ops.convert_to_tensor(np.array([5, 7, 5])))
+    assert array(positive).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert array(negative).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
