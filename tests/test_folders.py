@@ -48,3 +48,14 @@ def test_the_log_is_read_as_written(tmp_path):
     folder.append_log({"epoch": 1})
     folder.append_log({"epoch": 2})
     assert folder.read_log() == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_a_line_cut_short_is_left_out_and_later_epochs_are_trimmed(tmp_path):
+    folder = RunFolder(tmp_path).create()
+    for epoch in (1, 2, 3):
+        folder.append_log({"epoch": epoch})
+    with open(folder.log, "a") as file:
+        file.write('{"epoch": 4, "lo')
+    assert [row["epoch"] for row in folder.read_log()] == [1, 2, 3]
+    folder.trim_log(2)
+    assert folder.log.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'

@@ -61,7 +61,7 @@ def test_follows_the_sampler_and_names_its_rows(items):
     batches = batches_of(items, sampler, seed=4)
     steps = batches.steps_per_epoch
     for step, (images, _) in enumerate(take(batches, 2 * steps)):
-        rows = batches.rows(*divmod(step, steps))
+        rows = batches.epoch_rows(step // steps)[step % steps]
         np.testing.assert_array_equal(
             rows, sampler.batches(items.labels, step // steps, 4)[step % steps]
         )
@@ -101,7 +101,7 @@ def test_copies_of_an_image_in_a_batch_are_augmented_differently(items):
     for label in np.unique(labels):
         first, second = images[labels == label]
         assert (first != second).any()
-    assert len(np.unique(batches.rows(0, 0))) == 4
+    assert len(np.unique(batches.epoch_rows(0)[0])) == 4
 
 
 def test_an_unreadable_image_ends_the_training_and_is_named(items):

@@ -77,10 +77,13 @@ class RunRecorder(keras.callbacks.Callback):
         validate_every: Epochs between two validations.
         epochs: Epochs of the whole training.
         report: Called with a line of text for the user.
+        coverage: Called with an epoch, from 0; returns its `dml.samplers.Coverage`. None leaves
+            it out of the log.
     """
 
-    def __init__(self, folder, state, validate, validate_every, epochs, report):
+    def __init__(self, folder, state, validate, validate_every, epochs, report, coverage=None):
         super().__init__()
+        self.coverage = coverage
         self.folder = folder
         self.state = state
         self.validate = validate
@@ -99,6 +102,9 @@ class RunRecorder(keras.callbacks.Callback):
         norm = getattr(self.model.optimizer, "gradient_norm", None)
         if norm is not None:
             row["gradient_norm"] = float(to_numpy(norm))
+        if self.coverage is not None:
+            seen = self.coverage(epoch)
+            row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
         row["seconds"] = round(time.monotonic() - self.started, 2)
         if self.validate and (done % self.validate_every == 0 or done == self.epochs):
             row.update(self.validate())
@@ -108,8 +114,8 @@ class RunRecorder(keras.callbacks.Callback):
                 with atomic_path(self.folder.checkpoints / "best.weights.h5") as path:
                     self.model.encoder.save_weights(path)
         self.state["epoch"] = done
-        self.checkpoint.save(self.model, self.state)
         self.folder.append_log(row)
+        self.checkpoint.save(self.model, self.state)
         self.report(epoch_line(row, self.epochs))
         self.watch_for_collapse(row)
 
@@ -151,7 +157,8 @@ def epoch_line(row, epochs):
     text = f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.4f}"
     if "val_recall_at_1" in row:
         text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
-    text += f"  similarity +{row['positive_similarity']:.2f} / -{row['negative_similarity']:.2f}"
+    same, other = row["positive_similarity"], row["negative_similarity"]
+    text += f"  similarity {same:.2f} in a class, {other:.2f} across"
     return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"
 
 

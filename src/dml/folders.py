@@ -112,11 +112,16 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_log(self):
-        """Returns the epochs' figures, oldest first."""
+        """Returns the epochs' figures, oldest first; without a line that a crash cut short."""
         if not self.log.exists():
             return []
-        lines = self.log.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def trim_log(self, epoch):
+        """Removes the lines after `epoch`, of an epoch that was logged but has no checkpoint."""
+        rows = [row for row in self.read_log() if row["epoch"] <= epoch]
+        write_text(self.log, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def data_folder():

@@ -88,12 +88,12 @@ class TrainingBatches(grain.IterDataset):
         with self.reader.lock:
             return dict(self.reader.unreadable)
 
-    def rows(self, epoch, step):
-        """Returns the rows (B,) of the items that a batch is made of.
+    def epoch_rows(self, epoch):
+        """Returns the rows (steps, B) of the items that an epoch's batches are made of.
 
         Without those that replaced unreadable ones. Equal rows are copies of one image.
         """
-        return self.reader.epoch_rows(epoch)[step]
+        return self.reader.epoch_rows(epoch)
 
     @contextlib.contextmanager
     def named_errors(self):

@@ -108,12 +108,14 @@ def fit(learner, recipe, items, folder, steps, report):
     """Trains until the last epoch and returns the recorder's state."""
     from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
     from dml.loader import training_batches
+    from dml.samplers import coverage
 
     options = recipe.training
     state = {"epoch": 0, "best_epoch": None, "best_score": None}
     if folder.checkpoint_state.exists():
         state = read_json(folder.checkpoint_state)
         Checkpoint(folder).load(learner, state)
+        folder.trim_log(state["epoch"])
         report(f"resuming after epoch {state['epoch']}")
     batches = training_batches(
         items.select("train"),
@@ -125,6 +127,12 @@ def fit(learner, recipe, items, folder, steps, report):
         on_unreadable=options.unreadable,
         threads=options.threads,
     )
+    labels = items.select("train").labels
+
+    def coverage_of(epoch):
+        return coverage(batches.epoch_rows(epoch), labels)
+
+    report(f"sampler {recipe.names['sampler']}: {coverage_of(state['epoch'])}")
     validation = items.select("val")
     recorder = RunRecorder(
         folder,
@@ -135,6 +143,7 @@ def fit(learner, recipe, items, folder, steps, report):
         validate_every=options.validate_every,
         epochs=options.epochs,
         report=report,
+        coverage=coverage_of,
     )
     callbacks = [StopAtNan(folder), recorder, TensorBoardScalars(folder.tensorboard)]
     with batches.named_errors():
@@ -144,6 +153,7 @@ def fit(learner, recipe, items, folder, steps, report):
             initial_epoch=state["epoch"],
             epochs=options.epochs,
             callbacks=callbacks,
+            shuffle=False,
             verbose=0,
         )
     for reason in batches.unreadable.values():

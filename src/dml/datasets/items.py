@@ -100,7 +100,20 @@ class Items:
             ValueError: `fraction` or `seed` is out of its range.
         """
         check_validation(fraction, seed)
-        if fraction == 0 or "val" in self.splits:
+        return self if "val" in self.splits else self.set_apart("val", fraction, seed)
+
+    def with_test(self, fraction, seed=0):
+        """Returns the table with a share of the training classes set apart as split `test`.
+
+        Args:
+            fraction: As of `with_validation`.
+            seed: As of `with_validation`.
+        """
+        return self.set_apart("test", fraction, seed)
+
+    def set_apart(self, split, fraction, seed):
+        """Returns the table with a share of the training split moved to another one."""
+        if fraction == 0:
             return self
         train = self.splits == "train"
         generator = np.random.Generator(np.random.PCG64(seed))
@@ -108,11 +121,11 @@ class Items:
         if self.protocol == "seen-class":
             for code in np.unique(self.labels[train]):
                 rows = np.flatnonzero(train & (self.labels == code))
-                splits[generator.permutation(rows)[: share(fraction, len(rows))]] = "val"
+                splits[generator.permutation(rows)[: share(fraction, len(rows))]] = split
         else:
             codes = np.unique(self.labels[train])
             chosen = generator.permutation(codes)[: share(fraction, len(codes))]
-            splits[train & np.isin(self.labels, chosen)] = "val"
+            splits[train & np.isin(self.labels, chosen)] = split
         return replace(self, splits=splits)
 
 

@@ -1,0 +1,28 @@
+"""Data sets: each a table of images, classes and splits."""
+
+from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets.cars196 import Cars196
+from dml.datasets.cars196_half import Cars196Half
+from dml.datasets.cub200 import CUB200
+from dml.datasets.folder import Folder
+from dml.datasets.glyphs import Glyphs
+from dml.datasets.inshop import InShop
+from dml.datasets.items import Items
+from dml.datasets.omniglot import Omniglot
+from dml.datasets.sop import StanfordOnlineProducts
+from dml.datasets.table import Table
+
+__all__ = [
+    "CUB200",
+    "DATASETS",
+    "Cars196",
+    "Cars196Half",
+    "DatasetPart",
+    "Folder",
+    "Glyphs",
+    "InShop",
+    "Items",
+    "Omniglot",
+    "StanfordOnlineProducts",
+    "Table",
+]

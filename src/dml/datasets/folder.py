@@ -1,0 +1,88 @@
+"""A folder of images: one folder per class, perhaps inside one folder per split."""
+
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets.items import Items
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SPLIT_FOLDERS = ("train", "val", "test")
+
+
+@DATASETS.register("folder")
+@dataclass(frozen=True)
+class Folder(DatasetPart):
+    """Images in a folder per class: `root/CLASS/any/depth/image.jpg`.
+
+    If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
+    the class folders lie in them. Otherwise `test_fraction` of the classes are set apart as the
+    test split, so that its figures are on classes that were never trained on.
+
+    Args:
+        root: The folder.
+        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+        test_fraction: Share of the classes that test, where no folder says so. In [0, 1); 0
+            trains on all of them.
+        test_seed: Which classes these are. At least 0.
+    """
+
+    test_fraction: float = 0.2
+    test_seed: int = 0
+
+    name: ClassVar[str] = "folder"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_test(self.test_fraction, self.test_seed)
+
+    def folder(self):
+        if not self.root:
+            raise FileNotFoundError("which folder? Set --dataset.root to a folder of class folders")
+        return super().folder()
+
+    def read(self):
+        root = self.folder()
+        if not root.is_dir():
+            raise ValueError(f"{root} is a file: expected a folder with one folder per class")
+        splits = [name for name in SPLIT_FOLDERS if (root / name).is_dir()]
+        if {"train", "test"} <= set(splits):
+            rows = [(*row, split) for split in splits for row in class_images(root / split)]
+        else:
+            rows = [(*row, "train") for row in class_images(root)]
+        if not rows:
+            raise ValueError(
+                f"{root}: no images in class folders ({', '.join(IMAGE_SUFFIXES)}): expected "
+                "ROOT/CLASS/IMAGE"
+            )
+        paths, names, split_of_row = zip(*rows, strict=True)
+        ids = [os.path.relpath(path, root) for path in paths]
+        seen = {n for n, s in zip(names, split_of_row, strict=True) if s == "train"}
+        tested = {n for n, s in zip(names, split_of_row, strict=True) if s == "test"}
+        protocol = "seen-class" if seen & tested else "zero-shot"
+        items = Items.build(paths, names, split_of_row, ids, protocol)
+        if {"train", "test"} <= set(splits):
+            return items
+        return items.with_test(self.test_fraction, self.test_seed)
+
+
+def check_test(fraction, seed):
+    """Refuses a share of the classes outside [0, 1) and a negative seed."""
+    if not 0 <= fraction < 1 or seed < 0:
+        raise ValueError(
+            f"test_fraction must be in [0, 1) and test_seed at least 0; got {fraction}, {seed}"
+        )
+
+
+def class_images(root):
+    """Yields (path, class) of the images in a folder's class folders, in order of their names."""
+    for entry in sorted(os.scandir(root), key=lambda e: e.name):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        for folder, subfolders, files in os.walk(entry.path, followlinks=True):
+            subfolders.sort()
+            for name in sorted(files):
+                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+                    yield os.path.join(folder, name), entry.name

@@ -1,0 +1,61 @@
+"""Glyphs: characters of random pen strokes, drawn when they are read; as hard as Omniglot."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, DatasetPart, halves
+from dml.datasets.items import Items
+
+
+@DATASETS.register("glyphs")
+@dataclass(frozen=True)
+class Glyphs(DatasetPart):
+    """Any number of character classes and drawings, the same for the same seed; needs no files.
+
+    Each class is a set of strokes and each image a new drawing of it, with jitter in the strokes,
+    the pen, slant, scale and place.
+
+    Args:
+        root: Unused: nothing is read from a disk.
+        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+        classes: Characters; at least 2.
+        samples: Drawings of each character; positive, at least 2 with `seen-class`.
+        size: Side of an image in pixels; positive.
+        seed: Of the characters. At least 0.
+        protocol: `zero-shot`: the first half of the characters trains, the second tests;
+            `seen-class`: of every character, the first half of the drawings trains.
+    """
+
+    classes: int = 200
+    samples: int = 20
+    size: int = 64
+    seed: int = 0
+    protocol: str = "zero-shot"
+
+    name: ClassVar[str] = "glyphs"
+    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
+
+    def __post_init__(self):
+        super().__post_init__()
+        fewest = 2 if self.protocol == "seen-class" else 1
+        if self.classes < 2 or self.samples < fewest or self.size < 1 or self.seed < 0:
+            raise ValueError(
+                f"classes must be at least 2, samples at least {fewest}, size positive and seed "
+                f"at least 0; got {self.classes}, {self.samples}, {self.size}, {self.seed}"
+            )
+
+    def read(self):
+        split_of_class = halves(range(self.classes))
+        paths, names, splits = [], [], []
+        for character in range(self.classes):
+            for sample in range(self.samples):
+                paths.append(
+                    f"glyph:seed={self.seed},size={self.size},class={character},sample={sample}"
+                )
+                names.append(character)
+                if self.protocol == "zero-shot":
+                    splits.append(split_of_class[character])
+                else:
+                    splits.append("train" if sample < self.samples // 2 else "test")
+        return Items.build(paths, names, splits, paths, self.protocol)

@@ -1,0 +1,53 @@
+"""In-Shop Clothes Retrieval of DeepFashion (Liu et al., CVPR 2016)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, DatasetPart, find_file, read_rows, require_files
+from dml.datasets.items import Items
+
+SPLITS = ("train", "query", "gallery")
+
+
+@DATASETS.register("inshop")
+@dataclass(frozen=True)
+class InShop(DatasetPart):
+    """52,712 photographs of 7,982 clothes: queries search a gallery of other pictures of them.
+
+    Args:
+        root: Folder of `list_eval_partition.txt` (or `Eval/` with it) and `img/`; empty looks for
+            `In_Shop` or `inshop` in the folder that DML_DATA names.
+        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+    """
+
+    name: ClassVar[str] = "inshop"
+    folders: ClassVar[tuple[str, ...]] = ("In_Shop", "inshop")
+    protocols: ClassVar[tuple[str, ...]] = ("query-gallery",)
+    recall_ks: ClassVar[tuple[int, ...]] = (1, 10, 20, 30)
+    expected: ClassVar[dict] = {"query-gallery": {"train": 25882, "query": 14218, "gallery": 12612}}
+    source: ClassVar[str] = (
+        "the authors of DeepFashion give it on request (In-shop Clothes Retrieval Benchmark: "
+        "Img/img.zip and Eval/list_eval_partition.txt)"
+    )
+
+    def read(self):
+        root = self.folder()
+        lists = [root / where / "list_eval_partition.txt" for where in ("", "Eval")]
+        path = find_file(*lists)
+        images = root / "Img" if (root / "Img").is_dir() else root
+        rows = read_rows(path, columns=3, header=2)  # below the count and the names of the columns
+        for image, _, split in rows:
+            if split not in SPLITS:
+                raise ValueError(
+                    f"{path} is corrupt: {image} is of split {split!r}, not {', '.join(SPLITS)}"
+                )
+        paths = [images / image for image, *_ in rows]
+        require_files(paths)
+        return Items.build(
+            paths,
+            [name for _, name, _ in rows],
+            [split for *_, split in rows],
+            [image for image, *_ in rows],
+            "query-gallery",
+        )

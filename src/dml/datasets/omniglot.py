@@ -1,0 +1,75 @@
+"""Omniglot (Lake et al., Science 2015): characters of many alphabets, each drawn by 20 people."""
+
+import zipfile
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, Archive, DatasetPart, find_file
+from dml.datasets.items import Items
+
+ARCHIVES = ("images_background_small1.zip", "images_background_small2.zip")
+
+
+@DATASETS.register("omniglot")
+@dataclass(frozen=True)
+class Omniglot(DatasetPart):
+    """The two small background sets, read from their zip files as they are.
+
+    Trains on the 136 characters of the first set; tests on the 106 characters of the second whose
+    alphabets (Sanskrit, Tagalog, Katakana) are not in the first. 20 drawings of each.
+
+    Args:
+        root: Folder of `images_background_small1.zip` and `images_background_small2.zip`; empty
+            takes `omniglot` in the folder that DML_DATA names.
+        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+    """
+
+    name: ClassVar[str] = "omniglot"
+    folders: ClassVar[tuple[str, ...]] = ("omniglot",)
+    expected: ClassVar[dict] = {"zero-shot": {"train": 2720, "test": 2120}}
+    archives: ClassVar[tuple[Archive, ...]] = (
+        Archive(
+            "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+            "images_background_small1.zip",
+            "sha256:f38eb80f801274ac2b4dff5b24289016bfaba4a7d5bb50deebf27104ad6cb8a4",
+            unpack=False,
+        ),
+        Archive(
+            "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+            "images_background_small2.zip",
+            "sha256:3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f",
+            unpack=False,
+        ),
+    )
+
+    def read(self):
+        folder = self.folder()
+        first, second = (find_file(folder / name) for name in ARCHIVES)
+        trained = drawings(first)
+        alphabets = {alphabet for _, (alphabet, _) in trained}
+        tested = [row for row in drawings(second) if row[1][0] not in alphabets]
+        rows = [(first, *row, "train") for row in trained]
+        rows += [(second, *row, "test") for row in tested]
+        return Items.build(
+            [f"{archive}!{member}" for archive, member, *_ in rows],
+            [name for *_, name, _ in rows],
+            [split for *_, split in rows],
+            [f"{archive.name}!{member}" for archive, member, *_ in rows],
+            "zero-shot",
+        )
+
+
+def drawings(archive):
+    """Returns (member, (alphabet, character)) of every drawing in an archive.
+
+    Raises:
+        ValueError: The archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = sorted(n for n in opened.namelist() if n.endswith(".png"))
+    except zipfile.BadZipFile:
+        raise ValueError(f"{archive} is corrupt: not a zip file, or not whole") from None
+    # NAME/ALPHABET/CHARACTER/DRAWING.png
+    return [(member, tuple(member.split("/")[1:3])) for member in members]

@@ -1,0 +1,43 @@
+"""Stanford Online Products (Oh Song et al., CVPR 2016)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, DatasetPart, integer, read_rows, require_files
+from dml.datasets.items import Items
+
+
+@DATASETS.register("sop")
+@dataclass(frozen=True)
+class StanfordOnlineProducts(DatasetPart):
+    """120,053 photographs of 22,634 products; the test's products are others than the training's.
+
+    Args:
+        root: Folder of `Ebay_train.txt`, `Ebay_test.txt` and the folders of images; empty looks
+            for `Stanford_Online_Products` or `sop` in the folder that DML_DATA names.
+        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+    """
+
+    name: ClassVar[str] = "sop"
+    folders: ClassVar[tuple[str, ...]] = ("Stanford_Online_Products", "sop")
+    recall_ks: ClassVar[tuple[int, ...]] = (1, 10, 100, 1000)
+    expected: ClassVar[dict] = {"zero-shot": {"train": 59551, "test": 60502}}
+    source: ClassVar[str] = (
+        "its archive is Stanford_Online_Products.zip, from the page of the paper Deep Metric "
+        "Learning via Lifted Structured Feature Embedding"
+    )
+
+    def read(self):
+        root = self.folder()
+        if (root / "Stanford_Online_Products").is_dir():  # the archive's own folder
+            root = root / "Stanford_Online_Products"
+        rows = []
+        for split in ("train", "test"):
+            path = root / f"Ebay_{split}.txt"
+            for _, label, _, image in read_rows(path, columns=4, header=1):
+                rows.append((image, integer(label, path), split))
+        paths = [root / image for image, *_ in rows]
+        require_files(paths)
+        names, splits = [label for _, label, _ in rows], [split for *_, split in rows]
+        return Items.build(paths, names, splits, [image for image, *_ in rows], "zero-shot")

@@ -1,0 +1,93 @@
+"""A table of images: a CSV or Parquet file with the columns path, label and perhaps split."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from dml.datasets.base import DATASETS, DatasetPart, require_files
+from dml.datasets.folder import check_test
+from dml.datasets.items import SPLITS, Items
+
+
+@DATASETS.register("table")
+@dataclass(frozen=True)
+class Table(DatasetPart):
+    """Images listed in `path,label[,split]`; paths are relative to the table's folder.
+
+    Without a column `split`, `test_fraction` of the classes are set apart as the test split.
+    Labels may be text or integers of any size.
+
+    Args:
+        root: The `.csv` or `.parquet` file.
+        validation_fraction: Share of the training classes set apart for validation, where no
+            `val` split is listed. In [0, 1).
+        validation_seed: Which classes these are. At least 0.
+        test_fraction: Share of the classes that test, where no split is listed. In [0, 1).
+        test_seed: Which classes these are. At least 0.
+    """
+
+    test_fraction: float = 0.2
+    test_seed: int = 0
+
+    name: ClassVar[str] = "table"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_test(self.test_fraction, self.test_seed)
+
+    def folder(self):
+        if not self.root:
+            raise FileNotFoundError("which table? Set --dataset.root to a .csv or .parquet file")
+        return super().folder()
+
+    def read(self):
+        file = self.folder()
+        frame = read_frame(file)
+        for column in ("path", "label"):
+            if column not in frame.columns:
+                found = ", ".join(map(str, frame.columns))
+                raise ValueError(f"{file}: no column {column!r}; it has {found}")
+            if len(empty := frame.index[frame[column].isna()]):
+                raise ValueError(f"{file}: row {empty[0] + 1} has no {column}")
+        names = frame["label"].tolist()
+        splits = frame["split"].tolist() if "split" in frame else ["train"] * len(frame)
+        for row, split in enumerate(splits, start=1):
+            if split not in SPLITS:
+                raise ValueError(
+                    f"{file}: split must be one of {', '.join(SPLITS)}; row {row} has {split!r}"
+                )
+        listed = frame["path"].astype(str).tolist()
+        paths = [os.path.join(file.parent, path) for path in listed]
+        require_files(paths)
+        items = Items.build(paths, names, splits, listed, protocol(names, splits))
+        return items if "split" in frame else items.with_test(self.test_fraction, self.test_seed)
+
+
+def read_frame(path):
+    """Returns the table in a CSV or Parquet file.
+
+    Raises:
+        ValueError: It is neither, or corrupt, or empty.
+    """
+    import pandas as pd
+
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{path}: expected a .csv or .parquet file")
+    try:
+        frame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
+        raise ValueError(f"{path}: can't be read as a table: {error}") from None
+    if not len(frame):
+        raise ValueError(f"{path}: the table has no rows")
+    return frame
+
+
+def protocol(names, splits):
+    """Returns the protocol that these splits make."""
+    if {"query", "gallery"} <= set(splits):
+        return "query-gallery"
+    trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
+    tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
+    return "seen-class" if trained & tested else "zero-shot"
