@@ -1,0 +1,48 @@
+"""Retrieval figures again, by float64 loops over every query and gallery row."""
+
+import numpy as np
+
+TIE = 1e-6
+
+
+def unit(x):
+    x = np.asarray(x, "float64")
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def ranks_of_positives(embeddings, labels, gallery=None, gallery_labels=None):
+    """Returns, for each query, the ranks of its positives, nearest first."""
+    queries = unit(embeddings)
+    rows = queries if gallery is None else unit(gallery)
+    row_labels = labels if gallery is None else gallery_labels
+    found = []
+    for i, query in enumerate(queries):
+        others = [j for j in range(len(rows)) if gallery is not None or j != i]
+        positives = sorted((query @ rows[j] for j in others if row_labels[j] == labels[i]))[::-1]
+        negatives = [query @ rows[j] for j in others if row_labels[j] != labels[i]]
+        found.append(
+            [
+                order + sum(n >= s - TIE for n in negatives)
+                for order, s in enumerate(positives, start=1)
+            ]
+        )
+    return found
+
+
+def recall(ranks, k):
+    hits = [r[0] <= k for r in ranks if r]
+    return sum(hits) / len(hits)
+
+
+def r_precision(ranks):
+    return np.mean([sum(p <= len(r) for p in r) / len(r) for r in ranks if r])
+
+
+def map_at_r(ranks):
+    return np.mean(
+        [
+            sum(order / p for order, p in enumerate(r, start=1) if p <= len(r)) / len(r)
+            for r in ranks
+            if r
+        ]
+    )

@@ -1,0 +1,44 @@
+"""k-means clusters compared with the classes."""
+
+import numpy as np
+import pytest
+
+from dml.evaluation import clustering
+
+
+def planted(spread, classes=8, each=20):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), each)
+    return rng.normal(size=(classes, 16))[labels] + spread * rng.normal(
+        size=(len(labels), 16)
+    ), labels
+
+
+def test_separate_classes_score_1_and_noise_about_0():
+    found = clustering(*planted(0.01), seeds=5)
+    assert found.nmi.max() == pytest.approx(1) and found.ami.max() == pytest.approx(1)
+    rng = np.random.default_rng(1)
+    noise = clustering(rng.normal(size=(400, 16)), rng.integers(0, 20, 400))
+    assert abs(noise.ami.mean()) < 0.05 < noise.nmi.mean()  # NMI is not adjusted for chance
+
+
+def test_mutual_information_by_hand():
+    # Two tight pairs: clusters and classes are the same.
+    x = np.array([[1.0, 0.0], [1.0, 0.01], [-1.0, 0.0], [-1.0, 0.01]])
+    assert clustering(x, ["a", "a", "b", "b"]).figures()["NMI"] == {"value": 1.0, "spread": 0.0}
+    # Classes across the clusters share no information with them.
+    assert clustering(x, ["a", "b", "a", "b"]).figures()["NMI"]["value"] == pytest.approx(0)
+
+
+def test_length_has_no_effect_and_seeds_are_repeatable():
+    x, labels = planted(1.0)
+    a = clustering(x, labels)
+    b = clustering(x * np.linspace(0.1, 9, len(x))[:, None], labels)
+    assert (a.nmi == b.nmi).all() and len(a.nmi) == 3
+
+
+def test_says_what_is_wrong():
+    with pytest.raises(ValueError, match="row 0 is not finite"):
+        clustering([[np.inf, 1.0], [1.0, 1.0]], [0, 1])
+    with pytest.raises(ValueError, match="seeds must be positive"):
+        clustering(np.ones((2, 2)), [0, 1], seeds=0)

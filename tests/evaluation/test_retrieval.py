@@ -1,0 +1,154 @@
+"""Retrieval figures: by hand, against loops, and what must not change them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dml.evaluation import retrieval
+from tests.evaluation import reference
+
+
+def on_circle(*degrees):
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def planted(queries=60, classes=6, dim=4, spread=0.6, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, queries)
+    return rng.normal(size=(classes, dim))[labels] + spread * rng.normal(
+        size=(queries, dim)
+    ), labels
+
+
+def agrees(found, ranks):
+    assert found.recall == pytest.approx({k: reference.recall(ranks, k) for k in found.recall})
+    assert found.r_precision == pytest.approx(reference.r_precision(ranks))
+    assert found.map_at_r == pytest.approx(reference.map_at_r(ranks))
+    assert found.first_positive.tolist() == [r[0] if r else 0 for r in ranks]
+    assert found.excluded == sum(not r for r in ranks)
+
+
+def test_by_hand():
+    # Class a at 0, 10 and 50 degrees, class b at 12 and 40.
+    found = retrieval(on_circle(0, 10, 50, 12, 40), ["a", "a", "a", "b", "b"], ks=(1, 2, 3))
+    # First positives: 0 -> 10, rank 1. 10 -> 0 behind 12, rank 2. 50 -> 10 behind 40 and 12,
+    # rank 3. 12 -> 40 behind 10 and 0, rank 3. 40 -> 12 behind 50, rank 2.
+    assert found.first_positive.tolist() == [1, 2, 3, 3, 2]
+    assert found.recall == {1: 1 / 5, 2: 3 / 5, 3: 1}
+    # R is 2, 2, 2, 1, 1: of the first R are positives 1, 1, 0, 0, 0.
+    assert found.r_precision == pytest.approx((1 / 2 + 1 / 2) / 5)
+    assert found.map_at_r == pytest.approx((1 / 2 * 1 + 1 / 2 * 1 / 2) / 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agrees_with_loops(seed):
+    x, labels = planted(seed=seed)
+    agrees(retrieval(x, labels), reference.ranks_of_positives(x, labels))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_agrees_with_loops_on_ties_duplicates_and_single_samples(data):
+    rows = data.draw(st.integers(2, 14))
+    coordinate = st.integers(-1, 1)
+    points = st.tuples(coordinate, coordinate, coordinate).filter(any)
+    x = np.array(data.draw(st.lists(points, min_size=rows, max_size=rows)))
+    labels = data.draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    ranks = reference.ranks_of_positives(x, labels)
+    if not any(ranks):
+        return
+    agrees(retrieval(x, labels, ks=(1, 2, 20)), ranks)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_agrees_with_loops_on_a_gallery(data):
+    coordinate = st.integers(-1, 1)
+    points = st.lists(st.tuples(coordinate, coordinate).filter(any), min_size=1, max_size=9)
+    x, gallery = np.array(data.draw(points)), np.array(data.draw(points))
+    label = st.integers(0, 2)
+    labels = data.draw(st.lists(label, min_size=len(x), max_size=len(x)))
+    others = data.draw(st.lists(label, min_size=len(gallery), max_size=len(gallery)))
+    ranks = reference.ranks_of_positives(x, labels, gallery, others)
+    if not any(ranks):
+        return
+    agrees(retrieval(x, labels, gallery=gallery, gallery_labels=others), ranks)
+
+
+def test_collapsed_embeddings_score_nothing():
+    labels = np.repeat(np.arange(10), 5)
+    found = retrieval(np.ones((50, 8)), labels)
+    assert found.recall[8] == found.r_precision == found.map_at_r == 0
+    assert (found.first_positive == 46).all()  # behind all 45 negatives
+
+
+def test_collapsed_embeddings_with_noise_of_rounding_score_nothing_either():
+    rng = np.random.default_rng(0)
+    x = np.ones((200, 32)) + 1e-8 * rng.normal(size=(200, 32))
+    assert retrieval(x, np.repeat(np.arange(10), 20)).recall[8] == 0
+
+
+@pytest.mark.parametrize("rows", [60, 5000])
+def test_order_of_rows_has_no_effect(rows):
+    x, labels = planted(rows, classes=rows // 8, dim=8)
+    x[::7] = x[0]  # many duplicates, of all classes
+    order = np.random.default_rng(1).permutation(rows)
+    a, b = retrieval(x, labels), retrieval(x[order], labels[order])
+    assert (a.recall, a.excluded) == (b.recall, b.excluded)
+    assert (a.r_precision, a.map_at_r) == pytest.approx((b.r_precision, b.map_at_r))
+    assert (a.first_positive[order] == b.first_positive).all()
+
+
+def test_rotation_and_length_have_no_effect():
+    x, labels = planted()
+    turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))
+    lengths = np.random.default_rng(4).uniform(0.01, 100, (len(x), 1))
+    assert retrieval(x @ turn * lengths, labels).recall == retrieval(x, labels).recall
+
+
+def test_a_query_is_removed_by_index_and_its_duplicates_are_not():
+    x = on_circle(0, 0, 90, 90)
+    assert retrieval(x, [0, 0, 1, 1]).recall[1] == 1
+    assert retrieval(x, [0, 1, 0, 1], ks=(1,)).recall[1] == 0
+
+
+def test_neighbours_leave_the_query_out():
+    found = retrieval(on_circle(0, 10, 50, 12), [0, 0, 1, 1])
+    assert found.neighbours[0, :4].tolist() == [1, 3, 2, -1]
+
+
+def test_large_and_mixed_labels_stay_distinct():
+    big = 2**60
+    x = on_circle(0, 1, 2, 3)
+    assert retrieval(x, np.array([big, big + 1, big, big + 1])).recall[1] == 0
+    assert retrieval(x, [("a", 1), ("a", 1), ("b", 1), "c"]).excluded == 2
+
+
+def test_intervals_hold_the_value_and_shrink_with_more_classes():
+    few = retrieval(*planted(200, classes=5)).figures(repeats=200)["R@1"]
+    many = retrieval(*planted(4000, classes=100)).figures(repeats=200)["R@1"]
+    for figure in (few, many):
+        assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+    assert many["high"] - many["low"] < few["high"] - few["low"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"embeddings": np.array([[1.0, 0], [np.nan, 1], [1, 1]])}, "row 1 is not finite"),
+        ({"embeddings": np.array([[1.0, 0], [1, 1], [0, 0]])}, "row 2 is zero"),
+        ({"embeddings": np.ones(3)}, r"table of numbers \(N, D\)"),
+        ({"embeddings": np.ones((0, 2))}, "at least one row"),
+        ({"labels": [0, 1]}, "3 labels, one for each row"),
+        ({"labels": [0, 1, 2]}, "no query has a positive"),
+        ({"ks": (0, 1)}, "ks must be positive"),
+        ({"gallery": np.ones((2, 5)), "gallery_labels": [0, 1]}, "5 dimensions, the queries 2"),
+        ({"gallery": np.ones((2, 2)), "gallery_labels": [0]}, "gallery_labels must be 2 labels"),
+    ],
+)
+def test_says_what_is_wrong(change, message):
+    options = {"embeddings": on_circle(0, 1, 2), "labels": [0, 0, 1], **change}
+    with pytest.raises(ValueError, match=message):
+        retrieval(**options)
