@@ -218,6 +218,31 @@ def load_recipe(source, flags=()):
     return Recipe(**built, names=names, parts=tuple(parts))
 
 
+def load_dataset(name, flags=()):
+    """Returns a data set's part alone, without reading a recipe or loading a backend.
+
+    Args:
+        name: A data set's name, or a folder of class folders.
+        flags: `--dataset.option value` as a flat list of strings.
+
+    Raises:
+        ValueError: A name, an option or its value is unknown or out of its range.
+    """
+    from dml.datasets import DATASETS
+
+    options = {"name": name}
+    if name not in DATASETS and Path(name).expanduser().is_dir():
+        options = {"name": "folder", "root": name}
+    where = {("dataset", option): "" for option in options}
+    for section, option, value in read_flags(flags):
+        if section != "dataset" or option == "name":
+            raise ValueError(f"command line: --dataset options only; got --{section}.{option}")
+        options[option] = Flag(value)
+        where[section, option] = "command line: "
+    _, part = named_part("dataset", options, where)
+    return build(part, "dataset", options, where)
+
+
 class Flag(str):
     """A value from the command line: text whose type is the option's."""
 

@@ -18,7 +18,7 @@ def ranks_of_positives(embeddings, labels, gallery=None, gallery_labels=None):
     found = []
     for i, query in enumerate(queries):
         others = [j for j in range(len(rows)) if gallery is not None or j != i]
-        positives = sorted((query @ rows[j] for j in others if row_labels[j] == labels[i]))[::-1]
+        positives = sorted(query @ rows[j] for j in others if row_labels[j] == labels[i])[::-1]
         negatives = [query @ rows[j] for j in others if row_labels[j] != labels[i]]
         found.append(
             [
