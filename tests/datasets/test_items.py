@@ -1,0 +1,91 @@
+"""The table that every data set becomes."""
+
+import numpy as np
+import pytest
+
+from dml.datasets import Items
+
+
+def table(names, splits="train", protocol="zero-shot"):
+    ids = [f"{i}.jpg" for i in range(len(names))]
+    return Items.build(ids, names, splits, ids, protocol)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["b", "a", "b"],
+        [2**60 + 1, 2**60, 2**60 + 1],
+        [("x", 2), ("x", 1), ("x", 2)],
+        list(np.array([7, 3, 7])),
+        [b"b", b"a", b"b"],
+    ],
+)
+def test_names_of_any_type_become_codes_in_their_order(names):
+    items = table(names)
+    assert items.labels.tolist() == [1, 0, 1] and items.labels.dtype == np.int32
+    assert [items.class_names[code] for code in items.labels] == names
+
+
+def test_mixed_types_are_ordered_too():
+    items = table(["a", 1, ("x",), 1])
+    assert [items.class_names[code] for code in items.labels] == ["a", 1, ("x",), 1]
+
+
+def test_selection_codes_the_labels_again():
+    items = table(["a", "b", "c", "b"], ["train", "test", "test", "test"])
+    test = items.select("test")
+    assert test.labels.tolist() == [0, 1, 0] and test.class_names == ("b", "c")
+    assert len(items.select("val")) == 0
+
+
+def test_validation_takes_whole_classes():
+    items = table(np.repeat(np.arange(10), 5).tolist()).with_validation(0.2, seed=3)
+    assert len(items.select("val").class_names) == 2 and len(items.select("val")) == 10
+
+
+def test_validation_under_seen_class_takes_a_share_of_every_class():
+    items = table(np.repeat(np.arange(4), 10).tolist(), protocol="seen-class")
+    val = items.with_validation(0.2).select("val")
+    assert np.bincount(val.labels).tolist() == [2, 2, 2, 2]
+
+
+def test_one_class_stays_and_one_moves():
+    items = table(["a", "a", "b"])
+    assert len(items.with_validation(0.99).select("train").class_names) == 1
+    assert len(items.with_validation(0.01).select("val").class_names) == 1
+    assert len(table(["a", "a"]).with_validation(0.5).select("val")) == 0
+
+
+def test_a_validation_split_of_ones_own_stays():
+    items = table(["a", "b", "c"], ["train", "train", "val"])
+    assert items.with_validation(0.5).splits.tolist() == items.splits.tolist()
+
+
+def test_a_test_split_can_be_set_apart():
+    items = table(np.repeat(np.arange(10), 2).tolist()).with_test(0.3)
+    assert len(items.select("test").class_names) == 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"names": ["a", None]}, "row 1 has no class name"),
+        ({"names": [1.0, float("nan")]}, "row 1 has no class name"),
+        ({"ids": ["x", "x"]}, "'x' occurs more than once"),
+        ({"splits": ["train", "tset"]}, "got 'tset'"),
+        ({"protocol": "few-shot"}, "got 'few-shot'"),
+        ({"names": ["a"]}, "as long as each other"),
+    ],
+)
+def test_says_what_is_wrong(change, message):
+    options = {
+        "paths": ["1", "2"],
+        "names": ["a", "b"],
+        "splits": "train",
+        "ids": ["1", "2"],
+        "protocol": "zero-shot",
+        **change,
+    }
+    with pytest.raises(ValueError, match=message):
+        Items.build(**options)

@@ -1,0 +1,58 @@
+"""Only what is peculiar to a table of images."""
+
+import pandas as pd
+import pytest
+
+from dml.datasets import DATASETS
+from tests.datasets.layouts import table, write_image
+
+Table = DATASETS["table"]
+
+
+def write(root, rows, suffix="csv"):
+    for name in {row[0] for row in rows}:
+        write_image(root / name)
+    frame = pd.DataFrame(rows, columns=["path", "label", "split"][: len(rows[0])])
+    path = root / f"table.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_splits_of_ones_own(tmp_path, suffix):
+    rows = [("a.jpg", "x", "train"), ("b.jpg", "y", "val"), ("c.jpg", "z", "test")]
+    items = Table(root=write(tmp_path, rows, suffix)).items()
+    assert items.splits.tolist() == ["train", "val", "test"] and items.protocol == "zero-shot"
+
+
+def test_query_and_gallery_make_the_protocol(tmp_path):
+    rows = [("a.jpg", 1, "train"), ("b.jpg", 2, "query"), ("c.jpg", 2, "gallery")]
+    assert Table(root=write(tmp_path, rows)).items().protocol == "query-gallery"
+
+
+def test_large_integers_stay_distinct(tmp_path):
+    rows = [("a.jpg", 2**53), ("b.jpg", 2**53 + 1)]
+    options = {"test_fraction": 0.0, "validation_fraction": 0.0}
+    assert Table(root=write(tmp_path, rows), **options).items().class_names == (2**53, 2**53 + 1)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("image,label\na.jpg,1\n", "no column 'path'; it has image, label"),
+        ("path,label\n0.jpg,\n", "row 1 has no label"),
+        ("path,label,split\n0.jpg,1,trian\n", "row 1 has 'trian'"),
+        ("path,label\n", "no rows"),
+        ("", "can't be read as a table"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Table(root=str(path)).items()
+
+
+def test_refuses_other_files(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a \.csv or \.parquet"):
+        Table(root=str(table(tmp_path).rename(tmp_path / "t.xlsx"))).items()
