@@ -77,10 +77,10 @@ def test_names_file_line_and_option(tmp_path, text, message):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--loss.margin", "big"], r"command line: loss\.margin: wants float; got big"),
+        (["--loss.margin", "big"], r"command line: loss\.margin: wants float; got 'big'"),
         (["--loss.margin"], "needs a value"),
         (["--lossy.margin", "1"], "Did you mean 'loss'"),
-        (["--training.epochs", "many"], "wants int; got many"),
+        (["--training.epochs", "many"], "wants int; got 'many'"),
         (["margin", "1"], "expected --section.option value"),
     ],
 )

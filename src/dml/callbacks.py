@@ -2,6 +2,7 @@
 
 import math
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -30,10 +31,8 @@ class Checkpoint:
 
     def save(self, learner, state):
         """Writes the state after an epoch; the previous one stays until this one is whole."""
-        arrays = {f"v{i}": to_numpy(v) for i, v in enumerate(self.variables(learner))}
         name = f"epoch-{state['epoch']:04d}.npz"
-        with atomic_path(self.folder.checkpoints / name) as path:
-            np.savez(path, **arrays)
+        save_variables(self.folder.checkpoints / name, self.variables(learner))
         write_json(self.folder.checkpoint_state, {**state, "file": name})
         for old in self.folder.checkpoints.glob("epoch-*.npz"):
             if old.name != name:
@@ -45,21 +44,34 @@ class Checkpoint:
         Raises:
             ValueError: The checkpoint does not fit the learner, or is damaged.
         """
-        path = self.folder.checkpoints / state["file"]
-        variables = self.variables(learner)
-        try:
-            with np.load(path) as arrays:
-                values = [arrays[f"v{i}"] for i in range(len(arrays.files))]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"{path}: the checkpoint can't be read ({error})") from None
-        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            raise ValueError(f"{path}: the checkpoint belongs to another recipe")
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        load_variables(self.folder.checkpoints / state["file"], self.variables(learner))
 
     def variables(self, learner):
         learner.optimizer.build(learner.trainable_variables)
         return [*learner.variables, *learner.optimizer.variables]
+
+
+def save_variables(path, variables):
+    """Writes the values of variables, in their order, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **{f"v{i}": to_numpy(v) for i, v in enumerate(variables)})
+
+
+def load_variables(path, variables):
+    """Puts back what `save_variables` wrote.
+
+    Raises:
+        ValueError: The file is damaged or of other variables.
+    """
+    try:
+        with np.load(path) as arrays:
+            values = [arrays[f"v{i}"] for i in range(len(arrays.files))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: the checkpoint can't be read ({error})") from None
+    if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+        raise ValueError(f"{path}: the checkpoint belongs to another recipe")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def to_numpy(variable):
@@ -111,8 +123,7 @@ class RunRecorder(keras.callbacks.Callback):
             score = row["val_recall_at_1"]
             if self.state["best_score"] is None or score > self.state["best_score"]:
                 self.state.update(best_score=score, best_epoch=done)
-                with atomic_path(self.folder.checkpoints / "best.weights.h5") as path:
-                    self.model.encoder.save_weights(path)
+                save_variables(self.folder.best, self.model.encoder.variables)
         self.state["epoch"] = done
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)

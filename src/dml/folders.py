@@ -74,6 +74,7 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.checkpoint_state = self.checkpoints / "state.json"
+        self.best = self.checkpoints / "best.npz"
         self.tensorboard = self.path / "tensorboard"
 
     def create(self):

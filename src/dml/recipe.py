@@ -1,9 +1,11 @@
 """The recipe: one part or set of options per section, read strictly from TOML and flags."""
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -401,18 +403,23 @@ def line_of(text, section, option=None):
 
 
 def import_parts(path):
-    """Imports a user's file of parts, whose decorators register them.
+    """Imports a user's file of parts, whose decorators register them; once in a process.
 
     Raises:
         FileNotFoundError: It does not exist.
         ValueError: It can't be imported.
     """
-    file = Path(path).expanduser()
+    file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise FileNotFoundError(f"parts: no file {file}")
-    spec = importlib.util.spec_from_file_location(f"dml_parts_{file.stem}", file)
+        raise FileNotFoundError(f"parts: no file {path}")
+    name = f"dml_parts_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may fail in any way
+        del sys.modules[name]
         raise ValueError(f"{file}: can't be imported: {type(error).__name__}: {error}") from None

@@ -6,6 +6,8 @@ import platform
 import time
 from pathlib import Path
 
+import numpy as np
+
 from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
 from dml.recipe import load_recipe
 
@@ -43,12 +45,14 @@ def train(source, flags=(), out=None, resume=False, report=print):
     keras.utils.set_random_seed(recipe.training.seed)
     keras.config.set_dtype_policy(recipe.training.precision)
     items = recipe.dataset.items()
+    check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
     if not resume:
         folder.create()
         write_text(folder.recipe, recipe.to_toml())
     write_json(folder.versions, versions(recipe))
     report(describe(items, recipe))
+    report_lone_images(items, report)
     tests = len(items.select("test", "query"))
     if tests and not resume:
         from dml.commands.evaluate import untrained_figures
@@ -102,6 +106,15 @@ def build_learner(recipe, training_items):
     )
     learner.compile(optimizer)
     return learner, steps
+
+
+def check_validation_split(validation):
+    """Refuses a validation split in which no image has a positive."""
+    if len(validation) and np.bincount(validation.labels).max() < 2:
+        raise ValueError(
+            "the validation split has no two images of a class: raise dataset.validation_fraction, "
+            "or set it to 0 to train without validation"
+        )
 
 
 def fit(learner, recipe, items, folder, steps, report):
@@ -174,9 +187,10 @@ def validate(encoder, items, recipe):
 
 def finish(learner, recipe, folder, state):
     """Writes the encoder: the best epoch's by the validation classes, or the last one's."""
-    best = folder.checkpoints / "best.weights.h5"
-    if recipe.training.select == "best" and state["best_epoch"] and best.exists():
-        learner.encoder.load_weights(best)
+    from dml.callbacks import load_variables
+
+    if recipe.training.select == "best" and state["best_epoch"]:
+        load_variables(folder.best, learner.encoder.variables)
     with atomic_path(folder.encoder) as path:
         learner.encoder.save(path)
 
@@ -209,6 +223,18 @@ def describe(items, recipe):
         if len(part):
             counts.append(f"{split} {len(part):,} images of {len(part.class_names):,} classes")
     return f"{recipe.names['dataset']} ({items.protocol}): {', '.join(counts)}"
+
+
+def report_lone_images(items, report):
+    """Says which training classes have one image: no pair loss has a positive there."""
+    train = items.select("train")
+    lone = np.flatnonzero(np.bincount(train.labels) == 1)
+    if len(lone):
+        more = f" and {len(lone) - 1:,} more" if len(lone) > 1 else ""
+        report(
+            f"note: class {train.class_names[lone[0]]}{more} has a single training image, "
+            "which is no positive of any other"
+        )
 
 
 def minutes(seconds):

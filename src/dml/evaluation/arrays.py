@@ -4,10 +4,10 @@ import numpy as np
 
 
 def checked_embeddings(embeddings, name):
-    """Returns embeddings as float32 (N, D), contiguous and each of length 1.
+    """Returns embeddings as float32 (N, D), contiguous and each of length 1; zero rows stay zero.
 
     Raises:
-        ValueError: It is no such array, is empty, or a row is zero or not finite.
+        ValueError: It is no such array, is empty, or a row is not finite.
     """
     embeddings = np.asarray(embeddings)
     if embeddings.ndim != 2 or 0 in embeddings.shape or embeddings.dtype.kind not in "fiu":
@@ -19,13 +19,10 @@ def checked_embeddings(embeddings, name):
     finite = np.isfinite(largest[:, 0])
     if not finite.all():
         raise ValueError(f"{name}: row {np.flatnonzero(~finite)[0]} is not finite")
-    if not (largest > 0).all():
-        raise ValueError(f"{name}: row {np.flatnonzero(largest[:, 0] == 0)[0]} is zero")
     # In float64: the same vector gives the same row, whatever its place and its length.
-    scaled = embeddings / largest.astype("float64")
-    return np.ascontiguousarray(
-        scaled / np.linalg.norm(scaled, axis=1, keepdims=True), dtype="float32"
-    )
+    scaled = embeddings / np.where(largest > 0, largest, 1).astype("float64")
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.ascontiguousarray(scaled / np.where(lengths > 0, lengths, 1), dtype="float32")
 
 
 def checked_labels(labels, count, name):

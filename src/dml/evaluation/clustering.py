@@ -32,7 +32,7 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
     """Clusters unit embeddings by k-means into as many clusters as there are classes.
 
     Args:
-        embeddings: Numbers (N, D), of any length but 0.
+        embeddings: Numbers (N, D), of any length.
         labels: N labels of any hashable type.
         seeds: Runs, with the seeds 0, 1, ...; positive.
         iterations: Of k-means; positive. 20 as in faiss' evaluations.
@@ -41,7 +41,7 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
         A `Clustering`.
 
     Raises:
-        ValueError: An array is of the wrong shape, or a row is zero or not finite.
+        ValueError: An array is of the wrong shape, or a row is not finite.
     """
     import faiss
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score

@@ -50,7 +50,7 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
         A `LinearEvaluation`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is zero or not finite, there is one class
+        ValueError: An array is of the wrong shape, a row is not finite, there is one class
             only, or one has a single image.
     """
     from sklearn.linear_model import LogisticRegression

@@ -65,7 +65,7 @@ def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=
     effect. Queries without a positive are excluded and counted.
 
     Args:
-        embeddings: Numbers (Q, D), of any length but 0.
+        embeddings: Numbers (Q, D), of any length; a row of zeros is as near to all others.
         labels: Q labels of any hashable type.
         ks: The K of Recall@K; positive.
         gallery: Numbers (G, D) to search in. None: the queries search each other.
@@ -75,7 +75,7 @@ def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=
         A `Retrieval`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is zero or not finite (the message names
+        ValueError: An array is of the wrong shape, a row is not finite (the message names
             it), a K is not positive, or no query has a positive.
     """
     queries = checked_embeddings(embeddings, "embeddings")

@@ -1,0 +1,282 @@
+"""The main job on a few drawn characters: train, evaluate, interrupt, resume, fail well."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dml.commands.evaluate import evaluate
+from dml.commands.train import train
+from dml.datasets import DATASETS
+from dml.encoder import load_encoder
+from dml.folders import RunFolder
+from dml.images import read_image
+from tests.datasets.layouts import write_image
+
+SMALL = {
+    "dataset.classes": 12,
+    "dataset.samples": 6,
+    "dataset.size": 32,
+    "backbone.input_size": 16,
+    "backbone.resize_side": 16,
+    "backbone.filters": 8,
+    "embedding.dim": 8,
+    "sampler.classes_per_batch": 4,
+    "sampler.images_per_class": 3,
+    "training.epochs": 3,
+    "evaluation.clustering_seeds": 2,
+    "evaluation.bootstrap": 20,
+}
+
+
+def flags(**changes):
+    options = {**SMALL, **{k.replace("__", "."): v for k, v in changes.items()}}
+    return [word for k, v in options.items() if v is not None for word in (f"--{k}", str(v))]
+
+
+def run(path, report=lambda line: None, **changes):
+    return train("glyphs", flags(**changes), out=path, report=report)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    lines = []
+    return run(tmp_path_factory.mktemp("runs") / "run", lines.append), lines
+
+
+def test_writes_the_run_folder(trained):
+    folder, lines = trained
+    for file in ("recipe.toml", "encoder.keras", "log.jsonl", "metrics.json", "versions.json"):
+        assert (folder.path / file).stat().st_size, file
+    assert list(folder.tensorboard.iterdir())
+    assert "12 classes" not in lines[0] and "glyphs (zero-shot): train" in lines[0]
+    assert any(line.startswith("report: ") for line in lines)
+
+
+def test_the_log_tells_learning_from_collapse(trained):
+    rows = trained[0].read_log()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    expected = {"loss", "positive_similarity", "negative_similarity", "effective_rank"}
+    expected |= {"gradient_norm", "val_recall_at_1", "classes_seen", "images_seen", "seconds"}
+    assert expected <= set(rows[0]) and all(np.isfinite(list(r.values())).all() for r in rows)
+
+
+def test_metrics_name_protocol_and_untrained_figures(trained):
+    metrics = json.loads(trained[0].metrics.read_text())
+    assert metrics["protocol"] == "zero-shot" and metrics["queries"] == 36
+    figures = {"R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R", "NMI", "AMI"}
+    assert set(metrics["figures"]) == figures
+    assert figures - {"NMI", "AMI"} <= set(metrics["untrained"])
+
+
+def test_the_report_is_one_page_without_a_network(trained):
+    page = trained[0].report.read_text()
+    assert "</html>" in page and "zero-shot" in page
+    assert 'src="http' not in page and 'href="http' not in page
+
+
+def test_the_resolved_recipe_trains_the_same_run_again(trained, tmp_path):
+    folder = train(str(trained[0].recipe), out=tmp_path / "again", report=lambda line: None)
+    assert folder.read_log()[-1]["loss"] == trained[0].read_log()[-1]["loss"]
+
+
+def test_evaluate_repeats_the_figures_and_writes_vectors(trained):
+    folder = trained[0]
+    before = json.loads(folder.metrics.read_text())["figures"]
+    after = evaluate(folder.path, report=lambda line: None)["figures"]
+    assert after == before
+    import pandas as pd
+
+    vectors = np.load(folder.evaluation("glyphs") / "vectors.npy")
+    items = pd.read_parquet(folder.evaluation("glyphs") / "items.parquet")
+    assert len(vectors) == len(items) == 36
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    encoder = load_encoder(folder.encoder)
+    image = read_image(items["path"][7])
+    # The encoder resizes by itself almost as the loader does.
+    assert encoder.predict(image[None], verbose=0)[0] @ vectors[7] > 0.98
+
+
+def test_evaluates_on_another_data_set(trained, tmp_path):
+    for i in range(8):
+        write_image(tmp_path / "photos" / f"class {i // 2}" / f"{i}.jpg", i)
+    other = str(tmp_path / "photos")
+    options = ["--dataset.test_fraction", "0.6", "--evaluation.clustering_seeds", "0"]
+    metrics = evaluate(trained[0].path, on=other, flags=options, report=lambda line: None)
+    assert metrics["dataset"] == "folder" and metrics["queries"] == 4
+    assert json.loads(trained[0].metrics.read_text())["dataset"] == "glyphs"  # the run's own stays
+
+
+def test_seen_class_adds_the_linear_evaluation(tmp_path):
+    changes = {"dataset__samples": 12, "dataset__validation_fraction": 0.4}
+    folder = run(tmp_path / "seen", dataset__protocol="seen-class", training__epochs=1, **changes)
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["protocol"] == "seen-class"
+    assert {"linear accuracy", "1-NN accuracy"} <= set(metrics["figures"])
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
+    def interrupt(line):
+        if line.startswith("epoch   1/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", report=interrupt)
+    folder = train(tmp_path / "run", resume=True, report=lambda line: None)
+    whole = trained[0]
+    for a, b in zip(
+        load_encoder(folder.encoder).weights, load_encoder(whole.encoder).weights, strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(a.value), np.asarray(b.value), err_msg=a.path)
+    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+
+
+def test_a_run_is_never_overwritten(trained):
+    before = trained[0].encoder.read_bytes()
+    with pytest.raises(ValueError, match="already holds a run"):
+        run(trained[0].path)
+    assert trained[0].encoder.read_bytes() == before
+
+
+BREAKING_LOSS = """
+from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
+from dml.losses import LOSSES, ProxyAnchor
+
+@LOSSES.register("breaking")
+@dataclass(eq=False)
+class Breaking(ProxyAnchor):
+    flag: str = ""
+
+    def batch_loss(self, labels, cosines):
+        broken = float("nan") if Path(self.flag).exists() else 1.0
+        return broken * super().batch_loss(labels, cosines)
+"""
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
+    (tmp_path / "part.py").write_text(BREAKING_LOSS)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'parts = ["{tmp_path}/part.py"]\n[dataset]\nname = "glyphs"\n')
+    flag = tmp_path / "flag"
+    words = flags(loss__name="breaking", loss__flag=flag, backbone__name="conv4")
+    words += ["--sampler.name", "m_per_class"]
+    words = sorted(zip(words[::2], words[1::2], strict=True), key=lambda w: ".name" not in w[0])
+    words = [word for pair in words for word in pair]
+
+    def interrupt(line):
+        if line.startswith("epoch   1/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(str(recipe), words, out=tmp_path / "run", report=interrupt)
+    flag.touch()
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1; .*epoch-0001\.npz"):
+        train(tmp_path / "run", resume=True, report=lambda line: None)
+    folder = RunFolder(tmp_path / "run")
+    assert len(folder.read_log()) == 1 and not folder.encoder.exists()
+    assert len(list(folder.checkpoints.glob("epoch-*.npz"))) == 1
+    flag.unlink()
+    assert train(tmp_path / "run", resume=True, report=lambda line: None).encoder.exists()
+
+
+def photos(root):
+    for i in range(24):
+        write_image(root / f"class {i // 4}" / f"{i}.jpg", i)
+    file = root / "class 1" / "5.jpg"
+    file.write_bytes(file.read_bytes()[:200])
+    return {
+        "dataset.test_fraction": 0.0,
+        "dataset.validation_fraction": 0.0,
+        "backbone.name": "conv4",
+        **{k: v for k, v in SMALL.items() if not k.startswith(("dataset", "sampler"))},
+        "backbone.weights": "none",
+        "sampler.batch_size": 8,
+        "training.epochs": 1,
+    }
+
+
+def test_a_truncated_image_is_named_or_left_out_as_the_recipe_says(tmp_path):
+    options = photos(tmp_path / "photos")
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    with pytest.raises(ValueError, match=r"5\.jpg: truncated"):
+        train(str(tmp_path / "photos"), words, out=tmp_path / "a", report=lambda line: None)
+    lines = []
+    words += ["--training.unreadable", "skip"]
+    folder = train(str(tmp_path / "photos"), words, out=tmp_path / "b", report=lines.append)
+    assert folder.encoder.exists()
+    assert any("left out of the training" in line and "5.jpg" in line for line in lines)
+
+
+def test_a_class_with_one_image_is_named(tmp_path):
+    options = photos(tmp_path / "photos")
+    write_image(tmp_path / "photos" / "lonely" / "1.jpg")
+    write_image(tmp_path / "photos" / "class 1" / "5.jpg")
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    lines = []
+    train(str(tmp_path / "photos"), words, out=tmp_path / "a", report=lines.append)
+    assert any("class lonely has a single training image" in line for line in lines)
+
+
+def command(path, preexec=None, **changes):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dml", "train", "glyphs", *flags(**changes), "--out", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=preexec,
+    )
+
+
+def message(process):
+    _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors, errors
+    return [line for line in errors.splitlines() if line.startswith("dml: ")]
+
+
+@pytest.mark.slow
+def test_ctrl_c_exits_with_130_and_keeps_the_checkpoint(tmp_path):
+    process = command(tmp_path / "run", training__epochs=500)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("run/checkpoints/epoch-*.npz")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in message(process)[0]
+    assert process.returncode == 130
+    assert list(tmp_path.glob("run/checkpoints/epoch-*.npz"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_leaves_whole_files_only(tmp_path):
+    import resource
+
+    def small_disk():  # no file beyond 60 kB: the recipe fits, a checkpoint does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    process = command(tmp_path / "run", preexec=small_disk, backbone__filters=32)
+    lines = message(process)
+    assert process.returncode == 2 and len(lines) == 1 and "File too large" in lines[0]
+    assert (tmp_path / "run" / "recipe.toml").exists()
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
+@pytest.mark.slow
+def test_an_output_folder_that_can_not_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    process = command(tmp_path / "file" / "run")
+    lines = message(process)
+    assert process.returncode == 2 and len(lines) == 1 and "file" in lines[0]
+
+
+def test_glyphs_are_neither_trivial_nor_hopeless_untrained(trained):
+    untrained = json.loads(trained[0].untrained.read_text())
+    assert 0.1 < untrained["R@1"]["value"] < 0.9
+    assert DATASETS["glyphs"]().items().protocol == "zero-shot"

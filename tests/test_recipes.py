@@ -1,0 +1,155 @@
+"""Every recipe that ships: complete, honest in its header, and able to start."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from dml.backbones import Conv4
+from dml.commands.recipes import recipes
+from dml.encoder import EmbeddingOptions, build_encoder
+from dml.learner import Learner
+from dml.optimizers import build_optimizer
+from dml.recipe import load_recipe, shipped
+
+NAMES = sorted(shipped())
+DATASETS = ("cub200", "cars196", "sop", "inshop")
+SETTINGS = (
+    "proxy_nca",
+    "proxy_nca_pp",
+    "proxy_anchor",
+    "soft_triple",
+    "multi_similarity",
+    "triplet",
+    "adapted_triplet",
+    "dml_tf",
+)
+# Classes of the training split; no small data set has fewer images of one than 2.
+CLASSES = {"cub200": 100, "cars196": 98, "sop": 11318, "inshop": 3997}
+
+
+def header(name):
+    """Returns the title and the fields of a recipe's header; a field may occur more than once."""
+    text = shipped()[name].read_text(encoding="utf-8").split("\n\n")[0]
+    title, *rest = text.splitlines()
+    fields = {}
+    for line in rest:
+        if match := re.match(r"# ([a-z]+): (.+)", line):
+            fields.setdefault(match[1], []).append(match[2])
+        else:
+            assert line.startswith("#     "), f"{name}: {line!r} is neither a field nor its rest"
+            fields[list(fields)[-1]][-1] += " " + line[1:].strip()
+    return title, fields
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    backbone = Conv4(input_size=16, resize_side=16, filters=4)
+    return build_encoder(backbone, EmbeddingOptions(dim=4))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_there_is_one_for_every_setting_and_data_set(setting, dataset):
+    recipe = load_recipe(f"{dataset}_{setting}")
+    assert recipe.names["dataset"] == dataset
+    assert recipe.names["loss"] == ("proxy_nca" if setting == "dml_tf" else setting)
+
+
+@pytest.mark.parametrize("name", ["glyphs", "omniglot", "cars196-half"])
+def test_a_small_data_set_has_a_recipe_of_its_name(name):
+    assert load_recipe(name).names["dataset"] == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_has_a_title_and_every_field_once(name):
+    title, fields = header(name)
+    assert re.fullmatch(r"# [A-Za-z].{20,90}[^.?]", title)
+    required = {"command", "hardware", "time", "expect", "source"}
+    assert required <= set(fields) <= required | {"differs"}
+    assert all(len(fields[key]) == 1 for key in required)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_names_this_recipe(name):
+    (command,) = header(name)[1]["command"]
+    assert command == f"dml train {name}"
+
+
+@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+def test_a_published_number_says_its_figure_and_protocol(name):
+    _, fields = header(name)
+    expected, recipe = fields["expect"][0], load_recipe(name)
+    if expected.startswith("not published"):
+        return
+    assert re.match(r"R@1[/\d]* \d\d", expected)
+    protocol = getattr(recipe.dataset, "protocol", recipe.dataset.protocols[0])
+    assert protocol in expected
+    ks = recipe.evaluation.ks or recipe.dataset.recall_ks
+    quoted = re.match(r"R@([\d/]+)", expected)[1]
+    if recipe.names["loss"] != "proxy_nca":  # whose code has the same K on every data set
+        assert [int(k) for k in quoted.split("/")] == list(ks[: quoted.count("/") + 1])
+    if "BN-Inception" in expected:
+        assert any("BN-Inception" in text for text in fields["differs"]), "say what replaces it"
+
+
+@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+def test_a_paper_setting_trains_on_all_training_classes(name):
+    assert load_recipe(name).dataset.validation_fraction == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_parts_make_a_learner_with_an_optimizer(name, encoder):
+    recipe = load_recipe(name)
+    learner = Learner(
+        encoder,
+        recipe.loss,
+        classes=5,
+        augmentation=recipe.augmentation.layers(seed=0),
+        regularizer=recipe.regularizer,
+    )
+    optimizer = build_optimizer(
+        learner, recipe.optimizer, 10, recipe.training.epochs, recipe.training.warmup_epochs
+    )
+    learner.compile(optimizer)
+    image = np.zeros((300, 260, 3), np.uint8)
+    side = recipe.backbone.input_size
+    crop = recipe.augmentation.crop(image, side, np.random.default_rng(0))
+    assert crop.shape == (side, side, 3)
+
+
+@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+def test_its_sampler_finds_its_batches_in_the_data_set(name):
+    recipe = load_recipe(name)
+    images = recipe.dataset.expected[recipe.dataset.expected_key()]["train"]
+    classes = CLASSES[recipe.names["dataset"]]
+    rng = np.random.default_rng(0)  # uneven classes, of 2 images or more
+    labels = np.r_[np.repeat(np.arange(classes), 2), rng.integers(0, classes, images - 2 * classes)]
+    batches = recipe.sampler.batches(labels, epoch=0, seed=0)
+    assert batches.size > 0.9 * images or len(np.unique(labels[batches])) == classes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network, size",
+    sorted(
+        {
+            (recipe.names["backbone"], recipe.backbone.input_size)
+            for recipe in map(load_recipe, NAMES)
+        }
+    ),
+)
+def test_its_network_takes_its_input_size(network, size):
+    from dml.backbones import BACKBONES
+
+    part = BACKBONES[network](weights="none", input_size=size, resize_side=size)
+    assert isinstance(part.network(), keras.Model)
+
+
+def test_dml_recipes_lists_each_with_its_title():
+    lines = []
+    recipes(report=lines.append)
+    assert [line.split()[0] for line in lines] == NAMES
+    for name, line in zip(NAMES, lines, strict=True):
+        assert header(name)[0].removeprefix("# ") in line
