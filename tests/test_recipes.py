@@ -25,7 +25,7 @@ SETTINGS = (
     "adapted_triplet",
     "dml_tf",
 )
-# Classes of the training split; no small data set has fewer images of one than 2.
+# Classes of the training split.
 CLASSES = {"cub200": 100, "cars196": 98, "sop": 11318, "inshop": 3997}
 
 
@@ -130,7 +130,6 @@ def test_its_sampler_finds_its_batches_in_the_data_set(name):
     assert batches.size > 0.9 * images or len(np.unique(labels[batches])) == classes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "network, size",
     sorted(

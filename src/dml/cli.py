@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
 TRAIN = """examples:
@@ -68,6 +69,8 @@ def run(options, flags):
     """Calls the command's function and prints what it says."""
     if flags and options.command not in ("train", "evaluate", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
+    if options.command in ("train", "evaluate", "demo"):
+        import_backend()
     if options.command == "train":
         from dml.commands.train import train
 
@@ -88,6 +91,26 @@ def run(options, flags):
         from dml.commands.demo import demo
 
         demo(out=options.out, report=say)
+
+
+def import_backend():
+    """Imports Keras and its backend without what TensorFlow prints before it reads its log level.
+
+    What an import that fails has printed is shown.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+        except BaseException:
+            printed.seek(0)
+            os.write(terminal, printed.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def say(line):

@@ -47,8 +47,8 @@ class Omniglot(DatasetPart):
         folder = self.folder()
         first, second = (find_file(folder / name) for name in ARCHIVES)
         trained = drawings(first)
-        alphabets = {alphabet for _, (alphabet, _) in trained}
-        tested = [row for row in drawings(second) if row[1][0] not in alphabets]
+        alphabets = {alphabet(name) for _, name in trained}
+        tested = [row for row in drawings(second) if alphabet(row[1]) not in alphabets]
         rows = [(first, *row, "train") for row in trained]
         rows += [(second, *row, "test") for row in tested]
         return Items.build(
@@ -60,8 +60,13 @@ class Omniglot(DatasetPart):
         )
 
 
+def alphabet(name):
+    """Returns the alphabet of a character named ALPHABET/CHARACTER."""
+    return name.split("/")[0]
+
+
 def drawings(archive):
-    """Returns (member, (alphabet, character)) of every drawing in an archive.
+    """Returns (member, "ALPHABET/CHARACTER") of every drawing in an archive.
 
     Raises:
         ValueError: The archive is damaged.
@@ -72,4 +77,4 @@ def drawings(archive):
     except zipfile.BadZipFile:
         raise ValueError(f"{archive} is corrupt: not a zip file, or not whole") from None
     # NAME/ALPHABET/CHARACTER/DRAWING.png
-    return [(member, tuple(member.split("/")[1:3])) for member in members]
+    return [(member, "/".join(member.split("/")[1:3])) for member in members]

@@ -151,7 +151,9 @@ def training(data):
 
 
 def embedding(data):
-    """Returns recall over k, the histograms of similarity and the map."""
+    """Returns recall over k, the histograms of similarity and the map; empty without queries."""
+    if not len(data.labels):
+        return ""
     edges, positive, negative, *means = similarity_histograms(data)
     return (
         '<div class="figures wide">'
