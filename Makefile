@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean
+.PHONY: demo test test-quick check clean bench-loader bench-evaluation bench-losses-omniglot
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,15 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/lint-imports
+
+bench-loader: $(VENV)/installed  ## training from files against one batch in memory (DML_DATA)
+	$(BIN)/python benchmarks/loader.py
+
+bench-evaluation: $(VENV)/installed  ## all retrieval figures at the size of Online Products
+	$(BIN)/python benchmarks/evaluation.py
+
+bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
+	$(BIN)/python benchmarks/omniglot_losses.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

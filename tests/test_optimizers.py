@@ -95,6 +95,7 @@ def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
         {"schedule": "linear"},
         {"learning_rate": 0.0},
         {"weight_decay": -1.0},
+        {"weight_decay": 1e-4, "name": "adam"},
         {"momentum": 1.0},
         {"clip_value": 1.0, "clip_norm": 1.0},
     ],

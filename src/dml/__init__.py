@@ -9,7 +9,8 @@ PUBLIC = {  # name -> module; imported when it is first used
     "load_encoder": "dml.encoder",
     "OptimizerOptions": "dml.optimizers",
     "build_optimizer": "dml.optimizers",
-    "embed": "dml.embed",
+    "embed_images": "dml.embed",
+    "training_batches": "dml.loader",
     "load_recipe": "dml.recipe",
 }
 PACKAGES = (

@@ -6,7 +6,7 @@ from dml.encoder import input_sides
 from dml.loader import evaluation_images
 
 
-def embed(encoder, paths, batch_size=64, threads=2, advance=None):
+def embed_images(encoder, paths, batch_size=64, threads=2, advance=None):
     """Embeds image files.
 
     Args:

@@ -20,7 +20,8 @@ class OptimizerOptions:
         head_learning_rate: Peak rate of the head's proxies. Positive; about 100 times
             `learning_rate` (Proxy Anchor, sec. 4.2). Unused by losses without a head.
         weight_decay: Fraction of a backbone or embedding weight that a step at rate 1 removes
-            (AdamW only; PyTorch's and Keras' convention: it is multiplied by the rate).
+            (PyTorch's and Keras' convention: it is multiplied by the rate). At least 0; `adamw`
+            only. Scales and shifts of normalisation and biases never decay.
         head_weight_decay: The same for the proxies.
         epsilon: Added to the root of the second moment (Adam, AdamW, RMSprop). The settings of
             Proxy-NCA's code need 1.0, those of most others 1e-7.
@@ -40,8 +41,8 @@ class OptimizerOptions:
     name: str = "adamw"
     learning_rate: float = 1e-4
     head_learning_rate: float = 1e-2
-    weight_decay: float = 1e-4
-    head_weight_decay: float = 1e-4
+    weight_decay: float = 0.0
+    head_weight_decay: float = 0.0
     epsilon: float = 1e-7
     momentum: float = 0.9
     nesterov: bool = False
@@ -76,6 +77,11 @@ class OptimizerOptions:
             raise ValueError(
                 "momentum must be in [0, 1), decay in (0, 1] and final_fraction in [0, 1]; "
                 f"got {self.momentum}, {self.decay}, {self.final_fraction}"
+            )
+        if self.name != "adamw" and (self.weight_decay or self.head_weight_decay):
+            raise ValueError(
+                "weight_decay and head_weight_decay act with name = 'adamw' only; "
+                f"got {self.name!r}"
             )
         if self.clip_value and self.clip_norm:
             raise ValueError("clip_value and clip_norm can't both be set")

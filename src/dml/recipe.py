@@ -412,7 +412,7 @@ def import_parts(path):
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise FileNotFoundError(f"parts: no file {path}")
-    name = f"dml_parts_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    name = f"dml_parts_{hashlib.sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)

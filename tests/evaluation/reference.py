@@ -10,10 +10,15 @@ def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+def rounded(x):
+    """Returns unit vectors as they are stored: in float32."""
+    return unit(x).astype("float32").astype("float64")
+
+
 def ranks_of_positives(embeddings, labels, gallery=None, gallery_labels=None):
     """Returns, for each query, the ranks of its positives, nearest first."""
-    queries = unit(embeddings)
-    rows = queries if gallery is None else unit(gallery)
+    queries = rounded(embeddings)
+    rows = queries if gallery is None else rounded(gallery)
     row_labels = labels if gallery is None else gallery_labels
     found = []
     for i, query in enumerate(queries):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation import neighbours, retrieval
+from dml.evaluation import retrieval
 from tests.evaluation import reference
 
 FIGURES = ("R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R")
@@ -39,8 +39,11 @@ def test_equals_loops(kind, itself):
     x, labels = embeddings(kind)
     split = () if itself else (x[100:], labels[100:])
     rows = slice(None) if itself else slice(100)
-    found = retrieval(x[rows], labels[rows], gallery=split and split[0], gallery_labels=labels[100:])\
-        if split else retrieval(x, labels)
+    found = (
+        retrieval(x[rows], labels[rows], gallery=split and split[0], gallery_labels=labels[100:])
+        if split
+        else retrieval(x, labels)
+    )
     ranks = reference.ranks_of_positives(x[rows], labels[rows], *split)
     assert found.first_positive.tolist() == [r[0] if r else 0 for r in ranks]
     expected = [reference.r_precision(ranks), reference.map_at_r(ranks)]

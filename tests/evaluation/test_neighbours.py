@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation import neighbours
+from dml.evaluation import counting, neighbours
 from dml.evaluation.neighbours import rank_positives
 from tests.evaluation.reference import ranks_of_positives, unit
 
@@ -15,7 +15,7 @@ def test_size_of_the_blocks_has_no_effect(monkeypatch, block, matrix_bytes):
     codes = rng.integers(0, 5, 90)
     whole = rank_positives(x, codes)
     monkeypatch.setattr(neighbours, "BLOCK", block)
-    monkeypatch.setattr(neighbours, "MATRIX_BYTES", matrix_bytes)
+    monkeypatch.setattr(counting, "MATRIX_BYTES", matrix_bytes)
     parts = rank_positives(x, codes)
     assert (whole.first == parts.first).all()
     np.testing.assert_allclose(whole.average_precision_at_r, parts.average_precision_at_r)

@@ -60,12 +60,11 @@ def test_a_right_image_has_another_sign_than_a_wrong_one_and_not_only_another_co
 
 def test_worst_queries_end_with_the_answer():
     data = example(spread=2.0)
-    text = Queries(data).worst_section()
-    grid = Grid(text)
+    grid = Grid(Queries(data).worst_section())
     worst = sorted(data.first_positive[data.first_positive > 1])[::-1][:WORST]
     assert len(grid.queries) == len(worst)
-    ranks = [int(r) for r in re.findall(r"First of its class, at rank (\d+)", text)]
-    assert ranks == worst
+    answers = [query["text"][-1] for query in grid.queries]
+    assert [int(re.search(r"at rank (\d+): ", text)[1]) for text in answers] == worst
     assert all(q["shots"][-1] == "right" for q in grid.queries)
 
 

@@ -79,7 +79,7 @@ def evaluation_recipe(folder, on, flags):
         recipe,
         dataset=other.dataset,
         evaluation=other.evaluation,
-        names={**recipe.names, **other.names},
+        names={**recipe.names, "dataset": other.names["dataset"]},
     )
 
 
@@ -121,9 +121,9 @@ class TestSplit:
 
     def embed(self, encoder, recipe):
         """Returns the vectors of all items, in their order."""
-        from dml.embed import embed
+        from dml.embed import embed_images
 
-        return embed(
+        return embed_images(
             encoder, self.items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
         )
 
@@ -165,11 +165,11 @@ def untrained_figures(encoder, items, recipe):
 
 def linear_figures(encoder, items, recipe):
     """Returns how well a linear classifier of the training images names the test images."""
-    from dml.embed import embed
+    from dml.embed import embed_images
     from dml.evaluation import linear_evaluation
 
     items = items.select("train", "val", "test")
-    vectors = embed(
+    vectors = embed_images(
         encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
     )
     test = items.splits == "test"

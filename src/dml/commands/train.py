@@ -176,10 +176,10 @@ def fit(learner, recipe, items, folder, steps, report):
 
 def validate(encoder, items, recipe):
     """Returns the R@1 of the validation classes."""
-    from dml.embed import embed
+    from dml.embed import embed_images
     from dml.evaluation import retrieval
 
-    vectors = embed(
+    vectors = embed_images(
         encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
     )
     return {"val_recall_at_1": float(retrieval(vectors, items.labels, ks=(1,)).recall[1])}

@@ -1,0 +1,101 @@
+"""`dml evaluate`'s own parts; the whole command is in tests/commands/test_train.py."""
+
+import numpy as np
+import pytest
+
+from dml.commands.evaluate import TestSplit as Split
+from dml.commands.evaluate import evaluate, evaluation_recipe, measure, print_table
+from dml.datasets import Items
+from dml.folders import RunFolder
+from dml.recipe import load_recipe
+
+
+def items(protocol, splits):
+    names = [f"class {i // 2}" for i in range(len(splits))]
+    paths = [f"{i}.jpg" for i in range(len(splits))]
+    return Items.build(paths, names, splits, paths, protocol)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run").create()
+    folder.recipe.write_text('[dataset]\nname = "glyphs"\n[loss]\nname = "triplet"\n')
+    return folder
+
+
+def test_test_images_search_each_other():
+    split = Split.of(items("zero-shot", ["train"] * 4 + ["test"] * 4), "mine")
+    assert not split.has_gallery and len(split.items) == 4
+    np.testing.assert_array_equal(split.query_rows, split.gallery_rows)
+
+
+def test_queries_search_the_gallery():
+    split = Split.of(items("query-gallery", ["train"] * 2 + ["query", "gallery"] * 2), "mine")
+    assert split.has_gallery
+    assert split.query_rows.tolist() == [0, 2] and split.gallery_rows.tolist() == [1, 3]
+    assert list(split.table()["split"]) == ["query", "gallery"] * 2
+    assert list(split.table()["path"]) == ["2.jpg", "3.jpg", "4.jpg", "5.jpg"]
+
+
+@pytest.mark.parametrize(
+    "protocol, splits",
+    [("zero-shot", ["train"] * 4), ("query-gallery", ["train", "train", "query", "query"])],
+)
+def test_nothing_to_test_on_is_an_error(protocol, splits):
+    with pytest.raises(ValueError, match="mine has no test split"):
+        Split.of(items(protocol, splits), "mine")
+
+
+def test_measures_queries_against_the_gallery():
+    split = Split.of(items("query-gallery", ["query", "gallery"] * 3), "mine")
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    flags = ["--evaluation.clustering_seeds", "0", "--evaluation.ks", "1,2"]
+    result, figures = measure(split, vectors, load_recipe("glyphs", flags))
+    assert len(result.labels) == 3 and result.neighbours[:, 0].tolist() == [0, 1, 2]
+    assert all(figure["value"] == 1 for name, figure in figures.items() if "ecall" in name)
+
+
+def test_evaluates_on_the_runs_own_data_set_with_other_options(folder):
+    recipe = evaluation_recipe(folder, None, ["--dataset.samples", "6"])
+    assert recipe.dataset.samples == 6 and recipe.names["loss"] == "triplet"
+
+
+def test_evaluates_on_another_data_set_with_the_runs_encoder(folder):
+    recipe = evaluation_recipe(folder, "cub200", ["--dataset.protocol", "seen-class"])
+    assert recipe.names["dataset"] == "cub200" and recipe.dataset.protocol == "seen-class"
+    assert recipe.names["loss"] == "triplet"
+    assert type(recipe.loss).__name__ == "Triplet"
+
+
+def test_takes_no_option_of_the_training(folder):
+    with pytest.raises(ValueError, match=r"--loss\.margin: an evaluation takes"):
+        evaluation_recipe(folder, None, ["--loss.margin", "1"])
+
+
+def test_an_unfinished_run_is_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"encoder\.keras is missing"):
+        evaluate(folder.path)
+
+
+def test_prints_figures_intervals_and_the_untrained_encoder():
+    lines = []
+    metrics = {
+        "dataset": "birds",
+        "protocol": "zero-shot",
+        "queries": 4092,
+        "classes": 98,
+        "gallery": 4092,
+        "excluded": 3,
+        "figures": {
+            "recall_at_1": {"value": 0.734, "low": 0.7, "high": 0.765},
+            "nmi": {"value": 0.612, "spread": 0.01},
+            "accuracy": {"value": 0.5},
+        },
+        "untrained": {"recall_at_1": {"value": 0.45}},
+    }
+    print_table(metrics, lines.append)
+    assert "4,092 queries of 98 classes" in lines[0]
+    assert "3 without a positive left out" in lines[0]
+    assert lines[2].split() == ["recall_at_1", "73.4", "70.0", "-", "76.5", "45.0"]
+    assert lines[3].split() == ["nmi", "61.2", "+-", "1.0"]
+    assert lines[4].split() == ["accuracy", "50.0"]

@@ -1,0 +1,41 @@
+"""The README's Python runs as it stands, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dml.cli import parser
+from tests.datasets.layouts import write_image
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
+    for i in range(40):
+        write_image(tmp_path / "photos" / f"class {i // 4}" / f"{i}.jpg", i, side=40)
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    names = {
+        "images": rng.integers(0, 256, (40, 28, 28, 3), dtype="uint8"),
+        "labels": np.repeat(np.arange(10), 4),
+        "test_images": rng.integers(0, 256, (12, 28, 28, 3), dtype="uint8"),
+        "test_labels": np.repeat(np.arange(3), 4),
+    }
+    lines = [line for line in BLOCKS[number].splitlines() if line.strip()]
+    assert len(lines) <= 15
+    exec(BLOCKS[number].replace("epochs=10", "epochs=1"), names)
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_there_are_examples_from_arrays_and_from_a_folder():
+    assert len(BLOCKS) == 2
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"dml ([a-z]+) ", README.read_text()))))
+def test_commands_exist(command):
+    commands = parser()._subparsers._group_actions[0].choices
+    assert command in commands or command in ("deep",)
