@@ -155,5 +155,5 @@ def draw(path):
         return strokes.render(int(options["class"]), int(options["sample"]), size, seed)
     except (KeyError, ValueError):
         raise ImageError(
-            f"{path}: expected glyph:seed=N,size=N,class=N,sample=N with positive size"
+            f"{path}: expected glyph:seed=N,size=N,class=N,sample=N with a size of at least 8"
         ) from None

@@ -21,7 +21,7 @@ class Glyphs(DatasetPart):
         validation_seed: Which classes these are. At least 0.
         classes: Characters; at least 2.
         samples: Drawings of each character; positive, at least 2 with `seen-class`.
-        size: Side of an image in pixels; positive.
+        size: Side of an image in pixels; at least 8.
         seed: Of the characters. At least 0.
         protocol: `zero-shot`: the first half of the characters trains, the second tests;
             `seen-class`: of every character, the first half of the drawings trains.
@@ -39,9 +39,9 @@ class Glyphs(DatasetPart):
     def __post_init__(self):
         super().__post_init__()
         fewest = 2 if self.protocol == "seen-class" else 1
-        if self.classes < 2 or self.samples < fewest or self.size < 1 or self.seed < 0:
+        if self.classes < 2 or self.samples < fewest or self.size < 8 or self.seed < 0:
             raise ValueError(
-                f"classes must be at least 2, samples at least {fewest}, size positive and seed "
+                f"classes must be at least 2, samples at least {fewest}, size at least 8 and seed "
                 f"at least 0; got {self.classes}, {self.samples}, {self.size}, {self.seed}"
             )
 
