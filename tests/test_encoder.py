@@ -12,8 +12,8 @@ from dml.encoder import (
     Prepare,
     UnitLength,
     build_encoder,
-    input_sides,
     load_encoder,
+    preparation,
 )
 
 
@@ -44,7 +44,8 @@ def test_saves_and_loads(encoder, tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     copy = load_encoder(tmp_path / "encoder.keras")
     np.testing.assert_allclose(embed(copy, images()), embed(encoder, images()), atol=1e-6)
-    assert input_sides(copy) == (36, 32)
+    wanted = preparation(copy)
+    assert (wanted.resize_side, wanted.input_size, wanted.aspect) == (36, 32, "keep")
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -95,3 +96,12 @@ def test_preparation_keeps_the_aspect_ratio():
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         EmbeddingOptions(**options)
+
+
+def test_stretching_shows_the_ends_of_a_long_image():
+    image = np.zeros((1, 20, 60, 3), "uint8")
+    image[:, :, :15] = 250  # at the left end, which a middle square leaves out
+    embed = keras.ops.convert_to_numpy
+    assert embed(Prepare(20, 20)(image)).max() == 0
+    stretched = embed(Prepare(20, 20, "stretch")(image))
+    assert stretched.shape == (1, 20, 20, 3) and (stretched[0, :, :4] > 200).all()

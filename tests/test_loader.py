@@ -207,3 +207,12 @@ def test_nothing_to_evaluate_gives_nothing():
 def test_refuses_options_out_of_range(items, option, value):
     with pytest.raises(ValueError, match=f"{option} must be"):
         batches_of(items, **{option: value})
+
+
+def test_whole_images_are_stretched_where_the_encoder_wants_that(tmp_path):
+    image = np.zeros((20, 60, 3), "uint8")
+    image[:, :15] = 250
+    cv2.imwrite(str(tmp_path / "long.png"), image)
+    (cut,) = evaluation_images([tmp_path / "long.png"], 20, 1)
+    (whole,) = evaluation_images([tmp_path / "long.png"], 20, 1, aspect="stretch")
+    assert cut.max() == 0 and (whole[0, :, :4] > 200).all()

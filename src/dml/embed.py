@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.encoder import input_sides
+from dml.encoder import preparation
 from dml.loader import evaluation_images
 
 
@@ -23,10 +23,12 @@ def embed_images(encoder, paths, batch_size=64, threads=2, advance=None):
         ImageError: An image can't be read; the message names it.
         ValueError: The encoder gave a vector that is not finite.
     """
-    side, _ = input_sides(encoder)
+    wanted = preparation(encoder)
     vectors = np.empty((len(paths), encoder.output_shape[-1]), "float32")
     row = 0
-    for images in evaluation_images(paths, side, batch_size, threads=threads):
+    for images in evaluation_images(
+        paths, wanted.resize_side, batch_size, threads=threads, aspect=wanted.aspect
+    ):
         count = len(images)
         if count < batch_size:  # one shape, one compilation
             images = np.concatenate([images, np.repeat(images[:1], batch_size - count, axis=0)])

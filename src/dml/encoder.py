@@ -104,7 +104,7 @@ class GeneralisedMean(layers.Layer):
 
 @keras.saving.register_keras_serializable("dml")
 class Prepare(layers.Layer):
-    """Brings the shorter side of each image to `resize_side` and cuts out the centre.
+    """Brings each image to squares of `resize_side` and cuts out the centre.
 
     Not made of Keras' `Resizing` and `CenterCrop`: their default `training=True` leaks to the
     layers after them, and the encoder would normalise by the batch when called directly.
@@ -112,6 +112,7 @@ class Prepare(layers.Layer):
     Args:
         resize_side: Length in pixels of the shorter side before the cut.
         input_size: Side in pixels of the centre that is cut out; at most `resize_side`.
+        aspect: `keep`, or `stretch`, which brings the longer side to `resize_side` too.
 
     Call arguments:
         images: Numbers 0..255 (B, H, W, 3).
@@ -120,8 +121,9 @@ class Prepare(layers.Layer):
         uint8 (B, input_size, input_size, 3).
     """
 
-    def __init__(self, resize_side, input_size, **options):
+    def __init__(self, resize_side, input_size, aspect="keep", **options):
         super().__init__(**{**options, "dtype": "uint8"})
+        self.aspect = aspect
         self.resize_side = resize_side
         self.input_size = input_size
 
@@ -132,7 +134,7 @@ class Prepare(layers.Layer):
                 ops.cast(images, "float32"),
                 (side, side),
                 antialias=True,
-                crop_to_aspect_ratio=True,
+                crop_to_aspect_ratio=self.aspect == "keep",
             )
         end = start + self.input_size
         crops = images[:, start:end, start:end, :]
@@ -143,8 +145,8 @@ class Prepare(layers.Layer):
         return keras.KerasTensor(shape, dtype="uint8")
 
     def get_config(self):
-        config = {"resize_side": self.resize_side, "input_size": self.input_size}
-        return {**super().get_config(), **config}
+        names = ("resize_side", "input_size", "aspect")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def build_encoder(backbone, embedding=None):
@@ -176,7 +178,7 @@ def build_encoder(backbone, embedding=None):
     network = keras.Model(inputs, UnitLength(name="unit_length")(x), name="network")
 
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
-    prepare = Prepare(side, size, name="prepare")
+    prepare = Prepare(side, size, backbone.aspect, name="prepare")
     return keras.Model(images, network(prepare(images)), name="encoder")
 
 
@@ -193,10 +195,9 @@ def pool(features, pooling):
     return GeneralisedMean(name="gem")(features)
 
 
-def input_sides(encoder):
-    """Returns (resize_side, input_size) of an encoder in pixels."""
-    prepare = encoder.get_layer("prepare")
-    return prepare.resize_side, prepare.input_size
+def preparation(encoder):
+    """Returns the `Prepare` layer of an encoder, which says what images it wants."""
+    return encoder.get_layer("prepare")
 
 
 def load_encoder(path):

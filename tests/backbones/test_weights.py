@@ -8,6 +8,10 @@ import pytest
 
 from dml.backbones import BACKBONES, Conv4
 from dml.backbones.scaling import InputScaling
+from dml.datasets import DATASETS
+from dml.embed import embed_images
+from dml.encoder import EmbeddingOptions, build_encoder
+from dml.evaluation import retrieval
 
 FILE = "weights/mobilenet_0.75_224_imagenet_notop.weights.h5"
 needs_weights = pytest.mark.skipif(
@@ -55,3 +59,24 @@ def test_scaling_is_what_keras_applications_does(mode):
     x = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype("float32")
     expected = preprocess_input(x.copy(), data_format="channels_last", mode=mode)
     np.testing.assert_allclose(np.asarray(InputScaling(mode)(x)), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+@needs_weights
+@pytest.mark.parametrize(
+    "name, alpha, file, expected",
+    [
+        ("mobilenet", 0.75, FILE, 45.0),
+        ("mobilenet_v2", 0.35, "weights/mobilenet_v2_0.35_224_imagenet_notop.weights.h5", 31.5),
+    ],
+)
+def test_frozen_weights_retrieve_unseen_cars(name, alpha, file, expected):
+    # Both figures are of averaged features at 128 px, without training (the data's README). A
+    # wrong input scaling or weights that did not load show here at once.
+    items = DATASETS["cars196-half"]().items().select("test")
+    sides = {"input_size": 128, "resize_side": 146, "aspect": "stretch"}  # 256 to 224, scaled
+    backbone = BACKBONES[name](weights=file, alpha=alpha, **sides)
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=0))
+    found = retrieval(embed_images(encoder, items.paths), items.labels, ks=(1,))
+    print(f"{name}: frozen R@1 {100 * found.recall[1]:.1f}, expected {expected}")
+    assert 100 * found.recall[1] == pytest.approx(expected, abs=1.0)

@@ -2,7 +2,6 @@
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.augmentations.dml_tf import DmlTf
-from dml.augmentations.geometry import centre_square
 from dml.augmentations.glyphs import GlyphWarp
 from dml.augmentations.none import CentreCrop
 from dml.augmentations.paper import RandomCropFlip
@@ -16,5 +15,4 @@ __all__ = [
     "GlyphWarp",
     "RandomCropFlip",
     "Strong",
-    "centre_square",
 ]

@@ -23,6 +23,9 @@ class Backbone:
         input_size: Side in pixels of the square that the network sees. Positive.
         resize_side: Side in pixels that the shorter side of an image is brought to before the
             centre `input_size` is cut out. At least `input_size`.
+        aspect: `keep` brings the shorter side to `resize_side`, so that the ends of a long image
+            are cut off, as in the papers; `stretch` brings both sides to it, which shows more of
+            a long object.
         batch_norm: `train` normalises by the batch in training; `frozen` always by the statistics
             that came with the weights (its scale and shift still learn), as the papers do on
             small data sets.
@@ -34,12 +37,15 @@ class Backbone:
     weights: str = "imagenet"
     input_size: int = 224
     resize_side: int = 256
+    aspect: str = "keep"
     batch_norm: str = "train"
     batch_norm_momentum: float | None = None
 
     def __post_init__(self):
         if self.batch_norm not in ("train", "frozen"):
             raise ValueError(f"batch_norm must be 'train' or 'frozen'; got {self.batch_norm!r}")
+        if self.aspect not in ("keep", "stretch"):
+            raise ValueError(f"aspect must be 'keep' or 'stretch'; got {self.aspect!r}")
         if not 0 < self.input_size <= self.resize_side:
             raise ValueError(
                 "input_size must be positive and at most resize_side; "

@@ -18,6 +18,7 @@ class Conv4(Backbone):
         weights: `none`, or the path of a weights file. There are no ImageNet weights of it.
         input_size: Side in pixels; at least 16, 28 to 64 is usual.
         resize_side: Side that the shorter side of an image is brought to first.
+        aspect: As for every backbone, `keep` or `stretch`.
         filters: Channels of every block. Positive; 64 in Snell et al., NeurIPS 2017.
         batch_norm: As for every backbone, `train` or `frozen`.
         batch_norm_momentum: As for every backbone.

@@ -21,6 +21,7 @@ class Own(Backbone):
         weights: `none` keeps the file's weights; otherwise the path of a weights file.
         input_size: Side in pixels of the model's input.
         resize_side: Side that the shorter side of an image is brought to first.
+        aspect: As for every backbone, `keep` or `stretch`.
         batch_norm: As for every backbone, `train` or `frozen`.
         batch_norm_momentum: As for every backbone.
     """
