@@ -89,6 +89,22 @@ def test_a_loss_that_holds_variables_is_refused():
         Learner(encoder(), loss)
 
 
+@pytest.mark.parametrize("labels", [np.arange(1, 5), np.array([-1, 0, 1, 2]), [0, 1, 2, 7]])
+def test_labels_without_a_proxy_are_refused(labels):
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile()
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 4\)"):
+        learner.fit(np.zeros((4, 16, 16, 3), "uint8"), labels)
+
+
+def test_evaluates_images_of_other_classes():
+    images, labels = stripes()
+    learner = Learner(encoder(), ProxyAnchor(), classes=2)
+    learner.compile()
+    found = learner.evaluate(images[:24], labels[:24], verbose=0, return_dict=True)
+    assert np.isfinite(list(found.values())).all() and "effective_rank" in found
+
+
 def test_embeds_images_of_any_size():
     vectors = Learner(encoder(), MultiSimilarity()).embed(np.zeros((2, 40, 30, 3), "uint8"))
     assert vectors.shape == (2, 8)

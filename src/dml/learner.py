@@ -1,6 +1,7 @@
 """The learner: a Keras model of encoder and head whose loss is one of deep metric learning."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from dml.batch_ops import same_label
@@ -98,6 +99,21 @@ class Learner(keras.Model):
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
         options.setdefault("jit_compile", compiles_with_xla())
         super().compile(optimizer=optimizer, **options)
+
+    def fit(self, x=None, y=None, **options):
+        """Trains, as `keras.Model.fit` does.
+
+        Raises:
+            ValueError: `y` is an array and holds a label for which there is no proxy.
+        """
+        if self.head is not None and isinstance(y, (np.ndarray, list)) and len(y):
+            low, high = np.min(y), np.max(y)
+            if low < 0 or high >= self.head.classes:
+                raise ValueError(
+                    f"labels must be in [0, {self.head.classes}), the learner's classes; "
+                    f"got {low} to {high}. np.unique(labels, return_inverse=True)[1] gives such"
+                )
+        return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         labels = ops.cast(ops.reshape(y, (-1,)), "int32")

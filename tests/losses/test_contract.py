@@ -11,6 +11,7 @@ import pytest
 
 from dml.losses import LOSSES
 from tests.backend import value_and_grad
+from tests.finite_differences import finite_differences
 from tests.losses import reference
 
 CLASSES, DIM = 7, 5
@@ -98,14 +99,7 @@ def test_agrees_with_float64_reference(name, loss, kind):
 def test_gradient_agrees_with_finite_differences_of_the_reference(name, loss):
     labels, x = batch(loss, "unbalanced", seed=3)
     _, grad = value_and_grad(lambda x: loss(labels, x), x)
-    step = 1e-6
-    difference = np.zeros_like(x)
-    for index in np.ndindex(x.shape):
-        high, low = x.copy(), x.copy()
-        high[index] += step
-        low[index] -= step
-        change = expected(loss, name, labels, high) - expected(loss, name, labels, low)
-        difference[index] = change / (2 * step)
+    difference = finite_differences(lambda x: expected(loss, name, labels, x), x)
     np.testing.assert_allclose(grad, difference, rtol=1e-3, atol=2e-5)
 
 

@@ -59,4 +59,4 @@ class ProxyAnchor(MetricLoss):
         pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
         push = log1p_sum_exp(self.scale * (cosines + self.margin), where=~own, axis=0)
         present = ops.sum(ops.cast(ops.any(own, axis=0), cosines.dtype))
-        return ops.sum(pull) / present + ops.mean(push)
+        return ops.sum(pull) / ops.maximum(present, 1.0) + ops.mean(push)
