@@ -6,6 +6,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dml.images import ImageError, read_bytes, read_image
 
@@ -127,6 +128,45 @@ def test_says_what_is_wrong(tmp_path, monkeypatch, path, data, message):
     with pytest.raises(ImageError, match=message) as error:
         read_image(path)
     assert path.split("!")[0] in str(error.value)
+
+
+def test_a_fault_that_loses_no_pixel_is_read_past(tmp_path):
+    data = encoded(gradient(), ".jpg")
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + bytes(4) + data[-2:])
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - gradient()).max() <= 12
+
+
+@pytest.mark.parametrize("transform", [0, 2])  # CMYK, and YCCK
+def test_a_jpeg_in_the_colours_of_print_becomes_rgb(tmp_path, transform):
+    inks = np.dstack([255 - gradient(), np.zeros(gradient().shape[:2], "uint8")])
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    data[data.index(b"Adobe") + 11] = transform
+    (tmp_path / "a.jpg").write_bytes(data)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.shape == (40, 60, 3)
+    if transform == 0:  # the other's pixels were not written as such
+        assert np.abs(image.astype(int) - gradient()).max() <= 12
+
+
+def test_a_fault_behind_a_harmless_one_is_named(tmp_path):
+    data = encoded(gradient(), ".jpg")
+    start = data.index(b"\xff\xdb")  # the first table becomes bytes that belong nowhere
+    (tmp_path / "a.jpg").write_bytes(data[:start] + b"\x00\x00" + data[start + 2 :])
+    with pytest.raises(ImageError, match=r"a\.jpg: truncated or corrupt JPEG"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"1")
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1  # the flag that says encrypted
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*encrypted"):
+        read_image(f"{path}!a.png")
 
 
 def test_a_member_that_is_not_in_the_archive(tmp_path):

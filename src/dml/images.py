@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -56,7 +57,8 @@ def read_bytes(path):
         raise ImageError(f"{path}: no such file") from None
     except KeyError:
         raise ImageError(f"{path}: the archive has no such member") from None
-    except (OSError, zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:
+    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+        # RuntimeError: the archive is encrypted, or compressed in a way that Python lacks.
         raise ImageError(f"{path}: can't be read: {error}") from None
 
 
@@ -87,11 +89,14 @@ def decode_jpeg(data, path, minimum_side):
         image = simplejpeg.decode_jpeg(data, strict=True, **side)
     except ValueError as error:
         reason = str(error)
-        if any(fault in reason for fault in HARMLESS) and b"\xff\xd9" in data[-4096:]:
-            image = simplejpeg.decode_jpeg(data, strict=False, **side)
-        elif "color conversion" in reason.lower():  # CMYK, which libjpeg leaves to the caller
+        if "color conversion" in reason.lower():  # CMYK, which libjpeg leaves to the caller
             return decode_other(data, path)
-        else:
+        harmless = any(fault in reason for fault in HARMLESS) and b"\xff\xd9" in data[-4096:]
+        try:
+            image = simplejpeg.decode_jpeg(data, strict=False, **side) if harmless else None
+        except ValueError:  # there was another fault behind the harmless one
+            image = None
+        if image is None:
             raise ImageError(f"{path}: truncated or corrupt JPEG: {reason}") from None
     return upright(image, orientation(data))
 

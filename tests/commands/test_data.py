@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from dml.commands.data import check, get, run
+from dml.commands.data import check, get, run, unpack
 from dml.datasets import DATASETS
 from dml.datasets.base import Archive
 from tests.datasets.layouts import folder
@@ -53,14 +53,22 @@ def test_duplicates_across_splits_are_named_by_bytes_and_by_pixels(tmp_path):
     trained, tested = items.select("train").paths[0], items.select("test").paths[0]
     shutil.copy(trained, tested)
     text = checked(tmp_path)
-    assert "images with equal bytes: 2 in 1 groups, 1 of which lie on both sides" in text
-    assert "images with equal decoded pixels: 2 in 1 groups, 1 of which lie on both" in text
+    assert "images with equal bytes: 2 in 1 groups, 1 of which lie in more than one" in text
+    assert "images with equal decoded pixels: 2 in 1 groups, 1 of which lie in more" in text
     import cv2
 
     cv2.imwrite(tested, cv2.imread(trained), [cv2.IMWRITE_PNG_COMPRESSION, 1])  # other bytes
     text = checked(tmp_path)
     assert "images with equal bytes: 0" in text
     assert "images with equal decoded pixels: 2 in 1 groups, 1 of which" in text
+
+
+def test_duplicates_within_a_split_are_counted_and_not_called_across(tmp_path):
+    folder(tmp_path)
+    trained = DATASETS["folder"](root=str(tmp_path), test_fraction=0.4).items().select("train")
+    shutil.copy(trained.paths[0], trained.paths[1])
+    text = checked(tmp_path, validation_fraction=0.0)
+    assert "images with equal bytes: 2 in 1 groups, 0 of which lie in more than one" in text
 
 
 def test_drawn_images_can_be_checked():
@@ -174,6 +182,16 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_kept(served):
     assert not list(folder.iterdir())
 
 
+def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path):
+    (tmp_path / "evil").write_text("x")
+    (tmp_path / "data").mkdir()
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "evil", "../written")
+    with pytest.raises(ValueError, match=r"a\.tar: can't be unpacked"):
+        unpack(tmp_path / "a.tar", tmp_path / "data")
+    assert not (tmp_path / "written").exists()
+
+
 def test_an_error_of_the_server_is_one_line(served):
     dataset, state, _ = served
     state["status"] = 503
@@ -182,8 +200,10 @@ def test_an_error_of_the_server_is_one_line(served):
 
 
 def test_data_sets_without_an_address_say_where_they_are_from():
-    with pytest.raises(ValueError, match=r"no public address .*Stanford_Online_Products\.zip"):
+    with pytest.raises(ValueError, match=r"no public address .*Products\.zip.*DML_DATA/Stanford_"):
         fetched(DATASETS["sop"]())
+    with pytest.raises(ValueError, match=r"needs no files$"):
+        fetched(DATASETS["glyphs"]())
 
 
 def test_needs_a_place_to_put_it(monkeypatch):

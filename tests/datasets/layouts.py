@@ -11,11 +11,12 @@ def write_image(path, seed=0, side=20):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.random.default_rng(seed).integers(0, 256, (side, side + 4, 3), dtype="uint8")
     assert cv2.imwrite(str(path), image)
+    return path
 
 
 def cub200(root):
-    """Two images each of species 1, 2, 101 and 102; the first of each is official training."""
-    names = {1: "001.Albatross", 2: "002.Auklet", 101: "101.Pelican", 102: "102.Phoebe"}
+    """Two images each of species 1, 100, 101 and 102; the first of each is official training."""
+    names = {1: "001.Albatross", 100: "100.Auklet", 101: "101.Pelican", 102: "102.Phoebe"}
     images, labels, splits = [], [], []
     for number in range(8):
         label = list(names)[number // 2]
@@ -31,7 +32,7 @@ def cub200(root):
     return root
 
 
-CAR_CLASSES = (1, 2, 99, 196)
+CAR_CLASSES = (1, 98, 99, 196)  # the last to train and the first to test among them
 CAR_NAMES = np.array([f"Car {n}" for n in range(1, 197)], dtype=object)
 
 
@@ -42,8 +43,9 @@ def cars_half(root, folder, file, count=8):
     for i, (_, name) in enumerate(rows):
         write_image(root / folder / name, i + 10)
     (root / "devkit").mkdir(exist_ok=True)
-    savemat(root / "devkit" / file, {"annotations": np.array(rows, dtype=kind)})
-    savemat(root / "devkit" / "cars_meta.mat", {"class_names": CAR_NAMES})
+    found = {"annotations": np.array(rows, dtype=kind)}
+    savemat(root / "devkit" / file, found, do_compression=True)  # as the originals are
+    savemat(root / "devkit" / "cars_meta.mat", {"class_names": CAR_NAMES}, do_compression=True)
     return root
 
 
@@ -62,7 +64,7 @@ def cars196_old(root):
     for i, (path, *_) in enumerate(rows):
         write_image(root / path, i)
     found = {"annotations": np.array(rows, dtype=kind), "class_names": CAR_NAMES}
-    savemat(root / "cars_annos.mat", found)
+    savemat(root / "cars_annos.mat", found, do_compression=True)
     return root
 
 

@@ -1,5 +1,8 @@
 """Where a data set is looked for, and how its text files are read."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dml.datasets import DATASETS
@@ -15,6 +18,15 @@ def test_is_looked_for_under_the_folder_that_the_environment_names(tmp_path, mon
         DATASETS["sop"]().folder()
 
 
+def test_data_sets_are_read_without_a_backend():
+    heavy = "('keras', 'tensorflow', 'jax', 'torch')"
+    code = (
+        f"import sys, dml.datasets; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+
+
 def test_a_line_of_other_words_is_named(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("header\na b\n\nc\n")
@@ -26,6 +38,14 @@ def test_missing_images_are_named_and_counted(tmp_path):
     (tmp_path / "a.jpg").touch()
     with pytest.raises(FileNotFoundError, match=r"b\.jpg and 1 more"):
         require_files([tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")])
+
+
+@pytest.mark.parametrize("wanted", [3, 5])
+def test_one_image_too_many_or_too_few_is_refused(tmp_path, wanted):
+    expected = {"zero-shot": {"train": 4, "test": wanted}}
+    kind = type("Counted", (DATASETS["cub200"],), {"expected": expected})
+    with pytest.raises(ValueError, match=f"has 4 test images where the original has {wanted}"):
+        kind(root=str(cub200(tmp_path))).items()
 
 
 def test_the_first_half_of_an_odd_number_of_classes_is_the_smaller():

@@ -1,6 +1,8 @@
 """Only what is peculiar to Cars196."""
 
+import numpy as np
 import pytest
+from scipy.io import savemat
 
 from dml.datasets import DATASETS
 from tests.datasets.layouts import cars196, cars196_old, part
@@ -26,9 +28,15 @@ def test_seen_class_has_every_class_on_both_sides(tmp_path):
     assert items.select("train").class_names == items.select("test").class_names
 
 
-def test_annotations_without_labels_are_refused(tmp_path):
-    from scipy.io import savemat
+def test_a_class_without_a_name_is_refused(tmp_path):
+    dataset = part(DATASETS, "cars196-half", tmp_path)
+    rows = np.array([(197, "00002.jpg")], dtype=[("class", "f8"), ("fname", "O")])  # of one row
+    savemat(tmp_path / "devkit" / "cars_train_annos.mat", {"annotations": rows})
+    with pytest.raises(ValueError, match=r"00002\.jpg is annotated as class 197"):
+        dataset.items()
 
+
+def test_annotations_without_labels_are_refused(tmp_path):
     cars196(tmp_path)
     file = tmp_path / "devkit" / "cars_test_annos_withlabels.mat"
     savemat(file, {"annotations": {"fname": "00001.jpg"}})

@@ -72,7 +72,24 @@ def test_finds_every_image_of_its_layout(name, tmp_path):
     assert found == LAYOUTS[name][1]
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - {"folder", "table"}))
+PUBLISHED = {  # images of the whole data set, as its authors count them
+    "cub200": 11_788,
+    "cars196": 16_185,
+    "cars196-half": 8_144,
+    "sop": 120_053,
+    "inshop": 52_712,
+    "omniglot": (136 + 106) * 20,
+}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_the_splits_of_each_protocol_add_up_to_the_whole(name):
+    assert set(DATASETS[name].expected) == set(DATASETS[name].protocols)
+    for protocol, counts in DATASETS[name].expected.items():
+        assert sum(counts.values()) == PUBLISHED[name], protocol
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_counts_that_are_not_the_published_ones_are_refused(name, tmp_path):
     with pytest.raises(ValueError, match=r"where the original has"):
         part(DATASETS, name, tmp_path, counted=True).items()
@@ -93,7 +110,16 @@ def test_a_missing_file_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(FILES) - {"folder"}))
-def test_a_corrupt_list_is_named(name, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"\x00\xff damaged beyond words and more\n" * 3,
+        lambda whole: whole[: len(whole) // 2] + b"\xff",  # a download that ended early
+        lambda whole: bytes(len(whole)),  # a file whose blocks were never written
+    ],
+    ids=["garbage", "truncated", "zeros"],
+)
+def test_a_corrupt_list_is_named(name, damage, tmp_path):
     made = dataset(name, tmp_path)
     lists = [p for p in tmp_path.rglob("*") if p.suffix in (".txt", ".mat", ".zip", ".csv")]
     assert lists
@@ -101,10 +127,10 @@ def test_a_corrupt_list_is_named(name, tmp_path):
         if file.name == "train_test_split.txt":
             continue
         whole = file.read_bytes()
-        file.write_bytes(b"\x00\xff damaged beyond words and more\n" * 3)
+        file.write_bytes(damage(whole))
         with pytest.raises(ValueError) as error:
             made.items()
-        assert file.name in str(error.value)
+        assert file.name in str(error.value), file
         file.write_bytes(whole)
 
 

@@ -36,6 +36,7 @@ def test_selection_codes_the_labels_again():
     items = table(["a", "b", "c", "b"], ["train", "test", "test", "test"])
     test = items.select("test")
     assert test.labels.tolist() == [0, 1, 0] and test.class_names == ("b", "c")
+    assert test.labels.dtype == np.int32
     assert len(items.select("val")) == 0
 
 

@@ -30,10 +30,26 @@ def test_query_and_gallery_make_the_protocol(tmp_path):
     assert Table(root=write(tmp_path, rows)).items().protocol == "query-gallery"
 
 
-def test_large_integers_stay_distinct(tmp_path):
-    rows = [("a.jpg", 2**53), ("b.jpg", 2**53 + 1)]
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (2**53, 2**53 + 1),  # the same float
+        (-1, 2**64 - 1),  # in no common type of 64 bits
+        ("01", "1"),
+        ("NA", "null"),  # what pandas takes for missing
+        ("1", "x"),
+    ],
+)
+def test_labels_are_taken_as_they_are_written(tmp_path, labels):
+    rows = [("a.jpg", labels[0]), ("b.jpg", labels[1])]
     options = {"test_fraction": 0.0, "validation_fraction": 0.0}
-    assert Table(root=write(tmp_path, rows), **options).items().class_names == (2**53, 2**53 + 1)
+    assert Table(root=write(tmp_path, rows), **options).items().class_names == labels
+
+
+def test_paths_of_digits_keep_their_zeros(tmp_path):
+    write_image(tmp_path / "7.jpg").rename(tmp_path / "007")
+    (tmp_path / "t.csv").write_text("path,label\n007,x\n")
+    assert Table(root=str(tmp_path / "t.csv")).items().ids.tolist() == ["007"]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +58,7 @@ def test_large_integers_stay_distinct(tmp_path):
         ("image,label\na.jpg,1\n", "no column 'path'; it has image, label"),
         ("path,label\n0.jpg,\n", "row 1 has no label"),
         ("path,label,split\n0.jpg,1,trian\n", "row 1 has 'trian'"),
+        ("path,label\n0.jpg,1\n1.jpg,1\n0.jpg,2\n", r"t\.csv: row 3 lists 0\.jpg a second time"),
         ("path,label\n", "no rows"),
         ("", "can't be read as a table"),
     ],

@@ -117,18 +117,13 @@ def duplicates(items, scans):
             if not one.fault:
                 groups[getattr(one, digest)].append(row)
         repeated = [rows for rows in groups.values() if len(rows) > 1]
-        leaks = [rows for rows in repeated if len(set(sides(items, rows))) > 1]
+        leaks = [rows for rows in repeated if len(set(items.splits[rows])) > 1]
         yield (
             f"images with equal {title}: {sum(map(len, repeated)):,} in {len(repeated):,} groups, "
-            f"{len(leaks):,} of which lie on both sides of training and test"
+            f"{len(leaks):,} of which lie in more than one split"
         )
         for rows in leaks[:NAMED]:
             yield "  " + ", ".join(f"{items.ids[row]} ({items.splits[row]})" for row in rows)
-
-
-def sides(items, rows):
-    """Yields, for each row, whether it is trained on or tested on."""
-    return ("training" if items.splits[row] in ("train", "val") else "test" for row in rows)
 
 
 def histogram(sizes):
@@ -162,6 +157,7 @@ def get(dataset, report=print):
         raise ValueError(
             f"{dataset.name} has no public address to download from"
             + (f": {dataset.source}" if dataset.source else "")
+            + (f". It belongs in DML_DATA/{dataset.folders[0]}" if dataset.folders else "")
         )
     if dataset.root:
         folder = Path(dataset.root).expanduser()

@@ -143,7 +143,7 @@ def read_rows(path, columns, header=0):
 
     Raises:
         FileNotFoundError: It is missing.
-        ValueError: A line has more or fewer words, or the file is not text.
+        ValueError: A line has more or fewer words, or the file is not text or lists nothing.
     """
     try:
         lines = find_file(path).read_text(encoding="utf-8").splitlines()
@@ -158,6 +158,8 @@ def read_rows(path, columns, header=0):
             )
         if words:
             rows.append(tuple(words))
+    if not rows:
+        raise ValueError(f"{path} is corrupt: it lists nothing")
     return rows
 
 

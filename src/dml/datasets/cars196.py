@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import ClassVar
 
+import numpy as np
+
 from dml.datasets.base import DATASETS, DatasetPart, find_file, require_files
 from dml.datasets.items import Items
 
@@ -57,7 +59,15 @@ def zero_shot(rows):
 
 
 def table(root, rows, names, protocol):
-    """Returns the `Items` of rows (path below root, class 1..196, split)."""
+    """Returns the `Items` of rows (path below root, class 1..196, split).
+
+    Raises:
+        FileNotFoundError: An image is missing.
+        ValueError: An image is of a class that has no name.
+    """
+    for path, number, _ in rows:
+        if number not in names:
+            raise ValueError(f"{root / path} is annotated as class {number}, which has no name")
     require_files(root / path for path, *_ in rows)
     return Items.build(
         [root / path for path, *_ in rows],
@@ -79,8 +89,8 @@ def read_mat(path, key):
 
     find_file(path)
     try:
-        return loadmat(path, squeeze_me=True)[key]
-    except (ValueError, KeyError, OSError, TypeError, EOFError, NotImplementedError) as error:
+        return np.atleast_1d(loadmat(path, squeeze_me=True)[key])
+    except Exception as error:  # SciPy raises zlib's, its own and IndexError on damaged files
         raise ValueError(f"{path} is corrupt, or lacks {key!r}: {error}") from None
 
 

@@ -17,8 +17,9 @@ class Folder(DatasetPart):
     """Images in a folder per class: `root/CLASS/any/depth/image.jpg`.
 
     If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
-    the class folders lie in them. Otherwise `test_fraction` of the classes are set apart as the
-    test split, so that its figures are on classes that were never trained on.
+    the class folders lie in them; `test` alone serves evaluation. Otherwise `test_fraction` of the
+    classes are set apart as the test split, so that its figures are on classes that were never
+    trained on.
 
     Args:
         root: The folder.
@@ -47,11 +48,13 @@ class Folder(DatasetPart):
         root = self.folder()
         if not root.is_dir():
             raise ValueError(f"{root} is a file: expected a folder with one folder per class")
-        splits = [name for name in SPLIT_FOLDERS if (root / name).is_dir()]
-        if {"train", "test"} <= set(splits):
-            rows = [(*row, split) for split in splits for row in class_images(root / split)]
-        else:
-            rows = [(*row, "train") for row in class_images(root)]
+        splits = split_folders(root)
+        rows = [(*row, "train") for row in class_images(root)] if not splits else []
+        for split in splits:
+            found = [(*row, split) for row in class_images(root / split)]
+            if not found:
+                raise ValueError(f"{root / split}: no images in class folders, CLASS/IMAGE")
+            rows += found
         if not rows:
             raise ValueError(
                 f"{root}: no images in class folders ({', '.join(IMAGE_SUFFIXES)}): expected "
@@ -63,9 +66,7 @@ class Folder(DatasetPart):
         tested = {n for n, s in zip(names, split_of_row, strict=True) if s == "test"}
         protocol = "seen-class" if seen & tested else "zero-shot"
         items = Items.build(paths, names, split_of_row, ids, protocol)
-        if {"train", "test"} <= set(splits):
-            return items
-        return items.with_test(self.test_fraction, self.test_seed)
+        return items if splits else items.with_test(self.test_fraction, self.test_seed)
 
 
 def check_test(fraction, seed):
@@ -74,6 +75,25 @@ def check_test(fraction, seed):
         raise ValueError(
             f"test_fraction must be in [0, 1) and test_seed at least 0; got {fraction}, {seed}"
         )
+
+
+def split_folders(root):
+    """Returns which of `SPLIT_FOLDERS` are the splits of a folder; none if it holds classes.
+
+    Raises:
+        ValueError: There are such folders and nothing else, but not those that are needed.
+    """
+    inside = {e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")}
+    splits = [name for name in SPLIT_FOLDERS if name in inside]
+    if {"train", "test"} <= inside or inside == {"test"}:
+        return splits
+    if inside and inside <= set(SPLIT_FOLDERS):  # they would pass for classes
+        names = " and ".join(f"{name}/" for name in splits)
+        raise ValueError(
+            f"{root} holds only {names}, where dml reads train/ and test/: rename one, or set "
+            f"--dataset.root to {root / splits[0]}"
+        )
+    return []
 
 
 def class_images(root):

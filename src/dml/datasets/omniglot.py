@@ -74,7 +74,7 @@ def drawings(archive):
     try:
         with zipfile.ZipFile(archive) as opened:
             members = sorted(n for n in opened.namelist() if n.endswith(".png"))
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # the latter from a damaged version number
         raise ValueError(f"{archive} is corrupt: not a zip file, or not whole") from None
     # NAME/ALPHABET/CHARACTER/DRAWING.png
     return [(member, "/".join(member.split("/")[1:3])) for member in members]

@@ -1,6 +1,7 @@
 """A table of images: a CSV or Parquet file with the columns path, label and perhaps split."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +10,8 @@ from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import check_test
 from dml.datasets.items import SPLITS, Items
 
+INTEGER = re.compile("0|-?[1-9][0-9]*")
+
 
 @DATASETS.register("table")
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class Table(DatasetPart):
     """Images listed in `path,label[,split]`; paths are relative to the table's folder.
 
     Without a column `split`, `test_fraction` of the classes are set apart as the test split.
-    Labels may be text or integers of any size.
+    Labels may be text or integers of any size. In a CSV file, labels are integers if all of them
+    are written as integers without leading zeros, and text otherwise.
 
     Args:
         root: The `.csv` or `.parquet` file.
@@ -51,6 +55,8 @@ class Table(DatasetPart):
             if len(empty := frame.index[frame[column].isna()]):
                 raise ValueError(f"{file}: row {empty[0] + 1} has no {column}")
         names = frame["label"].tolist()
+        if file.suffix.lower() == ".csv" and all(map(INTEGER.fullmatch, names)):
+            names = [int(name) for name in names]
         splits = frame["split"].tolist() if "split" in frame else ["train"] * len(frame)
         for row, split in enumerate(splits, start=1):
             if split not in SPLITS:
@@ -58,6 +64,9 @@ class Table(DatasetPart):
                     f"{file}: split must be one of {', '.join(SPLITS)}; row {row} has {split!r}"
                 )
         listed = frame["path"].astype(str).tolist()
+        if len(repeated := frame.index[frame["path"].duplicated()]):
+            row = repeated[0]
+            raise ValueError(f"{file}: row {row + 1} lists {listed[row]} a second time")
         paths = [os.path.join(file.parent, path) for path in listed]
         require_files(paths)
         items = Items.build(paths, names, splits, listed, protocol(names, splits))
@@ -76,7 +85,10 @@ def read_frame(path):
     if suffix not in (".csv", ".parquet"):
         raise ValueError(f"{path}: expected a .csv or .parquet file")
     try:
-        frame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+        if suffix == ".csv":  # as text: pandas would read 01 as 1, and the class NA as missing
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        else:
+            frame = pd.read_parquet(path).reset_index(drop=True)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
         raise ValueError(f"{path}: can't be read as a table: {error}") from None
     if not len(frame):
