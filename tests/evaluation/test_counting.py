@@ -1,0 +1,53 @@
+"""Ranks by counting the whole gallery, against loops."""
+
+import numpy as np
+import pytest
+
+from dml.evaluation import counting
+from dml.evaluation.counting import count_fully
+from dml.evaluation.neighbours import TIE
+from tests.evaluation.reference import ranks_of_positives, unit
+
+
+def planted(rows, seed=0):
+    rng = np.random.default_rng(seed)
+    x = unit(rng.integers(-1, 2, (rows, 4)) + 0.5).astype("float32")  # many duplicates
+    return x, rng.integers(0, 4, rows)
+
+
+def figures(ranks):
+    """Returns first rank, precision at R and average precision at R from all ranks."""
+    first = [r[0] for r in ranks]
+    precision = [sum(p <= len(r) for p in r) / len(r) for r in ranks]
+    average = [
+        sum(order / p for order, p in enumerate(r, start=1) if p <= len(r)) / len(r) for r in ranks
+    ]
+    return first, precision, average
+
+
+@pytest.mark.parametrize("matrix_bytes, gallery_rows", [(1, 7), (96 << 20, 8192)])
+def test_agrees_with_loops_whatever_the_blocks(monkeypatch, matrix_bytes, gallery_rows):
+    monkeypatch.setattr(counting, "MATRIX_BYTES", matrix_bytes)
+    monkeypatch.setattr(counting, "GALLERY_ROWS", gallery_rows)
+    x, codes = planted(40)
+    rows, floors = np.arange(40), np.full(40, -np.inf)
+    found = count_fully(rows, floors, x, codes, x, codes, True, TIE)
+    for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):
+        np.testing.assert_allclose(values, expected)
+
+
+def test_a_gallery_of_its_own_keeps_every_row():
+    (x, codes), (gallery, gallery_codes) = planted(12), planted(30, seed=1)
+    rows, floors = np.arange(12), np.full(12, -np.inf)
+    found = count_fully(rows, floors, x, codes, gallery, gallery_codes, False, TIE)
+    expected = figures(ranks_of_positives(x, codes, gallery, gallery_codes))
+    for values, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, wanted)
+
+
+def test_only_the_rows_asked_for():
+    x, codes = planted(20)
+    every = count_fully(np.arange(20), np.full(20, -np.inf), x, codes, x, codes, True, TIE)
+    some = count_fully(np.array([3, 7]), np.full(2, -np.inf), x, codes, x, codes, True, TIE)
+    for whole, part in zip(every, some, strict=True):
+        assert part.tolist() == whole[[3, 7]].tolist()
