@@ -21,7 +21,8 @@ def value_and_grad(fn, x, dtype="float32"):
                 with tf.GradientTape() as tape:
                     tape.watch(x)
                     value = ops.reshape(fn(x), ())
-                return value, tape.gradient(value, x)
+                zero = tf.UnconnectedGradients.ZERO
+                return value, tape.gradient(value, x, unconnected_gradients=zero)
 
             value, grad = step(x)
         case "torch":

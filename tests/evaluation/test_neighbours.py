@@ -36,3 +36,16 @@ def test_first_rank_is_exact_far_beyond_the_list():
     codes = np.arange(400) // 2  # one positive each, anywhere
     expected = [r[0] for r in ranks_of_positives(x, codes)]
     assert rank_positives(x, codes, shown=2).first.tolist() == expected
+
+
+@pytest.mark.parametrize("dim", [8, 256])
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-6, 1e-4, 1e-3])
+def test_collapsed_embeddings_rank_by_their_similarity_alone(dim, noise):
+    rng = np.random.default_rng(0)
+    x = unit(1 + noise * rng.normal(size=(150, dim))).astype("float32")
+    codes, order = rng.integers(0, 20, 150), rng.permutation(150)
+    found = rank_positives(x, codes)
+    assert found.first.tolist() == [r[0] if r else 0 for r in ranks_of_positives(x, codes)]
+    again = rank_positives(x[order], codes[order])
+    assert again.first.tolist() == found.first[order].tolist()
+    np.testing.assert_allclose(again.average_precision_at_r, found.average_precision_at_r[order])
