@@ -33,7 +33,7 @@ def test_documents_every_option(name):
 @pytest.mark.parametrize(
     "name", [*SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in EACH_FAMILY)]
 )
-@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+@pytest.mark.parametrize("batch_norm", ["train", "frozen", "fixed"])
 def test_a_row_does_not_depend_on_its_batch(name, batch_norm):
     backbone = BACKBONES[name](**small_options(name), batch_norm=batch_norm)
     encoder = build_encoder(backbone, EmbeddingOptions(dim=8))
@@ -53,6 +53,15 @@ def test_frozen_statistics_do_not_move_but_scale_and_shift_learn():
     after = [v.numpy() for v in encoder.non_trainable_variables if "moving" in v.path]
     assert before and all((a == b).all() for a, b in zip(before, after, strict=True))
     assert any("gamma" in v.path for v in encoder.trainable_variables)
+
+
+def test_fixed_normalisation_learns_nothing():
+    backbone = BACKBONES["conv4"](input_size=16, resize_side=16, batch_norm="fixed")
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=4))
+    assert not any("gamma" in v.path or "beta" in v.path for v in encoder.trainable_variables)
+    before = [v.numpy() for v in encoder.variables]
+    encoder(np.full((4, 16, 16, 3), 255, "uint8"), training=True)
+    assert all((a == b.numpy()).all() for a, b in zip(before, encoder.variables, strict=True))
 
 
 def test_momentum_is_set():
