@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What holds on every backend, and so is tested on each.
+ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-quick check clean bench-loader bench-evaluation bench-losses-omniglot
@@ -20,8 +22,8 @@ demo: $(VENV)/installed  ## train, evaluate and report on the embedded data set
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_learner.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_learner.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(ON_EVERY_BACKEND)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -1,22 +1,26 @@
-"""The one file that knows the three backends apart: jitted values and gradients."""
+"""The one file that knows the three backends apart: values and gradients, compiled or not."""
 
 import keras
 import numpy as np
 from keras import ops
 
 
-def value_and_grad(fn, x, dtype="float32"):
-    """Returns float32 arrays (fn(x), d fn / dx), compiled by the active backend."""
+def value_and_grad(fn, x, dtype="float32", compiled=False):
+    """Returns float32 arrays (fn(x), d fn / dx) of the active backend.
+
+    `compiled` takes its compiler: jax.jit, tf.function. Compiling takes seconds, so that each
+    formula is compiled once and its values are tested without.
+    """
     x = ops.cast(np.asarray(x), dtype)
     match keras.backend.backend():
         case "jax":
             import jax
 
-            value, grad = jax.jit(jax.value_and_grad(lambda x: ops.reshape(fn(x), ())))(x)
+            step = jax.value_and_grad(lambda x: ops.reshape(fn(x), ()))
+            value, grad = (jax.jit(step) if compiled else step)(x)
         case "tensorflow":
             import tensorflow as tf
 
-            @tf.function
             def step(x):
                 with tf.GradientTape() as tape:
                     tape.watch(x)
@@ -24,7 +28,7 @@ def value_and_grad(fn, x, dtype="float32"):
                 zero = tf.UnconnectedGradients.ZERO
                 return value, tape.gradient(value, x, unconnected_gradients=zero)
 
-            value, grad = step(x)
+            value, grad = (tf.function(step) if compiled else step)(x)
         case "torch":
             x = x.detach().requires_grad_()
             value = ops.reshape(fn(x), ())

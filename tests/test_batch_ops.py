@@ -1,6 +1,5 @@
 """Where the obvious formulas overflow, or have no finite gradient."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -62,21 +61,6 @@ def test_unit_length_agrees_with_finite_differences():
         lambda x: ops.sum(ops.cast(weights, "float32") * batch_ops.unit_length(x)), x
     )
     np.testing.assert_allclose(grad, finite_differences(exact, x), rtol=1e-3, atol=1e-5)
-
-
-def test_distances_agree_with_differences_of_rows():
-    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    exact = np.linalg.norm(x[:, None] - x[None], axis=-1)
-    np.testing.assert_allclose(array(batch_ops.distances(keras.ops.array(x))), exact, atol=1e-3)
-    np.testing.assert_allclose(
-        array(batch_ops.squared_distances(keras.ops.array(x))), exact**2, atol=1e-5
-    )
-
-
-def test_distances_of_duplicates_are_zero_with_gradient_zero():
-    x = np.ones((3, 4)) / 2
-    value, grad = value_and_grad(lambda x: ops.sum(batch_ops.distances(x)), x)
-    assert value == 0 and (grad == 0).all()
 
 
 def test_pairs_by_hand():

@@ -1,5 +1,8 @@
 """The encoder can't be fed wrongly: any size, any batch, the same unit vectors."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -46,6 +49,12 @@ def test_saves_and_loads(encoder, tmp_path):
     np.testing.assert_allclose(embed(copy, images()), embed(encoder, images()), atol=1e-6)
     wanted = preparation(copy)
     assert (wanted.resize_side, wanted.input_size, wanted.aspect) == (36, 32, "keep")
+
+
+def test_loads_where_nothing_else_of_dml_is_imported(encoder, tmp_path):
+    encoder.save(tmp_path / "encoder.keras")
+    code = f"import dml; dml.load_encoder({str(tmp_path / 'encoder.keras')!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -27,7 +27,18 @@ def stripes(count=48, classes=4, side=16, seed=0):
     return np.repeat(image[..., None], 3, axis=-1).astype("uint8"), labels
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+QUICK = ("proxy_anchor", "soft_triple", "multi_similarity", "triplet", "arcface")
+# These are meant to stand beside another loss: they separate no classes.
+BESIDE = {"center", "instance", "intra_pair_variance", "threshold_consistent_margin"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *QUICK,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in sorted(set(LOSSES) - {*QUICK, *BESIDE})),
+    ],
+)
 def test_every_loss_trains(name):
     images, labels = stripes()
     learner = Learner(encoder(), LOSSES[name](), classes=4)

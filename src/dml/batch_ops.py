@@ -1,6 +1,9 @@
-"""Operations on a batch's similarity matrix, safe where the obvious formula overflows."""
+"""Operations on a batch's similarity matrix, safe where the obvious formula overflows.
 
-from keras import ops
+A mask of pairs is boolean, or float weights in [0, 1]: of labels, and of graded relations.
+"""
+
+from keras import backend, ops
 
 
 def unit_length(x):
@@ -12,40 +15,107 @@ def unit_length(x):
     return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
 
 
-def log1p_sum_exp(x, where, axis):
-    """Returns log(1 + sum of exp(x)) over the entries of `axis` where `where` is true.
-
-    0 where no entry is. Never forms exp(x), which overflows float32 above 88.
-    """
-    return ops.softplus(ops.logsumexp(ops.where(where, x, -float("inf")), axis=axis))
-
-
-def squared_distances(x):
-    """Returns the squared Euclidean distances (B, B) of the rows of x (B, D), at least 0."""
-    squares = ops.sum(ops.square(x), axis=1)
-    inner = ops.matmul(x, ops.transpose(x))
-    return ops.maximum(squares[:, None] + squares[None, :] - 2.0 * inner, 0.0)
-
-
-def distances(x):
-    """Returns the Euclidean distances (B, B) of the rows of x (B, D).
-
-    Below 1e-3 it gives 0 with gradient 0: float32 can't tell such vectors of length 1 apart, and
-    the gradient of a distance is not finite at 0.
-    """
-    squared = squared_distances(x)
-    apart = squared > 1e-6
-    return ops.where(apart, ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
+def is_relation(labels):
+    """Tells whether `labels` is a matrix of relations, not one class for each sample."""
+    return len(labels.shape) == 2 and labels.shape[1] != 1
 
 
 def same_label(labels):
-    """Returns the boolean (B, B) matrix of pairs that share a label, self-pairs included."""
+    """Returns the boolean (B, B) matrix of pairs of one class, self-pairs included.
+
+    Args:
+        labels: Integers (B,), or a relation (B, B), of which pairs above 0.5 are of one class.
+    """
     labels = ops.convert_to_tensor(labels)
+    if is_relation(labels):
+        return ops.logical_or(labels > 0.5, ops.eye(ops.shape(labels)[0], dtype="bool"))
     return labels[:, None] == labels[None, :]
 
 
 def pair_masks(labels):
-    """Returns the boolean (B, B) matrices of positive pairs, without self-pairs, and negative."""
-    same = same_label(labels)
+    """Returns the masks (B, B) of positive and of negative pairs; self-pairs are neither.
+
+    Args:
+        labels: Integers (B,), for boolean masks; or a relation, floats (B, B), for float ones: r
+            is a positive pair of weight r and a negative one of weight 1 - r, NaN is neither.
+    """
+    labels = ops.convert_to_tensor(labels)
     itself = ops.eye(ops.shape(labels)[0], dtype="bool")
+    if is_relation(labels):
+        known = ops.logical_not(ops.logical_or(itself, ops.isnan(labels)))
+        safe = ops.where(known, labels, ops.zeros_like(labels))
+        return safe, ops.where(known, 1.0 - safe, ops.zeros_like(labels))
+    same = same_label(labels)
     return ops.logical_and(same, ~itself), ~same
+
+
+def memberships(labels, classes):
+    """Returns the mask (B, classes) of each sample's own classes.
+
+    Args:
+        labels: Integers (B,), for a boolean mask; or floats (B, classes) in [0, 1], returned as
+            they are: how far each sample belongs to each class.
+        classes: Positive.
+    """
+    if is_relation(labels):
+        return labels
+    return labels[:, None] == ops.arange(classes, dtype=labels.dtype)[None, :]
+
+
+def is_boolean(mask):
+    """Tells a boolean mask from one of weights."""
+    return backend.standardize_dtype(mask.dtype) == "bool"
+
+
+def present(mask):
+    """Returns where a mask (...) has a pair at all, as booleans."""
+    return mask if is_boolean(mask) else mask > 0
+
+
+def others(mask):
+    """Returns the mask (...) of what `mask` leaves out."""
+    return ops.logical_not(mask) if is_boolean(mask) else 1.0 - mask
+
+
+def weights(mask):
+    """Returns a mask (...) as float32."""
+    return ops.cast(mask, "float32")
+
+
+def keep(mask, where):
+    """Returns a mask (...) without the pairs where booleans `where` are false."""
+    return ops.where(where, mask, ops.zeros_like(mask))
+
+
+def log_sum_exp(x, mask, axis):
+    """Returns the logarithm of the sum of exp(x) over `axis`, each entry by its mask's weight.
+
+    Minus infinity where there is no entry, with gradient 0; never forms exp(x), which overflows
+    float32 above 88.
+    """
+    if not is_boolean(mask):
+        x = x + ops.log(ops.where(mask > 0, mask, ops.ones_like(mask)))
+    return ops.logsumexp(ops.where(present(mask), x, -float("inf")), axis=axis)
+
+
+def log1p_sum_exp(x, where, axis):
+    """Returns log(1 + sum of exp(x)) over `axis`, each entry by the weight of its mask `where`.
+
+    0 where there is no entry.
+    """
+    return ops.softplus(log_sum_exp(x, where, axis))
+
+
+def ratio(total, count):
+    """Returns total / count, and 0 where the count is 0."""
+    return total / ops.where(count > 0, count, ops.ones_like(count))
+
+
+def mean_over(values, mask, axis=None):
+    """Returns the mean of values by a mask's weights, over `axis` or all; 0 where it is empty.
+
+    Values that the mask leaves out may be infinite.
+    """
+    share = weights(mask)
+    chosen = ops.where(share > 0, values, ops.zeros_like(values))
+    return ratio(ops.sum(chosen * share, axis=axis), ops.sum(share, axis=axis))

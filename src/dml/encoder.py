@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
+import dml.backbones.scaling  # noqa: F401, registers a layer of saved encoders
 from dml.batch_ops import unit_length
 
 POOLINGS = ("average", "max", "average+max", "gem")

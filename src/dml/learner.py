@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from dml.batch_ops import same_label
+from dml.batch_ops import is_relation, mean_over, pair_masks, weights
 from dml.heads import ProxyHead
-from dml.losses.base import MetricLoss
 
 
 class Learner(keras.Model):
@@ -62,7 +61,7 @@ class Learner(keras.Model):
                 f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
             )
         names = ["positive_similarity", "negative_similarity", "effective_rank"]
-        if type(loss).active_share is not MetricLoss.active_share:
+        if loss.has_active_share():
             names.append("active_share")
         self.telemetry = {n: keras.metrics.Mean(name=n) for n in names}
         self.built = True
@@ -116,7 +115,9 @@ class Learner(keras.Model):
         return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        labels = ops.cast(ops.reshape(y, (-1,)), "int32")
+        labels = ops.convert_to_tensor(y)
+        if not is_relation(labels):
+            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         embeddings = ops.cast(y_pred, "float32")
         compared = embeddings if self.head is None else self.head(embeddings, labels)
         loss = ops.sum(self.metric_loss(labels, compared))
@@ -135,12 +136,11 @@ class Learner(keras.Model):
         embeddings = ops.stop_gradient(embeddings)
         count = ops.cast(ops.shape(embeddings)[0], "float32")
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
-        same = ops.cast(same_label(labels), "float32") - ops.eye(ops.shape(embeddings)[0])
-        different = 1.0 - ops.cast(same_label(labels), "float32")
-        for name, pairs in (("positive_similarity", same), ("negative_similarity", different)):
-            pairs_count = ops.sum(pairs)
-            mean = ops.sum(similarities * pairs) / ops.maximum(pairs_count, 1.0)
-            self.telemetry[name].update_state(mean, sample_weight=pairs_count)
+        if self.head is None or not is_relation(labels):
+            names = ("positive_similarity", "negative_similarity")
+            for name, pairs in zip(names, pair_masks(labels), strict=True):
+                mean = mean_over(similarities, pairs)
+                self.telemetry[name].update_state(mean, sample_weight=ops.sum(weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 when all point one way, at most min(B, D).
         rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
         self.telemetry["effective_rank"].update_state(rank)

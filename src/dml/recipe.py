@@ -22,6 +22,7 @@ FAMILIES = {
     "sampler": ("dml.samplers", "SAMPLERS", "shuffle"),
     "augmentation": ("dml.augmentations", "AUGMENTATIONS", "paper"),
     "loss": ("dml.losses", "LOSSES", "proxy_anchor"),
+    "miner": ("dml.miners", "MINERS", "none"),
     "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
 }
 OPTIONS = {
@@ -116,6 +117,7 @@ class Recipe:
     sampler: typing.Any
     augmentation: typing.Any
     loss: typing.Any
+    miner: typing.Any
     regularizer: typing.Any
     optimizer: typing.Any
     training: TrainingOptions
@@ -217,6 +219,13 @@ def load_recipe(source, flags=()):
             module, name = OPTIONS[section]
             part = getattr(importlib.import_module(module), name)
         built[section] = None if part is None else build(part, section, options, where)
+    if built["miner"] is not None:
+        from dml.losses.mined import check_minable
+
+        try:
+            check_minable(built["loss"])
+        except ValueError as error:
+            raise ValueError(f"{where.get(('miner', 'name'), '')}miner: {error}") from None
     return Recipe(**built, names=names, parts=tuple(parts))
 
 
@@ -304,9 +313,9 @@ def named_part(section, options, where):
     module, registry, default = FAMILIES[section]
     registry = getattr(importlib.import_module(module), registry)
     name = options.pop("name", default)
-    if name == "none" and section == "regularizer":
+    if name == "none" and default == "none":
         if options:
-            raise ValueError(f"{where[section, next(iter(options))]}regularizer.name is not set")
+            raise ValueError(f"{where[section, next(iter(options))]}{section}.name is not set")
         return "none", None
     try:
         return str(name), registry[name]

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import inspect
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from dml.losses import LOSSES
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
-from tests.losses import reference
+from tests.losses import reference, reference_pairs, reference_proxies, reference_ranks
 
 CLASSES, DIM = 7, 5
 BATCHES = {  # labels; the awkward ones are where losses return nan
@@ -41,6 +42,22 @@ VARIANTS = {
         {"mining": "all", "distance": "euclidean", "margin": 0.5},
     ],
 }
+VARIANTS |= {
+    "contrastive": [
+        {"power": 1, "distance": "cosine"},
+        {"power": 1, "distance": "dot", "positive_margin": -1.0, "negative_margin": -0.2},
+        {"distance": "poincare"},
+        {"distance": "squared"},
+    ],
+    "generalized_lifted": [{"distance": "squared", "margin": 0.3}],
+    "hyperbolic": [{"curvature": 0.0, "temperature": 0.1}, {"curvature": 1.0}],
+    "pnp": [{"variant": v, "temperature": 0.1} for v in ("O", "Iu", "Ib", "Ds", "Dq")],
+    "recall_surrogate": [{"ks": (1, 3), "rank_temperature": 0.1}],
+    "smooth_ap": [{"temperature": 0.2}],
+    "sub_center_arcface": [{"proxies_per_class": 1}],
+    "sphereface": [{"multiple": 2}, {"multiple": 3}],
+    "vicreg": [{"target_deviation": 1.0}],
+}
 CASES = [(name, {}) for name in sorted(LOSSES)]
 CASES += [(name, options) for name, variants in VARIANTS.items() for options in variants]
 
@@ -65,8 +82,18 @@ def batch(loss, kind="balanced", seed=0):
     return labels, cosines[:, :, 0] if loss.proxies_per_class == 1 else cosines
 
 
-def expected(loss, name, labels, x):
-    return getattr(reference, name)(labels, x, **dataclasses.asdict(loss))
+REFERENCES = {
+    name: function
+    for module in (reference, reference_pairs, reference_proxies, reference_ranks)
+    for name, function in vars(module).items()
+}
+
+
+def expected(loss, name, labels, x, constants_at=None):
+    options = dataclasses.asdict(loss)
+    if "constants_at" in inspect.signature(REFERENCES[name]).parameters:
+        options["constants_at"] = constants_at
+    return REFERENCES[name](labels, x, **options)
 
 
 def number(x):
@@ -99,8 +126,16 @@ def test_agrees_with_float64_reference(name, loss, kind):
 def test_gradient_agrees_with_finite_differences_of_the_reference(name, loss):
     labels, x = batch(loss, "unbalanced", seed=3)
     _, grad = value_and_grad(lambda x: loss(labels, x), x)
-    difference = finite_differences(lambda x: expected(loss, name, labels, x), x)
+    difference = finite_differences(lambda at: expected(loss, name, labels, at, x), x)
     np.testing.assert_allclose(grad, difference, rtol=1e-3, atol=2e-5)
+
+
+def test_compiled_it_is_the_same(loss):
+    labels, x = batch(loss, "unbalanced")
+    value, grad = value_and_grad(lambda x: loss(labels, x), x)
+    compiled, compiled_grad = value_and_grad(lambda x: loss(labels, x), x, compiled=True)
+    assert compiled == pytest.approx(value, rel=1e-5, abs=1e-6)
+    np.testing.assert_allclose(compiled_grad, grad, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 5e-2), ("float16", 1e-2)])
@@ -189,9 +224,7 @@ def test_has_a_docstring_that_names_every_option(name):
 
 
 def test_active_share_is_a_share(loss):
-    from dml.losses import MetricLoss
-
-    if type(loss).active_share is MetricLoss.active_share:
+    if not loss.has_active_share():
         pytest.skip("this loss leaves no pair out")
     for kind in BATCHES:
         labels, x = batch(loss, kind)

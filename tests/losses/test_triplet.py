@@ -57,7 +57,7 @@ def test_a_collapsed_batch_costs_the_margin():
 
 @pytest.mark.parametrize(
     "options",
-    [{"margin": -0.1}, {"mining": "easy"}, {"distance": "cosine"}, {"soft_margin": True}],
+    [{"margin": -0.1}, {"mining": "easy"}, {"distance": "manhattan"}, {"soft_margin": True}],
 )
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):

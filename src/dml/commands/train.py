@@ -82,6 +82,7 @@ def build_learner(recipe, training_items):
     """Returns the compiled learner of a recipe and its steps per epoch."""
     from dml.encoder import build_encoder
     from dml.learner import Learner
+    from dml.losses.mined import Mined
     from dml.optimizers import build_optimizer
 
     if not len(training_items):
@@ -92,7 +93,7 @@ def build_learner(recipe, training_items):
     steps = len(batches)
     learner = Learner(
         build_encoder(recipe.backbone, recipe.embedding),
-        recipe.loss,
+        recipe.loss if recipe.miner is None else Mined(recipe.loss, recipe.miner),
         classes=len(training_items.class_names),
         augmentation=recipe.augmentation.layers(),
         regularizer=recipe.regularizer,

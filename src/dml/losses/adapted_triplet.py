@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import same_label, squared_distances
+from dml.batch_ops import pair_masks, same_label
+from dml.distances import squared
 from dml.losses.base import LOSSES
-from dml.losses.triplet import DISTANCES, Triplet, mean_hinge
-from dml.miners.triplets import triplet_counts
+from dml.losses.triplet import Triplet
 
 KERNELS = ("linear", "gaussian")
 
@@ -44,7 +44,7 @@ class AdaptedTriplet(Triplet):
         bandwidth: Of the gaussian kernel, in units of the Euclidean distance; positive.
 
     Call arguments:
-        labels: Integers (B,).
+        labels: Integers (B,), or a relation (B, B), above 0.5 within a class.
         embeddings: Floats (B, D).
 
     Returns:
@@ -69,17 +69,17 @@ class AdaptedTriplet(Triplet):
             raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {self.kernel!r}")
 
     def batch_loss(self, labels, embeddings):
-        d = DISTANCES[self.distance](embeddings)
-        counts = triplet_counts(labels, d, self.margin, self.mining)
+        d = self.compare(embeddings, embeddings)
+        counts = self.counts(d, *pair_masks(labels))
         selected = ops.sum(counts[0] + counts[1], axis=0)  # (B,)
         bias = selection_bias(labels, selected, self.gram(embeddings))
-        return mean_hinge(d, *counts, self) + self.weight * bias
+        return self.mean_hinge(d, *counts) + self.weight * bias
 
     def gram(self, embeddings):
         """Returns the kernel's value (B, B) of each pair of embeddings."""
         if self.kernel == "linear":
             return ops.matmul(embeddings, ops.transpose(embeddings))
-        return ops.exp(squared_distances(embeddings) / (-2.0 * self.bandwidth**2))
+        return ops.exp(squared(embeddings, embeddings) / (-2.0 * self.bandwidth**2))
 
 
 def selection_bias(labels, selected, gram):

@@ -6,13 +6,17 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import is_relation, pair_masks
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
 
 
 class MetricLoss(keras.losses.Loss):
-    """A loss of one batch, from integer labels and one float matrix.
+    """A loss of one batch, from labels and one float matrix.
+
+    In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
+    (NaN: unknown), and losses of cosines memberships, floats (B, classes) in [0, 1].
 
     A loss holds options and no variables: Keras trains only what a layer owns. What must be
     learned (proxies) lives in `dml.heads`; the learner reads `proxies_per_class` to know whether
@@ -32,12 +36,15 @@ class MetricLoss(keras.losses.Loss):
         super().__init__(dtype="float32")
 
     def call(self, labels, x):
-        loss = self.batch_loss(ops.cast(ops.reshape(labels, (-1,)), "int32"), x)
+        labels = ops.convert_to_tensor(labels)
+        if not is_relation(labels):
+            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        loss = self.batch_loss(labels, x)
         # As an array: Keras does not divide a scalar by the number of replicas.
         return ops.reshape(loss, (1,))
 
     def batch_loss(self, labels, x):
-        """Returns the scalar loss of int32 labels (B,) and float32 x."""
+        """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""
         raise NotImplementedError
 
     def proxy_penalty(self, proxies):
@@ -51,5 +58,49 @@ class MetricLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    @classmethod
+    def has_active_share(cls):
+        """Tells whether this loss leaves pairs out."""
+        return cls.active_share is not MetricLoss.active_share
+
     def get_config(self):
         return dataclasses.asdict(self)
+
+
+class PairLoss(MetricLoss):
+    """A loss of a matrix that compares anchors (B) with references (R), and masks of its pairs.
+
+    Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
+    `dml.batch_ops`: boolean, or weights.
+    """
+
+    def batch_loss(self, labels, embeddings):
+        return self.pair_loss(self.compare(embeddings, embeddings), *pair_masks(labels))
+
+    def compare(self, anchors, references):
+        """Returns the cosines (B, R) of rows of length 1."""
+        return ops.matmul(anchors, ops.transpose(references))
+
+    def active_share(self, labels, embeddings):
+        return self.pair_share(self.compare(embeddings, embeddings), *pair_masks(labels))
+
+    def pair_share(self, compared, positive, negative):
+        """Returns `active_share` of the arguments of `pair_loss`."""
+        raise NotImplementedError
+
+    @classmethod
+    def has_active_share(cls):
+        return cls.pair_share is not PairLoss.pair_share
+
+    def pair_loss(self, compared, positive, negative):
+        """Returns the scalar loss of float32 `compared` (B, R) and the masks (B, R) of its pairs.
+
+        Where anchors and references are the same, self-pairs are in neither mask.
+        """
+        raise NotImplementedError
+
+
+def require(condition, message, *values):
+    """Raises ValueError of `message`, and the values that came, unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{message}; got {', '.join(str(v) for v in values)}")

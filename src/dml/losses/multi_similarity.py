@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log1p_sum_exp, pair_masks
-from dml.losses.base import LOSSES, MetricLoss
+from dml.batch_ops import log1p_sum_exp, ratio, weights
+from dml.losses.base import LOSSES, PairLoss
 from dml.miners.multi_similarity import MultiSimilarityMiner
 
 
 @LOSSES.register("multi_similarity")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class MultiSimilarity(MetricLoss):
+class MultiSimilarity(PairLoss):
     """Weighs the batch's pairs by their own similarity and by their rivals', after mining.
 
     With s the similarity of two embeddings, P and N the anchor's pairs that the paper's miner
@@ -35,7 +35,7 @@ class MultiSimilarity(MetricLoss):
         epsilon: Slack of the miner, at least 0; 0.1 in paper and code, infinity keeps all pairs.
 
     Call arguments:
-        labels: Integers (B,).
+        labels: Integers (B,), or a relation (B, B).
         embeddings: Floats (B, D), of length 1.
 
     Returns:
@@ -59,16 +59,16 @@ class MultiSimilarity(MetricLoss):
             )
         self.miner = MultiSimilarityMiner(self.epsilon)
 
-    def batch_loss(self, labels, embeddings):
-        similarities = ops.matmul(embeddings, ops.transpose(embeddings))  # (B, B)
-        positive, negative = self.miner(labels, ops.stop_gradient(similarities))
+    def pair_loss(self, similarities, positive, negative):
+        mined = self.miner.mine(ops.stop_gradient(similarities), positive, negative)
         above = similarities - self.base
-        pull = log1p_sum_exp(-self.positive_scale * above, where=positive, axis=1)
-        push = log1p_sum_exp(self.negative_scale * above, where=negative, axis=1)
+        pull = log1p_sum_exp(-self.positive_scale * above, where=mined[0], axis=1)
+        push = log1p_sum_exp(self.negative_scale * above, where=mined[1], axis=1)
         return ops.mean(pull / self.positive_scale + push / self.negative_scale)
 
-    def active_share(self, labels, embeddings):
-        similarities = ops.matmul(embeddings, ops.transpose(embeddings))
-        kept = sum(ops.sum(ops.cast(m, "float32")) for m in self.miner(labels, similarities))
-        pairs = sum(ops.sum(ops.cast(m, "float32")) for m in pair_masks(labels))
-        return kept / ops.maximum(pairs, 1.0)
+    def pair_share(self, similarities, positive, negative):
+        mined = self.miner.mine(similarities, positive, negative)
+        kept, pairs = (
+            sum(ops.sum(weights(m)) for m in masks) for masks in (mined, (positive, negative))
+        )
+        return ratio(kept, pairs)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import log1p_sum_exp
+from dml.batch_ops import log1p_sum_exp, memberships, others, present
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -32,7 +32,7 @@ class ProxyAnchor(MetricLoss):
             `scale * (1 + margin)`.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
 
     Returns:
@@ -55,8 +55,8 @@ class ProxyAnchor(MetricLoss):
             )
 
     def batch_loss(self, labels, cosines):
-        own = labels[:, None] == ops.arange(cosines.shape[1])[None, :]  # (B, classes)
+        own = memberships(labels, cosines.shape[1])  # (B, classes)
         pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
-        push = log1p_sum_exp(self.scale * (cosines + self.margin), where=~own, axis=0)
-        present = ops.sum(ops.cast(ops.any(own, axis=0), cosines.dtype))
-        return ops.sum(pull) / ops.maximum(present, 1.0) + ops.mean(push)
+        push = log1p_sum_exp(self.scale * (cosines + self.margin), where=others(own), axis=0)
+        in_batch = ops.sum(ops.cast(ops.any(present(own), axis=0), cosines.dtype))
+        return ops.sum(pull) / ops.maximum(in_batch, 1.0) + ops.mean(push)

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import distances, pair_masks, squared_distances
-from dml.losses.base import LOSSES, MetricLoss
+from dml.batch_ops import ratio, weights
+from dml.distances import DISTANCES, check_distance
+from dml.losses.base import LOSSES, PairLoss
 from dml.miners.triplets import MINING, triplet_counts
-
-DISTANCES = {"squared": squared_distances, "euclidean": distances}
 
 
 @LOSSES.register("triplet")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class Triplet(MetricLoss):
+class Triplet(PairLoss):
     """Wants each anchor nearer to its positives than to its negatives, by a margin.
 
     With d the distance of two embeddings, the mean over the selected triplets of
@@ -31,12 +30,13 @@ class Triplet(MetricLoss):
         mining: `semi_hard` (paper): triplets with a hinge whose negative is farther than the
             positive; `all`: every triplet with a hinge (the mean is over those); `hard`: each
             anchor's farthest positive and nearest negative (Hermans et al., 2017).
-        distance: `squared` Euclidean (paper) or plain `euclidean` (Hermans et al.).
+        distance: `squared` Euclidean (paper), plain `euclidean` (Hermans et al.), or another of
+            `dml.distances`.
         soft_margin: log(1 + exp(d(anchor, positive) - d(anchor, negative))) in place of the
             hinge (Hermans et al.), with `mining="hard"` only. False in the paper.
 
     Call arguments:
-        labels: Integers (B,).
+        labels: Integers (B,), or a relation (B, B).
         embeddings: Floats (B, D).
 
     Returns:
@@ -57,42 +57,40 @@ class Triplet(MetricLoss):
             raise ValueError(f"margin must be at least 0; got {self.margin}")
         if self.mining not in MINING:
             raise ValueError(f"mining must be one of {', '.join(MINING)}; got {self.mining!r}")
-        if self.distance not in DISTANCES:
-            raise ValueError(
-                f"distance must be one of {', '.join(DISTANCES)}; got {self.distance!r}"
-            )
+        check_distance(self.distance)
         if self.soft_margin and self.mining != "hard":
             raise ValueError(f"soft_margin needs mining 'hard'; got {self.mining!r}")
 
-    def batch_loss(self, labels, embeddings):
-        d = DISTANCES[self.distance](embeddings)
-        return mean_hinge(d, *triplet_counts(labels, d, self.margin, self.mining), self)
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
 
-    def active_share(self, labels, embeddings):
-        d = DISTANCES[self.distance](embeddings)
-        as_positive, as_negative = triplet_counts(labels, d, self.margin, self.mining)
+    def counts(self, d, positive, negative):
+        return triplet_counts(d, positive, negative, self.margin, self.mining)
+
+    def pair_loss(self, d, positive, negative):
+        return self.mean_hinge(d, *self.counts(d, positive, negative))
+
+    def mean_hinge(self, d, as_positive, as_negative):
+        """Returns the mean loss of the triplets that these counts stand for."""
+        if self.mining == "hard":
+            gaps, valid = anchor_gaps(d, as_positive, as_negative)
+            hinge = ops.softplus(gaps) if self.soft_margin else ops.relu(gaps + self.margin)
+            return ratio(ops.sum(hinge * valid), ops.sum(valid))
+        triplets = ops.sum(as_positive)
+        # The hinges of all selected triplets, summed pair by pair: each is linear in its distances.
+        total = ops.sum((as_positive - as_negative) * d) + self.margin * triplets
+        return ratio(total, triplets)
+
+    def pair_share(self, d, positive, negative):
+        as_positive, as_negative = self.counts(d, positive, negative)
         if self.mining == "hard":
             gaps, valid = anchor_gaps(d, as_positive, as_negative)
             active = ops.cast(self.soft_margin or gaps + self.margin > 0, "float32") * valid
-            return ops.sum(active) / ops.maximum(ops.sum(valid), 1.0)
-        positives, negatives = (
-            ops.sum(ops.cast(mask, "float32"), axis=1) for mask in pair_masks(labels)
-        )
-        return ops.sum(as_positive) / ops.maximum(ops.sum(positives * negatives), 1.0)
+            return ratio(ops.sum(active), ops.sum(valid))
+        positives, negatives = (ops.sum(weights(m), axis=1) for m in (positive, negative))
+        return ratio(ops.sum(as_positive), ops.sum(positives * negatives))
 
 
 def anchor_gaps(d, as_positive, as_negative):
     """Returns d(anchor, positive) - d(anchor, negative) (B,) of hard triplets, and which exist."""
     return ops.sum((as_positive - as_negative) * d, axis=1), ops.sum(as_positive, axis=1)
-
-
-def mean_hinge(d, as_positive, as_negative, options):
-    """Returns the mean loss of the triplets that these counts stand for."""
-    if options.mining == "hard":
-        gaps, valid = anchor_gaps(d, as_positive, as_negative)
-        hinge = ops.softplus(gaps) if options.soft_margin else ops.relu(gaps + options.margin)
-        return ops.sum(hinge * valid) / ops.maximum(ops.sum(valid), 1.0)
-    triplets = ops.sum(as_positive)
-    # The hinges of all selected triplets, summed pair by pair: each is linear in its distances.
-    total = ops.sum((as_positive - as_negative) * d) + options.margin * triplets
-    return total / ops.maximum(triplets, 1.0)

@@ -1,5 +1,33 @@
-"""The miners by name."""
+"""What every miner shares: the registry, and how it is called."""
 
+from dml.batch_ops import pair_masks
 from dml.registry import Registry
 
 MINERS = Registry("miner")
+
+
+class Miner:
+    """Chooses the pairs of a batch that a loss looks at.
+
+    Subclasses are frozen dataclasses whose fields are the options, and implement `mine`.
+    """
+
+    def __call__(self, labels, similarities):
+        """Returns the masks (B, B) of the positive and the negative pairs that are kept.
+
+        Args:
+            labels: Integers (B,), or a relation (B, B): see `dml.batch_ops.pair_masks`. A sample
+                is never its own positive: self-pairs go by index, so exact duplicates stay.
+            similarities: Floats (B, B), cosines; row i for anchor i. No gradient passes.
+        """
+        return self.mine(similarities, *pair_masks(labels))
+
+    def mine(self, similarities, positive, negative):
+        """Returns the two masks (B, R), each with fewer pairs or smaller weights.
+
+        Args:
+            similarities: Floats (B, R) of anchors and references.
+            positive: Mask (B, R) of positive pairs, boolean or weights.
+            negative: Mask (B, R) of negative pairs.
+        """
+        raise NotImplementedError

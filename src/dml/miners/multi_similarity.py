@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import pair_masks
-from dml.miners.base import MINERS
+from dml.batch_ops import keep, present
+from dml.miners.base import MINERS, Miner
 
 
 @MINERS.register("multi_similarity")
 @dataclass(frozen=True)
-class MultiSimilarityMiner:
+class MultiSimilarityMiner(Miner):
     """Keeps the pairs of an anchor that are hard relative to its pairs of the other kind.
 
     A negative is kept when it is more similar than the least similar positive less `epsilon`, a
@@ -19,14 +19,6 @@ class MultiSimilarityMiner:
 
     Args:
         epsilon: Slack in similarity; at least 0. 0.1 in the paper; infinity keeps every pair.
-
-    Call arguments:
-        labels: Integers (B,).
-        similarities: Floats (B, B), row i for anchor i.
-
-    Returns:
-        Two boolean masks (B, B), the positive and the negative pairs that are kept. A sample is
-        never its own positive: self-pairs go by index, so exact duplicates stay.
 
     Raises:
         ValueError: `epsilon` is negative.
@@ -38,14 +30,12 @@ class MultiSimilarityMiner:
         if not self.epsilon >= 0:
             raise ValueError(f"epsilon must be at least 0; got {self.epsilon}")
 
-    def __call__(self, labels, similarities):
-        positive, negative = pair_masks(labels)
+    def mine(self, similarities, positive, negative):
         nowhere = float("inf")
-        farthest = ops.min(ops.where(positive, similarities, nowhere), axis=1, keepdims=True)
-        nearest = ops.max(ops.where(negative, similarities, -nowhere), axis=1, keepdims=True)
-        both = ops.logical_and(
-            ops.any(positive, axis=1, keepdims=True), ops.any(negative, axis=1, keepdims=True)
+        farthest = ops.min(ops.where(present(positive), similarities, nowhere), 1, keepdims=True)
+        nearest = ops.max(ops.where(present(negative), similarities, -nowhere), 1, keepdims=True)
+        # An anchor without the other kind meets an infinity of the wrong sign, and keeps none.
+        return (
+            keep(positive, similarities < nearest + self.epsilon),
+            keep(negative, similarities > farthest - self.epsilon),
         )
-        hard_positive = similarities < nearest + self.epsilon
-        hard_negative = similarities > farthest - self.epsilon
-        return positive & both & hard_positive, negative & both & hard_negative

@@ -1,0 +1,55 @@
+"""Angular loss (Wang et al., ICCV 2017, arXiv 1708.01682)."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import mean_over, present, weights
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("angular")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Angular(PairLoss):
+    """Bounds the angle at the negative of each triangle of anchor, positive and negative.
+
+    With s the inner product of two embeddings and t the squared tangent of `angle`, the mean over
+    the positive pairs (a, p) of
+
+        log(1 + sum over negatives n of exp(4 t (s(a, n) + s(p, n)) - 2 (1 + t) s(a, p)))
+
+    n runs over the negatives of both. The sum over triplets factors into one product of (B, B)
+    matrices. Angles don't depend on scale, so one value suits all classes.
+
+    Args:
+        angle: Largest angle at the negative, alpha in the paper, in degrees. In (0, 60]; 45 in
+            the paper's experiments on Cars.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    angle: float = 45.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        # Beyond 60 degrees the exponents, 8 t, could overflow.
+        require(0 < self.angle <= 60, "angle must be in (0, 60] degrees", self.angle)
+
+    def pair_loss(self, s, positive, negative):
+        t = math.tan(math.radians(self.angle)) ** 2
+        apart = weights(negative) * ops.exp(4 * t * s)  # at most e^12
+        both = ops.matmul(apart, ops.transpose(apart))  # (B, B): sums over n
+        some = both > 0
+        rivals = ops.where(some, ops.log(ops.where(some, both, ops.ones_like(both))), -float("inf"))
+        return mean_over(ops.softplus(rivals - 2 * (1 + t) * s), present(positive))

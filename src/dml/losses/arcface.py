@@ -1,0 +1,63 @@
+"""ArcFace (Deng et al., CVPR 2019, arXiv 1801.07698)."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.losses.base import LOSSES, require
+from dml.losses.margin_softmax import MarginSoftmax
+
+
+@LOSSES.register("arcface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class ArcFace(MarginSoftmax):
+    """Classifies images by cosines to proxies, with a margin added to the own angle.
+
+    The mean over the batch of the cross-entropy of scale cos(theta + margin) for the image's own
+    class and scale cos(theta) for the others, theta being the angle of image and proxy. Beyond
+    theta = 180 degrees - margin, where the cosine would rise again, it goes on as
+    cos(theta) - margin sin(margin), as in the authors' code.
+
+    cos(theta + margin) is taken from cosine and sine, with no inverse cosine, whose gradient is
+    infinite where an image meets its proxy. The sine is held above 1e-3 there.
+
+    Args:
+        margin: m in the paper, in degrees. In [0, 90]; 28.6 (0.5 rad) in the paper.
+        scale: s in the paper. Positive; 64 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 28.6
+    scale: float = 64.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.margin <= 90 and self.scale > 0,
+            "margin must be in [0, 90] degrees and scale positive",
+            self.margin,
+            self.scale,
+        )
+
+    def with_margin(self, own):
+        return turned_away(own, math.radians(self.margin))
+
+
+def turned_away(cosines, margin):
+    """Returns the cosines of angles made larger by `margin` radians, falling all the way."""
+    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
+    turned = math.cos(margin) * cosines - math.sin(margin) * sines
+    beyond = cosines < -math.cos(margin)
+    return ops.where(beyond, cosines - margin * math.sin(margin), turned)

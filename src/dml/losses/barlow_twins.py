@@ -1,0 +1,59 @@
+"""Barlow Twins (Zbontar et al., ICML 2021, arXiv 2103.03230)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import pair_masks, ratio, weights
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("barlow_twins")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class BarlowTwins(MetricLoss):
+    """Wants dimensions to agree between positives, and to be unlike each other.
+
+    With C the D x D matrix of correlations between an anchor's dimensions and its positives',
+
+        sum over a of (1 - C_aa)^2 + redundancy_weight * sum over a != b of C_ab^2
+
+    divided by D. The mean and deviation of a dimension are the batch's. The paper has two views of
+    each image; here they, or images of a class, are positive pairs of one batch, taken both ways.
+
+    Args:
+        redundancy_weight: lambda in the paper. At least 0; 0.005.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    redundancy_weight: float = 0.005
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.redundancy_weight >= 0,
+            "redundancy_weight must be at least 0",
+            self.redundancy_weight,
+        )
+
+    def batch_loss(self, labels, embeddings):
+        dim = embeddings.shape[1]
+        pairs = weights(pair_masks(labels)[0])
+        centred = embeddings - ops.mean(embeddings, axis=0)
+        # A dimension that does not vary counts as one of a deviation of 1e-3.
+        x = centred * ops.rsqrt(ops.mean(ops.square(centred), axis=0) + 1e-6)
+        together = ops.matmul(ops.transpose(x), ops.matmul(pairs, x))
+        correlations = ratio(together, ops.sum(pairs))
+        own = ops.diagonal(correlations)
+        rest = ops.sum(ops.square(correlations)) - ops.sum(ops.square(own))
+        return (ops.sum(ops.square(1.0 - own)) + self.redundancy_weight * rest) / dim

@@ -1,0 +1,36 @@
+"""Centre loss (Wen et al., ECCV 2016)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.batch_ops import memberships, ratio, weights
+from dml.losses.base import LOSSES, MetricLoss
+
+
+@LOSSES.register("center")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Center(MetricLoss):
+    """Draws each image to the centre of its class.
+
+    Half the mean squared distance of an image and its class's centre, both of length 1: the mean
+    of 1 - their cosine. It separates nothing and, alone, collapses; it stands beside a loss that
+    classifies, in the paper with a weight of 0.003 to 0.1. The paper moves its centres by their
+    own rule; here they are proxies that the optimizer moves.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar in [0, 2].
+    """
+
+    proxies_per_class: ClassVar[int] = 1
+
+    def batch_loss(self, labels, cosines):
+        own = weights(memberships(labels, cosines.shape[1]))
+        return ratio(ops.sum(own * (1.0 - cosines)), ops.sum(own))

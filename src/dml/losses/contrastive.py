@@ -1,0 +1,82 @@
+"""Contrastive loss (Hadsell, Chopra, LeCun, CVPR 2006)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import keep, mean_over, ratio, weights
+from dml.distances import DISTANCES, check_distance
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("contrastive")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Contrastive(PairLoss):
+    """Pulls positive pairs within one distance and pushes negative ones beyond another.
+
+    With d the distance of two embeddings, the sum of two means, over the positive and over the
+    negative pairs that are not yet where they should be:
+
+        max(0, d - positive_margin)^power        max(0, negative_margin - d)^power
+
+    Positives and negatives are averaged apart, and over active pairs only, as in
+    pytorch-metric-learning: in a batch negatives are hundreds to one. The paper sums over all
+    pairs, halved. Each pair counts by itself, so a well chosen margin matters more than in losses
+    that weigh pairs.
+
+    Args:
+        positive_margin: Distance below which a positive pair rests. At least 0; 0 in the paper.
+        negative_margin: Distance beyond which a negative pair rests. Above `positive_margin`;
+            1 in the paper's experiments. On unit vectors, unrelated ones are sqrt(2) apart.
+        power: 2 (paper), or 1, which much code uses.
+        distance: `euclidean` (paper), or another of `dml.distances`.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    positive_margin: float = 0.0
+    negative_margin: float = 1.0
+    power: int = 2
+    distance: str = "euclidean"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_distance(self.distance)
+        require(self.power in (1, 2), "power must be 1 or 2", self.power)
+        require(
+            self.negative_margin > self.positive_margin,
+            "negative_margin must be above positive_margin",
+            self.negative_margin,
+            self.positive_margin,
+        )
+
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
+
+    def hinges(self, d, positive, negative):
+        """Returns, of positives and negatives, how far (B, R) each pair is off, and its mask."""
+        pull, push = ops.relu(d - self.positive_margin), ops.relu(self.negative_margin - d)
+        return (pull, keep(positive, pull > 0)), (push, keep(negative, push > 0))
+
+    def pair_loss(self, d, positive, negative):
+        return sum(
+            mean_over(off**self.power, active) for off, active in self.hinges(d, positive, negative)
+        )
+
+    def pair_share(self, d, positive, negative):
+        active, pairs = 0.0, 0.0
+        for (_, mask), every in zip(
+            self.hinges(d, positive, negative), (positive, negative), strict=True
+        ):
+            active, pairs = active + ops.sum(weights(mask)), pairs + ops.sum(weights(every))
+        return ratio(active, pairs)

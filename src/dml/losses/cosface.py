@@ -1,0 +1,48 @@
+"""CosFace (Wang et al., CVPR 2018, arXiv 1801.09414)."""
+
+from dataclasses import dataclass
+
+import keras
+
+from dml.losses.base import LOSSES, require
+from dml.losses.margin_softmax import MarginSoftmax
+
+
+@LOSSES.register("cosface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class CosFace(MarginSoftmax):
+    """Classifies images by cosines to proxies, with a margin taken off the own cosine.
+
+    The mean over the batch of the cross-entropy of scale (s - margin) for the image's own class
+    and scale s for the others, s being the cosine of image and proxy.
+
+    Args:
+        margin: In cosine, m in the paper. In [0, 1]; 0.35 in the paper.
+        scale: s in the paper. Positive; 64 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.35
+    scale: float = 64.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.margin <= 1 and self.scale > 0,
+            "margin must be in [0, 1] and scale positive",
+            self.margin,
+            self.scale,
+        )
+
+    def with_margin(self, own):
+        return own - self.margin

@@ -1,0 +1,54 @@
+"""Generalised lifted structure loss (Hermans et al., 2017, arXiv 1703.07737)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log_sum_exp, present, ratio
+from dml.distances import DISTANCES, check_distance
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("generalized_lifted")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class GeneralizedLifted(PairLoss):
+    """Sets all positives of an anchor, softly its farthest, against all its negatives.
+
+    With d the distance of two embeddings, the mean over the anchors that have both kinds of
+
+        max(0, log(sum over positives of exp(d)) + log(sum over negatives of exp(margin - d)))
+
+    Args:
+        margin: In units of the distance. At least 0; 1 in the paper's table is one of several.
+        distance: `euclidean` (paper), or another of `dml.distances`.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 1.0
+    distance: str = "euclidean"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_distance(self.distance)
+        require(self.margin >= 0, "margin must be at least 0", self.margin)
+
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
+
+    def pair_loss(self, d, positive, negative):
+        both = ops.any(present(positive), axis=1) & ops.any(present(negative), axis=1)
+        sums = log_sum_exp(d, positive, 1), log_sum_exp(self.margin - d, negative, 1)
+        farthest, nearest = (ops.where(both, s, ops.zeros_like(s)) for s in sums)
+        counted = ops.cast(both, d.dtype)
+        return ratio(ops.sum(ops.relu(farthest + nearest) * counted), ops.sum(counted))

@@ -1,0 +1,65 @@
+"""Hyperbolic pairwise cross-entropy (Ermolov et al., CVPR 2022, arXiv 2203.10833)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.distances import poincare
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.n_pairs import pairs_against_negatives
+
+
+@LOSSES.register("hyperbolic")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Hyperbolic(PairLoss):
+    """Classifies an anchor's positive among its negatives, by distances in the Poincare ball.
+
+    With d the distance of two embeddings mapped into the ball of this curvature, the mean over
+    the positive pairs of
+
+        -log( exp(-d(pair) / temperature)
+              / (exp(-d(pair) / temperature) + sum over negatives of exp(-d / temperature)) )
+
+    With curvature 0 it is the paper's version on the sphere, of cosines in place of -d. Embeddings
+    of length 1 all map to one shell of the ball: the distance then bends the cosine's scale, and
+    neighbours are found by the cosine as ever. An encoder of free lengths uses more of the ball.
+
+    Args:
+        curvature: c in the paper. At least 0; 0.1.
+        temperature: Positive; 0.2 in the paper, 0.1 on the sphere.
+        largest_length: Longer embeddings are cut to it before they are mapped. Positive; 2.3.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    curvature: float = 0.1
+    temperature: float = 0.2
+    largest_length: float = 2.3
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.curvature >= 0 and min(self.temperature, self.largest_length) > 0,
+            "curvature must be at least 0, temperature and largest_length positive",
+            self.curvature,
+            self.temperature,
+            self.largest_length,
+        )
+
+    def compare(self, anchors, references):
+        if not self.curvature:
+            return ops.matmul(anchors, ops.transpose(references))
+        return -poincare(anchors, references, self.curvature, self.largest_length)
+
+    def pair_loss(self, nearness, positive, negative):
+        return pairs_against_negatives(nearness / self.temperature, positive, negative)

@@ -1,0 +1,52 @@
+"""Instance loss (Zheng et al., ACM TOMM 2020, arXiv 1711.05535)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import pair_masks, present
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("instance")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Instance(PairLoss):
+    """Treats each image as a class of its own, and spreads all of them.
+
+    With s the cosine of two embeddings, the mean over the batch of
+
+        -log( exp(scale s(i, i)) / sum over the batch of exp(scale s(i, j)) )
+
+    Positives are pushed apart like all others, so it serves beside another loss, or where there
+    are no labels. The paper classifies against learned weights of each image; like
+    pytorch-metric-learning, this takes the batch's embeddings for them.
+
+    Args:
+        scale: Of the cosines, gamma in pytorch-metric-learning. Positive; 64 there.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B), of which only NaN (leave out) counts.
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    scale: float = 64.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.scale > 0, "scale must be positive", self.scale)
+
+    def batch_loss(self, labels, embeddings):
+        positive, negative = pair_masks(labels)
+        others = ops.logical_or(present(positive), present(negative))
+        logits = self.scale * self.compare(embeddings, embeddings)
+        own = ops.diagonal(logits)
+        rivals = ops.logsumexp(ops.where(others, logits, -float("inf")), axis=1)
+        return ops.mean(ops.softplus(rivals - own))

@@ -1,0 +1,56 @@
+"""Intra-pair variance (Yu and Tao, ICCV 2019)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import mean_over
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("intra_pair_variance")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class IntraPairVariance(PairLoss):
+    """Draws stray positive pairs up, and stray negative ones down, to the mean of their kind.
+
+    With s the cosine of two embeddings, the mean over positive pairs plus that over negative ones:
+
+        max(0, (1 - positive_slack) mean(s) - s)^2      max(0, s - (1 + negative_slack) mean(s))^2
+
+    It says nothing of where the means should be: use it beside another loss, in the paper
+    `tuplet_margin`.
+
+    Args:
+        positive_slack: At least 0; 0.01 in the paper.
+        negative_slack: At least 0; 0.01 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    positive_slack: float = 0.01
+    negative_slack: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            min(self.positive_slack, self.negative_slack) >= 0,
+            "positive_slack and negative_slack must be at least 0",
+            self.positive_slack,
+            self.negative_slack,
+        )
+
+    def pair_loss(self, s, positive, negative):
+        low = (1 - self.positive_slack) * mean_over(s, positive)
+        high = (1 + self.negative_slack) * mean_over(s, negative)
+        pull = mean_over(ops.square(ops.relu(low - s)), positive)
+        return pull + mean_over(ops.square(ops.relu(s - high)), negative)

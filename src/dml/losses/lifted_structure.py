@@ -1,0 +1,56 @@
+"""Lifted structured feature embedding (Oh Song et al., CVPR 2016, arXiv 1511.06452)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log_sum_exp, mean_over
+from dml.distances import DISTANCES, check_distance
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("lifted_structure")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class LiftedStructure(PairLoss):
+    """Sets each positive pair against all negatives of both of its ends.
+
+    With d the distance of two embeddings, half the mean over the positive pairs (i, j) of
+    max(0, J)^2, where
+
+        J = log(sum over negatives of i and of j of exp(margin - d)) + d(i, j)
+
+    Args:
+        margin: In units of the distance. At least 0; 1 in the paper.
+        distance: `euclidean` (paper), or another symmetric one of `dml.distances`.
+
+    Call arguments:
+        labels: Integers (B,), or a symmetric relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 1.0
+    distance: str = "euclidean"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_distance(self.distance)
+        require(self.distance != "snr", "distance must be symmetric", self.distance)
+        require(self.margin >= 0, "margin must be at least 0", self.margin)
+
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
+
+    def pair_loss(self, d, positive, negative):
+        nearest = log_sum_exp(self.margin - d, negative, axis=1)
+        # Where one end has no negatives at all, neither has the other.
+        low = ops.maximum(nearest, -1e4)
+        ends = ops.logaddexp(low[:, None], low[None, :])
+        return 0.5 * mean_over(ops.square(ops.relu(ends + d)), positive)

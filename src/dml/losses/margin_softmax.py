@@ -1,0 +1,33 @@
+"""What the softmax losses with a margin share."""
+
+from keras import ops
+
+from dml.batch_ops import is_relation, ratio
+from dml.losses.base import MetricLoss
+
+
+class MarginSoftmax(MetricLoss):
+    """Classifies images by their cosines to the classes' proxies, the own one made smaller.
+
+    The mean over the batch of the cross-entropy of `scale` times the cosines, where `with_margin`
+    replaces the image's own.
+    """
+
+    proxies_per_class = 1
+
+    def with_margin(self, own):
+        """Returns what stands for the cosines (...) of images to their own classes."""
+        raise NotImplementedError
+
+    def batch_loss(self, labels, cosines):
+        if is_relation(labels):
+            logits = self.scale * ops.where(labels > 0, self.with_margin(cosines), cosines)
+            share = ratio(labels, ops.sum(labels, axis=1, keepdims=True))
+            crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
+            total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
+            return ops.mean(total - crossed)
+        own = ops.take_along_axis(cosines, labels[:, None], axis=1)  # (B, 1)
+        moved = self.with_margin(own)
+        is_own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+        logits = self.scale * ops.where(is_own, moved, cosines)
+        return ops.mean(ops.logsumexp(logits, axis=1) - self.scale * moved[:, 0])

@@ -1,0 +1,45 @@
+"""Multiple negatives ranking (Henderson et al., 2017, arXiv 1705.00652)."""
+
+from dataclasses import dataclass
+
+import keras
+
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.soft_nearest_neighbour import own_against_rest
+
+
+@LOSSES.register("multiple_negatives_ranking")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class MultipleNegativesRanking(PairLoss):
+    """Wants an anchor's positives, together, to outrank its negatives.
+
+    With s the cosine of two embeddings, the mean over the anchors that have a positive of
+
+        log(sum over positives and negatives of exp(scale s)) - log(sum over positives of the same)
+
+    With one positive an anchor it is the paper's softmax over the batch. With several, one near
+    positive is enough: for classes of many looks.
+
+    Args:
+        scale: Of the cosines. Positive; 20 in sentence-transformers.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    scale: float = 20.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.scale > 0, "scale must be positive", self.scale)
+
+    def pair_loss(self, similarities, positive, negative):
+        return own_against_rest(self.scale * similarities, positive, negative)

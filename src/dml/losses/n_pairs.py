@@ -1,0 +1,52 @@
+"""N-pairs loss (Sohn, NIPS 2016)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log_sum_exp, mean_over
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+def pairs_against_negatives(logits, positive, negative):
+    """Returns the mean over positive pairs of -log(e^pair / (e^pair + sum of e^negatives))."""
+    rivals = log_sum_exp(logits, negative, axis=1)[:, None]
+    return mean_over(ops.softplus(rivals - logits), positive)
+
+
+@LOSSES.register("n_pairs")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class NPairs(PairLoss):
+    """Lets each positive pair compete with all negatives of its anchor at once.
+
+    With s the inner product of two embeddings, the mean over the positive pairs of
+
+        log(1 + sum over the anchor's negatives of exp(scale (s(negative) - s(positive))))
+
+    The paper takes one pair of each class, embeddings of any length, and a penalty on their length.
+    Here embeddings have length 1, which needs a scale instead.
+
+    Args:
+        scale: Of the inner products. Positive. 16 here; the paper has 1 for long vectors.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    scale: float = 16.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.scale > 0, "scale must be positive", self.scale)
+
+    def pair_loss(self, similarities, positive, negative):
+        return pairs_against_negatives(self.scale * similarities, positive, negative)

@@ -1,0 +1,48 @@
+"""Normalised softmax (Zhai and Wu, BMVC 2019, arXiv 1811.12649)."""
+
+from dataclasses import dataclass
+
+import keras
+
+from dml.losses.base import LOSSES, require
+from dml.losses.margin_softmax import MarginSoftmax
+
+
+@LOSSES.register("normalized_softmax")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class NormalizedSoftmax(MarginSoftmax):
+    """Classifies images by their cosines to one proxy of each class.
+
+    With s the cosine of an image and a proxy, the mean over the batch of
+
+        -log( exp(s(own) / temperature) / sum over classes of exp(s / temperature) )
+
+    The plainest proxy loss, and hard to beat. The paper adds layer norm and many images a class.
+
+    Args:
+        temperature: Positive; 0.05 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    temperature: float = 0.05
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature > 0, "temperature must be positive", self.temperature)
+
+    @property
+    def scale(self):
+        return 1.0 / self.temperature
+
+    def with_margin(self, own):
+        return own

@@ -1,0 +1,46 @@
+"""NT-Xent, a temperature-scaled cross-entropy (Chen et al., ICML 2020, arXiv 2002.05709)."""
+
+from dataclasses import dataclass
+
+import keras
+
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.n_pairs import pairs_against_negatives
+
+
+@LOSSES.register("nt_xent")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class NTXent(PairLoss):
+    """Classifies, for each positive pair, the positive among the anchor's negatives.
+
+    With s the cosine of two embeddings, the mean over the positive pairs of
+
+        -log( exp(s(pair) / temperature)
+              / (exp(s(pair) / temperature) + sum over negatives of exp(s / temperature)) )
+
+    With two views of each image as a class of two it is SimCLR's loss. An anchor's other
+    positives are left out of the sum, unlike in `sup_con`.
+
+    Args:
+        temperature: Positive; 0.1 in the paper (ImageNet).
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    temperature: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature > 0, "temperature must be positive", self.temperature)
+
+    def pair_loss(self, similarities, positive, negative):
+        return pairs_against_negatives(similarities / self.temperature, positive, negative)

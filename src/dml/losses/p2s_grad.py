@@ -1,0 +1,36 @@
+"""P2SGrad as a mean squared error (Zhang et al., CVPR 2019; Wang and Yamagishi, 2021)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.batch_ops import memberships, weights
+from dml.losses.base import LOSSES, MetricLoss
+
+
+@LOSSES.register("p2s_grad")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class P2SGrad(MetricLoss):
+    """Asks of each image a cosine of 1 with its own proxy and of 0 with all others.
+
+    The mean over the batch of the sum over the classes of (s - wanted)^2. P2SGrad is a gradient,
+    not a loss: it pushes each cosine by its own error. This is the loss of that gradient (Wang and
+    Yamagishi, arXiv 2103.11326), which pytorch-metric-learning divides by the number of classes
+    besides. It has no options to tune.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+    """
+
+    proxies_per_class: ClassVar[int] = 1
+
+    def batch_loss(self, labels, cosines):
+        wanted = weights(memberships(labels, cosines.shape[1]))
+        return ops.mean(ops.sum(ops.square(cosines - wanted), axis=1))

@@ -1,0 +1,53 @@
+"""Pairwise sigmoid loss (Zhai et al., SigLIP, ICCV 2023, arXiv 2303.15343)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import weights
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("pairwise_sigmoid")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class PairwiseSigmoid(PairLoss):
+    """Asks of every pair by itself whether it is a positive one.
+
+    With s the cosine of two embeddings and y = 1 for positive pairs and -1 for negative ones,
+    the sum over all pairs, divided by the number of anchors, of
+
+        log(1 + exp(-y (scale s + bias)))
+
+    No softmax over the batch, so that pairs of a large batch can be taken in parts. The paper
+    learns scale and bias from these values on; here they stay.
+
+    Args:
+        scale: Of the cosines. Positive; 10 at the start in the paper.
+        bias: Added to them; -10 at the start in the paper, which makes "negative" the first
+            answer, as it is for nearly all pairs.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    scale: float = 10.0
+    bias: float = -10.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.scale > 0, "scale must be positive", self.scale)
+
+    def pair_loss(self, similarities, positive, negative):
+        logits = self.scale * similarities + self.bias
+        pull = weights(positive) * ops.softplus(-logits)
+        push = weights(negative) * ops.softplus(logits)
+        return ops.mean(ops.sum(pull + push, axis=1))

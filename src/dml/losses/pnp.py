@@ -1,0 +1,80 @@
+"""Penalising negatives before positives (Li et al., 2021, arXiv 2102.04640)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.smooth_ap import count_above, mean_of_anchors, nearer
+
+VARIANTS = ("O", "Iu", "Ib", "Ds", "Dq")
+
+
+@LOSSES.register("pnp")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class PNP(PairLoss):
+    """Penalises the negatives that rank before each positive, the positives' own order not at all.
+
+    With R the soft number of negatives before a positive j, the sum of
+    sigmoid((s_negative - s_j) / temperature), the mean, over the anchors with a positive and over
+    their positives, of one of
+
+        O: R    Iu: (1 + R) log(1 + R)    Ib: (b R - log(1 + b R)) / b^2
+        Ds: log(1 + R)    Dq: 1 - (1 + R)^-power
+
+    I forms push positives with many negatives before them more, D forms less: those may be of
+    another look of the class, or mislabelled. Takes O(B^3) memory.
+
+    Args:
+        variant: `Dq`, the paper's best, `Ds`, `O`, `Iu` or `Ib`.
+        temperature: Positive; 0.01 in the paper.
+        power: alpha in the paper, of `Dq`. Positive; 4 in the paper, 1 in pytorch-metric-learning.
+        b: Of `Ib`. Positive; 2 in pytorch-metric-learning.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    variant: str = "Dq"
+    temperature: float = 0.01
+    power: float = 4.0
+    b: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant
+        )
+        require(
+            min(self.temperature, self.power, self.b) > 0,
+            "temperature, power and b must be positive",
+            self.temperature,
+            self.power,
+            self.b,
+        )
+
+    def pair_loss(self, s, positive, negative):
+        before = count_above(nearer(s, self.temperature), negative)
+        return mean_of_anchors(self.penalty(before), positive)
+
+    def penalty(self, before):
+        match self.variant:
+            case "O":
+                return before
+            case "Iu":
+                return (1.0 + before) * ops.log1p(before)
+            case "Ib":
+                return (self.b * before - ops.log1p(self.b * before)) / self.b**2
+            case "Ds":
+                return ops.log1p(before)
+            case _:
+                return 1.0 - (1.0 + before) ** -self.power

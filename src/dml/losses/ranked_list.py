@@ -1,0 +1,81 @@
+"""Ranked list loss (Wang et al., CVPR 2019, arXiv 1903.03238)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import keep, log_sum_exp, mean_over, present, weights
+from dml.distances import DISTANCES, check_distance
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("ranked_list")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class RankedList(PairLoss):
+    """Gathers each class in a ball and keeps others outside a wider one, near negatives first.
+
+    With d the distance of two embeddings, the mean over anchors of
+    (1 - balance) pull + balance push, where
+
+        pull = mean over the positives with d > boundary - margin of d - (boundary - margin)
+        push = sum over the negatives with d < boundary of w (boundary - d)
+
+    and w, constants for the gradient, are shares in proportion to exp(temperature (boundary - d)).
+
+    Args:
+        boundary: Distance beyond which negatives rest, alpha in the paper. Positive; 1.2.
+        margin: Width of the shell between positives and negatives, m in the paper. In
+            [0, boundary]; 0.4.
+        temperature: Sharpness among negatives, T in the paper. At least 0; 10.
+        balance: Weight of the negatives, lambda in the paper. In [0, 1]; 0.5.
+        distance: `euclidean` (paper), or another of `dml.distances`.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    boundary: float = 1.2
+    margin: float = 0.4
+    temperature: float = 10.0
+    balance: float = 0.5
+    distance: str = "euclidean"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_distance(self.distance)
+        require(
+            self.boundary > 0 and 0 <= self.margin <= self.boundary,
+            "boundary must be positive and margin in [0, boundary]",
+            self.boundary,
+            self.margin,
+        )
+        require(
+            self.temperature >= 0 and 0 <= self.balance <= 1,
+            "temperature must be at least 0 and balance in [0, 1]",
+            self.temperature,
+            self.balance,
+        )
+
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
+
+    def pair_loss(self, d, positive, negative):
+        off = d - (self.boundary - self.margin)
+        pull = mean_over(off, keep(positive, off > 0), axis=1)
+        near = self.boundary - d
+        inside = keep(negative, near > 0)
+        sharp = self.temperature * ops.stop_gradient(near)
+        total = log_sum_exp(sharp, inside, axis=1)[:, None]
+        some = ops.any(present(inside), axis=1)[:, None]
+        shares = ops.exp(ops.where(some & present(inside), sharp - total, -float("inf")))
+        push = ops.sum(shares * weights(inside) * near, axis=1)
+        return ops.mean((1 - self.balance) * pull + self.balance * push)

@@ -1,0 +1,68 @@
+"""Recall@k surrogate (Patel et al., CVPR 2022, arXiv 2108.11179)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import present, ratio, weights
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.smooth_ap import count_above, nearer, without_itself
+
+
+@LOSSES.register("recall_surrogate")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class RecallSurrogate(PairLoss):
+    """Raises recall@k itself, with soft ranks and a soft threshold at k.
+
+    With r the soft rank of a positive, 1 plus the sum over all others of
+    sigmoid((s_other - s_positive) / rank_temperature), and P the anchor's positives, the loss is 1
+    less the mean, over the ks and the anchors with a positive, of
+
+        min(k, sum over P of sigmoid((k - r) / recall_temperature)) / min(k, |P|)
+
+    Takes O(B^3) memory. The paper's batches hold 4 images of each class, and up to 4000.
+
+    Args:
+        ks: The k of recall@k. Positive; 1, 2, 4, 8, 16 in the paper.
+        rank_temperature: Of the ranks; positive, 0.01 in the paper.
+        recall_temperature: Of the threshold; positive, 1 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar in [0, 1].
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    ks: tuple[int, ...] = (1, 2, 4, 8, 16)
+    rank_temperature: float = 0.01
+    recall_temperature: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.ks = tuple(self.ks)
+        require(self.ks and min(self.ks) >= 1, "ks must be positive", self.ks)
+        require(
+            min(self.rank_temperature, self.recall_temperature) > 0,
+            "rank_temperature and recall_temperature must be positive",
+            self.rank_temperature,
+            self.recall_temperature,
+        )
+
+    def pair_loss(self, s, positive, negative):
+        above = nearer(s, self.rank_temperature)
+        ranks = 1.0 + count_above(above, without_itself(positive)) + count_above(above, negative)
+        share = weights(positive)
+        positives = ops.sum(share, axis=1)
+        valid = ops.cast(ops.any(present(positive), axis=1), s.dtype)
+        recall = 0.0
+        for k in self.ks:
+            found = ops.sum(share * ops.sigmoid((k - ranks) / self.recall_temperature), axis=1)
+            recall += ratio(ops.minimum(found, float(k)), ops.minimum(positives, float(k)))
+        return ratio(ops.sum((1.0 - recall / len(self.ks)) * valid), ops.sum(valid))

@@ -1,0 +1,82 @@
+"""ROADMAP: SupAP with calibration (Ramzi et al., NeurIPS 2021, arXiv 2110.01445)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import mean_over
+from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.smooth_ap import count_above, mean_of_anchors, without_itself
+
+
+@LOSSES.register("roadmap")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Roadmap(PairLoss):
+    """Raises a lower bound of each anchor's average precision, and calibrates scores beside it.
+
+    SupAP counts the positives before a positive exactly (no gradient), and the negatives before
+    it by a bound from above of the step function, of x = s_negative - s_positive:
+
+        sigmoid(x / temperature)                  x <= 0
+        sigmoid(x / temperature) + 1/2            0 < x <= offset
+        slope (x - offset) + its value at offset  offset < x, so that gradients don't vanish
+
+    and is 1 less the mean of (1 + positives before) / (1 + positives + negatives before). The
+    loss is (1 - calibration) SupAP + calibration times the mean over positive pairs of
+    max(0, positive_similarity - s) plus the mean over negative ones of
+    max(0, s - negative_similarity). The calibration makes scores of different batches comparable,
+    which ranks within a batch can't. Takes O(B^3) memory.
+
+    Args:
+        temperature: Positive; 0.01 in the paper.
+        slope: rho in the paper. Positive; 100.
+        offset: delta in the paper. At least 0; 0.05.
+        calibration: Weight of the calibration, lambda in the paper. In [0, 1]; 0.5.
+        positive_similarity: Wanted of positive pairs; 0.9.
+        negative_similarity: Allowed to negative pairs; 0.6.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    temperature: float = 0.01
+    slope: float = 100.0
+    offset: float = 0.05
+    calibration: float = 0.5
+    positive_similarity: float = 0.9
+    negative_similarity: float = 0.6
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.temperature > 0 and self.slope > 0 and self.offset >= 0,
+            "temperature and slope must be positive and offset at least 0",
+            self.temperature,
+            self.slope,
+            self.offset,
+        )
+        require(0 <= self.calibration <= 1, "calibration must be in [0, 1]", self.calibration)
+
+    def pair_loss(self, s, positive, negative):
+        gaps = s[:, None, :] - s[:, :, None]  # (anchor, j, k)
+        exact = ops.cast(ops.stop_gradient(gaps) > 0, "float32")
+        own = 1.0 + count_above(exact, without_itself(positive))
+        rest = count_above(self.step_bound(gaps), negative)
+        ranking = mean_of_anchors(1.0 - own / (own + rest), positive)
+        pull = mean_over(ops.relu(self.positive_similarity - s), positive)
+        push = mean_over(ops.relu(s - self.negative_similarity), negative)
+        return (1 - self.calibration) * ranking + self.calibration * (pull + push)
+
+    def step_bound(self, x):
+        """Returns the bound from above of the step function at x."""
+        soft = ops.sigmoid(ops.minimum(x, self.offset) / self.temperature)
+        return soft + 0.5 * ops.cast(x > 0, x.dtype) + self.slope * ops.relu(x - self.offset)

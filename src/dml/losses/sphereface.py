@@ -1,0 +1,62 @@
+"""SphereFace (Liu et al., CVPR 2017, arXiv 1704.08063)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.losses.base import LOSSES, require
+from dml.losses.margin_softmax import MarginSoftmax
+
+
+@LOSSES.register("sphereface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class SphereFace(MarginSoftmax):
+    """Classifies images by cosines to proxies, with the own angle multiplied.
+
+    The mean over the batch of the cross-entropy of scale psi(theta) for the image's own class and
+    scale cos(theta) for the others, where psi falls over all angles:
+
+        psi(theta) = (-1)^k cos(multiple theta) - 2 k,  k = floor(multiple theta / 180 degrees)
+
+    cos(multiple theta) is a polynomial of cos(theta), finite everywhere, as is its gradient.
+
+    Args:
+        multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with:
+            the paper mixes in the plain softmax at first; a smaller multiple does without.
+        scale: Positive. The paper has the image's own length; 30 in later work on unit vectors.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    multiple: int = 4
+    scale: float = 30.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            1 <= self.multiple <= 6 and self.scale > 0,
+            "multiple must be in [1, 6] and scale positive",
+            self.multiple,
+            self.scale,
+        )
+
+    def with_margin(self, own):
+        # Chebyshev: cos(m theta) = 2 cos(theta) cos((m - 1) theta) - cos((m - 2) theta).
+        before, cosine = ops.ones_like(own), own
+        for _ in range(self.multiple - 1):
+            before, cosine = cosine, 2.0 * own * cosine - before
+        angle = ops.arccos(ops.clip(ops.stop_gradient(own), -1.0, 1.0))
+        # At most multiple - 1, also where rounding puts the angle at 180 degrees.
+        k = ops.minimum(ops.floor(self.multiple * angle / 3.14159265), self.multiple - 1.0)
+        sign = 1.0 - 2.0 * (k - 2.0 * ops.floor(k / 2.0))
+        return sign * cosine - 2.0 * k

@@ -1,0 +1,73 @@
+"""Sub-centre ArcFace (Deng et al., ECCV 2020)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.losses.arcface import ArcFace
+from dml.losses.base import LOSSES, require
+
+
+@LOSSES.register("sub_center_arcface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class SubCenterArcFace(ArcFace):
+    """ArcFace with several proxies per class, of which the nearest to the image counts.
+
+    Clean images gather at one proxy of their class and mislabelled or odd ones at the others:
+    after training, images more than 75 degrees from their class's main proxy are suspects
+    (`outliers`).
+
+    Args:
+        margin: As of `ArcFace`, in degrees.
+        scale: As of `ArcFace`.
+        proxies_per_class: K in the paper. At least 1; 3 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
+        cosines: Floats (B, classes, K) from `dml.heads.ProxyHead`, or (B, classes) when K is 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    proxies_per_class: int = 3
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.proxies_per_class >= 1,
+            "proxies_per_class must be at least 1",
+            self.proxies_per_class,
+        )
+
+    def batch_loss(self, labels, cosines):
+        if self.proxies_per_class > 1:
+            cosines = ops.max(cosines, axis=2)
+        return super().batch_loss(labels, cosines)
+
+
+def outliers(cosines, labels, angle=75.0):
+    """Finds the images far from their class's main proxy, the one nearest to most of its images.
+
+    Args:
+        cosines: Floats (N, classes, K), NumPy: of all training images, without augmentation.
+        labels: Integers (N,).
+        angle: In degrees; 75 in the paper.
+
+    Returns:
+        Booleans (N,), the outliers; and integers (classes,), each class's main proxy.
+    """
+    import numpy as np
+
+    own = np.take_along_axis(cosines, np.asarray(labels)[:, None, None], axis=1)[:, 0]  # (N, K)
+    classes, proxies = cosines.shape[1:]
+    votes = np.zeros((classes, proxies), int)
+    np.add.at(votes, (labels, own.argmax(axis=1)), 1)
+    main = votes.argmax(axis=1)
+    nearness = np.take_along_axis(own, main[labels][:, None], axis=1)[:, 0]
+    return nearness < np.cos(np.radians(angle)), main

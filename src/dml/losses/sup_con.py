@@ -1,0 +1,54 @@
+"""Supervised contrastive loss (Khosla et al., NeurIPS 2020, arXiv 2004.11362)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log_sum_exp, mean_over, present, ratio
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("sup_con")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class SupCon(PairLoss):
+    """Classifies each positive of an anchor among all others of the batch.
+
+    With s the cosine of two embeddings and A all others of the batch, the mean over the anchors
+    that have a positive of the mean over their positives of
+
+        -log( exp(s(pair) / temperature) / sum over A of exp(s / temperature) )
+
+    This is the paper's "out" form, the mean of logarithms, which it found to be the better one.
+    Wants several images of each class in a batch, and large batches.
+
+    Args:
+        temperature: Positive; 0.1 in the paper. Higher is smoother.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    temperature: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature > 0, "temperature must be positive", self.temperature)
+
+    def pair_loss(self, similarities, positive, negative):
+        logits = similarities / self.temperature
+        everyone = ops.logical_or(present(positive), present(negative))
+        total = log_sum_exp(logits, everyone, axis=1)
+        valid = ops.any(present(positive), axis=1)
+        total = ops.where(valid, total, ops.zeros_like(total))
+        own = mean_over(logits, positive, axis=1)
+        counted = ops.cast(valid, logits.dtype)
+        return ratio(ops.sum((total - own) * counted), ops.sum(counted))

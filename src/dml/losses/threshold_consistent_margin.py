@@ -1,0 +1,64 @@
+"""Threshold-consistent margin (Zhang et al., ICLR 2024, arXiv 2307.04047)."""
+
+from dataclasses import dataclass
+
+import keras
+
+from dml.batch_ops import keep, mean_over
+from dml.losses.base import LOSSES, PairLoss, require
+
+
+@LOSSES.register("threshold_consistent_margin")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class ThresholdConsistentMargin(PairLoss):
+    """Moves the positive pairs below one similarity, and the negative ones above another.
+
+    With s the cosine of two embeddings, positive_weight times the mean, over the positive pairs
+    with s <= positive_similarity, of positive_similarity - s, plus negative_weight times the mean,
+    over the negative pairs with s >= negative_similarity, of s - negative_similarity.
+
+    It makes one threshold serve all classes. It is meant to stand beside another loss.
+
+    Args:
+        positive_similarity: m+ in the paper. In [-1, 1]; 0.9.
+        negative_similarity: m- in the paper. In [-1, 1]; 0.5.
+        positive_weight: At least 0; 1.
+        negative_weight: At least 0; 1.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    positive_similarity: float = 0.9
+    negative_similarity: float = 0.5
+    positive_weight: float = 1.0
+    negative_weight: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            max(abs(self.positive_similarity), abs(self.negative_similarity)) <= 1,
+            "positive_similarity and negative_similarity must be in [-1, 1]",
+            self.positive_similarity,
+            self.negative_similarity,
+        )
+        require(
+            min(self.positive_weight, self.negative_weight) >= 0,
+            "positive_weight and negative_weight must be at least 0",
+            self.positive_weight,
+            self.negative_weight,
+        )
+
+    def pair_loss(self, s, positive, negative):
+        low, high = self.positive_similarity - s, s - self.negative_similarity
+        pull = mean_over(low, keep(positive, low >= 0))
+        push = mean_over(high, keep(negative, high >= 0))
+        return self.positive_weight * pull + self.negative_weight * push

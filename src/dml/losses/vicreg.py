@@ -1,0 +1,77 @@
+"""Variance, invariance, covariance (Bardes et al., VICReg, ICLR 2022, arXiv 2105.04906)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import mean_over, pair_masks
+from dml.distances import squared
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("vicreg")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class VICReg(MetricLoss):
+    """Draws positive pairs together, and keeps every dimension alive and unlike the others.
+
+    The weighted sum of
+
+        invariance: mean over positive pairs of the squared distance, divided by D
+        variance:   mean over dimensions of max(0, 1 - sqrt(variance + 1e-4) / target_deviation)
+        covariance: sum over pairs of dimensions of their squared covariance, divided by D
+
+    Variance and covariance are over the batch. The paper has two views of each image, and takes
+    these terms for each view; here views, or images of a class, are positive pairs of one batch.
+    No negative pairs are compared, so batches may be small.
+
+    Args:
+        invariance_weight: lambda in the paper. At least 0; 25.
+        variance_weight: mu in the paper. At least 0; 25.
+        covariance_weight: nu in the paper. At least 0; 1.
+        target_deviation: Of each dimension. Positive; 1 in the paper for embeddings of free
+            length. 0 takes 1 / sqrt(D), what embeddings of length 1 can reach; covariances are
+            then in its square.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        embeddings: Floats (B, D).
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    invariance_weight: float = 25.0
+    variance_weight: float = 25.0
+    covariance_weight: float = 1.0
+    target_deviation: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in (
+            "invariance_weight",
+            "variance_weight",
+            "covariance_weight",
+            "target_deviation",
+        ):
+            require(getattr(self, name) >= 0, f"{name} must be at least 0", getattr(self, name))
+
+    def batch_loss(self, labels, embeddings):
+        rows, dim = embeddings.shape
+        positive, _ = pair_masks(labels)
+        x = embeddings / (self.target_deviation or dim**-0.5)
+        invariance = mean_over(squared(x, x), positive) / dim
+        centred = x - ops.mean(x, axis=0)
+        covariance = ops.matmul(ops.transpose(centred), centred) / max(rows - 1, 1)
+        variances = ops.diagonal(covariance)
+        deviations = ops.sqrt(ops.maximum(variances, 0.0) + 1e-4)
+        off_diagonal = ops.sum(ops.square(covariance)) - ops.sum(ops.square(variances))
+        return (
+            self.invariance_weight * invariance
+            + self.variance_weight * ops.mean(ops.relu(1.0 - deviations))
+            + self.covariance_weight * off_diagonal / dim
+        )

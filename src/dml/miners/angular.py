@@ -1,0 +1,44 @@
+"""Pairs of triangles with a wide angle at the negative (Wang et al., ICCV 2017)."""
+
+import math
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.batch_ops import keep, present
+from dml.miners.base import MINERS, Miner
+
+
+@MINERS.register("angular")
+@dataclass(frozen=True)
+class AngularMiner(Miner):
+    """Keeps the pairs of triplets whose angle at the negative is wider than wanted.
+
+    With c the middle of anchor and positive, that is
+
+        tan(angle)^2 < |anchor - positive|^2 / (4 |negative - c|^2)
+
+    Takes O(B^3) time and memory.
+
+    Args:
+        angle: In degrees, in (0, 90); 20 in pytorch-metric-learning.
+
+    Raises:
+        ValueError: `angle` is out of its range.
+    """
+
+    angle: float = 20.0
+
+    def __post_init__(self):
+        if not 0 < self.angle < 90:
+            raise ValueError(f"angle must be in (0, 90) degrees; got {self.angle}")
+
+    def mine(self, similarities, positive, negative):
+        s = ops.stop_gradient(similarities)
+        t = math.tan(math.radians(self.angle)) ** 2
+        # Of vectors of length 1: |a - p|^2 = 2 - 2 s_ap, |n - c|^2 = (3 + s_ap) / 2 - s_an - s_pn.
+        reach = (1.5 + 0.5 * s)[:, :, None] - s[:, None, :] - s[None, :, :]  # (a, p, n)
+        wide = 4.0 * t * reach < (2.0 - 2.0 * s)[:, :, None]
+        wide = wide & present(positive)[:, :, None]
+        wide = wide & present(negative)[:, None, :] & present(negative)[None, :, :]
+        return keep(positive, ops.any(wide, axis=2)), keep(negative, ops.any(wide, axis=1))

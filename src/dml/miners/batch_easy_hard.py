@@ -1,0 +1,81 @@
+"""Easy and hard pairs of each anchor (Hermans et al., 2017; Xuan et al., WACV 2020)."""
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.batch_ops import keep, present
+from dml.miners.base import MINERS, Miner
+
+CHOICES = ("hard", "semi_hard", "easy", "all")
+
+
+@MINERS.register("batch_easy_hard")
+@dataclass(frozen=True)
+class BatchEasyHardMiner(Miner):
+    """Keeps one positive and one negative of each anchor: its hardest, easiest, or next best.
+
+    The hardest positive is the least similar one, the hardest negative the most similar. A
+    semi-hard negative is the most similar of those that are less similar than the positive that
+    is kept; a semi-hard positive the least similar of those that are more similar than the
+    negative that is kept. An anchor without both kinds keeps nothing; pairs that tie all stay.
+
+    Args:
+        positives: `hard`, `semi_hard`, `easy` or `all`.
+        negatives: The same; not `semi_hard` where `positives` is.
+
+    Raises:
+        ValueError: An option is unknown, or a semi-hard one has no single pair to go by.
+    """
+
+    positives: str = "hard"
+    negatives: str = "hard"
+
+    def __post_init__(self):
+        for name in ("positives", "negatives"):
+            if getattr(self, name) not in CHOICES:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(CHOICES)}; got {getattr(self, name)!r}"
+                )
+        for name, other in (("positives", "negatives"), ("negatives", "positives")):
+            if getattr(self, name) == "semi_hard" and getattr(self, other) not in ("hard", "easy"):
+                raise ValueError(
+                    f"{name} 'semi_hard' needs {other} 'hard' or 'easy'; got "
+                    f"{getattr(self, other)!r}"
+                )
+
+    def mine(self, similarities, positive, negative):
+        both = ops.any(present(positive), 1, keepdims=True) & ops.any(
+            present(negative), 1, keepdims=True
+        )
+        positive, negative = keep(positive, both), keep(negative, both)
+        if self.positives == "semi_hard":
+            negative, bound = best(similarities, negative, highest=self.negatives == "hard")
+            return best(similarities, keep(positive, similarities > bound), highest=False)[
+                0
+            ], negative
+        if self.positives != "all":
+            positive, bound = best(similarities, positive, highest=self.positives == "easy")
+        if self.negatives == "semi_hard":
+            negative = keep(negative, similarities < bound)
+        if self.negatives != "all":
+            negative = best(similarities, negative, highest=self.negatives != "easy")[0]
+        return positive, negative
+
+
+def best(similarities, mask, highest):
+    """Returns a mask with each anchor's most, or least, similar pair alone, and its similarity.
+
+    Args:
+        similarities: Floats (B, R).
+        mask: Of the pairs to choose from, (B, R).
+        highest: Whether the most similar one is chosen.
+
+    Returns:
+        The mask (B, R), and floats (B, 1); infinite where there is no pair.
+    """
+    sign = 1.0 if highest else -1.0
+    found = ops.max(
+        ops.where(present(mask), sign * similarities, -float("inf")), axis=1, keepdims=True
+    )
+    return keep(mask, present(mask) & (sign * similarities == found)), sign * found

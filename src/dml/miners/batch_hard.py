@@ -1,0 +1,19 @@
+"""The hardest pairs of each anchor (Hermans et al., 2017, arXiv 1703.07737)."""
+
+from dataclasses import dataclass
+
+from dml.miners.base import MINERS, Miner
+from dml.miners.batch_easy_hard import BatchEasyHardMiner
+
+
+@MINERS.register("batch_hard")
+@dataclass(frozen=True)
+class BatchHardMiner(Miner):
+    """Keeps each anchor's least similar positive and most similar negative.
+
+    Strong, and fragile at the start of a training, where it can drive all embeddings to one
+    point. An anchor without both kinds keeps nothing; pairs that tie all stay.
+    """
+
+    def mine(self, similarities, positive, negative):
+        return BatchEasyHardMiner().mine(similarities, positive, negative)

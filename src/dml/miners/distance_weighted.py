@@ -1,0 +1,57 @@
+"""Distance-weighted sampling (Wu et al., ICCV 2017, arXiv 1706.07567)."""
+
+import math
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.batch_ops import present, weights
+from dml.miners.base import MINERS, Miner
+
+
+@MINERS.register("distance_weighted")
+@dataclass(frozen=True)
+class DistanceWeightedMiner(Miner):
+    """Weighs negatives so that every distance occurs as often, and keeps all positives.
+
+    Distances d of random points on a sphere of D dimensions gather around sqrt(2), with a density
+    q(d) in proportion to d^(D - 2) (1 - d^2 / 4)^((D - 3) / 2). The weight of an anchor's negative
+    is in proportion to 1 / q(d), and they sum to 1. The paper draws one negative with this chance;
+    weights are what the draws come to on average, without their noise.
+
+    Args:
+        dim: D, the length of the embeddings. At least 3.
+        nearest: Smaller distances count as this, against noise. In (0, 2); 0.5 in the paper.
+        farthest: Negatives beyond it are left out: they cost nothing. In (nearest, 2]; 1.4 in the
+            paper.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    dim: int = 128
+    nearest: float = 0.5
+    farthest: float = 1.4
+
+    def __post_init__(self):
+        if self.dim < 3:
+            raise ValueError(f"dim must be at least 3; got {self.dim}")
+        if not 0 < self.nearest < self.farthest <= 2:
+            raise ValueError(
+                "nearest and farthest must be in (0, 2], in this order; "
+                f"got {self.nearest}, {self.farthest}"
+            )
+
+    def mine(self, similarities, positive, negative):
+        similarities = ops.stop_gradient(similarities)
+        # In squared distances, 2 - 2 s. Past 1.99^2 the density ends.
+        squared = ops.clip(2.0 - 2.0 * similarities, self.nearest**2, min(self.farthest, 1.99) ** 2)
+        density = 0.5 * (self.dim - 2) * ops.log(squared)
+        density += 0.5 * (self.dim - 3) * ops.log(1.0 - 0.25 * squared)
+        inside = present(negative) & (2.0 - 2.0 * similarities <= self.farthest**2)
+        rarity = ops.where(inside, -density, -math.inf)
+        some = ops.any(inside, axis=1, keepdims=True)
+        highest = ops.where(some, ops.max(rarity, axis=1, keepdims=True), 0.0)
+        chances = ops.exp(rarity - highest) * weights(negative)
+        total = ops.sum(chances, axis=1, keepdims=True)
+        return weights(positive), chances / ops.where(some, total, ops.ones_like(total))

@@ -1,0 +1,20 @@
+"""Easy positives with semi-hard negatives (Xuan et al., WACV 2020, arXiv 1904.04370)."""
+
+from dataclasses import dataclass
+
+from dml.miners.base import MINERS, Miner
+from dml.miners.batch_easy_hard import BatchEasyHardMiner
+
+
+@MINERS.register("easy_positive")
+@dataclass(frozen=True)
+class EasyPositiveMiner(Miner):
+    """Keeps each anchor's most similar positive, and the negative next below it.
+
+    Images of a class need not all come together, only each to one other: for classes of several
+    looks. An anchor without both kinds keeps nothing.
+    """
+
+    def mine(self, similarities, positive, negative):
+        chooser = BatchEasyHardMiner(positives="easy", negatives="semi_hard")
+        return chooser.mine(similarities, positive, negative)

@@ -1,0 +1,37 @@
+"""Pairs on the wrong side of a similarity."""
+
+from dataclasses import dataclass
+
+from dml.batch_ops import keep
+from dml.miners.base import MINERS, Miner
+
+
+@MINERS.register("pair_margin")
+@dataclass(frozen=True)
+class PairMarginMiner(Miner):
+    """Keeps positive pairs below one similarity and negative pairs above another.
+
+    Args:
+        positive_similarity: Positive pairs above it are left out. In [-1, 1]; 0.8 in
+            pytorch-metric-learning.
+        negative_similarity: Negative pairs below it are left out. In [-1, 1]; 0.2 there.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    positive_similarity: float = 0.8
+    negative_similarity: float = 0.2
+
+    def __post_init__(self):
+        if max(abs(self.positive_similarity), abs(self.negative_similarity)) > 1:
+            raise ValueError(
+                "positive_similarity and negative_similarity must be in [-1, 1]; "
+                f"got {self.positive_similarity}, {self.negative_similarity}"
+            )
+
+    def mine(self, similarities, positive, negative):
+        return (
+            keep(positive, similarities < self.positive_similarity),
+            keep(negative, similarities > self.negative_similarity),
+        )

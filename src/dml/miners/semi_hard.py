@@ -1,0 +1,31 @@
+"""Pairs of semi-hard triplets (Schroff et al., CVPR 2015, arXiv 1503.03832)."""
+
+from dataclasses import dataclass
+
+from dml.miners.base import MINERS, Miner
+from dml.miners.triplet_margin import TripletMarginMiner
+
+
+@MINERS.register("semi_hard")
+@dataclass(frozen=True)
+class SemiHardMiner(Miner):
+    """Keeps the pairs that are part of a semi-hard triplet.
+
+    Its negative is less similar than its positive, by less than `margin`.
+
+    Args:
+        margin: In cosine. Positive; 0.1 here, half the paper's 0.2 in squared distance.
+
+    Raises:
+        ValueError: `margin` is not positive.
+    """
+
+    margin: float = 0.1
+
+    def __post_init__(self):
+        if self.margin <= 0:
+            raise ValueError(f"margin must be positive; got {self.margin}")
+
+    def mine(self, similarities, positive, negative):
+        chooser = TripletMarginMiner(margin=self.margin, kind="semi_hard")
+        return chooser.mine(similarities, positive, negative)

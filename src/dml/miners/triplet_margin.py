@@ -1,0 +1,41 @@
+"""Pairs of the triplets that violate a margin (Schroff et al., CVPR 2015)."""
+
+from dataclasses import dataclass
+
+from dml.batch_ops import keep
+from dml.miners.base import MINERS, Miner
+from dml.miners.triplets import triplet_counts
+
+KINDS = ("all", "semi_hard")
+
+
+@MINERS.register("triplet_margin")
+@dataclass(frozen=True)
+class TripletMarginMiner(Miner):
+    """Keeps the pairs that are part of a triplet which violates a margin.
+
+    A triplet does where its negative is less than `margin` less similar than its positive; a
+    semi-hard one where it is, besides, less similar. Counted for all triplets in
+    O(B^2 log B) time, none listed.
+
+    Args:
+        margin: In cosine. At least 0; 0.2 in pytorch-metric-learning.
+        kind: `all` or `semi_hard`.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.2
+    kind: str = "all"
+
+    def __post_init__(self):
+        if self.margin < 0:
+            raise ValueError(f"margin must be at least 0; got {self.margin}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+
+    def mine(self, similarities, positive, negative):
+        counts = triplet_counts(-similarities, positive, negative, self.margin, self.kind)
+        # Weights are sums of products: what is left of a difference of them may not be quite 0.
+        return keep(positive, counts[0] > 1e-4), keep(negative, counts[1] > 1e-4)

@@ -1,0 +1,46 @@
+"""Pairs spread evenly over similarities."""
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.batch_ops import present, weights
+from dml.miners.base import MINERS, Miner
+
+
+@MINERS.register("uniform_histogram")
+@dataclass(frozen=True)
+class UniformHistogramMiner(Miner):
+    """Weighs pairs so that no similarity counts for more than a given number of them.
+
+    Similarities fall into `bins` equal bins over [-1, 1], positives and negatives apart; a pair of
+    a bin with n pairs weighs min(1, per_bin / n). pytorch-metric-learning draws `per_bin` pairs of
+    each bin; weights are what the draws come to on average, without their noise.
+
+    Args:
+        bins: Positive; 100 in pytorch-metric-learning.
+        per_bin: Positive; 25 there.
+
+    Raises:
+        ValueError: An option is not positive.
+    """
+
+    bins: int = 100
+    per_bin: int = 25
+
+    def __post_init__(self):
+        if min(self.bins, self.per_bin) < 1:
+            raise ValueError(f"bins and per_bin must be positive; got {self.bins}, {self.per_bin}")
+
+    def mine(self, similarities, positive, negative):
+        places = ops.clip(
+            (ops.stop_gradient(similarities) + 1.0) * (self.bins / 2), 0, self.bins - 1
+        )
+        places = ops.cast(ops.floor(places), "int32")
+        return tuple(self.evened(places, mask) for mask in (positive, negative))
+
+    def evened(self, places, mask):
+        there = ops.cast(present(mask), "float32")
+        counts = ops.segment_sum(ops.reshape(there, (-1,)), ops.reshape(places, (-1,)), self.bins)
+        share = ops.minimum(1.0, self.per_bin / ops.maximum(counts, 1.0))
+        return weights(mask) * ops.take(share, places)

@@ -1,0 +1,166 @@
+"""What is peculiar to single pair losses, and what a relation does to all of them."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from dml.losses import LOSSES, PairLoss
+from tests.backend import value_and_grad
+
+LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 1])
+PAIR_LOSSES = sorted(name for name in LOSSES if issubclass(LOSSES[name], PairLoss))
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def number(x):
+    return float(ops.convert_to_numpy(x).squeeze())
+
+
+def embeddings(seed=0, rows=8):
+    return unit(np.random.default_rng(seed).normal(size=(rows, 5))).astype("float32")
+
+
+def relation(labels):
+    return (labels[:, None] == labels[None, :]).astype("float32")
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_a_relation_of_zeros_and_ones_does_as_labels_do(name):
+    x = embeddings()
+    found = number(LOSSES[name]()(relation(LABELS), x))
+    assert found == pytest.approx(number(LOSSES[name]()(LABELS, x)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_a_graded_relation_is_finite_and_symmetric_in_order(name):
+    rng = np.random.default_rng(1)
+    graded = rng.random((8, 8)).astype("float32")
+    graded = (graded + graded.T) / 2
+    x, order = embeddings(), rng.permutation(8)
+    value, grad = value_and_grad(lambda x: LOSSES[name]()(graded, x), x)
+    assert np.isfinite(value) and np.isfinite(grad).all()
+    shuffled = number(LOSSES[name]()(graded[order][:, order], x[order]))
+    assert shuffled == pytest.approx(float(value), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(PAIR_LOSSES) - {"adapted_triplet", "vicreg"}))
+def test_a_sample_of_unknown_relations_has_no_effect(name):
+    options = {"zero_mean_weight": 0.0} if name == "snr_contrastive" else {}
+    loss = LOSSES[name](**options)
+    x, far = embeddings(rows=8), embeddings(seed=5)
+    unknown = relation(LABELS)
+    unknown[7, :], unknown[:, 7] = np.nan, np.nan
+
+    def gradient_of_the_others(last):
+        rows = np.concatenate([x[:7], last[None]])
+        return value_and_grad(lambda x: loss(unknown, x), rows)[1]
+
+    one, other = gradient_of_the_others(far[0]), gradient_of_the_others(far[1])
+    np.testing.assert_allclose(one[:7], other[:7], rtol=1e-4, atol=1e-6)
+    if name != "instance":  # which pushes an image off itself alone
+        assert np.abs(one[7]).max() < 1e-6
+
+
+def test_contrastive_by_hand():
+    # Distances 0.6 (positive), 1.4 and 0.8 (negative): 0.36 and, of the one inside 1, 0.04.
+    x = np.array([[0.0], [0.6], [1.4]])
+    loss = LOSSES["contrastive"]()
+    assert number(loss(np.array([0, 0, 1]), x)) == pytest.approx(0.36 + 0.04, abs=1e-6)
+    share = loss.active_share(np.array([0, 0, 1]), ops.cast(x, "float32"))
+    assert number(share) == pytest.approx(4 / 6)
+
+
+def test_n_pairs_by_hand():
+    x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
+    a = np.log(1 + np.exp(0.6 - 0.8))  # anchor 0: negative 0.6, positive 0.8
+    b = np.log(1 + np.exp(0.96 - 0.8))
+    loss = LOSSES["n_pairs"](scale=1.0)
+    assert number(loss(np.array([0, 0, 1]), x)) == pytest.approx((a + b) / 2, abs=1e-6)
+
+
+def test_sup_con_by_hand():
+    x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]])
+    a = -np.log(np.exp(0.8) / (np.exp(0.8) + np.exp(0.6)))
+    b = -np.log(np.exp(0.8) / (np.exp(0.8) + np.exp(0.96)))
+    loss = LOSSES["sup_con"](temperature=1.0)
+    assert number(loss(np.array([0, 0, 1]), x)) == pytest.approx((a + b) / 2, abs=1e-6)
+
+
+def test_circle_rests_where_pairs_are_beyond_their_optimum():
+    x = np.array([[1.0, 0.0], [1.0, 0.0], [-0.6, 0.8]])
+    _, grad = value_and_grad(lambda x: LOSSES["circle"]()(np.array([0, 0, 1]), x), x)
+    assert np.abs(grad).max() < 1e-3
+
+
+def test_soft_histogram_counts_every_value_once():
+    from dml.losses.fast_ap import soft_histogram
+
+    x = np.array([[0.0, 0.25, 4.0, 9.0]], "float32")
+    every = soft_histogram(ops.cast(x, "float32"), ops.ones((1, 4), "bool"), 0.0, 4.0, 4)
+    np.testing.assert_allclose(ops.convert_to_numpy(every), [[1.75, 0.25, 0, 0, 2]], atol=1e-6)
+
+
+def test_smooth_ap_of_a_perfect_and_of_a_reversed_ranking():
+    x = unit(np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99]]))
+    loss = LOSSES["smooth_ap"]()
+    assert number(loss(np.array([0, 0, 1, 1]), x)) < 0.01
+    assert number(loss(np.array([0, 1, 0, 1]), x)) > 0.3
+
+
+def test_recall_surrogate_counts_a_hit_at_k():
+    x = unit(np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99]]))
+    loss = LOSSES["recall_surrogate"](ks=(1,), recall_temperature=0.01)
+    # The one positive has rank 1 = k, the middle of the sigmoid.
+    assert number(loss(np.array([0, 0, 1, 1]), x)) == pytest.approx(0.5, abs=0.02)
+
+
+def test_histogram_is_the_chance_of_a_negative_above_a_positive():
+    x = unit(np.array([[1, 0], [1, 0], [-1, 0], [-1, 0]]))
+    assert number(LOSSES["histogram"]()(np.array([0, 0, 1, 1]), x)) == pytest.approx(0, abs=1e-6)
+    assert number(LOSSES["histogram"]()(np.array([0, 1, 0, 1]), x)) == pytest.approx(1)
+
+
+def test_angular_counts_only_negatives_of_both_ends():
+    graded = relation(np.array([0, 0, 1]))
+    graded[1, 2] = graded[2, 1] = np.nan  # 2 is no negative of 1
+    x = embeddings(rows=3)
+    assert number(LOSSES["angular"]()(graded, x)) == 0
+
+
+BAD = {
+    "angular": {"angle": 90.0},
+    "barlow_twins": {"redundancy_weight": -1.0},
+    "circle": {"scale": 0.0},
+    "contrastive": {"power": 3},
+    "fast_ap": {"bins": 0},
+    "generalized_lifted": {"margin": -1.0},
+    "histogram": {"bins": 0},
+    "hyperbolic": {"curvature": -1.0},
+    "instance": {"scale": 0.0},
+    "intra_pair_variance": {"positive_slack": -0.1},
+    "lifted_structure": {"distance": "snr"},
+    "multiple_negatives_ranking": {"scale": 0.0},
+    "n_pairs": {"scale": 0.0},
+    "nt_xent": {"temperature": 0.0},
+    "pairwise_sigmoid": {"scale": 0.0},
+    "pnp": {"variant": "Z"},
+    "ranked_list": {"balance": 2.0},
+    "recall_surrogate": {"ks": ()},
+    "roadmap": {"calibration": 2.0},
+    "smooth_ap": {"temperature": 0.0},
+    "snr_contrastive": {"zero_mean_weight": -1.0},
+    "soft_nearest_neighbour": {"temperature": 0.0},
+    "sup_con": {"temperature": 0.0},
+    "threshold_consistent_margin": {"positive_similarity": 2.0},
+    "tuplet_margin": {"slack": 91.0},
+    "vicreg": {"variance_weight": -1.0},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refuses_options_out_of_range(name):
+    with pytest.raises(ValueError, match=next(iter(BAD[name]))):
+        LOSSES[name](**BAD[name])
