@@ -7,8 +7,16 @@ import pytest
 from dml.backbones import Conv4
 from dml.encoder import EmbeddingOptions, build_encoder
 from dml.learner import Learner
-from dml.losses import LOSSES, MultiSimilarity, ProxyAnchor
-from dml.regularizers import Orthogonality
+from dml.losses import (
+    LOSSES,
+    Contrastive,
+    CrossBatchMemory,
+    Mined,
+    MultiSimilarity,
+    ProxyAnchor,
+)
+from dml.miners import BatchHardMiner
+from dml.regularizers import REGULARIZERS, KoLeo, Orthogonality
 
 
 def encoder():
@@ -91,6 +99,76 @@ def test_says_what_is_missing():
         Learner(encoder(), MultiSimilarity(), regularizer=Orthogonality())
     with pytest.raises(ValueError, match="brings its loss"):
         Learner(encoder(), MultiSimilarity()).compile(loss="mse")
+
+
+@pytest.mark.parametrize("name", sorted(REGULARIZERS))
+def test_every_regularizer_is_added(name):
+    images, labels = stripes(8)
+
+    def loss_of(regularizer):
+        learner = Learner(encoder(), ProxyAnchor(), classes=4, regularizer=regularizer)
+        learner.head.proxies.assign(np.random.default_rng(0).normal(size=(4, 1, 8)))
+        embeddings = learner(images)
+        return float(learner.compute_loss(images, keras.ops.array(labels), embeddings))
+
+    part = REGULARIZERS[name](weight=0.5)
+    if name == "sparse_centers":  # one proxy a class has none that are superfluous
+        assert loss_of(part) == pytest.approx(loss_of(None))
+    else:
+        assert abs(loss_of(part) - loss_of(None)) > 1e-4
+
+
+def test_a_memory_fills_while_training_and_not_while_evaluating():
+    images, labels = stripes()
+    learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=36, start=1))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    learner.fit(images, labels, batch_size=12, epochs=1, verbose=0)
+    filled = keras.ops.convert_to_numpy(learner.head.memory_labels)
+    assert (filled >= 0).all() and int(learner.head.steps) == 4
+    learner.evaluate(images, labels, batch_size=12, verbose=0)
+    assert int(learner.head.steps) == 4
+
+
+def test_a_miner_chooses_the_pairs():
+    images, labels = stripes()
+    learner = Learner(encoder(), Mined(Contrastive(), BatchHardMiner()))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    history = learner.fit(images, labels, batch_size=24, epochs=2, verbose=0).history
+    assert 0 < history["active_share"][-1] < 0.3
+
+
+@pytest.mark.parametrize("name", ["magface", "adaface", "margin", "curricularface", "elasticface"])
+def test_a_loss_with_a_head_of_its_own_trains(name):
+    images, labels = stripes()
+    learner = Learner(encoder(), LOSSES[name](), classes=4)
+    learner.compile(keras.optimizers.Adam(3e-3))
+    history = learner.fit(images, labels, batch_size=24, epochs=8, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    np.testing.assert_allclose(np.linalg.norm(learner.embed(images), axis=1), 1, atol=1e-5)
+
+
+def test_a_relation_in_place_of_labels():
+    images, labels = stripes(24)
+    relation = (labels[:, None] == labels[None, :]).astype("float32")
+    learner = Learner(encoder(), MultiSimilarity())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    one = learner.train_on_batch(images, relation)
+    again = Learner(encoder(), MultiSimilarity())
+    again.compile(keras.optimizers.Adam(1e-3))
+    np.testing.assert_allclose(one, again.train_on_batch(images, labels), rtol=1e-4)
+
+
+def test_lengths_need_an_encoder_whose_last_step_is_known():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+    with pytest.raises(ValueError, match="encoder of dml"):
+        Learner(model, LOSSES["magface"](), classes=3)
+
+
+def test_a_regularizer_of_embeddings_needs_no_proxies():
+    images, labels = stripes()
+    learner = Learner(encoder(), MultiSimilarity(), regularizer=KoLeo())
+    learner.compile("adam")
+    assert np.isfinite(learner.fit(images, labels, epochs=1, verbose=0).history["loss"]).all()
 
 
 def test_a_loss_that_holds_variables_is_refused():

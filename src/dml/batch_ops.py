@@ -119,3 +119,12 @@ def mean_over(values, mask, axis=None):
     share = weights(mask)
     chosen = ops.where(share > 0, values, ops.zeros_like(values))
     return ratio(ops.sum(chosen * share, axis=axis), ops.sum(share, axis=axis))
+
+
+def spread_within_classes(proxies):
+    """Returns the summed distances of all pairs of a class's centres (C, K, D) of length 1."""
+    similarities = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))  # (C, K, K)
+    # The 1e-5 of the authors' code: the root's gradient is infinite where centres coincide.
+    distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * similarities, 1e-5))
+    centres = proxies.shape[1]
+    return ops.sum(distances * ops.triu(ops.ones((centres, centres), proxies.dtype), k=1))

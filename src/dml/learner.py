@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dml.batch_ops import is_relation, mean_over, pair_masks, weights
+from dml.batch_ops import is_relation, mean_over, pair_masks, unit_length, weights
 from dml.heads import ProxyHead
 
 
@@ -21,7 +21,7 @@ class Learner(keras.Model):
         classes: Classes among the training labels, which are 0 .. classes - 1. Needed by losses
             with proxies only.
         augmentation: Keras layers applied to the batch in training, on the device.
-        regularizer: A part of `dml.regularizers`, applied to the proxies.
+        regularizer: A part of `dml.regularizers`, of the proxies or of the embeddings.
 
     Raises:
         ValueError: `classes` is missing; or the loss holds variables, which Keras never trains.
@@ -43,20 +43,14 @@ class Learner(keras.Model):
             )
         self.encoder = encoder
         self.metric_loss = loss
+        self.training_encoder = unnormalised(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.augmentation = list(augmentation)
-        self.head = None
-        if loss.proxies_per_class:
-            if not classes:
-                raise ValueError(f"{type(loss).__name__} has proxies: say how many classes")
-            self.head = ProxyHead(
-                classes,
-                encoder.output_shape[-1],
-                loss.proxies_per_class,
-                loss.initial_proxy_length,
-            )
+        self.head = loss.head(classes, encoder.output_shape[-1])
+        if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
-        elif regularizer is not None:
+        needs_proxies = regularizer is not None and regularizer.acts_on != "embeddings"
+        if needs_proxies and not isinstance(self.head, ProxyHead):
             raise ValueError(
                 f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
             )
@@ -71,6 +65,8 @@ class Learner(keras.Model):
         if training:
             for layer in self.augmentation:
                 images = layer(images, training=True)
+            if self.training_encoder is not None:
+                return self.training_encoder(images, training=True)
         return self.embedding_network(images)(images, training=training)
 
     def embedding_network(self, images):
@@ -105,11 +101,12 @@ class Learner(keras.Model):
         Raises:
             ValueError: `y` is an array and holds a label for which there is no proxy.
         """
-        if self.head is not None and isinstance(y, (np.ndarray, list)) and len(y):
+        classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
+        if classes and isinstance(y, (np.ndarray, list)) and np.ndim(y) == 1 and len(y):
             low, high = np.min(y), np.max(y)
-            if low < 0 or high >= self.head.classes:
+            if low < 0 or high >= classes:
                 raise ValueError(
-                    f"labels must be in [0, {self.head.classes}), the learner's classes; "
+                    f"labels must be in [0, {classes}), the learner's classes; "
                     f"got {low} to {high}. np.unique(labels, return_inverse=True)[1] gives such"
                 )
         return super().fit(x, y, **options)
@@ -119,17 +116,31 @@ class Learner(keras.Model):
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         embeddings = ops.cast(y_pred, "float32")
-        compared = embeddings if self.head is None else self.head(embeddings, labels)
-        loss = ops.sum(self.metric_loss(labels, compared))
+        compared = embeddings
         if self.head is not None:
-            proxies = self.head.unit_proxies()
-            penalty = self.metric_loss.proxy_penalty(proxies)
+            compared = self.head(embeddings, labels, training=training)
+        if self.metric_loss.reads_length:
+            embeddings = unit_length(embeddings)
+        loss = ops.sum(self.metric_loss(labels, compared))
+        if isinstance(self.head, ProxyHead):
+            penalty = self.metric_loss.proxy_penalty(self.head.unit_proxies())
             loss = loss if penalty is None else loss + penalty
-            loss = loss if self.regularizer is None else loss + self.regularizer(proxies)
+        if self.regularizer is not None:
+            loss = loss + self.regularizer(self.regularized(embeddings))
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
         self.update_telemetry(labels, embeddings, compared)
         return loss
+
+    def regularized(self, embeddings):
+        """Returns what the regularizer acts on."""
+        match self.regularizer.acts_on:
+            case "embeddings":
+                return embeddings
+            case "proxies":
+                return self.head.unit_proxies()
+            case _:
+                return ops.convert_to_tensor(self.head.proxies)
 
     def update_telemetry(self, labels, embeddings, compared):
         """Records what tells learning from collapse: similarities, effective rank, active share."""
@@ -145,7 +156,8 @@ class Learner(keras.Model):
         rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
         self.telemetry["effective_rank"].update_state(rank)
         if "active_share" in self.telemetry:
-            active = self.metric_loss.active_share(labels, ops.stop_gradient(compared))
+            constant = keras.tree.map_structure(ops.stop_gradient, compared)
+            active = self.metric_loss.active_share(labels, constant)
             self.telemetry["active_share"].update_state(active)
 
     @property
@@ -169,6 +181,22 @@ class Learner(keras.Model):
     def embed(self, images, batch_size=64):
         """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def unnormalised(encoder):
+    """Returns the model of an encoder's crops whose vectors keep their length.
+
+    Raises:
+        ValueError: The encoder is not of `dml.build_encoder`, and so its last step is not known.
+    """
+    try:
+        network = encoder.get_layer("network")
+        return keras.Model(network.inputs, network.get_layer("unit_length").input)
+    except ValueError:
+        raise ValueError(
+            "this loss reads the length of embeddings before they are brought to 1: it needs an "
+            "encoder of dml.build_encoder"
+        ) from None
 
 
 def compiles_with_xla():

@@ -285,3 +285,13 @@ def barlow_twins(labels, x, redundancy_weight):
             correlation = mean([x[a, i] * x[p, j] for a, p in positive])
             total += (1 - correlation) ** 2 if i == j else redundancy_weight * correlation**2
     return total / dim
+
+
+def margin(labels, x, margin, boundary, boundary_weight, per_class):
+    costs = []
+    for a in range(len(labels)):
+        own, rest = rivals(labels, a)
+        b = x[a, -1]
+        costs += [max(0, margin + distance(x[a, :-1], x[p, :-1], "euclidean") - b) for p in own]
+        costs += [max(0, margin - distance(x[a, :-1], x[n, :-1], "euclidean") + b) for n in rest]
+    return mean([c for c in costs if c > 0]) + boundary_weight * np.mean(x[:, -1])

@@ -56,3 +56,59 @@ def p2s_grad(labels, cosines):
     for own, row in zip(labels, cosines, strict=True):
         total += sum((s - (c == own)) ** 2 for c, s in enumerate(row))
     return total / len(labels)
+
+
+def with_own(labels, x, scale, moved, others=lambda s, row_moved, beside: s):
+    """Returns the mean cross-entropy where `moved` makes an image's own logit, of (s, beside)."""
+    total = 0.0
+    for own, row in zip(labels, x, strict=True):
+        *cosines, beside = row
+        own_moved = moved(cosines[own], beside)
+        logits = [
+            scale * (own_moved if c == own else others(s, own_moved, beside))
+            for c, s in enumerate(cosines)
+        ]
+        total += np.log(sum(np.exp(v - max(logits)) for v in logits)) + max(logits) - logits[own]
+    return total / len(labels)
+
+
+def arc(s, margin):
+    theta = np.arccos(s)
+    return np.cos(theta + margin) if theta + margin <= np.pi else s - margin * np.sin(margin)
+
+
+def magface(labels, x, smallest_margin, largest_margin, shortest, longest, scale, length_weight):
+    def margin(length):
+        share = (np.clip(length, shortest, longest) - shortest) / (longest - shortest)
+        return np.radians(smallest_margin + share * (largest_margin - smallest_margin))
+
+    lengths = np.clip(x[:, -1], shortest, longest)
+    penalty = np.mean([1 / a + a / longest**2 for a in lengths])
+    loss = with_own(labels, x, scale, lambda s, a: arc(s, margin(a)))
+    return loss + length_weight * penalty
+
+
+def adaface(labels, x, margin, scale):
+    def moved(s, quality):
+        theta = np.clip(np.arccos(s) - margin * quality, 0, np.pi)
+        return np.cos(theta) - margin * (1 + quality)
+
+    return with_own(labels, x, scale, moved)
+
+
+def elasticface(labels, x, margin, deviation, scale, form):
+    def moved(s, drawn):
+        m = margin + deviation * drawn
+        return arc(s, m) if form == "arc" else s - m
+
+    return with_own(labels, x, scale, moved)
+
+
+def curricularface(labels, x, margin, scale):
+    return with_own(
+        labels,
+        x,
+        scale,
+        lambda s, _: arc(s, np.radians(margin)),
+        lambda s, own_moved, t: s * (t + s) if s > own_moved else s,
+    )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from dml.heads import LengthHead, ProxyHead
 from dml.losses import LOSSES
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
@@ -54,6 +55,8 @@ VARIANTS |= {
     "pnp": [{"variant": v, "temperature": 0.1} for v in ("O", "Iu", "Ib", "Ds", "Dq")],
     "recall_surrogate": [{"ks": (1, 3), "rank_temperature": 0.1}],
     "smooth_ap": [{"temperature": 0.2}],
+    "elasticface": [{"form": "cos"}],
+    "margin": [{"boundary_weight": 0.1, "margin": 0.5}],
     "sub_center_arcface": [{"proxies_per_class": 1}],
     "sphereface": [{"multiple": 2}, {"multiple": 3}],
     "vicreg": [{"target_deviation": 1.0}],
@@ -75,11 +78,20 @@ def batch(loss, kind="balanced", seed=0):
     rng = np.random.default_rng(seed)
     labels = np.array(BATCHES[kind])
     embeddings = unit(rng.normal(size=(len(labels), DIM)))
+    # What a head puts beside: boundaries, lengths, margins.
+    beside = rng.uniform(0.2, 1.0, size=(len(labels), 1))
+    if loss.proxy_head is LengthHead:
+        beside = 40 * beside
     if not loss.proxies_per_class:
+        if hasattr(loss, "boundary") and hasattr(loss, "per_class"):
+            return labels, np.concatenate([embeddings, beside + 0.6], axis=1)
         return labels, embeddings
     proxies = unit(rng.normal(size=(CLASSES, loss.proxies_per_class, DIM)))
     cosines = np.einsum("bd,ckd->bck", embeddings, proxies)
-    return labels, cosines[:, :, 0] if loss.proxies_per_class == 1 else cosines
+    if loss.proxies_per_class > 1:
+        return labels, cosines
+    plain = loss.proxy_head is ProxyHead
+    return labels, cosines[:, :, 0] if plain else np.append(cosines[:, :, 0], beside, axis=1)
 
 
 REFERENCES = {
@@ -187,7 +199,8 @@ def test_order_of_the_batch_does_not_matter(loss):
 def test_names_of_classes_do_not_matter(loss):
     labels, x = batch(loss)
     rename = np.random.default_rng(2).permutation(CLASSES)
-    columns = np.argsort(rename) if loss.proxies_per_class else slice(None)
+    columns = np.append(np.argsort(rename), np.arange(CLASSES, x.shape[1]))
+    columns = columns if loss.proxies_per_class else slice(None)
     renamed = number(loss(rename[labels], x[:, columns]))
     assert renamed == pytest.approx(number(loss(labels, x)), rel=1e-5)
 

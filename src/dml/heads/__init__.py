@@ -1,5 +1,16 @@
 """Heads: layers that hold what a loss learns or remembers."""
 
+from dml.heads.boundaries import BoundaryHead
+from dml.heads.memory import MemoryHead
 from dml.heads.proxies import ProxyHead
+from dml.heads.quality import CurriculumHead, LengthHead, QualityHead, RandomMarginHead
 
-__all__ = ["ProxyHead"]
+__all__ = [
+    "BoundaryHead",
+    "CurriculumHead",
+    "LengthHead",
+    "MemoryHead",
+    "ProxyHead",
+    "QualityHead",
+    "RandomMarginHead",
+]

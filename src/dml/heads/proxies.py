@@ -60,7 +60,7 @@ class ProxyHead(keras.layers.Layer):
         """Returns the proxies (C, K, D), each of length 1."""
         return unit_length(ops.convert_to_tensor(self.proxies))
 
-    def call(self, embeddings, labels=None):
+    def call(self, embeddings, labels=None, training=False):
         rows = ops.reshape(self.unit_proxies(), (-1, self.embedding_dim))
         cosines = ops.matmul(embeddings, ops.transpose(rows))  # (B, C K)
         if self.proxies_per_class == 1:

@@ -1,5 +1,6 @@
 """Losses of deep metric learning: options and one pure function each."""
 
+from dml.losses.adaface import AdaFace
 from dml.losses.adapted_triplet import AdaptedTriplet
 from dml.losses.angular import Angular
 from dml.losses.arcface import ArcFace
@@ -9,6 +10,9 @@ from dml.losses.center import Center
 from dml.losses.circle import Circle
 from dml.losses.contrastive import Contrastive
 from dml.losses.cosface import CosFace
+from dml.losses.cross_batch_memory import CrossBatchMemory
+from dml.losses.curricularface import CurricularFace
+from dml.losses.elasticface import ElasticFace
 from dml.losses.fast_ap import FastAP
 from dml.losses.generalized_lifted import GeneralizedLifted
 from dml.losses.histogram import Histogram
@@ -16,6 +20,8 @@ from dml.losses.hyperbolic import Hyperbolic
 from dml.losses.instance import Instance
 from dml.losses.intra_pair_variance import IntraPairVariance
 from dml.losses.lifted_structure import LiftedStructure
+from dml.losses.magface import MagFace
+from dml.losses.margin import Margin
 from dml.losses.mined import Mined
 from dml.losses.multi_similarity import MultiSimilarity
 from dml.losses.multiple_negatives_ranking import MultipleNegativesRanking
@@ -46,6 +52,7 @@ from dml.losses.vicreg import VICReg
 __all__ = [
     "LOSSES",
     "PNP",
+    "AdaFace",
     "AdaptedTriplet",
     "Angular",
     "ArcFace",
@@ -54,6 +61,9 @@ __all__ = [
     "Circle",
     "Contrastive",
     "CosFace",
+    "CrossBatchMemory",
+    "CurricularFace",
+    "ElasticFace",
     "FastAP",
     "GeneralizedLifted",
     "Histogram",
@@ -61,6 +71,8 @@ __all__ = [
     "Instance",
     "IntraPairVariance",
     "LiftedStructure",
+    "MagFace",
+    "Margin",
     "MetricLoss",
     "Mined",
     "MultiSimilarity",

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from dml.batch_ops import is_relation, pair_masks
+from dml.heads import ProxyHead
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
@@ -27,6 +28,9 @@ class MetricLoss(keras.losses.Loss):
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
     proxies_per_class: ClassVar[int] = 0
+    proxy_head: ClassVar[type] = ProxyHead
+    # Whether the head reads embeddings as they were before they were brought to length 1.
+    reads_length: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
     # None: a deviation of sqrt(2 / proxies), as in the code of Proxy Anchor.
     initial_proxy_length: ClassVar[float | None] = None
@@ -46,6 +50,24 @@ class MetricLoss(keras.losses.Loss):
     def batch_loss(self, labels, x):
         """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""
         raise NotImplementedError
+
+    def head(self, classes, embedding_dim):
+        """Returns the layer that makes x of embeddings and labels, or None if x is embeddings.
+
+        Args:
+            classes: Classes among the training labels, or None where they are not known.
+            embedding_dim: Length of an embedding.
+
+        Raises:
+            ValueError: The layer needs to know the classes.
+        """
+        if not self.proxies_per_class:
+            return None
+        if not classes:
+            raise ValueError(f"{type(self).__name__} has proxies: say how many classes")
+        return self.proxy_head(
+            classes, embedding_dim, self.proxies_per_class, self.initial_proxy_length
+        )
 
     def proxy_penalty(self, proxies):
         """Returns what is added for the proxies (classes, K, D) of length 1, or None."""

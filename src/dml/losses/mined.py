@@ -18,8 +18,8 @@ def check_minable(loss):
         else "it reads the embeddings themselves"
     )
     raise ValueError(
-        f"a miner chooses pairs of images, and {type(loss).__name__} has none to choose "
-        f"from: {reason}. Leave the miner out, or take a pair loss such as contrastive"
+        f"a miner or a memory takes pairs of images, and {type(loss).__name__} has none: "
+        f"{reason}. Leave it out, or take a pair loss such as contrastive"
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml.batch_ops import spread_within_classes
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -80,8 +81,5 @@ class SoftTriple(MetricLoss):
         classes, centres, _ = proxies.shape
         if centres == 1 or self.centre_weight == 0:
             return None
-        similarities = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))  # (C, K, K)
-        # The 1e-5 of the authors' code: the root's gradient is infinite where centres coincide.
-        distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * similarities, 1e-5))
-        pairs = ops.triu(ops.ones((centres, centres), proxies.dtype), k=1)
-        return self.centre_weight * ops.sum(distances * pairs) / (classes * centres * (centres - 1))
+        spread = spread_within_classes(proxies)
+        return self.centre_weight * spread / (classes * centres * (centres - 1))

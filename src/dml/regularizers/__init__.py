@@ -1,6 +1,24 @@
-"""Regularizers: what is asked of the proxies besides the loss."""
+"""Regularizers: what is added to a loss for the proxies' or the embeddings' own sake."""
 
-from dml.regularizers.base import REGULARIZERS
+from dml.regularizers.anti_collapse import AntiCollapse
+from dml.regularizers.base import REGULARIZERS, Regularizer
+from dml.regularizers.center_invariant import CenterInvariant
+from dml.regularizers.koleo import KoLeo
+from dml.regularizers.lp import Lp
 from dml.regularizers.orthogonality import Orthogonality
+from dml.regularizers.regular_face import RegularFace
+from dml.regularizers.sparse_centers import SparseCenters
+from dml.regularizers.zero_mean import ZeroMean
 
-__all__ = ["REGULARIZERS", "Orthogonality"]
+__all__ = [
+    "REGULARIZERS",
+    "AntiCollapse",
+    "CenterInvariant",
+    "KoLeo",
+    "Lp",
+    "Orthogonality",
+    "RegularFace",
+    "Regularizer",
+    "SparseCenters",
+    "ZeroMean",
+]

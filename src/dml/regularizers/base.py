@@ -1,5 +1,22 @@
-"""The regularizers by name."""
+"""What every regularizer shares: the registry, and what it acts on."""
+
+from typing import ClassVar
 
 from dml.registry import Registry
 
 REGULARIZERS = Registry("regularizer")
+
+
+class Regularizer:
+    """A scalar that is added to the loss, of the proxies or of the batch's embeddings.
+
+    Subclasses are frozen dataclasses whose fields are the options, and implement `__call__`.
+    """
+
+    # `proxies`: (C, K, D), of length 1; `raw_proxies`: (C, K, D) as they are learned;
+    # `embeddings`: (B, D), of length 1.
+    acts_on: ClassVar[str] = "proxies"
+
+    def __call__(self, x):
+        """Returns the scalar of float32 x, as `acts_on` says."""
+        raise NotImplementedError

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.regularizers.base import REGULARIZERS
+from dml.regularizers.base import REGULARIZERS, Regularizer
 
 
 @REGULARIZERS.register("orthogonality")
 @dataclass(frozen=True)
-class Orthogonality:
+class Orthogonality(Regularizer):
     """Spreads the classes' proxies by the mean squared cosine of those of different classes.
 
     With P the (C K, D) proxies of length 1, the sum over pairs is |P'P|^2 less that within the

@@ -1,0 +1,108 @@
+"""Proxies, and beside the cosines what a loss must know of each image or of the training."""
+
+import keras
+from keras import ops
+
+from dml.batch_ops import unit_length
+from dml.heads.proxies import ProxyHead
+
+
+@keras.saving.register_keras_serializable("dml")
+class LengthHead(ProxyHead):
+    """Adds the length of each embedding, before it was brought to 1, as the last column.
+
+    Call arguments:
+        embeddings: Floats (B, D), of any length.
+
+    Returns:
+        Float32 (B, C + 1).
+    """
+
+    def call(self, embeddings, labels=None, training=False):
+        cosines = super().call(unit_length(embeddings))
+        return ops.concatenate([cosines, lengths_of(embeddings)], axis=1)
+
+
+def lengths_of(embeddings):
+    """Returns the lengths (B, 1), with gradient 0 at zero."""
+    squares = ops.sum(ops.square(ops.cast(embeddings, "float32")), axis=1, keepdims=True)
+    return ops.sqrt(ops.maximum(squares, 1e-12))
+
+
+@keras.saving.register_keras_serializable("dml")
+class QualityHead(ProxyHead):
+    """Adds how long each embedding is among those of late: AdaFace's measure of quality.
+
+    Call arguments:
+        embeddings: Floats (B, D), of any length.
+
+    Returns:
+        Float32 (B, C + 1); the last column is (length - mean) / deviation, both running, times
+        0.333 and held in [-1, 1]; no gradient passes.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # The authors' starting values; h, 0.333, and the momentum, 0.99, are the paper's too.
+        for name, value in (("mean", 20.0), ("deviation", 100.0)):
+            start = keras.initializers.Constant(value)
+            variable = self.add_weight(name=name, shape=(), initializer=start, trainable=False)
+            setattr(self, f"length_{name}", variable)
+
+    def call(self, embeddings, labels=None, training=False):
+        cosines = super().call(unit_length(embeddings))
+        lengths = ops.clip(ops.stop_gradient(lengths_of(embeddings)), 1e-3, 100.0)
+        mean, deviation = (
+            ops.convert_to_tensor(v) for v in (self.length_mean, self.length_deviation)
+        )
+        if training:
+            mean = 0.99 * mean + 0.01 * ops.mean(lengths)
+            deviation = 0.99 * deviation + 0.01 * ops.std(lengths)
+            self.length_mean.assign(mean)
+            self.length_deviation.assign(deviation)
+        quality = ops.clip(0.333 * (lengths - mean) / (deviation + 1e-3), -1.0, 1.0)
+        return ops.concatenate([cosines, quality], axis=1)
+
+
+@keras.saving.register_keras_serializable("dml")
+class CurriculumHead(ProxyHead):
+    """Adds the running mean of images' cosines to their own proxies: how far the training is.
+
+    Returns:
+        Float32 (B, C + 1); the last column is the same in all rows.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.progress = self.add_weight(
+            name="progress", shape=(), initializer="zeros", trainable=False
+        )
+
+    def call(self, embeddings, labels, training=False):
+        cosines = super().call(embeddings)
+        progress = ops.convert_to_tensor(self.progress)
+        if training:
+            own = ops.take_along_axis(cosines, ops.cast(labels, "int32")[:, None], axis=1)
+            progress = 0.99 * progress + 0.01 * ops.stop_gradient(ops.mean(own))
+            self.progress.assign(progress)
+        column = ops.broadcast_to(progress, (cosines.shape[0], 1))
+        return ops.concatenate([cosines, column], axis=1)
+
+
+@keras.saving.register_keras_serializable("dml")
+class RandomMarginHead(ProxyHead):
+    """Adds a number drawn for each image from the normal distribution, in training; else 0.
+
+    Returns:
+        Float32 (B, C + 1).
+    """
+
+    def __init__(self, *sizes, seed=0, **options):
+        super().__init__(*sizes, **options)
+        self.random = keras.random.SeedGenerator(seed)
+
+    def call(self, embeddings, labels=None, training=False):
+        cosines = super().call(embeddings)
+        shape = (cosines.shape[0], 1)
+        drawn = keras.random.normal(shape, seed=self.random) if training else ops.zeros(shape)
+        return ops.concatenate([cosines, drawn], axis=1)

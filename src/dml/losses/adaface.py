@@ -1,0 +1,63 @@
+"""AdaFace (Kim et al., CVPR 2022, arXiv 2204.00964)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.heads import QualityHead
+from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.magface import cross_entropy
+
+
+@LOSSES.register("adaface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class AdaFace(MetricLoss):
+    """Gives good images a margin on hard samples, and poor ones a margin on easy samples.
+
+    With q in [-1, 1] the quality of an image, how long its embedding is among those of late, the
+    mean of the cross-entropy of scale (cos(theta - margin q) - margin (1 + q)) for the own class
+    and scale cos(theta) for the others. No gradient passes through q.
+
+    Args:
+        margin: m in the paper, in radians and cosine alike. In [0, 1]; 0.4.
+        scale: Positive; 64.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes + 1) from `dml.heads.QualityHead`: cosines, qualities.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.4
+    scale: float = 64.0
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = QualityHead
+    reads_length: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.margin <= 1 and self.scale > 0,
+            "margin must be in [0, 1] and scale positive",
+            self.margin,
+            self.scale,
+        )
+
+    def batch_loss(self, labels, x):
+        cosines, quality = x[:, :-1], ops.clip(x[:, -1:], -1.0, 1.0)
+        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        angle = -self.margin * quality
+        sines = ops.sqrt(ops.maximum(1.0 - ops.square(own), 1e-6))
+        turned = ops.cos(angle) * own - ops.sin(angle) * sines
+        # Angles stay in [0, 180] degrees, as in the authors' code: beyond, the cosine turns back.
+        turned = ops.where((angle > 0) & (own < -ops.cos(angle)), -ops.ones_like(own), turned)
+        turned = ops.where((angle < 0) & (own > ops.cos(angle)), ops.ones_like(own), turned)
+        return cross_entropy(cosines, labels, turned - self.margin * (1.0 + quality), self.scale)

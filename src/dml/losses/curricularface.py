@@ -1,0 +1,60 @@
+"""CurricularFace (Huang et al., CVPR 2020, arXiv 2004.00288)."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.heads import CurriculumHead
+from dml.losses.arcface import turned_away
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("curricularface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class CurricularFace(MetricLoss):
+    """ArcFace that turns to hard negative classes as the training goes on.
+
+    With t the running mean of images' cosines to their own proxies, the cosine s of another class
+    counts as s (t + s) where s is above what the own one counts as: little at first, more later.
+
+    Args:
+        margin: In degrees. In [0, 90]; 28.6 (0.5 rad) in the paper.
+        scale: Positive; 64 in the paper.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes + 1) from `dml.heads.CurriculumHead`: cosines, t.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 28.6
+    scale: float = 64.0
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = CurriculumHead
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.margin <= 90 and self.scale > 0,
+            "margin must be in [0, 90] degrees and scale positive",
+            self.margin,
+            self.scale,
+        )
+
+    def batch_loss(self, labels, x):
+        cosines, progress = x[:, :-1], x[:, -1:]
+        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        moved = turned_away(own, math.radians(self.margin))
+        weighed = ops.where(cosines > moved, cosines * (progress + cosines), cosines)
+        is_own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+        logits = self.scale * ops.where(is_own, moved, weighed)
+        return ops.mean(ops.logsumexp(logits, axis=1) - self.scale * moved[:, 0])

@@ -1,0 +1,66 @@
+"""ElasticFace (Boutros et al., CVPR Workshops 2022, arXiv 2109.09416)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.heads import RandomMarginHead
+from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.magface import cross_entropy, turned_by
+
+FORMS = ("arc", "cos")
+
+
+@LOSSES.register("elasticface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class ElasticFace(MetricLoss):
+    """ArcFace or CosFace with a margin drawn anew for each image.
+
+    The margin is normal around `margin` with a deviation of `deviation`, so that classes are not
+    all held to one distance.
+
+    Args:
+        margin: Mean margin, in radians (`arc`) or cosine (`cos`). In [0, 1]; 0.5 in the paper for
+            arc, 0.35 for cos.
+        deviation: At least 0; 0.05 in the paper.
+        scale: Positive; 64.
+        form: `arc` or `cos`.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes + 1) from `dml.heads.RandomMarginHead`: cosines, normal numbers.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.5
+    deviation: float = 0.05
+    scale: float = 64.0
+    form: str = "arc"
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = RandomMarginHead
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.margin <= 1 and self.deviation >= 0 and self.scale > 0,
+            "margin must be in [0, 1], deviation at least 0 and scale positive",
+            self.margin,
+            self.deviation,
+            self.scale,
+        )
+        require(self.form in FORMS, f"form must be one of {', '.join(FORMS)}", self.form)
+
+    def batch_loss(self, labels, x):
+        cosines = x[:, :-1]
+        margins = ops.clip(self.margin + self.deviation * x[:, -1:], 0.0, 1.5)
+        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        moved = turned_by(own, margins) if self.form == "arc" else own - margins
+        return cross_entropy(cosines, labels, moved, self.scale)

@@ -1,0 +1,95 @@
+"""MagFace (Meng et al., CVPR 2021, arXiv 2103.06627)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.heads import LengthHead
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("magface")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class MagFace(MetricLoss):
+    """ArcFace whose margin grows with an embedding's length, which learns to say how good it is.
+
+    With a the length before it is brought to 1, held between `shortest` and `longest`, the mean of
+    the cross-entropy of scale cos(theta + m(a)) for the own class and scale cos(theta) for the
+    others, where m rises linearly from `smallest_margin` to `largest_margin`, plus
+    length_weight (1 / a + a / longest^2), which draws lengths up.
+
+    Args:
+        smallest_margin: Of the shortest embeddings, in degrees. At least 0; 25.8 (0.45 rad).
+        largest_margin: Of the longest, in degrees. At most 90; 45.8 (0.8 rad).
+        shortest: Length, l in the paper. Positive; 10.
+        longest: Length, u in the paper. Above `shortest`; 110.
+        scale: Positive; 64.
+        length_weight: lambda in the paper. At least 0; 35.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes + 1) from `dml.heads.LengthHead`: cosines, lengths.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    smallest_margin: float = 25.8
+    largest_margin: float = 45.8
+    shortest: float = 10.0
+    longest: float = 110.0
+    scale: float = 64.0
+    length_weight: float = 35.0
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = LengthHead
+    reads_length: ClassVar[bool] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            0 <= self.smallest_margin <= self.largest_margin <= 90,
+            "smallest_margin and largest_margin must be in [0, 90] degrees, in this order",
+            self.smallest_margin,
+            self.largest_margin,
+        )
+        require(
+            0 < self.shortest < self.longest,
+            "shortest and longest must be positive, in this order",
+            self.shortest,
+            self.longest,
+        )
+        require(
+            self.scale > 0 and self.length_weight >= 0,
+            "scale must be positive and length_weight at least 0",
+            self.scale,
+            self.length_weight,
+        )
+
+    def batch_loss(self, labels, x):
+        cosines, lengths = x[:, :-1], ops.clip(x[:, -1:], self.shortest, self.longest)
+        share = (lengths - self.shortest) / (self.longest - self.shortest)
+        degrees = self.smallest_margin + share * (self.largest_margin - self.smallest_margin)
+        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        moved = turned_by(own, degrees * (3.141592653589793 / 180))
+        penalty = ops.mean(1.0 / lengths + lengths / self.longest**2)
+        return self.length_weight * penalty + cross_entropy(cosines, labels, moved, self.scale)
+
+
+def turned_by(cosines, margin):
+    """Returns cosines of angles larger by `margin` radians, each its own, falling all the way."""
+    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
+    turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
+    return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)
+
+
+def cross_entropy(cosines, labels, moved, scale):
+    """Returns the mean cross-entropy of cosines (B, C) whose own are replaced by `moved` (B, 1)."""
+    own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+    logits = scale * ops.where(own, moved, cosines)
+    return ops.mean(ops.logsumexp(logits, axis=1) - scale * moved[:, 0])

@@ -1,0 +1,83 @@
+"""Margin loss (Wu et al., ICCV 2017, arXiv 1706.07567)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import pair_masks, ratio, weights
+from dml.distances import euclidean
+from dml.heads import BoundaryHead
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("margin")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Margin(MetricLoss):
+    """Pulls positive pairs inside a learned boundary and pushes negative ones beyond it.
+
+    With d the distance of two embeddings and b the boundary of the anchor's class, the sum over
+    all pairs, divided by the number of those that are not 0, of
+
+        max(0, margin + d - b) for positive pairs      max(0, margin - d + b) for negative ones
+
+    plus `boundary_weight` times the mean boundary. The paper weighs negatives by
+    `dml.miners.DistanceWeightedMiner`; here all of a batch's negatives count alike. Boundaries
+    are learned at the head's rate.
+
+    Args:
+        margin: alpha in the paper. Positive; 0.2.
+        boundary: b at the start. Positive; 1.2 in the paper.
+        boundary_weight: nu in the paper: above 0 it draws boundaries inwards. At least 0; 0.
+        per_class: Whether each class has its own boundary (paper), or all have one.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes) where boundaries are per class; or a relation
+            (B, B) where there is one.
+        x: Floats (B, D + 1) from `dml.heads.BoundaryHead`: embeddings, boundaries.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    margin: float = 0.2
+    boundary: float = 1.2
+    boundary_weight: float = 0.0
+    per_class: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            min(self.margin, self.boundary) > 0 and self.boundary_weight >= 0,
+            "margin and boundary must be positive and boundary_weight at least 0",
+            self.margin,
+            self.boundary,
+            self.boundary_weight,
+        )
+
+    def head(self, classes, embedding_dim):
+        if self.per_class and not classes:
+            raise ValueError("Margin has a boundary for each class: say how many classes")
+        return BoundaryHead(classes if self.per_class else 0, self.boundary)
+
+    def hinges(self, labels, x):
+        """Returns how much each pair (B, B) costs, by the weight of its mask."""
+        embeddings, boundaries = x[:, :-1], x[:, -1:]
+        d = euclidean(embeddings, embeddings)
+        positive, negative = (weights(mask) for mask in pair_masks(labels))
+        pull = ops.relu(self.margin + d - boundaries)
+        push = ops.relu(self.margin - d + boundaries)
+        return positive * pull + negative * push
+
+    def batch_loss(self, labels, x):
+        costs = self.hinges(labels, x)
+        active = ops.sum(ops.cast(costs > 0, "float32"))
+        return ratio(ops.sum(costs), active) + self.boundary_weight * ops.mean(x[:, -1])
+
+    def active_share(self, labels, x):
+        active = ops.sum(ops.cast(self.hinges(labels, x) > 0, "float32"))
+        return ratio(active, sum(ops.sum(weights(mask)) for mask in pair_masks(labels)))

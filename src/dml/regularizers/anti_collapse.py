@@ -1,0 +1,55 @@
+"""Anti-collapse by the coding rate (Jiang et al., 2024, arXiv 2407.03106)."""
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("anti_collapse")
+@dataclass(frozen=True)
+class AntiCollapse(Regularizer):
+    """Raises the coding rate of the proxies, the bits needed to tell them apart: they spread.
+
+    With P the (N, D) proxies of length 1, minus
+
+        1/2 log det(I + D / (N epsilon^2) P'P)
+
+    over the smaller of the two matrices P'P and PP'. As a mean over D, so that the weight does
+    not depend on the dimension. From the paper's abstract; its own settings were not at hand.
+
+    Args:
+        weight: Factor. At least 0; 0.1 here.
+        epsilon: Precision of the code. Positive; 0.5, as in work on the coding rate.
+
+    Call arguments:
+        proxies: Floats (C, K, D), of length 1.
+
+    Returns:
+        Scalar, at most 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    weight: float = 0.1
+    epsilon: float = 0.5
+
+    def __post_init__(self):
+        if self.weight < 0 or self.epsilon <= 0:
+            raise ValueError(
+                f"weight must be at least 0 and epsilon positive; got {self.weight}, {self.epsilon}"
+            )
+
+    def __call__(self, proxies):
+        classes, centres, dim = proxies.shape
+        rows = ops.reshape(proxies, (-1, dim))
+        count = classes * centres
+        if count < dim:
+            gram = ops.matmul(rows, ops.transpose(rows))
+        else:
+            gram = ops.matmul(ops.transpose(rows), rows)
+        size = min(count, dim)
+        factor = ops.cholesky(ops.eye(size) + gram * (dim / (count * self.epsilon**2)))
+        return -self.weight * ops.sum(ops.log(ops.diagonal(factor))) / dim

@@ -1,0 +1,41 @@
+"""Centres of one length (Wu et al., ICCV Workshops 2017)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("center_invariant")
+@dataclass(frozen=True)
+class CenterInvariant(Regularizer):
+    """Draws the proxies to one length, so that all turn equally fast.
+
+    A quarter of the mean squared difference between a proxy's squared length and the mean of all.
+    Only a proxy's direction acts in the losses, but a longer one turns more slowly.
+
+    Args:
+        weight: Factor. At least 0; 0.1 here.
+
+    Call arguments:
+        raw_proxies: Floats (C, K, D), of any length.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: `weight` is negative.
+    """
+
+    weight: float = 0.1
+    acts_on: ClassVar[str] = "raw_proxies"
+
+    def __post_init__(self):
+        if self.weight < 0:
+            raise ValueError(f"weight must be at least 0; got {self.weight}")
+
+    def __call__(self, raw_proxies):
+        squares = ops.sum(ops.square(raw_proxies), axis=-1)
+        return self.weight * 0.25 * ops.mean(ops.square(squares - ops.mean(squares)))

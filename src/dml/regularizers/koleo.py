@@ -1,0 +1,46 @@
+"""Kozachenko-Leonenko entropy (Sablayrolles et al., ICLR 2019, arXiv 1806.03198)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from dml.batch_ops import ratio
+from dml.distances import squared
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("koleo")
+@dataclass(frozen=True)
+class KoLeo(Regularizer):
+    """Pushes each embedding off its nearest in the batch, so that they fill the sphere.
+
+    The mean over the batch of -log(distance to the nearest other). Duplicates, nearer than 1e-3,
+    are left out: they have no direction to go.
+
+    Args:
+        weight: Factor. At least 0; 0.1 here (the paper compares 0.01 to 1).
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least -0.7 times weight.
+
+    Raises:
+        ValueError: `weight` is negative.
+    """
+
+    weight: float = 0.1
+    acts_on: ClassVar[str] = "embeddings"
+
+    def __post_init__(self):
+        if self.weight < 0:
+            raise ValueError(f"weight must be at least 0; got {self.weight}")
+
+    def __call__(self, embeddings):
+        itself = ops.eye(ops.shape(embeddings)[0], dtype="bool")
+        nearest = ops.min(ops.where(itself, 1e9, squared(embeddings, embeddings)), axis=1)
+        counted = (nearest > 1e-6) & (nearest < 1e8)  # not alone in the batch
+        logs = 0.5 * ops.log(ops.where(counted, nearest, ops.ones_like(nearest)))
+        return self.weight * -ratio(ops.sum(logs), ops.sum(ops.cast(counted, logs.dtype)))

@@ -1,0 +1,46 @@
+"""Norms of embeddings."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("lp")
+@dataclass(frozen=True)
+class Lp(Regularizer):
+    """Adds the mean p-norm of the embeddings, to the power of p.
+
+    Embeddings have length 1, so that power 2 adds a constant; power 1 makes them sparse, the mean
+    absolute entries fewer and larger.
+
+    Args:
+        weight: Factor. At least 0; 0.01 here.
+        power: p. At least 1; 1 here.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    weight: float = 0.01
+    power: float = 1.0
+    acts_on: ClassVar[str] = "embeddings"
+
+    def __post_init__(self):
+        if self.weight < 0 or self.power < 1:
+            raise ValueError(
+                f"weight must be at least 0 and power at least 1; got {self.weight}, {self.power}"
+            )
+
+    def __call__(self, embeddings):
+        sizes = ops.abs(embeddings)
+        powers = sizes if self.power == 1 else ops.power(ops.maximum(sizes, 1e-12), self.power)
+        return self.weight * ops.mean(ops.sum(powers, axis=1))

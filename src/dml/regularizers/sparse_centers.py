@@ -1,0 +1,42 @@
+"""Fewer centres per class (Qian et al., SoftTriple, ICCV 2019, arXiv 1909.05235)."""
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.batch_ops import spread_within_classes
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("sparse_centers")
+@dataclass(frozen=True)
+class SparseCenters(Regularizer):
+    """Draws the superfluous centres of a class together: their mean distance within a class.
+
+    weight / (C K (K - 1)) times the sum over classes and pairs of centres of their distance. For
+    losses of several proxies per class other than SoftTriple, which has it built in.
+
+    Args:
+        weight: tau in the paper. At least 0; 0.2.
+
+    Call arguments:
+        proxies: Floats (C, K, D), of length 1.
+
+    Returns:
+        Scalar, at least 0; 0 where there is one proxy per class.
+
+    Raises:
+        ValueError: `weight` is negative.
+    """
+
+    weight: float = 0.2
+
+    def __post_init__(self):
+        if self.weight < 0:
+            raise ValueError(f"weight must be at least 0; got {self.weight}")
+
+    def __call__(self, proxies):
+        classes, centres, _ = proxies.shape
+        if centres == 1:
+            return ops.zeros((), proxies.dtype)
+        return self.weight * spread_within_classes(proxies) / (classes * centres * (centres - 1))

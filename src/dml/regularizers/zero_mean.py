@@ -1,0 +1,39 @@
+"""Zero-mean embeddings (Yuan et al., CVPR 2019, arXiv 1904.02616)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("zero_mean")
+@dataclass(frozen=True)
+class ZeroMean(Regularizer):
+    """Draws the sum of each embedding's entries to 0: the mean over the batch of its size.
+
+    The signal-to-noise losses presuppose it.
+
+    Args:
+        weight: Factor. At least 0; 0.1 here.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: `weight` is negative.
+    """
+
+    weight: float = 0.1
+    acts_on: ClassVar[str] = "embeddings"
+
+    def __post_init__(self):
+        if self.weight < 0:
+            raise ValueError(f"weight must be at least 0; got {self.weight}")
+
+    def __call__(self, embeddings):
+        return self.weight * ops.mean(ops.abs(ops.sum(embeddings, axis=1)))

@@ -1,0 +1,77 @@
+"""A pair loss with the embeddings of earlier batches."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from dml.heads import MemoryHead
+from dml.losses import Contrastive, CrossBatchMemory, MultiSimilarity, ProxyAnchor
+from tests.backend import value_and_grad
+
+LABELS = np.array([0, 0, 1, 1])
+
+
+def unit_rows(rows=4, seed=0):
+    x = np.random.default_rng(seed).normal(size=(rows, 3))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+
+
+def given(x, memory, memory_labels, steps=1):
+    return {
+        "embeddings": ops.cast(x, "float32"),
+        "memory": ops.cast(memory, "float32"),
+        "memory_labels": ops.array(memory_labels),
+        "steps": ops.array(steps),
+    }
+
+
+def number(x):
+    return float(ops.convert_to_numpy(x).squeeze())
+
+
+@pytest.mark.parametrize("base", [Contrastive(), MultiSimilarity()])
+def test_adds_the_pairs_with_what_is_remembered(base):
+    x, memory = unit_rows(), unit_rows(6, seed=1)
+    remembered = np.array([0, 1, 2, 0, -1, -1])  # two empty places
+    loss = CrossBatchMemory(base, size=6, start=0, weight=0.5)
+    same, filled = LABELS[:, None] == remembered, remembered[None, :] >= 0
+    compared = base.compare(ops.array(x), ops.array(memory))
+    expected = number(base(LABELS, x)) + 0.5 * number(
+        base.pair_loss(compared, ops.array(same), ops.array(~same & filled))
+    )
+    assert number(loss(LABELS, given(x, memory, remembered))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_empty_memory_and_one_before_its_start_add_nothing():
+    x, memory = unit_rows(), unit_rows(6, seed=1)
+    alone = number(Contrastive()(LABELS, x))
+    loss = CrossBatchMemory(Contrastive(), size=6, start=2)
+    known = np.array([0, 1, 2, 0, 1, 1])
+    assert number(loss(LABELS, given(x, memory, known))) == pytest.approx(alone)
+    loss = CrossBatchMemory(Contrastive(), size=6, start=0)
+    assert number(loss(LABELS, given(x, memory, np.full(6, -1)))) == pytest.approx(alone)
+
+
+def test_no_gradient_reaches_the_memory():
+    loss = CrossBatchMemory(Contrastive(), size=6, start=0)
+    known = np.array([0, 1, 2, 0, 1, 1])
+    _, grad = value_and_grad(
+        lambda memory: loss.batch_loss(ops.array(LABELS), given(unit_rows(), memory, known)),
+        unit_rows(6, seed=1),
+    )
+    assert (grad == 0).all()
+
+
+def test_names_its_head_saves_and_loads():
+    loss = CrossBatchMemory(Contrastive(negative_margin=0.7), size=6, start=3, weight=0.5)
+    assert isinstance(loss.head(None, 3), MemoryHead)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert copy.loss.negative_margin == 0.7 and (copy.size, copy.start, copy.weight) == (6, 3, 0.5)
+
+
+def test_refuses_what_compares_no_pairs():
+    with pytest.raises(ValueError, match="compares images with proxies"):
+        CrossBatchMemory(ProxyAnchor())
+    with pytest.raises(ValueError, match="size must be positive"):
+        CrossBatchMemory(Contrastive(), size=0)
