@@ -116,3 +116,18 @@ def test_the_users_own_part(tmp_path):
     file.write_text("1/0")
     with pytest.raises(ValueError, match="ZeroDivisionError"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize("flag", ["--miner.name=batch_hard", "--memory.size=64"])
+def test_pairs_for_a_loss_of_proxies_are_refused_with_a_reason(flag):
+    with pytest.raises(ValueError, match=r"command line: m\w+: .*compares images with proxies"):
+        load_recipe("glyphs", [flag, "--loss.name", "proxy_anchor"])
+
+
+def test_a_miner_or_a_memory_is_named_and_resolved():
+    recipe = load_recipe("glyphs", ["--loss.name", "contrastive", "--miner.name", "batch_hard"])
+    assert 'name = "batch_hard"' in recipe.to_toml()
+    flags = ["--loss.name", "contrastive", "--memory.size", "64", "--memory.start", "2"]
+    assert load_recipe("glyphs", flags).memory.size == 64
+    with pytest.raises(ValueError, match="leave out miner or memory"):
+        load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])

@@ -13,8 +13,8 @@ TRAIN = """examples:
   dml train my_recipe.toml --out runs/mine
   dml train runs/mine --resume
 
-sections: dataset backbone embedding sampler augmentation loss regularizer optimizer training
-evaluation. `dml recipes NAME` prints a recipe with every option."""
+sections: dataset backbone embedding sampler augmentation loss miner memory regularizer
+optimizer training evaluation. `dml recipes NAME` prints a recipe with every option."""
 
 
 def parser():
@@ -42,6 +42,8 @@ def parser():
     command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
+    command = add("parts", "list the losses, miners, samplers, ... with their options")
+    command.add_argument("family", nargs="?", metavar="FAMILY", help="losses, miners, ...")
     command = add("data", "check a data set, or download it")
     command.add_argument("action", choices=("check", "get"))
     command.add_argument("name", metavar="DATASET")
@@ -69,7 +71,7 @@ def run(options, flags):
     """Calls the command's function and prints what it says."""
     if flags and options.command not in ("train", "evaluate", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
-    if options.command in ("train", "evaluate", "demo"):
+    if options.command in ("train", "evaluate", "parts", "demo"):
         import_backend()
     if options.command == "train":
         from dml.commands.train import train
@@ -83,6 +85,10 @@ def run(options, flags):
         from dml.commands.recipes import recipes
 
         recipes(options.name, report=say)
+    elif options.command == "parts":
+        from dml.commands.parts import parts
+
+        parts(options.family, report=say)
     elif options.command == "data":
         from dml.commands import data
 

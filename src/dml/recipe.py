@@ -28,10 +28,33 @@ FAMILIES = {
 OPTIONS = {
     "embedding": ("dml.encoder", "EmbeddingOptions"),
     "optimizer": ("dml.optimizers", "OptimizerOptions"),
+    "memory": ("dml.recipe", "MemoryOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *OPTIONS)
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Embeddings of earlier batches as further references of a pair loss.
+
+    Args:
+        size: Embeddings that are kept; 0 keeps none. Below the number of training images.
+        start: Batches before the memory is used; at least 0. 1000 in the paper (Wang et al., 2020).
+        weight: Of the memory's pairs beside the batch's own; at least 0.
+    """
+
+    size: int = 0
+    start: int = 1000
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if min(self.size, self.start, self.weight) < 0:
+            raise ValueError(
+                "size, start and weight must be at least 0; "
+                f"got {self.size}, {self.start}, {self.weight}"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,7 @@ class Recipe:
     miner: typing.Any
     regularizer: typing.Any
     optimizer: typing.Any
+    memory: MemoryOptions
     training: TrainingOptions
     evaluation: EvaluationOptions
     names: dict
@@ -219,13 +243,11 @@ def load_recipe(source, flags=()):
             module, name = OPTIONS[section]
             part = getattr(importlib.import_module(module), name)
         built[section] = None if part is None else build(part, section, options, where)
-    if built["miner"] is not None:
-        from dml.losses.mined import check_minable
-
-        try:
-            check_minable(built["loss"])
-        except ValueError as error:
-            raise ValueError(f"{where.get(('miner', 'name'), '')}miner: {error}") from None
+    for section, used in (("miner", built["miner"]), ("memory", built["memory"].size)):
+        if used:
+            check_takes_pairs(built["loss"], section, where)
+    if built["miner"] and built["memory"].size:
+        raise ValueError("memory: a miner chooses a batch's own pairs: leave out miner or memory")
     return Recipe(**built, names=names, parts=tuple(parts))
 
 
@@ -252,6 +274,17 @@ def load_dataset(name, flags=()):
         where[section, option] = "command line: "
     _, part = named_part("dataset", options, where)
     return build(part, "dataset", options, where)
+
+
+def check_takes_pairs(loss, section, where):
+    """Raises ValueError unless the loss takes what a miner or a memory gives."""
+    from dml.losses.mined import check_minable
+
+    try:
+        check_minable(loss)
+    except ValueError as error:
+        place = next((w for (s, _), w in where.items() if s == section), "")
+        raise ValueError(f"{place}{section}: {error}") from None
 
 
 class Flag(str):

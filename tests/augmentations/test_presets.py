@@ -32,6 +32,21 @@ def test_without_any_change_a_glyph_stays_as_it_is():
     np.testing.assert_array_equal(still.crop(image, 32, np.random.default_rng(0)), image)
 
 
+@pytest.mark.parametrize("part", [RandomCropFlip, Strong])
+def test_stretched_crops_have_the_aspect_of_the_image(part):
+    # Each pixel tells its row and column: a crop's corners give its extent in the image.
+    image = np.zeros((60, 240, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(60)[:, None] * 4, np.arange(240)[None, :]
+    ratios = []
+    for seed in range(100):
+        stretched = part(min_area=0.3, flip=0, aspect="stretch")
+        crop = stretched.crop(image, 32, np.random.default_rng(seed)).astype(float)
+        rows = (crop[-1, 0, 0] - crop[0, 0, 0]) / 4
+        ratios.append((crop[0, -1, 1] - crop[0, 0, 1]) / rows)
+    assert np.median(ratios) == pytest.approx(4, rel=0.15)
+    assert min(ratios) < 3.5 and max(ratios) > 4.5
+
+
 def test_an_option_of_0_leaves_its_layer_out():
     names = [layer.__class__.__name__ for layer in Strong(hue=0, erase=0).layers()]
     assert names == ["Rescaling", "RandomBrightness", "RandomContrast", "RandomSaturation"]
@@ -44,6 +59,7 @@ def test_an_option_of_0_leaves_its_layer_out():
         (RandomCropFlip, {"min_area": 0}),
         (RandomCropFlip, {"min_area": 1.5}),
         (RandomCropFlip, {"flip": -0.1}),
+        (RandomCropFlip, {"aspect": "wide"}),
         (Strong, {"hue": 0.6}),
         (Strong, {"erase": 2}),
         (DmlTf, {"resize": 200}),

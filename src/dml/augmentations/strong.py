@@ -18,6 +18,7 @@ class Strong(RandomCropFlip):
     Args:
         min_area: Smallest share of the image's area that is kept. In (0, 1].
         flip: Probability of mirroring left to right. In [0, 1].
+        aspect: As of `paper`.
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
         saturation: Largest change of the saturation, as a share. In [0, 1].
@@ -27,6 +28,7 @@ class Strong(RandomCropFlip):
 
     min_area: float = 0.16
     flip: float = 0.5
+    aspect: str = "keep"
     brightness: float = 0.2
     contrast: float = 0.3
     saturation: float = 0.3

@@ -82,7 +82,6 @@ def build_learner(recipe, training_items):
     """Returns the compiled learner of a recipe and its steps per epoch."""
     from dml.encoder import build_encoder
     from dml.learner import Learner
-    from dml.losses.mined import Mined
     from dml.optimizers import build_optimizer
 
     if not len(training_items):
@@ -93,7 +92,7 @@ def build_learner(recipe, training_items):
     steps = len(batches)
     learner = Learner(
         build_encoder(recipe.backbone, recipe.embedding),
-        recipe.loss if recipe.miner is None else Mined(recipe.loss, recipe.miner),
+        training_loss(recipe),
         classes=len(training_items.class_names),
         augmentation=recipe.augmentation.layers(),
         regularizer=recipe.regularizer,
@@ -107,6 +106,18 @@ def build_learner(recipe, training_items):
     )
     learner.compile(optimizer)
     return learner, steps
+
+
+def training_loss(recipe):
+    """Returns the recipe's loss with its miner or memory."""
+    from dml.losses import CrossBatchMemory, Mined
+
+    if recipe.miner is not None:
+        return Mined(recipe.loss, recipe.miner)
+    memory = recipe.memory
+    if memory.size:
+        return CrossBatchMemory(recipe.loss, memory.size, memory.start, memory.weight)
+    return recipe.loss
 
 
 def check_validation_split(validation):

@@ -1,0 +1,44 @@
+"""`dml parts`: the parts of a family, and their options."""
+
+import dataclasses
+import importlib
+import inspect
+
+from dml.recipe import FAMILIES, fields_of, toml_value
+from dml.registry import suggestion
+
+PLURALS = {"loss": "losses"}
+
+
+def parts(family=None, report=print):
+    """Lists the parts of a family with what they do and their options; or the families.
+
+    Args:
+        family: `losses`, `miners`, `samplers`, ...; None lists the families.
+        report: Called with each line.
+
+    Raises:
+        ValueError: There is no such family.
+    """
+    families = {PLURALS.get(section, f"{section}s"): section for section in FAMILIES}
+    if family is None:
+        for name, section in families.items():
+            known = sorted(registry_of(section))
+            report(f"{name} ({len(known)}): {', '.join(known)}")
+        return
+    if family not in families:
+        raise ValueError(
+            f"no family {family!r}.{suggestion(family, families)} Known: {', '.join(families)}"
+        )
+    for name, part in sorted(registry_of(families[family]).items()):
+        report(f"{name}: {inspect.getdoc(part).splitlines()[0]}")
+        for field in fields_of(part):
+            default = "none" if field.default is None else toml_value(field.default)
+            required = field.default is dataclasses.MISSING
+            report(f"    --{families[family]}.{field.name} {'(required)' if required else default}")
+
+
+def registry_of(section):
+    """Returns the registry of the parts that a section names."""
+    module, registry, _ = FAMILIES[section]
+    return getattr(importlib.import_module(module), registry)
