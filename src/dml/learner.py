@@ -122,9 +122,8 @@ class Learner(keras.Model):
         if self.metric_loss.reads_length:
             embeddings = unit_length(embeddings)
         loss = ops.sum(self.metric_loss(labels, compared))
-        if isinstance(self.head, ProxyHead):
-            penalty = self.metric_loss.proxy_penalty(self.head.unit_proxies())
-            loss = loss if penalty is None else loss + penalty
+        penalty = self.metric_loss.penalty(self.head)
+        loss = loss if penalty is None else loss + penalty
         if self.regularizer is not None:
             loss = loss + self.regularizer(self.regularized(embeddings))
         for extra in self.losses:  # weight regularisers of the user's own layers

@@ -1,6 +1,7 @@
 """Heads: layers that hold what a loss learns or remembers."""
 
 from dml.heads.boundaries import BoundaryHead
+from dml.heads.joint import JointHead
 from dml.heads.memory import MemoryHead
 from dml.heads.proxies import ProxyHead
 from dml.heads.quality import CurriculumHead, LengthHead, QualityHead, RandomMarginHead
@@ -8,6 +9,7 @@ from dml.heads.quality import CurriculumHead, LengthHead, QualityHead, RandomMar
 __all__ = [
     "BoundaryHead",
     "CurriculumHead",
+    "JointHead",
     "LengthHead",
     "MemoryHead",
     "ProxyHead",

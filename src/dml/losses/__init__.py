@@ -22,8 +22,10 @@ from dml.losses.intra_pair_variance import IntraPairVariance
 from dml.losses.lifted_structure import LiftedStructure
 from dml.losses.magface import MagFace
 from dml.losses.margin import Margin
+from dml.losses.matryoshka import Matryoshka
 from dml.losses.mined import Mined
 from dml.losses.multi_similarity import MultiSimilarity
+from dml.losses.multiple import MultipleLosses
 from dml.losses.multiple_negatives_ranking import MultipleNegativesRanking
 from dml.losses.n_pairs import NPairs
 from dml.losses.normalized_softmax import NormalizedSoftmax
@@ -73,9 +75,11 @@ __all__ = [
     "LiftedStructure",
     "MagFace",
     "Margin",
+    "Matryoshka",
     "MetricLoss",
     "Mined",
     "MultiSimilarity",
+    "MultipleLosses",
     "MultipleNegativesRanking",
     "NPairs",
     "NTXent",

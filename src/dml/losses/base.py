@@ -73,6 +73,12 @@ class MetricLoss(keras.losses.Loss):
         """Returns what is added for the proxies (classes, K, D) of length 1, or None."""
         return None
 
+    def penalty(self, head):
+        """Returns what is added for the state of its head, or None."""
+        if not isinstance(head, ProxyHead):
+            return None
+        return self.proxy_penalty(head.unit_proxies())
+
     def active_share(self, labels, x):
         """Returns the share, in [0, 1], of the batch's pairs or triplets that pull or push.
 

@@ -1,0 +1,55 @@
+"""Several heads on one embedding, or on its first entries."""
+
+import keras
+from keras import ops
+
+from dml.batch_ops import unit_length
+
+
+@keras.saving.register_keras_serializable("dml")
+class JointHead(keras.layers.Layer):
+    """Gives each of several losses what it reads, through a head of its own.
+
+    Args:
+        heads: Layers, or None for a loss that reads the embeddings.
+        dims: For each, how many of an embedding's first entries it gets, brought to length 1;
+            0 gives all of them as they are.
+
+    Call arguments:
+        embeddings: Floats (B, D).
+        labels: As the heads take them.
+        training: Whether heads remember.
+
+    Returns:
+        A list of what the heads return, or of embeddings.
+    """
+
+    def __init__(self, heads, dims, **layer_options):
+        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        self.heads = list(heads)
+        self.dims = list(dims)
+        for number, head in enumerate(self.heads):
+            if head is not None:  # names tell their variables apart in a saved file
+                head.name = f"head_{number}"
+
+    def build(self, input_shape):
+        for head, dim in zip(self.heads, self.dims, strict=True):
+            if head is not None:
+                head.build((*input_shape[:-1], dim or input_shape[-1]))
+        super().build(input_shape)
+
+    def call(self, embeddings, labels, training=False):
+        results = []
+        for head, dim in zip(self.heads, self.dims, strict=True):
+            x = unit_length(embeddings[:, :dim]) if dim else ops.convert_to_tensor(embeddings)
+            results.append(x if head is None else head(x, labels, training=training))
+        return results
+
+    def get_config(self):
+        heads = [h and keras.saving.serialize_keras_object(h) for h in self.heads]
+        return {**super().get_config(), "heads": heads, "dims": self.dims}
+
+    @classmethod
+    def from_config(cls, config):
+        heads = [h and keras.saving.deserialize_keras_object(h) for h in config.pop("heads")]
+        return cls(heads, **config)
