@@ -112,7 +112,7 @@ def main():
         "bfloat16) of each kind: identical, opposite, zero and duplicate embeddings, and, where\n"
         "there are proxies, every embedding on its own class's proxy. Half: the largest relative\n"
         "change of the value when the embeddings are rounded to float16 or bfloat16. One class,\n"
-        "no positives: the value where the batch holds one class only, or no two images of a class.\n"
+        "no positives: the value of a batch of one class only, or without two images of a class.\n"
     )
     print(
         "| loss | same at twice the length | same in any order | finite | half | one class "
