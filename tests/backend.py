@@ -28,7 +28,10 @@ def value_and_grad(fn, x, dtype="float32", compiled=False):
                 zero = tf.UnconnectedGradients.ZERO
                 return value, tape.gradient(value, x, unconnected_gradients=zero)
 
-            value, grad = (tf.function(step) if compiled else step)(x)
+            if compiled:  # for batches of any size, as in `fit`
+                shape = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+                step = tf.function(step, input_signature=[shape])
+            value, grad = step(x)
         case "torch":
             x = x.detach().requires_grad_()
             value = ops.reshape(fn(x), ())

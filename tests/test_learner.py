@@ -13,7 +13,9 @@ from dml.losses import (
     CrossBatchMemory,
     Mined,
     MultiSimilarity,
+    NTXent,
     ProxyAnchor,
+    SelfSupervised,
 )
 from dml.miners import BatchHardMiner
 from dml.regularizers import REGULARIZERS, KoLeo, Orthogonality
@@ -145,6 +147,17 @@ def test_a_loss_with_a_head_of_its_own_trains(name):
     history = learner.fit(images, labels, batch_size=24, epochs=8, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     np.testing.assert_allclose(np.linalg.norm(learner.embed(images), axis=1), 1, atol=1e-5)
+
+
+def test_two_views_without_labels():
+    images, labels = stripes(24)
+    noise = keras.layers.RandomBrightness(0.2, seed=0)
+    learner = Learner(encoder(), SelfSupervised(NTXent()), augmentation=[noise])
+    learner.compile(keras.optimizers.Adam(1e-3))
+    history = learner.fit(images, np.zeros(24), batch_size=12, epochs=6, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert learner(images[:12], training=True).shape[0] == 24
+    assert np.isfinite(learner.evaluate(images, labels, verbose=0, return_dict=True)["loss"])
 
 
 def test_a_relation_in_place_of_labels():

@@ -111,6 +111,11 @@ def ratio(total, count):
     return total / ops.where(count > 0, count, ops.ones_like(count))
 
 
+def shares(mask):
+    """Returns the weights of a mask (B, N) divided by their sum in each row; 0 in empty rows."""
+    return ratio(weights(mask), ops.sum(weights(mask), axis=1, keepdims=True))
+
+
 def mean_over(values, mask, axis=None):
     """Returns the mean of values by a mask's weights, over `axis` or all; 0 where it is empty.
 

@@ -62,12 +62,23 @@ class Learner(keras.Model):
 
     def call(self, images, training=False):
         """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
+        network = self.encoder
         if training:
+            images = self.views_of(images)
+            network = self.training_encoder or network
+        if network is self.encoder:
+            network = self.embedding_network(images)
+        return network(images, training=training)
+
+    def views_of(self, images):
+        """Returns the augmented images, one batch for each view that the loss wants."""
+        views = []
+        for _ in range(self.metric_loss.views):
+            view = images
             for layer in self.augmentation:
-                images = layer(images, training=True)
-            if self.training_encoder is not None:
-                return self.training_encoder(images, training=True)
-        return self.embedding_network(images)(images, training=training)
+                view = layer(view, training=True)
+            views.append(view)
+        return views[0] if len(views) == 1 else ops.concatenate(views)
 
     def embedding_network(self, images):
         """Returns the model for these images: crops of the network's size need no preparation."""
@@ -116,6 +127,10 @@ class Learner(keras.Model):
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         embeddings = ops.cast(y_pred, "float32")
+        if self.metric_loss.views > 1:
+            labels = ops.concatenate([labels] * self.metric_loss.views)
+            if not training:  # there is one: its views are the same
+                embeddings = ops.concatenate([embeddings] * self.metric_loss.views)
         compared = embeddings
         if self.head is not None:
             compared = self.head(embeddings, labels, training=training)

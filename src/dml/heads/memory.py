@@ -65,7 +65,7 @@ class MemoryHead(keras.layers.Layer):
 
     def remember(self, embeddings, labels, before):
         """Puts a batch in the place of the oldest."""
-        count, steps = embeddings.shape[0], before["steps"]
+        count, steps = ops.shape(embeddings)[0], before["steps"]
         places = ops.mod(steps * count + ops.arange(count, dtype="int32"), self.size)[:, None]
         self.memory.assign(ops.scatter_update(before["memory"], places, embeddings))
         self.memory_labels.assign(

@@ -85,7 +85,7 @@ class CurriculumHead(ProxyHead):
             own = ops.take_along_axis(cosines, ops.cast(labels, "int32")[:, None], axis=1)
             progress = 0.99 * progress + 0.01 * ops.stop_gradient(ops.mean(own))
             self.progress.assign(progress)
-        column = ops.broadcast_to(progress, (cosines.shape[0], 1))
+        column = ops.ones_like(cosines[:, :1]) * progress
         return ops.concatenate([cosines, column], axis=1)
 
 
@@ -103,6 +103,6 @@ class RandomMarginHead(ProxyHead):
 
     def call(self, embeddings, labels=None, training=False):
         cosines = super().call(embeddings)
-        shape = (cosines.shape[0], 1)
+        shape = (ops.shape(cosines)[0], 1)
         drawn = keras.random.normal(shape, seed=self.random) if training else ops.zeros(shape)
         return ops.concatenate([cosines, drawn], axis=1)

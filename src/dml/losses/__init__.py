@@ -39,6 +39,7 @@ from dml.losses.proxy_nca_pp import ProxyNCAPlusPlus
 from dml.losses.ranked_list import RankedList
 from dml.losses.recall_surrogate import RecallSurrogate
 from dml.losses.roadmap import Roadmap
+from dml.losses.self_supervised import SelfSupervised
 from dml.losses.smooth_ap import SmoothAP
 from dml.losses.snr_contrastive import SignalToNoiseContrastive
 from dml.losses.soft_nearest_neighbour import SoftNearestNeighbour
@@ -93,6 +94,7 @@ __all__ = [
     "RankedList",
     "RecallSurrogate",
     "Roadmap",
+    "SelfSupervised",
     "SignalToNoiseContrastive",
     "SmoothAP",
     "SoftNearestNeighbour",

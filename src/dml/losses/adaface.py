@@ -8,7 +8,7 @@ from keras import ops
 
 from dml.heads import QualityHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.magface import cross_entropy
+from dml.losses.margin_softmax import cross_entropy
 
 
 @LOSSES.register("adaface")

@@ -29,6 +29,8 @@ class MetricLoss(keras.losses.Loss):
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
     proxies_per_class: ClassVar[int] = 0
     proxy_head: ClassVar[type] = ProxyHead
+    # How often the learner augments each image; the views follow each other in the batch.
+    views: ClassVar[int] = 1
     # Whether the head reads embeddings as they were before they were brought to length 1.
     reads_length: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
@@ -41,7 +43,13 @@ class MetricLoss(keras.losses.Loss):
 
     def call(self, labels, x):
         labels = ops.convert_to_tensor(labels)
-        if not is_relation(labels):
+        if is_relation(labels):
+            require(
+                self.proxy_head is ProxyHead,
+                f"{type(self).__name__} needs one class for each image",
+                "a matrix",
+            )
+        else:
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         loss = self.batch_loss(labels, x)
         # As an array: Keras does not divide a scalar by the number of replicas.

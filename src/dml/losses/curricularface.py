@@ -10,6 +10,7 @@ from keras import ops
 from dml.heads import CurriculumHead
 from dml.losses.arcface import turned_away
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.margin_softmax import cross_entropy
 
 
 @LOSSES.register("curricularface")
@@ -55,6 +56,4 @@ class CurricularFace(MetricLoss):
         own = ops.take_along_axis(cosines, labels[:, None], axis=1)
         moved = turned_away(own, math.radians(self.margin))
         weighed = ops.where(cosines > moved, cosines * (progress + cosines), cosines)
-        is_own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
-        logits = self.scale * ops.where(is_own, moved, weighed)
-        return ops.mean(ops.logsumexp(logits, axis=1) - self.scale * moved[:, 0])
+        return cross_entropy(weighed, labels, moved, self.scale)

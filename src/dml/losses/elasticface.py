@@ -8,7 +8,8 @@ from keras import ops
 
 from dml.heads import RandomMarginHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.magface import cross_entropy, turned_by
+from dml.losses.magface import turned_by
+from dml.losses.margin_softmax import cross_entropy
 
 FORMS = ("arc", "cos")
 

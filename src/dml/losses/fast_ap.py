@@ -66,13 +66,13 @@ def soft_histogram(x, mask, low, high, bins):
     places = ops.clip((x - low) * (bins / (high - low)), 0.0, float(bins))
     lower = ops.clip(ops.floor(ops.stop_gradient(places)), 0.0, float(bins - 1))
     upper_share = places - lower
-    row = ops.arange(x.shape[0], dtype="int32")[:, None] * (bins + 1)
+    rows = ops.shape(x)[0]
+    row = ops.arange(rows, dtype="int32")[:, None] * (bins + 1)
     first = ops.reshape(ops.cast(lower, "int32") + row, (-1,))
     chosen = weights(mask)
 
     def counts(share, cells):
-        cells_of_all = x.shape[0] * (bins + 1)
-        return ops.segment_sum(ops.reshape(share * chosen, (-1,)), cells, cells_of_all)
+        return ops.segment_sum(ops.reshape(share * chosen, (-1,)), cells, rows * (bins + 1))
 
     total = counts(1.0 - upper_share, first) + counts(upper_share, first + 1)
     return ops.reshape(total, (-1, bins + 1))

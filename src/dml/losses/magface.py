@@ -8,6 +8,7 @@ from keras import ops
 
 from dml.heads import LengthHead
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.margin_softmax import cross_entropy
 
 
 @LOSSES.register("magface")
@@ -86,10 +87,3 @@ def turned_by(cosines, margin):
     sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
     turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
     return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)
-
-
-def cross_entropy(cosines, labels, moved, scale):
-    """Returns the mean cross-entropy of cosines (B, C) whose own are replaced by `moved` (B, 1)."""
-    own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
-    logits = scale * ops.where(own, moved, cosines)
-    return ops.mean(ops.logsumexp(logits, axis=1) - scale * moved[:, 0])

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.batch_ops import is_relation, ratio
+from dml.batch_ops import is_relation, shares
 from dml.losses.base import MetricLoss
 
 
@@ -22,12 +22,16 @@ class MarginSoftmax(MetricLoss):
     def batch_loss(self, labels, cosines):
         if is_relation(labels):
             logits = self.scale * ops.where(labels > 0, self.with_margin(cosines), cosines)
-            share = ratio(labels, ops.sum(labels, axis=1, keepdims=True))
+            share = shares(labels)
             crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
             total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
             return ops.mean(total - crossed)
         own = ops.take_along_axis(cosines, labels[:, None], axis=1)  # (B, 1)
-        moved = self.with_margin(own)
-        is_own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
-        logits = self.scale * ops.where(is_own, moved, cosines)
-        return ops.mean(ops.logsumexp(logits, axis=1) - self.scale * moved[:, 0])
+        return cross_entropy(cosines, labels, self.with_margin(own), self.scale)
+
+
+def cross_entropy(cosines, labels, moved, scale):
+    """Returns the mean cross-entropy of cosines (B, C) whose own are replaced by `moved` (B, 1)."""
+    own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+    logits = scale * ops.where(own, moved, cosines)
+    return ops.mean(ops.logsumexp(logits, axis=1) - scale * moved[:, 0])

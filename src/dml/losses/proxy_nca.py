@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import memberships, present, shares
 from dml.losses.base import LOSSES, MetricLoss
 
 FORMS = ("squared_distance", "cosine")
@@ -35,7 +36,7 @@ class ProxyNCA(MetricLoss):
             [0, 1). 0 in the paper, 0.1 in the usual code.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
 
     Returns:
@@ -66,13 +67,13 @@ class ProxyNCA(MetricLoss):
         classes = cosines.shape[1]
         squared = self.form == "squared_distance"
         logits = self.scale * (2.0 * cosines - 2.0 if squared else cosines)
-        own = labels[:, None] == ops.arange(classes)[None, :]
-        others = max(classes - 1, 1)
-        target = ops.where(own, 1.0 - self.label_smoothing, self.label_smoothing / others)
+        own = memberships(labels, classes)
+        others = self.label_smoothing / max(classes - 1, 1)
+        target = ops.where(present(own), (1.0 - self.label_smoothing) * shares(own), others)
         attraction = ops.sum(target * logits, axis=1)
         if self.positive_in_denominator:
             return ops.mean(ops.logsumexp(logits, axis=1) - attraction)
         if classes == 1:  # an empty sum: nothing to be assigned to instead
             return -ops.mean(attraction)
-        repulsion = ops.logsumexp(ops.where(own, -float("inf"), logits), axis=1)
+        repulsion = ops.logsumexp(ops.where(present(own), -float("inf"), logits), axis=1)
         return ops.mean(repulsion - attraction)

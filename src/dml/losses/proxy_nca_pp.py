@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import memberships, shares
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -27,7 +28,7 @@ class ProxyNCAPlusPlus(MetricLoss):
         temperature: T above; positive. 1/9 in the paper.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         cosines: Floats (B, classes) from `dml.heads.ProxyHead`.
 
     Returns:
@@ -48,5 +49,5 @@ class ProxyNCAPlusPlus(MetricLoss):
 
     def batch_loss(self, labels, cosines):
         logits = (2.0 * cosines - 2.0) / self.temperature
-        own = ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return ops.mean(ops.logsumexp(logits, axis=1) - own)
+        own = shares(memberships(labels, cosines.shape[1]))
+        return ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(own * logits, axis=1))

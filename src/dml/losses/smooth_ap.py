@@ -60,7 +60,7 @@ def nearer(similarities, temperature):
 
 def without_itself(mask):
     """Returns a mask (B, R, R) of an anchor's pairs k for each j, without k = j."""
-    itself = ops.eye(mask.shape[1])
+    itself = ops.eye(ops.shape(mask)[1])
     return weights(mask)[:, None, :] * (1.0 - itself)
 
 

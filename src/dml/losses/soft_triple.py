@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import spread_within_classes
+from dml.batch_ops import memberships, present, shares, spread_within_classes
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -38,7 +38,7 @@ class SoftTriple(MetricLoss):
         centre_weight: Of the penalty, tau in the paper. At least 0; 0.2 in the paper.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         cosines: Floats (B, classes, K) from `dml.heads.ProxyHead`, or (B, classes) when K is 1.
 
     Returns:
@@ -72,10 +72,9 @@ class SoftTriple(MetricLoss):
         if self.proxies_per_class > 1:
             chosen = ops.softmax(cosines / self.temperature, axis=-1)
             scores = ops.sum(chosen * cosines, axis=-1)  # (B, classes)
-        own = labels[:, None] == ops.arange(scores.shape[1])[None, :]
-        logits = self.scale * (scores - self.margin * ops.cast(own, scores.dtype))
-        target = ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return ops.mean(ops.logsumexp(logits, axis=1) - target)
+        own = memberships(labels, scores.shape[1])
+        logits = self.scale * (scores - self.margin * ops.cast(present(own), scores.dtype))
+        return ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(shares(own) * logits, axis=1))
 
     def proxy_penalty(self, proxies):
         classes, centres, _ = proxies.shape

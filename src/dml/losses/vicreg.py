@@ -61,12 +61,13 @@ class VICReg(MetricLoss):
             require(getattr(self, name) >= 0, f"{name} must be at least 0", getattr(self, name))
 
     def batch_loss(self, labels, embeddings):
-        rows, dim = embeddings.shape
+        dim = embeddings.shape[1]
+        rows = ops.cast(ops.shape(embeddings)[0], "float32")
         positive, _ = pair_masks(labels)
         x = embeddings / (self.target_deviation or dim**-0.5)
         invariance = mean_over(squared(x, x), positive) / dim
         centred = x - ops.mean(x, axis=0)
-        covariance = ops.matmul(ops.transpose(centred), centred) / max(rows - 1, 1)
+        covariance = ops.matmul(ops.transpose(centred), centred) / ops.maximum(rows - 1.0, 1.0)
         variances = ops.diagonal(covariance)
         deviations = ops.sqrt(ops.maximum(variances, 0.0) + 1e-4)
         off_diagonal = ops.sum(ops.square(covariance)) - ops.sum(ops.square(variances))

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.batch_ops import is_boolean, keep, present, ratio, weights
+from dml.batch_ops import is_boolean, keep, present, shares, weights
 
 MINING = ("all", "semi_hard", "hard")
 
@@ -46,10 +46,6 @@ def triplet_counts(distances, positive, negative, margin, mining):
         nearer = counts_below(distances, positive, negative, TIE)
         counts = tuple(a - b for a, b in zip(counts, nearer, strict=True))
     return counts
-
-
-def shares(mask):
-    return ratio(weights(mask), ops.sum(weights(mask), axis=1, keepdims=True))
 
 
 def counts_below(distances, positive, negative, margin):
