@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import errno
+
 import pytest
 
 from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
@@ -13,6 +15,13 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    message = r"log\.txt: No space left on device; what was there before"
+    with pytest.raises(OSError, match=message), atomic_path(tmp_path / "log.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):

@@ -1,6 +1,7 @@
 """The files of a run folder, and how they are written: whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -22,6 +23,12 @@ def atomic_path(path):
         yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(
+                f"{path}: {error.strerror}; what was there before is whole. Make room and try again"
+            ) from error
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -37,4 +37,8 @@ class Registry(dict):
 
     def __missing__(self, name):
         hint = suggestion(name, self)
-        raise KeyError(f"no {self.family} {name!r}.{hint} Known: {', '.join(sorted(self))}")
+        many = len(self) > 20
+        known = (
+            f"`dml parts` lists all {len(self)}" if many else "Known: " + ", ".join(sorted(self))
+        )
+        raise KeyError(f"no {self.family} {name!r}.{hint} {known}")
