@@ -17,19 +17,26 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def value_and_gradient(loss, head, labels, x, dtype="float32"):
-    """Returns the loss of embeddings and its gradient, both float32."""
+def compiled(loss, head):
+    """Returns a function of labels, embeddings and a type of numbers: the loss, its gradient."""
     import tensorflow as tf
     from keras import ops
 
-    x = ops.cast(x, dtype)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        made = x if head is None else head(ops.cast(x, "float32"), ops.array(labels))
-        value = ops.sum(loss(labels, made))
-    zero = tf.UnconnectedGradients.ZERO
-    gradient = tape.gradient(value, x, unconnected_gradients=zero)
-    return float(value), tf.cast(gradient, "float32").numpy()
+    @tf.function(reduce_retracing=True)
+    def step(labels, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = x if head is None else head(ops.cast(x, "float32"), labels)
+            value = ops.sum(loss(labels, made))
+        zero = tf.UnconnectedGradients.ZERO
+        gradient = tape.gradient(value, x, unconnected_gradients=zero)
+        return value, tf.cast(gradient, "float32")
+
+    def value_and_gradient(labels, x, dtype="float32"):
+        value, gradient = step(tf.constant(labels), tf.cast(x, dtype))
+        return float(value), gradient.numpy()
+
+    return value_and_gradient
 
 
 def degenerate(kind, labels, rng, proxies):
@@ -48,7 +55,7 @@ def degenerate(kind, labels, rng, proxies):
             return unit(proxies[labels]) if proxies is not None else x
 
 
-def finite(loss, head, kind):
+def finite(value_and_gradient, head, kind):
     """Counts the seeds at which value and gradient are finite, over the types of numbers."""
     count = 0
     for seed in range(SEEDS):
@@ -61,7 +68,7 @@ def finite(loss, head, kind):
             proxies = np.array(head.proxies)[:, 0]
         x = degenerate(kind, labels, rng, proxies)
         for dtype in TYPES:
-            value, gradient = value_and_gradient(loss, head, labels, x, dtype)
+            value, gradient = value_and_gradient(labels, x, dtype)
             count += bool(np.isfinite(value) and np.isfinite(gradient).all())
     return count
 
@@ -78,13 +85,19 @@ def properties(name):
     x = unit(rng.normal(size=(BATCH, DIM)))
     labels = np.arange(BATCH, dtype="int32") % CLASSES
 
+    value_and_gradient = compiled(loss, head)
+
     def value(labels, x, dtype="float32"):
-        return value_and_gradient(loss, head, labels, x, dtype)[0]
+        return value_and_gradient(labels, x, dtype)[0]
 
     plain, order = value(labels, x), rng.permutation(BATCH)
     total = SEEDS * len(TYPES)
     kinds = ("identical", "opposite", "zero", "duplicates", "on the proxy")
-    counts = {k: finite(loss, head, k) for k in kinds if k != "on the proxy" or head is not None}
+    counts = {
+        k: finite(value_and_gradient, head, k)
+        for k in kinds
+        if k != "on the proxy" or head is not None
+    }
     bad = {k: total - c for k, c in counts.items() if c < total}
     half = max(abs(value(labels, x, t) - plain) / max(abs(plain), 1e-6) for t in TYPES[1:])
     one_class, no_positives = value(np.zeros_like(labels), x), None

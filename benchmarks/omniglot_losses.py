@@ -16,7 +16,7 @@ from pathlib import Path
 
 FIGURES = ("R@1", "MAP@R")
 LOSSES = {
-    "proxy_nca": ["--loss.positive_in_denominator", "true"],
+    "proxy_nca": [],
     "proxy_nca_pp": [],
     "proxy_anchor": [],
     "soft_triple": ["--loss.proxies_per_class", "2"],

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from dml.batch_ops import is_relation, pair_masks
+from dml.distances import DISTANCES, check_distance
 from dml.heads import ProxyHead
 from dml.registry import Registry
 
@@ -134,6 +135,17 @@ class PairLoss(MetricLoss):
         Where anchors and references are the same, self-pairs are in neither mask.
         """
         raise NotImplementedError
+
+
+class DistanceLoss(PairLoss):
+    """A pair loss that reads the distances that its option `distance` names."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_distance(self.distance)
+
+    def compare(self, anchors, references):
+        return DISTANCES[self.distance](anchors, references)
 
 
 def require(condition, message, *values):

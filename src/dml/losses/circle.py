@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, present, ratio
+from dml.batch_ops import log_sum_exp, mean_over, present
 from dml.losses.base import LOSSES, PairLoss, require
 
 
@@ -60,5 +60,4 @@ class Circle(PairLoss):
             log_sum_exp(self.scale * push, negative, 1),
         )
         positives, negatives = (ops.where(both, x, ops.zeros_like(x)) for x in sums)
-        counted = ops.cast(both, s.dtype)
-        return ratio(ops.sum(ops.softplus(positives + negatives) * counted), ops.sum(counted))
+        return mean_over(ops.softplus(positives + negatives), both)

@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from dml.batch_ops import keep, mean_over, ratio, weights
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.base import LOSSES, DistanceLoss, require
 
 
 @LOSSES.register("contrastive")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class Contrastive(PairLoss):
+class Contrastive(DistanceLoss):
     """Pulls positive pairs within one distance and pushes negative ones beyond another.
 
     With d the distance of two embeddings, the sum of two means, over the positive and over the
@@ -51,7 +50,6 @@ class Contrastive(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_distance(self.distance)
         require(self.power in (1, 2), "power must be 1 or 2", self.power)
         require(
             self.negative_margin > self.positive_margin,
@@ -59,9 +57,6 @@ class Contrastive(PairLoss):
             self.negative_margin,
             self.positive_margin,
         )
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def hinges(self, d, positive, negative):
         """Returns, of positives and negatives, how far (B, R) each pair is off, and its mask."""

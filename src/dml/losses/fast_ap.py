@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import present, ratio, weights
+from dml.batch_ops import mean_over, present, ratio, weights
 from dml.distances import squared
 from dml.losses.base import LOSSES, PairLoss, require
 
@@ -52,9 +52,8 @@ class FastAP(PairLoss):
         every = own + soft_histogram(d, negative, 0.0, 4.0, self.bins)
         share = ratio(ops.cumsum(own, axis=1) * own, ops.cumsum(every, axis=1))
         positives = ops.sum(weights(positive), axis=1)
-        valid = ops.cast(ops.any(present(positive), axis=1), d.dtype)
         precision = ratio(ops.sum(share, axis=1), positives)
-        return ratio(ops.sum((1.0 - precision) * valid), ops.sum(valid))
+        return mean_over(1.0 - precision, ops.any(present(positive), axis=1))
 
 
 def soft_histogram(x, mask, low, high, bins):

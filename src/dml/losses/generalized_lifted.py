@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, present, ratio
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss, require
+from dml.batch_ops import log_sum_exp, mean_over, present
+from dml.losses.base import LOSSES, DistanceLoss, require
 
 
 @LOSSES.register("generalized_lifted")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class GeneralizedLifted(PairLoss):
+class GeneralizedLifted(DistanceLoss):
     """Sets all positives of an anchor, softly its farthest, against all its negatives.
 
     With d the distance of two embeddings, the mean over the anchors that have both kinds of
@@ -40,15 +39,10 @@ class GeneralizedLifted(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_distance(self.distance)
         require(self.margin >= 0, "margin must be at least 0", self.margin)
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def pair_loss(self, d, positive, negative):
         both = ops.any(present(positive), axis=1) & ops.any(present(negative), axis=1)
         sums = log_sum_exp(d, positive, 1), log_sum_exp(self.margin - d, negative, 1)
         farthest, nearest = (ops.where(both, s, ops.zeros_like(s)) for s in sums)
-        counted = ops.cast(both, d.dtype)
-        return ratio(ops.sum(ops.relu(farthest + nearest) * counted), ops.sum(counted))
+        return mean_over(ops.relu(farthest + nearest), both)

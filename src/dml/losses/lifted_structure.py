@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from dml.batch_ops import log_sum_exp, mean_over
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.base import LOSSES, DistanceLoss, require
 
 
 @LOSSES.register("lifted_structure")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class LiftedStructure(PairLoss):
+class LiftedStructure(DistanceLoss):
     """Sets each positive pair against all negatives of both of its ends.
 
     With d the distance of two embeddings, half the mean over the positive pairs (i, j) of
@@ -41,12 +40,8 @@ class LiftedStructure(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_distance(self.distance)
         require(self.distance != "snr", "distance must be symmetric", self.distance)
         require(self.margin >= 0, "margin must be at least 0", self.margin)
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def pair_loss(self, d, positive, negative):
         nearest = log_sum_exp(self.margin - d, negative, axis=1)

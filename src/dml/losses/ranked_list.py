@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from dml.batch_ops import keep, log_sum_exp, mean_over, present, weights
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss, require
+from dml.losses.base import LOSSES, DistanceLoss, require
 
 
 @LOSSES.register("ranked_list")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class RankedList(PairLoss):
+class RankedList(DistanceLoss):
     """Gathers each class in a ball and keeps others outside a wider one, near negatives first.
 
     With d the distance of two embeddings, the mean over anchors of
@@ -51,7 +50,6 @@ class RankedList(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_distance(self.distance)
         require(
             self.boundary > 0 and 0 <= self.margin <= self.boundary,
             "boundary must be positive and margin in [0, boundary]",
@@ -64,9 +62,6 @@ class RankedList(PairLoss):
             self.temperature,
             self.balance,
         )
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def pair_loss(self, d, positive, negative):
         off = d - (self.boundary - self.margin)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import present, ratio, weights
+from dml.batch_ops import mean_over, present, ratio, weights
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.smooth_ap import count_above, nearer, without_itself
 
@@ -60,9 +60,8 @@ class RecallSurrogate(PairLoss):
         ranks = 1.0 + count_above(above, without_itself(positive)) + count_above(above, negative)
         share = weights(positive)
         positives = ops.sum(share, axis=1)
-        valid = ops.cast(ops.any(present(positive), axis=1), s.dtype)
         recall = 0.0
         for k in self.ks:
             found = ops.sum(share * ops.sigmoid((k - ranks) / self.recall_temperature), axis=1)
             recall += ratio(ops.minimum(found, float(k)), ops.minimum(positives, float(k)))
-        return ratio(ops.sum((1.0 - recall / len(self.ks)) * valid), ops.sum(valid))
+        return mean_over(1.0 - recall / len(self.ks), ops.any(present(positive), axis=1))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over, present, ratio, weights
+from dml.batch_ops import mean_over, present, weights
 from dml.losses.base import LOSSES, PairLoss, require
 
 
@@ -74,5 +74,5 @@ def count_above(above, mask):
 
 def mean_of_anchors(values, positive):
     """Returns the mean over anchors, of those with a positive, of the mean over their positives."""
-    valid = ops.cast(ops.any(present(positive), axis=1), values.dtype)
-    return ratio(ops.sum(mean_over(values, positive, axis=1) * valid), ops.sum(valid))
+    valid = ops.any(present(positive), axis=1)
+    return mean_over(mean_over(values, positive, axis=1), valid)

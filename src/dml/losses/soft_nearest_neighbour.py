@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, present, ratio
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss, require
+from dml.batch_ops import log_sum_exp, mean_over, present
+from dml.losses.base import LOSSES, DistanceLoss, require
 
 
 @LOSSES.register("soft_nearest_neighbour")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class SoftNearestNeighbour(PairLoss):
+class SoftNearestNeighbour(DistanceLoss):
     """Wants a neighbour drawn at random, near ones more often, to be of the anchor's class.
 
     With d the distance of two embeddings, the mean over the anchors that have a positive of
@@ -44,11 +43,7 @@ class SoftNearestNeighbour(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_distance(self.distance)
         require(self.temperature > 0, "temperature must be positive", self.temperature)
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def pair_loss(self, d, positive, negative):
         return own_against_rest(-d / self.temperature, positive, negative)
@@ -62,5 +57,4 @@ def own_against_rest(logits, positive, negative):
     valid = ops.any(present(positive), axis=1)
     sums = (log_sum_exp(logits, mask, axis=1) for mask in (positive, negative))
     own, rest = (ops.where(valid, x, ops.zeros_like(x)) for x in sums)
-    counted = ops.cast(valid, logits.dtype)
-    return ratio(ops.sum(ops.softplus(rest - own) * counted), ops.sum(counted))
+    return mean_over(ops.softplus(rest - own), valid)

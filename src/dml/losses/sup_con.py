@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over, present, ratio
+from dml.batch_ops import log_sum_exp, mean_over, present
 from dml.losses.base import LOSSES, PairLoss, require
 
 
@@ -50,5 +50,4 @@ class SupCon(PairLoss):
         valid = ops.any(present(positive), axis=1)
         total = ops.where(valid, total, ops.zeros_like(total))
         own = mean_over(logits, positive, axis=1)
-        counted = ops.cast(valid, logits.dtype)
-        return ratio(ops.sum((total - own) * counted), ops.sum(counted))
+        return mean_over(total - own, valid)

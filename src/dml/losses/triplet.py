@@ -6,15 +6,14 @@ import keras
 from keras import ops
 
 from dml.batch_ops import ratio, weights
-from dml.distances import DISTANCES, check_distance
-from dml.losses.base import LOSSES, PairLoss
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.miners.triplets import MINING, triplet_counts
 
 
 @LOSSES.register("triplet")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
-class Triplet(PairLoss):
+class Triplet(DistanceLoss):
     """Wants each anchor nearer to its positives than to its negatives, by a margin.
 
     With d the distance of two embeddings, the mean over the selected triplets of
@@ -57,12 +56,8 @@ class Triplet(PairLoss):
             raise ValueError(f"margin must be at least 0; got {self.margin}")
         if self.mining not in MINING:
             raise ValueError(f"mining must be one of {', '.join(MINING)}; got {self.mining!r}")
-        check_distance(self.distance)
         if self.soft_margin and self.mining != "hard":
             raise ValueError(f"soft_margin needs mining 'hard'; got {self.mining!r}")
-
-    def compare(self, anchors, references):
-        return DISTANCES[self.distance](anchors, references)
 
     def counts(self, d, positive, negative):
         return triplet_counts(d, positive, negative, self.margin, self.mining)
