@@ -43,7 +43,7 @@ bench-losses: $(VENV)/installed  ## time and memory of losses beside their matri
 	$(BIN)/python benchmarks/losses.py $(ARGS)
 
 bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
-	$(BIN)/python benchmarks/omniglot_losses.py
+	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info
