@@ -9,11 +9,11 @@ REACH = 0.5  # preferred distance of a stroke's next control point from its last
 FLATTEST = 0.4  # smallest ratio of a character's shorter to its longer side
 MARGIN = 0.18  # of the side, around the control points of an undistorted character
 # How one drawing differs from the next, as standard deviations; lengths as shares of the side.
-POINT_JITTER = 0.035
-SCALE_JITTER = 0.10
-ROTATION_JITTER = 0.12  # radians
-SLANT_JITTER = 0.15
-PLACE_JITTER = 0.05
+POINT_JITTER = 0.06
+SCALE_JITTER = 0.15
+ROTATION_JITTER = 0.20  # radians
+SLANT_JITTER = 0.25
+PLACE_JITTER = 0.07
 THICKNESS = (0.022, 0.045)  # smallest and largest pen, as shares of the side
 OVERSAMPLING = 2
 SHIFT = 4  # fractional bits of the coordinates given to OpenCV
