@@ -5,11 +5,12 @@ import numpy as np
 from keras import ops
 
 
-def value_and_grad(fn, x, dtype="float32", compiled=False):
+def value_and_grad(fn, x, dtype="float32", compiled=False, any_batch=False):
     """Returns float32 arrays (fn(x), d fn / dx) of the active backend.
 
     `compiled` takes its compiler: jax.jit, tf.function. Compiling takes seconds, so that each
-    formula is compiled once and its values are tested without.
+    formula is compiled once and its values are tested without. `any_batch` compiles for batches
+    of any size, as TensorFlow's `fit` does.
     """
     x = ops.cast(np.asarray(x), dtype)
     match keras.backend.backend():
@@ -28,8 +29,8 @@ def value_and_grad(fn, x, dtype="float32", compiled=False):
                 zero = tf.UnconnectedGradients.ZERO
                 return value, tape.gradient(value, x, unconnected_gradients=zero)
 
-            if compiled:  # for batches of any size, as in `fit`
-                shape = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+            if compiled:
+                shape = tf.TensorSpec([None if any_batch else len(x), *x.shape[1:]], x.dtype)
                 step = tf.function(step, input_signature=[shape])
             value, grad = step(x)
         case "torch":

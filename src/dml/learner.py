@@ -148,13 +148,11 @@ class Learner(keras.Model):
 
     def regularized(self, embeddings):
         """Returns what the regularizer acts on."""
-        match self.regularizer.acts_on:
-            case "embeddings":
-                return embeddings
-            case "proxies":
-                return self.head.unit_proxies()
-            case _:
-                return ops.convert_to_tensor(self.head.proxies)
+        if self.regularizer.acts_on == "embeddings":
+            return embeddings
+        if self.regularizer.acts_on == "proxies":
+            return self.head.unit_proxies()
+        return ops.convert_to_tensor(self.head.proxies)
 
     def update_telemetry(self, labels, embeddings, compared):
         """Records what tells learning from collapse: similarities, effective rank, active share."""

@@ -46,7 +46,7 @@ class CrossBatchMemory(MetricLoss):
         return MemoryHead(self.size, embedding_dim)
 
     def batch_loss(self, labels, x):
-        known = ops.cast(x["memory_labels"], "int32")
+        known = ops.cast(x["memory_labels"], labels.dtype)
         same = labels[:, None] == known[None, :]
         filled = known[None, :] >= 0
         compared = self.loss.compare(x["embeddings"], ops.stop_gradient(x["memory"]))

@@ -64,17 +64,15 @@ class PNP(PairLoss):
 
     def pair_loss(self, s, positive, negative):
         before = count_above(nearer(s, self.temperature), negative)
-        return mean_of_anchors(self.penalty(before), positive)
+        return mean_of_anchors(self.cost(before), positive)
 
-    def penalty(self, before):
-        match self.variant:
-            case "O":
-                return before
-            case "Iu":
-                return (1.0 + before) * ops.log1p(before)
-            case "Ib":
-                return (self.b * before - ops.log1p(self.b * before)) / self.b**2
-            case "Ds":
-                return ops.log1p(before)
-            case _:
-                return 1.0 - (1.0 + before) ** -self.power
+    def cost(self, before):
+        if self.variant == "O":
+            return before
+        if self.variant == "Iu":
+            return (1.0 + before) * ops.log1p(before)
+        if self.variant == "Ib":
+            return (self.b * before - ops.log1p(self.b * before)) / self.b**2
+        if self.variant == "Ds":
+            return ops.log1p(before)
+        return 1.0 - (1.0 + before) ** -self.power

@@ -71,7 +71,6 @@ def counts_below(distances, positive, negative, margin):
 def counts_below_apart(moved, positive, negative):
     """Counts as `counts_below` does, of weights that are not both positive anywhere."""
     order = ops.argsort(ops.where(positive + negative > 0, moved, float("inf")), axis=1)
-    place = ops.argsort(order, axis=1)
     positive_in_order, negative_in_order = (
         ops.take_along_axis(mask, order, axis=1) for mask in (positive, negative)
     )
@@ -79,6 +78,16 @@ def counts_below_apart(moved, positive, negative):
     positives_before = ops.cumsum(positive_in_order, axis=1)
     positives_after = positives_before[:, -1:] - positives_before
     return (
-        positive * ops.take_along_axis(negatives_before, place, axis=1),
-        negative * ops.take_along_axis(positives_after, place, axis=1),
+        unsorted(positive_in_order * negatives_before, order),
+        unsorted(negative_in_order * positives_after, order),
     )
+
+
+def unsorted(values, order):
+    """Returns values (B, R) in the places (B, R) that they were sorted from."""
+    rows, width = ops.shape(values)
+    places = ops.cast(order, "int32") + width * ops.arange(rows, dtype="int32")[:, None]
+    flat = ops.segment_sum(
+        ops.reshape(values, (-1,)), ops.reshape(places, (-1,)), num_segments=rows * width
+    )
+    return ops.reshape(flat, (rows, width))
