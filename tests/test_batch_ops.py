@@ -67,3 +67,29 @@ def test_pairs_by_hand():
     positive, negative = batch_ops.pair_masks(ops.convert_to_tensor(np.array([5, 7, 5])))
     assert array(positive).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
     assert array(negative).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_inverse_lengths_agree_with_finite_differences_and_are_safe_at_zero():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    weights = np.array([1.0, -2.0, 0.5])
+    _, grad = value_and_grad(
+        lambda x: ops.sum(ops.cast(weights, "float32") * batch_ops.inverse_lengths(x)), x
+    )
+    exact = finite_differences(lambda x: (weights / np.linalg.norm(x, axis=1)).sum(), x)
+    np.testing.assert_allclose(grad, exact, rtol=1e-3, atol=1e-5)
+    value, grad = value_and_grad(lambda x: ops.sum(batch_ops.inverse_lengths(x)), np.zeros((2, 3)))
+    assert value == 0 and (grad == 0).all()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_products_within_agree_with_finite_differences(compiled):
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    weights = np.random.default_rng(1).normal(size=(4, 4))  # not symmetric
+
+    def weighed(x):
+        return ops.sum(ops.cast(weights, "float32") * batch_ops.products(x, x))
+
+    value, grad = value_and_grad(weighed, x, compiled=compiled)
+    assert value == pytest.approx((weights * (x @ x.T)).sum(), rel=1e-5)
+    exact = finite_differences(lambda x: (weights * (x @ x.T)).sum(), x)
+    np.testing.assert_allclose(grad, exact, rtol=1e-3, atol=1e-4)

@@ -15,6 +15,42 @@ def unit_length(x):
     return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
 
 
+@ops.custom_gradient
+def inverse_lengths(rows):
+    """Returns 1 / length (N,) of rows (N, D); 0, with gradient 0, of rows shorter than 1e-12.
+
+    Its own gradient takes one (N, D) array, where that of the formula takes three.
+    """
+    squares = ops.sum(ops.square(rows), axis=1)
+    there = squares > 1e-24
+    inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream
+        return (upstream * -(inverse**3))[:, None] * rows
+
+    return inverse, gradient
+
+
+def products(x, y):
+    """Returns the inner products (B, R) of the rows of x (B, D) and y (R, D).
+
+    Of one matrix with itself, the gradient takes one matrix product in place of two.
+    """
+    return products_within(x) if x is y else ops.matmul(x, ops.transpose(y))
+
+
+@ops.custom_gradient
+def products_within(x):
+    """Returns the inner products (B, B) of the rows of x (B, D)."""
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream
+        return ops.matmul(upstream + ops.transpose(upstream), x)
+
+    return ops.matmul(x, ops.transpose(x)), gradient
+
+
 def is_relation(labels):
     """Tells whether `labels` is a matrix of relations, not one class for each sample."""
     return len(labels.shape) == 2 and labels.shape[1] != 1

@@ -2,23 +2,24 @@
 
 from keras import ops
 
-from dml.batch_ops import unit_length
+from dml.batch_ops import products, unit_length
 
 
 def cosine(x, y):
     """Returns 1 - the cosine of rows of length 1, in [0, 2]."""
-    return 1.0 - ops.matmul(x, ops.transpose(y))
+    return 1.0 - products(x, y)
 
 
 def dot(x, y):
     """Returns the negative inner products: nearer is smaller, as with a distance."""
-    return -ops.matmul(x, ops.transpose(y))
+    return -products(x, y)
 
 
 def squared(x, y):
     """Returns the squared Euclidean distances, at least 0."""
-    lengths = ops.sum(ops.square(x), axis=1)[:, None] + ops.sum(ops.square(y), axis=1)[None, :]
-    return ops.maximum(lengths - 2.0 * ops.matmul(x, ops.transpose(y)), 0.0)
+    of_x = ops.sum(ops.square(x), axis=1)
+    of_y = of_x if x is y else ops.sum(ops.square(y), axis=1)
+    return ops.maximum(of_x[:, None] + of_y[None, :] - 2.0 * products(x, y), 0.0)
 
 
 def euclidean(x, y):

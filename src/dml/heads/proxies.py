@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import unit_length
+from dml.batch_ops import inverse_lengths, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -63,10 +63,7 @@ class ProxyHead(keras.layers.Layer):
     def call(self, embeddings, labels=None, training=False):
         rows = ops.reshape(ops.convert_to_tensor(self.proxies), (-1, self.embedding_dim))
         # Dividing (B, C K) products is cheaper than (C K, D) proxies, where classes are many.
-        squares = ops.sum(ops.square(rows), axis=1)
-        there = squares > 1e-24  # a zero proxy has cosines and a gradient of 0
-        inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
-        cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse  # (B, C K)
+        cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse_lengths(rows)  # (B, C K)
         if self.proxies_per_class == 1:
             return cosines
         return ops.reshape(cosines, (-1, self.classes, self.proxies_per_class))

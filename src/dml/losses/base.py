@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, pair_masks
+from dml.batch_ops import is_relation, pair_masks, products
 from dml.distances import DISTANCES, check_distance
 from dml.heads import ProxyHead
 from dml.registry import Registry
@@ -116,7 +116,7 @@ class PairLoss(MetricLoss):
 
     def compare(self, anchors, references):
         """Returns the cosines (B, R) of rows of length 1."""
-        return ops.matmul(anchors, ops.transpose(references))
+        return products(anchors, references)
 
     def active_share(self, labels, embeddings):
         return self.pair_share(self.compare(embeddings, embeddings), *pair_masks(labels))

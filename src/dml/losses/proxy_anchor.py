@@ -6,7 +6,16 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import log1p_sum_exp, memberships, others, present
+from dml.batch_ops import (
+    is_relation,
+    log1p_sum_exp,
+    mean_over,
+    memberships,
+    others,
+    present,
+    same_label,
+    weights,
+)
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -56,7 +65,13 @@ class ProxyAnchor(MetricLoss):
 
     def batch_loss(self, labels, cosines):
         own = memberships(labels, cosines.shape[1])  # (B, classes)
-        pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
         push = log1p_sum_exp(self.scale * (cosines + self.margin), where=others(own), axis=0)
-        in_batch = ops.sum(ops.cast(ops.any(present(own), axis=0), cosines.dtype))
-        return ops.sum(pull) / ops.maximum(in_batch, 1.0) + ops.mean(push)
+        if is_relation(labels):
+            pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
+            return mean_over(pull, ops.any(present(own), axis=0)) + ops.mean(push)
+        # Of an image's own proxies only, which are few: each class once, shared by its images.
+        nearness = ops.take_along_axis(cosines, labels[:, None], axis=1)[:, 0]
+        same = same_label(labels)
+        logits = ops.broadcast_to(-self.scale * (nearness - self.margin), ops.shape(same))
+        share = 1.0 / ops.sum(weights(same), axis=1)
+        return mean_over(log1p_sum_exp(logits, where=same, axis=1), share) + ops.mean(push)

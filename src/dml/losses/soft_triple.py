@@ -1,5 +1,6 @@
 """SoftTriple loss (Qian et al., ICCV 2019, https://arxiv.org/abs/1909.05235)."""
 
+import functools
 from dataclasses import dataclass
 
 import keras
@@ -70,8 +71,11 @@ class SoftTriple(MetricLoss):
     def batch_loss(self, labels, cosines):
         scores = cosines
         if self.proxies_per_class > 1:
-            chosen = ops.softmax(cosines / self.temperature, axis=-1)
-            scores = ops.sum(chosen * cosines, axis=-1)  # (B, classes)
+            # Centre by centre: reductions over a short last axis are slow.
+            centres = ops.unstack(cosines, axis=-1)  # K of (B, classes)
+            nearest = ops.stop_gradient(functools.reduce(ops.maximum, centres))
+            chosen = [ops.exp((s - nearest) / self.temperature) for s in centres]
+            scores = sum(c * s for c, s in zip(chosen, centres, strict=True)) / sum(chosen)
         own = memberships(labels, scores.shape[1])
         logits = self.scale * (scores - self.margin * ops.cast(present(own), scores.dtype))
         return ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(shares(own) * logits, axis=1))

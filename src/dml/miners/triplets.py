@@ -8,6 +8,7 @@ MINING = ("all", "semi_hard", "hard")
 
 # Squared distances of unit vectors in float32 carry errors of this size: nearer is equal.
 TIE = 1e-6
+FEW = 4  # positives of an anchor that are taken one by one, without sorting
 
 
 def triplet_counts(distances, positive, negative, margin, mining):
@@ -41,9 +42,38 @@ def triplet_counts(distances, positive, negative, margin, mining):
             shares(keep(positive, valid & (distances == farthest))),
             shares(keep(negative, valid & (distances == nearest))),
         )
-    counts = counts_below(distances, positive, negative, margin)
-    if mining == "semi_hard":
-        nearer = counts_below(distances, positive, negative, TIE)
+    low = TIE if mining == "semi_hard" else -float("inf")
+    few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= FEW
+    return ops.cond(
+        few,
+        lambda: counts_of_few(distances, positive, negative, low, margin),
+        lambda: counts_by_sorting(distances, positive, negative, low, margin),
+    )
+
+
+def counts_of_few(distances, positive, negative, low, high):
+    """Counts the triplets whose d(anchor, negative) - d(anchor, positive) is within low and high.
+
+    For at most `FEW` positives of each anchor, which it takes one after the other.
+    """
+    shares, negatives = weights(positive), weights(negative)
+    number = ops.cumsum(weights(present(positive)), axis=1)
+    as_positive, as_negative = ops.zeros_like(distances), ops.zeros_like(distances)
+    for k in range(1, FEW + 1):
+        share = ops.where(number == k, shares, 0.0)  # of the k-th positive; after it, shares are 0
+        there = ops.cast(share > 0, "float32")
+        gap = distances - ops.sum(there * distances, axis=1, keepdims=True)
+        between = ops.cast((gap > low) & (gap < high), "float32") * negatives
+        as_positive += share * ops.sum(between, axis=1, keepdims=True)
+        as_negative += ops.sum(share, axis=1, keepdims=True) * between
+    return as_positive, as_negative
+
+
+def counts_by_sorting(distances, positive, negative, low, high):
+    """Counts as `counts_of_few` does, of any number of positives."""
+    counts = counts_below(distances, positive, negative, high)
+    if low > -float("inf"):
+        nearer = counts_below(distances, positive, negative, low)
         counts = tuple(a - b for a, b in zip(counts, nearer, strict=True))
     return counts
 
