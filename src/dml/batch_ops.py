@@ -10,9 +10,11 @@ def unit_length(x):
     """Returns float x (..., D) divided by its length; a zero vector stays zero, with gradient 0."""
     # Squares of tiny entries underflow float32 and those of large ones overflow: scale first.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-    x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
-    # The clamp is inside the root: the gradient of a length is not finite at zero.
-    return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), 1e-24))
+    there = largest > 0
+    x = x / ops.where(there, largest, ops.ones_like(largest))
+    squares = ops.sum(ops.square(x), axis=-1, keepdims=True)  # at least 1, but of zero vectors
+    inverse = ops.rsqrt(ops.where(there, squares, ops.ones_like(squares)))
+    return x * ops.where(there, inverse, ops.zeros_like(inverse))
 
 
 @ops.custom_gradient

@@ -5,6 +5,7 @@
 
 import dataclasses
 import inspect
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -247,3 +248,9 @@ def test_active_share_is_a_share(loss):
             keras.ops.convert_to_numpy(loss.active_share(labels, keras.ops.cast(x, "float32")))
         )
         assert 0 <= share <= 1
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_stands_in_the_table_of_properties(name):
+    table = (Path(__file__).parents[2] / "docs" / "loss-properties.md").read_text(encoding="utf-8")
+    assert f"| {name} |" in table, "run benchmarks/loss_properties.py > docs/loss-properties.md"
