@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.heads import CurriculumHead, LengthHead, ProxyHead, QualityHead, RandomMarginHead
+from dml.heads import (
+    CurriculumHead,
+    LengthHead,
+    ProxyHead,
+    ProxyLengthHead,
+    QualityHead,
+    RandomMarginHead,
+)
 
 X = np.array([[3.0, 4.0], [0.0, 2.0]], "float32")
 LABELS = np.array([0, 1])
@@ -53,3 +60,11 @@ def test_margins_are_drawn_in_training_only():
     assert (out(head)[:, -1] == 0).all()
     drawn = np.concatenate([out(head, training=True)[:, -1] for _ in range(300)])
     assert abs(drawn.mean()) < 0.2 and 0.8 < drawn.std() < 1.2
+
+
+def test_lengths_of_the_proxies():
+    head = ProxyLengthHead(2, 2)
+    head.build((None, 2))
+    head.proxies.assign([[[3.0, 4.0]], [[0.0, 2.0]]])
+    found = out(head, np.array([[0.6, 0.8], [0.0, 1.0]], "float32"))
+    np.testing.assert_allclose(found[0], [[1.0, 5.0], [0.8, 2.0]], rtol=1e-6)

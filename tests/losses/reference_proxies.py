@@ -112,3 +112,16 @@ def curricularface(labels, x, margin, scale):
         lambda s, _: arc(s, np.radians(margin)),
         lambda s, own_moved, t: s * (t + s) if s > own_moved else s,
     )
+
+
+def large_margin_softmax(labels, x, multiple, scale):
+    total = 0.0
+    for own, row in zip(labels, x, strict=True):
+        logits = []
+        for c, (s, length) in enumerate(row):
+            theta = np.arccos(s)
+            k = min(int(multiple * theta / np.pi), multiple - 1)
+            psi = (-1) ** k * np.cos(multiple * theta) - 2 * k
+            logits.append(scale * length * (psi if c == own else s))
+        total += np.log(sum(np.exp(v - max(logits)) for v in logits)) + max(logits) - logits[own]
+    return total / len(labels)

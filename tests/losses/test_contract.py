@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from dml.heads import LengthHead, ProxyHead
+from dml.heads import LengthHead, ProxyHead, ProxyLengthHead
 from dml.losses import LOSSES
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
@@ -91,6 +91,9 @@ def batch(loss, kind="balanced", seed=0):
     cosines = np.einsum("bd,ckd->bck", embeddings, proxies)
     if loss.proxies_per_class > 1:
         return labels, cosines
+    if loss.proxy_head is ProxyLengthHead:
+        lengths = np.broadcast_to(np.linspace(0.5, 2, CLASSES), cosines[:, :, 0].shape)
+        return labels, np.stack([cosines[:, :, 0], lengths], axis=2)
     plain = loss.proxy_head is ProxyHead
     return labels, cosines[:, :, 0] if plain else np.append(cosines[:, :, 0], beside, axis=1)
 

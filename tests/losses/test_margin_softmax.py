@@ -115,7 +115,9 @@ def test_refuses_options_out_of_range(name):
         LOSSES[name](**BAD[name])
 
 
-@pytest.mark.parametrize("name", ["adaface", "magface", "curricularface", "elasticface"])
+@pytest.mark.parametrize(
+    "name", ["adaface", "magface", "curricularface", "elasticface", "large_margin_softmax"]
+)
 def test_one_class_for_each_image_where_the_margin_is_the_images_own(name):
     with pytest.raises(ValueError, match="needs one class for each image"):
         LOSSES[name]()(np.eye(3, dtype="float32"), np.zeros((3, 4), "float32"))

@@ -4,7 +4,13 @@ from dml.heads.boundaries import BoundaryHead
 from dml.heads.joint import JointHead
 from dml.heads.memory import MemoryHead
 from dml.heads.proxies import ProxyHead
-from dml.heads.quality import CurriculumHead, LengthHead, QualityHead, RandomMarginHead
+from dml.heads.quality import (
+    CurriculumHead,
+    LengthHead,
+    ProxyLengthHead,
+    QualityHead,
+    RandomMarginHead,
+)
 
 __all__ = [
     "BoundaryHead",
@@ -13,6 +19,7 @@ __all__ = [
     "LengthHead",
     "MemoryHead",
     "ProxyHead",
+    "ProxyLengthHead",
     "QualityHead",
     "RandomMarginHead",
 ]

@@ -23,6 +23,20 @@ class LengthHead(ProxyHead):
         return ops.concatenate([cosines, lengths_of(embeddings)], axis=1)
 
 
+@keras.saving.register_keras_serializable("dml")
+class ProxyLengthHead(ProxyHead):
+    """Puts the length of each proxy beside the cosines, so that it acts, and learns.
+
+    Returns:
+        Float32 (B, C, 2): cosines and lengths.
+    """
+
+    def call(self, embeddings, labels=None, training=False):
+        cosines = super().call(embeddings)
+        lengths = lengths_of(ops.convert_to_tensor(self.proxies)[:, 0])[:, 0]
+        return ops.stack([cosines, ops.ones_like(cosines) * lengths], axis=2)
+
+
 def lengths_of(embeddings):
     """Returns the lengths (B, 1), with gradient 0 at zero."""
     squares = ops.sum(ops.square(ops.cast(embeddings, "float32")), axis=1, keepdims=True)

@@ -19,6 +19,7 @@ from dml.losses.histogram import Histogram
 from dml.losses.hyperbolic import Hyperbolic
 from dml.losses.instance import Instance
 from dml.losses.intra_pair_variance import IntraPairVariance
+from dml.losses.large_margin_softmax import LargeMarginSoftmax
 from dml.losses.lifted_structure import LiftedStructure
 from dml.losses.magface import MagFace
 from dml.losses.margin import Margin
@@ -73,6 +74,7 @@ __all__ = [
     "Hyperbolic",
     "Instance",
     "IntraPairVariance",
+    "LargeMarginSoftmax",
     "LiftedStructure",
     "MagFace",
     "Margin",

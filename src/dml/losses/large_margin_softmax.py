@@ -1,0 +1,62 @@
+"""Large-margin softmax (Liu et al., ICML 2016, arXiv 1612.02295)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.heads import ProxyLengthHead
+from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.sphereface import multiplied
+
+
+@LOSSES.register("large_margin_softmax")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class LargeMarginSoftmax(MetricLoss):
+    """Classifies images with the own angle multiplied, by proxies whose lengths act too.
+
+    The mean over the batch of the cross-entropy of scale |w| psi(theta) for the image's own class
+    and scale |w| cos(theta) for the others, |w| being the proxy's length and psi as in
+    `SphereFace`, which is this loss with proxies of length 1. Classes of many images can take
+    longer proxies: a bias that zero-shot retrieval has no use for.
+
+    Args:
+        multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with.
+        scale: Positive. The paper has the image's own length; 16 here, for embeddings of length 1.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes, 2) from `dml.heads.ProxyLengthHead`: cosines, lengths.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    multiple: int = 4
+    scale: float = 16.0
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = ProxyLengthHead
+    initial_proxy_length: ClassVar[float] = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            1 <= self.multiple <= 6 and self.scale > 0,
+            "multiple must be in [1, 6] and scale positive",
+            self.multiple,
+            self.scale,
+        )
+
+    def batch_loss(self, labels, x):
+        cosines, lengths = ops.unstack(x, axis=2)
+        own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+        near = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        moved = multiplied(near, self.multiple)
+        logits = self.scale * lengths * ops.where(own, moved, cosines)
+        target = ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        return ops.mean(ops.logsumexp(logits, axis=1) - target)
