@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.samplers import Coverage, coverage
+from dml.samplers import Coverage, coverage, shard
 
 
 def test_by_hand():
@@ -17,3 +17,17 @@ def test_by_hand():
 
 def test_nothing_is_covered_by_no_batches():
     assert coverage(np.empty((0, 4), np.int64), [1, 2]) == Coverage(0, 0, 0)
+
+
+def test_shards_together_are_the_batch():
+    batches = np.arange(24).reshape(4, 6)
+    parts = [shard(batches, i, 3) for i in range(3)]
+    assert all(part.shape == (4, 2) for part in parts)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), batches)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do():
+    with pytest.raises(ValueError, match="make it 4 or 8"):
+        shard(np.zeros((2, 6), int), 0, 4)
+    with pytest.raises(ValueError, match="index"):
+        shard(np.zeros((2, 6), int), 2, 2)

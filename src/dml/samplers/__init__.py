@@ -1,7 +1,17 @@
 """Which images form each batch of an epoch."""
 
-from dml.samplers.base import SAMPLERS, Coverage, Sampler, coverage
+from dml.samplers.base import SAMPLERS, Coverage, Sampler, coverage, shard
 from dml.samplers.m_per_class import MPerClass
 from dml.samplers.shuffle import Shuffle
+from dml.samplers.weighted import Weighted
 
-__all__ = ["SAMPLERS", "Coverage", "MPerClass", "Sampler", "Shuffle", "coverage"]
+__all__ = [
+    "SAMPLERS",
+    "Coverage",
+    "MPerClass",
+    "Sampler",
+    "Shuffle",
+    "Weighted",
+    "coverage",
+    "shard",
+]

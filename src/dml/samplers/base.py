@@ -38,6 +38,32 @@ class Sampler:
         raise NotImplementedError
 
 
+def shard(batches, index, count):
+    """Returns one process's part of every batch; the parts together are the batches.
+
+    Args:
+        batches: Integers (steps, batch_size), as `Sampler.batches` returns them.
+        index: Which process, in [0, count).
+        count: Processes; positive.
+
+    Returns:
+        Integers (steps, batch_size / count).
+
+    Raises:
+        ValueError: There is no such process, or the batch does not divide among them.
+    """
+    size = batches.shape[1]
+    if not 0 <= index < count:
+        raise ValueError(f"index must be in [0, {count}); got {index}")
+    if size % count:
+        raise ValueError(
+            f"a batch of {size} images does not divide among {count} processes; "
+            f"make it {size - size % count or count} or {size + count - size % count}"
+        )
+    part = size // count
+    return batches[:, index * part : (index + 1) * part]
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of a data set an epoch's batches hold.

@@ -1,0 +1,63 @@
+"""Images of small classes more often, those of large ones less."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
+
+
+@SAMPLERS.register("weighted")
+@dataclass(frozen=True)
+class Weighted(Sampler):
+    """Draws each image in proportion to the size of its class to the power of -`power`.
+
+    An epoch has as many batches as with `shuffle`. An image whose share of it is m visits is drawn
+    floor(m) or ceil(m) times, m on average, and never twice for one batch. For data sets of few
+    large and many small classes, with proxy losses; pair losses want `m_per_class`.
+
+    Args:
+        batch_size: Images in a batch. Positive.
+        power: 0 draws all images alike, 1 all classes. In [0, 1]; 0.5 here, as is customary for
+            long tails (Mahajan et al., 2018).
+
+    Raises:
+        ValueError: An option is out of its range, the data set is smaller than a batch, or an
+            image would be needed twice in a batch.
+    """
+
+    batch_size: int = 64
+    power: float = 0.5
+
+    def __post_init__(self):
+        if self.batch_size < 1 or not 0 <= self.power <= 1:
+            raise ValueError(
+                "batch_size must be positive and power in [0, 1]; "
+                f"got {self.batch_size} and {self.power}"
+            )
+
+    def batches(self, labels, epoch, seed):
+        steps = len(labels) // self.batch_size
+        if not steps:
+            raise ValueError(
+                f"sampler.batch_size is {self.batch_size}, but there are only {len(labels)} "
+                "training images; lower it"
+            )
+        _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        weights = counts[classes].astype("float64") ** -self.power
+        total = steps * self.batch_size
+        visits = weights * (total / weights.sum())
+        if visits.max() > steps:
+            raise ValueError(
+                f"sampler.power is {self.power}: an image of the smallest class would be needed "
+                "more than once in a batch; lower it, or sampler.batch_size"
+            )
+        generator = epoch_generator(seed, epoch)
+        order = generator.permutation(len(labels))
+        # Evenly spaced needles in a random order of the images, each as wide as its visits.
+        ends = np.cumsum(visits[order])
+        needles = (np.arange(total) + generator.random()) * (ends[-1] / total)
+        drawn = order[np.minimum(np.searchsorted(ends, needles, side="right"), len(order) - 1)]
+        # Dealt out one by one: equal neighbours come into different batches.
+        batches = drawn.reshape(self.batch_size, steps).T
+        return generator.permuted(batches[generator.permutation(steps)], axis=1).astype(np.int64)

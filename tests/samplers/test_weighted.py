@@ -1,0 +1,52 @@
+"""What is peculiar to drawing by the size of classes."""
+
+import time
+
+import numpy as np
+import pytest
+
+from dml.samplers import Weighted
+
+LABELS = np.repeat([0, 1, 2], [400, 100, 25])
+
+
+def visits(power, epochs=200):
+    sampler = Weighted(batch_size=25, power=power)
+    rows = np.concatenate([sampler.batches(LABELS, e, seed=0) for e in range(epochs)])
+    return np.bincount(rows.ravel(), minlength=len(LABELS)) / epochs
+
+
+def test_by_hand():
+    # Square roots of the counts are 20, 10 and 5: 300, 150 and 75 of the epoch's 525 images.
+    per_class = np.bincount(LABELS, weights=visits(0.5))
+    np.testing.assert_allclose(per_class, [300, 150, 75], rtol=0.02)
+
+
+def test_from_all_images_alike_to_all_classes_alike():
+    np.testing.assert_allclose(visits(0.0), 1)
+    np.testing.assert_allclose(np.bincount(LABELS, weights=visits(1.0)), 175, rtol=0.02)
+
+
+def test_images_of_a_class_are_visited_alike():
+    seen = visits(0.5, epochs=400)
+    for label in range(3):
+        own = seen[label == LABELS]
+        np.testing.assert_allclose(own, own.mean(), rtol=0.25)
+
+
+def test_large_data_sets_take_less_than_a_second():
+    labels = np.random.default_rng(0).integers(0, 11_318, 60_000)
+    start = time.perf_counter()
+    Weighted(batch_size=180).batches(labels, 0, 0)
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"power": 2.0}])
+def test_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Weighted(**options)
+
+
+def test_refuses_to_take_an_image_twice_for_a_batch():
+    with pytest.raises(ValueError, match="lower it"):
+        Weighted(batch_size=50, power=1.0).batches(np.repeat([0, 1], [99, 1]), 0, 0)
