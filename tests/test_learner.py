@@ -200,9 +200,10 @@ def test_labels_without_a_proxy_are_refused(labels):
         learner.fit(np.zeros((4, 16, 16, 3), "uint8"), labels)
 
 
-def test_evaluates_images_of_other_classes():
+@pytest.mark.parametrize("name", ["proxy_anchor", "proxy_nca", "soft_triple", "arcface"])
+def test_evaluates_images_of_other_classes(name):
     images, labels = stripes()
-    learner = Learner(encoder(), ProxyAnchor(), classes=2)
+    learner = Learner(encoder(), LOSSES[name](), classes=2)
     learner.compile()
     found = learner.evaluate(images[:24], labels[:24], verbose=0, return_dict=True)
     assert np.isfinite(list(found.values())).all() and "effective_rank" in found

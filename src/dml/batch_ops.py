@@ -100,6 +100,15 @@ def memberships(labels, classes):
     return labels[:, None] == ops.arange(classes, dtype=labels.dtype)[None, :]
 
 
+def own_column(x, labels):
+    """Returns the entry (B, 1) of x (B, classes) that belongs to each sample's own class.
+
+    Of a class that is not there, as of images of other classes in evaluation, it is the last.
+    """
+    last = x.shape[1] - 1
+    return ops.take_along_axis(x, ops.clip(labels, 0, last)[:, None], axis=1)
+
+
 def is_boolean(mask):
     """Tells a boolean mask from one of weights."""
     return backend.standardize_dtype(mask.dtype) == "bool"

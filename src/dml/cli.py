@@ -40,6 +40,11 @@ def parser():
     command = add("evaluate", "measure a run on its test split, or on another data set")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
+    command = add("compare", "put evaluated runs side by side and say which differences are real")
+    command.add_argument(
+        "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
+    )
+    command.add_argument("--on", metavar="DATASET", help="default: the first run's own")
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
     command = add("parts", "list the losses, miners, samplers, ... with their options")
@@ -71,7 +76,7 @@ def run(options, flags):
     """Calls the command's function and prints what it says."""
     if flags and options.command not in ("train", "evaluate", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
-    if options.command in ("train", "evaluate", "parts", "demo"):
+    if options.command in ("train", "evaluate", "compare", "parts", "demo"):
         import_backend()
     if options.command == "train":
         from dml.commands.train import train
@@ -81,6 +86,10 @@ def run(options, flags):
         from dml.commands.evaluate import evaluate
 
         evaluate(options.run, on=options.on, flags=flags, report=say)
+    elif options.command == "compare":
+        from dml.commands.compare import compare
+
+        compare(options.runs, on=options.on, report=say)
     elif options.command == "recipes":
         from dml.commands.recipes import recipes
 

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
 from dml.commands.evaluate import evaluate
 from dml.commands.train import train
-from dml.datasets import DATASETS
-from dml.encoder import load_encoder
+from dml.embed import embed_images
+from dml.encoder import build_encoder, load_encoder
+from dml.evaluation import retrieval
 from dml.folders import RunFolder
 from dml.images import read_image
+from dml.recipe import load_recipe
 from tests.datasets.layouts import write_image
 
 SMALL = {
@@ -276,7 +279,12 @@ def test_an_output_folder_that_can_not_be_written_is_one_line(tmp_path):
     assert process.returncode == 2 and len(lines) == 1 and "file" in lines[0]
 
 
-def test_glyphs_are_neither_trivial_nor_hopeless_untrained(trained):
-    untrained = json.loads(trained[0].untrained.read_text())
-    assert 0.1 < untrained["R@1"]["value"] < 0.9
-    assert DATASETS["glyphs"]().items().protocol == "zero-shot"
+@pytest.mark.slow
+def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
+    recipe = load_recipe("glyphs")
+    items = recipe.dataset.items()
+    keras.utils.set_random_seed(0)
+    encoder = build_encoder(recipe.backbone, recipe.embedding)
+    test = items.select("test")
+    found = retrieval(embed_images(encoder, test.paths), test.labels)
+    assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17

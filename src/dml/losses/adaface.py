@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import own_column
 from dml.heads import QualityHead
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.margin_softmax import cross_entropy
@@ -53,7 +54,7 @@ class AdaFace(MetricLoss):
 
     def batch_loss(self, labels, x):
         cosines, quality = x[:, :-1], ops.clip(x[:, -1:], -1.0, 1.0)
-        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        own = own_column(cosines, labels)
         angle = -self.margin * quality
         sines = ops.sqrt(ops.maximum(1.0 - ops.square(own), 1e-6))
         turned = ops.cos(angle) * own - ops.sin(angle) * sines

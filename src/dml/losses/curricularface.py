@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import own_column
 from dml.heads import CurriculumHead
 from dml.losses.arcface import turned_away
 from dml.losses.base import LOSSES, MetricLoss, require
@@ -53,7 +54,7 @@ class CurricularFace(MetricLoss):
 
     def batch_loss(self, labels, x):
         cosines, progress = x[:, :-1], x[:, -1:]
-        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        own = own_column(cosines, labels)
         moved = turned_away(own, math.radians(self.margin))
         weighed = ops.where(cosines > moved, cosines * (progress + cosines), cosines)
         return cross_entropy(weighed, labels, moved, self.scale)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import own_column
 from dml.heads import RandomMarginHead
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.magface import turned_by
@@ -62,6 +63,6 @@ class ElasticFace(MetricLoss):
     def batch_loss(self, labels, x):
         cosines = x[:, :-1]
         margins = ops.clip(self.margin + self.deviation * x[:, -1:], 0.0, 1.5)
-        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        own = own_column(cosines, labels)
         moved = turned_by(own, margins) if self.form == "arc" else own - margins
         return cross_entropy(cosines, labels, moved, self.scale)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import own_column
 from dml.heads import ProxyLengthHead
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.sphereface import multiplied
@@ -55,8 +56,8 @@ class LargeMarginSoftmax(MetricLoss):
     def batch_loss(self, labels, x):
         cosines, lengths = ops.unstack(x, axis=2)
         own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
-        near = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        near = own_column(cosines, labels)
         moved = multiplied(near, self.multiple)
         logits = self.scale * lengths * ops.where(own, moved, cosines)
-        target = ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        target = own_column(logits, labels)[:, 0]
         return ops.mean(ops.logsumexp(logits, axis=1) - target)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.batch_ops import own_column
 from dml.heads import LengthHead
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.margin_softmax import cross_entropy
@@ -76,7 +77,7 @@ class MagFace(MetricLoss):
         cosines, lengths = x[:, :-1], ops.clip(x[:, -1:], self.shortest, self.longest)
         share = (lengths - self.shortest) / (self.longest - self.shortest)
         degrees = self.smallest_margin + share * (self.largest_margin - self.smallest_margin)
-        own = ops.take_along_axis(cosines, labels[:, None], axis=1)
+        own = own_column(cosines, labels)
         moved = turned_by(own, degrees * (3.141592653589793 / 180))
         penalty = ops.mean(1.0 / lengths + lengths / self.longest**2)
         return self.length_weight * penalty + cross_entropy(cosines, labels, moved, self.scale)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.batch_ops import is_relation, shares
+from dml.batch_ops import is_relation, own_column, shares
 from dml.losses.base import MetricLoss
 
 
@@ -26,7 +26,7 @@ class MarginSoftmax(MetricLoss):
             crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
             total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
             return ops.mean(total - crossed)
-        own = ops.take_along_axis(cosines, labels[:, None], axis=1)  # (B, 1)
+        own = own_column(cosines, labels)  # (B, 1)
         return cross_entropy(cosines, labels, self.with_margin(own), self.scale)
 
 

@@ -12,7 +12,9 @@ from dml.batch_ops import (
     mean_over,
     memberships,
     others,
+    own_column,
     present,
+    ratio,
     same_label,
     weights,
 )
@@ -70,8 +72,10 @@ class ProxyAnchor(MetricLoss):
             pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
             return mean_over(pull, ops.any(present(own), axis=0)) + ops.mean(push)
         # Of an image's own proxies only, which are few: each class once, shared by its images.
-        nearness = ops.take_along_axis(cosines, labels[:, None], axis=1)[:, 0]
-        same = same_label(labels)
+        # Images of other classes, in evaluation, have no proxy that could pull.
+        known = labels < cosines.shape[1]
+        same = ops.logical_and(same_label(labels), known[None, :])
+        nearness = own_column(cosines, labels)[:, 0]
         logits = ops.broadcast_to(-self.scale * (nearness - self.margin), ops.shape(same))
-        share = 1.0 / ops.sum(weights(same), axis=1)
+        share = ratio(weights(known), ops.sum(weights(same), axis=1))
         return mean_over(log1p_sum_exp(logits, where=same, axis=1), share) + ops.mean(push)
