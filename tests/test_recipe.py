@@ -124,6 +124,12 @@ def test_pairs_for_a_loss_of_proxies_are_refused_with_a_reason(flag):
         load_recipe("glyphs", [flag, "--loss.name", "proxy_anchor"])
 
 
+def test_flags_hold_wherever_the_part_is_named():
+    flags = ["--sampler.images_per_class", "3", "--sampler.name", "hard_class"]
+    for order in (flags, flags[2:] + flags[:2]):
+        assert load_recipe("glyphs", order).sampler.images_per_class == 3
+
+
 def test_a_miner_or_a_memory_is_named_and_resolved():
     recipe = load_recipe("glyphs", ["--loss.name", "contrastive", "--miner.name", "batch_hard"])
     assert 'name = "batch_hard"' in recipe.to_toml()

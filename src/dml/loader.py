@@ -26,6 +26,7 @@ def training_batches(
     seed=0,
     on_unreadable="error",
     threads=2,
+    class_vectors=None,
 ):
     """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
 
@@ -43,6 +44,7 @@ def training_batches(
             is replaced by another of its class that is not in the batch, or else of another class;
             named in the log once, and kept in `unreadable`.
         threads: Threads that read. Positive.
+        class_vectors: Floats (classes, D): where each class is, for the samplers that want them.
 
     Returns:
         A `TrainingBatches`, which is a `grain.IterDataset` of uint8 (B, size, size, 3) and int32
@@ -52,7 +54,7 @@ def training_batches(
         ValueError: An option is out of its range, or the items can't fill the sampler's batches.
     """
     return TrainingBatches(
-        TrainingReader(items, sampler, augmentation, size, seed, on_unreadable),
+        TrainingReader(items, sampler, augmentation, size, seed, on_unreadable, class_vectors),
         first_epoch,
         threads,
     )
@@ -123,9 +125,10 @@ class TrainingReader:
         size: Side of the images in pixels.
         seed: At least 0.
         on_unreadable: `error` or `skip`.
+        class_vectors: Floats (classes, D) or None.
     """
 
-    def __init__(self, items, sampler, augmentation, size, seed, on_unreadable):
+    def __init__(self, items, sampler, augmentation, size, seed, on_unreadable, class_vectors):
         check_at_least(1, size=size)
         check_at_least(0, seed=seed)
         if on_unreadable not in ON_UNREADABLE:
@@ -138,6 +141,7 @@ class TrainingReader:
         self.size = size
         self.seed = seed
         self.on_unreadable = on_unreadable
+        self.class_vectors = class_vectors
         self.unreadable = {}
         self.error = None
         self.lock = threading.Lock()
@@ -159,7 +163,7 @@ class TrainingReader:
             return self.cached_rows(epoch)
 
     def sampled_rows(self, epoch):
-        return self.sampler.batches(self.items.labels, epoch=epoch, seed=self.seed)
+        return self.sampler.batches_of(self.items, epoch, self.seed, self.class_vectors)
 
     def image(self, rows, place, key):
         """Returns the image of a place in a batch; puts its row there if it is another one."""

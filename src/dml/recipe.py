@@ -227,7 +227,8 @@ def load_recipe(source, flags=()):
             raise ValueError(f"{place}: {section} must be a section, [{section}]; got {options!r}")
         for option in options:
             where[section, option] = f"{origin}{line_of(text, section, option)}: "
-    for section, option, value in read_flags(flags):
+    # Names first, wherever they stand: another part drops the file's options, not the flags'.
+    for section, option, value in sorted(read_flags(flags), key=lambda flag: flag[1] != "name"):
         check_section(section, "command line")
         options = table.setdefault(section, {})
         if option == "name" and options.get("name") != value:

@@ -139,6 +139,37 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
     assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
 
 
+@pytest.mark.parametrize("loss", ["proxy_anchor", "multi_similarity"])
+def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
+    changes = {"sampler__name": "hard_class", "loss__name": loss}
+    whole = run(tmp_path / "whole", **changes)
+
+    def interrupt(line):
+        if line.startswith("epoch   2/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", report=interrupt, **changes)
+    folder = train(tmp_path / "run", resume=True, report=lambda line: None)
+    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+    random = run(tmp_path / "random", **{**changes, "sampler__name": "m_per_class"}).read_log()
+    losses = [row["loss"] for row in whole.read_log()]
+    assert losses[0] == random[0]["loss"] and losses[1] != random[1]["loss"]
+
+
+@pytest.mark.skipif("DML_DATA" not in os.environ, reason="DML_DATA names no folder of real images")
+def test_batches_of_a_few_alphabets():
+    recipe = load_recipe("omniglot", ["--sampler.name", "hierarchical"])
+    items = recipe.dataset.items().select("train")
+    batches = recipe.sampler.batches_of(items, epoch=0, seed=0)
+    assert {len(set(items.super_labels[rows].tolist())) for rows in batches} == {2}
+
+
+def test_a_data_set_without_super_labels_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="needs a super-label for each image"):
+        train("glyphs", ["--sampler.name", "hierarchical"], out=tmp_path / "run")
+
+
 def test_a_run_is_never_overwritten(trained):
     before = trained[0].encoder.read_bytes()
     with pytest.raises(ValueError, match="already holds a run"):

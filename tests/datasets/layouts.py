@@ -74,7 +74,7 @@ def sop(root):
         for i in range(4):
             path = f"chair_final/{split}{i}.JPG"
             write_image(root / path, i + first)
-            lines.append(f"{i + first} {i // 2 + first} 1 {path}")
+            lines.append(f"{i + first} {i // 2 + first} {1 + i // 2} {path}")
         (root / f"Ebay_{split}.txt").write_text("\n".join(lines) + "\n")
     return root
 
@@ -84,8 +84,9 @@ def inshop(root):
     rows += [("query", "id_3"), ("gallery", "id_3"), ("query", "id_4"), ("gallery", "id_4")]
     lines = [str(len(rows)), "image_name item_id evaluation_status"]
     for i, (split, item) in enumerate(rows):
-        write_image(root / "img" / f"{i}.jpg", i)
-        lines.append(f"img/{i}.jpg   {item}   {split}")
+        path = f"img/{'MEN' if i % 4 < 2 else 'WOMEN'}/Denim/{item}/{i}_front.jpg"
+        write_image(root / path, i)
+        lines.append(f"{path}   {item}   {split}")
     (root / "list_eval_partition.txt").write_text("\n".join(lines) + "\n")
     return root
 

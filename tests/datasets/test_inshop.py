@@ -19,3 +19,8 @@ def test_an_unknown_split_is_named(tmp_path):
     file.write_text(file.read_text().replace("gallery", "galery", 1))
     with pytest.raises(ValueError, match="is of split 'galery'"):
         dataset.items()
+
+
+def test_super_labels_are_the_categories(tmp_path):
+    items = part(DATASETS, "inshop", tmp_path).items()
+    assert items.super_labels.tolist() == [0, 0, 1, 1] * 2

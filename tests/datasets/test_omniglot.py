@@ -21,4 +21,5 @@ def test_real_data():
     items = DATASETS["omniglot"]().items()
     assert len(items.select("train", "val").class_names) == 136
     assert len(items.select("test").class_names) == 106
+    assert len(set(items.super_labels.tolist())) == 8  # alphabets
     assert read_image(items.paths[0]).shape == (105, 105, 3)

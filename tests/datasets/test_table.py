@@ -46,6 +46,17 @@ def test_labels_are_taken_as_they_are_written(tmp_path, labels):
     assert Table(root=write(tmp_path, rows), **options).items().class_names == labels
 
 
+def test_super_labels_are_read(tmp_path):
+    for name in "abc":
+        write_image(tmp_path / f"{name}.jpg")
+    path = tmp_path / "t.csv"
+    path.write_text("path,label,super_label\na.jpg,1,chair\nb.jpg,2,lamp\nc.jpg,2,lamp\n")
+    assert Table(root=str(path)).items().super_labels.tolist() == [0, 1, 1]
+    path.write_text("path,label,super_label\na.jpg,1,chair\nb.jpg,2,\n")
+    with pytest.raises(ValueError, match="row 2 has no super_label"):
+        Table(root=str(path)).items()
+
+
 def test_paths_of_digits_keep_their_zeros(tmp_path):
     write_image(tmp_path / "7.jpg").rename(tmp_path / "007")
     (tmp_path / "t.csv").write_text("path,label\n007,x\n")

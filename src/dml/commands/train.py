@@ -88,8 +88,7 @@ def build_learner(recipe, training_items):
         raise ValueError(
             "the training split is empty: a smaller dataset.validation_fraction leaves more of it"
         )
-    batches = recipe.sampler.batches(training_items.labels, epoch=0, seed=recipe.training.seed)
-    steps = len(batches)
+    steps = len(recipe.sampler.batches_of(training_items, epoch=0, seed=recipe.training.seed))
     learner = Learner(
         build_encoder(recipe.backbone, recipe.embedding),
         training_loss(recipe),
@@ -133,7 +132,6 @@ def fit(learner, recipe, items, folder, steps, report):
     """Trains until the last epoch and returns the recorder's state."""
     from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
     from dml.loader import training_batches
-    from dml.samplers import coverage
 
     options = recipe.training
     state = {"epoch": 0, "best_epoch": None, "best_score": None}
@@ -142,22 +140,7 @@ def fit(learner, recipe, items, folder, steps, report):
         Checkpoint(folder).load(learner, state)
         folder.trim_log(state["epoch"])
         report(f"resuming after epoch {state['epoch']}")
-    batches = training_batches(
-        items.select("train"),
-        recipe.sampler,
-        recipe.augmentation,
-        recipe.backbone.input_size,
-        first_epoch=state["epoch"],
-        seed=options.seed,
-        on_unreadable=options.unreadable,
-        threads=options.threads,
-    )
-    labels = items.select("train").labels
-
-    def coverage_of(epoch):
-        return coverage(batches.epoch_rows(epoch), labels)
-
-    report(f"sampler {recipe.names['sampler']}: {coverage_of(state['epoch'])}")
+    training = items.select("train")
     validation = items.select("val")
     recorder = RunRecorder(
         folder,
@@ -168,22 +151,75 @@ def fit(learner, recipe, items, folder, steps, report):
         validate_every=options.validate_every,
         epochs=options.epochs,
         report=report,
-        coverage=coverage_of,
     )
     callbacks = [StopAtNan(folder), recorder, TensorBoardScalars(folder.tensorboard)]
-    with batches.named_errors():
-        learner.fit(
-            batches,
-            steps_per_epoch=steps,
-            initial_epoch=state["epoch"],
-            epochs=options.epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
+    reads_classes = "class_vectors" in recipe.sampler.wants
+    unreadable = {}
+    for first, end in spans(state["epoch"], options.epochs, each_epoch=reads_classes):
+        batches = training_batches(
+            training,
+            recipe.sampler,
+            recipe.augmentation,
+            recipe.backbone.input_size,
+            first_epoch=first,
+            seed=options.seed,
+            on_unreadable=options.unreadable,
+            threads=options.threads,
+            class_vectors=class_vectors(learner, training, recipe)
+            if reads_classes and first
+            else None,
         )
-    for reason in batches.unreadable.values():
+        recorder.coverage = coverage_of(batches, training.labels)
+        if not unreadable and first == state["epoch"]:
+            report(f"sampler {recipe.names['sampler']}: {recorder.coverage(first)}")
+        with batches.named_errors():
+            learner.fit(
+                batches,
+                steps_per_epoch=steps,
+                initial_epoch=first,
+                epochs=end,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
+        unreadable.update(batches.unreadable)
+    for reason in unreadable.values():
         report(f"left out of the training: {reason}")
     return recorder.state
+
+
+def spans(first, end, each_epoch):
+    """Returns the (first, end) of epochs that are trained on one stream of batches.
+
+    Batches that depend on what was learned must begin anew with each epoch, and not be read ahead.
+    """
+    if each_epoch:
+        return [(epoch, epoch + 1) for epoch in range(first, end)]
+    return [(first, end)]
+
+
+def coverage_of(batches, labels):
+    """Returns the function of an epoch that gives its `dml.samplers.Coverage`."""
+    from dml.samplers import coverage
+
+    return lambda epoch: coverage(batches.epoch_rows(epoch), labels)
+
+
+def class_vectors(learner, items, recipe):
+    """Returns where each class is now, floats (classes, D): its proxies' mean or its images'."""
+    import keras
+
+    from dml.embed import embed_images
+    from dml.heads import ProxyHead
+
+    if isinstance(learner.head, ProxyHead):
+        return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
+    vectors = embed_images(
+        learner.encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
+    )
+    sums = np.zeros((len(items.class_names), vectors.shape[1]))
+    np.add.at(sums, items.labels, vectors)
+    return sums
 
 
 def validate(encoder, items, recipe):

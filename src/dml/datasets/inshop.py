@@ -50,4 +50,10 @@ class InShop(DatasetPart):
             [split for *_, split in rows],
             [image for image, *_ in rows],
             "query-gallery",
+            [category(image) for image, *_ in rows],
         )
+
+
+def category(image):
+    """Returns WOMEN/Dresses for img/WOMEN/Dresses/id_00000001/01_1_front.jpg."""
+    return "/".join(image.split("/")[-4:-2])

@@ -19,6 +19,8 @@ class Items:
         splits: Strings (N,), each one of `SPLITS`.
         ids: Unique strings (N,) that stay the same when the data set is moved.
         protocol: What a figure measured on these splits means, one of `PROTOCOLS`.
+        super_labels: int32 codes (N,): the kind of thing that each class is, such as its category;
+            None where the data set has none.
     """
 
     paths: np.ndarray
@@ -27,9 +29,10 @@ class Items:
     splits: np.ndarray
     ids: np.ndarray
     protocol: str
+    super_labels: np.ndarray | None = None
 
     @classmethod
-    def build(cls, paths, names, splits, ids, protocol):
+    def build(cls, paths, names, splits, ids, protocol, super_names=None):
         """Returns the table of rows whose classes have names of any hashable type.
 
         Codes follow the order of the names, or of their text where the types differ.
@@ -40,6 +43,7 @@ class Items:
             splits: N splits, or one for all.
             ids: N unique strings.
             protocol: One of `PROTOCOLS`.
+            super_names: N names of the kinds that the classes are of; None where there are none.
 
         Raises:
             ValueError: The lengths differ, an id occurs twice, a name is missing, or a split or
@@ -60,7 +64,14 @@ class Items:
         unique, counts = np.unique(ids.astype(str), return_counts=True)
         if len(unique) < len(ids):
             raise ValueError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
-        return cls(paths, labels, class_names, splits, ids, protocol)
+        super_labels = None
+        if super_names is not None:
+            _, super_labels = factorise(super_names)
+            if len(super_labels) != len(labels):
+                raise ValueError(
+                    f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
+                )
+        return cls(paths, labels, class_names, splits, ids, protocol, super_labels)
 
     def __len__(self):
         return len(self.paths)
@@ -82,6 +93,7 @@ class Items:
             class_names=tuple(self.class_names[code] for code in present),
             splits=self.splits[rows],
             ids=self.ids[rows],
+            super_labels=None if self.super_labels is None else self.super_labels[rows],
         )
 
     def with_validation(self, fraction, seed=0):

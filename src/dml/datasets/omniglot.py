@@ -57,6 +57,7 @@ class Omniglot(DatasetPart):
             [split for *_, split in rows],
             [f"{archive.name}!{member}" for archive, member, *_ in rows],
             "zero-shot",
+            [alphabet(name) for *_, name, _ in rows],
         )
 
 

@@ -35,9 +35,9 @@ class StanfordOnlineProducts(DatasetPart):
         rows = []
         for split in ("train", "test"):
             path = root / f"Ebay_{split}.txt"
-            for _, label, _, image in read_rows(path, columns=4, header=1):
-                rows.append((image, integer(label, path), split))
+            for _, label, category, image in read_rows(path, columns=4, header=1):
+                rows.append((image, integer(label, path), integer(category, path), split))
         paths = [root / image for image, *_ in rows]
         require_files(paths)
-        names, splits = [label for _, label, _ in rows], [split for *_, split in rows]
-        return Items.build(paths, names, splits, [image for image, *_ in rows], "zero-shot")
+        images, names, categories, splits = zip(*rows, strict=True)
+        return Items.build(paths, names, splits, images, "zero-shot", categories)

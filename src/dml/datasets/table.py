@@ -1,4 +1,4 @@
-"""A table of images: a CSV or Parquet file with the columns path, label and perhaps split."""
+"""A table of images: a CSV or Parquet file with the columns path, label and perhaps others."""
 
 import os
 import re
@@ -16,9 +16,10 @@ INTEGER = re.compile("0|-?[1-9][0-9]*")
 @DATASETS.register("table")
 @dataclass(frozen=True)
 class Table(DatasetPart):
-    """Images listed in `path,label[,split]`; paths are relative to the table's folder.
+    """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
 
     Without a column `split`, `test_fraction` of the classes are set apart as the test split.
+    A `super_label` is the kind of thing that a class is, for samplers that want it.
     Labels may be text or integers of any size. In a CSV file, labels are integers if all of them
     are written as integers without leading zeros, and text otherwise.
 
@@ -48,7 +49,7 @@ class Table(DatasetPart):
     def read(self):
         file = self.folder()
         frame = read_frame(file)
-        for column in ("path", "label"):
+        for column in ("path", "label", *({"super_label"} & set(frame.columns))):
             if column not in frame.columns:
                 found = ", ".join(map(str, frame.columns))
                 raise ValueError(f"{file}: no column {column!r}; it has {found}")
@@ -69,7 +70,8 @@ class Table(DatasetPart):
             raise ValueError(f"{file}: row {row + 1} lists {listed[row]} a second time")
         paths = [os.path.join(file.parent, path) for path in listed]
         require_files(paths)
-        items = Items.build(paths, names, splits, listed, protocol(names, splits))
+        supers = frame["super_label"].tolist() if "super_label" in frame else None
+        items = Items.build(paths, names, splits, listed, protocol(names, splits), supers)
         return items if "split" in frame else items.with_test(self.test_fraction, self.test_seed)
 
 

@@ -1,6 +1,7 @@
 """What every sampler shares: its registry, its one method and how its batches are judged."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +15,12 @@ class Sampler:
 
     Nothing is remembered between epochs, so a training resumes at any epoch with the batches that
     it would have had. Subclasses are frozen dataclasses whose fields are the options.
+
+    A sampler that reads more than labels names it in `wants`, and `batches` takes it as a keyword:
+    `super_labels` (N,), `ids` (N,) or `class_vectors` (classes, D), None where there is none.
     """
+
+    wants: ClassVar[tuple[str, ...]] = ()
 
     @property
     def batch_size(self):
@@ -36,6 +42,23 @@ class Sampler:
             ValueError: The rows can't fill such batches.
         """
         raise NotImplementedError
+
+    def batches_of(self, items, epoch, seed, class_vectors=None):
+        """Returns the batches of a table, with what this sampler reads of it.
+
+        Args:
+            items: `dml.datasets.Items`.
+            epoch: As of `batches`.
+            seed: As of `batches`.
+            class_vectors: Floats (classes, D): where each class is now; None before training.
+        """
+        known = {
+            "super_labels": items.super_labels,
+            "ids": items.ids,
+            "class_vectors": class_vectors,
+        }
+        extra = {name: known[name] for name in self.wants}
+        return self.batches(items.labels, epoch=epoch, seed=seed, **extra)
 
 
 def shard(batches, index, count):

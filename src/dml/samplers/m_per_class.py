@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
+from dml.samplers.decks import deal, rows_by_class, visit_numbers
 
 SMALL_CLASSES = ("once", "repeat_augmented", "skip")
 
@@ -57,10 +58,23 @@ class MPerClass(Sampler):
         return self.classes_per_batch * self.images_per_class
 
     def batches(self, labels, epoch, seed):
+        return self.batches_in_orders(labels, epoch, seed, random_orders)
+
+    def batches_in_orders(self, labels, epoch, seed, orders):
+        """Returns the batches of an epoch whose rounds go through the classes in given orders.
+
+        Args:
+            labels: As of `batches`.
+            epoch: As of `batches`.
+            seed: As of `batches`.
+            orders: Called with the kept classes, as places (C,) among the sorted ones, the number
+                of rounds and a random generator; returns a permutation of 0..C-1 for each round.
+        """
         rows, starts, counts = rows_by_class(labels)
+        kept = np.arange(len(counts))
         if self.small_classes == "skip":
-            large = counts >= self.images_per_class
-            starts, counts = starts[large], counts[large]
+            kept = np.flatnonzero(counts >= self.images_per_class)
+            starts, counts = starts[kept], counts[kept]
         # Images that one visit of a class adds to the batch.
         given = np.full_like(counts, self.images_per_class)
         if self.small_classes == "once":
@@ -73,14 +87,16 @@ class MPerClass(Sampler):
                 f"sampler.steps is {steps}, but {round_steps} are needed to visit each of the "
                 f"{len(counts)} classes; raise it, or set 0"
             )
-        visited, taken = self.classes_of_batches(given, steps, round_steps, epoch, seed)
+        order = orders(kept, -(-steps // round_steps), epoch_generator(seed, epoch))
+        visited, taken = self.classes_of_batches(given, steps, round_steps, order)
         # Visits before this epoch, without those that fill up: the same for all classes, so that
         # the place in the deck needs no memory. Consecutive epochs leave no gap.
         first = epoch * (steps // round_steps)
         visits = first + visit_numbers(visited, taken, self.classes_per_batch)
         classes = visited[taken]
-        images = self.deal(rows, starts[classes], counts[classes], classes, visits[taken], seed)
-        there = np.arange(self.images_per_class) < given[classes][:, None]
+        size = self.images_per_class
+        images = deal(rows, starts[classes], counts[classes], classes, visits[taken], size, seed)
+        there = np.arange(size) < given[classes][:, None]
         step = np.broadcast_to(np.nonzero(taken)[0][:, None], there.shape)[there]
         place = np.arange(len(step)) - np.searchsorted(step, np.arange(steps))[step]
         return images[there][place < self.batch_size].reshape(steps, self.batch_size)
@@ -101,14 +117,12 @@ class MPerClass(Sampler):
                 "sampler.images_per_class"
             )
 
-    def classes_of_batches(self, given, steps, round_steps, epoch, seed):
+    def classes_of_batches(self, given, steps, round_steps, order):
         """Returns the classes (steps, W) that each batch may visit, and which it takes.
 
         It takes the first P, and where they give too few images, those that follow.
         """
-        classes, rounds = len(given), -(-steps // round_steps)
-        order = np.tile(np.arange(classes), (rounds, 1))
-        order = epoch_generator(seed, epoch).permuted(order, axis=1)
+        classes = len(given)
         short = bool((given < self.images_per_class).any())
         width = min(classes, self.batch_size) if short else self.classes_per_batch
         step = np.arange(steps)[:, None]
@@ -118,63 +132,7 @@ class MPerClass(Sampler):
         before = np.cumsum(given[visited], axis=1) - given[visited]
         return visited, before < self.batch_size
 
-    def deal(self, rows, starts, counts, classes, visits, seed):
-        """Returns the rows (V, K) that V visits of classes deal from their decks.
 
-        A deck is dealt in ceil(n / K) hands; the last is filled from the same deck's beginning, so
-        no hand holds an image twice unless the class has fewer than K. Then it is shuffled anew.
-        """
-        size = self.images_per_class
-        deck, hand = np.divmod(visits, -(-counts // size))
-        _, first, which = np.unique(
-            classes * (deck.max() + 1) + deck, return_index=True, return_inverse=True
-        )
-        lengths = counts[first]
-        offsets = np.cumsum(lengths) - lengths
-        of = np.repeat(np.arange(len(first)), lengths)  # the deck of each card
-        cards = rows[starts[first][of] + np.arange(len(of)) - offsets[of]]
-        # Decks stay apart in the high bits; 40 random bits order the cards of one.
-        keys = scrambled(cards, deck[first][of], seed) >> np.uint64(24)
-        cards = cards[np.argsort((of.astype(np.uint64) << np.uint64(40)) | keys, kind="stable")]
-        place = (hand[:, None] * size + np.arange(size)) % counts[:, None]
-        return cards[offsets[which][:, None] + place]
-
-
-def rows_by_class(labels):
-    """Returns the rows sorted by class, and each class's first place and number in them."""
-    labels = np.asarray(labels)
-    rows = np.argsort(labels, kind="stable").astype(np.int64)
-    _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
-    return rows, starts, counts
-
-
-def visit_numbers(visited, taken, planned):
-    """Returns how often each class was visited before each visit; the planned ones come first.
-
-    The images of visits that only fill a batch may be cut off, so these must not use up a number.
-    """
-    extra = taken.copy()
-    extra[:, :planned] = False
-    sequence = np.concatenate([visited[:, :planned].ravel(), visited[extra]])
-    rows, starts, counts = rows_by_class(sequence)
-    numbers = np.empty(len(sequence), np.int64)
-    numbers[rows] = np.arange(len(sequence)) - np.repeat(starts, counts)
-    result = np.zeros(visited.shape, np.int64)
-    result[:, :planned] = numbers[: len(visited) * planned].reshape(-1, planned)
-    result[extra] = numbers[len(visited) * planned :]
-    return result
-
-
-def scrambled(cards, deck, seed):
-    """Returns a random uint64 for each card, a function of card, deck and seed alone."""
-    seed = np.array([seed % 2**64], np.uint64)
-    deck_key = mixed(deck.astype(np.uint64) + mixed(seed))
-    return mixed(cards.astype(np.uint64) + deck_key)
-
-
-def mixed(x):
-    """Returns each uint64 with its bits mixed by a bijection (splitmix64, Steele et al., 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def random_orders(kept, rounds, generator):
+    """Returns a random order (rounds, C) of C classes for each round."""
+    return generator.permuted(np.tile(np.arange(len(kept)), (rounds, 1)), axis=1)
