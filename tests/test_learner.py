@@ -131,6 +131,29 @@ def test_a_memory_fills_while_training_and_not_while_evaluating():
     assert int(learner.head.steps) == 4
 
 
+@pytest.mark.parametrize(
+    "loss", [NTXent(), CrossBatchMemory(NTXent(), size=36, start=0), ProxyAnchor()]
+)
+def test_pairs_of_one_image_are_left_out(loss):
+    images, labels = stripes(12)
+    twice, again = np.concatenate([images, images]), np.concatenate([labels, labels])
+    samples = np.tile(np.arange(12), 2) + 2**24  # neighbours are one float32
+
+    def step(y):
+        learner = Learner(encoder(), loss, classes=4)
+        learner.compile(keras.optimizers.SGD(0.0))
+        return learner.fit(twice, y, batch_size=24, epochs=2, shuffle=False, verbose=0).history
+
+    plain, known = step(again), step({"labels": again, "samples": samples})
+    assert np.isfinite(known["loss"]).all()
+    if isinstance(loss, ProxyAnchor):  # has no pairs of images
+        assert known["loss"] == plain["loss"]
+    else:
+        assert known["loss"][0] > plain["loss"][0]  # a twin's distance of 0 lowers the mean
+    if isinstance(loss, CrossBatchMemory):
+        assert known["loss"][1] > plain["loss"][1]
+
+
 def test_a_miner_chooses_the_pairs():
     images, labels = stripes()
     learner = Learner(encoder(), Mined(Contrastive(), BatchHardMiner()))
@@ -183,6 +206,60 @@ def test_a_regularizer_of_embeddings_needs_no_proxies():
     learner = Learner(encoder(), MultiSimilarity(), regularizer=KoLeo())
     learner.compile("adam")
     assert np.isfinite(learner.fit(images, labels, epochs=1, verbose=0).history["loss"]).all()
+
+
+def test_ancestors_are_learned_beside_any_loss():
+    images, labels = stripes()
+    hierarchy = REGULARIZERS["hier"](ancestors=8, neighbours=4, triplets=50)
+    learner = Learner(encoder(), MultiSimilarity(), regularizer=hierarchy)
+    learner.compile()
+    before = keras.ops.convert_to_numpy(learner.regularizer_head.points)
+    learner.fit(images, labels, batch_size=24, epochs=2, verbose=0)
+    assert (keras.ops.convert_to_numpy(learner.regularizer_head.points) != before).any()
+    assert [v.name for v in learner.parts()["head"]] == ["ancestors"]
+
+
+def trained_in_chunks(chunks, layers):
+    """Returns the losses and the numbers of a small network after two steps."""
+    keras.utils.set_random_seed(0)
+    images, labels = stripes(24)
+    network = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Rescaling(1 / 255), *layers()]
+    )
+    network.add(keras.layers.GlobalAveragePooling2D())
+    network.add(keras.layers.UnitNormalization())
+    learner = Learner(network, MultiSimilarity(), chunks=chunks)
+    learner.compile(keras.optimizers.SGD(0.1))
+    loss = learner.fit(images, labels, batch_size=24, epochs=2, shuffle=False, verbose=0)
+    values = [keras.ops.convert_to_numpy(v) for v in network.variables]
+    return loss.history["loss"], [v for v in values if v.dtype.kind == "f"]
+
+
+def test_a_batch_in_chunks_trains_as_the_whole_one():
+    def layers():
+        return [keras.layers.Conv2D(8, 3), keras.layers.ReLU(), keras.layers.Conv2D(8, 3)]
+
+    whole, in_chunks = (trained_in_chunks(chunks, layers) for chunks in (1, 4))
+    assert in_chunks[0] == pytest.approx(whole[0], rel=1e-4)
+    for a, b in zip(whole[1], in_chunks[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_chunks_are_computed_again_with_the_same_random_numbers_and_statistics(monkeypatch):
+    def layers():
+        return [
+            keras.layers.Conv2D(8, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.Conv2D(8, 3),
+        ]
+
+    again = trained_in_chunks(3, layers)
+    monkeypatch.setattr(keras, "remat", lambda forward: forward)
+    kept = trained_in_chunks(3, layers)
+    assert again[0] == pytest.approx(kept[0], rel=1e-5)
+    for a, b in zip(again[1], kept[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_a_loss_that_holds_variables_is_refused():

@@ -87,6 +87,27 @@ def pair_masks(labels):
     return ops.logical_and(same, ~itself), ~same
 
 
+def places_of_samples(samples):
+    """Returns the first place (B,) of each sample in the batch, which float32 tells apart.
+
+    Negative ones, of which is not known which image they are, stay so.
+    """
+    first = ops.argmax(samples[:, None] == samples[None, :], axis=1)
+    return ops.where(samples < 0, -1, ops.cast(first, "int32"))
+
+
+def without_twins(labels, samples):
+    """Returns the relation (B, B) of labels in which no pair of one image is known.
+
+    Args:
+        labels: Integers (B,), or a relation (B, B).
+        samples: Integers (B,): which image each is; negative where it is not known.
+    """
+    twins = (samples[:, None] == samples[None, :]) & (samples >= 0)[:, None]
+    same = labels if is_relation(labels) else labels[:, None] == labels[None, :]
+    return ops.where(twins, float("nan"), ops.cast(same, "float32"))
+
+
 def memberships(labels, classes):
     """Returns the mask (B, classes) of each sample's own classes.
 

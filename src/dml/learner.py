@@ -4,7 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from dml.batch_ops import is_relation, mean_over, pair_masks, unit_length, weights
+from dml.batch_ops import (
+    is_relation,
+    mean_over,
+    pair_masks,
+    places_of_samples,
+    unit_length,
+    weights,
+)
 from dml.heads import ProxyHead
 
 
@@ -22,9 +29,15 @@ class Learner(keras.Model):
             with proxies only.
         augmentation: Keras layers applied to the batch in training, on the device.
         regularizer: A part of `dml.regularizers`, of the proxies or of the embeddings.
+        chunks: Parts in which a training batch passes through the encoder, one after the other.
+            The loss still sees the whole batch: the gradient at its embeddings is taken first,
+            and each part's activations are computed again for its share. So a batch takes the
+            memory of one part, and about a third more time. Must divide the batch; batch
+            normalisation sees each part alone.
 
     Raises:
-        ValueError: `classes` is missing; or the loss holds variables, which Keras never trains.
+        ValueError: `classes` is missing; or the loss holds variables, which Keras never trains;
+            or `chunks` is not positive.
 
     Example:
         learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=98)
@@ -33,8 +46,19 @@ class Learner(keras.Model):
         vectors = learner.embed(test_images)
     """
 
-    def __init__(self, encoder, loss, classes=None, augmentation=(), regularizer=None, name=None):
+    def __init__(
+        self,
+        encoder,
+        loss,
+        classes=None,
+        augmentation=(),
+        regularizer=None,
+        chunks=1,
+        name=None,
+    ):
         super().__init__(name=name or "learner")
+        if chunks < 1:
+            raise ValueError(f"chunks must be positive; got {chunks}")
         held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
         if held:
             raise ValueError(
@@ -45,11 +69,16 @@ class Learner(keras.Model):
         self.metric_loss = loss
         self.training_encoder = unnormalised(encoder) if loss.reads_length else None
         self.regularizer = regularizer
+        self.chunks = chunks
         self.augmentation = list(augmentation)
         self.head = loss.head(classes, encoder.output_shape[-1])
         if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
-        needs_proxies = regularizer is not None and regularizer.acts_on != "embeddings"
+        self.regularizer_head = None
+        if regularizer is not None and regularizer.acts_on == "head":
+            self.regularizer_head = regularizer.head(encoder.output_shape[-1])
+            self.regularizer_head.build((None, encoder.output_shape[-1]))
+        needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
         if needs_proxies and not isinstance(self.head, ProxyHead):
             raise ValueError(
                 f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
@@ -68,6 +97,8 @@ class Learner(keras.Model):
             network = self.training_encoder or network
         if network is self.encoder:
             network = self.embedding_network(images)
+        if training and self.chunks > 1:
+            return embed_in_chunks(network, images, self.chunks)
         return network(images, training=training)
 
     def views_of(self, images):
@@ -109,12 +140,20 @@ class Learner(keras.Model):
     def fit(self, x=None, y=None, **options):
         """Trains, as `keras.Model.fit` does.
 
+        Args:
+            x: Images, or any data set that Keras takes.
+            y: Labels (N,); or {"labels": labels, "samples": integers (N,)}, which also says which
+                image each is: pairs of one image are then neither positive nor negative, in a
+                batch and with a memory.
+            **options: As for `keras.Model.fit`.
+
         Raises:
             ValueError: `y` is an array and holds a label for which there is no proxy.
         """
         classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
-        if classes and isinstance(y, (np.ndarray, list)) and np.ndim(y) == 1 and len(y):
-            low, high = np.min(y), np.max(y)
+        known = y["labels"] if isinstance(y, dict) else y
+        if classes and isinstance(known, (np.ndarray, list)) and np.ndim(known) == 1 and len(known):
+            low, high = np.min(known), np.max(known)
             if low < 0 or high >= classes:
                 raise ValueError(
                     f"labels must be in [0, {classes}), the learner's classes; "
@@ -123,6 +162,7 @@ class Learner(keras.Model):
         return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        y, samples = (y["labels"], y["samples"]) if isinstance(y, dict) else (y, None)
         labels = ops.convert_to_tensor(y)
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
@@ -131,23 +171,32 @@ class Learner(keras.Model):
             labels = ops.concatenate([labels] * self.metric_loss.views)
             if not training:  # there is one: its views are the same
                 embeddings = ops.concatenate([embeddings] * self.metric_loss.views)
+            samples = None  # its views are what it compares
+        targets, read = labels, {}
+        if samples is not None:
+            samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
+            targets = {"labels": labels, "samples": places_of_samples(samples)}
         compared = embeddings
         if self.head is not None:
-            compared = self.head(embeddings, labels, training=training)
+            if getattr(self.head, "reads_samples", False):
+                read = {"samples": samples}
+            compared = self.head(embeddings, labels, training=training, **read)
         if self.metric_loss.reads_length:
             embeddings = unit_length(embeddings)
-        loss = ops.sum(self.metric_loss(labels, compared))
+        loss = ops.sum(self.metric_loss(targets, compared))
         penalty = self.metric_loss.penalty(self.head)
         loss = loss if penalty is None else loss + penalty
         if self.regularizer is not None:
-            loss = loss + self.regularizer(self.regularized(embeddings))
+            loss = loss + self.regularizer(self.regularized(embeddings, labels, training))
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
         self.update_telemetry(labels, embeddings, compared)
         return loss
 
-    def regularized(self, embeddings):
+    def regularized(self, embeddings, labels, training):
         """Returns what the regularizer acts on."""
+        if self.regularizer_head is not None:
+            return self.regularizer_head(embeddings, labels, training=training)
         if self.regularizer.acts_on == "embeddings":
             return embeddings
         if self.regularizer.acts_on == "proxies":
@@ -186,13 +235,42 @@ class Learner(keras.Model):
         parts = {
             "backbone": [v for v in self.encoder.trainable_variables if id(v) not in known],
             "embedding": embedding,
-            "head": self.head.trainable_variables if self.head is not None else [],
+            "head": [
+                variable
+                for head in (self.head, self.regularizer_head)
+                if head is not None
+                for variable in head.trainable_variables
+            ],
         }
         return {name: variables for name, variables in parts.items() if variables}
 
     def embed(self, images, batch_size=64):
         """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def embed_in_chunks(network, images, count):
+    """Returns a network's training output (B, D) of images, computed in parts.
+
+    Their activations are not kept but computed again for the gradient, with the same random
+    numbers and statistics: the parts are pure functions of what the network's state was.
+    """
+    variables = [ops.convert_to_tensor(v) for v in network.trainable_variables]
+    state = [ops.copy(v) for v in network.non_trainable_variables]
+
+    def forward(images, *values):
+        trainable, state = values[: len(variables)], values[len(variables) :]
+        output, state = network.stateless_call(trainable, state, images, training=True)
+        return output, *state
+
+    forward = keras.remat(forward)
+    outputs = []
+    for part in ops.split(ops.cast(images, "float32"), count):
+        output, *state = forward(part, *variables, *state)
+        outputs.append(output)
+    for variable, value in zip(network.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+    return ops.concatenate(outputs)
 
 
 def unnormalised(encoder):

@@ -27,6 +27,7 @@ def training_batches(
     on_unreadable="error",
     threads=2,
     class_vectors=None,
+    samples=False,
 ):
     """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
 
@@ -45,6 +46,8 @@ def training_batches(
             named in the log once, and kept in `unreadable`.
         threads: Threads that read. Positive.
         class_vectors: Floats (classes, D): where each class is, for the samplers that want them.
+        samples: Whether labels come as {"labels": ..., "samples": ...}, int32 (B,) each, which
+            says which image of the items each is.
 
     Returns:
         A `TrainingBatches`, which is a `grain.IterDataset` of uint8 (B, size, size, 3) and int32
@@ -54,7 +57,9 @@ def training_batches(
         ValueError: An option is out of its range, or the items can't fill the sampler's batches.
     """
     return TrainingBatches(
-        TrainingReader(items, sampler, augmentation, size, seed, on_unreadable, class_vectors),
+        TrainingReader(
+            items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
+        ),
         first_epoch,
         threads,
     )
@@ -126,9 +131,12 @@ class TrainingReader:
         seed: At least 0.
         on_unreadable: `error` or `skip`.
         class_vectors: Floats (classes, D) or None.
+        samples: Whether to say which image each is.
     """
 
-    def __init__(self, items, sampler, augmentation, size, seed, on_unreadable, class_vectors):
+    def __init__(
+        self, items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
+    ):
         check_at_least(1, size=size)
         check_at_least(0, seed=seed)
         if on_unreadable not in ON_UNREADABLE:
@@ -142,6 +150,7 @@ class TrainingReader:
         self.seed = seed
         self.on_unreadable = on_unreadable
         self.class_vectors = class_vectors
+        self.samples = samples
         self.unreadable = {}
         self.error = None
         self.lock = threading.Lock()
@@ -156,7 +165,10 @@ class TrainingReader:
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         for place in range(len(rows)):
             images[place] = self.image(rows, place, (self.seed, epoch, step + 1, place))
-        return images, self.items.labels[rows].astype(np.int32)
+        labels = self.items.labels[rows].astype(np.int32)
+        if self.samples:
+            return images, {"labels": labels, "samples": rows.astype(np.int32)}
+        return images, labels
 
     def epoch_rows(self, epoch):
         with self.lock:  # or each thread would sample the new epoch for itself

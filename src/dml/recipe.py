@@ -72,6 +72,8 @@ class TrainingOptions:
             image of its class and names the file in the log.
         precision: Keras' type policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
         threads: Threads that read images; positive.
+        chunks: Parts in which a batch passes through the encoder, so that it takes the memory of
+            one and about a third more time; the loss sees the whole batch. Must divide it.
     """
 
     epochs: int = 30
@@ -82,9 +84,10 @@ class TrainingOptions:
     unreadable: str = "error"
     precision: str = "float32"
     threads: int = 2
+    chunks: int = 1
 
     def __post_init__(self):
-        for field in ("epochs", "validate_every", "threads"):
+        for field in ("epochs", "validate_every", "threads", "chunks"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
         if self.warmup_epochs < 0:

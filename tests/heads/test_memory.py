@@ -8,9 +8,10 @@ from keras import ops
 from dml.heads import MemoryHead
 
 
-def called(head, value, label, training=True):
+def called(head, value, label, training=True, samples=None):
     embeddings = ops.cast(np.full((2, 3), value), "float32")
-    out = head(embeddings, ops.array([label, label]), training=training)
+    samples = samples and ops.array(samples, dtype="int32")
+    out = head(embeddings, ops.array([label, label]), samples=samples, training=training)
     return {name: np.array(ops.convert_to_numpy(v)) for name, v in out.items()}
 
 
@@ -26,6 +27,16 @@ def test_a_batch_meets_what_came_before_it_and_takes_the_oldest_place():
     assert fourth["memory_labels"].tolist() == [30, 10, 20, 20, 30] and fourth["steps"] == 3
 
 
+def test_twins_are_the_same_image_of_an_earlier_batch():
+    head = MemoryHead(size=5, embedding_dim=3)
+    first = called(head, 1.0, 10, samples=[2**24 + 1, 2**24 + 2])  # one float32
+    assert not first["twins"].any() and first["samples"].tolist() == [0, 1]
+    second = called(head, 2.0, 10, samples=[2**24 + 2, 7])
+    assert second["twins"].tolist() == [[False, True, False, False, False], [False] * 5]
+    unknown = called(head, 3.0, 10)
+    assert not unknown["twins"].any() and "samples" not in unknown
+
+
 def test_outside_training_nothing_is_remembered():
     head = MemoryHead(size=4, embedding_dim=3)
     called(head, 1.0, 10, training=False)
@@ -35,7 +46,7 @@ def test_outside_training_nothing_is_remembered():
 def test_its_state_is_not_trained_but_saved():
     head = MemoryHead(size=4, embedding_dim=3)
     head.build((None, 3))
-    assert not head.trainable_variables and len(head.variables) == 3
+    assert not head.trainable_variables and len(head.variables) == 4
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
     assert (copy.size, copy.embedding_dim) == (4, 3)
 

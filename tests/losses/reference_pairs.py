@@ -295,3 +295,20 @@ def margin(labels, x, margin, boundary, boundary_weight, per_class):
         costs += [max(0, margin + distance(x[a, :-1], x[p, :-1], "euclidean") - b) for p in own]
         costs += [max(0, margin - distance(x[a, :-1], x[n, :-1], "euclidean") + b) for n in rest]
     return mean([c for c in costs if c > 0]) + boundary_weight * np.mean(x[:, -1])
+
+
+def dynamic_soft_margin(labels, x, bins, momentum, constants_at=None):
+    at = x if constants_at is None else constants_at
+    distribution = at[0, -bins:]
+
+    def difference(x, a, p):
+        rest = rivals(labels, a)[1]
+        d = [distance(x[i, :-bins], x[n, :-bins], "euclidean") for i in (a, p) for n in rest]
+        return distance(x[a, :-bins], x[p, :-bins], "euclidean") - min(d)
+
+    costs = []
+    for a, p in all_pairs(labels)[0]:
+        if rivals(labels, a)[1]:
+            place = round((difference(at, a, p) + 2) / 4 * (bins - 1))
+            costs.append(distribution[place] * difference(x, a, p))
+    return mean(costs)

@@ -125,3 +125,11 @@ def large_margin_softmax(labels, x, multiple, scale):
             logits.append(scale * length * (psi if c == own else s))
         total += np.log(sum(np.exp(v - max(logits)) for v in logits)) + max(logits) - logits[own]
     return total / len(labels)
+
+
+def manifold(labels, x, alpha, margin, context):
+    costs = []
+    for row, own in zip(x, labels, strict=True):
+        rest = [np.exp(f - row[own] + margin) for k, f in enumerate(row) if k != own]
+        costs.append(np.log(1 + sum(rest)))
+    return np.mean(costs)

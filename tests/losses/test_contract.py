@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from dml.heads import LengthHead, ProxyHead, ProxyLengthHead
-from dml.losses import LOSSES
+from dml.heads import LengthHead, ProxyHead, ProxyLengthHead, WalkHead
+from dml.losses import LOSSES, DynamicSoftMargin
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
 from tests.losses import reference, reference_pairs, reference_proxies, reference_ranks
@@ -57,6 +57,8 @@ VARIANTS |= {
     "recall_surrogate": [{"ks": (1, 3), "rank_temperature": 0.1}],
     "smooth_ap": [{"temperature": 0.2}],
     "elasticface": [{"form": "cos"}],
+    "dynamic_soft_margin": [{"bins": 16}],
+    "manifold": [{"margin": 0.5}],
     "margin": [{"boundary_weight": 0.1, "margin": 0.5}],
     "sub_center_arcface": [{"proxies_per_class": 1}],
     "sphereface": [{"multiple": 2}, {"multiple": 3}],
@@ -83,6 +85,9 @@ def batch(loss, kind="balanced", seed=0):
     beside = rng.uniform(0.2, 1.0, size=(len(labels), 1))
     if loss.proxy_head is LengthHead:
         beside = 40 * beside
+    if isinstance(loss, DynamicSoftMargin):
+        distribution = np.sort(rng.uniform(size=loss.bins))
+        return labels, np.append(embeddings, np.tile(distribution, (len(labels), 1)), axis=1)
     if not loss.proxies_per_class:
         if hasattr(loss, "boundary") and hasattr(loss, "per_class"):
             return labels, np.concatenate([embeddings, beside + 0.6], axis=1)
@@ -94,7 +99,7 @@ def batch(loss, kind="balanced", seed=0):
     if loss.proxy_head is ProxyLengthHead:
         lengths = np.broadcast_to(np.linspace(0.5, 2, CLASSES), cosines[:, :, 0].shape)
         return labels, np.stack([cosines[:, :, 0], lengths], axis=2)
-    plain = loss.proxy_head is ProxyHead
+    plain = loss.proxy_head in (ProxyHead, WalkHead)
     return labels, cosines[:, :, 0] if plain else np.append(cosines[:, :, 0], beside, axis=1)
 
 

@@ -17,12 +17,14 @@ def unit_rows(rows=4, seed=0):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
 
 
-def given(x, memory, memory_labels, steps=1):
+def given(x, memory, memory_labels, steps=1, twins=None, samples=None):
     return {
         "embeddings": ops.cast(x, "float32"),
         "memory": ops.cast(memory, "float32"),
         "memory_labels": ops.array(memory_labels),
         "steps": ops.array(steps),
+        "twins": ops.array(np.zeros((4, 6), bool) if twins is None else twins),
+        **({} if samples is None else {"samples": ops.array(samples)}),
     }
 
 
@@ -41,6 +43,24 @@ def test_adds_the_pairs_with_what_is_remembered(base):
         base.pair_loss(compared, ops.array(same), ops.array(~same & filled))
     )
     assert number(loss(LABELS, given(x, memory, remembered))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_twins_are_no_pairs():
+    x, memory = unit_rows(), unit_rows(6, seed=1)
+    known = np.array([0, 1, 2, 0, 1, 1])
+    twins = np.zeros((4, 6), bool)
+    twins[0, 0] = twins[2, 1] = True
+    base, loss = Contrastive(), CrossBatchMemory(Contrastive(), size=6, start=0)
+    same = LABELS[:, None] == known
+    compared = base.compare(ops.array(x), ops.array(memory))
+    alone = ops.array(
+        np.array([[0, np.nan, 0, 0], [np.nan, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0.0]])
+    )
+    expected = number(base(alone, x)) + number(
+        base.pair_loss(compared, ops.array(same & ~twins), ops.array(~same))
+    )
+    found = loss(LABELS, given(x, memory, known, twins=twins, samples=[0, 0, 2, 3]))
+    assert number(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_empty_memory_and_one_before_its_start_add_nothing():

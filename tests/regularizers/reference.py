@@ -67,3 +67,10 @@ def anti_collapse(proxies, weight, epsilon):
     count, dim = rows.shape
     code = np.eye(dim) + dim / (count * epsilon**2) * rows.T @ rows
     return -weight * np.linalg.slogdet(code)[1] / 2 / dim
+
+
+def hier(gaps, weight, margin, **options):
+    total = 0.0
+    for triplets in gaps:
+        total += np.mean([sum(max(0.0, gap + margin) for gap in triplet) for triplet in triplets])
+    return weight * total

@@ -31,6 +31,8 @@ def part(name):
 def given(part, shape, seed=0):
     """Returns what the part acts on: proxies (C, K, D), or embeddings (B, D)."""
     x = unit(np.random.default_rng(seed).normal(size=shape))
+    if part.acts_on == "head":  # gaps of triplets, for the batch and for what the head has learned
+        return np.random.default_rng(seed).normal(size=(2, shape[0] * shape[1], 3))
     if part.acts_on == "raw_proxies":
         x = 1.5 * x + 0.3
     return x.reshape(-1, shape[-1]) if part.acts_on == "embeddings" else x

@@ -89,12 +89,16 @@ def build_learner(recipe, training_items):
             "the training split is empty: a smaller dataset.validation_fraction leaves more of it"
         )
     steps = len(recipe.sampler.batches_of(training_items, epoch=0, seed=recipe.training.seed))
+    size, chunks = recipe.sampler.batch_size, recipe.training.chunks
+    if size % chunks:
+        raise ValueError(f"training.chunks must divide the batch of {size} images; got {chunks}")
     learner = Learner(
         build_encoder(recipe.backbone, recipe.embedding),
         training_loss(recipe),
         classes=len(training_items.class_names),
         augmentation=recipe.augmentation.layers(),
         regularizer=recipe.regularizer,
+        chunks=chunks,
     )
     optimizer = build_optimizer(
         learner,
@@ -165,6 +169,7 @@ def fit(learner, recipe, items, folder, steps, report):
             seed=options.seed,
             on_unreadable=options.unreadable,
             threads=options.threads,
+            samples=bool(recipe.memory.size),
             class_vectors=class_vectors(learner, training, recipe)
             if reads_classes and first
             else None,

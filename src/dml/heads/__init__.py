@@ -1,6 +1,8 @@
 """Heads: layers that hold what a loss learns or remembers."""
 
 from dml.heads.boundaries import BoundaryHead
+from dml.heads.differences import DifferenceHead
+from dml.heads.hierarchy import HierarchyHead
 from dml.heads.joint import JointHead
 from dml.heads.memory import MemoryHead
 from dml.heads.proxies import ProxyHead
@@ -11,10 +13,13 @@ from dml.heads.quality import (
     QualityHead,
     RandomMarginHead,
 )
+from dml.heads.walk import WalkHead
 
 __all__ = [
     "BoundaryHead",
     "CurriculumHead",
+    "DifferenceHead",
+    "HierarchyHead",
     "JointHead",
     "LengthHead",
     "MemoryHead",
@@ -22,4 +27,5 @@ __all__ = [
     "ProxyLengthHead",
     "QualityHead",
     "RandomMarginHead",
+    "WalkHead",
 ]

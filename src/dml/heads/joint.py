@@ -18,11 +18,14 @@ class JointHead(keras.layers.Layer):
     Call arguments:
         embeddings: Floats (B, D).
         labels: As the heads take them.
+        samples: Integers (B,) or None, for heads that read them.
         training: Whether heads remember.
 
     Returns:
         A list of what the heads return, or of embeddings.
     """
+
+    reads_samples = True
 
     def __init__(self, heads, dims, **layer_options):
         super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
@@ -38,11 +41,14 @@ class JointHead(keras.layers.Layer):
                 head.build((*input_shape[:-1], dim or input_shape[-1]))
         super().build(input_shape)
 
-    def call(self, embeddings, labels, training=False):
+    def call(self, embeddings, labels, samples=None, training=False):
         results = []
         for head, dim in zip(self.heads, self.dims, strict=True):
             x = unit_length(embeddings[:, :dim]) if dim else ops.convert_to_tensor(embeddings)
-            results.append(x if head is None else head(x, labels, training=training))
+            if head is not None:
+                known = {"samples": samples} if getattr(head, "reads_samples", False) else {}
+                x = head(x, labels, training=training, **known)
+            results.append(x)
         return results
 
     def get_config(self):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from dml.batch_ops import places_of_samples
+
 
 @keras.saving.register_keras_serializable("dml")
 class MemoryHead(keras.layers.Layer):
@@ -18,15 +20,20 @@ class MemoryHead(keras.layers.Layer):
     Call arguments:
         embeddings: Floats (B, D), B at most `size`.
         labels: Integers (B,), at least 0.
+        samples: Int32 (B,), at least 0: which image each is; None where it is not known.
         training: Whether the batch is remembered.
 
     Returns:
         A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), -1 where
-        nothing is remembered yet, and `steps` (), how many batches were remembered before.
+        nothing is remembered yet, `twins` (B, size), where the memory holds the same image,
+        `steps` (), how many batches were remembered before, and, if they were given, `samples`
+        (B,), the first place of each in the batch.
 
     Raises:
         ValueError: A size is not positive, or labels are a relation.
     """
+
+    reads_samples = True
 
     def __init__(self, size, embedding_dim, **layer_options):
         super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
@@ -46,24 +53,30 @@ class MemoryHead(keras.layers.Layer):
         self.memory = state("memory", (self.size, self.embedding_dim), "zeros", "float32")
         nothing = keras.initializers.Constant(-1)
         self.memory_labels = state("memory_labels", (self.size,), nothing, "int32")
+        self.memory_samples = state("memory_samples", (self.size,), nothing, "int32")
         self.steps = state("steps", (), "zeros", "int32")
         super().build(input_shape)
 
-    def call(self, embeddings, labels, training=False):
+    def call(self, embeddings, labels, samples=None, training=False):
         if len(labels.shape) != 1:
             raise ValueError("a memory needs labels, one class for each sample; got a relation")
+        unknown = ops.full_like(ops.cast(labels, "int32"), -1)
+        given = samples
+        samples = unknown if given is None else ops.cast(given, "int32")
+        known = ops.copy(self.memory_samples)
         # Copies, because torch remembers in place.
         before = {
             "embeddings": embeddings,
             "memory": ops.copy(self.memory),
             "memory_labels": ops.copy(self.memory_labels),
+            "twins": (samples[:, None] == known[None, :]) & (known >= 0)[None, :],
             "steps": ops.copy(self.steps),
         }
         if training:
-            self.remember(ops.stop_gradient(embeddings), labels, before)
-        return before
+            self.remember(ops.stop_gradient(embeddings), labels, samples, before)
+        return before if given is None else {**before, "samples": places_of_samples(samples)}
 
-    def remember(self, embeddings, labels, before):
+    def remember(self, embeddings, labels, samples, before):
         """Puts a batch in the place of the oldest."""
         count, steps = ops.shape(embeddings)[0], before["steps"]
         places = ops.mod(steps * count + ops.arange(count, dtype="int32"), self.size)[:, None]
@@ -71,6 +84,7 @@ class MemoryHead(keras.layers.Layer):
         self.memory_labels.assign(
             ops.scatter_update(before["memory_labels"], places, ops.cast(labels, "int32"))
         )
+        self.memory_samples.assign(ops.scatter_update(self.memory_samples, places, samples))
         self.steps.assign(steps + 1)
 
     def get_config(self):

@@ -12,6 +12,7 @@ from dml.losses.contrastive import Contrastive
 from dml.losses.cosface import CosFace
 from dml.losses.cross_batch_memory import CrossBatchMemory
 from dml.losses.curricularface import CurricularFace
+from dml.losses.dynamic_soft_margin import DynamicSoftMargin
 from dml.losses.elasticface import ElasticFace
 from dml.losses.fast_ap import FastAP
 from dml.losses.generalized_lifted import GeneralizedLifted
@@ -22,6 +23,7 @@ from dml.losses.intra_pair_variance import IntraPairVariance
 from dml.losses.large_margin_softmax import LargeMarginSoftmax
 from dml.losses.lifted_structure import LiftedStructure
 from dml.losses.magface import MagFace
+from dml.losses.manifold import Manifold
 from dml.losses.margin import Margin
 from dml.losses.matryoshka import Matryoshka
 from dml.losses.mined import Mined
@@ -67,6 +69,7 @@ __all__ = [
     "CosFace",
     "CrossBatchMemory",
     "CurricularFace",
+    "DynamicSoftMargin",
     "ElasticFace",
     "FastAP",
     "GeneralizedLifted",
@@ -77,6 +80,7 @@ __all__ = [
     "LargeMarginSoftmax",
     "LiftedStructure",
     "MagFace",
+    "Manifold",
     "Margin",
     "Matryoshka",
     "MetricLoss",

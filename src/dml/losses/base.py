@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, pair_masks, products
+from dml.batch_ops import is_relation, pair_masks, products, without_twins
 from dml.distances import DISTANCES, check_distance
 from dml.heads import ProxyHead
 from dml.registry import Registry
@@ -19,6 +19,8 @@ class MetricLoss(keras.losses.Loss):
 
     In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
     (NaN: unknown), and losses of cosines memberships, floats (B, classes) in [0, 1].
+    {"labels": labels, "samples": integers (B,)} also says which image each is: pairs of one image
+    are neither positive nor negative.
 
     A loss holds options and no variables: Keras trains only what a layer owns. What must be
     learned (proxies) lives in `dml.heads`; the learner reads `proxies_per_class` to know whether
@@ -43,6 +45,8 @@ class MetricLoss(keras.losses.Loss):
         super().__init__(dtype="float32")
 
     def call(self, labels, x):
+        if isinstance(labels, dict):
+            labels = self.known(**labels)
         labels = ops.convert_to_tensor(labels)
         if is_relation(labels):
             require(
@@ -55,6 +59,10 @@ class MetricLoss(keras.losses.Loss):
         loss = self.batch_loss(labels, x)
         # As an array: Keras does not divide a scalar by the number of replicas.
         return ops.reshape(loss, (1,))
+
+    def known(self, labels, samples):
+        """Returns what `batch_loss` takes for labels where it is known which image each is."""
+        return labels if self.proxies_per_class else without_twins(labels, samples)
 
     def batch_loss(self, labels, x):
         """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks
+from dml.batch_ops import pair_masks, without_twins
 from dml.heads import MemoryHead
 from dml.losses.base import MetricLoss, require
 from dml.losses.mined import check_minable
@@ -17,8 +17,9 @@ class CrossBatchMemory(MetricLoss):
     as soon as `start` batches are remembered. Embeddings move slowly later in a training, so that
     those of some hundred steps ago still serve. The memory is part of the checkpoint. A batch
     meets the memory before it joins it, so that no image is compared with itself; its twin of an
-    earlier epoch is, unless the memory is shorter than an epoch: keep it so. (The authors' code
-    joins first and cuts pairs of a similarity above 1 - 1e-5, and true duplicates with them.)
+    earlier epoch is no positive either, where the learner is told which sample each image is.
+    (The authors' code joins first and cuts pairs of a similarity above 1 - 1e-5, and true
+    duplicates with them.)
 
     Args:
         loss: A `PairLoss`, with no head of its own.
@@ -45,13 +46,18 @@ class CrossBatchMemory(MetricLoss):
     def head(self, classes, embedding_dim):
         return MemoryHead(self.size, embedding_dim)
 
+    def known(self, labels, samples):
+        return labels  # the head brings the samples
+
     def batch_loss(self, labels, x):
         known = ops.cast(x["memory_labels"], labels.dtype)
         same = labels[:, None] == known[None, :]
-        filled = known[None, :] >= 0
+        filled, twins = known[None, :] >= 0, ops.cast(x["twins"], "bool")
         compared = self.loss.compare(x["embeddings"], ops.stop_gradient(x["memory"]))
-        remembered = self.loss.pair_loss(compared, same, ops.logical_and(~same, filled))
+        remembered = self.loss.pair_loss(compared, same & ~twins, ~same & filled)
         used = self.weight * ops.cast(x["steps"] >= self.start, "float32")
+        if "samples" in x:
+            labels = without_twins(labels, x["samples"])
         return self.loss.batch_loss(labels, x["embeddings"]) + used * remembered
 
     def active_share(self, labels, x):

@@ -3,6 +3,7 @@
 from dml.regularizers.anti_collapse import AntiCollapse
 from dml.regularizers.base import REGULARIZERS, Regularizer
 from dml.regularizers.center_invariant import CenterInvariant
+from dml.regularizers.hier import Hier
 from dml.regularizers.koleo import KoLeo
 from dml.regularizers.lp import Lp
 from dml.regularizers.orthogonality import Orthogonality
@@ -14,6 +15,7 @@ __all__ = [
     "REGULARIZERS",
     "AntiCollapse",
     "CenterInvariant",
+    "Hier",
     "KoLeo",
     "Lp",
     "Orthogonality",

@@ -14,8 +14,12 @@ class Regularizer:
     """
 
     # `proxies`: (C, K, D), of length 1; `raw_proxies`: (C, K, D) as they are learned;
-    # `embeddings`: (B, D), of length 1.
+    # `embeddings`: (B, D), of length 1; `head`: what the regularizer's own layer makes of these.
     acts_on: ClassVar[str] = "proxies"
+
+    def head(self, embedding_dim):
+        """Returns the layer, of embeddings and labels, that holds what it learns; None: nothing."""
+        return None
 
     def __call__(self, x):
         """Returns the scalar of float32 x, as `acts_on` says."""

@@ -1,0 +1,75 @@
+"""How often a triplet's positive was so much nearer than its negative: a running histogram."""
+
+import keras
+from keras import ops
+
+from dml.batch_ops import pair_masks, present, ratio, weights
+from dml.distances import euclidean
+
+
+@keras.saving.register_keras_serializable("dml")
+class DifferenceHead(keras.layers.Layer):
+    """Puts the running distribution of hard triplets' differences beside the embeddings.
+
+    Args:
+        bins: Points of the distribution, evenly from -2 to 2, at least 2.
+        momentum: Weight of the newest batch; in (0, 1]. The first batch alone makes the first.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Integers (B,), or a relation (B, B).
+        training: Whether the batch enters the distribution.
+
+    Returns:
+        Float32 (B, D + bins): beside each embedding the cumulative distribution, in [0, 1].
+    """
+
+    def __init__(self, bins, momentum, **layer_options):
+        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        self.bins = bins
+        self.momentum = momentum
+
+    def build(self, input_shape):
+        self.histogram = self.add_weight(
+            name="histogram", shape=(self.bins,), initializer="zeros", trainable=False
+        )
+        super().build(input_shape)
+
+    def call(self, embeddings, labels, training=False):
+        histogram = ops.convert_to_tensor(self.histogram)
+        constant = ops.stop_gradient(embeddings)
+        newest = self.histogram_of(*hard_differences(constant, labels))
+        started, there = ops.sum(histogram) > 0, ops.sum(newest) > 0
+        share = ops.where(started, self.momentum, 1.0) * ops.cast(there, "float32")
+        mixed = (1.0 - share) * histogram + share * newest
+        if training:
+            self.histogram.assign(mixed)
+        else:
+            mixed = ops.where(started, histogram, mixed)
+        row = ops.cumsum(mixed)[None, :]
+        return ops.concatenate([embeddings, ops.ones_like(embeddings[:, :1]) * row], axis=1)
+
+    def histogram_of(self, differences, mask):
+        """Returns the shares (bins,) of differences, each divided between its two nearest bins."""
+        place = ops.reshape((differences + 2.0) * ((self.bins - 1) / 4.0), (-1, 1))
+        bins = ops.arange(self.bins, dtype="float32")[None, :]
+        near = ops.relu(1.0 - ops.abs(place - bins))  # (pairs, bins)
+        total = ops.sum(near * ops.reshape(mask, (-1, 1)), axis=0)
+        return ratio(total, ops.sum(total))
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins, "momentum": self.momentum}
+
+
+def hard_differences(embeddings, labels):
+    """Returns how much farther each positive is than the pair's nearest negative, and its weight.
+
+    Both (B, B), for anchors and positives, by Euclidean distance; the negative is the nearest to
+    either of the two. Weight 0 where the pair is not positive or has no negative.
+    """
+    d = euclidean(embeddings, embeddings)
+    positive, negative = pair_masks(labels)
+    nearest = ops.min(ops.where(present(negative), d, 4.0), axis=1)  # no distance exceeds 2
+    nearest = ops.minimum(nearest[:, None], nearest[None, :])
+    found = ops.cast(nearest < 3.0, "float32")
+    return ops.where(nearest < 3.0, d - nearest, ops.zeros_like(d)), weights(positive) * found

@@ -1,0 +1,61 @@
+"""CDF-based dynamic soft margin (Zhang and Rusinkiewicz, ICCV 2019)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from dml.batch_ops import mean_over
+from dml.heads import DifferenceHead
+from dml.heads.differences import hard_differences
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("dynamic_soft_margin")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class DynamicSoftMargin(MetricLoss):
+    """A triplet loss without a margin: each triplet counts by how hard it is among those of late.
+
+    With t = d(anchor, positive) - d(nearest negative), by Euclidean distance, and F the running
+    distribution of t over the training, the mean over the positive pairs of
+
+        F(t) t
+
+    where F is held constant. The negative is the nearest to anchor or positive, as in the paper,
+    whose classes have two images; of larger classes every positive pair has its own. Where t is
+    larger than all but a few the triplet counts in full, and an easy one hardly.
+    (pytorch-metric-learning takes all B^3 triplets and 10 bins.)
+
+    Args:
+        bins: Points of the distribution; at least 2. 512 in the authors' code.
+        momentum: Weight of the newest batch in it; in (0, 1]. 0.01 in the authors' code.
+
+    Call arguments:
+        labels: Integers (B,), or a relation (B, B).
+        x: Floats (B, D + bins) from `dml.heads.DifferenceHead`: embeddings, F.
+
+    Returns:
+        Scalar in [-2, 2]; 0 without a triplet.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    bins: int = 512
+    momentum: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.bins >= 2, "bins must be at least 2", self.bins)
+        require(0 < self.momentum <= 1, "momentum must be in (0, 1]", self.momentum)
+
+    def head(self, classes, embedding_dim):
+        return DifferenceHead(self.bins, self.momentum)
+
+    def batch_loss(self, labels, x):
+        embeddings, distribution = x[:, : -self.bins], ops.stop_gradient(x[0, -self.bins :])
+        differences, mask = hard_differences(embeddings, labels)
+        place = ops.stop_gradient((differences + 2.0) * ((self.bins - 1) / 4.0))
+        place = ops.clip(ops.cast(ops.round(place), "int32"), 0, self.bins - 1)
+        return mean_over(ops.take(distribution, place) * differences, mask)

@@ -1,0 +1,66 @@
+"""Deep manifold similarity (Aziere and Todorovic, CVPR 2019)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from dml.batch_ops import log1p_sum_exp, own_column
+from dml.heads import WalkHead
+from dml.losses.base import LOSSES, MetricLoss, require
+
+
+@LOSSES.register("manifold")
+@keras.saving.register_keras_serializable("dml")
+@dataclass(eq=False)
+class Manifold(MetricLoss):
+    """Wants walks over a graph of images and proxies to reach images from their own proxy.
+
+    With f the walk's similarity of an image to each proxy (`dml.heads.WalkHead`), y its class, the
+    mean over the batch of
+
+        log(1 + sum over other proxies k of exp(f_k - f_y + margin))
+
+    The paper groups classes at random for an ensemble and finds its proxies by an inner
+    optimization at each step; here each class has a proxy that the optimizer moves. It leaves open
+    what negative cosines do to the graph: here they are no edges. The similarities are small and
+    so is the gradient: for optimizers that scale it, as Adam does.
+
+    Args:
+        alpha: Probability that a walk goes on; in (0, 1). 0.8 in the paper.
+        margin: At least 0; 0.0005 in the paper.
+        context: The paper's context loss, of all that walks make of image and proxy, in place of
+            the intrinsic one.
+
+    Call arguments:
+        labels: Integers (B,), each in [0, classes).
+        x: Floats (B, classes) from `dml.heads.WalkHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    alpha: float = 0.8
+    margin: float = 5e-4
+    context: bool = False
+    proxies_per_class: ClassVar[int] = 1
+    proxy_head: ClassVar[type] = WalkHead
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.alpha < 1, "alpha must be in (0, 1)", self.alpha)
+        require(self.margin >= 0, "margin must be at least 0", self.margin)
+
+    def head(self, classes, embedding_dim):
+        if not classes:
+            raise ValueError("Manifold has proxies: say how many classes")
+        return WalkHead(classes, embedding_dim, self.alpha, self.context)
+
+    def batch_loss(self, labels, x):
+        other = labels[:, None] != ops.arange(x.shape[1], dtype=labels.dtype)[None, :]
+        gaps = x - own_column(x, labels) + self.margin
+        return ops.mean(log1p_sum_exp(gaps, other, axis=1))

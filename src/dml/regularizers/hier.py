@@ -1,0 +1,69 @@
+"""HIER: hierarchical regularization (Kim et al., CVPR 2023, arXiv 2212.14258)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from dml.heads import HierarchyHead
+from dml.regularizers.base import REGULARIZERS, Regularizer
+
+
+@REGULARIZERS.register("hier")
+@dataclass(frozen=True)
+class Hier(Regularizer):
+    """Finds a hierarchy above the classes and draws embeddings together within its branches.
+
+    For two neighbours and a stranger in hyperbolic space, the lowest common ancestor of the two
+    must be nearer to them than that of all three, and farther from the stranger. With gap the
+    difference of these distances, the mean over triplets of the batch, and over triplets of the
+    ancestors themselves, of the sum over the three of
+
+        max(0, gap + margin)
+
+    The ancestors are learned at the head's rate, with plain gradients (the authors' code scales
+    them to the ball). Embeddings of length 1 are put at `dml.heads.HierarchyHead`'s
+    `largest_length`, where most of the authors' free ones are clipped.
+
+    Args:
+        weight: Factor. At least 0; 0.5 in the paper (1 for some networks).
+        margin: delta in the paper. At least 0; 0.1.
+        ancestors: Points that are learned; at least 2. 512 in the paper.
+        neighbours: How near two must be to each other, in ranks; positive. 20 in the paper.
+        triplets: Drawn at each step, from the batch and from the ancestors each; positive. The
+            authors' code draws 50 for each image.
+
+    Call arguments:
+        gaps: Floats (2, triplets, 3) from `dml.heads.HierarchyHead`.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    weight: float = 0.5
+    margin: float = 0.1
+    ancestors: int = 512
+    neighbours: int = 20
+    triplets: int = 1000
+    acts_on: ClassVar[str] = "head"
+
+    def __post_init__(self):
+        if min(self.weight, self.margin) < 0:
+            raise ValueError(
+                f"weight and margin must be at least 0; got {self.weight}, {self.margin}"
+            )
+        if self.ancestors < 2 or min(self.neighbours, self.triplets) < 1:
+            raise ValueError(
+                "ancestors must be at least 2, neighbours and triplets positive; "
+                f"got {self.ancestors}, {self.neighbours}, {self.triplets}"
+            )
+
+    def head(self, embedding_dim):
+        return HierarchyHead(embedding_dim, self.ancestors, self.neighbours, self.triplets)
+
+    def __call__(self, gaps):
+        costs = ops.sum(ops.relu(gaps + self.margin), axis=-1)
+        return self.weight * ops.sum(ops.mean(costs, axis=-1))

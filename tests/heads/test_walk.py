@@ -1,0 +1,66 @@
+"""Walks over the graph of a batch and proxies, against the sum of their steps."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.heads import WalkHead
+from tests.backend import value_and_grad
+from tests.finite_differences import finite_differences
+
+ALPHA = 0.8
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def walk(embeddings, proxies, context):
+    """Returns what the head should, by walking many steps."""
+    nodes = np.concatenate([embeddings, unit(proxies)])
+    edges = np.maximum(nodes @ nodes.T, 0)
+    np.fill_diagonal(edges, 0)
+    degrees = edges.sum(axis=1)
+    graph = edges / np.sqrt(np.outer(degrees, degrees))
+    reached = start = np.eye(len(nodes))[:, -len(proxies) :] * (1 - ALPHA)
+    for _ in range(200):
+        reached = start + ALPHA * graph @ reached
+    images = reached[: len(embeddings)]
+    return images @ reached[len(embeddings) :].T if context else images
+
+
+@pytest.fixture(params=[False, True])
+def head(request):
+    head = WalkHead(4, 5, ALPHA, context=request.param)
+    head.build((None, 5))
+    return head
+
+
+def test_agrees_with_walking(head):
+    proxies = keras.ops.convert_to_numpy(head.proxies)[:, 0].astype("float64")
+    x = unit(np.random.default_rng(0).normal(size=(6, 5)))
+    found = keras.ops.convert_to_numpy(head(keras.ops.cast(x, "float32")))
+    np.testing.assert_allclose(found, walk(x, proxies, head.context), atol=1e-5)
+
+
+def test_gradient_agrees_with_finite_differences(head):
+    proxies = keras.ops.convert_to_numpy(head.proxies)[:, 0].astype("float64")
+    x = unit(np.random.default_rng(1).normal(size=(4, 5)))
+    weights = np.random.default_rng(2).normal(size=(4, 4))
+    _, grad = value_and_grad(
+        lambda x: keras.ops.sum(head(x) * keras.ops.cast(weights, "float32")), x
+    )
+    expected = finite_differences(lambda x: (walk(x, proxies, head.context) * weights).sum(), x)
+    np.testing.assert_allclose(grad, expected, rtol=1e-2, atol=2e-4)
+
+
+def test_finite_where_vectors_coincide_or_vanish(head):
+    x = np.random.default_rng(0).normal(size=(6, 5))
+    for at in (np.repeat(unit(x[:1]), 6, axis=0), np.zeros_like(x)):
+        value, grad = value_and_grad(lambda x: keras.ops.sum(head(x)), at)
+        assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+def test_loads_as_saved(head):
+    copy = WalkHead.from_config(head.get_config())
+    assert (copy.alpha, copy.context, copy.classes) == (head.alpha, head.context, head.classes)
