@@ -23,6 +23,7 @@ FAMILIES = {
     "augmentation": ("dml.augmentations", "AUGMENTATIONS", "paper"),
     "loss": ("dml.losses", "LOSSES", "proxy_anchor"),
     "miner": ("dml.miners", "MINERS", "none"),
+    "reduction": ("dml.reductions", "REDUCTIONS", "none"),
     "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
 }
 OPTIONS = {
@@ -144,6 +145,7 @@ class Recipe:
     augmentation: typing.Any
     loss: typing.Any
     miner: typing.Any
+    reduction: typing.Any
     regularizer: typing.Any
     optimizer: typing.Any
     memory: MemoryOptions
@@ -247,12 +249,9 @@ def load_recipe(source, flags=()):
             module, name = OPTIONS[section]
             part = getattr(importlib.import_module(module), name)
         built[section] = None if part is None else build(part, section, options, where)
-    for section, used in (("miner", built["miner"]), ("memory", built["memory"].size)):
-        if used:
-            check_takes_pairs(built["loss"], section, where)
-    if built["miner"] and built["memory"].size:
-        raise ValueError("memory: a miner chooses a batch's own pairs: leave out miner or memory")
-    return Recipe(**built, names=names, parts=tuple(parts))
+    recipe = Recipe(**built, names=names, parts=tuple(parts))
+    training_loss(recipe, where)  # refuses what does not go together
+    return recipe
 
 
 def load_dataset(name, flags=()):
@@ -280,15 +279,32 @@ def load_dataset(name, flags=()):
     return build(part, "dataset", options, where)
 
 
-def check_takes_pairs(loss, section, where):
-    """Raises ValueError unless the loss takes what a miner or a memory gives."""
-    from dml.losses.mined import check_minable
+def training_loss(recipe, where=()):
+    """Returns the recipe's loss with its reduction, and its miner or its memory.
 
-    try:
-        check_minable(loss)
-    except ValueError as error:
-        place = next((w for (s, _), w in where.items() if s == section), "")
-        raise ValueError(f"{place}{section}: {error}") from None
+    Raises:
+        ValueError: The loss takes none of them, or they don't go together.
+    """
+    from dml.losses import CrossBatchMemory, Mined, reduced
+
+    memory = recipe.memory
+    if recipe.miner is not None and memory.size:
+        raise ValueError("memory: a miner chooses a batch's own pairs: leave out miner or memory")
+    wrappers = {
+        "reduction": lambda loss: reduced(loss, recipe.reduction),
+        "miner": lambda loss: Mined(loss, recipe.miner),
+        "memory": lambda loss: CrossBatchMemory(loss, memory.size, memory.start, memory.weight),
+    }
+    used = {"reduction": recipe.reduction, "miner": recipe.miner, "memory": memory.size or None}
+    loss = recipe.loss
+    for section, wrap in wrappers.items():
+        if used[section] is not None:
+            try:
+                loss = wrap(loss)
+            except ValueError as error:
+                place = next((where[place] for place in where if place[0] == section), "")
+                raise ValueError(f"{place}{section}: {error}") from None
+    return loss
 
 
 class Flag(str):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
-from dml.recipe import load_recipe
+from dml.recipe import load_recipe, training_loss
 
 
 def train(source, flags=(), out=None, resume=False, report=print):
@@ -109,18 +109,6 @@ def build_learner(recipe, training_items):
     )
     learner.compile(optimizer)
     return learner, steps
-
-
-def training_loss(recipe):
-    """Returns the recipe's loss with its miner or memory."""
-    from dml.losses import CrossBatchMemory, Mined
-
-    if recipe.miner is not None:
-        return Mined(recipe.loss, recipe.miner)
-    memory = recipe.memory
-    if memory.size:
-        return CrossBatchMemory(recipe.loss, memory.size, memory.start, memory.weight)
-    return recipe.loss
 
 
 def check_validation_split(validation):

@@ -41,6 +41,7 @@ from dml.losses.proxy_nca import ProxyNCA
 from dml.losses.proxy_nca_pp import ProxyNCAPlusPlus
 from dml.losses.ranked_list import RankedList
 from dml.losses.recall_surrogate import RecallSurrogate
+from dml.losses.reduced import reduced
 from dml.losses.roadmap import Roadmap
 from dml.losses.self_supervised import SelfSupervised
 from dml.losses.smooth_ap import SmoothAP
@@ -112,4 +113,5 @@ __all__ = [
     "Triplet",
     "TupletMargin",
     "VICReg",
+    "reduced",
 ]

@@ -40,6 +40,7 @@ class AdaFace(MetricLoss):
     margin: float = 0.4
     scale: float = 64.0
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = QualityHead
     reads_length: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -40,6 +41,7 @@ class Angular(PairLoss):
     """
 
     angle: float = 45.0
+    both_ends: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -36,6 +36,8 @@ class MetricLoss(keras.losses.Loss):
     views: ClassVar[int] = 1
     # Whether the head reads embeddings as they were before they were brought to length 1.
     reads_length: ClassVar[bool] = False
+    # Whether it is the mean over the batch of what each image costs alone.
+    averages_images: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
     # None: a deviation of sqrt(2 / proxies), as in the code of Proxy Anchor.
     initial_proxy_length: ClassVar[float | None] = None
@@ -118,6 +120,9 @@ class PairLoss(MetricLoss):
     Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
     `dml.batch_ops`: boolean, or weights.
     """
+
+    # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.
+    both_ends: ClassVar[bool] = False
 
     def batch_loss(self, labels, embeddings):
         return self.pair_loss(self.compare(embeddings, embeddings), *pair_masks(labels))

@@ -30,6 +30,7 @@ class Center(MetricLoss):
     """
 
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
 
     def batch_loss(self, labels, cosines):
         own = weights(memberships(labels, cosines.shape[1]))

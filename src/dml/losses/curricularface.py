@@ -41,6 +41,7 @@ class CurricularFace(MetricLoss):
     margin: float = 28.6
     scale: float = 64.0
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = CurriculumHead
 
     def __post_init__(self):

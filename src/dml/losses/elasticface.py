@@ -47,6 +47,7 @@ class ElasticFace(MetricLoss):
     scale: float = 64.0
     form: str = "arc"
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = RandomMarginHead
 
     def __post_init__(self):

@@ -41,6 +41,7 @@ class LargeMarginSoftmax(MetricLoss):
     multiple: int = 4
     scale: float = 16.0
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = ProxyLengthHead
     initial_proxy_length: ClassVar[float] = 1.0
 

@@ -1,6 +1,7 @@
 """Lifted structured feature embedding (Oh Song et al., CVPR 2016, arXiv 1511.06452)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -37,6 +38,7 @@ class LiftedStructure(DistanceLoss):
 
     margin: float = 1.0
     distance: str = "euclidean"
+    both_ends: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()

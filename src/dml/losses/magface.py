@@ -49,6 +49,7 @@ class MagFace(MetricLoss):
     scale: float = 64.0
     length_weight: float = 35.0
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = LengthHead
     reads_length: ClassVar[bool] = True
 

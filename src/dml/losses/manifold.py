@@ -48,6 +48,7 @@ class Manifold(MetricLoss):
     margin: float = 5e-4
     context: bool = False
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = WalkHead
 
     def __post_init__(self):

@@ -14,6 +14,7 @@ class MarginSoftmax(MetricLoss):
     """
 
     proxies_per_class = 1
+    averages_images = True
 
     def with_margin(self, own):
         """Returns what stands for the cosines (...) of images to their own classes."""

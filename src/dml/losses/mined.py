@@ -8,9 +8,14 @@ from dml.losses.base import MetricLoss, PairLoss
 from dml.miners import MINERS
 
 
+def has_pairs(loss):
+    """Tells whether a loss is one of pairs alone, which others may choose for it."""
+    return isinstance(loss, PairLoss) and type(loss).batch_loss is PairLoss.batch_loss
+
+
 def check_minable(loss):
     """Raises ValueError, with the reason, unless a miner can choose pairs for this loss."""
-    if isinstance(loss, PairLoss) and type(loss).batch_loss is PairLoss.batch_loss:
+    if has_pairs(loss):
         return
     reason = (
         "it compares images with proxies"

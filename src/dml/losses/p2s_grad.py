@@ -30,6 +30,7 @@ class P2SGrad(MetricLoss):
     """
 
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
 
     def batch_loss(self, labels, cosines):
         wanted = weights(memberships(labels, cosines.shape[1]))

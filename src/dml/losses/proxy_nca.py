@@ -51,6 +51,7 @@ class ProxyNCA(MetricLoss):
     positive_in_denominator: bool = False
     label_smoothing: float = 0.0
     proxies_per_class: ClassVar[int] = 1
+    averages_images: ClassVar[bool] = True
     initial_proxy_length: ClassVar[float] = 1.0  # randn / 8 at 64 dimensions in the usual code
 
     def __post_init__(self):

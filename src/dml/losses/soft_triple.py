@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -53,6 +54,7 @@ class SoftTriple(MetricLoss):
     temperature: float = 0.1
     margin: float = 0.01
     proxies_per_class: int = 10
+    averages_images: ClassVar[bool] = True
     centre_weight: float = 0.2
 
     def __post_init__(self):

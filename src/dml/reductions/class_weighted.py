@@ -1,0 +1,20 @@
+"""The mean over the batch's classes."""
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from dml.reductions.base import REDUCTIONS, Reduction
+
+
+@REDUCTIONS.register("class_weighted")
+@dataclass(frozen=True)
+class ClassWeighted(Reduction):
+    """The mean over the batch's classes of the mean over each one's anchors.
+
+    A class with many images in the batch counts as much as one with few, in place of weights that
+    one would have to give for each class.
+    """
+
+    def __call__(self, values, same):
+        return ops.sum(values / same) / ops.sum(1.0 / same)
