@@ -2,9 +2,14 @@
 
     python benchmarks/loss_properties.py > docs/loss-properties.md
 
-Values and gradients, on the active backend. "Finite" counts seeds, of `SEEDS` each in float32,
-float16 and bfloat16.
+Values and gradients, on TensorFlow. "Finite" counts seeds, of `SEEDS` each in float32, float16 and
+bfloat16. What is the same on two devices is asked of JAX, in a process of its own.
 """
+
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 
@@ -73,8 +78,8 @@ def finite(value_and_gradient, head, kind):
     return count
 
 
-def properties(name):
-    """Returns a row of the table."""
+def given(name):
+    """Returns a loss, its head, and embeddings and labels."""
     from dml.losses import LOSSES
 
     loss = LOSSES[name]()
@@ -83,8 +88,51 @@ def properties(name):
         head.build((None, DIM))
     rng = np.random.default_rng(0)
     x = unit(rng.normal(size=(BATCH, DIM)))
-    labels = np.arange(BATCH, dtype="int32") % CLASSES
+    return loss, head, x, np.arange(BATCH, dtype="int32") % CLASSES
 
+
+def on_two_devices():
+    """Prints for every loss how far value or gradient of a batch on two devices is off, as JSON."""
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from keras import ops
+
+    from dml.losses import LOSSES
+
+    halves = NamedSharding(Mesh(jax.devices()[:2], ("batch",)), PartitionSpec("batch"))
+    off = {}
+    for name in sorted(LOSSES):
+        loss, head, x, labels = given(name)
+
+        def value(x, labels, loss=loss, head=head):
+            return ops.sum(loss(labels, x if head is None else head(x, labels)))
+
+        step = jax.jit(jax.value_and_grad(value))
+        x = x.astype("float32")
+        (one, grad), (two, sharded) = (
+            step(*arrays)
+            for arrays in ((x, labels), (jax.device_put(x, halves), jax.device_put(labels, halves)))
+        )
+        spread = max(float(np.abs(grad).max()), 1e-6)
+        off[name] = max(
+            abs(float(two - one)) / max(abs(float(one)), 1e-6),
+            float(np.abs(np.asarray(sharded) - np.asarray(grad)).max()) / spread,
+        )
+    print(json.dumps(off))
+
+
+def measured_on_two_devices():
+    """Returns what `on_two_devices` finds, from a process with two devices."""
+    more = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, __file__, "--two-devices"]
+    done = subprocess.run(command, env={**os.environ, **more}, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def properties(name, off):
+    """Returns a row of the table."""
+    loss, head, x, labels = given(name)
+    rng = np.random.default_rng(1)
     value_and_gradient = compiled(loss, head)
 
     def value(labels, x, dtype="float32"):
@@ -109,6 +157,7 @@ def properties(name):
         f"{100 * half:.1f} %",
         f"{one_class:.3g}",
         "" if no_positives is None else f"{no_positives:.3g}",
+        f"{off:.0e}" if off > 1e-4 else "yes",
     )
 
 
@@ -124,14 +173,17 @@ def main():
         "there are proxies, every embedding on its own class's proxy. Half: the largest relative\n"
         "change of the value when the embeddings are rounded to float16 or bfloat16. One class,\n"
         "no positives: the value of a batch of one class only, or without two images of a class.\n"
+        "Two devices: whether value and gradient of a batch that is divided between two devices\n"
+        "(JAX, where a loss sees the whole batch) are those on one, to 1e-4; else how far off.\n"
     )
     print(
         "| loss | same at twice the length | same in any order | finite | half | one class "
-        "| no positives |\n|---|---|---|---|---|---|---|"
+        "| no positives | two devices |\n|---|---|---|---|---|---|---|---|"
     )
+    off = measured_on_two_devices()
     for name in sorted(LOSSES):
-        print(f"| {' | '.join(properties(name))} |", flush=True)
+        print(f"| {' | '.join(properties(name, off[name]))} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    on_two_devices() if "--two-devices" in sys.argv else main()

@@ -1,5 +1,9 @@
 """Plain compile and fit train encoder and proxies, on every backend."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -260,6 +264,57 @@ def test_chunks_are_computed_again_with_the_same_random_numbers_and_statistics(m
     assert again[0] == pytest.approx(kept[0], rel=1e-5)
     for a, b in zip(again[1], kept[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+REPLICAS = """
+import keras, tensorflow as tf
+from dml.learner import Learner
+from dml.losses import MultiSimilarity
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+    Learner(model, MultiSimilarity()).compile("adam")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own replicas")
+def test_replicas_that_see_a_part_of_the_batch_are_refused():
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert "2 replicas would each see the pairs of their own part" in done.stderr
+
+
+TWO_DEVICES = """
+import keras, numpy as np
+from dml.learner import Learner
+from dml.losses import MultiSimilarity, ProxyAnchor
+rng = np.random.default_rng(0)
+x, labels = rng.normal(size=(16, 4)).astype("float32"), np.repeat(np.arange(4), 4)
+
+def history(loss):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.add(keras.layers.UnitNormalization())
+    learner = Learner(model, loss, classes=4)
+    learner.compile(keras.optimizers.Adam(0.01))
+    return learner.fit(x, labels, batch_size=16, epochs=4, verbose=0).history["loss"]
+
+alone = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+assert keras.distribution.distribution().device_mesh.shape == (2,)
+both = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
+np.testing.assert_allclose(both, alone, rtol=1e-5)
+print("the same")
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the global batch is JAX's")
+def test_two_devices_train_to_the_same_losses():
+    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", TWO_DEVICES]
+    done = subprocess.run(command, capture_output=True, text=True, env=two)
+    assert "the same" in done.stdout, done.stderr[-2000:]
 
 
 def test_a_loss_that_holds_variables_is_refused():

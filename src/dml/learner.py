@@ -127,7 +127,12 @@ class Learner(keras.Model):
                 gives the proxies a hundred times the encoder's rate.
             **options: As for `keras.Model.compile`, except `loss`, which the learner has. XLA is
                 on by default where there is an accelerator and off on CPU, where it is slower.
+
+        Raises:
+            ValueError: A loss is given, or the batch would be divided among devices that each see
+                their part of its pairs alone.
         """
+        refuse_replicas()
         if options.get("loss") is not None:
             raise ValueError("a Learner brings its loss: leave `loss` out of compile()")
         if optimizer is None:
@@ -287,6 +292,23 @@ def unnormalised(encoder):
             "this loss reads the length of embeddings before they are brought to 1: it needs an "
             "encoder of dml.build_encoder"
         ) from None
+
+
+def refuse_replicas():
+    """Raises ValueError under a TensorFlow strategy of several replicas.
+
+    Each would compare the images of its own share of the batch only.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"{replicas} replicas would each see the pairs of their own part of the batch "
+                "only. Train on several devices with KERAS_BACKEND=jax and "
+                "keras.distribution.DataParallel, where the loss sees the whole batch"
+            )
 
 
 def compiles_with_xla():

@@ -38,12 +38,11 @@ class CrossBatchMemory(MetricLoss):
 
     def __init__(self, loss, size=8192, start=1000, weight=1.0):
         check_minable(loss)
-        require(
-            not loss.both_ends,
-            f"{type(loss).__name__} looks at the pairs of both ends, and those of a memory's are "
-            "not there: take another loss, such as contrastive",
-            "a memory",
-        )
+        if loss.both_ends:
+            raise ValueError(
+                f"{type(loss).__name__} looks at the pairs of both ends, and those of a memory's "
+                "are not there: take another loss, such as contrastive"
+            )
         require(size >= 1, "size must be positive", size)
         require(min(start, weight) >= 0, "start and weight must be at least 0", start, weight)
         self.__post_init__()
