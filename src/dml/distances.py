@@ -17,9 +17,25 @@ def dot(x, y):
 
 def squared(x, y):
     """Returns the squared Euclidean distances, at least 0."""
-    of_x = ops.sum(ops.square(x), axis=1)
-    of_y = of_x if x is y else ops.sum(ops.square(y), axis=1)
+    if x is y:
+        return squared_within(x)
+    of_x, of_y = ops.sum(ops.square(x), axis=1), ops.sum(ops.square(y), axis=1)
     return ops.maximum(of_x[:, None] + of_y[None, :] - 2.0 * products(x, y), 0.0)
+
+
+@ops.custom_gradient
+def squared_within(x):
+    """Returns the squared distances (B, B) of the rows of x (B, D), with one product each way."""
+    squares = ops.sum(ops.square(x), axis=1)
+    inner = ops.matmul(-2.0 * x, ops.transpose(x))
+    distances = ops.maximum(inner + squares[:, None] + squares[None, :], 0.0)
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream
+        both = upstream + ops.transpose(upstream)
+        return 2.0 * (ops.sum(both, axis=1, keepdims=True) * x - ops.matmul(both, x))
+
+    return distances, gradient
 
 
 def euclidean(x, y):
@@ -31,10 +47,16 @@ def euclidean(x, y):
     return root(squared(x, y))
 
 
+@ops.custom_gradient
 def root(x):
     """Returns the square root, and 0 with gradient 0 where x is below 1e-6."""
-    apart = x > 1e-6
-    return ops.where(apart, ops.sqrt(ops.where(apart, x, ops.ones_like(x))), ops.zeros_like(x))
+    roots = ops.sqrt(ops.where(x > 1e-6, x, ops.zeros_like(x)))
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream
+        return ops.where(roots > 0, 0.5 * upstream / roots, ops.zeros_like(roots))
+
+    return roots, gradient
 
 
 def snr(x, y):

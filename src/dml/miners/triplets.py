@@ -43,29 +43,39 @@ def triplet_counts(distances, positive, negative, margin, mining):
             shares(keep(negative, valid & (distances == nearest))),
         )
     low = TIE if mining == "semi_hard" else -float("inf")
-    few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= FEW
+    width = distances.shape[1]
+    most = FEW if width is None else min(FEW, width)
+    few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= most
     return ops.cond(
-        few,
-        lambda: counts_of_few(distances, positive, negative, low, margin),
+        ops.logical_and(few, ops.shape(distances)[1] >= most),
+        lambda: counts_of_few(distances, positive, negative, low, margin, most),
         lambda: counts_by_sorting(distances, positive, negative, low, margin),
     )
 
 
-def counts_of_few(distances, positive, negative, low, high):
+def counts_of_few(distances, positive, negative, low, high, most):
     """Counts the triplets whose d(anchor, negative) - d(anchor, positive) is within low and high.
 
-    For at most `FEW` positives of each anchor, which it takes one after the other.
+    For at most `most` positives of each anchor, which it takes one after the other.
     """
-    shares, negatives = weights(positive), weights(negative)
-    number = ops.cumsum(weights(present(positive)), axis=1)
-    as_positive, as_negative = ops.zeros_like(distances), ops.zeros_like(distances)
-    for k in range(1, FEW + 1):
-        share = ops.where(number == k, shares, 0.0)  # of the k-th positive; after it, shares are 0
-        there = ops.cast(share > 0, "float32")
-        gap = distances - ops.sum(there * distances, axis=1, keepdims=True)
-        between = ops.cast((gap > low) & (gap < high), "float32") * negatives
-        as_positive += share * ops.sum(between, axis=1, keepdims=True)
-        as_negative += ops.sum(share, axis=1, keepdims=True) * between
+    infinity = float("inf")
+    own, places = ops.top_k(ops.where(present(positive), distances, -infinity), most)
+    share = ops.take_along_axis(
+        weights(positive), places, axis=1
+    )  # (B, most), 0 where there is none
+    reachable = ops.where(present(negative), distances, infinity)
+    as_negative, counts = 0.0, []
+    for k in range(most):
+        one = own[:, k : k + 1]
+        between = reachable < one + high
+        if low > -infinity:
+            between = between & (reachable > one + low)
+        between = weights(between)
+        if not is_boolean(negative):
+            between = between * negative
+        counts.append(ops.sum(between, axis=1))
+        as_negative += between if is_boolean(positive) else share[:, k : k + 1] * between
+    as_positive = put(share * ops.stack(counts, axis=1), places, ops.shape(distances)[1])
     return as_positive, as_negative
 
 
@@ -108,15 +118,15 @@ def counts_below_apart(moved, positive, negative):
     positives_before = ops.cumsum(positive_in_order, axis=1)
     positives_after = positives_before[:, -1:] - positives_before
     return (
-        unsorted(positive_in_order * negatives_before, order),
-        unsorted(negative_in_order * positives_after, order),
+        put(positive_in_order * negatives_before, order, ops.shape(order)[1]),
+        put(negative_in_order * positives_after, order, ops.shape(order)[1]),
     )
 
 
-def unsorted(values, order):
-    """Returns values (B, R) in the places (B, R) that they were sorted from."""
-    rows, width = ops.shape(values)
-    places = ops.cast(order, "int32") + width * ops.arange(rows, dtype="int32")[:, None]
+def put(values, places, width):
+    """Returns (B, width) of zeros, with values (B, N) put in their rows' places (B, N)."""
+    rows = ops.shape(values)[0]
+    places = ops.cast(places, "int32") + width * ops.arange(rows, dtype="int32")[:, None]
     flat = ops.segment_sum(
         ops.reshape(values, (-1,)), ops.reshape(places, (-1,)), num_segments=rows * width
     )
