@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import keep, mean_over, ratio, weights
+from dml.batch_ops import is_boolean, keep, present, ratio, weights
 from dml.losses.base import LOSSES, DistanceLoss, require
 
 
@@ -59,19 +59,26 @@ class Contrastive(DistanceLoss):
         )
 
     def hinges(self, d, positive, negative):
-        """Returns, of positives and negatives, how far (B, R) each pair is off, and its mask."""
+        """Returns, of positives and negatives, how far (B, R) each pair is off, and its mask.
+
+        0 where the mask has no pair.
+        """
         pull, push = ops.relu(d - self.positive_margin), ops.relu(self.negative_margin - d)
-        return (pull, keep(positive, pull > 0)), (push, keep(negative, push > 0))
+        return (keep(pull, present(positive)), positive), (keep(push, present(negative)), negative)
 
     def pair_loss(self, d, positive, negative):
         return sum(
-            mean_over(off**self.power, active) for off, active in self.hinges(d, positive, negative)
+            ratio(total(ops.square(off) if self.power == 2 else off, mask), total(off > 0, mask))
+            for off, mask in self.hinges(d, positive, negative)
         )
 
     def pair_share(self, d, positive, negative):
-        active, pairs = 0.0, 0.0
-        for (_, mask), every in zip(
-            self.hinges(d, positive, negative), (positive, negative), strict=True
-        ):
-            active, pairs = active + ops.sum(weights(mask)), pairs + ops.sum(weights(every))
-        return ratio(active, pairs)
+        hinges = self.hinges(d, positive, negative)
+        active = sum(total(off > 0, mask) for off, mask in hinges)
+        return ratio(active, sum(ops.sum(weights(mask)) for _, mask in hinges))
+
+
+def total(values, mask):
+    """Returns the sum of values (B, R) by a mask's weights; they are 0 where it has no pair."""
+    values = ops.cast(values, "float32")
+    return ops.sum(values if is_boolean(mask) else values * mask)
