@@ -161,17 +161,34 @@ def log_sum_exp(x, mask, axis):
     Minus infinity where there is no entry, with gradient 0; never forms exp(x), which overflows
     float32 above 88.
     """
+    return ops.logsumexp(masked(x, mask), axis=axis)
+
+
+def masked(x, mask):
+    """Returns exponents x (...) by their mask's weights: minus infinity where there is none."""
     if not is_boolean(mask):
         x = x + ops.log(ops.where(mask > 0, mask, ops.ones_like(mask)))
-    return ops.logsumexp(ops.where(present(mask), x, -float("inf")), axis=axis)
+    return ops.where(present(mask), x, -float("inf"))
 
 
 def log1p_sum_exp(x, where, axis):
     """Returns log(1 + sum of exp(x)) over `axis`, each entry by the weight of its mask `where`.
 
-    0 where there is no entry.
+    0 where there is no entry. Its gradient, exp(x - result), keeps no array but x.
     """
-    return ops.softplus(log_sum_exp(x, where, axis))
+
+    @ops.custom_gradient
+    def result_of(x):
+        result = ops.softplus(ops.logsumexp(x, axis=axis))
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            at = [ops.expand_dims(array, axis) for array in (result, upstream)]
+            return ops.exp(x - at[0]) * at[1]
+
+        return result, gradient
+
+    return result_of(masked(x, where))
 
 
 def ratio(total, count):
