@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-evaluation bench-losses bench-losses-omniglot
+.PHONY: demo test test-quick check clean bench-loader bench-evaluation bench-losses bench-chunks bench-losses-omniglot
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ bench-evaluation: $(VENV)/installed  ## all retrieval figures at the size of Onl
 
 bench-losses: $(VENV)/installed  ## time and memory of losses beside their matrix products
 	$(BIN)/python benchmarks/losses.py $(ARGS)
+
+bench-chunks: $(VENV)/installed  ## memory and time of a large batch, whole and in chunks
+	$(BIN)/python benchmarks/chunks.py $(ARGS)
 
 bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
 	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)

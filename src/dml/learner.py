@@ -12,6 +12,7 @@ from dml.batch_ops import (
     unit_length,
     weights,
 )
+from dml.chunks import embed_in_chunks
 from dml.heads import ProxyHead
 
 
@@ -252,30 +253,6 @@ class Learner(keras.Model):
     def embed(self, images, batch_size=64):
         """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
-
-
-def embed_in_chunks(network, images, count):
-    """Returns a network's training output (B, D) of images, computed in parts.
-
-    Their activations are not kept but computed again for the gradient, with the same random
-    numbers and statistics: the parts are pure functions of what the network's state was.
-    """
-    variables = [ops.convert_to_tensor(v) for v in network.trainable_variables]
-    state = [ops.copy(v) for v in network.non_trainable_variables]
-
-    def forward(images, *values):
-        trainable, state = values[: len(variables)], values[len(variables) :]
-        output, state = network.stateless_call(trainable, state, images, training=True)
-        return output, *state
-
-    forward = keras.remat(forward)
-    outputs = []
-    for part in ops.split(ops.cast(images, "float32"), count):
-        output, *state = forward(part, *variables, *state)
-        outputs.append(output)
-    for variable, value in zip(network.non_trainable_variables, state, strict=True):
-        variable.assign(value)
-    return ops.concatenate(outputs)
 
 
 def unnormalised(encoder):
