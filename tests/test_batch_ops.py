@@ -69,15 +69,26 @@ def test_pairs_by_hand():
     assert array(negative).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
 
 
-def test_inverse_lengths_agree_with_finite_differences_and_are_safe_at_zero():
-    x = np.random.default_rng(0).normal(size=(3, 4))
-    weights = np.array([1.0, -2.0, 0.5])
-    _, grad = value_and_grad(
-        lambda x: ops.sum(ops.cast(weights, "float32") * batch_ops.inverse_lengths(x)), x
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cosines_agree_with_finite_differences_on_both_sides(compiled):
+    both = np.random.default_rng(0).normal(size=(5, 4))  # 2 embeddings, 3 rows
+    weights = np.random.default_rng(1).normal(size=(2, 3))
+
+    def exact(x):
+        return (weights * (x[:2] @ x[2:].T) / np.linalg.norm(x[2:], axis=1)).sum()
+
+    def weighed(x):
+        return ops.sum(ops.cast(weights, "float32") * batch_ops.cosines_to(x[:2], x[2:]))
+
+    value, grad = value_and_grad(weighed, both, compiled=compiled)
+    assert value == pytest.approx(exact(both), rel=1e-5)
+    np.testing.assert_allclose(grad, finite_differences(exact, both), rtol=1e-3, atol=1e-5)
+
+
+def test_cosines_to_nothing_are_0():
+    value, grad = value_and_grad(
+        lambda x: ops.sum(batch_ops.cosines_to(ops.ones((1, 3)), x)), np.zeros((2, 3))
     )
-    exact = finite_differences(lambda x: (weights / np.linalg.norm(x, axis=1)).sum(), x)
-    np.testing.assert_allclose(grad, exact, rtol=1e-3, atol=1e-5)
-    value, grad = value_and_grad(lambda x: ops.sum(batch_ops.inverse_lengths(x)), np.zeros((2, 3)))
     assert value == 0 and (grad == 0).all()
 
 

@@ -18,20 +18,26 @@ def unit_length(x):
 
 
 @ops.custom_gradient
-def inverse_lengths(rows):
-    """Returns 1 / length (N,) of rows (N, D); 0, with gradient 0, of rows shorter than 1e-12.
+def cosines_to(embeddings, rows):
+    """Returns the cosines (B, N) of embeddings (B, D) of length 1 to rows (N, D) of any length.
 
-    Its own gradient takes one (N, D) array, where that of the formula takes three.
+    0, with gradient 0, of rows shorter than 1e-12. Its own gradient holds two (N, D) arrays at
+    most, where that of the formula holds four: rows may be millions of proxies.
     """
     squares = ops.sum(ops.square(rows), axis=1)
     there = squares > 1e-24
     inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
+    # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
+    cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse
 
     def gradient(*arguments, upstream=None):
         upstream = arguments[0] if upstream is None else upstream
-        return (upstream * -(inverse**3))[:, None] * rows
+        scaled = upstream * inverse
+        along = ops.sum(upstream * cosines, axis=0) * ops.square(inverse)
+        turned = ops.matmul(ops.transpose(scaled), embeddings) - along[:, None] * rows
+        return ops.matmul(scaled, rows), turned
 
-    return inverse, gradient
+    return cosines, gradient
 
 
 def products(x, y):

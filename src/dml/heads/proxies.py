@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import inverse_lengths, unit_length
+from dml.batch_ops import cosines_to, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -62,8 +62,7 @@ class ProxyHead(keras.layers.Layer):
 
     def call(self, embeddings, labels=None, training=False):
         rows = ops.reshape(ops.convert_to_tensor(self.proxies), (-1, self.embedding_dim))
-        # Dividing (B, C K) products is cheaper than (C K, D) proxies, where classes are many.
-        cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse_lengths(rows)  # (B, C K)
+        cosines = cosines_to(ops.convert_to_tensor(embeddings), rows)  # (B, C K)
         if self.proxies_per_class == 1:
             return cosines
         return ops.reshape(cosines, (-1, self.classes, self.proxies_per_class))
