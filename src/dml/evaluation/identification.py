@@ -1,0 +1,96 @@
+"""Open-set identification: queries of which some are in no gallery."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.neighbours import BLOCK, nearest
+
+FPIRS = (1e-1, 1e-2, 1e-3)
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """What a threshold on the nearest neighbour's similarity does in an open set.
+
+    Args:
+        mated: Queries whose class is in the gallery.
+        strangers: Queries whose class is not.
+        hits: Float64, falling: similarity of the nearest, of mated queries whose nearest is right.
+        alarms: Float64, falling: similarity of the nearest, of strangers.
+    """
+
+    mated: int
+    strangers: int
+    hits: np.ndarray = field(repr=False)
+    alarms: np.ndarray = field(repr=False)
+
+    def at_fpir(self, fpir):
+        """Returns the share of mated queries that are missed, and the threshold.
+
+        Args:
+            fpir: The largest share of strangers for whom anything may be found, in [0, 1].
+
+        Returns:
+            (FNIR, threshold): missed are those whose nearest is wrong or not above the threshold.
+
+        Raises:
+            ValueError: `fpir` is out of its range.
+        """
+        if not 0 <= fpir <= 1:
+            raise ValueError(f"fpir must be in [0, 1]; got {fpir}")
+        allowed = int(fpir * self.strangers + 1e-9)
+        threshold = self.alarms[allowed] if allowed < self.strangers else -np.inf
+        found = np.searchsorted(-self.hits, -threshold, side="left")  # above it, not at it
+        return 1.0 - found / self.mated, float(threshold)
+
+    def figures(self, fpirs=FPIRS):
+        """Returns {name: FNIR} at each false positive rate that can be measured."""
+        return {f"FNIR@FPIR={f:g}": self.at_fpir(f)[0] for f in fpirs if f * self.strangers >= 1}
+
+
+def identification(embeddings, labels, gallery, gallery_labels):
+    """Measures open-set search: the nearest of a gallery, if it is near enough.
+
+    Args:
+        embeddings: Numbers (Q, D), of any length.
+        labels: Q labels of any hashable type.
+        gallery: Numbers (G, D).
+        gallery_labels: G labels.
+
+    Returns:
+        An `Identification`.
+
+    Raises:
+        ValueError: An array is of the wrong shape, a row is not finite, or all queries are mated,
+            or none is.
+    """
+    queries = checked_embeddings(embeddings, "embeddings")
+    gallery = checked_embeddings(gallery, "gallery")
+    if gallery.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
+        )
+    query_codes, gallery_codes = codes(
+        checked_labels(labels, len(queries), "labels"),
+        checked_labels(gallery_labels, len(gallery), "gallery_labels"),
+    )
+    mated = np.isin(query_codes, gallery_codes)
+    if mated.all() or not mated.any():
+        raise ValueError(
+            f"{'all' if mated.all() else 'none'} of the queries have their class in the gallery: "
+            "an open set has both"
+        )
+    blocks = [
+        nearest(queries[start : start + BLOCK], gallery, 1)
+        for start in range(0, len(queries), BLOCK)
+    ]
+    similarity, row = (np.concatenate(part)[:, 0] for part in zip(*blocks, strict=True))
+    right = mated & (gallery_codes[row] == query_codes)
+    return Identification(
+        int(mated.sum()),
+        int((~mated).sum()),
+        np.sort(similarity[right].astype("float64"))[::-1],
+        np.sort(similarity[~mated].astype("float64"))[::-1],
+    )

@@ -1,0 +1,37 @@
+"""Open-set identification by hand."""
+
+import numpy as np
+import pytest
+
+from dml.evaluation import identification
+
+
+def on_circle(*degrees):
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+GALLERY, GALLERY_LABELS = on_circle(0, 90, 180), ["a", "b", "c"]
+
+
+def test_by_hand():
+    # Two are right (10 and 30 degrees off), one is nearer to another; strangers are 20 and 45 off.
+    queries = on_circle(10, 120, 60, 200, 45)
+    found = identification(queries, ["a", "b", "a", "x", "y"], GALLERY, GALLERY_LABELS)
+    assert (found.mated, found.strangers) == (3, 2)
+    # No stranger may be found: the threshold is the nearest one's, 20 degrees.
+    fnir, threshold = found.at_fpir(0.0)
+    assert fnir == pytest.approx(2 / 3) and threshold == pytest.approx(np.cos(np.radians(20)))
+    assert found.at_fpir(0.5)[0] == pytest.approx(1 / 3)
+    assert found.at_fpir(1.0) == (pytest.approx(1 / 3), -np.inf)
+
+
+def test_a_stranger_as_near_as_a_mate_keeps_it_out():
+    found = identification(on_circle(10, -10), ["a", "x"], GALLERY, GALLERY_LABELS)
+    assert found.at_fpir(0.0)[0] == 1.0
+
+
+@pytest.mark.parametrize("labels, word", [(["a", "b"], "all"), (["x", "y"], "none")])
+def test_an_open_set_has_both(labels, word):
+    with pytest.raises(ValueError, match=f"{word} of the queries"):
+        identification(on_circle(1, 2), labels, GALLERY, GALLERY_LABELS)
