@@ -73,7 +73,7 @@ def test_metrics_name_protocol_and_untrained_figures(trained):
     metrics = json.loads(trained[0].metrics.read_text())
     assert metrics["protocol"] == "zero-shot" and metrics["queries"] == 36
     figures = {"R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R", "NMI", "AMI"}
-    assert set(metrics["figures"]) == figures
+    assert {*figures, "AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["figures"])
     assert figures - {"NMI", "AMI"} <= set(metrics["untrained"])
 
 
@@ -113,6 +113,30 @@ def test_evaluates_on_another_data_set(trained, tmp_path):
     metrics = evaluate(trained[0].path, on=other, flags=options, report=lambda line: None)
     assert metrics["dataset"] == "folder" and metrics["queries"] == 4
     assert json.loads(trained[0].metrics.read_text())["dataset"] == "glyphs"  # the run's own stays
+
+
+def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(tmp_path):
+    lines = []
+    folder = run(
+        tmp_path / "run",
+        lines.append,
+        dataset__classes=20,
+        dataset__validation_fraction=0.5,
+        evaluation__precision=0.2,
+        evaluation__false_accepts=0.3,
+    )
+    metrics = json.loads(folder.metrics.read_text())
+    found = metrics["thresholds"]
+    assert found["precision"]["bound"] >= 0.2 and found["false_accepts"]["bound"] <= 0.3
+    assert 0 <= found["precision"]["test_coverage"] <= 1
+    vectors = np.load(tmp_path / "run" / "evaluation" / "glyphs" / "vectors.npy")
+    items = load_recipe(folder.recipe).dataset.items().select("test")
+    first, second = np.triu_indices(len(items), 1)
+    accepted = (vectors[first] * vectors[second]).sum(1) >= found["false_accepts"]["similarity"]
+    others = items.labels[first] != items.labels[second]
+    assert found["false_accepts"]["test_rate"] == pytest.approx(accepted[others].mean(), abs=2e-3)
+    assert {"AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["figures"])
+    assert any("on the validation classes (95 % sure)" in line for line in lines)
 
 
 def test_seen_class_adds_the_linear_evaluation(tmp_path):

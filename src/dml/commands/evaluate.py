@@ -33,9 +33,10 @@ def evaluate(run, on=None, flags=(), report=print):
     split = TestSplit.of(items, recipe.names["dataset"])
     started = time.monotonic()
     vectors = split.embed(encoder, recipe)
-    result, figures = measure(split, vectors, recipe)
+    result, pairs, figures = measure(split, vectors, recipe)
     if items.protocol == "seen-class":
         figures.update(linear_figures(encoder, items, recipe))
+    thresholds = calibrated(encoder, items, recipe) if on is None else {}
     metrics = {
         "schema": 1,
         "dataset": recipe.names["dataset"],
@@ -45,6 +46,7 @@ def evaluate(run, on=None, flags=(), report=print):
         "gallery": len(split.gallery_rows),
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
+        "thresholds": with_test_rates(thresholds, result, pairs, vectors, split),
         "untrained": read_json(folder.untrained)
         if on is None and folder.untrained.exists()
         else {},
@@ -62,6 +64,7 @@ def evaluate(run, on=None, flags=(), report=print):
         pages.append(folder.report)
     write_pages(pages, folder, recipe, split, vectors, result, metrics)
     print_table(metrics, report)
+    print_thresholds(metrics["thresholds"], report)
     report(f"report: {pages[-1]}")
     return metrics
 
@@ -137,8 +140,8 @@ class TestSplit:
 
 
 def measure(split, vectors, recipe):
-    """Returns the `Retrieval` of a test split and its figures, ready for JSON."""
-    from dml.evaluation import clustering, retrieval
+    """Returns a test split's `Retrieval`, `Verification` or None, and figures ready for JSON."""
+    from dml.evaluation import clustering, retrieval, verification
 
     ks = recipe.evaluation.ks or recipe.dataset.recall_ks
     labels = split.items.labels
@@ -152,15 +155,85 @@ def measure(split, vectors, recipe):
     if recipe.evaluation.clustering_seeds:
         seeds = recipe.evaluation.clustering_seeds
         figures.update(clustering(vectors[rows], labels[rows], seeds=seeds).figures())
-    return result, figures
+    pairs = None
+    if recipe.evaluation.verification and len(np.unique(labels)) > 1:
+        pairs = verification(vectors, labels)
+        figures.update({name: {"value": value} for name, value in pairs.figures().items()})
+    return result, pairs, figures
+
+
+def calibrated(encoder, items, recipe):
+    """Returns {name: threshold as written to JSON} that keep the recipe's promises.
+
+    Calibrated on the validation classes; empty without any, or where they are too few to promise.
+    """
+    from dml.embed import embed_images
+    from dml.evaluation import retrieval, threshold_for_far, threshold_for_precision, verification
+
+    options, items = recipe.evaluation, items.select("val")
+    if len(np.unique(items.labels)) < 2 or np.bincount(items.labels).max() < 2:
+        return {}
+    vectors = embed_images(
+        encoder, items.paths, options.batch_size, threads=recipe.training.threads
+    )
+    nearest = retrieval(vectors, items.labels, ks=(1,)).neighbours[:, 0]
+    similarities, right = (vectors * vectors[nearest]).sum(1), items.labels == items.labels[nearest]
+    pairs = verification(vectors, items.labels)
+    found = {
+        "precision": (
+            options.precision,
+            threshold_for_precision(similarities, right, options.precision),
+        ),
+        "false_accepts": (
+            options.false_accepts,
+            threshold_for_far(pairs, options.false_accepts),
+        ),
+    }
+    return {
+        name: {"wanted": wanted, **dataclasses.asdict(threshold)}
+        for name, (wanted, threshold) in found.items()
+        if threshold is not None
+    }
+
+
+def with_test_rates(thresholds, result, pairs, vectors, split):
+    """Returns thresholds with what they do on the test split, on which they were not chosen."""
+    labels, queries, gallery = split.items.labels, split.query_rows, split.gallery_rows
+    nearest = gallery[result.neighbours[:, 0]]
+    similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
+    right = labels[queries] == labels[nearest]
+    tested = {}
+    for name, threshold in thresholds.items():
+        trusted, rate = similarities >= threshold["similarity"], None
+        if name == "precision" and trusted.any():
+            rate = float(right[trusted].mean())
+        elif name == "false_accepts" and pairs is not None:
+            limits, rates, _ = pairs.roc()
+            rate = float(rates[np.searchsorted(-limits, -threshold["similarity"], "right") - 1])
+        tested[name] = {**threshold, "test_rate": rate, "test_coverage": float(trusted.mean())}
+    return tested
+
+
+def print_thresholds(thresholds, report):
+    """Reports from which similarity on results can be trusted, and how that held on the test."""
+    words = {"precision": "right", "false_accepts": "of other pairs let in"}
+    for name, threshold in thresholds.items():
+        tested = threshold["test_rate"]
+        report(
+            f"similarity {threshold['similarity']:.3f}: "
+            f"{'at least' if name == 'precision' else 'at most'} "
+            f"{100 * threshold['wanted']:g} % {words[name]} on the validation classes (95 % sure); "
+            f"on the test {'not measured' if tested is None else f'{100 * tested:.1f} %'}, for "
+            f"{100 * threshold['test_coverage']:.0f} % of the queries"
+        )
 
 
 def untrained_figures(encoder, items, recipe):
     """Returns the retrieval figures of an encoder before its first step."""
     split = TestSplit.of(items, recipe.names["dataset"])
-    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0)
+    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, verification=False)
     recipe = dataclasses.replace(recipe, evaluation=quick)
-    return measure(split, split.embed(encoder, recipe), recipe)[1]
+    return measure(split, split.embed(encoder, recipe), recipe)[-1]
 
 
 def linear_figures(encoder, items, recipe):
