@@ -2,8 +2,10 @@
 
 from dml.evaluation.calibration import Threshold, threshold_for_far, threshold_for_precision
 from dml.evaluation.clustering import Clustering, clustering
+from dml.evaluation.health import health
 from dml.evaluation.identification import Identification, identification
 from dml.evaluation.probes import LinearEvaluation, linear_evaluation
+from dml.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
 from dml.evaluation.retrieval import Retrieval, retrieval
 from dml.evaluation.verification import Verification, verification
 
@@ -14,8 +16,12 @@ __all__ = [
     "Retrieval",
     "Threshold",
     "Verification",
+    "augment_gallery",
     "clustering",
+    "expand_queries",
+    "health",
     "identification",
+    "k_reciprocal",
     "linear_evaluation",
     "retrieval",
     "threshold_for_far",
