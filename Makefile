@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/test_batch_ops.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-evaluation bench-losses bench-chunks bench-losses-omniglot
+.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-losses bench-chunks bench-losses-omniglot
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,8 +36,8 @@ check: $(VENV)/installed-test
 bench-loader: $(VENV)/installed  ## training from files against one batch in memory (DML_DATA)
 	$(BIN)/python benchmarks/loader.py
 
-bench-evaluation: $(VENV)/installed  ## all retrieval figures at the size of Online Products
-	$(BIN)/python benchmarks/evaluation.py
+bench-retrieval: $(VENV)/installed  ## all figures and all pairs at the size of Online Products
+	$(BIN)/python benchmarks/retrieval.py $(ARGS)
 
 bench-losses: $(VENV)/installed  ## time and memory of losses beside their matrix products
 	$(BIN)/python benchmarks/losses.py $(ARGS)

@@ -1,0 +1,98 @@
+"""Exact retrieval figures: time and memory beside the bare search.
+
+    python benchmarks/retrieval.py [--size cub|sop|1m] [--json FILE]
+
+Embeddings are noise around a centre for each class. Prints the seconds of all figures, those of
+faiss' own search of the same depth, by how much the figures raised the peak memory above that of
+the embeddings, and the same of verification over all pairs. Of `1m`, a slice of the queries
+searches the whole gallery, and the time of all of them is reckoned from it.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+# rows, classes, dimensions, queries (0: all, searching each other), K of recall
+SIZES = {
+    "cub": (5924, 100, 512, 0, (1, 2, 4, 8)),
+    "sop": (60502, 11316, 512, 0, (1, 10, 100, 1000)),
+    "1m": (1_000_000, 50_000, 128, 8192, (1, 10, 100)),
+}
+SPREAD = 1.9  # noise over the distance of classes
+
+
+def planted(rows, classes, dim, seed=0):
+    """Returns unit float32 vectors (rows, dim) and labels: noise around a centre per class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(rows) % classes)
+    centres = np.random.default_rng(2**32).standard_normal((classes, dim), dtype="float32")
+    vectors = centres[labels]
+    for start in range(0, rows, 4096):
+        part = vectors[start : start + 4096]
+        part += SPREAD * generator.standard_normal(part.shape, dtype="float32")
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors, labels
+
+
+def memory_mib(field):
+    """Returns a field of this process's memory, `VmRSS` now or `VmHWM` at its peak."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"no {field} in /proc/self/status")
+
+
+def measured(function):
+    """Returns what a function returns, its seconds and the growth of memory in MiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, start = memory_mib("VmRSS"), time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start, memory_mib("VmHWM") - before
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="sop")
+    parser.add_argument("--json", type=Path, help="a file for the figures as one JSON object")
+    options = parser.parse_args()
+    import faiss
+
+    from dml.evaluation import retrieval, verification
+
+    rows, classes, dim, queries, ks = SIZES[options.size]
+    vectors, labels = planted(rows, classes, dim)
+    searching, wanted = (vectors, labels) if not queries else planted(queries, classes, dim, seed=1)
+    gallery = {"gallery": vectors, "gallery_labels": labels} if queries else {}
+    faiss.knn(vectors[:10], vectors[:100], 5)  # start its threads
+    found, seconds, peak = measured(lambda: retrieval(searching, wanted, ks=ks, **gallery))
+    depth = min(max(ks) + 1, rows)
+
+    def search():
+        for row in range(0, len(searching), 4096):
+            part = searching[row : row + 4096]
+            faiss.knn(part, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
+
+    _, bare, _ = measured(search)
+    figures = {name: float(values.mean()) for name, values in found.per_query.items()}
+    print("  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items()))
+    print(f"{len(searching):,} queries in {rows:,} x {dim}: {seconds:.1f} s, ", end="")
+    print(f"{peak:.0f} MiB; bare faiss search of {depth} neighbours {bare:.1f} s")
+    result = {"size": options.size, "seconds": seconds, "faiss_seconds": bare, "peak_mib": peak}
+    if queries:
+        whole = seconds * rows / queries
+        print(f"all {rows:,} queries would take {whole / 3600:.1f} hours")
+    else:
+        pairs, seconds, peak = measured(lambda: verification(vectors, labels))
+        count = pairs.genuine + pairs.impostors
+        print(f"verification of {count:,} pairs: {seconds:.1f} s, {peak:.0f} MiB; ", end="")
+        print("  ".join(f"{name} {100 * value:.2f}" for name, value in pairs.figures().items()))
+        result.update(verification_seconds=seconds, verification_mib=peak)
+    if options.json:
+        options.json.write_text(json.dumps({**result, **figures}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
