@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dml.evaluation import clustering
+from dml.evaluation.clustering import pairwise_f1
 
 
 def planted(spread, classes=8, each=20):
@@ -42,3 +43,14 @@ def test_says_what_is_wrong():
         clustering([[np.inf, 1.0], [1.0, 1.0]], [0, 1])
     with pytest.raises(ValueError, match="seeds must be positive"):
         clustering(np.ones((2, 2)), [0, 1], seeds=0)
+
+
+def test_pairwise_f1_counts_pairs():
+    classes, clusters = np.array([0, 0, 0, 1, 1]), np.array([2, 2, 5, 5, 5])
+    pairs = [(i, j) for i in range(5) for j in range(i)]
+    said = {p for p in pairs if clusters[p[0]] == clusters[p[1]]}
+    true = {p for p in pairs if classes[p[0]] == classes[p[1]]}
+    precision, recall = len(said & true) / len(said), len(said & true) / len(true)
+    expected = 2 * precision * recall / (precision + recall)
+    assert pairwise_f1(classes, clusters) == pytest.approx(expected)
+    assert pairwise_f1(np.arange(4), np.arange(4)) == 0.0  # no pair at all
