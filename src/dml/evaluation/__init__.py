@@ -2,6 +2,8 @@
 
 from dml.evaluation.calibration import Threshold, threshold_for_far, threshold_for_precision
 from dml.evaluation.clustering import Clustering, clustering
+from dml.evaluation.doctor import Findings, doctor
+from dml.evaluation.few_shot import FewShot, few_shot
 from dml.evaluation.health import health
 from dml.evaluation.identification import Identification, identification
 from dml.evaluation.probes import LinearEvaluation, linear_evaluation
@@ -11,6 +13,8 @@ from dml.evaluation.verification import Verification, verification
 
 __all__ = [
     "Clustering",
+    "FewShot",
+    "Findings",
     "Identification",
     "LinearEvaluation",
     "Retrieval",
@@ -18,7 +22,9 @@ __all__ = [
     "Verification",
     "augment_gallery",
     "clustering",
+    "doctor",
     "expand_queries",
+    "few_shot",
     "health",
     "identification",
     "k_reciprocal",
