@@ -16,7 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 FIGURES = ("R@1", "MAP@R")
@@ -68,27 +67,13 @@ SECOND = {
     "vicreg": ["covariance_weight=5"],
 }
 # These separate no classes alone: they stand beside a normalised softmax, with this weight.
+JOINED = "normalized_softmax + "
 BESIDE = {
     "center": 0.1,
     "instance": 1.0,
     "intra_pair_variance": 1.0,
     "threshold_consistent_margin": 1.0,
 }
-
-
-def register_sums():
-    """Registers the sums of a normalised softmax and the losses that stand beside one."""
-    from dml.losses import LOSSES, MultipleLosses, NormalizedSoftmax
-
-    def registered(name, weight):
-        @LOSSES.register(f"normalized_softmax + {name}")
-        @dataclass(eq=False, init=False)
-        class Sum(MultipleLosses):
-            def __init__(self):
-                super().__init__([NormalizedSoftmax(), LOSSES[name]()], [1.0, weight])
-
-    for name, weight in BESIDE.items():
-        registered(name, weight)
 
 
 def settings(loss):
@@ -138,8 +123,13 @@ def begin(recipe):
 
 
 def common(loss, flags, seed, epochs):
+    names = ["--loss.name", loss]
+    if loss.startswith(JOINED):
+        beside = loss.removeprefix(JOINED)
+        names = ["--loss.name", "normalized_softmax", "--beside.name", beside]
+        names += ["--training.beside_weight", str(BESIDE[beside])]
     return [
-        *("--loss.name", loss, *flags, "--training.seed", str(seed)),
+        *(*names, *flags, "--training.seed", str(seed)),
         *("--training.epochs", str(epochs), "--training.threads", "1"),
         *("--evaluation.clustering_seeds", "0", "--evaluation.bootstrap", "200"),
     ]
@@ -151,7 +141,6 @@ def measure(loss, seeds, epochs, out):
 
     from dml.commands.train import train
 
-    register_sums()
     flags = choose(loss, epochs, out)
     for seed in range(seeds):
         folder = out / f"{loss}-{seed}"
@@ -208,7 +197,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     alone = sorted(set(LOSSES) - set(BESIDE))
-    names = options.only or [*alone, *(f"normalized_softmax + {name}" for name in BESIDE)]
+    names = options.only or [*alone, *(JOINED + name for name in BESIDE)]
     if len(options.only) == 1:
         measure(names[0], options.seeds, options.epochs, options.out)
         return

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dml.losses import ProxyAnchor, SoftTriple
-from dml.recipe import load_recipe, shipped
+from dml.recipe import load_recipe, shipped, training_loss
 
 
 def write(tmp_path, text):
@@ -122,6 +122,30 @@ def test_the_users_own_part(tmp_path):
 def test_pairs_for_a_loss_of_proxies_are_refused_with_a_reason(flag):
     with pytest.raises(ValueError, match=r"command line: m\w+: .*compares images with proxies"):
         load_recipe("glyphs", [flag, "--loss.name", "proxy_anchor"])
+
+
+def test_what_stands_around_a_loss_is_resolved():
+    flags = ["--beside.name", "center", "--training.beside_weight", "0.1"]
+    loss = training_loss(load_recipe("glyphs", [*flags, "--training.nested_dims", "8,16"]))
+    assert loss.lengths[:2] == [8, 16] and loss.loss.weights == [1, 0.1]
+    assert [type(part).__name__ for part in loss.loss.parts] == ["ProxyAnchor", "Center"]
+    alone = load_recipe("glyphs", ["--loss.name", "nt_xent", "--training.views", "2"])
+    assert training_loss(alone).views == 2
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--training.views", "2"], "command line: training.views: without labels there are no"),
+        (["--training.nested_dims", "4096"], "nested_dims must be below embedding.dim"),
+        (["--beside.name", "magface"], "beside: losses that read an embedding's length"),
+        (["--reduction.name", "non_zero"], "reduction: a reduction takes the loss of each anchor"),
+        (["--training.views", "3"], "views must be 1 or 2"),
+    ],
+)
+def test_what_does_not_go_together_is_named(flags, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe("glyphs", flags)
 
 
 def test_flags_hold_wherever_the_part_is_named():

@@ -24,6 +24,7 @@ FAMILIES = {
     "loss": ("dml.losses", "LOSSES", "proxy_anchor"),
     "miner": ("dml.miners", "MINERS", "none"),
     "reduction": ("dml.reductions", "REDUCTIONS", "none"),
+    "beside": ("dml.losses", "LOSSES", "none"),  # a second loss
     "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
 }
 OPTIONS = {
@@ -75,6 +76,10 @@ class TrainingOptions:
         threads: Threads that read images; positive.
         chunks: Parts in which a batch passes through the encoder, so that it takes the memory of
             one and about a third more time; the loss sees the whole batch. Must divide it.
+        beside_weight: Of the second loss that the section `beside` names; at least 0.
+        nested_dims: Lengths of the embedding's beginnings that are trained as embeddings
+            themselves, beside the whole (Matryoshka). Empty for none.
+        views: 2 trains without labels: two views of an image are its only positive pair.
     """
 
     epochs: int = 30
@@ -86,13 +91,21 @@ class TrainingOptions:
     precision: str = "float32"
     threads: int = 2
     chunks: int = 1
+    beside_weight: float = 1.0
+    nested_dims: tuple[int, ...] = ()
+    views: int = 1
 
     def __post_init__(self):
         for field in ("epochs", "validate_every", "threads", "chunks"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
-        if self.warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs must be at least 0; got {self.warmup_epochs}")
+        for field in ("warmup_epochs", "beside_weight"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must be at least 0; got {getattr(self, field)}")
+        if self.views not in (1, 2):
+            raise ValueError(f"views must be 1 or 2; got {self.views}")
+        if self.nested_dims and min(self.nested_dims) < 1:
+            raise ValueError(f"nested_dims must be positive; got {self.nested_dims}")
         allowed = {
             "select": ("best", "last"),
             "unreadable": ("error", "skip"),
@@ -158,6 +171,7 @@ class Recipe:
     loss: typing.Any
     miner: typing.Any
     reduction: typing.Any
+    beside: typing.Any
     regularizer: typing.Any
     optimizer: typing.Any
     memory: MemoryOptions
@@ -292,30 +306,56 @@ def load_dataset(name, flags=()):
 
 
 def training_loss(recipe, where=()):
-    """Returns the recipe's loss with its reduction, and its miner or its memory.
+    """Returns the recipe's loss with all that is put around it.
 
     Raises:
         ValueError: The loss takes none of them, or they don't go together.
     """
-    from dml.losses import CrossBatchMemory, Mined, reduced
+    from dml.losses import (
+        CrossBatchMemory,
+        Matryoshka,
+        Mined,
+        MultipleLosses,
+        SelfSupervised,
+        reduced,
+    )
 
-    memory = recipe.memory
+    memory, training = recipe.memory, recipe.training
     if recipe.miner is not None and memory.size:
         raise ValueError("memory: a miner chooses a batch's own pairs: leave out miner or memory")
     wrappers = {
         "reduction": lambda loss: reduced(loss, recipe.reduction),
         "miner": lambda loss: Mined(loss, recipe.miner),
         "memory": lambda loss: CrossBatchMemory(loss, memory.size, memory.start, memory.weight),
+        "beside": lambda loss: MultipleLosses([loss, recipe.beside], [1, training.beside_weight]),
+        "training.nested_dims": lambda loss: Matryoshka(
+            loss, sorted({*training.nested_dims, recipe.embedding.dim})
+        ),
+        "training.views": SelfSupervised,
     }
-    used = {"reduction": recipe.reduction, "miner": recipe.miner, "memory": memory.size or None}
+    used = {
+        "reduction": recipe.reduction is not None,
+        "miner": recipe.miner is not None,
+        "memory": memory.size > 0,
+        "beside": recipe.beside is not None,
+        "training.nested_dims": bool(training.nested_dims),
+        "training.views": training.views > 1,
+    }
+    if training.nested_dims and max(training.nested_dims) >= recipe.embedding.dim:
+        raise ValueError(
+            f"training.nested_dims must be below embedding.dim, {recipe.embedding.dim}; "
+            f"got {list(training.nested_dims)}"
+        )
     loss = recipe.loss
-    for section, wrap in wrappers.items():
-        if used[section] is not None:
+    for name, wrap in wrappers.items():
+        if used[name]:
             try:
                 loss = wrap(loss)
             except ValueError as error:
-                place = next((where[place] for place in where if place[0] == section), "")
-                raise ValueError(f"{place}{section}: {error}") from None
+                section, _, option = name.partition(".")
+                places = (w for (s, o), w in dict(where).items() if s == section)
+                place = dict(where).get((section, option)) or next(places, "")
+                raise ValueError(f"{place}{name}: {error}") from None
     return loss
 
 

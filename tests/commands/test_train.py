@@ -189,6 +189,20 @@ def test_batches_of_a_few_alphabets():
     assert {len(set(items.super_labels[rows].tolist())) for rows in batches} == {2}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"beside__name": "center", "training__beside_weight": 0.1, "training__nested_dims": "4"},
+        {"loss__name": "nt_xent", "training__views": 2},
+        {"loss__name": "contrastive", "memory__size": 24, "memory__start": 0},
+        {"regularizer__name": "hier", "regularizer__triplets": 50, "training__chunks": 3},
+    ],
+)
+def test_what_stands_around_a_loss_trains(tmp_path, changes):
+    log = run(tmp_path / "run", training__epochs=2, **changes).read_log()
+    assert len(log) == 2 and all(np.isfinite(row["loss"]) for row in log)
+
+
 def test_a_data_set_without_super_labels_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs a super-label for each image"):
         train("glyphs", ["--sampler.name", "hierarchical"], out=tmp_path / "run")

@@ -20,7 +20,9 @@ def parts(family=None, report=print):
     Raises:
         ValueError: There is no such family.
     """
-    families = {PLURALS.get(section, f"{section}s"): section for section in FAMILIES}
+    families = {  # what stands beside a loss is one, too
+        PLURALS.get(section, f"{section}s"): section for section in FAMILIES if section != "beside"
+    }
     if family is None:
         for name, section in families.items():
             known = sorted(registry_of(section))

@@ -89,7 +89,7 @@ def doubted(classes, similarities, rows, agreement):
         best = int(share.argmax())
         part = share[best] / max(weights.sum(), 1e-12)
         if best != classes[row] and part >= agreement:
-            found.append((row, best, float(part)))
+            found.append((row, best, min(float(part), 1.0)))
     return sorted(found, key=lambda item: -item[2])
 
 
