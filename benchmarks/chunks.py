@@ -12,15 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-
-def memory_mib(field):
-    """Returns a field of this process's memory, `VmRSS` now or `VmHWM` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {field} in /proc/self/status")
+from memory import memory_mib
 
 
 def measure(batch, size, chunks):

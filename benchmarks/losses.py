@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from memory import memory_mib, restart_peak
+
 # name: (loss, options, batch, images per class or 0 for random labels, dim, classes, memory)
 CASES = {
     "proxy_anchor_cars": ("proxy_anchor", {}, 180, 0, 512, 98, 0),
@@ -161,21 +163,13 @@ def median_ms(step, seconds=4.0, least=7):
     return 1000 * statistics.median(times)
 
 
-def memory_mib(field):
-    """Returns a field of this process's memory, `VmRSS` now or `VmHWM` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {field} in /proc/self/status")
-
-
 def measure(case):
     """Measures a case in this process."""
     step = step_of(*build(case))
     step_of(*build("soft_triple_cub"))()  # what the backend takes for itself is none of the case's
     gc.collect()
     before = memory_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    restart_peak()
     for _ in range(3):
         step()
     peak = memory_mib("VmHWM") - before

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from memory import memory_mib, restart_peak
 
 # rows, classes, dimensions, queries (0: all, searching each other), K of recall
 SIZES = {
@@ -37,17 +38,9 @@ def planted(rows, classes, dim, seed=0):
     return vectors, labels
 
 
-def memory_mib(field):
-    """Returns a field of this process's memory, `VmRSS` now or `VmHWM` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {field} in /proc/self/status")
-
-
 def measured(function):
     """Returns what a function returns, its seconds and the growth of memory in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    restart_peak()
     before, start = memory_mib("VmRSS"), time.perf_counter()
     result = function()
     return result, time.perf_counter() - start, memory_mib("VmHWM") - before
