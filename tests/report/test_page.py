@@ -1,5 +1,6 @@
 """The page: one file that loads nothing, with everything in it, whatever is missing."""
 
+import dataclasses
 import os
 import re
 from html.parser import HTMLParser
@@ -12,7 +13,15 @@ from dml.report.page import page
 from tests.report.example import example
 
 VOID = {"meta", "img", "input", "br", "link"}
-SECTIONS = ["Figures", "Training", "Retrieval", "Worst queries", "Embedding", "Recipe"]
+SECTIONS = [
+    "Figures",
+    "Training",
+    "Retrieval",
+    "Worst queries",
+    "Labels and images",
+    "Embedding",
+    "Recipe",
+]
 
 
 class Page(HTMLParser):
@@ -102,6 +111,22 @@ def test_draws_ranks_similarities_and_map(html):
     for word in ("Histograms of the similarity", "Map of 20 embeddings", "among the first k"):
         assert word in embedding
     assert "80 pairs of one class and 300 of different classes" in embedding
+
+
+def test_names_labels_and_images_to_look_at():
+    data = example(samples=20, spread=0.3)
+    vectors, labels = data.vectors.copy(), data.labels.copy()
+    vectors[1] = vectors[0]
+    wrong = int(np.flatnonzero(labels != labels[5])[0])
+    labels[5] = labels[wrong]
+    text = page(dataclasses.replace(data, vectors=vectors, labels=labels))
+    assert "Labels in doubt (1)" in text and f"{data.class_name(labels[5])}?" in text
+    assert "Near-duplicates (1)" in text and "similarity 1.0000" in text
+
+
+def test_marks_calibrated_thresholds():
+    text = page(dataclasses.replace(example(), thresholds={"90 % right": 0.5}))
+    assert "90 % right from 0.50" in text and "solid: calibrated thresholds" in text
 
 
 def test_shows_the_recipe_versions_and_seeds(html):

@@ -8,6 +8,8 @@ import numpy as np
 from dml.folders import RunFolder, atomic_path, read_json, write_json
 from dml.recipe import load_recipe
 
+PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
+
 
 def evaluate(run, on=None, flags=(), report=print):
     """Embeds a test split, measures retrieval and clustering, and writes figures and report.
@@ -216,14 +218,14 @@ def with_test_rates(thresholds, result, pairs, vectors, split):
 
 def print_thresholds(thresholds, report):
     """Reports from which similarity on results can be trusted, and how that held on the test."""
-    words = {"precision": "right", "false_accepts": "of other pairs let in"}
     for name, threshold in thresholds.items():
         tested = threshold["test_rate"]
+        tested = "not measured" if tested is None else f"{100 * tested:.1f} %"
         report(
             f"similarity {threshold['similarity']:.3f}: "
             f"{'at least' if name == 'precision' else 'at most'} "
-            f"{100 * threshold['wanted']:g} % {words[name]} on the validation classes (95 % sure); "
-            f"on the test {'not measured' if tested is None else f'{100 * tested:.1f} %'}, for "
+            f"{100 * threshold['wanted']:g} % {PROMISES[name]} on the validation classes "
+            f"(95 % sure); on the test {tested}, for "
             f"{100 * threshold['test_coverage']:.0f} % of the queries"
         )
 
@@ -319,6 +321,10 @@ def write_pages(pages, folder, recipe, split, vectors, result, metrics):
         gallery_vectors=vectors[gallery] if split.has_gallery else None,
         gallery_labels=labels[gallery] if split.has_gallery else None,
         gallery_thumbnail=reader(gallery) if split.has_gallery else None,
+        thresholds={
+            f"{100 * threshold['wanted']:g} % {PROMISES[name]}": threshold["similarity"]
+            for name, threshold in metrics["thresholds"].items()
+        },
         recipe=recipe.to_toml(),
         versions=read_json(folder.versions) if folder.versions.exists() else {},
         seeds={"training": recipe.training.seed},

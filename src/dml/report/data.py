@@ -52,6 +52,7 @@ class ReportData:
         gallery_vectors: Unit embeddings (G, D), or None where the queries are the gallery.
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
+        thresholds: What a calibrated threshold promises -> the similarity.
         recipe: The resolved recipe as TOML text.
         versions: Package or setting -> version or value; nested mappings are flattened.
         seeds: Name -> seed.
@@ -76,6 +77,7 @@ class ReportData:
     gallery_thumbnail: Callable[[int], np.ndarray] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     recipe: str = ""
     versions: Mapping[str, object] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)

@@ -87,8 +87,11 @@ def rank_figure(first_positive, title="Share of queries whose class is found amo
     return svg(figure, f"{title}: {points}.")
 
 
-def histogram_figure(edges, positive, negative, positive_mean, negative_mean):
-    """Draws how similar images of one class and of different classes are, each as a density."""
+def histogram_figure(edges, positive, negative, positive_mean, negative_mean, thresholds=()):
+    """Draws how similar images of one class and of different classes are, each as a density.
+
+    `thresholds` {what it promises: similarity} are marked.
+    """
     figure, axes = new_figure(520, 300)
     used = np.flatnonzero(positive + negative)
     first, last = (used[0], used[-1] + 1) if len(used) else (0, len(edges) - 1)
@@ -108,6 +111,10 @@ def histogram_figure(edges, positive, negative, positive_mean, negative_mean):
         label(axes, name, (edges[peak], density[peak]), colour, (0, 6), side)
         axes.axvline(mean, color=colour, lw=1, ls=":")
         described.append(f"{name}, mean {mean:.2f}")
+    for number, (name, similarity) in enumerate(dict(thresholds).items()):
+        axes.axvline(similarity, color=INK, lw=1)
+        label(axes, name, (similarity, (1.1 - 0.09 * number) * top), INK, (4, 0), "left")
+        described.append(f"{name} from {similarity:.2f}")
     axes.set_xlabel("cosine similarity of a pair")
     axes.set_xlim(edges[first] - 0.02, edges[last] + 0.02)
     axes.set_ylim(0, 1.2 * top or 1)

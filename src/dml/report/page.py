@@ -49,6 +49,7 @@ def page(data):
         "Training": training(data),
         "Retrieval": queries.drawn_section(),
         "Worst queries": queries.worst_section(),
+        "Labels and images": queries.doctor_section(),
         "Embedding": embedding(data),
         "Recipe": recipe(data),
     }
@@ -162,9 +163,10 @@ def embedding(data):
         )
         + figure(
             "Similarity of pairs",
-            figures.histogram_figure(edges, positive, negative, *means),
+            figures.histogram_figure(edges, positive, negative, *means, data.thresholds),
             f"{positive.sum():,} pairs of one class and {negative.sum():,} of different classes, "
-            "each as a density; dotted: the means.",
+            "each as a density; dotted: the means"
+            + ("; solid: calibrated thresholds." if data.thresholds else "."),
         )
         + embedding_map(data)
         + "</div>"

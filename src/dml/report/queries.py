@@ -2,12 +2,17 @@
 
 from html import escape
 
+import numpy as np
+
+from dml.evaluation import doctor
 from dml.report.selection import drawn_queries, nearest_positive, worst_queries
 from dml.report.thumbnails import SIDE, thumbnail_uri
 
 DRAWN = 24
 WORST = 12
 NEIGHBOURS = 5
+SUSPECTS = 6
+CONFUSED = 10
 SIGNS = {"right": "✓", "wrong": "✗"}
 
 
@@ -59,6 +64,81 @@ class Queries:
             + "".join(self.query(row, NEIGHBOURS - 1, answer=True) for row in rows)
             + "</ul>"
         )
+
+    def doctor_section(self):
+        """Returns doubtful labels, near-duplicates and confused classes; empty without any."""
+        data = self.data
+        if len(data.labels) < 2:
+            return ""
+        found = doctor(data.vectors, data.labels)
+        doubted = "".join(
+            self.pair(
+                f"{data.class_name(data.labels[row])}?",
+                f"{100 * share:.0f} % of its neighbours are of another class",
+                (row, "labelled " + data.class_name(data.labels[row])),
+                (self.most_similar(row, code), data.class_name(code)),
+            )
+            for row, code, share in found.mislabelled[:SUSPECTS]
+        )
+        twins = "".join(
+            self.pair(
+                "One class" if data.labels[i] == data.labels[j] else "Two classes",
+                f"similarity {similarity:.4f}",
+                *((row, data.class_name(data.labels[row])) for row in (i, j)),
+            )
+            for i, j, similarity in found.duplicates[:SUSPECTS]
+        )
+        confused = "".join(
+            f"<tr><th scope=row>{escape(data.class_name(a))}</th>"
+            f"<td>{escape(data.class_name(b))}</td><td>{100 * share:.0f}</td></tr>"
+            for a, b, share in found.confused[:CONFUSED]
+        )
+        lost = ", ".join(escape(data.class_name(code)) for code in found.never_found[:CONFUSED])
+        parts = {
+            "Labels in doubt": (
+                len(found.mislabelled),
+                "Images most of whose nearest are of one other class, beside the nearest of it.",
+                doubted and f'<ul class="queries">{doubted}</ul>',
+            ),
+            "Near-duplicates": (
+                len(found.duplicates),
+                "Pairs that may be one image.",
+                twins and f'<ul class="queries">{twins}</ul>',
+            ),
+            "Confused classes": (
+                len(found.confused),
+                "Share of the images of both whose nearest is of the other.",
+                confused
+                and "<table><thead><tr><th scope=col>Class</th><th scope=col>Class</th>"
+                f"<th scope=col>%</th></tr></thead><tbody>{confused}</tbody></table>",
+            ),
+            "Classes that are never found": (
+                len(found.never_found),
+                "None of their images has its nearest within the class.",
+                lost and f"<p>{lost}</p>",
+            ),
+        }
+        return "".join(
+            f'<h3>{title} ({count:,})</h3><p class="note">{note}</p>{body}'
+            for title, (count, note, body) in parts.items()
+            if body
+        )
+
+    def pair(self, title, fact, *images):
+        """Returns two query images side by side."""
+        shots = "".join(
+            self.shot(self.uri(self.data.thumbnail, row), f"Image: {name}", name)
+            for row, name in images
+        )
+        return (
+            f'<li class="query"><p><b>{escape(title)}</b><span>{escape(fact)}</span></p>'
+            f'<div class="row">{shots}</div></li>'
+        )
+
+    def most_similar(self, row, code):
+        """Returns the query of a class that is most similar to a query."""
+        rows = self.data.labels == code
+        return int(np.argmax(np.where(rows, self.data.vectors @ self.data.vectors[row], -2)))
 
     def query(self, row, count, answer=False):
         """Returns one query with `count` neighbours and, with `answer`, its first positive."""
