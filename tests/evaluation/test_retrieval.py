@@ -156,3 +156,16 @@ def test_says_what_is_wrong(change, message):
     options = {"embeddings": on_circle(0, 1, 2), "labels": [0, 0, 1], **change}
     with pytest.raises(ValueError, match=message):
         retrieval(**options)
+
+
+def test_reciprocal_ranks_and_classes_by_hand():
+    # The first b is nearer to an a than to the other b; c is alone.
+    angles = np.radians([0, 2, 5, 9, 90])
+    x, labels = np.stack([np.cos(angles), np.sin(angles)], axis=1), ["a", "a", "b", "b", "c"]
+    found = retrieval(x, labels, ks=(1,))
+    ranks = [1, 1, 2, 1]
+    assert found.mrr == pytest.approx(np.mean([1 / r for r in ranks])) and found.excluded == 1
+    classes = found.by_class()
+    assert set(classes) == {"a", "b"}
+    assert classes["a"]["R@1"] == 1.0 and classes["b"]["R@1"] == 0.5
+    assert classes["b"]["MRR"] == pytest.approx((1 / 2 + 1) / 2)

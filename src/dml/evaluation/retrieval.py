@@ -1,4 +1,4 @@
-"""Recall@K, R-precision and MAP@R of embeddings that search each other or a gallery."""
+"""Recall@K, R-precision, MAP@R and MRR of embeddings that search each other or a gallery."""
 
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ class Retrieval:
         r_precision: Mean share of a query's R positives that are among its R nearest.
         map_at_r: Mean over the queries of 1/R times the sum, over the positives among the R
             nearest, of the precision at their rank (Musgrave et al., ECCV 2020).
+        mrr: Mean reciprocal rank of the nearest positive.
         excluded: Queries without a positive in the gallery, which are left out.
         labels: The label of each query (Q,), as given.
         first_positive: Int64 (Q,): rank of the nearest positive, from 1; 0 if excluded.
@@ -31,6 +32,7 @@ class Retrieval:
     recall: dict
     r_precision: float
     map_at_r: float
+    mrr: float
     excluded: int
     labels: np.ndarray
     first_positive: np.ndarray
@@ -52,6 +54,19 @@ class Retrieval:
             for name, mean, low, high in zip(
                 self.per_query, values.mean(axis=0), *ends, strict=True
             )
+        }
+
+    def by_class(self):
+        """Returns {label: {figure's name: mean over the class's scored queries}}."""
+        codes, first, counts = np.unique(self.classes, return_index=True, return_counts=True)
+        names = self.labels[self.first_positive > 0][first].tolist()
+        means = {
+            figure: np.bincount(self.classes, values, minlength=codes.max() + 1)[codes] / counts
+            for figure, values in self.per_query.items()
+        }
+        return {
+            name: {figure: float(values[i]) for figure, values in means.items()}
+            for i, name in enumerate(names)
         }
 
 
@@ -102,10 +117,12 @@ def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=
     per_query = {f"R@{k}": hits for k, hits in recall.items()}
     per_query["R-precision"] = ranks.precision_at_r[scored]
     per_query["MAP@R"] = ranks.average_precision_at_r[scored]
+    per_query["MRR"] = 1.0 / first
     return Retrieval(
         recall={k: float(hits.mean()) for k, hits in recall.items()},
         r_precision=float(per_query["R-precision"].mean()),
         map_at_r=float(per_query["MAP@R"].mean()),
+        mrr=float(per_query["MRR"].mean()),
         excluded=int((~scored).sum()),
         labels=labels,
         first_positive=ranks.first,
