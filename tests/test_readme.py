@@ -24,6 +24,7 @@ def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
         "labels": np.repeat(np.arange(10), 4),
         "test_images": rng.integers(0, 256, (12, 28, 28, 3), dtype="uint8"),
         "test_labels": np.repeat(np.arange(3), 4),
+        "vectors": rng.normal(size=(40, 8)),
     }
     lines = [line for line in BLOCKS[number].splitlines() if line.strip()]
     assert len(lines) <= 15
@@ -31,8 +32,8 @@ def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
     assert "nan" not in capsys.readouterr().out
 
 
-def test_there_are_examples_from_arrays_and_from_a_folder():
-    assert len(BLOCKS) == 2
+def test_there_are_examples_from_arrays_from_a_folder_and_of_evaluation():
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"dml ([a-z]+) ", README.read_text()))))
