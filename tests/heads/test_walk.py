@@ -54,6 +54,20 @@ def test_gradient_agrees_with_finite_differences(head):
     np.testing.assert_allclose(grad, expected, rtol=1e-2, atol=2e-4)
 
 
+def test_batches_of_any_size_keep_their_width(head):
+    x = unit(np.random.default_rng(0).normal(size=(6, 5)))
+    widths = []
+
+    def total(x):
+        walked = head(x)
+        widths.append(walked.shape[1])
+        return keras.ops.sum(walked)
+
+    plain = value_and_grad(total, x)
+    compiled = value_and_grad(total, x, compiled=True, any_batch=True)
+    assert set(widths) == {4} and compiled[0] == pytest.approx(plain[0], rel=1e-5)
+
+
 def test_finite_where_vectors_coincide_or_vanish(head):
     x = np.random.default_rng(0).normal(size=(6, 5))
     for at in (np.repeat(unit(x[:1]), 6, axis=0), np.zeros_like(x)):

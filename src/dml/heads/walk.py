@@ -49,6 +49,7 @@ class WalkHead(ProxyHead):
         unit = ops.eye(count, dtype="float32")
         starts = unit[:, -self.classes :]
         reached = (1.0 - self.alpha) * ops.linalg.solve(unit - self.alpha * graph, starts)
+        reached = ops.reshape(reached, (-1, self.classes))  # solving forgets the width
         images, proxies = reached[: -self.classes], reached[-self.classes :]
         return ops.matmul(images, ops.transpose(proxies)) if self.context else images
 
