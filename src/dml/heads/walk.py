@@ -49,9 +49,10 @@ class WalkHead(ProxyHead):
         unit = ops.eye(count, dtype="float32")
         starts = unit[:, -self.classes :]
         reached = (1.0 - self.alpha) * ops.linalg.solve(unit - self.alpha * graph, starts)
-        reached = ops.reshape(reached, (-1, self.classes))  # solving forgets the width
         images, proxies = reached[: -self.classes], reached[-self.classes :]
-        return ops.matmul(images, ops.transpose(proxies)) if self.context else images
+        if self.context:
+            images = ops.matmul(images, ops.transpose(proxies))
+        return ops.reshape(images, (-1, self.classes))  # solving forgets the width
 
     def get_config(self):
         config = {**super().get_config(), "alpha": self.alpha, "context": self.context}
