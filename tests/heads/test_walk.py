@@ -21,7 +21,7 @@ def walk(embeddings, proxies, context):
     edges = np.maximum(nodes @ nodes.T, 0)
     np.fill_diagonal(edges, 0)
     degrees = edges.sum(axis=1)
-    graph = edges / np.sqrt(np.outer(degrees, degrees))
+    graph = edges / np.sqrt(np.maximum(np.outer(degrees, degrees), 1e-12))
     reached = start = np.eye(len(nodes))[:, -len(proxies) :] * (1 - ALPHA)
     for _ in range(200):
         reached = start + ALPHA * graph @ reached
@@ -33,6 +33,7 @@ def walk(embeddings, proxies, context):
 def head(request):
     head = WalkHead(4, 5, ALPHA, context=request.param)
     head.build((None, 5))
+    head.proxies.assign(np.random.default_rng(3).normal(size=(4, 1, 5)))
     return head
 
 
