@@ -12,6 +12,7 @@ from tests.heads.test_walk import unit
 
 def head(**options):
     options = {"ancestors": 12, "neighbours": 3, "triplets": 200, **options}
+    keras.utils.set_random_seed(0)
     made = HierarchyHead(4, **options)
     made.build((None, 4))
     return made
