@@ -143,18 +143,22 @@ def measure(loss, seeds, epochs, out):
 
     flags = choose(loss, epochs, out)
     for seed in range(seeds):
-        folder = out / f"{loss}-{seed}"
-        if not (folder / "metrics.json").exists():
+        folder = metrics_file(out, loss, seed).parent
+        if not metrics_file(out, loss, seed).exists():
             keras.backend.clear_session()
             options = common(loss, flags, seed, epochs)
             train("omniglot", options, out=folder, report=lambda line: None)
+
+
+def metrics_file(out, loss, seed):
+    return out / f"{loss}-{seed}" / "metrics.json"
 
 
 def table(names, seeds, epochs, out):
     """Prints what the runs reached."""
     rows = []
     for loss in names:
-        runs = [json.loads((out / f"{loss}-{s}" / "metrics.json").read_text()) for s in seeds]
+        runs = [json.loads(metrics_file(out, loss, s).read_text()) for s in seeds]
         flags = json.loads((out / f"{loss}.json").read_text())["flags"]
         rows.append(
             (loss, flags, [[100 * r["figures"][f]["value"] for r in runs] for f in FIGURES])
@@ -203,6 +207,8 @@ def main():
         return
 
     def job(name):  # a process each: TensorFlow keeps what it has compiled
+        if all(metrics_file(options.out, name, seed).exists() for seed in range(options.seeds)):
+            return
         arguments = ["--seeds", options.seeds, "--epochs", options.epochs, "--out", options.out]
         command = [sys.executable, __file__, *map(str, arguments), "--only", name]
         threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
