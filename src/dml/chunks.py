@@ -15,7 +15,7 @@ def embed_in_chunks(network, images, count):
         images: Numbers (B, H, W, 3).
         count: Parts; positive, divides B.
     """
-    variables = [ops.convert_to_tensor(v) for v in network.trainable_variables]
+    variables = [ops.copy(v) for v in network.trainable_variables]
     state = [ops.copy(v) for v in network.non_trainable_variables]
 
     def forward(token, images, *values):
