@@ -6,6 +6,8 @@ import pytest
 from dml.evaluation import counting
 from dml.evaluation.counting import count_fully
 from dml.evaluation.neighbours import TIE
+from dml.evaluation.relevance import Relevance, SameCode
+from dml.evaluation.scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
 
 
@@ -13,6 +15,14 @@ def planted(rows, seed=0):
     rng = np.random.default_rng(seed)
     x = unit(rng.integers(-1, 2, (rows, 4)) + 0.5).astype("float32")  # many duplicates
     return x, rng.integers(0, 4, rows)
+
+
+def count(rows, x, codes, gallery=None, gallery_codes=None, **options):
+    itself = gallery is None
+    relevance = Relevance(SameCode(codes, codes if itself else gallery_codes), itself=itself)
+    floors = np.full(len(rows), -np.inf)
+    gallery = x if itself else gallery
+    return count_fully(rows, floors, x, gallery, relevance, Scores((1,)), TIE, **options).T
 
 
 def figures(ranks):
@@ -27,19 +37,16 @@ def figures(ranks):
 
 @pytest.mark.parametrize("matrix_bytes, gallery_rows", [(1, 7), (96 << 20, 8192)])
 def test_agrees_with_loops_whatever_the_blocks(monkeypatch, matrix_bytes, gallery_rows):
-    monkeypatch.setattr(counting, "MATRIX_BYTES", matrix_bytes)
     monkeypatch.setattr(counting, "GALLERY_ROWS", gallery_rows)
     x, codes = planted(40)
-    rows, floors = np.arange(40), np.full(40, -np.inf)
-    found = count_fully(rows, floors, x, codes, x, codes, True, TIE)
+    found = count(np.arange(40), x, codes, matrix_bytes=matrix_bytes)
     for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):
         np.testing.assert_allclose(values, expected)
 
 
 def test_a_gallery_of_its_own_keeps_every_row():
     (x, codes), (gallery, gallery_codes) = planted(12), planted(30, seed=1)
-    rows, floors = np.arange(12), np.full(12, -np.inf)
-    found = count_fully(rows, floors, x, codes, gallery, gallery_codes, False, TIE)
+    found = count(np.arange(12), x, codes, gallery, gallery_codes)
     expected = figures(ranks_of_positives(x, codes, gallery, gallery_codes))
     for values, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(values, wanted)
@@ -47,7 +54,6 @@ def test_a_gallery_of_its_own_keeps_every_row():
 
 def test_only_the_rows_asked_for():
     x, codes = planted(20)
-    every = count_fully(np.arange(20), np.full(20, -np.inf), x, codes, x, codes, True, TIE)
-    some = count_fully(np.array([3, 7]), np.full(2, -np.inf), x, codes, x, codes, True, TIE)
+    every, some = count(np.arange(20), x, codes), count(np.array([3, 7]), x, codes)
     for whole, part in zip(every, some, strict=True):
         assert part.tolist() == whole[[3, 7]].tolist()

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dml.evaluation import retrieval
+from dml.evaluation import neighbours, retrieval
+from dml.evaluation.neighbours import nearest as search
 from tests.evaluation import reference
 
 
@@ -169,3 +170,126 @@ def test_reciprocal_ranks_and_classes_by_hand():
     assert set(classes) == {"a", "b"}
     assert classes["a"]["R@1"] == 1.0 and classes["b"]["R@1"] == 0.5
     assert classes["b"]["MRR"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+EVERY = ("precision", "map", "ndcg", "full_map")
+
+
+def agrees_in_all(found, ranks, ks):
+    agrees(found, ranks)
+    means = {name: values.mean() for name, values in found.per_query.items()}
+    for k in ks:
+        assert means[f"P@{k}"] == pytest.approx(reference.precision_at(ranks, k))
+        assert means[f"MAP@{k}"] == pytest.approx(reference.map_at(ranks, k))
+        assert means[f"NDCG@{k}"] == pytest.approx(reference.ndcg_at(ranks, k))
+    assert means["MAP"] == pytest.approx(reference.full_map(ranks))
+    curve = found.cmc(30)
+    assert curve.tolist() == pytest.approx([reference.recall(ranks, k) for k in range(1, 31)])
+
+
+@pytest.mark.parametrize("listed", [1024, 1])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_all_figures_agree_with_loops(listed, data):
+    rows = data.draw(st.integers(2, 14))
+    coordinate = st.integers(-1, 1)
+    points = st.lists(st.tuples(coordinate, coordinate, coordinate).filter(any), min_size=rows)
+    x = np.array(data.draw(points))[: rows * 2]
+    gallery = x[rows:] if len(x) > rows and data.draw(st.booleans()) else None
+    x = x[:rows] if gallery is not None else x
+    several = data.draw(st.booleans())
+    label = st.frozensets(st.integers(0, 3), max_size=2) if several else st.integers(0, 3)
+    key = st.sampled_from([None, "a", "b"])
+
+    def drawn(of, count):
+        return data.draw(st.lists(of, min_size=count, max_size=count))
+
+    labels, keys = drawn(label, len(x)), drawn(key, len(x))
+    others = {}
+    if gallery is not None:
+        others = {
+            "gallery": gallery,
+            "gallery_labels": drawn(label, len(gallery)),
+            "gallery_exclude": drawn(key, len(gallery)),
+        }
+    ranks = reference.ranks_of_positives(
+        x, labels, others.get("gallery"), others.get("gallery_labels"), keys,
+        others.get("gallery_exclude"),
+    )  # fmt: skip
+    if not any(ranks):
+        return
+    ks = (1, 3, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "LONGEST", listed)
+        found = retrieval(x, labels, ks=ks, exclude=keys, also=EVERY, **others)
+    agrees_in_all(found, ranks, ks)
+
+
+@pytest.mark.parametrize("also", [EVERY, EVERY[:3]])
+def test_all_figures_agree_with_loops_where_lists_are_short(monkeypatch, also):
+    monkeypatch.setattr(neighbours, "LONGEST", 12)
+    x, labels = planted(250, classes=10, spread=1.5)
+    keys = list(zip(labels.tolist(), (np.arange(250) % 3).tolist(), strict=True))
+    ranks = reference.ranks_of_positives(x, labels, keys=keys)
+    found = retrieval(x, labels, ks=(1, 5, 40), exclude=keys, also=also, memory_mib=16)
+    agrees(found, ranks)
+    means = {name: values.mean() for name, values in found.per_query.items()}
+    assert means["NDCG@40"] == pytest.approx(reference.ndcg_at(ranks, 40))
+    assert means["P@5"] == pytest.approx(reference.precision_at(ranks, 5))
+
+
+def test_persons_are_not_found_by_the_same_camera():
+    # The nearest of each is the same person by the same camera, which says nothing.
+    x = on_circle(0, 1, 20, 40)
+    persons, cameras = ["p", "p", "p", "q"], [1, 1, 2, 2]
+    keys = list(zip(persons, cameras, strict=True))
+    found = retrieval(x, persons, ks=(1,), exclude=keys)
+    assert found.neighbours[0, :3].tolist() == [2, 3, -1]
+    assert found.first_positive.tolist() == [1, 1, 1, 0] and found.excluded == 1
+
+
+def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
+    monkeypatch.setattr(neighbours, "UNIT", 20)
+    x, labels = planted(90)
+    whole, folder = retrieval(x, labels), tmp_path / "unfinished"
+    done = []
+
+    def stopped(count):
+        done.append(count)
+        if sum(done) > 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retrieval(x, labels, advance=stopped, unfinished=folder)
+    assert len(list(folder.glob("*.npz"))) == 2
+    searched = []
+    monkeypatch.setattr(
+        neighbours, "nearest", lambda q, *rest: searched.append(len(q)) or search(q, *rest)
+    )
+    counted = []
+    found = retrieval(x, labels, advance=counted.append, unfinished=folder)
+    assert sum(searched) == 50 and sum(counted) == 90 and not folder.exists()
+    assert found.recall == whole.recall and found.map_at_r == whole.map_at_r
+    assert (found.neighbours == whole.neighbours).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"also": ("recal",)}, "also knows precision, map, ndcg, full_map; got 'recal'"),
+        ({"memory_mib": 1}, "memory_mib must be at least 16; got 1"),
+        ({"exclude": [1]}, "exclude must be 3 labels"),
+        ({"gallery_exclude": [1, 2, 3]}, "exclude and gallery_exclude go together"),
+        ({"labels": [{1}, {1}, 1]}, "all sets"),
+    ],
+)
+def test_says_what_is_wrong_with_the_options(change, message):
+    options = {"embeddings": on_circle(0, 1, 2), "labels": [0, 0, 1], **change}
+    with pytest.raises(ValueError, match=message):
+        retrieval(**options)
+
+
+def test_sets_of_labels_have_figures_by_class():
+    labels = [{"red", "car"}, {"car"}, {"red", "car"}, {"blue"}]
+    found = retrieval(on_circle(0, 1, 2, 3), labels, ks=(1,))
+    assert found.by_class()[frozenset({"car"})]["R@1"] == 1 and found.excluded == 1

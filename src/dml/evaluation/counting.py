@@ -2,47 +2,66 @@
 
 import numpy as np
 
-MATRIX_BYTES = 96 << 20  # of some queries' similarities to the whole gallery
 GALLERY_ROWS = 8192  # of the gallery in float64 at once
 
 
-def count_fully(rows, floors, queries, query_codes, gallery, gallery_codes, itself, tie):
+def count_fully(rows, floors, queries, gallery, relevance, scores, tie, matrix_bytes=96 << 20):
     """Scores queries by their float64 similarities to the whole gallery, some at a time.
 
     Args:
         rows: Integers (U,): the queries to score, each with a positive in the gallery.
-        floors: Floats (U,): a similarity below which no positive of the query is among its first R.
+        floors: Floats (U,): a similarity below which no positive of the query counts.
         queries: Float32 (Q, D).
-        query_codes: Integers (Q,), not negative.
         gallery: Float32 (G, D).
-        gallery_codes: Integers (G,), not negative.
-        itself: Whether query i is gallery row i, and so not among its own neighbours.
+        relevance: `Relevance` of queries and gallery.
+        scores: `Scores`.
         tie: Negatives up to so much less similar than a positive rank before it.
+        matrix_bytes: Of some queries' similarities to the whole gallery.
 
     Returns:
-        First rank, precision at R and average precision at R, each (U,).
+        What `Scores.columns` returns of these queries.
     """
-    by_class = np.argsort(gallery_codes, kind="stable")
-    codes = gallery_codes[by_class]
-    first, precision, average = np.zeros(len(rows), "int64"), *np.zeros((2, len(rows)))
-    step = max(MATRIX_BYTES // (8 * len(gallery)), 1)
+    step = max(matrix_bytes // (8 * len(gallery)), 1)
+    parts = [np.empty((0, 1 + len(scores.names)))]
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
-        ends = np.searchsorted(codes, [query_codes[some], query_codes[some] + 1]).T
-        for i, row in enumerate(products(queries[some], gallery), start=start):
-            own = by_class[slice(*ends[i - start])]
-            near = row[own[own != rows[i]] if itself else own]
-            row[own] = -np.inf
-            r = len(near)
-            near = np.sort(near[near >= min(floors[i], near.max())])[::-1]
-            negatives = np.sort(row[row >= near[-1] - tie])
-            order = np.arange(1, len(near) + 1)
-            rank = len(negatives) - np.searchsorted(negatives, near - tie) + order
-            counts = rank <= r
-            first[i] = rank[0]
-            precision[i] = counts.sum() / r
-            average[i] = (order / rank)[counts].sum() / r
-    return first, precision, average
+        matrix = products(queries[some], gallery)
+        ranks = [
+            ranks_of(matrix[i], row, floor, relevance, tie)
+            for i, (row, floor) in enumerate(zip(some, floors[start : start + step], strict=True))
+        ]
+        counts = [len(r) for r in ranks]
+        parts.append(
+            scores.columns(
+                np.repeat(np.arange(len(some)), counts),
+                np.concatenate([np.arange(1, n + 1) for n in counts]),
+                np.concatenate(ranks),
+                relevance.positives[some],
+            )
+        )
+    return np.concatenate(parts)
+
+
+def ranks_of(similarities, row, floor, relevance, tie):
+    """Returns the ranks of a query's positives, nearest first, of those above the floor.
+
+    Args:
+        similarities: Float64 (G,): of one query; overwritten.
+        row: Which query.
+        floor: A similarity below which positives are left out, but for the nearest.
+        relevance: `Relevance`.
+        tie: As of `count_fully`.
+    """
+    own = relevance.positives_of(row)
+    near = similarities[own]
+    similarities[own] = -np.inf
+    similarities[relevance.left_out_of(row)] = -np.inf
+    near = np.sort(near[near >= min(floor, near.max())])[::-1]
+    # How many negatives lie between one positive and the next: O(G log R).
+    bounds = near[::-1] - tie
+    places = np.searchsorted(bounds, similarities[similarities >= bounds[0]], side="right")
+    before = np.cumsum(np.bincount(places, minlength=len(near) + 1)[:0:-1])
+    return before + np.arange(1, len(near) + 1)
 
 
 def products(queries, gallery):

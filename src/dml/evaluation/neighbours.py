@@ -4,38 +4,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dml.evaluation import device_search
 from dml.evaluation.counting import count_fully
 
 # What is nearer to each other than this is a tie: the same image, embedded in another batch,
 # comes out of a float32 encoder about this far away.
 TIE = 1e-6
 BLOCK = 2048  # queries searched at once, at most
+UNIT = 8192  # queries whose figures are kept, and can be resumed from, together
 LONGEST = 1024  # neighbours listed; beyond it, counting is cheaper than listing
-LIST_BYTES = 128 << 20  # of a block's lists and what is computed from them
+MEMORY_MIB = 224
+NOWHERE = -2.0  # the similarity of a row that was left out: below all others
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Where the nearest positives of each query rank, ties counting against the model.
+    """Where the positives of each query rank, ties counting against the model.
 
     Args:
         positives: Int64 (Q,): positives of each query in the gallery.
         first: Int64 (Q,): rank of the nearest positive, from 1; 0 where there is none.
-        precision_at_r: Float64 (Q,): share of the R positives that rank among the first R.
-        average_precision_at_r: Float64 (Q,): 1/R times the sum, over these, of the precision at
-            their rank.
+        values: Float64 (Q, figures): in the order of `Scores.names`.
         neighbours: Int64 (Q, k): the nearest gallery rows, nearest first, ties in any order; -1
             beyond the gallery.
     """
 
     positives: np.ndarray
     first: np.ndarray
-    precision_at_r: np.ndarray
-    average_precision_at_r: np.ndarray
+    values: np.ndarray
     neighbours: np.ndarray
 
 
-def rank_positives(queries, query_codes, gallery=None, gallery_codes=None, shown=10):
+def rank_positives(
+    queries,
+    gallery,
+    relevance,
+    scores,
+    shown=10,
+    memory_mib=MEMORY_MIB,
+    advance=None,
+    unfinished=None,
+):
     """Ranks the positives of each query among the gallery.
 
     A positive's rank counts every negative whose similarity, in float64, is at least its own less
@@ -45,40 +54,89 @@ def rank_positives(queries, query_codes, gallery=None, gallery_codes=None, shown
 
     Args:
         queries: Float32 (Q, D), of length 1.
-        query_codes: Integers (Q,), not negative: the class of each query.
-        gallery: Float32 (G, D), of length 1; None for the queries themselves, each without itself.
-        gallery_codes: Integers (G,).
+        gallery: Float32 (G, D), of length 1.
+        relevance: `Relevance` of queries and gallery.
+        scores: `Scores`.
         shown: Neighbours to return for each query.
+        memory_mib: Memory for lists and matrices, beside the vectors and the result.
+        advance: Called with the number of queries done since its last call; None for silence.
+        unfinished: `dml.evaluation.unfinished.Unfinished`, which keeps what is done; None for
+            keeping nothing.
 
     Returns:
         `Ranks`.
     """
-    itself = gallery is None
-    if itself:
-        gallery, gallery_codes = queries, query_codes
-    counts = np.bincount(gallery_codes, minlength=max(query_codes.max(), gallery_codes.max()) + 1)
-    positives = counts[query_codes] - itself
-    wanted = max(min(positives.max(), LONGEST), shown) + 1 + itself
-    depth = int(min(wanted, len(gallery)))
-    block = int(np.clip(LIST_BYTES // (64 * depth), 32, BLOCK))
+    deepest = max(min(max(relevance.positives.max(), scores.depth), LONGEST), shown)
+    depth = int(min(deepest + 1 + min(relevance.most_left_out, LONGEST), len(gallery)))
+    search = Search(queries, gallery, relevance, scores, shown, depth, memory_mib << 20)
     parts = []
-    for start in range(0, len(queries), block):
-        rows = np.arange(start, min(start + block, len(queries)))
-        similarities, found = nearest(queries[rows], gallery, depth)
-        if itself:
+    for start in range(0, len(queries), UNIT):
+        rows = np.arange(start, min(start + UNIT, len(queries)))
+        if unfinished is None:
+            parts.append(search.unit(rows, advance))
+        else:
+            parts.append(unfinished.part(start // UNIT, lambda r=rows: search.unit(r, advance)))
+            if unfinished.was_known and advance is not None:
+                advance(len(rows))
+    columns, neighbours = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Ranks(relevance.positives, columns[:, 0].astype("int64"), columns[:, 1:], neighbours)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A search of queries in a gallery. Fields as of `rank_positives`; `depth` of its lists."""
+
+    queries: np.ndarray
+    gallery: np.ndarray
+    relevance: object
+    scores: object
+    shown: int
+    depth: int
+    memory: int
+
+    def unit(self, rows, advance):
+        """Returns the columns (B, 1 + figures) and neighbours (B, shown) of some queries."""
+        block = int(np.clip(self.memory * 4 // 7 // (64 * self.depth), 32, BLOCK))
+        parts = []
+        for start in range(0, len(rows), block):
+            some = rows[start : start + block]
+            parts.append(self.lists(some))
+            if advance is not None:
+                advance(len(some))
+        columns, doubtful, floors, neighbours = (
+            np.concatenate(p) for p in zip(*parts, strict=True)
+        )
+        columns[doubtful] = count_fully(
+            rows[doubtful],
+            floors[doubtful],
+            self.queries,
+            self.gallery,
+            self.relevance,
+            self.scores,
+            TIE,
+            self.memory * 3 // 7,
+        )
+        return columns, neighbours
+
+    def lists(self, rows):
+        """Returns columns, whether they are in doubt, floors and neighbours of some queries."""
+        similarities, found = nearest(self.queries[rows], self.gallery, self.depth)
+        seen = similarities[:, -1]  # nothing outside the lists is nearer
+        complete = found.shape[1] == len(self.gallery)
+        if self.relevance.left_out is not None:
+            similarities, found = moved_out(
+                similarities, found, self.relevance.is_left_out(rows, found)
+            )
+        elif self.relevance.itself:
             similarities, found = without(similarities, found, rows)
-        relevant = gallery_codes[found] == query_codes[rows, None]
-        complete = found.shape[1] == len(gallery) - itself
-        scores = score(similarities, relevant, positives[rows], rounding(queries), complete)
-        parts.append((*scores, padded(found, shown)))
-    *figures, doubtful, floor, neighbours = (np.concatenate(p) for p in zip(*parts, strict=True))
-    rows = np.flatnonzero(doubtful)
-    counted = count_fully(
-        rows, floor[rows], queries, query_codes, gallery, gallery_codes, itself, TIE
-    )
-    for values, replacement in zip(figures, counted, strict=True):
-        values[rows] = replacement
-    return Ranks(positives, *figures, neighbours)
+        relevant = self.relevance.is_positive(rows, found) & (similarities > NOWHERE)
+        positives = self.relevance.positives[rows]
+        horizon = self.scores.horizon(positives, len(self.gallery))
+        error = rounding(self.queries)
+        triples, doubtful, floors = ranks_in(similarities, relevant, horizon, seen, error, complete)
+        columns = self.scores.columns(*triples, positives)
+        neighbours = np.where(similarities > NOWHERE, found, -1)
+        return columns, doubtful & (positives > 0), floors, padded(neighbours, self.shown)
 
 
 def rounding(vectors):
@@ -91,7 +149,12 @@ def rounding(vectors):
 
 
 def nearest(queries, gallery, depth):
-    """Returns the similarities (Q, depth) and rows of the nearest of the gallery, sorted."""
+    """Returns the similarities (Q, depth) and rows of the nearest of the gallery, sorted.
+
+    By the accelerator of the Keras backend that the program uses, where there is one.
+    """
+    if device_search.has_accelerator():
+        return device_search.nearest(queries, gallery, depth)
     import faiss
 
     return faiss.knn(queries, gallery, depth, metric=faiss.METRIC_INNER_PRODUCT)
@@ -105,19 +168,28 @@ def without(similarities, found, rows):
     return similarities[keep].reshape(shape), found[keep].reshape(shape)
 
 
-def score(similarities, relevant, positives, error, complete):
-    """Scores sorted lists, and tells which of them leave doubt.
+def moved_out(similarities, found, out):
+    """Moves the rows `out` (Q, L) behind all others of their list, with similarity `NOWHERE`."""
+    order = np.argsort(out, axis=1, kind="stable")
+    similarities = np.where(out, np.float32(NOWHERE), similarities)
+    return tuple(np.take_along_axis(x, order, axis=1) for x in (similarities, found))
+
+
+def ranks_in(similarities, relevant, horizon, seen, error, complete):
+    """Ranks the positives of sorted lists, and tells which of the lists leave doubt.
 
     Args:
         similarities: Float32 (Q, L), falling along each row, each right to within `error`.
         relevant: Booleans (Q, L).
-        positives: R, integers (Q,).
+        horizon: Integers (Q,): the largest rank that is of interest beside that of the nearest.
+        seen: Floats (Q,): no row outside a list is more similar.
         error: Of a similarity.
         complete: Whether the lists hold the whole gallery.
 
     Returns:
-        First rank, precision at R and average precision at R; whether they are in doubt; and a
-        similarity (Q,) below which no positive is among the first R.
+        For each positive in a list its query, its order among the query's, and its rank; whether
+        the list of each query is in doubt; and a similarity (Q,) below which no positive ranks
+        within the horizon.
     """
     queries, length = similarities.shape
     row, place = np.nonzero(relevant)
@@ -134,24 +206,18 @@ def score(similarities, relevant, positives, error, complete):
     order = before[row, place] + 1  # among the query's positives
     fewest, most = negatives(TIE - 2 * error), negatives(TIE + 2 * error)
     rank = fewest + order
-    counts = rank <= positives[row]
-    unclear = row[(fewest < most) & (counts | (order == 1))]
+    unclear = row[(fewest < most) & ((rank <= horizon[row]) | (order == 1))]
 
-    first = np.zeros(queries, "int64")
-    first[row[order == 1]] = rank[order == 1]
-    r = np.maximum(positives, 1)
-    precision = np.bincount(row[counts], minlength=queries) / r
-    average = np.bincount(row[counts], (order / rank)[counts], minlength=queries) / r
-
-    # Of the first R, and of the nearest positive, all ties must be in the list.
+    # Of the first so many, and of the nearest positive, all ties must be in the list.
     lists = np.arange(queries)
-    last = similarities[lists, np.minimum(r, length) - 1].astype("float64")
+    last = similarities[lists, np.minimum(horizon, length) - 1].astype("float64")
     lowest = np.minimum(last, similarities[lists, np.argmax(relevant, axis=1)])
-    doubtful = (first == 0) | (r > length) | (similarities[:, -1] >= lowest - TIE - 2 * error)
+    none = ~relevant.any(axis=1)
+    doubtful = none | (horizon > length) | (seen >= lowest - TIE - 2 * error)
     doubtful &= not complete
     doubtful[unclear] = True
-    floor = np.where(r > length, -np.inf, last - TIE - 2 * error)
-    return first, precision, average, doubtful & (positives > 0), floor
+    floors = np.where(horizon > length, -np.inf, last - TIE - 2 * error)
+    return (row, order, rank), doubtful, floors
 
 
 def padded(found, width):

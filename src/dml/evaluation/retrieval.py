@@ -1,4 +1,4 @@
-"""Recall@K, R-precision, MAP@R and MRR of embeddings that search each other or a gallery."""
+"""Recall@K, MAP@R and their like, of embeddings that search each other or a gallery."""
 
 from dataclasses import dataclass, field
 
@@ -6,9 +6,13 @@ import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation.intervals import bootstrap
-from dml.evaluation.neighbours import rank_positives
+from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
+from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
+from dml.evaluation.scores import ALSO, Scores
+from dml.evaluation.unfinished import Unfinished
 
 SHOWN = 10  # neighbours kept for each query
+LEAST_MIB = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,8 @@ class Retrieval:
         first_positive: Int64 (Q,): rank of the nearest positive, from 1; 0 if excluded.
         neighbours: Int64 (Q, 10): nearest gallery rows, nearest first; -1 beyond the gallery.
         per_query: {figure's name: float64 (scored queries,)}.
-        classes: Int64 (scored queries,): code of the class of each.
+        classes: Int64 (scored queries,): code of the class of each; of its set of labels, where
+            labels are sets.
     """
 
     recall: dict
@@ -56,6 +61,12 @@ class Retrieval:
             )
         }
 
+    def cmc(self, deepest=50):
+        """Returns the cumulative match curve: Recall@1 to Recall@deepest, float64 (deepest,)."""
+        first = self.first_positive[self.first_positive > 0]
+        found = np.bincount(first[first <= deepest], minlength=deepest + 1)[1:]
+        return np.cumsum(found) / len(first)
+
     def by_class(self):
         """Returns {label: {figure's name: mean over the class's scored queries}}."""
         codes, first, counts = np.unique(self.classes, return_index=True, return_counts=True)
@@ -70,7 +81,19 @@ class Retrieval:
         }
 
 
-def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=None):
+def retrieval(
+    embeddings,
+    labels,
+    ks=(1, 2, 4, 8),
+    gallery=None,
+    gallery_labels=None,
+    exclude=None,
+    gallery_exclude=None,
+    also=(),
+    memory_mib=MEMORY_MIB,
+    advance=None,
+    unfinished=None,
+):
     """Measures how well embeddings find their own class by cosine similarity.
 
     Exact, in blocks: memory does not grow with the square of the size. A query never finds itself
@@ -81,43 +104,65 @@ def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=
 
     Args:
         embeddings: Numbers (Q, D), of any length; a row of zeros is as near to all others.
-        labels: Q labels of any hashable type.
+        labels: Q labels of any hashable type; or Q sets of labels, of which a query and its
+            positives share at least one.
         ks: The K of Recall@K; positive.
         gallery: Numbers (G, D) to search in. None: the queries search each other.
         gallery_labels: G labels.
+        exclude: Q keys of any hashable type. Gallery rows of a query's key are left out of its
+            search, positives and negatives alike; None leaves nothing out. Re-identification:
+            (person, camera), so that none is found by the same camera; or the sequence.
+        gallery_exclude: G keys.
+        also: Further figures: `precision` (share of positives among the K nearest), `map` (sum of
+            the precisions at the ranks of the positives among the K nearest, over the smaller of
+            K and R) and `ndcg` (relevance 0 or 1) at each of `ks`; `full_map` (mean average
+            precision of the whole ranking; every query is counted in float64, some times slower).
+        memory_mib: Memory for blocks of queries, beside arrays and result; at least 16.
+        advance: Called with the number of queries done since its last call; None for silence.
+        unfinished: A folder that keeps what is done until all is, so that a search that was
+            stopped goes on; None for keeping nothing.
 
     Returns:
         A `Retrieval`.
 
     Raises:
         ValueError: An array is of the wrong shape, a row is not finite (the message names
-            it), a K is not positive, or no query has a positive.
+            it), an option is out of its range, or no query has a positive.
     """
     queries = checked_embeddings(embeddings, "embeddings")
-    labels = checked_labels(labels, len(queries), "labels")
+    labels = as_hashable(checked_labels(labels, len(queries), "labels"))
     ks = tuple(sorted(set(ks)))
-    if not ks or ks[0] < 1:
-        raise ValueError(f"ks must be positive; got {ks}")
-    if gallery is None:
-        (query_codes,), gallery_codes = codes(labels), None
+    check_options(ks, also, memory_mib)
+    itself = gallery is None
+    if itself:
+        gallery, gallery_labels = queries, None
     else:
         gallery = checked_embeddings(gallery, "gallery")
         gallery_labels = checked_labels(gallery_labels, len(gallery), "gallery_labels")
-        if gallery.shape[1] != queries.shape[1]:
-            raise ValueError(
-                f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
-            )
-        query_codes, gallery_codes = codes(labels, gallery_labels)
-    ranks = rank_positives(queries, query_codes, gallery, gallery_codes, SHOWN)
-    scored = ranks.positives > 0
+    if gallery.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
+        )
+    left_out = keys_of(exclude, gallery_exclude, len(queries), None if itself else len(gallery))
+    relevance = Relevance(by_label(labels, gallery_labels), left_out, itself)
+    scored = relevance.positives > 0
     if not scored.any():
         raise ValueError("no query has a positive: every class has one sample only")
+    scores = Scores(ks, tuple(also))
+    kept = unfinished and Unfinished(
+        unfinished,
+        [queries, gallery, *every_code(relevance)],
+        {"ks": ks, "also": list(also), "itself": itself},
+    )
+    ranks = rank_positives(queries, gallery, relevance, scores, SHOWN, memory_mib, advance, kept)
+    if kept:
+        kept.forget()
     first = ranks.first[scored]
     recall = {k: (first <= k).astype("float64") for k in ks}
     per_query = {f"R@{k}": hits for k, hits in recall.items()}
-    per_query["R-precision"] = ranks.precision_at_r[scored]
-    per_query["MAP@R"] = ranks.average_precision_at_r[scored]
+    per_query.update(zip(scores.names, ranks.values[scored].T, strict=True))
     per_query["MRR"] = 1.0 / first
+    (classes,) = codes(labels)
     return Retrieval(
         recall={k: float(hits.mean()) for k, hits in recall.items()},
         r_precision=float(per_query["R-precision"].mean()),
@@ -128,5 +173,53 @@ def retrieval(embeddings, labels, ks=(1, 2, 4, 8), gallery=None, gallery_labels=
         first_positive=ranks.first,
         neighbours=ranks.neighbours,
         per_query=per_query,
-        classes=query_codes[scored],
+        classes=classes[scored],
     )
+
+
+def check_options(ks, also, memory_mib):
+    """Raises ValueError for an option of `retrieval` that is out of its range."""
+    if not ks or ks[0] < 1:
+        raise ValueError(f"ks must be positive; got {ks}")
+    if unknown := [name for name in also if name not in ALSO]:
+        raise ValueError(f"also knows {', '.join(ALSO)}; got {unknown[0]!r}")
+    if memory_mib < LEAST_MIB:
+        raise ValueError(f"memory_mib must be at least {LEAST_MIB}; got {memory_mib}")
+
+
+def keys_of(exclude, gallery_exclude, queries, gallery):
+    """Returns what is left out of each query's search; None for nothing.
+
+    Args:
+        exclude: As of `retrieval`.
+        gallery_exclude: As of `retrieval`.
+        queries: How many.
+        gallery: How many; None where the queries search each other.
+    """
+    if exclude is None and gallery_exclude is None:
+        return None
+    if exclude is None or (gallery_exclude is None) != (gallery is None):
+        raise ValueError("exclude and gallery_exclude go together, and the latter with a gallery")
+    keys = checked_labels(exclude, queries, "exclude")
+    if gallery is not None:
+        gallery_exclude = checked_labels(gallery_exclude, gallery, "gallery_exclude")
+    return by_key(keys, gallery_exclude)
+
+
+def every_code(relevance):
+    """Returns the arrays that say which rows belong together and which are left out."""
+    same, out = relevance.same, relevance.left_out
+    if isinstance(same, SharedLabel):
+        arrays = [x for m in (same.queries, same.gallery) for x in (m.indptr, m.indices)]
+    else:
+        arrays = [same.query_codes, same.gallery_codes]
+    return arrays if out is None else [*arrays, out.query_codes, out.gallery_codes]
+
+
+def as_hashable(labels):
+    """Returns labels with frozen sets in place of sets."""
+    if not any(isinstance(label, set) for label in labels.tolist()):
+        return labels
+    frozen = np.empty(len(labels), dtype=object)
+    frozen[:] = [frozenset(v) if isinstance(v, set) else v for v in labels.tolist()]
+    return frozen

@@ -1,0 +1,87 @@
+"""Exact nearest neighbours on the accelerator of the Keras backend that a program uses."""
+
+import contextlib
+import sys
+from functools import lru_cache
+
+import numpy as np
+
+PART = 1 << 17  # gallery rows on the device at once
+
+
+def has_accelerator():
+    """Tells whether Keras is in use, and on an accelerator. Loads no backend by itself."""
+    return "keras" in sys.modules and accelerated()
+
+
+@lru_cache(maxsize=1)
+def accelerated():
+    """Tells whether the Keras backend has a device that is no CPU."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # of which Keras lists no devices
+        import torch
+
+        return torch.cuda.is_available()
+    devices = keras.distribution.list_devices()
+    return any(not str(device).lower().startswith("cpu") for device in devices)
+
+
+def nearest(queries, gallery, depth):
+    """Returns the similarities (Q, depth) and rows of the nearest of the gallery, sorted.
+
+    Args:
+        queries: Float32 (Q, D).
+        gallery: Float32 (G, D), any size: it passes through the device in parts.
+        depth: Rows to find; at most G.
+
+    Returns:
+        NumPy float32 (Q, depth), falling, and int64 (Q, depth).
+    """
+    from keras import ops
+
+    best, rows = np.empty((2, len(queries), 0), "float32")
+    rows = rows.astype("int64")
+    with full_precision():
+        asked = ops.convert_to_tensor(queries)
+        for start in range(0, len(gallery), PART):
+            part = ops.convert_to_tensor(gallery[start : start + PART])
+            similarities = ops.matmul(asked, ops.transpose(part))
+            near, places = ops.top_k(similarities, min(depth, part.shape[0]))
+            best = np.concatenate([best, ops.convert_to_numpy(near)], axis=1)
+            places = ops.convert_to_numpy(places).astype("int64")
+            rows = np.concatenate([rows, start + places], axis=1)
+            order = np.argsort(-best, axis=1, kind="stable")[:, :depth]
+            best, rows = (np.take_along_axis(x, order, axis=1) for x in (best, rows))
+    return best, rows
+
+
+@contextlib.contextmanager
+def full_precision():
+    """Products in float32, which accelerators round to fewer bits unless told otherwise."""
+    import keras
+
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            with jax.default_matmul_precision("highest"):
+                yield
+        case "tensorflow":
+            from tensorflow import config
+
+            before = config.experimental.tensor_float_32_execution_enabled()
+            config.experimental.enable_tensor_float_32_execution(False)
+            try:
+                yield
+            finally:
+                config.experimental.enable_tensor_float_32_execution(before)
+        case _:
+            import torch
+
+            before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(before)

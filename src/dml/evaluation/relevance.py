@@ -1,0 +1,180 @@
+"""Which gallery rows are a query's positives, and which its search leaves out."""
+
+from itertools import chain
+
+import numpy as np
+
+from dml.evaluation.arrays import codes
+
+NONE = -1  # the code of a missing key
+BLOCK = 1024  # queries whose positives are looked up at once
+
+
+class Relevance:
+    """The positives of each query among the gallery, without a table of all pairs.
+
+    Args:
+        same: `SameCode` or `SharedLabel`: what makes a gallery row a positive.
+        left_out: `SameCode`: what takes a row out of a query's search; None for nothing.
+        itself: Whether query i is gallery row i, and so not among its own neighbours.
+
+    Attributes:
+        positives: Int64 (Q,): positives of each query, without those left out.
+        most_left_out: The most gallery rows that any query leaves out, itself included.
+    """
+
+    def __init__(self, same, left_out=None, itself=False):
+        self.same, self.left_out, self.itself = same, left_out, itself
+        if left_out is None:
+            self.positives = same.counts() - itself
+            self.most_left_out = int(itself)
+        else:
+            count = len(left_out.query_codes)
+            self.positives = np.array([len(self.positives_of(i)) for i in range(count)], "int64")
+            self.most_left_out = int(left_out.counts().max()) + itself
+
+    def is_positive(self, rows, found):
+        """Tells which of the gallery rows `found` (B, L) are positives of the queries `rows`."""
+        return self.same.holds(rows, found)
+
+    def is_left_out(self, rows, found):
+        """Tells which of the gallery rows `found` (B, L) the queries `rows` leave out."""
+        out = self.left_out.holds(rows, found)
+        return out | (found == rows[:, None]) if self.itself else out
+
+    def positives_of(self, row):
+        """Returns the gallery rows that are positives of one query."""
+        own = self.same.members(row)
+        if self.itself:
+            own = own[own != row]
+        return own if self.left_out is None else np.setdiff1d(own, self.left_out.members(row))
+
+    def left_out_of(self, row):
+        """Returns the gallery rows that one query leaves out."""
+        out = [] if self.left_out is None else self.left_out.members(row)
+        return np.append(out, row).astype("int64") if self.itself else np.asarray(out, "int64")
+
+
+class SameCode:
+    """Queries and gallery rows of one code belong together; negative codes to nothing.
+
+    Args:
+        query_codes: Integers (Q,).
+        gallery_codes: Integers (G,).
+    """
+
+    def __init__(self, query_codes, gallery_codes):
+        self.query_codes, self.gallery_codes = query_codes, gallery_codes
+        self.order = np.argsort(gallery_codes, kind="stable")
+        self.in_order = gallery_codes[self.order]
+
+    def counts(self):
+        """Returns how many gallery rows belong to each query (Q,)."""
+        first, end = self.ends(self.query_codes)
+        return np.where(self.query_codes < 0, 0, end - first)
+
+    def holds(self, rows, found):
+        """Tells which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
+        wanted = self.query_codes[rows, None]
+        same = self.gallery_codes[found] == wanted
+        return same if self.query_codes.min() >= 0 else same & (wanted >= 0)
+
+    def members(self, row):
+        """Returns the gallery rows that belong to one query."""
+        if self.query_codes[row] < 0:
+            return self.order[:0]
+        return self.order[slice(*self.ends(self.query_codes[row]))]
+
+    def ends(self, wanted):
+        """Returns where codes begin and end among the sorted ones."""
+        return tuple(np.searchsorted(self.in_order, wanted, side) for side in ("left", "right"))
+
+
+class SharedLabel:
+    """Queries and gallery rows belong together that share at least one of their labels.
+
+    Args:
+        query_sets: Q sets of labels.
+        gallery_sets: G sets of labels.
+    """
+
+    def __init__(self, query_sets, gallery_sets):
+        known = {}
+        self.queries = indicator(query_sets, known)
+        self.gallery = indicator(gallery_sets, known)
+        self.queries.resize(self.queries.shape[0], self.gallery.shape[1])
+        self.by_label = self.gallery.T.tocsr()
+
+    def together(self, rows):
+        """Returns the sparse matrix (B, G) whose entries belong together."""
+        found = self.queries[rows] @ self.by_label
+        found.sort_indices()
+        return found
+
+    def counts(self):
+        """Returns how many gallery rows belong to each query (Q,)."""
+        starts = range(0, self.queries.shape[0], BLOCK)
+        parts = [np.diff(self.together(slice(s, s + BLOCK)).indptr) for s in starts]
+        return np.concatenate(parts).astype("int64")
+
+    def holds(self, rows, found):
+        """Tells which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
+        together = self.together(rows)
+        place = np.repeat(np.arange(len(rows)), np.diff(together.indptr))
+        known = place * self.gallery.shape[0] + together.indices  # rising
+        asked = np.arange(len(rows))[:, None] * self.gallery.shape[0] + found
+        at = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
+        return known[at] == asked if len(known) else np.zeros(found.shape, bool)
+
+    def members(self, row):
+        """Returns the gallery rows that belong to one query."""
+        return self.together([row]).indices.astype("int64")
+
+
+def indicator(sets, known):
+    """Returns the sparse matrix (N, labels) of which row has which label.
+
+    Args:
+        sets: N sets of labels.
+        known: {label: column}, to which new labels are added.
+    """
+    from scipy.sparse import csr_array
+
+    counts = [len(labels) for labels in sets]
+    columns = [known.setdefault(v, len(known)) for v in chain.from_iterable(sets)]
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    ones = np.ones(len(columns), "int32")
+    return csr_array((ones, np.array(columns, "int64"), ends), shape=(len(sets), len(known)))
+
+
+def by_label(labels, gallery_labels):
+    """Returns what makes positives of labels: one each, or sets of them of which one is shared.
+
+    Args:
+        labels: Q labels, as `checked_labels` returns them.
+        gallery_labels: G labels; None for the queries' own.
+
+    Raises:
+        ValueError: Some labels are sets, others not.
+    """
+    gallery_labels = labels if gallery_labels is None else gallery_labels
+    every = [*labels.tolist(), *gallery_labels.tolist()]
+    sets = sum(isinstance(label, set | frozenset) for label in every)
+    if sets == len(every):
+        return SharedLabel(labels.tolist(), gallery_labels.tolist())
+    if sets:
+        raise ValueError("labels must be all sets, of several labels each, or none of them")
+    return SameCode(*codes(labels, gallery_labels))
+
+
+def by_key(keys, gallery_keys):
+    """Returns what leaves out rows of one key; those of None leave nothing out.
+
+    Args:
+        keys: Q keys, as `checked_labels` returns them.
+        gallery_keys: G keys; None for the queries' own.
+    """
+    pair = [keys, keys if gallery_keys is None else gallery_keys]
+    missing = [np.array([key is None for key in side.tolist()], bool) for side in pair]
+    coded = codes(*pair)
+    return SameCode(*(np.where(m, NONE, c) for m, c in zip(missing, coded, strict=True)))
