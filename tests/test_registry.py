@@ -1,5 +1,7 @@
 """Names in a recipe find their part, or a near one is suggested."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from dml.registry import Registry
@@ -23,3 +25,15 @@ def test_suggests_the_nearest_name():
     parts.register("circle")(int)
     with pytest.raises(KeyError, match="Did you mean 'circle'"):
         parts["circel"]
+
+
+def test_a_part_comes_back_from_its_config():
+    parts = Registry("miner")
+
+    @parts.register("near")
+    @dataclass(frozen=True)
+    class Near:
+        margin: float = 0.5
+
+    config = parts.config_of(Near(margin=0.2))
+    assert config == {"name": "near", "margin": 0.2} and parts.part_of(config) == Near(margin=0.2)

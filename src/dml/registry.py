@@ -35,6 +35,15 @@ class Registry(dict):
 
         return add
 
+    def config_of(self, part):
+        """Returns a part's name and options, as a dictionary that `part_of` reads."""
+        name = next(name for name, known in self.items() if known is type(part))
+        return {"name": name, **vars(part)}
+
+    def part_of(self, config):
+        """Returns the part that `config_of` describes."""
+        return self[config["name"]](**{k: v for k, v in config.items() if k != "name"})
+
     def __missing__(self, name):
         hint = suggestion(name, self)
         many = len(self) > 20

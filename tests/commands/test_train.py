@@ -296,7 +296,11 @@ def test_a_class_with_one_image_is_named(tmp_path):
     assert any("class lonely has a single training image" in line for line in lines)
 
 
-def command(path, preexec=None, **changes):
+def heeds_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+
+
+def command(path, preexec=heeds_ctrl_c, **changes):
     return subprocess.Popen(
         [sys.executable, "-m", "dml", "train", "glyphs", *flags(**changes), "--out", str(path)],
         stdout=subprocess.PIPE,

@@ -18,8 +18,8 @@ X = np.array([[3.0, 4.0], [0.0, 2.0]], "float32")
 LABELS = np.array([0, 1])
 
 
-def out(head, x=X, training=False):
-    return ops.convert_to_numpy(head(ops.array(x), ops.array(LABELS), training=training))
+def out(head, x=X, training=False, labels=LABELS):
+    return ops.convert_to_numpy(head(ops.array(x), ops.array(labels), training=training))
 
 
 @pytest.mark.parametrize("part", [LengthHead, QualityHead, CurriculumHead, RandomMarginHead])
@@ -53,6 +53,9 @@ def test_progress_is_the_running_mean_of_own_cosines():
     assert out(head, unit)[:, -1].tolist() == [0, 0]
     np.testing.assert_allclose(out(head, unit, training=True)[:, -1], 0.01 * 0.8, rtol=1e-5)
     assert out(head, unit)[0, -1] == pytest.approx(0.008)
+    both = np.array([[1.0, 1.0], [0.0, 1.0]], "float32")  # of two classes: the mean of 0.6 and 0.8
+    found = out(head, unit, training=True, labels=both)[0, -1]
+    assert found == pytest.approx(0.99 * 0.008 + 0.01 * (0.7 + 1.0) / 2)
 
 
 def test_margins_are_drawn_in_training_only():

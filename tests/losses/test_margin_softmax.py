@@ -4,21 +4,26 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.heads import ProxyHead
+from dml.heads import LengthHead, ProxyHead, ProxyLengthHead, WalkHead
 from dml.losses import LOSSES, SubCenterArcFace
 from dml.losses.arcface import turned_away
 from dml.losses.sub_center_arcface import outliers
 from tests.backend import value_and_grad
 
-PROXY_LOSSES = sorted(
-    name for name, loss in LOSSES.items() if loss.proxies_per_class and loss.proxy_head is ProxyHead
-)
+PROXY_LOSSES = sorted(name for name, loss in LOSSES.items() if loss.proxies_per_class)
 
 
-def with_centres(loss, cosines):
-    """Returns the cosines of a loss of one proxy a class as it takes them."""
+def as_read(loss, cosines):
+    """Returns cosines (B, classes) as a loss reads them: with copies, lengths or margins beside."""
     centres = loss.proxies_per_class
-    return cosines if centres == 1 else np.repeat(cosines[:, :, None], centres, axis=2)
+    if centres > 1:
+        return np.repeat(cosines[:, :, None], centres, axis=2)
+    if loss.proxy_head is ProxyLengthHead:
+        return np.stack([cosines, np.full_like(cosines, 1.5)], axis=2)
+    if loss.proxy_head in (ProxyHead, WalkHead):
+        return cosines
+    beside = 20.0 if loss.proxy_head is LengthHead else 0.3
+    return np.append(cosines, np.full_like(cosines[:, :1], beside), axis=1)
 
 
 def number(x):
@@ -71,7 +76,7 @@ def test_memberships_of_zeros_and_ones_do_as_labels_do(name):
     rng = np.random.default_rng(0)
     labels, cosines = np.array([0, 2, 1, 2]), rng.uniform(-1, 1, (4, 3)).astype("float32")
     loss = LOSSES[name]()
-    cosines = with_centres(loss, cosines)
+    cosines = as_read(loss, cosines)
     found = number(loss(np.eye(3, dtype="float32")[labels], cosines))
     assert found == pytest.approx(number(loss(labels, cosines)), rel=1e-5)
 
@@ -79,9 +84,10 @@ def test_memberships_of_zeros_and_ones_do_as_labels_do(name):
 @pytest.mark.parametrize("name", sorted({*PROXY_LOSSES} - {"soft_triple"}))
 def test_an_image_of_two_classes_is_drawn_to_both(name):
     cosines = np.array([[0.2, 0.2, 0.1]])
-    cosines = with_centres(LOSSES[name](), cosines)
+    cosines = as_read(LOSSES[name](), cosines)
     _, grad = value_and_grad(lambda s: LOSSES[name]()(np.array([[1.0, 1.0, 0.0]]), s), cosines)
-    grad = grad.sum(axis=2) if grad.ndim == 3 else grad
+    if grad.ndim == 3:
+        grad = grad[:, :, 0] if name == "large_margin_softmax" else grad.sum(axis=2)
     assert (grad[0, :2] < 0).all() and (grad[0, 2] > 0 or name == "center")
 
 
@@ -115,9 +121,25 @@ def test_refuses_options_out_of_range(name):
         LOSSES[name](**BAD[name])
 
 
-@pytest.mark.parametrize(
-    "name", ["adaface", "magface", "curricularface", "elasticface", "large_margin_softmax"]
-)
-def test_one_class_for_each_image_where_the_margin_is_the_images_own(name):
-    with pytest.raises(ValueError, match="needs one class for each image"):
-        LOSSES[name]()(np.eye(3, dtype="float32"), np.zeros((3, 4), "float32"))
+@pytest.mark.parametrize("name", PROXY_LOSSES)
+def test_memberships_of_an_image_of_no_class_are_finite(name):
+    loss = LOSSES[name]()
+    cosines = as_read(loss, np.array([[0.2, -0.3, 0.1], [0.4, 0.0, 0.9]]))
+    none = np.array([[0.0, 0.0, 0.0], [0.5, 0.25, 0.0]])
+    value, grad = value_and_grad(lambda s: loss(none, s), cosines)
+    assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+def test_manifold_of_two_own_classes_by_hand():
+    loss = LOSSES["manifold"](margin=0.1)
+    found = number(loss(np.array([[1.0, 1.0, 0.0]]), np.array([[0.3, 0.5, 0.2]])))
+    expected = np.mean([np.log(1 + np.exp(0.2 - own + 0.1)) for own in (0.3, 0.5)])
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_hard_classes_of_curricularface_are_beyond_all_own_ones():
+    loss = LOSSES["curricularface"](margin=0.0, scale=1.0)
+    found = number(loss(np.array([[1.0, 1.0, 0.0]]), np.array([[0.9, 0.1, 0.5, 0.25]])))
+    logits = np.array([0.9, 0.1, 0.5 * (0.25 + 0.5)])
+    expected = np.log(np.exp(logits).sum()) - logits[:2].mean()
+    assert found == pytest.approx(expected, abs=1e-6)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import unit_length
+from dml.batch_ops import is_relation, own_column, shares, unit_length
 from dml.heads.proxies import ProxyHead
 
 
@@ -96,7 +96,11 @@ class CurriculumHead(ProxyHead):
         cosines = super().call(embeddings)
         progress = ops.convert_to_tensor(self.progress)
         if training:
-            own = ops.take_along_axis(cosines, ops.cast(labels, "int32")[:, None], axis=1)
+            labels = ops.convert_to_tensor(labels)
+            if is_relation(labels):
+                own = ops.sum(cosines * shares(labels), axis=1)
+            else:
+                own = own_column(cosines, ops.cast(labels, "int32"))
             progress = 0.99 * progress + 0.01 * ops.stop_gradient(ops.mean(own))
             self.progress.assign(progress)
         column = ops.ones_like(cosines[:, :1]) * progress

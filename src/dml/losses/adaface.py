@@ -6,10 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import own_column
 from dml.heads import QualityHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.margin_softmax import cross_entropy
+from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("adaface")
@@ -27,7 +26,7 @@ class AdaFace(MetricLoss):
         scale: Positive; 64.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes + 1) from `dml.heads.QualityHead`: cosines, qualities.
 
     Returns:
@@ -55,7 +54,7 @@ class AdaFace(MetricLoss):
 
     def batch_loss(self, labels, x):
         cosines, quality = x[:, :-1], ops.clip(x[:, -1:], -1.0, 1.0)
-        own = own_column(cosines, labels)
+        own = own_scores(cosines, labels)
         angle = -self.margin * quality
         sines = ops.sqrt(ops.maximum(1.0 - ops.square(own), 1e-6))
         turned = ops.cos(angle) * own - ops.sin(angle) * sines

@@ -50,13 +50,7 @@ class MetricLoss(keras.losses.Loss):
         if isinstance(labels, dict):
             labels = self.known(**labels)
         labels = ops.convert_to_tensor(labels)
-        if is_relation(labels):
-            require(
-                self.proxy_head is ProxyHead,
-                f"{type(self).__name__} needs one class for each image",
-                "a matrix",
-            )
-        else:
+        if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         loss = self.batch_loss(labels, x)
         # As an array: Keras does not divide a scalar by the number of replicas.

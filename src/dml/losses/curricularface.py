@@ -7,11 +7,11 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import own_column
+from dml.batch_ops import is_relation
 from dml.heads import CurriculumHead
 from dml.losses.arcface import turned_away
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.margin_softmax import cross_entropy
+from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("curricularface")
@@ -28,7 +28,7 @@ class CurricularFace(MetricLoss):
         scale: Positive; 64 in the paper.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes + 1) from `dml.heads.CurriculumHead`: cosines, t.
 
     Returns:
@@ -55,7 +55,11 @@ class CurricularFace(MetricLoss):
 
     def batch_loss(self, labels, x):
         cosines, progress = x[:, :-1], x[:, -1:]
-        own = own_column(cosines, labels)
+        own = own_scores(cosines, labels)
         moved = turned_away(own, math.radians(self.margin))
-        weighed = ops.where(cosines > moved, cosines * (progress + cosines), cosines)
+        # Of several own classes, the farthest says which others are hard.
+        least = moved
+        if is_relation(labels):
+            least = ops.min(ops.where(labels > 0, moved, float("inf")), axis=1, keepdims=True)
+        weighed = ops.where(cosines > least, cosines * (progress + cosines), cosines)
         return cross_entropy(weighed, labels, moved, self.scale)

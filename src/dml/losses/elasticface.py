@@ -6,11 +6,10 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import own_column
 from dml.heads import RandomMarginHead
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.magface import turned_by
-from dml.losses.margin_softmax import cross_entropy
+from dml.losses.margin_softmax import cross_entropy, own_scores
 
 FORMS = ("arc", "cos")
 
@@ -32,7 +31,7 @@ class ElasticFace(MetricLoss):
         form: `arc` or `cos`.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes + 1) from `dml.heads.RandomMarginHead`: cosines, normal numbers.
 
     Returns:
@@ -64,6 +63,6 @@ class ElasticFace(MetricLoss):
     def batch_loss(self, labels, x):
         cosines = x[:, :-1]
         margins = ops.clip(self.margin + self.deviation * x[:, -1:], 0.0, 1.5)
-        own = own_column(cosines, labels)
+        own = own_scores(cosines, labels)
         moved = turned_by(own, margins) if self.form == "arc" else own - margins
         return cross_entropy(cosines, labels, moved, self.scale)

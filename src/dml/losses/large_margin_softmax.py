@@ -6,10 +6,11 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import own_column
+from dml.batch_ops import memberships, present
 from dml.heads import ProxyLengthHead
-from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.sphereface import multiplied
+from dml.losses.base import LOSSES, MetricLoss
+from dml.losses.margin_softmax import cross_entropy_of, own_scores
+from dml.losses.sphereface import check_multiple, multiplied
 
 
 @LOSSES.register("large_margin_softmax")
@@ -28,7 +29,7 @@ class LargeMarginSoftmax(MetricLoss):
         scale: Positive. The paper has the image's own length; 16 here, for embeddings of length 1.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes, 2) from `dml.heads.ProxyLengthHead`: cosines, lengths.
 
     Returns:
@@ -47,18 +48,11 @@ class LargeMarginSoftmax(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            1 <= self.multiple <= 6 and self.scale > 0,
-            "multiple must be in [1, 6] and scale positive",
-            self.multiple,
-            self.scale,
-        )
+        check_multiple(self)
 
     def batch_loss(self, labels, x):
         cosines, lengths = ops.unstack(x, axis=2)
-        own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
-        near = own_column(cosines, labels)
-        moved = multiplied(near, self.multiple)
-        logits = self.scale * lengths * ops.where(own, moved, cosines)
-        target = own_column(logits, labels)[:, 0]
-        return ops.mean(ops.logsumexp(logits, axis=1) - target)
+        own = memberships(labels, cosines.shape[1])
+        moved = multiplied(own_scores(cosines, labels), self.multiple)
+        logits = self.scale * lengths * ops.where(present(own), moved, cosines)
+        return cross_entropy_of(logits, labels)

@@ -6,10 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import own_column
 from dml.heads import LengthHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.losses.margin_softmax import cross_entropy
+from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("magface")
@@ -32,7 +31,7 @@ class MagFace(MetricLoss):
         length_weight: lambda in the paper. At least 0; 35.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes + 1) from `dml.heads.LengthHead`: cosines, lengths.
 
     Returns:
@@ -78,7 +77,7 @@ class MagFace(MetricLoss):
         cosines, lengths = x[:, :-1], ops.clip(x[:, -1:], self.shortest, self.longest)
         share = (lengths - self.shortest) / (self.longest - self.shortest)
         degrees = self.smallest_margin + share * (self.largest_margin - self.smallest_margin)
-        own = own_column(cosines, labels)
+        own = own_scores(cosines, labels)
         moved = turned_by(own, degrees * (3.141592653589793 / 180))
         penalty = ops.mean(1.0 / lengths + lengths / self.longest**2)
         return self.length_weight * penalty + cross_entropy(cosines, labels, moved, self.scale)

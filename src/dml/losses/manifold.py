@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import log1p_sum_exp, own_column
+from dml.batch_ops import log_sum_exp, memberships, others, shares
 from dml.heads import WalkHead
 from dml.losses.base import LOSSES, MetricLoss, require
 
@@ -34,7 +34,7 @@ class Manifold(MetricLoss):
             the intrinsic one.
 
     Call arguments:
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes), or memberships (B, classes).
         x: Floats (B, classes) from `dml.heads.WalkHead`.
 
     Returns:
@@ -62,6 +62,7 @@ class Manifold(MetricLoss):
         return WalkHead(classes, embedding_dim, self.alpha, self.context)
 
     def batch_loss(self, labels, x):
-        other = labels[:, None] != ops.arange(x.shape[1], dtype=labels.dtype)[None, :]
-        gaps = x - own_column(x, labels) + self.margin
-        return ops.mean(log1p_sum_exp(gaps, other, axis=1))
+        own = memberships(labels, x.shape[1])
+        nearest_others = log_sum_exp(x, others(own), axis=1)[:, None]
+        costs = ops.softplus(nearest_others - x + self.margin)
+        return ops.mean(ops.sum(shares(own) * costs, axis=1))

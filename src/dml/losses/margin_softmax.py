@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.batch_ops import is_relation, own_column, shares
+from dml.batch_ops import is_relation, memberships, own_column, present, shares
 from dml.losses.base import MetricLoss
 
 
@@ -21,18 +21,39 @@ class MarginSoftmax(MetricLoss):
         raise NotImplementedError
 
     def batch_loss(self, labels, cosines):
-        if is_relation(labels):
-            logits = self.scale * ops.where(labels > 0, self.with_margin(cosines), cosines)
-            share = shares(labels)
-            crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
-            total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
-            return ops.mean(total - crossed)
-        own = own_column(cosines, labels)  # (B, 1)
-        return cross_entropy(cosines, labels, self.with_margin(own), self.scale)
+        moved = self.with_margin(own_scores(cosines, labels))
+        return cross_entropy(cosines, labels, moved, self.scale)
+
+
+def own_scores(x, labels):
+    """Returns x (B, C) at each image's own class (B, 1); all of it where images have many."""
+    return x if is_relation(labels) else own_column(x, labels)
 
 
 def cross_entropy(cosines, labels, moved, scale):
-    """Returns the mean cross-entropy of cosines (B, C) whose own are replaced by `moved` (B, 1)."""
-    own = labels[:, None] == ops.arange(cosines.shape[1], dtype=labels.dtype)[None, :]
+    """Returns the mean cross-entropy of cosines (B, C) with `moved` in place of the own ones.
+
+    Args:
+        cosines: Floats (B, C).
+        labels: Integers (B,), or memberships (B, C).
+        moved: What stands for `own_scores(cosines, labels)`, of the same shape.
+        scale: Positive.
+    """
+    own = present(memberships(labels, cosines.shape[1]))
     logits = scale * ops.where(own, moved, cosines)
+    if is_relation(labels):
+        return cross_entropy_of(logits, labels)
     return ops.mean(ops.logsumexp(logits, axis=1) - scale * moved[:, 0])
+
+
+def cross_entropy_of(logits, labels):
+    """Returns the mean cross-entropy of logits (B, C), with memberships divided by their sums.
+
+    An image of no class costs nothing.
+    """
+    if not is_relation(labels):
+        return ops.mean(ops.logsumexp(logits, axis=1) - own_column(logits, labels)[:, 0])
+    share = shares(labels)
+    crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
+    total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
+    return ops.mean(total - crossed)

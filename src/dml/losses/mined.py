@@ -64,12 +64,10 @@ class Mined(MetricLoss):
         return ratio(kept, pairs)
 
     def get_config(self):
-        name = next(name for name, part in MINERS.items() if part is type(self.miner))
         serialized = keras.saving.serialize_keras_object(self.loss)
-        return {"loss": serialized, "miner": {"name": name, **vars(self.miner)}}
+        return {"loss": serialized, "miner": MINERS.config_of(self.miner)}
 
     @classmethod
     def from_config(cls, config):
-        options = dict(config["miner"])
         loss = keras.saving.deserialize_keras_object(config["loss"])
-        return cls(loss, MINERS[options.pop("name")](**options))
+        return cls(loss, MINERS.part_of(config["miner"]))

@@ -45,15 +45,13 @@ class Reduced:
         self.loss, self.reducer = loss, reduction  # Keras has a `reduction` of its own
 
     def get_config(self):
-        name = next(n for n, part in REDUCTIONS.items() if part is type(self.reducer))
         serialized = keras.saving.serialize_keras_object(self.loss)
-        return {"loss": serialized, "reduction": {"name": name, **vars(self.reducer)}}
+        return {"loss": serialized, "reduction": REDUCTIONS.config_of(self.reducer)}
 
     @classmethod
     def from_config(cls, config):
-        options = dict(config["reduction"])
         loss = keras.saving.deserialize_keras_object(config["loss"])
-        return cls(loss, REDUCTIONS[options.pop("name")](**options))
+        return cls(loss, REDUCTIONS.part_of(config["reduction"]))
 
 
 @keras.saving.register_keras_serializable("dml")

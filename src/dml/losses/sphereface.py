@@ -44,15 +44,20 @@ class SphereFace(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            1 <= self.multiple <= 6 and self.scale > 0,
-            "multiple must be in [1, 6] and scale positive",
-            self.multiple,
-            self.scale,
-        )
+        check_multiple(self)
 
     def with_margin(self, own):
         return multiplied(own, self.multiple)
+
+
+def check_multiple(loss):
+    """Raises ValueError unless a loss's options `multiple` and `scale` are in their ranges."""
+    require(
+        1 <= loss.multiple <= 6 and loss.scale > 0,
+        "multiple must be in [1, 6] and scale positive",
+        loss.multiple,
+        loss.scale,
+    )
 
 
 def multiplied(cosines, multiple):

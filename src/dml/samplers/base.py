@@ -87,6 +87,20 @@ def shard(batches, index, count):
     return batches[:, index * part : (index + 1) * part]
 
 
+def full_batches(images, batch_size):
+    """Returns how many batches that many images fill.
+
+    Raises:
+        ValueError: They don't fill one.
+    """
+    if images < batch_size:
+        raise ValueError(
+            f"sampler.batch_size is {batch_size}, but there are only {images} training images; "
+            "lower it"
+        )
+    return images // batch_size
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of a data set an epoch's batches hold.

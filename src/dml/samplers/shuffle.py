@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
+from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
 
 
 @SAMPLERS.register("shuffle")
@@ -30,11 +30,6 @@ class Shuffle(Sampler):
             raise ValueError(f"batch_size must be positive; got {self.batch_size}")
 
     def batches(self, labels, epoch, seed):
-        steps = len(labels) // self.batch_size
-        if not steps:
-            raise ValueError(
-                f"sampler.batch_size is {self.batch_size}, but there are only {len(labels)} "
-                "training images; lower it"
-            )
+        steps = full_batches(len(labels), self.batch_size)
         order = epoch_generator(seed, epoch).permutation(len(labels)).astype(np.int64)
         return order[: steps * self.batch_size].reshape(steps, self.batch_size)

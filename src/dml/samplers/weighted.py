@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
+from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
 
 
 @SAMPLERS.register("weighted")
@@ -37,12 +37,7 @@ class Weighted(Sampler):
             )
 
     def batches(self, labels, epoch, seed):
-        steps = len(labels) // self.batch_size
-        if not steps:
-            raise ValueError(
-                f"sampler.batch_size is {self.batch_size}, but there are only {len(labels)} "
-                "training images; lower it"
-            )
+        steps = full_batches(len(labels), self.batch_size)
         _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         weights = counts[classes].astype("float64") ** -self.power
         total = steps * self.batch_size
