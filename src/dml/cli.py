@@ -40,6 +40,9 @@ def parser():
     command = add("evaluate", "measure a run on its test split, or on another data set")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
+    command = add("report", "write the page of an evaluation again, from the files it left")
+    command.add_argument("run", metavar="RUN")
+    command.add_argument("--on", metavar="DATASET", help="default: the run's own")
     command = add("compare", "put evaluated runs side by side and say which differences are real")
     command.add_argument(
         "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
@@ -74,7 +77,7 @@ def split_flags(arguments):
 
 def run(options, flags):
     """Calls the command's function and prints what it says."""
-    if flags and options.command not in ("train", "evaluate", "data"):
+    if flags and options.command not in ("train", "evaluate", "report", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
     if options.command in ("train", "evaluate", "compare", "parts", "demo"):
         import_backend()
@@ -86,6 +89,10 @@ def run(options, flags):
         from dml.commands.evaluate import evaluate
 
         evaluate(options.run, on=options.on, flags=flags, report=say)
+    elif options.command == "report":
+        from dml.commands.evaluate import rebuild
+
+        rebuild(options.run, on=options.on, flags=flags, report=say)
     elif options.command == "compare":
         from dml.commands.compare import compare
 

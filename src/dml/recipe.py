@@ -118,6 +118,9 @@ class TrainingOptions:
                 )
 
 
+FIGURES = ("precision", "map", "ndcg", "full_map")  # `dml.evaluation.scores.ALSO`, not loaded here
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """How the test split is measured.
@@ -125,6 +128,7 @@ class EvaluationOptions:
     Args:
         batch_size: Images embedded at once; positive.
         ks: The K of R@K; empty takes the data set's customary ones.
+        also: Further retrieval figures, of `precision`, `map` and `ndcg` at each K, and `full_map`.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
         bootstrap: Resamples behind the 95 % intervals; positive.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
@@ -135,6 +139,7 @@ class EvaluationOptions:
 
     batch_size: int = 64
     ks: tuple[int, ...] = ()
+    also: tuple[str, ...] = ()
     clustering_seeds: int = 3
     bootstrap: int = 1000
     verification: bool = True
@@ -154,6 +159,8 @@ class EvaluationOptions:
             )
         if any(k < 1 for k in self.ks):
             raise ValueError(f"ks must be positive; got {self.ks}")
+        if unknown := [name for name in self.also if name not in FIGURES]:
+            raise ValueError(f"also must be of {', '.join(FIGURES)}; got {unknown[0]!r}")
 
 
 @dataclass(frozen=True)

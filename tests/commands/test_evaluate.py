@@ -1,10 +1,17 @@
 """`dml evaluate`'s own parts; the whole command is in tests/commands/test_train.py."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dml.commands.evaluate import TestSplit as Split
-from dml.commands.evaluate import evaluate, evaluation_recipe, measure, print_table
+from dml.commands.evaluate import (
+    evaluate,
+    evaluation_recipe,
+    measure,
+    print_table,
+    rebuild,
+)
 from dml.datasets import Items
 from dml.folders import RunFolder
 from dml.recipe import load_recipe
@@ -100,3 +107,26 @@ def test_prints_figures_intervals_and_the_untrained_encoder():
     assert lines[2].split() == ["recall_at_1", "73.4", "70.0", "-", "76.5", "45.0"]
     assert lines[3].split() == ["nmi", "61.2", "+-", "1.0"]
     assert lines[4].split() == ["accuracy", "50.0"]
+
+
+def test_figures_that_recipes_may_ask_for_are_those_there_are():
+    from dml.evaluation.scores import ALSO
+    from dml.recipe import FIGURES
+
+    assert FIGURES == ALSO
+
+
+def test_a_report_needs_an_evaluation(folder):
+    folder.encoder.touch()
+    with pytest.raises(FileNotFoundError, match="holds no evaluation: run `dml evaluate"):
+        rebuild(folder.path)
+
+
+def test_a_report_of_other_images_is_refused(folder):
+    folder.encoder.touch()
+    output = folder.evaluation("glyphs")
+    output.mkdir(parents=True)
+    np.save(output / "vectors.npy", np.ones((2, 4), "float32"))
+    pd.DataFrame({"id": ["a", "b"]}).to_parquet(output / "items.parquet")
+    with pytest.raises(ValueError, match="other test images than were evaluated"):
+        rebuild(folder.path)

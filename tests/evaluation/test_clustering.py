@@ -1,9 +1,12 @@
-"""k-means clusters compared with the classes."""
+"""Clusters compared with the classes."""
+
+import sys
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
-from dml.evaluation import clustering
+from dml.evaluation import clustering, threshold_clustering, threshold_clusters
 from dml.evaluation.clustering import pairwise_f1
 
 
@@ -54,3 +57,28 @@ def test_pairwise_f1_counts_pairs():
     expected = 2 * precision * recall / (precision + recall)
     assert pairwise_f1(classes, clusters) == pytest.approx(expected)
     assert pairwise_f1(np.arange(4), np.arange(4)) == 0.0  # no pair at all
+
+
+def test_a_chain_of_similar_pairs_is_one_cluster():
+    angles = np.radians([0, 5, 10, 90, 95, 200])
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = threshold_clusters(x, np.cos(np.radians(6)))
+    assert found.tolist() == [0, 0, 0, 1, 1, 2]
+    scores = threshold_clustering(x, ["a", "a", "a", "b", "b", "c"], 0.99).figures()
+    assert scores["pairwise F1"]["value"] == scores["ARI"]["value"] == 1
+
+
+def test_threshold_clusters_agree_with_all_pairs(monkeypatch):
+    monkeypatch.setattr(sys.modules["dml.evaluation.clustering"], "BLOCK", 7)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    expected = connected_components(x @ x.T >= 0.97, directed=False)[1]
+    assert threshold_clusters(x, 0.97).tolist() == expected.tolist()
+    assert len(set(threshold_clusters(x, 1.0))) == 80 and set(threshold_clusters(x, -1.0)) == {0}
+
+
+@pytest.mark.parametrize("threshold", [-1.1, 1.1])
+def test_refuses_a_threshold_that_is_no_similarity(threshold):
+    with pytest.raises(ValueError, match=r"threshold must be in \[-1, 1\]"):
+        threshold_clusters(np.eye(2), threshold)

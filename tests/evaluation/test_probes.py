@@ -1,9 +1,9 @@
-"""Linear evaluation on shared classes."""
+"""Linear and nearest-neighbour evaluation on shared classes."""
 
 import numpy as np
 import pytest
 
-from dml.evaluation import linear_evaluation
+from dml.evaluation import knn_evaluation, linear_evaluation
 
 
 def test_learns_what_a_nearest_neighbour_can_not():
@@ -29,3 +29,24 @@ def test_labels_that_the_training_never_saw_are_wrong():
 def test_refuses_what_it_can_not_fit(labels):
     with pytest.raises(ValueError, match="at least 2 classes and 2 training images"):
         linear_evaluation(np.eye(4), labels, np.eye(4), labels)
+
+
+def test_votes_by_hand():
+    angles = np.radians([0, 4, 5, 40])
+    train = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    test = np.array([[np.cos(0.01), np.sin(0.01)], [np.cos(0.6), np.sin(0.6)]])
+    # The first's nearest is an a, but two b outvote it; the second's nearest is c.
+    found = knn_evaluation(train, ["a", "b", "b", "c"], test, ["b", "c"], ks=(1, 3))
+    assert found == {1: 0.5, 3: 0.5}
+
+
+def test_votes_that_tie_count_against_the_model():
+    train = np.array([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.0]])
+    test = np.array([[1.0, 0.0], [0.0, 0.0]])
+    assert knn_evaluation(train, ["a", "b", "a"], test, ["a", "a"], ks=(2,)) == {2: 0.0}
+
+
+@pytest.mark.parametrize("ks", [(), (0,), (4,)])
+def test_refuses_votes_of_more_than_there_are(ks):
+    with pytest.raises(ValueError, match=r"ks must be in \[1, 3\]"):
+        knn_evaluation(np.eye(3), [0, 1, 2], np.eye(3), [0, 1, 2], ks=ks)

@@ -85,3 +85,10 @@ def test_mark_the_best_epoch(elements):
 
 def test_are_the_same_every_time(elements):
     assert drawn() == elements
+
+
+def test_error_curve_says_what_is_refused():
+    accepted = np.array([0.0, 0.0001, 0.001, 0.01, 0.1, 1.0])
+    rejected = np.array([0.9, 0.8, 0.5, 0.25, 0.05, 0.0])
+    text = figures.error_figure(accepted, rejected)
+    assert "25.0 % at 1 %" in text and "50.0 % at 0.1 %" in text and "5.0 % at 10 %" in text

@@ -244,3 +244,11 @@ def test_a_failure_keeps_the_old_page(tmp_path, monkeypatch):
         write_report(path, example(title="new"))
     assert "<h1>old</h1>" in path.read_text(encoding="utf-8")
     assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_error_curve_is_there_where_it_is_known():
+    errors = np.array([0.0, 0.01, 1.0]), np.array([0.9, 0.3, 0.0])
+    title = "Pairs of one class refused"
+    assert title in page(example(errors=errors)) and title not in page(example())
+    perfect = np.array([0.0, 1.0]), np.array([0.0, 0.0])
+    assert title not in page(example(errors=perfect))

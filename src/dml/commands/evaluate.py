@@ -64,7 +64,7 @@ def evaluate(run, on=None, flags=(), report=print):
     if on is None:
         write_json(folder.metrics, metrics)
         pages.append(folder.report)
-    write_pages(pages, folder, recipe, split, vectors, result, metrics)
+    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
     print_table(metrics, report)
     print_thresholds(metrics["thresholds"], report)
     report(f"report: {pages[-1]}")
@@ -152,7 +152,8 @@ def measure(split, vectors, recipe):
         rows = split.gallery_rows
         gallery = {"gallery": vectors[rows], "gallery_labels": labels[rows]}
     rows = split.query_rows
-    result = retrieval(vectors[rows], labels[rows], ks=ks, **gallery)
+    also = recipe.evaluation.also
+    result = retrieval(vectors[rows], labels[rows], ks=ks, also=also, **gallery)
     figures = result.figures(repeats=recipe.evaluation.bootstrap)
     if recipe.evaluation.clustering_seeds:
         seeds = recipe.evaluation.clustering_seeds
@@ -276,7 +277,45 @@ def print_table(metrics, report):
         report(text + (f"{100 * before['value']:10.1f}" if before else ""))
 
 
-def write_pages(pages, folder, recipe, split, vectors, result, metrics):
+def rebuild(run, on=None, flags=(), report=print):
+    """Writes the report of an evaluation again, from the vectors and figures that it left.
+
+    Args:
+        run: The run's folder.
+        on: What it was evaluated on; by default the run's own data set.
+        flags: As of `evaluate`.
+        report: Called with each line of text for the user.
+
+    Raises:
+        FileNotFoundError: The run is not evaluated on that.
+        ValueError: The data set is not what it was.
+    """
+    import pandas as pd
+
+    folder = RunFolder(run).open()
+    recipe = evaluation_recipe(folder, on, flags)
+    name = recipe.names["dataset"]
+    output = folder.evaluation(name)
+    if not (output / "vectors.npy").exists():
+        raise FileNotFoundError(
+            f"{output} holds no evaluation: run `dml evaluate {run}{f' --on {on}' if on else ''}`"
+        )
+    split = TestSplit.of(recipe.dataset.items(), name)
+    known, now = pd.read_parquet(output / "items.parquet")["id"], split.items.ids
+    if len(known) != len(now) or (known.to_numpy() != now).any():
+        raise ValueError(
+            f"{name} holds other test images than were evaluated: run `dml evaluate` again"
+        )
+    vectors = np.load(output / "vectors.npy")
+    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, bootstrap=1)
+    result, pairs, _ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
+    pages = [output / "report.html", *([folder.report] if on is None else [])]
+    metrics = read_json(output / "metrics.json")
+    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
+    report(f"report: {pages[-1]}")
+
+
+def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
     """Writes the report of an evaluation."""
     from dml.images import read_image
     from dml.report import Metric, ReportData, write_report
@@ -325,9 +364,18 @@ def write_pages(pages, folder, recipe, split, vectors, result, metrics):
             f"{100 * threshold['wanted']:g} % {PROMISES[name]}": threshold["similarity"]
             for name, threshold in metrics["thresholds"].items()
         },
+        errors=error_rates(pairs),
         recipe=recipe.to_toml(),
         versions=read_json(folder.versions) if folder.versions.exists() else {},
         seeds={"training": recipe.training.seed},
     )
     for page in pages:
         write_report(page, data)
+
+
+def error_rates(pairs):
+    """Returns false accept and false reject rates of a `Verification`; None without any."""
+    if pairs is None:
+        return None
+    _, accepted, found = pairs.roc()
+    return accepted, 1.0 - found

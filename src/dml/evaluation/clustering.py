@@ -1,15 +1,16 @@
-"""Agreement of k-means clusters with the classes."""
+"""Agreement of clusters with the classes: by k-means, and by a threshold on the similarity."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.neighbours import BLOCK
 
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """Scores of several runs of k-means.
+    """Scores of one clustering or of several runs.
 
     Args:
         nmi: Float64 (runs,): normalised mutual information (arithmetic mean), in [0, 1]. Inflated
@@ -54,7 +55,6 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
         ValueError: An array is of the wrong shape, or a row is not finite.
     """
     import faiss
-    from sklearn import metrics
 
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
@@ -72,16 +72,80 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
         )
         kmeans.train(vectors)
         _, clusters = kmeans.index.search(vectors, 1)
-        pair = classes, clusters[:, 0]
-        scores.append(
-            (
-                metrics.normalized_mutual_info_score(*pair),
-                metrics.adjusted_mutual_info_score(*pair),
-                metrics.adjusted_rand_score(*pair),
-                pairwise_f1(*pair),
-            )
-        )
+        scores.append(agreement(classes, clusters[:, 0]))
     return Clustering(*np.array(scores).T)
+
+
+def threshold_clustering(embeddings, labels, threshold):
+    """Scores the clusters of a threshold on the similarity, whose number nobody has to know.
+
+    Args:
+        embeddings: Numbers (N, D), of any length.
+        labels: N labels of any hashable type.
+        threshold: Of the cosine similarity, as of `threshold_clusters`.
+
+    Returns:
+        A `Clustering` of one run.
+
+    Raises:
+        ValueError: As of `threshold_clusters`, or there are not N labels.
+    """
+    clusters = threshold_clusters(embeddings, threshold)
+    (classes,) = codes(checked_labels(labels, len(clusters), "labels"))
+    return Clustering(*np.array([agreement(classes, clusters)]).T)
+
+
+def threshold_clusters(embeddings, threshold):
+    """Puts images into one cluster that are as similar as a threshold, or joined by such pairs.
+
+    The connected components of the graph of these pairs (single linkage): what de-duplication
+    wants, with a threshold of few false accepts (`threshold_for_far`). One wrong pair joins two
+    clusters. Memory grows with the number of pairs above the threshold.
+
+    Args:
+        embeddings: Numbers (N, D), of any length.
+        threshold: The least cosine similarity of a pair; in [-1, 1].
+
+    Returns:
+        Int32 (N,): the cluster of each row, from 0.
+
+    Raises:
+        ValueError: The array is of the wrong shape, a row is not finite, or the threshold is out
+            of its range.
+    """
+    import faiss
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    vectors = checked_embeddings(embeddings, "embeddings")
+    if not -1 <= threshold <= 1:
+        raise ValueError(f"threshold must be in [-1, 1]; got {threshold}")
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    pairs = []
+    for start in range(0, len(vectors), BLOCK):
+        # faiss keeps what is above its radius, not at it.
+        radius = float(np.nextafter(np.float32(threshold), np.float32(-2)))
+        ends, _, found = index.range_search(vectors[start : start + BLOCK], radius)
+        rows = start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype("int64"))
+        later = found > rows
+        pairs.append((rows[later], found[later]))
+    rows, columns = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(vectors),) * 2)
+    return connected_components(graph, directed=False)[1]
+
+
+def agreement(classes, clusters):
+    """Returns NMI, AMI, ARI and pairwise F1 of clusters (N,) and classes (N,)."""
+    from sklearn import metrics
+
+    pair = classes, clusters
+    return (
+        metrics.normalized_mutual_info_score(*pair),
+        metrics.adjusted_mutual_info_score(*pair),
+        metrics.adjusted_rand_score(*pair),
+        pairwise_f1(*pair),
+    )
 
 
 def pairwise_f1(classes, clusters):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import nearest
+from dml.evaluation.neighbours import BLOCK, nearest
 
 INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # unit vectors want weak regularisation
 FOLDS = 5
@@ -84,3 +84,51 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
     return LinearEvaluation(
         float(accuracy), float((train_codes[found[:, 0]] == test_codes).mean()), best
     )
+
+
+def knn_evaluation(embeddings, labels, test_embeddings, test_labels, ks=(1, 5, 20)):
+    """Names test images by the votes of their nearest training images.
+
+    Each votes with its cosine similarity, or not at all below 0. Votes that tie count against the
+    model. Classes must be the same on both sides: the `seen-class` protocol.
+
+    Args:
+        embeddings: Numbers (N, D) that vote.
+        labels: N labels of any hashable type.
+        test_embeddings: Numbers (M, D).
+        test_labels: M labels.
+        ks: How many vote; each in [1, N].
+
+    Returns:
+        {k: accuracy, in [0, 1]}.
+
+    Raises:
+        ValueError: An array is of the wrong shape, a row is not finite, or a k is out of range.
+    """
+    train = checked_embeddings(embeddings, "embeddings")
+    test = checked_embeddings(test_embeddings, "test_embeddings")
+    train_codes, test_codes = codes(
+        checked_labels(labels, len(train), "labels"),
+        checked_labels(test_labels, len(test), "test_labels"),
+    )
+    if not ks or min(ks) < 1 or max(ks) > len(train):
+        raise ValueError(f"ks must be in [1, {len(train)}]; got {tuple(ks)}")
+    hits = {k: 0 for k in ks}
+    for start in range(0, len(test), BLOCK):
+        wanted = test_codes[start : start + BLOCK]
+        similarities, found = nearest(test[start : start + BLOCK], train, max(ks))
+        voters, votes = train_codes[found], np.maximum(similarities, 0).astype("float64")
+        for k in ks:
+            hits[k] += int((winners(voters[:, :k], votes[:, :k]) == wanted).sum())
+    return {k: hits[k] / len(test) for k in ks}
+
+
+def winners(voters, votes):
+    """Returns the class (Q,) with the most votes of (Q, k); -1 where several tie, or none votes."""
+    # For each voter, what its whole class has.
+    totals = np.einsum("qij,qj->qi", voters[:, :, None] == voters[:, None, :], votes)
+    best = totals.max(axis=1, keepdims=True)
+    leads = totals >= best * (1 - 1e-9)
+    first = np.take_along_axis(voters, leads.argmax(axis=1)[:, None], axis=1)
+    alone = (~leads | (voters == first)).all(axis=1) & (best[:, 0] > 0)
+    return np.where(alone, first[:, 0], -1)

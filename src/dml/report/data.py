@@ -53,6 +53,8 @@ class ReportData:
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
         thresholds: What a calibrated threshold promises -> the similarity.
+        errors: False accept rates (M,), rising, and false reject rates (M,) of thresholds on the
+            similarity of all pairs; or None.
         recipe: The resolved recipe as TOML text.
         versions: Package or setting -> version or value; nested mappings are flattened.
         seeds: Name -> seed.
@@ -78,6 +80,7 @@ class ReportData:
     counts: Mapping[str, int] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    errors: tuple[np.ndarray, np.ndarray] | None = None
     recipe: str = ""
     versions: Mapping[str, object] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)

@@ -123,6 +123,33 @@ def histogram_figure(edges, positive, negative, positive_mean, negative_mean, th
     return svg(figure, f"Histograms of the similarity of pairs: {'; '.join(described)}.")
 
 
+def error_figure(accepted, rejected):
+    """Draws the detection error trade-off: false reject rate over false accept rate, both log.
+
+    Rates of 0 are left out. At most some hundred points are drawn.
+    """
+    shown = (accepted > 0) & (rejected > 0)
+    accepted, rejected = np.asarray(accepted)[shown], np.asarray(rejected)[shown]
+    grid = np.geomspace(accepted[0], accepted[-1], 300)
+    rows = np.unique(np.searchsorted(accepted, grid, side="right") - 1)
+    accepted, rejected = 100 * accepted[rows], 100 * rejected[rows]
+    figure, axes = new_figure(520, 300)
+    axes.loglog(accepted, rejected, color=SERIES[0], lw=2)
+    described = []
+    for far in (0.01, 0.1, 1, 10):
+        if accepted[0] <= far <= accepted[-1]:
+            at = np.searchsorted(accepted, far, side="right") - 1
+            axes.plot(accepted[at], rejected[at], "o", color=SERIES[0], ms=6)
+            label(axes, f"{rejected[at]:.1f}", (accepted[at], rejected[at]), INK, (4, 5), "left")
+            described.append(f"{rejected[at]:.1f} % at {far:g} %")
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel("other pairs let in, %")
+    title = "Share of pairs of one class that are refused, by the share of others let in"
+    return svg(figure, f"{title}: {', '.join(described)}.")
+
+
 def map_figure(points, labels, highlighted, title):
     """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey."""
     figure, axes = new_figure(520, 420)

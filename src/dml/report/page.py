@@ -168,8 +168,20 @@ def embedding(data):
             "each as a density; dotted: the means"
             + ("; solid: calibrated thresholds." if data.thresholds else "."),
         )
+        + error_curve(data)
         + embedding_map(data)
         + "</div>"
+    )
+
+
+def error_curve(data):
+    """Returns what thresholds on the similarity let in and refuse; empty where it is not known."""
+    if data.errors is None or not ((data.errors[0] > 0) & (data.errors[1] > 0)).any():
+        return ""
+    return figure(
+        "Pairs of one class refused, % of them",
+        figures.error_figure(*data.errors),
+        "At each threshold on the similarity of a pair, over all pairs.",
     )
 
 

@@ -1,0 +1,63 @@
+"""The page in a browser: it filters without a script, and nothing is complained of."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from dml.report.page import page
+from tests.report.example import example
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROBE = """<script>
+const shown = {};
+for (const input of document.querySelectorAll("input[name=first]")) {
+  input.click();
+  const all = [...document.querySelectorAll("#retrieval .queries > li")];
+  shown[input.value] = all.filter(one => one.getClientRects().length).length;
+}
+const root = document.documentElement;
+root.setAttribute("data-shown", JSON.stringify(shown));
+root.setAttribute("data-wide", root.scrollWidth > innerWidth);
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """Returns the page of an example as the browser has it after each filter was clicked."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    html = re.sub(
+        r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", page(example(spread=1.5))
+    )
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "report.html").write_text(html.replace("</body>", PROBE), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
+    flags += ["--enable-logging=stderr", f"--user-data-dir={folder}/profile", "--dump-dom"]
+    done = subprocess.run(
+        [CHROMIUM, *flags, f"file://{folder}/report.html"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_filters_show_right_and_wrong_queries(opened):
+    shown = dict(
+        re.findall(r"&quot;(\w+)&quot;:(\d+)", re.search(r'data-shown="([^"]*)"', opened[0])[1])
+    )
+    assert int(shown["all"]) == int(shown["right"]) + int(shown["wrong"])
+    assert int(shown["right"]) > 0 and int(shown["wrong"]) > 0
+
+
+@pytest.mark.slow
+def test_fits_a_narrow_window(opened):
+    assert 'data-wide="false"' in opened[0]
+
+
+@pytest.mark.slow
+def test_the_console_stays_empty(opened):
+    assert "CONSOLE" not in opened[1]
