@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What holds on every backend, and so is tested on each.
-ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
+ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-losses bench-chunks bench-losses-omniglot

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from dml.commands.evaluate import evaluate
+from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.train import train
 from dml.embed import embed_images
 from dml.encoder import build_encoder, load_encoder
@@ -103,6 +103,15 @@ def test_evaluate_repeats_the_figures_and_writes_vectors(trained):
     image = read_image(items["path"][7])
     # The encoder resizes by itself almost as the loader does.
     assert encoder.predict(image[None], verbose=0)[0] @ vectors[7] > 0.98
+
+
+def test_the_report_is_written_again_as_it_was(trained):
+    folder = trained[0]
+    evaluate(folder.path, report=lambda line: None)
+    before = folder.report.read_text()
+    folder.report.unlink()
+    rebuild(folder.path, report=lambda line: None)
+    assert folder.report.read_text() == before
 
 
 def test_evaluates_on_another_data_set(trained, tmp_path):

@@ -17,6 +17,19 @@ for (const input of document.querySelectorAll("input[name=first]")) {
   const all = [...document.querySelectorAll("#retrieval .queries > li")];
   shown[input.value] = all.filter(one => one.getClientRects().length).length;
 }
+document.querySelector("input[value=all]").click();
+const classes = document.querySelector("select[name=class]");
+for (const option of classes.options) {
+  classes.value = option.value;
+  const all = [...document.querySelectorAll("#retrieval .queries > li")];
+  const visible = all.filter(one => one.getClientRects().length);
+  shown["class" + option.value] = visible.length;
+  if (option.value != "all" && visible.some(one => one.dataset.code != option.value))
+    console.error("a query of another class is shown");
+}
+const spot = document.querySelector(".spot");
+spot.focus();
+shown["spot"] = Number(getComputedStyle(spot.querySelector("image")).visibility == "visible");
 const root = document.documentElement;
 root.setAttribute("data-shown", JSON.stringify(shown));
 root.setAttribute("data-wide", root.scrollWidth > innerWidth);
@@ -44,6 +57,12 @@ def opened(tmp_path_factory):
     return done.stdout, done.stderr
 
 
+def counts(opened):
+    """Returns how many queries each choice shows."""
+    found = re.search(r'data-shown="([^"]*)"', opened[0])[1]
+    return {name: int(n) for name, n in re.findall(r"&quot;(\w+)&quot;:(\d+)", found)}
+
+
 @pytest.mark.slow
 def test_filters_show_right_and_wrong_queries(opened):
     shown = dict(
@@ -51,6 +70,18 @@ def test_filters_show_right_and_wrong_queries(opened):
     )
     assert int(shown["all"]) == int(shown["right"]) + int(shown["wrong"])
     assert int(shown["right"]) > 0 and int(shown["wrong"]) > 0
+
+
+@pytest.mark.slow
+def test_filters_show_the_queries_of_a_class(opened):
+    shown = counts(opened)
+    classes = [n for name, n in shown.items() if name.startswith("class") and name != "classall"]
+    assert len(classes) == 4 and min(classes) > 0 and sum(classes) == shown["classall"]
+
+
+@pytest.mark.slow
+def test_the_map_shows_the_image_in_focus(opened):
+    assert counts(opened)["spot"] == 1
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from dml.commands.progress import progress
 from dml.folders import RunFolder, atomic_path, read_json, write_json
 from dml.recipe import load_recipe
 
@@ -35,7 +36,8 @@ def evaluate(run, on=None, flags=(), report=print):
     split = TestSplit.of(items, recipe.names["dataset"])
     started = time.monotonic()
     vectors = split.embed(encoder, recipe)
-    result, pairs, figures = measure(split, vectors, recipe)
+    output = folder.evaluation(recipe.names["dataset"])
+    result, pairs, figures = measure(split, vectors, recipe, output / "unfinished")
     if items.protocol == "seen-class":
         figures.update(linear_figures(encoder, items, recipe))
     thresholds = calibrated(encoder, items, recipe) if on is None else {}
@@ -54,7 +56,6 @@ def evaluate(run, on=None, flags=(), report=print):
         else {},
         "seconds": round(time.monotonic() - started, 1),
     }
-    output = folder.evaluation(recipe.names["dataset"])
     with atomic_path(output / "vectors.npy") as path:
         np.save(path, vectors)
     with atomic_path(output / "items.parquet") as path:
@@ -128,9 +129,14 @@ class TestSplit:
         """Returns the vectors of all items, in their order."""
         from dml.embed import embed_images
 
-        return embed_images(
-            encoder, self.items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
-        )
+        with progress("embedding the test images", len(self.items)) as advance:
+            return embed_images(
+                encoder,
+                self.items.paths,
+                recipe.evaluation.batch_size,
+                threads=recipe.training.threads,
+                advance=advance,
+            )
 
     def table(self):
         """Returns the items as a table whose row i belongs to vector i."""
@@ -141,8 +147,11 @@ class TestSplit:
         return pd.DataFrame({**columns, "split": self.items.splits})
 
 
-def measure(split, vectors, recipe):
-    """Returns a test split's `Retrieval`, `Verification` or None, and figures ready for JSON."""
+def measure(split, vectors, recipe, unfinished=None):
+    """Returns a test split's `Retrieval`, `Verification` or None, and figures ready for JSON.
+
+    `unfinished` is a folder that keeps what is done of the search, should it be stopped.
+    """
     from dml.evaluation import clustering, retrieval, verification
 
     ks = recipe.evaluation.ks or recipe.dataset.recall_ks
@@ -153,14 +162,17 @@ def measure(split, vectors, recipe):
         gallery = {"gallery": vectors[rows], "gallery_labels": labels[rows]}
     rows = split.query_rows
     also = recipe.evaluation.also
-    result = retrieval(vectors[rows], labels[rows], ks=ks, also=also, **gallery)
+    with progress("searching", len(rows)) as advance:
+        gallery.update(advance=advance, unfinished=unfinished)
+        result = retrieval(vectors[rows], labels[rows], ks=ks, also=also, **gallery)
     figures = result.figures(repeats=recipe.evaluation.bootstrap)
     if recipe.evaluation.clustering_seeds:
         seeds = recipe.evaluation.clustering_seeds
         figures.update(clustering(vectors[rows], labels[rows], seeds=seeds).figures())
     pairs = None
     if recipe.evaluation.verification and len(np.unique(labels)) > 1:
-        pairs = verification(vectors, labels)
+        with progress("comparing all pairs", len(vectors)) as advance:
+            pairs = verification(vectors, labels, advance)
         figures.update({name: {"value": value} for name, value in pairs.figures().items()})
     return result, pairs, figures
 

@@ -21,6 +21,7 @@ PAGE_COLOURS = {
     RULE: "var(--rule)",
     **{colour: f"var(--series-{n})" for n, colour in enumerate(SERIES, 1)},
 }
+LEAST_REJECTED = 1e-3
 UNIT = 1 / 72  # of an inch: one pixel of an SVG's own coordinates
 FONT = 11.5
 
@@ -126,9 +127,10 @@ def histogram_figure(edges, positive, negative, positive_mean, negative_mean, th
 def error_figure(accepted, rejected):
     """Draws the detection error trade-off: false reject rate over false accept rate, both log.
 
-    Rates of 0 are left out. At most some hundred points are drawn.
+    Where nothing is let in, or less than 0.1 % refused, it is left out. At most some hundred
+    points are drawn.
     """
-    shown = (accepted > 0) & (rejected > 0)
+    shown = (accepted > 0) & (rejected >= LEAST_REJECTED)
     accepted, rejected = np.asarray(accepted)[shown], np.asarray(rejected)[shown]
     grid = np.geomspace(accepted[0], accepted[-1], 300)
     rows = np.unique(np.searchsorted(accepted, grid, side="right") - 1)
@@ -150,8 +152,12 @@ def error_figure(accepted, rejected):
     return svg(figure, f"{title}: {', '.join(described)}.")
 
 
-def map_figure(points, labels, highlighted, title):
-    """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey."""
+def map_figure(points, labels, highlighted, title, shown=()):
+    """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey.
+
+    `shown` holds (row, name, image as a data URI) of points whose image appears under the pointer
+    or at the keyboard's focus.
+    """
     figure, axes = new_figure(520, 420)
     rest = ~np.isin(labels, highlighted)
     axes.plot(*points[rest].T, "o", color=MUTED, ms=2.6, mew=0, alpha=0.4)
@@ -160,7 +166,28 @@ def map_figure(points, labels, highlighted, title):
         axes.plot(*points[own].T, marker, color=colour, ms=6, mew=0, alpha=0.95)
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")
-    return svg(figure, title)
+    drawing = svg(figure, title)
+    spots = "".join(
+        spot(*place(figure, axes, points[row]), name, image) for row, name, image in shown
+    )
+    return drawing.removesuffix("</svg>") + spots + "</svg>"
+
+
+def place(figure, axes, point):
+    """Returns where a point of a drawn figure is, in the SVG's own coordinates."""
+    share = figure.transFigure.inverted().transform(axes.transData.transform(point))
+    width, height = figure.get_size_inches() / UNIT
+    return share[0] * width, (1 - share[1]) * height
+
+
+def spot(x, y, name, image, side=84):
+    """Returns a place of the map that shows an image, within the map of 520 x 420."""
+    left, top = min(max(x - side / 2, 0), 520 - side), y + 8 if y < 300 else y - side - 8
+    return (
+        f'<g class="spot" tabindex="0"><title>{escape(name)}</title>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+        f'<image href="{image}" x="{left:.1f}" y="{top:.1f}" width="{side}" height="{side}"/></g>'
+    )
 
 
 def marker_figure(number):

@@ -23,6 +23,7 @@ CURVES = {  # title -> (name of the line -> key in log.jsonl), percentages?, mar
 }
 MAP_POINTS = 3000
 MAP_CLASSES = 8
+MAP_SPOTS = 120
 
 
 def write_report(path, data):
@@ -50,7 +51,7 @@ def page(data):
         "Retrieval": queries.drawn_section(),
         "Worst queries": queries.worst_section(),
         "Labels and images": queries.doctor_section(),
-        "Embedding": embedding(data),
+        "Embedding": embedding(data, queries),
         "Recipe": recipe(data),
     }
     sections = {title: body for title, body in sections.items() if body}
@@ -58,7 +59,7 @@ def page(data):
     here = resources.files("dml.report")
     return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(data.title),
-        style=(here / "page.css").read_text(encoding="utf-8"),
+        style=(here / "page.css").read_text(encoding="utf-8") + queries.class_rules(),
         eyebrow=escape(f"{data.dataset}, {data.protocol} protocol"),
         hero=hero(data),
         contents="\n".join(f'<li><a href="#{anchors[t]}">{t}</a></li>' for t in sections),
@@ -151,7 +152,7 @@ def training(data):
     return f'<div class="figures">{"".join(drawn)}</div>' if drawn else ""
 
 
-def embedding(data):
+def embedding(data, queries):
     """Returns recall over k, the histograms of similarity and the map; empty without queries."""
     if not len(data.labels):
         return ""
@@ -169,23 +170,26 @@ def embedding(data):
             + ("; solid: calibrated thresholds." if data.thresholds else "."),
         )
         + error_curve(data)
-        + embedding_map(data)
+        + embedding_map(data, queries)
         + "</div>"
     )
 
 
 def error_curve(data):
     """Returns what thresholds on the similarity let in and refuse; empty where it is not known."""
-    if data.errors is None or not ((data.errors[0] > 0) & (data.errors[1] > 0)).any():
+    if data.errors is None:
+        return ""
+    accepted, rejected = data.errors
+    if not ((accepted > 0) & (rejected >= figures.LEAST_REJECTED)).any():
         return ""
     return figure(
         "Pairs of one class refused, % of them",
-        figures.error_figure(*data.errors),
+        figures.error_figure(accepted, rejected),
         "At each threshold on the similarity of a pair, over all pairs.",
     )
 
 
-def embedding_map(data):
+def embedding_map(data, queries):
     """Returns the plane of the two widest principal axes, some classes in colour."""
     import numpy as np
 
@@ -198,14 +202,21 @@ def embedding_map(data):
         f"<li>{figures.marker_figure(n)}<span>{escape(data.class_name(code))}</span></li>"
         for n, code in enumerate(shown)
     )
+    spots = [
+        (at, data.class_name(labels[at]), image)
+        for at in np.flatnonzero(np.isin(labels, shown))[:MAP_SPOTS]
+        if (image := queries.uri(data.thumbnail, rows[at]))
+    ]
     rest = (
         f"{len(shown)} of {len(classes)} classes in colour. " if len(classes) > len(shown) else ""
     )
     return figure(
         "Map of the embeddings",
-        figures.map_figure(points, labels, shown, f"Map of {len(rows)} embeddings in the plane."),
+        figures.map_figure(
+            points, labels, shown, f"Map of {len(rows)} embeddings in the plane.", spots
+        ),
         f"{len(rows):,} queries on the two widest principal axes, which keep {percent(kept)} % of "
-        f"the variance. {rest}",
+        f"the variance. {rest}" + ("Point at a coloured one to see it." if spots else ""),
         f'<ul class="legend">{legend}</ul>',
     )
 

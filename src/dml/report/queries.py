@@ -48,8 +48,29 @@ class Queries:
             "possible, each with its nearest images, the nearest first. A query counts as right at "
             "1 where the first is of its class.</p>"
             f'<fieldset class="filter"><legend class="hidden">Show queries whose nearest image is'
-            f"</legend>{choices}</fieldset>"
+            f"</legend>{choices}{self.class_choice(rows)}</fieldset>"
             f'<ul class="queries">{"".join(self.query(row, NEIGHBOURS) for row in rows)}</ul>'
+        )
+
+    def class_choice(self, rows):
+        """Returns the choice among the classes of the queries drawn."""
+        codes = np.unique(self.data.labels[rows])
+        options = "".join(
+            f'<option value="{code}">{escape(self.data.class_name(code))}</option>'
+            for code in codes
+        )
+        return (
+            '<select name="class" aria-label="Show queries of class">'
+            f'<option value="all">All {len(codes)} classes</option>{options}</select>'
+        )
+
+    def class_rules(self):
+        """Returns the style by which the choice of a class hides the queries of others."""
+        rows = drawn_queries(self.data.labels, self.data.first_positive, DRAWN, self.data.seed)
+        return "".join(
+            f'section:has(option[value="{code}"]:checked) .query:not([data-code="{code}"]) '
+            "{ display: none; }\n"
+            for code in np.unique(self.data.labels[rows])
         )
 
     def worst_section(self):
@@ -153,7 +174,8 @@ class Queries:
             shots += self.neighbour(row, positive, f"First of its class, at rank {rank}", rank)
         first = "right" if self.is_right(row, neighbours[0]) else "wrong"
         return (
-            f'<li class="query" data-first="{first}" data-class="{escape(name)}">'
+            f'<li class="query" data-first="{first}" '
+            f'data-code="{data.labels[row]}" data-class="{escape(name)}">'
             f"<p><b>{escape(name)}</b><span>first right at rank {rank:,}</span></p>"
             f'<div class="row{" answer" if answer else ""}">{shots}</div></li>'
         )
