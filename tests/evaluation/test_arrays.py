@@ -46,3 +46,12 @@ def test_codes_agree_across_arrays_and_keep_large_integers_apart():
     big = 2**53
     queries, gallery = codes(np.array([big, big + 1]), np.array([big + 1, big, 7]))
     assert queries.tolist() == [0, 1] and gallery.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float16"])
+def test_small_number_types_do_not_overflow(dtype):
+    x = np.array([[3, 4], [0, 100]]).astype(dtype)
+    expected = [[0.6, 0.8], [0.0, 1.0]]
+    np.testing.assert_allclose(checked_embeddings(x, "x"), expected, atol=1e-6)
+    lowest = np.array([[-128, 0]], "int8")
+    assert checked_embeddings(lowest, "x").tolist() == [[-1.0, 0.0]]

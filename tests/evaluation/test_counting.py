@@ -10,6 +10,8 @@ from dml.evaluation.relevance import Relevance, SameCode
 from dml.evaluation.scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
 
+ERROR = 1e-6
+
 
 def planted(rows, seed=0):
     rng = np.random.default_rng(seed)
@@ -22,7 +24,7 @@ def count(rows, x, codes, gallery=None, gallery_codes=None, **options):
     relevance = Relevance(SameCode(codes, codes if itself else gallery_codes), itself=itself)
     floors = np.full(len(rows), -np.inf)
     gallery = x if itself else gallery
-    return count_fully(rows, floors, x, gallery, relevance, Scores((1,)), TIE, **options).T
+    return count_fully(rows, floors, x, gallery, relevance, Scores((1,)), TIE, ERROR, **options).T
 
 
 def figures(ranks):
@@ -57,3 +59,13 @@ def test_only_the_rows_asked_for():
     every, some = count(np.arange(20), x, codes), count(np.array([3, 7]), x, codes)
     for whole, part in zip(every, some, strict=True):
         assert part.tolist() == whole[[3, 7]].tolist()
+
+
+@pytest.mark.parametrize("error", [1e-7, 0.3])
+def test_how_much_is_computed_in_float64_has_no_effect(error):
+    x, codes = planted(40)
+    relevance = Relevance(SameCode(codes, codes), itself=True)
+    floors = np.full(40, -np.inf)
+    found = count_fully(np.arange(40), floors, x, x, relevance, Scores((1,)), TIE, error).T
+    for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):
+        np.testing.assert_allclose(values, expected)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+ROWS = 16384  # brought to length 1 at once
+
 
 def checked_embeddings(embeddings, name):
     """Returns embeddings as float32 (N, D), contiguous and each of length 1; zero rows stay zero.
@@ -15,14 +17,19 @@ def checked_embeddings(embeddings, name):
             f"{name} must be a table of numbers (N, D) with at least one row; "
             f"got {embeddings.dtype} {embeddings.shape}"
         )
-    largest = np.abs(embeddings).max(axis=1, keepdims=True)
+    lowest = embeddings.min(axis=1, keepdims=True).astype("float64")
+    largest = np.maximum(embeddings.max(axis=1, keepdims=True), -lowest)
     finite = np.isfinite(largest[:, 0])
     if not finite.all():
         raise ValueError(f"{name}: row {np.flatnonzero(~finite)[0]} is not finite")
-    # In float64: the same vector gives the same row, whatever its place and its length.
-    scaled = embeddings / np.where(largest > 0, largest, 1).astype("float64")
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.ascontiguousarray(scaled / np.where(lengths > 0, lengths, 1), dtype="float32")
+    result = np.empty(embeddings.shape, "float32")
+    for start in range(0, len(embeddings), ROWS):
+        part = slice(start, start + ROWS)
+        # In float64: the same vector gives the same row, whatever its place and its length.
+        scaled = embeddings[part] / np.where(largest[part] > 0, largest[part], 1)
+        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+        result[part] = scaled / np.where(lengths > 0, lengths, 1)
+    return result
 
 
 def checked_labels(labels, count, name):

@@ -1,12 +1,17 @@
-"""Ranks of positives by counting the whole gallery in float64: slower, and never in doubt."""
+"""Ranks of positives by counting the whole gallery: slower than lists, and never in doubt."""
 
 import numpy as np
 
-GALLERY_ROWS = 8192  # of the gallery in float64 at once
+GALLERY_ROWS = 65536  # compared with some queries at once
 
 
-def count_fully(rows, floors, queries, gallery, relevance, scores, tie, matrix_bytes=96 << 20):
-    """Scores queries by their float64 similarities to the whole gallery, some at a time.
+def count_fully(
+    rows, floors, queries, gallery, relevance, scores, tie, error, matrix_bytes=96 << 20
+):
+    """Scores queries by their similarities to the whole gallery, some at a time.
+
+    Products in float32 decide, but for those that are within their error of what they are compared
+    with, which are computed in float64.
 
     Args:
         rows: Integers (U,): the queries to score, each with a positive in the gallery.
@@ -16,20 +21,26 @@ def count_fully(rows, floors, queries, gallery, relevance, scores, tie, matrix_b
         relevance: `Relevance` of queries and gallery.
         scores: `Scores`.
         tie: Negatives up to so much less similar than a positive rank before it.
-        matrix_bytes: Of some queries' similarities to the whole gallery.
+        error: The most by which a float32 product differs from the float64 one.
+        matrix_bytes: Of some queries' similarities to a part of the gallery.
 
     Returns:
         What `Scores.columns` returns of these queries.
     """
-    step = max(matrix_bytes // (8 * len(gallery)), 1)
+    width = min(GALLERY_ROWS, len(gallery))
+    step = max(matrix_bytes // (16 * width), 1)
     parts = [np.empty((0, 1 + len(scores.names)))]
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
-        matrix = products(queries[some], gallery)
-        ranks = [
-            ranks_of(matrix[i], row, floor, relevance, tie)
-            for i, (row, floor) in enumerate(zip(some, floors[start : start + step], strict=True))
+        counters = [
+            Counter(row, floor, queries[row], gallery, relevance, tie, error)
+            for row, floor in zip(some, floors[start : start + step], strict=True)
         ]
+        for first in range(0, len(gallery), width):
+            matrix = queries[some] @ gallery[first : first + width].T
+            for counter, similarities in zip(counters, matrix, strict=True):
+                counter.count(similarities, first)
+        ranks = [counter.ranks() for counter in counters]
         counts = [len(r) for r in ranks]
         parts.append(
             scores.columns(
@@ -42,33 +53,48 @@ def count_fully(rows, floors, queries, gallery, relevance, scores, tie, matrix_b
     return np.concatenate(parts)
 
 
-def ranks_of(similarities, row, floor, relevance, tie):
-    """Returns the ranks of a query's positives, nearest first, of those above the floor.
+class Counter:
+    """Counts what is at least as similar to a query as each of its positives, less the tie.
 
     Args:
-        similarities: Float64 (G,): of one query; overwritten.
         row: Which query.
         floor: A similarity below which positives are left out, but for the nearest.
-        relevance: `Relevance`.
+        query: Float32 (D,).
+        gallery: As of `count_fully`.
+        relevance: As of `count_fully`.
         tie: As of `count_fully`.
+        error: As of `count_fully`.
     """
-    own = relevance.positives_of(row)
-    near = similarities[own]
-    similarities[own] = -np.inf
-    similarities[relevance.left_out_of(row)] = -np.inf
-    near = np.sort(near[near >= min(floor, near.max())])[::-1]
-    # How many negatives lie between one positive and the next: O(G log R).
-    bounds = near[::-1] - tie
-    places = np.searchsorted(bounds, similarities[similarities >= bounds[0]], side="right")
-    before = np.cumsum(np.bincount(places, minlength=len(near) + 1)[:0:-1])
-    return before + np.arange(1, len(near) + 1)
 
+    def __init__(self, row, floor, query, gallery, relevance, tie, error):
+        self.query, self.gallery, self.error = query.astype("float64"), gallery, error
+        own = relevance.positives_of(row)
+        near = self.exact(own)
+        # Not negatives: its positives, and what its search leaves out.
+        others = np.concatenate([near, self.exact(relevance.left_out_of(row))])
+        self.bounds = np.sort(near[near >= min(floor, near.max())]) - tie
+        # Of so many bounds, by how many rows each is reached: O(G log R) time, O(R) memory.
+        self.reached = -self.tally(others)
 
-def products(queries, gallery):
-    """Returns the float64 inner products (Q, G) of float32 vectors, never all in float64."""
-    queries = queries.astype("float64")
-    result = np.empty((len(queries), len(gallery)))
-    for start in range(0, len(gallery), GALLERY_ROWS):
-        part = slice(start, start + GALLERY_ROWS)
-        np.matmul(queries, gallery[part].astype("float64").T, out=result[:, part])
-    return result
+    def exact(self, rows):
+        """Returns the float64 similarities of gallery rows."""
+        return self.gallery[rows].astype("float64") @ self.query
+
+    def tally(self, similarities):
+        """Returns how many similarities reach 0, 1, ... all of the bounds."""
+        places = np.searchsorted(self.bounds, similarities, side="right")
+        return np.bincount(places, minlength=len(self.bounds) + 1)
+
+    def count(self, similarities, first):
+        """Counts a part of the gallery that begins at row `first`, by float32 similarities."""
+        near = np.flatnonzero(similarities >= self.bounds[0] - self.error)
+        found = similarities[near].astype("float64")
+        unclear = np.searchsorted(self.bounds, found - self.error, side="right")
+        unclear = unclear < np.searchsorted(self.bounds, found + self.error, side="right")
+        found[unclear] = self.exact(first + near[unclear])
+        self.reached += self.tally(found)
+
+    def ranks(self):
+        """Returns the ranks of the positives, nearest first."""
+        before = np.cumsum(self.reached[:0:-1])
+        return before + np.arange(1, len(before) + 1)

@@ -12,6 +12,7 @@ from dml.evaluation.counting import count_fully
 TIE = 1e-6
 BLOCK = 2048  # queries searched at once, at most
 UNIT = 8192  # queries whose figures are kept, and can be resumed from, together
+SHORTEST = 100  # of the lists: searching for fewer is hardly quicker
 LONGEST = 1024  # neighbours listed; beyond it, counting is cheaper than listing
 MEMORY_MIB = 224
 NOWHERE = -2.0  # the similarity of a row that was left out: below all others
@@ -66,7 +67,8 @@ def rank_positives(
     Returns:
         `Ranks`.
     """
-    deepest = max(min(max(relevance.positives.max(), scores.depth), LONGEST), shown)
+    wanted = max(relevance.positives.max(), scores.depth, SHORTEST)
+    deepest = max(min(wanted, LONGEST), shown)
     depth = int(min(deepest + 1 + min(relevance.most_left_out, LONGEST), len(gallery)))
     search = Search(queries, gallery, relevance, scores, shown, depth, memory_mib << 20)
     parts = []
@@ -114,6 +116,7 @@ class Search:
             self.relevance,
             self.scores,
             TIE,
+            2 * rounding(self.queries),
             self.memory * 3 // 7,
         )
         return columns, neighbours

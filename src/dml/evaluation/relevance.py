@@ -50,9 +50,9 @@ class Relevance:
         return own if self.left_out is None else np.setdiff1d(own, self.left_out.members(row))
 
     def left_out_of(self, row):
-        """Returns the gallery rows that one query leaves out."""
+        """Returns the gallery rows that one query leaves out, each once."""
         out = [] if self.left_out is None else self.left_out.members(row)
-        return np.append(out, row).astype("int64") if self.itself else np.asarray(out, "int64")
+        return np.unique(np.append(out, row) if self.itself else out).astype("int64")
 
 
 class SameCode:
