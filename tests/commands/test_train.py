@@ -153,7 +153,7 @@ def test_seen_class_adds_the_linear_evaluation(tmp_path):
     folder = run(tmp_path / "seen", dataset__protocol="seen-class", training__epochs=1, **changes)
     metrics = json.loads(folder.metrics.read_text())
     assert metrics["protocol"] == "seen-class"
-    assert {"linear accuracy", "1-NN accuracy"} <= set(metrics["figures"])
+    assert {"linear accuracy", "1-NN accuracy", "5-NN accuracy"} <= set(metrics["figures"])
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):

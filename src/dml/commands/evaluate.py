@@ -9,6 +9,7 @@ from dml.commands.progress import progress
 from dml.folders import RunFolder, atomic_path, read_json, write_json
 from dml.recipe import load_recipe
 
+VOTERS = (5, 20)  # nearest images of the k-NN accuracy
 PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
 
@@ -252,18 +253,21 @@ def untrained_figures(encoder, items, recipe):
 
 
 def linear_figures(encoder, items, recipe):
-    """Returns how well a linear classifier of the training images names the test images."""
+    """Returns how well a linear classifier and the nearest training images name test images."""
     from dml.embed import embed_images
-    from dml.evaluation import linear_evaluation
+    from dml.evaluation import knn_evaluation, linear_evaluation
 
     items = items.select("train", "val", "test")
     vectors = embed_images(
         encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
     )
     test = items.splits == "test"
-    return linear_evaluation(
-        vectors[~test], items.labels[~test], vectors[test], items.labels[test]
-    ).figures()
+    sides = vectors[~test], items.labels[~test], vectors[test], items.labels[test]
+    figures = linear_evaluation(*sides).figures()
+    if ks := [k for k in VOTERS if k <= len(sides[0])]:
+        votes = knn_evaluation(*sides, ks=ks)
+        figures.update({f"{k}-NN accuracy": {"value": votes[k]} for k in ks})
+    return figures
 
 
 def print_table(metrics, report):
