@@ -92,3 +92,9 @@ def test_error_curve_says_what_is_refused():
     rejected = np.array([0.9, 0.8, 0.5, 0.25, 0.05, 0.0])
     text = figures.error_figure(accepted, rejected)
     assert "25.0 % at 1 %" in text and "50.0 % at 0.1 %" in text and "5.0 % at 10 %" in text
+
+
+def test_error_curve_says_the_exact_rates_of_many_points():
+    accepted = np.linspace(0, 1, 100_001)
+    text = figures.error_figure(accepted, 1 - accepted**0.2)
+    assert f"{100 * (1 - 0.01**0.2):.1f} % at 1 %" in text and len(text) < 60_000

@@ -132,18 +132,21 @@ def error_figure(accepted, rejected):
     """
     shown = (accepted > 0) & (rejected >= LEAST_REJECTED)
     accepted, rejected = np.asarray(accepted)[shown], np.asarray(rejected)[shown]
-    grid = np.geomspace(accepted[0], accepted[-1], 300)
-    rows = np.unique(np.searchsorted(accepted, grid, side="right") - 1)
-    accepted, rejected = 100 * accepted[rows], 100 * rejected[rows]
+    accepted, rejected = 100 * accepted, 100 * rejected
+
+    def at(rate):
+        return np.searchsorted(accepted, rate, side="right") - 1
+
+    drawn = np.unique(at(np.geomspace(accepted[0], accepted[-1], 300)))
     figure, axes = new_figure(520, 300)
-    axes.loglog(accepted, rejected, color=SERIES[0], lw=2)
+    axes.loglog(accepted[drawn], rejected[drawn], color=SERIES[0], lw=2)
     described = []
-    for far in (0.01, 0.1, 1, 10):
-        if accepted[0] <= far <= accepted[-1]:
-            at = np.searchsorted(accepted, far, side="right") - 1
-            axes.plot(accepted[at], rejected[at], "o", color=SERIES[0], ms=6)
-            label(axes, f"{rejected[at]:.1f}", (accepted[at], rejected[at]), INK, (4, 5), "left")
-            described.append(f"{rejected[at]:.1f} % at {far:g} %")
+    for rate in (0.01, 0.1, 1, 10):
+        if accepted[0] <= rate <= accepted[-1]:
+            refused = rejected[at(rate)]
+            axes.plot(rate, refused, "o", color=SERIES[0], ms=6)
+            label(axes, f"{refused:.1f}", (rate, refused), INK, (4, 5), "left")
+            described.append(f"{refused:.1f} % at {rate:g} %")
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
