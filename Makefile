@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-losses bench-chunks bench-losses-omniglot
+.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-chunks bench-losses-omniglot
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ bench-loader: $(VENV)/installed  ## training from files against one batch in mem
 
 bench-retrieval: $(VENV)/installed  ## all figures and all pairs at the size of Online Products
 	$(BIN)/python benchmarks/retrieval.py $(ARGS)
+
+bench-gains: $(VENV)/installed  ## what re-ranking gains (ARGS: an evaluation's folder)
+	$(BIN)/python benchmarks/gains.py $(ARGS)
 
 bench-losses: $(VENV)/installed  ## time and memory of losses beside their matrix products
 	$(BIN)/python benchmarks/losses.py $(ARGS)
