@@ -16,7 +16,6 @@ from dml.encoder import (
     UnitLength,
     build_encoder,
     load_encoder,
-    preparation,
 )
 
 
@@ -47,7 +46,7 @@ def test_saves_and_loads(encoder, tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     copy = load_encoder(tmp_path / "encoder.keras")
     np.testing.assert_allclose(embed(copy, images()), embed(encoder, images()), atol=1e-6)
-    wanted = preparation(copy)
+    wanted = copy.get_layer("prepare")
     assert (wanted.resize_side, wanted.input_size, wanted.aspect) == (36, 32, "keep")
 
 

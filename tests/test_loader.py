@@ -10,7 +10,7 @@ import pytest
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets.items import Items
 from dml.images import ImageError
-from dml.loader import evaluation_images, training_batches
+from dml.loader import training_batches
 from dml.samplers import MPerClass, Shuffle
 
 CLASSES, EACH = 5, 6
@@ -173,33 +173,6 @@ def test_fit_takes_exactly_the_steps_of_each_epoch(items, epochs):
     assert batches.steps_per_epoch == 4 and seen == [0, 1, 2, 3] * epochs
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 30, 100])
-def test_evaluation_keeps_the_order_and_the_last_partial_batch(items, batch_size):
-    batches = list(evaluation_images(items.paths, 16, batch_size, threads=3))
-    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
-    images = np.concatenate(batches)
-    assert images.shape == (30, 16, 16, 3) and images.dtype == np.uint8
-    np.testing.assert_array_equal(pictures(images), np.arange(30))
-
-
-def test_evaluation_takes_the_middle_square(tmp_path):
-    image = np.zeros((20, 60, 3), np.uint8)
-    image[:, 20:40] = 200
-    cv2.imwrite(str(tmp_path / "a.png"), image)
-    (batch,) = evaluation_images([tmp_path / "a.png"], 10, 4)
-    assert (batch == 200).all()
-
-
-def test_evaluation_names_an_unreadable_image(items):
-    truncate(items.paths[9])
-    with pytest.raises(ImageError, match=r"09\.jpg"):
-        list(evaluation_images(items.paths, 16, 4))
-
-
-def test_nothing_to_evaluate_gives_nothing():
-    assert list(evaluation_images([], 16, 4)) == []
-
-
 @pytest.mark.parametrize(
     "option, value",
     [("seed", -1), ("first_epoch", -1), ("threads", 0), ("size", 0), ("on_unreadable", "ignore")],
@@ -207,12 +180,3 @@ def test_nothing_to_evaluate_gives_nothing():
 def test_refuses_options_out_of_range(items, option, value):
     with pytest.raises(ValueError, match=f"{option} must be"):
         batches_of(items, **{option: value})
-
-
-def test_whole_images_are_stretched_where_the_encoder_wants_that(tmp_path):
-    image = np.zeros((20, 60, 3), "uint8")
-    image[:, :15] = 250
-    cv2.imwrite(str(tmp_path / "long.png"), image)
-    (cut,) = evaluation_images([tmp_path / "long.png"], 20, 1)
-    (whole,) = evaluation_images([tmp_path / "long.png"], 20, 1, aspect="stretch")
-    assert cut.max() == 0 and (whole[0, :, :4] > 200).all()

@@ -48,6 +48,14 @@ def parser():
         "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
     )
     command.add_argument("--on", metavar="DATASET", help="default: the first run's own")
+    command = add("export", "write a run's encoder as a bundle for other runtimes, checked")
+    command.add_argument("run", metavar="RUN")
+    command.add_argument("--to", choices=("onnx", "saved-model", "litert", "keras"), default="onnx")
+    smaller = command.add_mutually_exclusive_group()
+    smaller.add_argument("--half", action="store_true", help="float16: half the size")
+    smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
+    command.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
+    command.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
     command = add("parts", "list the losses, miners, samplers, ... with their options")
@@ -77,9 +85,9 @@ def split_flags(arguments):
 
 def run(options, flags):
     """Calls the command's function and prints what it says."""
-    if flags and options.command not in ("train", "evaluate", "report", "data"):
+    if flags and options.command not in ("train", "evaluate", "report", "export", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
-    if options.command in ("train", "evaluate", "compare", "parts", "demo"):
+    if options.command in ("train", "evaluate", "compare", "export", "parts", "demo"):
         import_backend()
     if options.command == "train":
         from dml.commands.train import train
@@ -97,6 +105,13 @@ def run(options, flags):
         from dml.commands.compare import compare
 
         compare(options.runs, on=options.on, report=say)
+    elif options.command == "export":
+        from dml.commands.export import export
+
+        precision = "half" if options.half else "int8" if options.int8 else "float32"
+        export(
+            options.run, options.to, precision, options.out, on=options.on, flags=flags, report=say
+        )
     elif options.command == "recipes":
         from dml.commands.recipes import recipes
 

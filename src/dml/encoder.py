@@ -131,12 +131,7 @@ class Prepare(layers.Layer):
     def call(self, images):
         side, start = self.resize_side, (self.resize_side - self.input_size) // 2
         if tuple(images.shape[1:3]) != (side, side):
-            images = ops.image.resize(
-                ops.cast(images, "float32"),
-                (side, side),
-                antialias=True,
-                crop_to_aspect_ratio=self.aspect == "keep",
-            )
+            images = squares(ops.cast(images, "float32"), side, self.aspect)
         end = start + self.input_size
         crops = images[:, start:end, start:end, :]
         return ops.cast(ops.clip(ops.round(ops.cast(crops, "float32")), 0, 255), "uint8")
@@ -148,6 +143,48 @@ class Prepare(layers.Layer):
     def get_config(self):
         names = ("resize_side", "input_size", "aspect")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def squares(images, side, aspect):
+    """Resizes images by the triangle filter, widened where they shrink, as Pillow does.
+
+    As two matrix products, which every backend and every runtime of exported encoders computes
+    alike, whatever the images' size; their own operations differ, or need it in advance.
+
+    Args:
+        images: Float32 (B, H, W, C).
+        side: Of the squares, in pixels.
+        aspect: `keep` resizes the middle square; `stretch` the whole image.
+
+    Returns:
+        Float32 (B, side, side, C).
+    """
+    _, height, width, channels = (n or ops.shape(images)[i] for i, n in enumerate(images.shape))
+    shorter = ops.minimum(height, width)
+    rows, columns = (shorter, shorter) if aspect == "keep" else (height, width)
+    down = filter_weights(height, rows, side)  # (side, H)
+    across = filter_weights(width, columns, side)  # (side, W)
+    # Both factors of three axes: TensorFlow's product of unlike ones is exported wrongly to ONNX.
+    x = ops.matmul(down[None], ops.reshape(images, (-1, height, width * channels)))
+    x = ops.transpose(ops.reshape(x, (-1, side, width, channels)), (0, 1, 3, 2))
+    x = ops.matmul(ops.reshape(x, (-1, side * channels, width)), ops.transpose(across)[None])
+    return ops.transpose(ops.reshape(x, (-1, side, channels, side)), (0, 1, 3, 2))
+
+
+def filter_weights(length, part, side):
+    """Returns how much each of `length` pixels adds to each of `side`, (side, length).
+
+    The middle `part` of the pixels is what is resized.
+    """
+    first = ops.cast((length - part) // 2, "float32")
+    part = ops.cast(part, "float32")
+    pixels = ops.arange(length, dtype="float32")[None, :]
+    scale = part / side
+    centres = first + (ops.arange(side, dtype="float32")[:, None] + 0.5) * scale - 0.5
+    weights = ops.relu(1.0 - ops.abs(pixels - centres) / ops.maximum(scale, 1.0))
+    inside = ops.logical_and(pixels >= first, pixels < first + part)
+    weights = ops.where(inside, weights, 0.0)
+    return weights / ops.sum(weights, axis=1, keepdims=True)
 
 
 def build_encoder(backbone, embedding=None):
@@ -194,11 +231,6 @@ def pool(features, pooling):
             [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
         )
     return GeneralisedMean(name="gem")(features)
-
-
-def preparation(encoder):
-    """Returns the `Prepare` layer of an encoder, which says what images it wants."""
-    return encoder.get_layer("prepare")
 
 
 def load_encoder(path):

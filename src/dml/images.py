@@ -1,7 +1,8 @@
-"""Reads one image: a file, a member of a zip, or a character drawn on demand."""
+"""Reads one image: a file, a member of a zip or tar, or a character drawn on demand."""
 
 import functools
 import os
+import tarfile
 import threading
 import zipfile
 import zlib
@@ -10,6 +11,14 @@ import numpy as np
 
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
+UNREADABLE = (
+    OSError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    zlib.error,
+)
 _opening = threading.Lock()
 
 
@@ -23,7 +32,8 @@ def read_image(path, minimum_side=None):
     Transparency is dropped, grey becomes RGB, 16 bits become 8.
 
     Args:
-        path: A file, "ARCHIVE.zip!MEMBER", or "glyph:..." as the data set `glyphs` gives them.
+        path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:..." as the data set
+            `glyphs` gives them.
         minimum_side: Allows a smaller image whose shorter side is still at least this, in pixels.
             A JPEG is then decoded at a fraction of its size, several times as fast.
 
@@ -47,6 +57,12 @@ def read_bytes(path):
         return draw(path).tobytes()
     archive, mark, member = path.partition(".zip!")
     try:
+        if not mark and ".tar!" in path:
+            shard, _, member = path.partition(".tar!")
+            start, length = tar_members(shard + ".tar")[member]
+            with open(shard + ".tar", "rb") as file:
+                file.seek(start)
+                return file.read(length)
         if mark:
             with _opening:
                 opened = open_zip(archive + ".zip", os.getpid())
@@ -57,7 +73,14 @@ def read_bytes(path):
         raise ImageError(f"{path}: no such file") from None
     except KeyError:
         raise ImageError(f"{path}: the archive has no such member") from None
-    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+    except (
+        OSError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+    ) as error:
         # RuntimeError: the archive is encrypted, or compressed in a way that Python lacks.
         raise ImageError(f"{path}: can't be read: {error}") from None
 
@@ -66,6 +89,13 @@ def read_bytes(path):
 def open_zip(path, process):
     """Returns an open archive, one per process: forks would share the position in the file."""
     return zipfile.ZipFile(path)
+
+
+@functools.lru_cache(maxsize=64)
+def tar_members(path):
+    """Returns {name: (first byte, length)} of the files in an uncompressed tar, in order."""
+    with tarfile.open(path, "r:") as archive:
+        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
 
 
 def decode_image(data, path, minimum_side=None):
@@ -144,6 +174,35 @@ def upright(image, code):
     if code in (2, 3, 6, 7):
         image = image[:, ::-1]
     return np.ascontiguousarray(image)
+
+
+def resized(image, size):
+    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows."""
+    import cv2
+
+    shrinks = image.shape[0] > size or image.shape[1] > size
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def centre_square(image, size):
+    """Returns the middle square of an image, its short side resized to `size`."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resized(image[top : top + side, left : left + side], size)
+
+
+def square(image, side, aspect):
+    """Returns what an encoder wants to see: uint8 (side, side, 3).
+
+    Args:
+        image: Uint8 (H, W, 3).
+        side: In pixels; positive.
+        aspect: `keep` takes the middle square, `stretch` the whole image.
+    """
+    return resized(image, side) if aspect == "stretch" else centre_square(image, side)
 
 
 def draw(path):

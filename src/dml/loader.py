@@ -10,7 +10,6 @@ import cv2
 import grain
 import numpy as np
 
-from dml.augmentations.geometry import centre_square, resized
 from dml.images import ImageError, read_image
 
 LOGGER = logging.getLogger(__name__)
@@ -215,35 +214,6 @@ class TrainingReader:
             if path not in self.unreadable:
                 self.unreadable[path] = str(error)
                 LOGGER.warning("left out of the training: %s", error)
-
-
-def evaluation_images(paths, side, batch_size, threads=2, aspect="keep"):
-    """Yields images as squares, in order.
-
-    Args:
-        paths: N paths as `dml.images.read_image` takes them.
-        side: Side of the squares in pixels. Positive.
-        batch_size: Images in a batch; the last may hold fewer. Positive.
-        threads: Threads that read. Positive.
-        aspect: `keep` cuts out the middle square; `stretch` makes the whole image a square.
-
-    Yields:
-        Uint8 (B, side, side, 3).
-
-    Raises:
-        ImageError: An image can't be read; the message names it.
-    """
-    check_at_least(1, side=side, batch_size=batch_size)
-
-    square = resized if aspect == "stretch" else centre_square
-
-    def batch(start):
-        return np.stack(
-            [square(read_image(p, side), side) for p in paths[start : start + batch_size]]
-        )
-
-    starts = grain.MapDataset.range(0, len(paths), batch_size)
-    yield from read_ahead(starts.map(batch), threads)
 
 
 def read_ahead(batches, threads):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dml.augmentations.geometry import centre_square, random_area, randomly_flipped, resized
+from dml.augmentations.geometry import random_area, randomly_flipped
+from dml.images import centre_square, resized
 
 
 def stripes(height, width):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
 from dml.augmentations.colour import colour_layers
-from dml.augmentations.geometry import randomly_flipped, resized
+from dml.augmentations.geometry import randomly_flipped
+from dml.images import resized
 
 
 @AUGMENTATIONS.register("dml-tf")

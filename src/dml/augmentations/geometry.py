@@ -1,25 +1,9 @@
-"""Cutting and resizing of single images, by OpenCV, which lets go of the interpreter."""
+"""Random cuts and flips of single images."""
 
 import math
 
 import cv2
 import numpy as np
-
-
-def resized(image, size):
-    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows."""
-    shrinks = image.shape[0] > size or image.shape[1] > size
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-
-
-def centre_square(image, size):
-    """Returns the middle square of an image, its short side resized to `size`."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resized(image[top : top + side, left : left + side], size)
 
 
 def random_area(shape, area, ratio, generator):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
-from dml.augmentations.geometry import random_area, randomly_flipped, resized
+from dml.augmentations.geometry import random_area, randomly_flipped
+from dml.images import resized
 
 
 @AUGMENTATIONS.register("paper")

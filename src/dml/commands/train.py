@@ -1,6 +1,5 @@
 """`dml train`: from a recipe to a run folder with an evaluated encoder."""
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -10,6 +9,7 @@ import numpy as np
 
 from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
 from dml.recipe import load_recipe, training_loss
+from dml.versions import installed_versions
 
 
 def train(source, flags=(), out=None, resume=False, report=print):
@@ -241,16 +241,10 @@ def versions(recipe):
     import keras
 
     names = ("dml", "keras", "tensorflow", "jax", "torch", "numpy", "grain", "faiss-cpu")
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "backend": keras.backend.backend(),
         "python": platform.python_version(),
-        "packages": found,
+        "packages": installed_versions(*names),
         "processors": os.cpu_count(),
         "seed": recipe.training.seed,
     }

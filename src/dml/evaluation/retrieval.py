@@ -9,7 +9,7 @@ from dml.evaluation.intervals import bootstrap
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation.scores import ALSO, Scores
-from dml.evaluation.unfinished import Unfinished
+from dml.unfinished import Unfinished
 
 SHOWN = 10  # neighbours kept for each query
 LEAST_MIB = 16

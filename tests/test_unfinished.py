@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.unfinished import Unfinished
+from dml.unfinished import Unfinished
 
 X = np.arange(6.0).reshape(2, 3)
 

@@ -1,0 +1,156 @@
+"""`dml embed`: the vectors of images by an exported encoder, in a Parquet file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dml.commands.progress import progress
+from dml.embed import embed_images
+from dml.folders import atomic_path
+from dml.onnx_encoder import OnnxEncoder
+from dml.sources import image_table
+from dml.unfinished import Unfinished
+
+PART = 512  # images that a stop can lose
+NAMED = 5  # unreadable images named on the terminal
+
+
+def embed(bundle, sources, out, batch_size=32, threads=2, report=print):
+    """Embeds images and writes one row for each: its id, path, label, own fields and vector.
+
+    What is done when the command is stopped is kept in `OUT.unfinished`; the same command goes on
+    from there. Images that can't be read are listed in `OUT.unreadable.csv`.
+
+    Args:
+        bundle: The bundle's folder.
+        sources: As `dml.sources.image_table` takes them.
+        out: The `.parquet` file.
+        batch_size: Images embedded at once; positive.
+        threads: Threads that read images; positive.
+        report: Called with each line of text for the user.
+
+    Raises:
+        ValueError: `out` is no `.parquet`, or the bundle or a list is damaged.
+        FileNotFoundError: The bundle or a source is missing.
+    """
+    out = Path(out)
+    if out.suffix != ".parquet":
+        raise ValueError(f"--out must end in .parquet; got {out}")
+    encoder = OnnxEncoder(bundle)
+    table, vectors, faults = embedded(
+        encoder, sources, Path(f"{out}.unfinished"), batch_size, threads
+    )
+    write_vectors(out, table, vectors, encoder)
+    report(f"{len(table):,} vectors of {encoder.dimension} numbers: {out}")
+    list_unreadable(faults, Path(f"{out}.unreadable.csv"), report)
+    unfinished_folder(out).forget()
+
+
+def unfinished_folder(out):
+    """Returns what is kept of an embedding while it is unfinished."""
+    return Unfinished(Path(f"{out}.unfinished"), (), {})
+
+
+def embedded(encoder, sources, folder, batch_size=32, threads=2):
+    """Embeds images part by part, each of which is kept in a folder when it is done.
+
+    Args:
+        encoder: An `OnnxEncoder`.
+        sources: As `dml.sources.image_table` takes them; or a `.parquet` of `dml embed`, which
+            is taken as it is.
+        folder: Where finished parts are kept.
+        batch_size: Images embedded at once.
+        threads: Threads that read.
+
+    Returns:
+        The table of the images that could be read, their vectors, and the table `id`, `path`,
+        `reason` of those that could not.
+
+    Raises:
+        ValueError: Vectors in a file are of another encoder, or no image could be read.
+    """
+    import pandas as pd
+
+    if len(sources) == 1 and str(sources[0]).endswith(".parquet"):
+        ready = read_vectors(sources[0], encoder)
+        if ready is not None:
+            return (*ready, pd.DataFrame(columns=["id", "path", "reason"]))
+    table = image_table(sources)
+    paths = table["path"].tolist()
+    what = {"ids": table["id"].tolist(), "paths": paths, "encoder": encoder.sha256}
+    unfinished = Unfinished(folder, (), what)
+    vectors = np.empty((len(table), encoder.dimension), "float32")
+    reasons = {}
+    with progress("embedding", len(table)) as advance:
+        for number, start in enumerate(range(0, len(table), PART)):
+            part = paths[start : start + PART]
+
+            def compute(part=part):
+                unreadable = {}
+                found = embed_images(encoder, part, batch_size, threads, advance, unreadable)
+                rows = np.array(list(unreadable), "int64")
+                return found, rows, np.array(list(unreadable.values()), dtype=str)
+
+            found, rows, texts = unfinished.part(number, compute)
+            if unfinished.was_known:
+                advance(len(part))
+            vectors[start : start + len(part)] = found
+            reasons.update(zip((start + rows).tolist(), texts.tolist(), strict=True))
+    good = ~np.isin(np.arange(len(table)), list(reasons))
+    if not good.any():
+        raise ValueError(f"none of the images could be read: {next(iter(reasons.values()))}")
+    faults = table.loc[~good, ["id", "path"]].assign(reason=list(reasons.values()))
+    return table[good].reset_index(drop=True), vectors[good], faults
+
+
+def list_unreadable(faults, path, report):
+    """Writes and reports the images that could not be read; removes an older list."""
+    if not len(faults):
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        faults.to_csv(temporary, index=False)
+    report(f"{len(faults):,} images could not be read and are left out; listed in {path}:")
+    for reason in faults["reason"][:NAMED]:
+        report(f"  {reason}")
+
+
+def write_vectors(path, table, vectors, encoder):
+    """Writes a table and its vectors as Parquet, with the encoder that they are of."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    rows = pa.Table.from_pandas(table, preserve_index=False)
+    flat = pa.array(vectors.ravel())
+    rows = rows.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+    mark = {"encoder": encoder.sha256, "dimension": encoder.dimension}
+    rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), "dml": json.dumps(mark)})
+    with atomic_path(path) as temporary:
+        parquet.write_table(rows, temporary)
+
+
+def read_vectors(path, encoder):
+    """Returns the table and vectors in a file of `dml embed`; None where it is another table.
+
+    Raises:
+        ValueError: The file is damaged, or its vectors are of another encoder.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        if b"dml" not in (parquet.read_schema(path).metadata or {}):
+            return None
+        rows = parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: can't be read as a table: {error}") from None
+    mark = json.loads(rows.schema.metadata[b"dml"])
+    if mark["encoder"] != encoder.sha256:
+        raise ValueError(
+            f"{path}: its vectors are of another encoder than {encoder.path}: embed the images "
+            "again, with this one"
+        )
+    column = rows.column("vector").combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(-1, mark["dimension"])
+    return rows.drop_columns(["vector"]).to_pandas(), vectors

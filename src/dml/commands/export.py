@@ -1,0 +1,175 @@
+"""`dml export`: a run's encoder as a bundle that other runtimes take, checked on real images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dml.folders import Bundle, RunFolder, new_folder, read_json, sha256, write_json
+from dml.versions import installed_versions
+
+CHECKED = 1000  # images that the exported encoder is compared on
+WHOLE = 16  # of these, at their own size
+BATCH = 32
+NEAREST = 10
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an exported encoder may be from the one that was trained.
+
+    Args:
+        difference: Largest of any entry of a vector.
+        recall: Largest loss of Recall@1.
+        overlap: Smallest share of the nearest 10 that stay.
+    """
+
+    difference: float
+    recall: float
+    overlap: float
+
+
+TOLERANCES = {
+    "float32": Tolerance(1e-3, 0.002, 0.99),
+    "half": Tolerance(2e-2, 0.01, 0.95),
+    "int8": Tolerance(5e-2, 0.01, 0.8),
+}
+
+
+def export(run, to="onnx", precision="float32", out=None, on=None, flags=(), report=print):
+    """Writes a bundle: the encoder and `dml.json`, which says what it is.
+
+    Args:
+        run: The run's folder.
+        to: `onnx`, `saved-model`, `litert` or `keras`.
+        precision: `float32`, `half` or `int8`.
+        out: The bundle's folder; by default `RUN/bundle`, `RUN/bundle-litert`, ...
+        on: A data set's name or a folder whose images are compared; by default the run's own.
+        flags: `--dataset.option value`.
+        report: Called with each line of text for the user.
+
+    Returns:
+        The bundle's path.
+
+    Raises:
+        ValueError: The exported encoder is too far from the trained one; nothing is left then.
+        FileExistsError: There is something at `out`.
+        FileNotFoundError: The run or the images are missing.
+    """
+    from dml.commands.evaluate import TestSplit, evaluation_recipe
+    from dml.embed import embed_images
+    from dml.encoder import load_encoder
+    from dml.export import read_encoder, write_encoder
+    from dml.images import read_image
+
+    folder = RunFolder(run).open()
+    name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])
+    bundle = Bundle(out or folder.path / name, to)
+    recipe = evaluation_recipe(folder, on, flags)
+    encoder = load_encoder(folder.encoder)
+    prepare = encoder.get_layer("prepare")
+    items = recipe.dataset.items()
+    split = TestSplit.of(items, recipe.names["dataset"]).items
+    rows = whole_classes(split.labels)
+    paths, labels = [split.paths[row] for row in rows], split.labels[rows]
+    with new_folder(bundle.path) as temporary:
+        inside = Bundle(temporary, to)
+        write_encoder(encoder, inside.encoder, to, precision)
+        run_exported = read_encoder(inside.encoder, to)
+        exported = Exported(run_exported, encoder)
+        before = embed_images(encoder, paths, BATCH)
+        after = embed_images(exported, paths, BATCH)
+        found = compare(before, after, labels)
+        images = [read_image(path)[None] for path in paths[:WHOLE]]
+        found["difference_at_any_size"] = max(
+            float(np.abs(run_exported(image) - np.asarray(encoder(image))).max())
+            for image in images
+        )
+        say(found, report)
+        check(found, TOLERANCES[precision])
+        metrics = read_json(folder.metrics) if folder.metrics.exists() else {}
+        description = {
+            "schema": 1,
+            "format": to,
+            "precision": precision,
+            "sha256": sha256(inside.encoder),
+            "dimension": int(encoder.output_shape[-1]),
+            "preparation": {
+                key: getattr(prepare, key) for key in ("resize_side", "input_size", "aspect")
+            },
+            "trained_on": metrics.get("dataset"),
+            "thresholds": metrics.get("thresholds", {}),
+            "check": found,
+            "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
+        }
+        write_json(inside.description, description)
+        size = sum(f.stat().st_size for f in temporary.rglob("*") if f.is_file()) / 2**20
+    report(f"bundle: {bundle.path} ({size:.1f} MiB)")
+    return bundle.path
+
+
+class Exported:
+    """Lets an exported encoder stand where the Keras model does.
+
+    Args:
+        run: A function from images to vectors.
+        encoder: The Keras model.
+    """
+
+    def __init__(self, run, encoder):
+        self.predict_on_batch = run
+        self.get_layer = encoder.get_layer
+        self.output_shape = encoder.output_shape
+
+
+def whole_classes(labels):
+    """Returns the rows of the first classes that together have at most `CHECKED` images.
+
+    At least of one class: what is nearest can only be right where others of its class are.
+    """
+    counts = np.bincount(labels)
+    kept = np.flatnonzero(np.cumsum(counts) <= CHECKED)
+    return np.flatnonzero(np.isin(labels, kept) if len(kept) else labels == 0)[:CHECKED]
+
+
+def compare(before, after, labels):
+    """Returns how the exported encoder's vectors differ from those of the trained one."""
+    from dml.evaluation import retrieval
+
+    figures = {"images": len(before), "difference": float(np.abs(before - after).max())}
+    depth = min(NEAREST, len(before) - 1)
+    lists = []
+    for name, vectors in {"before": before, "after": after}.items():
+        found = retrieval(vectors, labels, ks=(1, depth) if depth > 1 else (1,))
+        figures[f"recall_at_1_{name}"] = float(found.recall[1])
+        lists.append(found.neighbours[:, :depth])
+    shared = [len(np.intersect1d(a, b)) / depth for a, b in zip(*lists, strict=True)]
+    figures["overlap_of_the_top_10"] = float(np.mean(shared))
+    return figures
+
+
+def say(found, report):
+    report(
+        f"{found['images']:,} images through both encoders: R@1 "
+        f"{100 * found['recall_at_1_before']:.1f} % before, "
+        f"{100 * found['recall_at_1_after']:.1f} % after; "
+        f"{100 * found['overlap_of_the_top_10']:.1f} % of the nearest {NEAREST} are the same; "
+        f"vectors differ by at most {found['difference']:.1e}, "
+        f"and by {found['difference_at_any_size']:.1e} from images of their own size"
+    )
+
+
+def check(found, tolerance):
+    """Raises ValueError where the exported encoder is too far from the trained one."""
+    faults = []
+    largest = max(found["difference"], found["difference_at_any_size"])
+    if not largest <= tolerance.difference:  # nan is too much, too
+        faults.append(f"vectors differ by {largest:.1e}, more than {tolerance.difference:.0e}")
+    lost = found["recall_at_1_before"] - found["recall_at_1_after"]
+    if not lost <= tolerance.recall:
+        faults.append(f"R@1 falls by {100 * lost:.1f} points, more than {100 * tolerance.recall:g}")
+    if not found["overlap_of_the_top_10"] >= tolerance.overlap:
+        faults.append(f"fewer than {100 * tolerance.overlap:g} % of the nearest stay")
+    if faults:
+        raise ValueError(
+            f"the exported encoder is not the trained one: {'; '.join(faults)}. Nothing is written"
+        )

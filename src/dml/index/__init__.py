@@ -1,0 +1,5 @@
+"""Search among the vectors of images."""
+
+from dml.index.faiss_index import FaissIndex
+
+__all__ = ["FaissIndex"]

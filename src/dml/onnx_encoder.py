@@ -1,0 +1,93 @@
+"""An exported encoder under ONNX Runtime; needs neither Keras nor its backends."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from dml.folders import Bundle
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What squares an encoder wants to see, as its layer `prepare` says it.
+
+    Args:
+        resize_side: Side in pixels that the image is brought to.
+        input_size: Side in pixels of the centre that the network sees.
+        aspect: `keep` or `stretch`.
+    """
+
+    resize_side: int
+    input_size: int
+    aspect: str
+
+
+class OnnxEncoder:
+    """Embeds uint8 images by the encoder of a bundle. Safe to call from threads.
+
+    Args:
+        bundle: The bundle's folder.
+        threads: Processors that one call uses; all if None.
+
+    Raises:
+        FileNotFoundError: A file of the bundle is missing.
+        ValueError: A file is damaged.
+    """
+
+    def __init__(self, bundle, threads=None):
+        import onnxruntime
+
+        bundle = Bundle(bundle)
+        self.path = bundle.path
+        self.description = bundle.open()
+        try:
+            self.preparation = Preparation(**self.description["preparation"])
+            self.dimension = int(self.description["dimension"])
+            self.sha256 = self.description["sha256"]
+            self.thresholds = self.description["thresholds"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{bundle.description}: damaged: {error}") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(bundle.encoder), options, onnxruntime.get_available_providers()
+            )
+        except Exception as error:  # ONNX Runtime's own types share no base but this
+            raise ValueError(f"{bundle.encoder}: ONNX Runtime can't load it: {error}") from None
+        self.input = self.session.get_inputs()[0].name
+
+    @property
+    def output_shape(self):
+        return (None, self.dimension)
+
+    def predict_on_batch(self, images):
+        """Returns the float32 unit vectors (B, D) of uint8 images (B, H, W, 3) of any size."""
+        return self.session.run(None, {self.input: np.ascontiguousarray(images)})[0]
+
+    def threshold(self, wanted):
+        """Returns the similarity from which on two images are said to show the same.
+
+        Args:
+            wanted: A number, or `calibrated` for the one calibrated in training.
+
+        Raises:
+            ValueError: It is neither, or the run had no validation classes to calibrate on.
+        """
+        if wanted == "calibrated":
+            for name in ("precision", "false_accepts"):
+                if name in self.thresholds:
+                    return float(self.thresholds[name]["similarity"])
+            raise ValueError(
+                f"{self.path} has no calibrated threshold: the run had no validation classes, or "
+                "too few to promise anything. Give a similarity, such as --threshold 0.7"
+            )
+        try:
+            value = float(wanted)
+        except ValueError:
+            value = 2.0
+        if not -1 <= value <= 1:
+            raise ValueError(f"a threshold is 'calibrated' or a number in [-1, 1]; got {wanted!r}")
+        return value
