@@ -16,6 +16,28 @@ TRAIN = """examples:
 sections: dataset backbone embedding sampler augmentation loss miner memory regularizer
 optimizer training evaluation. `dml recipes NAME` prints a recipe with every option."""
 
+IMAGES = "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, or an image"
+WHERE = """a filter, such as 'label in ["cat", "dog"] and price < 10'"""
+
+GOES_ON = {  # what to do after Ctrl-C
+    "train": "; `dml train RUN --resume` goes on from the last epoch",
+    "evaluate": "; the same command goes on from the last finished part of the search",
+    "embed": "; the same command goes on from the last finished part",
+    "index": "; the same command goes on from the last finished part",
+}
+EXTRAS = {  # package -> the extra that brings it
+    "keras": "train",
+    "tensorflow": "train",
+    "tf2onnx": "train",
+    "onnx": "train",
+    "grain": "train",
+    "sklearn": "train",
+    "matplotlib": "train",
+    "scipy": "train",
+    "jax": "jax",
+    "torch": "torch",
+}
+
 
 def parser():
     """Returns the command line's grammar; imports nothing heavy."""
@@ -56,6 +78,23 @@ def parser():
     smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
     command.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
     command.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
+    command = add("embed", "write the vectors of images to a Parquet file; goes on after a stop")
+    command.add_argument("bundle", metavar="BUNDLE")
+    command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    command.add_argument("--out", metavar="FILE.parquet", required=True)
+    command = add("index", "build, change or check an index of images")
+    add_index_commands(command.add_subparsers(dest="action", required=True, metavar="ACTION"))
+    command = add("search", "find the images of an index that are nearest to others")
+    command.add_argument("index", metavar="INDEX")
+    command.add_argument("queries", metavar="QUERY", nargs="+", help="an image")
+    command.add_argument("-k", type=int, default=10, help="neighbours of each (default: 10)")
+    command.add_argument("--where", metavar="FILTER", help=WHERE)
+    command.add_argument(
+        "--threshold", metavar="SIMILARITY", help="the least to show: a number, or `calibrated`"
+    )
+    command.add_argument("--bundle", metavar="DIR", help="the encoder (default: the index's own)")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--html", metavar="FILE", help="write a page of the results")
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
     command = add("parts", "list the losses, miners, samplers, ... with their options")
@@ -66,6 +105,39 @@ def parser():
     command = add("demo", "train, evaluate and report on the embedded data set, in minutes")
     command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/demo)")
     return top
+
+
+def add_index_commands(actions):
+    """Adds the grammar of `dml index`."""
+
+    def add(name, text):
+        command = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        first = "bundle" if name == "build" else "index"
+        command.add_argument(first, metavar=first.upper())
+        return command
+
+    command = add("build", "embed images and write an index of them")
+    command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    command.add_argument("--out", metavar="DIR", required=True, help="the index's folder")
+    command.add_argument(
+        "--kind",
+        default="auto",
+        choices=("auto", "flat", "hnsw", "ivf_pq", "int8", "binary"),
+        help="default: by the number of images",
+    )
+    command.add_argument(
+        "--recall",
+        type=float,
+        default=0.95,
+        help="share of the true nearest 10 to find (default: 0.95)",
+    )
+    command = add("add", "embed more images and add them; an id that is there is replaced")
+    command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    command = add("remove", "remove items")
+    command.add_argument("ids", metavar="ID", nargs="*")
+    command.add_argument("--where", metavar="FILTER", help=WHERE)
+    add("info", "say what an index holds").add_argument("--json", action="store_true")
+    add("verify", "check every file of an index")
 
 
 def split_flags(arguments):
@@ -112,6 +184,26 @@ def run(options, flags):
         export(
             options.run, options.to, precision, options.out, on=options.on, flags=flags, report=say
         )
+    elif options.command == "embed":
+        from dml.commands.embed import embed
+
+        embed(options.bundle, options.images, options.out, report=say)
+    elif options.command == "index":
+        run_index(options)
+    elif options.command == "search":
+        from dml.commands.search import search
+
+        search(
+            options.index,
+            options.queries,
+            options.k,
+            options.where,
+            options.threshold,
+            options.bundle,
+            options.json,
+            options.html,
+            report=say,
+        )
     elif options.command == "recipes":
         from dml.commands.recipes import recipes
 
@@ -128,6 +220,24 @@ def run(options, flags):
         from dml.commands.demo import demo
 
         demo(out=options.out, report=say)
+
+
+def run_index(options):
+    """Calls the function of `dml index ACTION`."""
+    from dml.commands import index
+
+    if options.action == "build":
+        index.build(
+            options.bundle, options.images, options.out, options.kind, options.recall, report=say
+        )
+    elif options.action == "add":
+        index.add(options.index, options.images, report=say)
+    elif options.action == "remove":
+        index.remove(options.index, options.ids, options.where, report=say)
+    elif options.action == "info":
+        index.info(options.index, options.json, report=say)
+    else:
+        index.verify(options.index, report=say)
 
 
 def import_backend():
@@ -165,11 +275,19 @@ def main(arguments=None):
     try:
         run(options, flags)
     except KeyboardInterrupt:
+        further = GOES_ON.get(options.command, "")
+        print(f"dml: interrupted{further}", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name.split(".")[0]]
         print(
-            "dml: interrupted; `dml train RUN --resume` goes on from the last epoch",
+            f"dml: `dml {options.command}` needs the package {error.name}: "
+            f"pip install 'dml[{extra}]'",
             file=sys.stderr,
         )
-        return 130
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

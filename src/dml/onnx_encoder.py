@@ -71,13 +71,14 @@ class OnnxEncoder:
         """Returns the similarity from which on two images are said to show the same.
 
         Args:
-            wanted: A number, or `calibrated` for the one calibrated in training.
+            wanted: A number, or `calibrated` for the one calibrated in training: that which lets
+                in few pairs of different classes, or else that which most results above are right.
 
         Raises:
             ValueError: It is neither, or the run had no validation classes to calibrate on.
         """
         if wanted == "calibrated":
-            for name in ("precision", "false_accepts"):
+            for name in ("false_accepts", "precision"):
                 if name in self.thresholds:
                     return float(self.thresholds[name]["similarity"])
             raise ValueError(

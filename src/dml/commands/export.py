@@ -31,7 +31,7 @@ class Tolerance:
 TOLERANCES = {
     "float32": Tolerance(1e-3, 0.002, 0.99),
     "half": Tolerance(2e-2, 0.01, 0.95),
-    "int8": Tolerance(5e-2, 0.01, 0.8),
+    "int8": Tolerance(0.1, 0.01, 0.8),
 }
 
 

@@ -29,8 +29,13 @@ class Effort:
 EFFORTS = {
     "hnsw": [Effort(b, 1) for b in (16, 32, 64, 128, 256, 512, 1024)],
     "ivf_pq": [
-        Effort(b, o)
-        for b, o in ((4, 8), (8, 8), (16, 16), (32, 16), (64, 32), (128, 64), (512, 64))
+        Effort(4, 8),
+        Effort(8, 8),
+        Effort(16, 16),
+        Effort(32, 16),
+        Effort(64, 32),
+        Effort(128, 64),
+        Effort(512, 64),
     ],
     "int8": [Effort(0, o) for o in (1, 2, 4)],
     "binary": [Effort(0, o) for o in (2, 4, 8, 16, 32, 64, 128, 256)],
@@ -70,6 +75,7 @@ def build_codes(kind, vectors):
         cells = max(1, min(int(4 * count**0.5), count // 39))
         parts = max(p for p in range(1, dimension // 4 + 1) if dimension % p == 0)
         codes = faiss.index_factory(dimension, f"IVF{cells},PQ{parts}x8", product)
+        codes.cp.min_points_per_centroid = codes.pq.cp.min_points_per_centroid = 1  # no warnings
     generator = np.random.default_rng(0)
     if not codes.is_trained:
         most = 256 * getattr(codes, "nlist", 256)

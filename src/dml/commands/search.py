@@ -1,0 +1,157 @@
+"""`dml search`: the nearest items of an index, as a table, as JSON or as a page."""
+
+import json
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from dml.embed import embed_images
+from dml.folders import write_text
+from dml.images import ImageError, read_image
+from dml.index import FaissIndex
+from dml.onnx_encoder import OnnxEncoder
+
+HIDDEN = ("id", "path", "label")
+STYLE = """
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
+ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem;
+  padding: 0; list-style: none; }
+img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 4px; display: block; }
+.query { width: 12rem; } .id { overflow-wrap: anywhere; font-size: .8125rem; opacity: .75; }
+.same { font-weight: 600; }
+"""
+
+
+def search(
+    path,
+    queries,
+    k=10,
+    where=None,
+    threshold=None,
+    bundle=None,
+    as_json=False,
+    html=None,
+    report=print,
+):
+    """Searches an index for images.
+
+    Args:
+        path: The index's folder.
+        queries: Paths of images, as `dml.images.read_image` takes them.
+        k: Neighbours wanted for each; positive.
+        where: A filter, as `dml.index.where.matching` takes it; None for all items.
+        threshold: `calibrated` or a similarity, from which on a neighbour is shown at all; None
+            shows the nearest k, and says of each whether it passes the calibrated threshold.
+        bundle: The encoder; by default the index's own. Another than it was built with is refused.
+        as_json: Reports JSON.
+        html: A page to write, too; None for none.
+        report: Called with each line of text for the user.
+
+    Returns:
+        For each query a dictionary of `query` and `neighbours`.
+
+    Raises:
+        ImageError: A query can't be read.
+        FileNotFoundError: The index is missing.
+        ValueError: An option is out of its range, or a file damaged.
+    """
+    index = FaissIndex(path)
+    encoder = index.encoder() if bundle is None else OnnxEncoder(bundle)
+    index.check_encoder(encoder)
+    limit = encoder.threshold(threshold) if threshold is not None else None
+    vectors = embed_images(encoder, queries, batch_size=min(32, len(queries)))
+    similarities, rows = index.search(vectors, k, where)
+    same = calibrated(encoder)
+    found = [
+        {
+            "query": str(query),
+            "neighbours": [
+                neighbour(index, row, similarity, same)
+                for row, similarity in zip(near.tolist(), close.tolist(), strict=True)
+                if limit is None or similarity >= limit
+            ],
+        }
+        for query, near, close in zip(queries, rows, similarities, strict=True)
+    ]
+    if as_json:
+        report(json.dumps(found, indent=2))
+    else:
+        for one in found:
+            print_table(one, limit, report)
+    if html is not None:
+        write_text(html, page(found))
+        if not as_json:
+            report(f"page: {html}")
+    return found
+
+
+def calibrated(encoder):
+    """Returns the calibrated threshold of an encoder, or None."""
+    return encoder.threshold("calibrated") if encoder.thresholds else None
+
+
+def neighbour(index, row, similarity, same):
+    """Returns what is told of one neighbour, ready for JSON."""
+    fields = index.items.iloc[row].to_dict()
+    plain = {
+        name: None if value is None or value != value else value
+        for name, value in (
+            (name, value.item() if isinstance(value, np.generic) else value)
+            for name, value in fields.items()
+        )
+    }
+    first = {"id": plain.pop("id"), "similarity": round(similarity, 6)}
+    return {**first, "same": None if same is None else similarity >= same, **plain}
+
+
+def print_table(found, limit, report):
+    """Reports the neighbours of one query."""
+    report(found["query"])
+    if not found["neighbours"]:
+        report("  nothing" + (f" at similarity {limit:.3f} or above" if limit is not None else ""))
+        return
+    width = max(len(str(n["label"] or "")) for n in found["neighbours"])
+    for rank, near in enumerate(found["neighbours"], start=1):
+        verdict = {True: "same", False: "different", None: ""}[near["same"]]
+        label = str(near["label"] or "")
+        text = f"{rank:4}  {near['similarity']:6.3f}  {verdict:9}  {label:{width}}  {near['id']}"
+        report(text.rstrip())
+
+
+def page(found):
+    """Returns a page of one file that shows queries and their neighbours."""
+    sections = []
+    for one in found:
+        cards = "".join(card(near) for near in one["neighbours"]) or "<li>nothing</li>"
+        picture = image(one["query"], "query")
+        sections.append(
+            f"<section><h2>{escape(Path(one['query']).name)}</h2>{picture}<ol>{cards}</ol></section>"
+        )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>dml search</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{STYLE}</style><body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def card(near):
+    """Returns one neighbour of the page."""
+    verdict = {True: "same", False: "different", None: ""}[near["same"]]
+    return (
+        f"<li>{image(near['path'], '')}<span class={verdict or 'near'}>"
+        f"{near['similarity']:.3f} {verdict}</span><br>{escape(str(near['label'] or ''))}"
+        f'<div class="id">{escape(near["id"])}</div></li>'
+    )
+
+
+def image(path, name):
+    """Returns a picture that lives inside the page, or why there is none."""
+    from dml.report.thumbnails import thumbnail_uri
+
+    try:
+        uri = thumbnail_uri(read_image(path, 256), 256)
+    except ImageError as error:
+        return f"<p>{escape(str(error))}</p>"
+    return f'<img class="{name}" alt="" src="{uri}">'

@@ -1,0 +1,90 @@
+"""Vectors of images in a file, each once, however often the command was stopped."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dml.commands.embed as module
+from dml.commands.embed import embed, embedded, read_vectors
+from dml.embed import embed_images
+from dml.onnx_encoder import OnnxEncoder
+from tests.bundles import write_bundle, write_images
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle")
+    write_images(tmp_path / "photos")
+    return tmp_path
+
+
+def test_writes_a_row_for_each_image(here):
+    lines = []
+    embed("bundle", ["photos"], "out.parquet", report=lines.append)
+    frame = pd.read_parquet("out.parquet")
+    assert list(frame.columns) == ["id", "path", "label", "vector"] and len(frame) == 12
+    encoder = OnnxEncoder("bundle")
+    expected = embed_images(encoder, frame["path"].tolist(), batch_size=5)
+    np.testing.assert_allclose(np.stack(frame["vector"]), expected, atol=1e-6)
+    assert lines == ["12 vectors of 6 numbers: out.parquet"]
+    assert sorted(p.name for p in here.iterdir()) == ["bundle", "out.parquet", "photos"]
+
+
+def test_lists_unreadable_images_and_goes_on(here):
+    (here / "photos" / "class 1" / "2.png").write_bytes(b"no image")
+    lines = []
+    embed("bundle", ["photos"], "out.parquet", report=lines.append)
+    assert len(pd.read_parquet("out.parquet")) == 11
+    listed = pd.read_csv("out.parquet.unreadable.csv")
+    assert listed["id"].tolist() == ["photos/class 1/2.png"]
+    assert "1 images could not be read" in lines[1] and "not an image" in lines[2]
+
+
+def test_goes_on_where_it_was_stopped(here, monkeypatch):
+    monkeypatch.setattr(module, "PART", 5)
+    real, calls = embed_images, []
+
+    def stops(encoder, paths, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(paths)
+        return real(encoder, paths, *rest)
+
+    monkeypatch.setattr(module, "embed_images", stops)
+    with pytest.raises(KeyboardInterrupt):
+        embed("bundle", ["photos"], "out.parquet")
+    assert not (here / "out.parquet").exists()
+    again = []
+    monkeypatch.setattr(
+        module, "embed_images", lambda e, paths, *rest: again.append(paths) or real(e, paths, *rest)
+    )
+    embed("bundle", ["photos"], "out.parquet")
+    assert [len(paths) for paths in again] == [2]
+    frame = pd.read_parquet("out.parquet")
+    assert frame["id"].is_unique and len(frame) == 12
+    expected = real(OnnxEncoder("bundle"), frame["path"].tolist())
+    np.testing.assert_allclose(np.stack(frame["vector"]), expected, atol=1e-6)
+
+
+def test_a_file_of_vectors_is_taken_as_it_is(here):
+    embed("bundle", ["photos"], "out.parquet", report=lambda line: None)
+    encoder = OnnxEncoder("bundle")
+    table, vectors, faults = embedded(encoder, ["out.parquet"], here / "unused")
+    assert len(table) == len(vectors) == 12 and not len(faults)
+    other = OnnxEncoder(write_bundle(here / "other", seed=1))
+    with pytest.raises(ValueError, match="vectors are of another encoder"):
+        read_vectors("out.parquet", other)
+    pd.DataFrame({"path": ["a"]}).to_parquet("plain.parquet")
+    assert read_vectors("plain.parquet", encoder) is None
+
+
+def test_says_what_is_wrong(here):
+    with pytest.raises(ValueError, match=r"--out must end in \.parquet"):
+        embed("bundle", ["photos"], "out.csv")
+    (here / "bad.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="none of the images could be read: .*empty file"):
+        embed("bundle", ["bad.png"], "out.parquet")
+    assert json.loads((here / "bundle" / "dml.json").read_text())["dimension"] == 6

@@ -1,0 +1,83 @@
+"""Images named on the command line become one table."""
+
+import io
+import tarfile
+
+import pandas as pd
+import pytest
+
+from dml.images import read_image
+from dml.sources import image_table
+from tests.bundles import write_images
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", classes=2, each=2)
+    return tmp_path / "photos"
+
+
+def test_a_folder_names_labels_by_the_first_folder_below(photos):
+    (photos / ".hidden.png").write_bytes(b"")
+    (photos / "notes.txt").write_text("no image")
+    (photos / "class 0" / "1.png").rename(photos / "loose.png")
+    table = image_table(["photos"])
+    assert table["id"].tolist() == [
+        "photos/class 0/0.png",
+        "photos/class 1/0.png",
+        "photos/class 1/1.png",
+        "photos/loose.png",
+    ]
+    assert table["label"].tolist() == ["class 0", "class 1", "class 1", None]
+    assert table["path"][0] == str(photos / "class 0" / "0.png")
+
+
+def test_patterns_files_and_several_sources(photos):
+    table = image_table(["photos/*/0.png", "photos/class 1/1.png"])
+    assert len(table) == 3 and table["label"].isna().all()
+
+
+def test_a_list_keeps_ids_labels_and_own_fields(photos):
+    frame = pd.DataFrame({"path": ["class 0/0.png", "class 1/0.png"], "price": [3, 4]})
+    frame.assign(label=["a", None], id=["x", "y"]).to_parquet(photos / "list.parquet")
+    table = image_table([photos / "list.parquet"])
+    assert table.to_dict("list") == {
+        "id": ["x", "y"],
+        "path": [str(photos / "class 0/0.png"), str(photos / "class 1/0.png")],
+        "label": ["a", None],
+        "price": [3, 4],
+    }
+    frame.to_csv(photos / "list.csv", index=False)
+    table = image_table([photos / "list.csv"])
+    assert table["id"].tolist() == ["class 0/0.png", "class 1/0.png"]
+
+
+def test_a_shard_of_images_and_labels(photos):
+    with tarfile.open("shard.tar", "w") as tar:
+        tar.add(photos / "class 0" / "0.png", "000.png")
+        for name, data in {"000.cls": b"7\n", "001.json": b"{}"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    table = image_table(["shard.tar"])
+    assert table["id"].tolist() == ["shard.tar!000.png"] and table["label"].tolist() == ["7"]
+    image = read_image(table["path"][0])
+    assert (image == read_image(photos / "class 0" / "0.png")).all()
+
+
+@pytest.mark.parametrize(
+    "sources, error, message",
+    [
+        (["nowhere"], FileNotFoundError, "nowhere: no such file, folder or pattern"),
+        (["*.jpg"], FileNotFoundError, "no images there"),
+        (["photos", "photos/class 0/0.png"], ValueError, "occurs more than once"),
+        (["broken.tar"], ValueError, "not an uncompressed tar"),
+        (["list.csv"], ValueError, "no column 'path'"),
+    ],
+)
+def test_says_what_is_wrong(photos, sources, error, message):
+    (photos.parent / "broken.tar").write_bytes(b"x" * 2000)
+    (photos.parent / "list.csv").write_text("file\na.png\n")
+    with pytest.raises(error, match=message):
+        image_table(sources)
