@@ -83,6 +83,8 @@ def absolute(paths):
 
 def listed(path):
     """Returns the rows of a list."""
+    import pandas as pd
+
     from dml.datasets.table import read_frame
 
     frame = read_frame(path)
@@ -99,7 +101,8 @@ def listed(path):
         p if p.startswith("glyph:") else os.path.abspath(os.path.join(folder, p)) for p in named
     ]
     labels = frame["label"] if "label" in frame else [None] * len(frame)
-    frame["label"] = [None if label is None or label != label else str(label) for label in labels]
+    texts = [None if label is None or label != label else str(label) for label in labels]
+    frame["label"] = pd.Series(texts, frame.index, dtype=object)
     first = ["id", "path", "label"]
     return frame[[*first, *(column for column in frame.columns if column not in first)]]
 

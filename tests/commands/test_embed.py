@@ -85,6 +85,6 @@ def test_says_what_is_wrong(here):
     with pytest.raises(ValueError, match=r"--out must end in \.parquet"):
         embed("bundle", ["photos"], "out.csv")
     (here / "bad.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="none of the images could be read: .*empty file"):
+    with pytest.raises(ValueError, match=r"none of the images could be read: .*empty file"):
         embed("bundle", ["bad.png"], "out.parquet")
     assert json.loads((here / "bundle" / "dml.json").read_text())["dimension"] == 6

@@ -13,6 +13,7 @@ import numpy as np
 from dml.folders import IndexFolder, atomic_path, new_folder
 from dml.index.kinds import (
     KINDS,
+    LEAST_TRAINED,
     Effort,
     build_codes,
     candidates,
@@ -256,8 +257,8 @@ class FaissIndex:
         if removed.mean() > REMOVED:
             vectors = np.concatenate([self.vectors, *([] if added is None else [added])])
             vectors, items = vectors[~removed], items[~removed].reset_index(drop=True)
-            if state["kind"] == "ivf_pq" and len(vectors) < self.manifest["rows"] // 2:
-                state["kind"] = kind_for(len(vectors))
+            if state["kind"] == "ivf_pq" and len(vectors) < LEAST_TRAINED:
+                state["kind"] = "flat"
             codes = build_codes(state["kind"], vectors) if len(vectors) else None
             target = state["recall"]["target"]
             effort, state["recall"] = tuned(state["kind"], codes, vectors, target)
