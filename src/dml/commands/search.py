@@ -148,7 +148,7 @@ def card(near):
 
 def image(path, name):
     """Returns a picture that lives inside the page, or why there is none."""
-    from dml.report.thumbnails import thumbnail_uri
+    from dml.thumbnails import thumbnail_uri
 
     try:
         uri = thumbnail_uri(read_image(path, 256), 256)

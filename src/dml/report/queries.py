@@ -6,7 +6,7 @@ import numpy as np
 
 from dml.evaluation import doctor
 from dml.report.selection import drawn_queries, nearest_positive, worst_queries
-from dml.report.thumbnails import SIDE, thumbnail_uri
+from dml.thumbnails import SIDE, thumbnail_uri
 
 DRAWN = 24
 WORST = 12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from dml.report.thumbnails import SIDE, thumbnail_uri
+from dml.thumbnails import SIDE, thumbnail_uri
 
 
 def decoded(uri):
