@@ -26,6 +26,11 @@ GOES_ON = {  # what to do after Ctrl-C
     "index": "; the same command goes on from the last finished part",
 }
 EXTRAS = {  # package -> the extra that brings it
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "starlette": "serve",
+    "prometheus_client": "serve",
+    "PIL": "serve",
     "keras": "train",
     "tensorflow": "train",
     "tf2onnx": "train",
@@ -95,6 +100,13 @@ def parser():
     command.add_argument("--bundle", metavar="DIR", help="the encoder (default: the index's own)")
     command.add_argument("--json", action="store_true")
     command.add_argument("--html", metavar="FILE", help="write a page of the results")
+    command = add("serve", "serve an index over HTTP, with a page to search it")
+    command.add_argument("index", metavar="INDEX")
+    command.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    command.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    command.add_argument(
+        "--token-file", metavar="FILE", help="what requests must bring (default: DML_TOKEN)"
+    )
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
     command = add("parts", "list the losses, miners, samplers, ... with their options")
@@ -190,6 +202,10 @@ def run(options, flags):
         embed(options.bundle, options.images, options.out, report=say)
     elif options.command == "index":
         run_index(options)
+    elif options.command == "serve":
+        from dml.commands.serve import serve
+
+        serve(options.index, options.host, options.port, options.token_file, report=say)
     elif options.command == "search":
         from dml.commands.search import search
 

@@ -14,6 +14,22 @@ def thumbnail_uri(image, side=SIDE):
     """Returns the centre square of an image as a JPEG data URI.
 
     Args:
+        image: As `thumbnail` takes it.
+        side: Pixels of the result.
+    """
+    data = jpeg(thumbnail(image, side))
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def jpeg(image):
+    """Returns a uint8 image (H, W, 3) as the bytes of a JPEG."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=QUALITY)
+
+
+def thumbnail(image, side=SIDE):
+    """Returns the centre square of an image, uint8 (side, side, 3).
+
+    Args:
         image: uint8 (H, W, 3), (H, W, 1) or (H, W).
         side: Pixels of the result.
 
@@ -33,8 +49,6 @@ def thumbnail_uri(image, side=SIDE):
     top, left = (image.shape[0] - short) // 2, (image.shape[1] - short) // 2
     square = image[top : top + short, left : left + short]
     shrinking = short > side
-    square = cv2.resize(
+    return cv2.resize(
         square, (side, side), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     )
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")

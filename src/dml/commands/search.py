@@ -4,15 +4,12 @@ import json
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
 from dml.embed import embed_images
 from dml.folders import write_text
 from dml.images import ImageError, read_image
 from dml.index import FaissIndex
 from dml.onnx_encoder import OnnxEncoder
 
-HIDDEN = ("id", "path", "label")
 STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
@@ -94,16 +91,9 @@ def calibrated(encoder):
 
 def neighbour(index, row, similarity, same):
     """Returns what is told of one neighbour, ready for JSON."""
-    fields = index.items.iloc[row].to_dict()
-    plain = {
-        name: None if value is None or value != value else value
-        for name, value in (
-            (name, value.item() if isinstance(value, np.generic) else value)
-            for name, value in fields.items()
-        )
-    }
-    first = {"id": plain.pop("id"), "similarity": round(similarity, 6)}
-    return {**first, "same": None if same is None else similarity >= same, **plain}
+    item = index.item(row)
+    first = {"id": item.pop("id"), "similarity": round(similarity, 6)}
+    return {**first, "same": None if same is None else similarity >= same, **item}
 
 
 def print_table(found, limit, report):

@@ -220,6 +220,22 @@ class FaissIndex:
             raise KeyError(f"{self.folder.path} has no item {id!r}{hint}")
         return self.row_of[id]
 
+    def item(self, row):
+        """Returns the fields of an item, of types that JSON has; None for what is missing."""
+        fields = {}
+        for name in self.items.columns:
+            value = self.items[name].iloc[row]
+            value = value.item() if isinstance(value, np.generic) else value
+            missing = value is None or value != value
+            plain = isinstance(value, str | int | float | bool)
+            fields[str(name)] = None if missing else value if plain else str(value)
+        return fields
+
+    def matching_rows(self, where=None):
+        """Returns the rows of the items that a filter keeps; of all if it is None."""
+        keep = self.present if where is None else self.present & matching(where, self.items)
+        return np.flatnonzero(keep)
+
     def add(self, items, vectors):
         """Adds items; those whose id is there already take the place of the older.
 

@@ -1,0 +1,94 @@
+"""`dml serve`: an index over HTTP, with a page to search it."""
+
+import contextlib
+import ipaddress
+import os
+import resource
+import socket
+from pathlib import Path
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+CONNECTIONS = 2000
+PATIENCE = 10  # seconds that requests under way have when the service is stopped
+
+
+def serve(path, host="127.0.0.1", port=8000, token_file=None, report=print):
+    """Serves an index until it is stopped.
+
+    Args:
+        path: The index's folder.
+        host: Address to bind to. Another than this machine's own needs a token.
+        port: 0 takes any that is free.
+        token_file: A file whose first line is the token; by default the variable `DML_TOKEN`.
+        report: Called with each line of text for the user.
+
+    Raises:
+        ValueError: There is no token where one is needed, or the index is damaged.
+        OSError: The address is taken or not this machine's, or the index is missing.
+    """
+    import uvicorn
+
+    from dml.serve.app import ServiceOptions, create_app
+    from dml.serve.limits import ImpatientProtocol
+
+    token = read_token(token_file)
+    local = is_loopback(host)
+    if not local and not token:
+        raise ValueError(
+            f"serving on {host} lets others in: put a long random token into the variable "
+            "DML_TOKEN, or into a file for --token-file"
+        )
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535; got {port}")
+    app = create_app(path, ServiceOptions(token=token, hosts=LOOPBACK if local else None))
+    try:
+        bound = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
+    except OSError as error:
+        raise OSError(f"can't serve on {host} port {port}: {error.strerror}") from None
+    allow_connections()
+    shown = f"[{host}]" if ":" in host else host
+    report(f"http://{shown}:{bound.getsockname()[1]}/ (Ctrl-C stops it)")
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_level="error",
+        access_log=False,  # queries and tokens stay out of logs
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=PATIENCE,
+    )
+    with bound, contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[bound])
+    report("stopped")
+
+
+def read_token(file):
+    """Returns the token of a file or of `DML_TOKEN`; None where there is neither."""
+    if file is None:
+        return os.environ.get("DML_TOKEN") or None
+    token = Path(file).read_text(encoding="utf-8").strip()
+    if not token:
+        raise ValueError(f"{file}: there is no token in it")
+    return token
+
+
+def is_loopback(host):
+    """Returns whether an address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def allow_connections():
+    """Lets this process open as many files as it may, where that is fewer than it serves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,1 @@
+"""An index over HTTP, with a page to search it."""

@@ -1,0 +1,400 @@
+"""The application: search, items, images, health, metrics and the page."""
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from typing import Annotated
+
+import numpy as np
+from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, Field
+
+from dml.images import ImageError, decode_image, read_image, square
+from dml.index import FaissIndex
+from dml.serve.batching import Batcher, Busy
+from dml.serve.limits import COOKIE, Limits
+from dml.serve.uploads import UploadError, check_header
+from dml.thumbnails import jpeg, thumbnail
+
+LABELS = 1000  # named to the page
+RELOAD = 2.0  # seconds between looks at whether the index has changed
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What a service allows.
+
+    Args:
+        token: What requests must bring; None for nothing.
+        hosts: Names by which it may be called; None for any.
+        most_bytes: Of an upload.
+        most_pixels: Of an image.
+        most_waiting: Requests that may wait for the encoder; others are told to come again (503).
+        batch_size: Images embedded together.
+        seconds: That receiving a request may take, and that answering it may.
+        threads: That decode images and search.
+    """
+
+    token: str | None = None
+    hosts: tuple | None = None
+    most_bytes: int = 16 * 2**20
+    most_pixels: int = 50_000_000
+    most_waiting: int = 128
+    batch_size: int = 32
+    seconds: float = 20.0
+    threads: int = 2
+
+
+class Neighbour(BaseModel, extra="allow"):
+    """One item near a query, with its own fields."""
+
+    id: str
+    similarity: float
+    same: bool | None = Field(description="whether it passes the calibrated threshold")
+    label: str | None
+
+
+class Found(BaseModel):
+    """What a search found, nearest first."""
+
+    results: list[Neighbour]
+    threshold: float | None
+    crop: str | None = Field(None, description="what the encoder saw, as a data URI")
+    seconds: float
+
+
+class VectorQuery(BaseModel):
+    """A search by a vector of the encoder's."""
+
+    vector: list[float]
+    k: int = Field(10, ge=1, le=1000)
+    where: str | None = None
+
+
+class Login(BaseModel):
+    """The token, for the page."""
+
+    token: str
+
+
+class Service:
+    """The state behind the application: the index, its encoder, and threads.
+
+    Args:
+        path: The index's folder.
+        options: `ServiceOptions`.
+    """
+
+    def __init__(self, path, options):
+        self.options = options
+        self.index = FaissIndex(path)
+        self.encoder = self.index.encoder()
+        self.threads = ThreadPoolExecutor(options.threads)
+        self.threshold = self.encoder.threshold("calibrated") if self.encoder.thresholds else None
+        self.busy = 0
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "dml_requests", "Requests", ["route", "status"], registry=self.registry
+        )
+        self.latency = Histogram(
+            "dml_seconds", "Seconds to the answer", ["route"], registry=self.registry
+        )
+        self.batches = Histogram(
+            "dml_batch_size", "Images in a batch", buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )  # fmt: skip
+        self.items = Gauge("dml_items", "Items in the index", registry=self.registry)
+        self.items.set(len(self.index))
+        self.batcher = None
+
+    async def run(self, work, *arguments):
+        """Runs work in a thread; refuses it where too much is under way, stops waiting in time.
+
+        Raises:
+            Busy: Too much is under way.
+            TimeoutError: It takes too long.
+        """
+        if self.busy >= self.options.most_waiting:
+            raise Busy
+        self.busy += 1
+        try:
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(self.threads, partial(work, *arguments))
+            return await asyncio.wait_for(future, self.options.seconds)
+        finally:
+            self.busy -= 1
+
+    def seen(self, image):
+        """Returns an image as the encoder wants it."""
+        wanted = self.encoder.preparation
+        return square(image, wanted.resize_side, wanted.aspect)
+
+    def cut(self, seen):
+        """Returns the part of it that the network sees."""
+        wanted = self.encoder.preparation
+        first = (wanted.resize_side - wanted.input_size) // 2
+        last = first + wanted.input_size
+        return seen[first:last, first:last]
+
+    def decode(self, data):
+        """Returns an upload as the encoder wants it."""
+        check_header(data, self.options.most_pixels)
+        side = self.encoder.preparation.resize_side
+        return self.seen(decode_image(data, "the upload", side))
+
+    async def find(self, vector, k, where, crop=None):
+        """Returns what is near a vector, ready for JSON."""
+        index = self.index
+        near, rows = await self.run(index.search, vector[None], k, where)
+        results = []
+        for similarity, row in zip(near[0].tolist(), rows[0].tolist(), strict=True):
+            same = None if self.threshold is None else similarity >= self.threshold
+            results.append({**public(index, row), "similarity": round(similarity, 6), "same": same})
+        return {"results": results, "threshold": self.threshold, "crop": crop}
+
+    async def follow(self):
+        """Takes up changes of the index, for as long as the service runs."""
+        manifest = self.index.folder.manifest
+        known = manifest.stat().st_mtime_ns
+        while True:
+            await asyncio.sleep(RELOAD)
+            with contextlib.suppress(ValueError, OSError):  # the one at hand goes on serving
+                now = manifest.stat().st_mtime_ns
+                if now != known:
+                    index = await asyncio.to_thread(FaissIndex, self.index.folder.path)
+                    index.check_encoder(self.encoder)
+                    self.index, known = index, now
+                    self.items.set(len(index))
+
+
+def public(index, row):
+    """Returns an item without its path, which is nobody's business."""
+    return {name: value for name, value in index.item(row).items() if name != "path"}
+
+
+def uri(image):
+    """Returns an image as a JPEG data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
+
+
+def create_app(path, options=None):
+    """Returns the FastAPI application that serves an index.
+
+    Args:
+        path: The index's folder.
+        options: `ServiceOptions`; the defaults if None.
+
+    Raises:
+        FileNotFoundError: There is no index.
+        ValueError: It is damaged.
+    """
+    options = options or ServiceOptions()
+    service = Service(path, options)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        predict, observe = service.encoder.predict_on_batch, service.batches.observe
+        async with Batcher(predict, options.batch_size, options.most_waiting, observe) as batcher:
+            service.batcher = batcher
+            following = asyncio.create_task(service.follow())
+            yield
+            following.cancel()
+        service.threads.shutdown(cancel_futures=True)
+
+    app = FastAPI(
+        title="dml", summary="Search an index of images", lifespan=lifespan, docs_url=None,
+        redoc_url=None,
+    )  # fmt: skip
+    add_errors(app)
+    add_measurement(app, service)
+    app.add_middleware(
+        Limits,
+        hosts=options.hosts,
+        token=options.token,
+        most_bytes=options.most_bytes,
+        most_received=16 * options.most_bytes,
+        seconds=options.seconds,
+    )
+    add_search(app, service)
+    add_items(app, service)
+    add_page(app, options)
+    return app
+
+
+def add_errors(app):
+    """Turns the faults of the layers below into answers."""
+
+    def answer(status, headers=None):
+        def handle(request, error):
+            text = error.args[0] if error.args else ""
+            return JSONResponse({"detail": str(text)}, status, headers)
+
+        return handle
+
+    def busy(request, error):
+        return JSONResponse({"detail": "busy: try again"}, 503, {"Retry-After": "1"})
+
+    app.add_exception_handler(Busy, busy)
+    app.add_exception_handler(TimeoutError, busy)
+    app.add_exception_handler(
+        UploadError, lambda request, error: JSONResponse({"detail": str(error)}, error.status)
+    )
+    app.add_exception_handler(ImageError, answer(415))
+    app.add_exception_handler(ValueError, answer(400))
+    app.add_exception_handler(KeyError, lambda r, e: JSONResponse({"detail": "no such item"}, 404))
+
+
+def add_measurement(app, service):
+    """Counts and times requests."""
+
+    @app.middleware("http")
+    async def measured(request, call_next):
+        started = time.perf_counter()
+        response = await call_next(request)
+        route = getattr(request.scope.get("route"), "path", "other")
+        service.requests.labels(route, response.status_code).inc()
+        service.latency.labels(route).observe(time.perf_counter() - started)
+        return response
+
+
+def add_search(app, service):
+    """Adds the three ways to search."""
+    size = Query(10, ge=1, le=1000, description="neighbours wanted")
+    filtering = Query(None, description='such as label in ["cat", "dog"]')
+
+    @app.post("/search", response_model=Found)
+    async def by_upload(
+        image: Annotated[UploadFile, File()],
+        k: int = size,
+        where: str | None = filtering,
+        crop: bool = False,
+    ):
+        """Searches by an uploaded image."""
+        started = time.perf_counter()
+        data = await image.read()
+        seen = await service.run(service.decode, data)
+        vector = await asyncio.wait_for(service.batcher.embed(seen), service.options.seconds)
+        shown = uri(service.cut(seen)) if crop else None
+        found = await service.find(vector, k, where, shown)
+        return JSONResponse({**found, "seconds": time.perf_counter() - started})
+
+    @app.get("/search", response_model=Found)
+    async def by_id(id: str, k: int = size, where: str | None = filtering, crop: bool = False):
+        """Searches by an item of the index, which is not among the results."""
+        started = time.perf_counter()
+        index = service.index
+        row = index.row(id)
+        found = await service.find(np.array(index.vectors[row]), k + 1, where)
+        found["results"] = [one for one in found["results"] if one["id"] != id][:k]
+        if crop:
+            with contextlib.suppress(ImageError):
+                seen = await service.run(
+                    lambda: service.cut(service.seen(read_image(index.items["path"][row])))
+                )
+                found["crop"] = uri(seen)
+        return JSONResponse({**found, "seconds": time.perf_counter() - started})
+
+    @app.post("/search/vector", response_model=Found)
+    async def by_vector(query: VectorQuery):
+        """Searches by a vector of this index's encoder; brought to length 1."""
+        started = time.perf_counter()
+        vector = np.array(query.vector, "float32")
+        length = float(np.linalg.norm(vector))
+        if vector.shape != (service.index.dimension,) or not 0 < length < float("inf"):
+            raise HTTPException(
+                400, f"a vector is {service.index.dimension} finite numbers, not all 0"
+            )
+        found = await service.find(vector / length, query.k, query.where)
+        return JSONResponse({**found, "seconds": time.perf_counter() - started})
+
+
+def add_items(app, service):
+    """Adds what the index holds, and how the service is."""
+
+    @app.get("/items")
+    async def items(
+        offset: int = Query(0, ge=0),
+        limit: int = Query(50, ge=1, le=1000),
+        where: str | None = None,
+    ):
+        """Lists items, page by page."""
+        index = service.index
+        rows = await service.run(index.matching_rows, where)
+        page = [public(index, row) for row in rows[offset : offset + limit].tolist()]
+        return JSONResponse({"items": page, "total": len(rows)})
+
+    @app.get("/items/{id:path}")
+    async def item(id: str):
+        """Returns one item."""
+        return JSONResponse(public(service.index, service.index.row(id)))
+
+    @app.get("/images/{id:path}")
+    async def image(id: str):
+        """Returns an item's image as a small JPEG; its path comes from the index alone."""
+        index = service.index
+        path = index.items["path"][index.row(id)]
+        try:
+            data = await service.run(lambda: jpeg(thumbnail(read_image(path, 256), 256)))
+        except ImageError:
+            raise HTTPException(404, "the image is gone or can't be read") from None
+        return Response(
+            data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+        )
+
+    @app.get("/about")
+    async def about():
+        """Says what the page needs to know."""
+        index = service.index
+        labels = sorted(index.items["label"][index.present].dropna().unique())
+        return JSONResponse(
+            {
+                "items": len(index),
+                "labels": labels[:LABELS],
+                "fields": [name for name in map(str, index.items.columns) if name != "path"],
+                "threshold": service.threshold,
+                "most_bytes": service.options.most_bytes,
+            }
+        )
+
+    @app.get("/health")
+    async def health():
+        """Says that the service is up."""
+        return {"status": "ok", "items": len(service.index)}
+
+    @app.get("/metrics")
+    async def metrics():
+        """Figures for Prometheus."""
+        return Response(generate_latest(service.registry), media_type="text/plain; version=0.0.4")
+
+
+def add_page(app, options):
+    """Adds the page and its login."""
+    here = resources.files("dml.serve")
+    files = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css")}
+    files["/page.js"] = ("page.js", "text/javascript")
+    for route, (name, kind) in files.items():
+        data = (here / name).read_bytes()
+
+        async def page(data=data, kind=kind):
+            return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+        app.add_api_route(route, page, include_in_schema=False)
+
+    @app.post("/login")
+    async def login(given: Login, request: Request):
+        """Gives the page a cookie for the token."""
+        wanted = options.token or ""
+        if not hmac.compare_digest(given.token.encode(), wanted.encode()):
+            raise HTTPException(401, "this is not the token")
+        response = JSONResponse({})
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, wanted, httponly=True, samesite="strict", secure=secure)
+        return response

@@ -1,0 +1,176 @@
+"""What a client may cost: bytes, seconds, and who may ask at all."""
+
+import asyncio
+import contextlib
+import hmac
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+OPEN = {"/", "/page.css", "/page.js", "/health", "/login"}  # without a token
+COOKIE = "dml_token"
+CLOSE = {"Connection": "close"}  # the rest of a body is not waited for
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Limits:
+    """Stands before the application: hosts, token, size and time of bodies, headers of answers.
+
+    Args:
+        app: What it stands before.
+        hosts: Names by which the service may be called; None for any. A page of somebody else that
+            makes its own name point here is refused by this.
+        token: What requests must bring; None for nothing.
+        most_bytes: Of one body.
+        most_received: Of all bodies together that are being received.
+        seconds: That a body may take.
+    """
+
+    def __init__(self, app, hosts, token, most_bytes, most_received, seconds):
+        self.app = app
+        self.hosts = hosts
+        self.token = token
+        self.most_bytes = most_bytes
+        self.most_received = most_received
+        self.seconds = seconds
+        self.received = 0
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self.refusal(scope["path"], Headers(scope=scope))
+        if refusal is None:
+            body = Body(self, receive)
+
+            async def send_unless_refused(message):
+                if body.refusal is None:
+                    await send_with_headers(message)
+
+            try:
+                with contextlib.suppress(ClientDisconnect):
+                    await self.app(scope, body.receive, send_unless_refused)
+            finally:
+                self.received -= body.held
+            refusal = body.refusal
+        if refusal is not None:
+            await refusal(scope, receive, send_with_headers)
+
+    def refusal(self, path, headers):
+        """Returns the answer to a request that may not go on; None for one that may."""
+        host = headers.get("host", "").rsplit(":", 1)[0] if self.hosts is not None else None
+        if self.hosts is not None and host not in self.hosts:
+            return JSONResponse({"detail": "this service has another name"}, 421)
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.most_bytes:
+            return JSONResponse({"detail": too_large(self.most_bytes)}, 413, CLOSE)
+        if self.token is not None and path not in OPEN and not self.is_known(headers):
+            return JSONResponse(
+                {"detail": "a token is needed"}, 401, {"WWW-Authenticate": "Bearer"}
+            )
+        return None
+
+    def is_known(self, headers):
+        """Returns whether a request brings the token, as a header or as the page's cookie."""
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if not given:
+            try:
+                cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            except CookieError:
+                return False
+            given = cookie.value if cookie else ""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+class Body:
+    """Receives one request's body, until it costs too much.
+
+    Args:
+        limits: `Limits`.
+        receive: What the server gives.
+    """
+
+    def __init__(self, limits, receive):
+        self.limits = limits
+        self.next = receive
+        self.end = asyncio.get_running_loop().time() + limits.seconds
+        self.held = 0
+        self.whole = False
+        self.refusal = None  # the answer, in place of what the application makes of half a body
+
+    async def receive(self):
+        """Returns the next message; that the client has gone where it is refused."""
+        if self.whole:
+            return await self.next()
+        left = self.end - asyncio.get_running_loop().time()
+        try:
+            message = await asyncio.wait_for(self.next(), max(left, 0))
+        except TimeoutError:
+            return self.refuse(408, "the request took too long to arrive")
+        size = len(message.get("body", b""))
+        self.held += size
+        self.limits.received += size
+        if self.held > self.limits.most_bytes:
+            return self.refuse(413, too_large(self.limits.most_bytes))
+        if self.limits.received > self.limits.most_received:
+            return self.refuse(503, "busy: try again", {"Retry-After": "1"})
+        self.whole = not message.get("more_body", False)
+        return message
+
+    def refuse(self, status, text, headers=None):
+        self.refusal = JSONResponse({"detail": text}, status, {**CLOSE, **(headers or {})})
+        self.whole = True
+        return {"type": "http.disconnect"}
+
+
+def too_large(most_bytes):
+    return f"an upload may have at most {most_bytes / 2**20:g} MiB"
+
+
+class ImpatientProtocol(H11Protocol):
+    """Closes connections whose request line and headers do not arrive in time."""
+
+    seconds = 10
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.patience = None
+        self.watch()
+
+    def data_received(self, data):
+        super().data_received(data)
+        self.watch()
+
+    def watch(self):
+        """Lets the clock run while headers are awaited, and only then."""
+        awaited = self.cycle is None or self.cycle.response_complete
+        if awaited and self.patience is None:
+            self.patience = self.loop.call_later(self.seconds, self.transport.close)
+        elif not awaited and self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
+
+    def connection_lost(self, exc):
+        if self.patience is not None:
+            self.patience.cancel()
+        super().connection_lost(exc)

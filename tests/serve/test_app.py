@@ -1,0 +1,200 @@
+"""The service answers, and refuses what it should."""
+
+import struct
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from dml.index import FaissIndex
+from dml.serve.app import ServiceOptions, create_app
+from tests.serve.shop import write_shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def client(shop):
+    with TestClient(create_app(shop, ServiceOptions(most_bytes=200_000))) as client:
+        yield client
+
+
+@pytest.fixture
+def photo(shop):
+    return (shop.parent / "photos" / "class 1" / "2.png").read_bytes()
+
+
+def upload(client, data, name="a.png", kind="image/png", **parameters):
+    return client.post("/search", files={"image": (name, data, kind)}, params=parameters)
+
+
+def test_an_upload_finds_its_class(client, photo):
+    found = upload(client, photo, k=4, crop=True).json()
+    assert [one["label"] for one in found["results"]] == ["class 1"] * 4
+    assert found["results"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert found["results"][0]["same"] is True and found["threshold"] == 0.5
+    assert found["crop"].startswith("data:image/jpeg;base64,")
+    assert "path" not in found["results"][0]
+
+
+def test_search_by_item_leaves_it_out_and_heeds_the_filter(client, shop):
+    id = FaissIndex(shop).items["id"][0]
+    found = client.get("/search", params={"id": id, "k": 3}).json()["results"]
+    assert len(found) == 3 and id not in [one["id"] for one in found]
+    where = 'label == "class 2"'
+    found = client.get("/search", params={"id": id, "where": where}).json()["results"]
+    assert {one["label"] for one in found} == {"class 2"} and len(found) == 4
+    assert client.get("/search", params={"id": "/etc/passwd"}).status_code == 404
+
+
+def test_search_by_vector(client, shop):
+    vector = (3 * FaissIndex(shop).vectors[5]).tolist()
+    found = client.post("/search/vector", json={"vector": vector, "k": 1}).json()["results"]
+    assert found[0]["id"] == FaissIndex(shop).items["id"][5]
+    for wrong in ([0.0] * 6, [1.0], []):
+        answer = client.post("/search/vector", json={"vector": wrong})
+        assert answer.status_code == 400 and "6 finite numbers" in answer.json()["detail"]
+
+
+def test_items_and_their_images(client, shop):
+    page = client.get("/items", params={"offset": 10, "limit": 5}).json()
+    assert page["total"] == 12 and len(page["items"]) == 2 and "path" not in page["items"][0]
+    id = page["items"][0]["id"]
+    assert client.get(f"/items/{id}").json()["label"] == "class 2"
+    image = client.get(f"/images/{id}")
+    assert image.headers["content-type"] == "image/jpeg" and image.content[:2] == b"\xff\xd8"
+    for wrong in ("/images/../../etc/passwd", "/images//etc/passwd", "/items/none"):
+        assert client.get(wrong).status_code == 404
+    assert client.get("/about").json()["labels"] == ["class 0", "class 1", "class 2"]
+
+
+def png_header(width, height):
+    """Returns a PNG that says how large it is and holds nothing."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + chunks + struct.pack(">I", 1000) + b"IDAT" + bytes(10)
+
+
+@pytest.mark.parametrize(
+    "data, status",
+    [
+        (b"", 415),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
+        (b"PK\x03\x04" + bytes(100), 415),
+        (b"\xff\xd8\xff\xe0" + bytes(50), 415),
+        (png_header(50_000, 50_000), 413),
+        (png_header(100, 100), 415),
+        (bytes(300_000), 413),
+    ],
+    ids=["empty", "svg", "zip", "jpeg header", "bomb", "truncated", "huge"],
+)
+def test_bad_uploads_are_named_and_the_service_stays_up(client, photo, data, status):
+    answer = upload(client, data, name="../../etc/passwd")
+    assert answer.status_code == status and answer.json()["detail"]
+    assert upload(client, photo).status_code == 200
+
+
+def test_a_truncated_photo_is_refused(client, photo):
+    assert upload(client, photo[: len(photo) // 2]).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "parameters, status",
+    [
+        ({"k": 0}, 422),
+        ({"k": 10**9}, 422),
+        ({"where": "import os"}, 400),
+        ({"where": "x == 1"}, 400),
+    ],
+)
+def test_bad_parameters_are_refused(client, photo, parameters, status):
+    answer = upload(client, photo, **parameters)
+    assert answer.status_code == status and answer.json()["detail"]
+
+
+def test_a_body_of_another_kind_is_refused(client):
+    assert (
+        client.post("/search", content=b"x", headers={"content-type": "text/a"}).status_code == 422
+    )
+    assert client.post("/search", json={"image": "x"}).status_code == 422
+
+
+def test_health_metrics_and_a_documented_interface(client, photo):
+    upload(client, photo)
+    assert client.get("/health").json() == {"status": "ok", "items": 12}
+    text = client.get("/metrics").text
+    assert 'dml_requests_total{route="/search",status="200"}' in text and "dml_items 12" in text
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/search", "/search/vector", "/items", "/health", "/metrics"} <= set(paths)
+
+
+def test_the_page_needs_no_other_host_and_no_inline_script(client):
+    for path in ("/", "/page.css", "/page.js"):
+        answer = client.get(path)
+        assert answer.status_code == 200 and "http:" not in answer.text.replace(
+            "http://www.w3.org", ""
+        )
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in policy and answer.headers["x-content-type-options"]
+    assert client.get("/docs").status_code == 404
+
+
+def test_a_token_is_asked_for(shop, photo):
+    with TestClient(create_app(shop, ServiceOptions(token="long secret"))) as client:
+        assert client.get("/").status_code == client.get("/health").status_code == 200
+        assert upload(client, photo).status_code == client.get("/metrics").status_code == 401
+        bearer = {"Authorization": "Bearer long secret"}
+        assert client.get("/items", headers=bearer).status_code == 200
+        assert client.get("/items", headers={"Authorization": "Bearer x"}).status_code == 401
+        assert client.post("/login", json={"token": "x"}).status_code == 401
+        answer = client.post("/login", json={"token": "long secret"})
+        assert answer.status_code == 200 and "httponly" in answer.headers["set-cookie"].lower()
+
+
+def test_another_name_is_refused(shop):
+    with TestClient(create_app(shop, ServiceOptions(hosts=("localhost",)))) as client:
+        assert client.get("/health").status_code == 421
+        assert client.get("/health", headers={"Host": "localhost:80"}).status_code == 200
+
+
+def test_too_much_at_once_is_told_to_come_again(shop, photo):
+    app = create_app(shop, ServiceOptions(most_waiting=2, batch_size=1))
+    with TestClient(app) as client:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(upload(client, photo)))
+            for _ in range(40)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        assert all(a.headers["retry-after"] == "1" for a in answers if a.status_code == 503)
+        assert upload(client, photo).status_code == 200
+
+
+def test_takes_up_a_changed_index(tmp_path, monkeypatch):
+    monkeypatch.setattr("dml.serve.app.RELOAD", 0.05)
+    shop = write_shop(tmp_path)
+    with TestClient(create_app(shop)) as client:
+        FaissIndex(shop).remove(FaissIndex(shop).items["id"].tolist())
+        for _ in range(100):
+            if client.get("/health").json()["items"] == 0:
+                break
+            time.sleep(0.05)
+        vector = np.ones(6).tolist()
+        found = client.post("/search/vector", json={"vector": vector}).json()
+        assert found["results"] == [] and client.get("/about").json()["items"] == 0
+
+
+def test_without_calibration_nothing_is_said_to_be_the_same(tmp_path, photo):
+    with TestClient(create_app(write_shop(tmp_path, thresholds={}))) as client:
+        found = upload(client, photo).json()
+        assert found["threshold"] is None and found["results"][0]["same"] is None

@@ -1,0 +1,67 @@
+"""Requests at the same time share a batch; each gets its own vector."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from dml.serve.batching import Batcher, Busy
+
+
+def image(value):
+    return np.full((2, 2, 3), value, "uint8")
+
+
+def means(images):
+    return images.astype("float32").mean(axis=(1, 2, 3))[:, None]
+
+
+def test_each_gets_its_own_and_batches_grow():
+    async def work():
+        sizes = []
+        async with Batcher(means, largest=8, most=100, observe=sizes.append) as batcher:
+            found = await asyncio.gather(*(batcher.embed(image(n)) for n in range(50)))
+        return sizes, [vector.item() for vector in found]
+
+    sizes, found = asyncio.run(work())
+    assert found == list(range(50)) and max(sizes) == 8 and sum(sizes) == 50
+
+
+def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
+    held = threading.Event()
+
+    def slow(images):
+        held.wait(5)
+        if images.max() == 9:
+            raise RuntimeError("broken")
+        return means(images)
+
+    async def work():
+        async with Batcher(slow, largest=1, most=2) as batcher:
+            first = asyncio.create_task(batcher.embed(image(1)))
+            await asyncio.sleep(0.05)
+            waiting = [asyncio.create_task(batcher.embed(image(n))) for n in (9, 3)]
+            await asyncio.sleep(0.05)
+            with pytest.raises(Busy):
+                await batcher.embed(image(4))
+            held.set()
+            answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+        return answers
+
+    first, broken, last = asyncio.run(work())
+    assert first.item() == 1 and last.item() == 3 and isinstance(broken, RuntimeError)
+
+
+def test_who_gave_up_is_not_embedded():
+    seen = []
+
+    async def work():
+        async with Batcher(lambda x: seen.append(len(x)) or means(x)) as batcher:
+            tasks = [asyncio.create_task(batcher.embed(image(n))) for n in range(3)]
+            await asyncio.sleep(0)
+            tasks[0].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(work())
+    assert sum(seen) == 2
