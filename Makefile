@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-chunks bench-losses-omniglot
+.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ bench-gains: $(VENV)/installed  ## what re-ranking gains (ARGS: an evaluation's 
 
 bench-index: $(VENV)/installed  ## each kind of index beside bare FAISS (ARGS: --vectors FILE)
 	$(BIN)/python benchmarks/index.py $(ARGS)
+
+bench-load: $(VENV)/installed-test  ## the service under load (ARGS: INDEX PHOTOS)
+	$(BIN)/python benchmarks/load.py $(ARGS)
 
 bench-losses: $(VENV)/installed  ## time and memory of losses beside their matrix products
 	$(BIN)/python benchmarks/losses.py $(ARGS)

@@ -1,0 +1,111 @@
+"""The service under load beside bare ONNX Runtime.
+
+    python benchmarks/load.py INDEX PHOTOS --clients 50 --seconds 60
+
+The service runs in a process of its own, the clients in this one, on the same processors. Bare ONNX
+Runtime embeds images that are already squares, in batches as large as the service's were on average.
+"""
+
+import argparse
+import asyncio
+import collections
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+BOUNDARY = b"dml-boundary"
+
+
+def request(data, port):
+    """Returns the bytes of a search by upload."""
+    body = (
+        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
+        b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--" + BOUNDARY + b"--\r\n"
+    )
+    head = (
+        f"POST /search?k=10 HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def client(port, requests, end, statuses, times):
+    """Asks one thing after another."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    generator = np.random.default_rng(id(writer) % 2**32)
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        writer.write(requests[generator.integers(len(requests))])
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))
+        statuses[int(head[9:12])] += 1
+        times.append(time.perf_counter() - started)
+        if b"503" in head[9:12]:
+            await asyncio.sleep(1)
+    writer.close()
+
+
+async def load(port, requests, clients, seconds):
+    statuses, times = collections.Counter(), []
+    end = time.perf_counter() + seconds
+    await asyncio.gather(*(client(port, requests, end, statuses, times) for _ in range(clients)))
+    return statuses, np.array(times)
+
+
+async def fetch(port, path):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    return (await reader.read()).decode()
+
+
+def bare(index, size, paths):
+    """Returns images a second through ONNX Runtime alone."""
+    from dml.embed import read_squares
+    from dml.onnx_encoder import OnnxEncoder
+
+    encoder = OnnxEncoder(Path(index) / "bundle")
+    batch = np.stack(list(read_squares(paths[:size], encoder.preparation, 2, size)))
+    encoder.predict_on_batch(batch)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < 5:
+        encoder.predict_on_batch(batch)
+        count += len(batch)
+    return count / (time.perf_counter() - started)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("index")
+    parser.add_argument("photos", help="a folder of JPEG files")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    paths = sorted(map(str, Path(options.photos).rglob("*.jpg")))[:500]
+    command = [sys.executable, "-m", "dml.cli", "serve", options.index, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        port = int(re.search(r":(\d+)/", service.stdout.readline())[1])
+        requests = [request(Path(path).read_bytes(), port) for path in paths]
+        asyncio.run(load(port, requests, 4, 2))  # warms up
+        statuses, times = asyncio.run(load(port, requests, options.clients, options.seconds))
+        metrics = asyncio.run(fetch(port, "/metrics"))
+        peak = Path(f"/proc/{service.pid}/status").read_text()
+        service.terminate()
+    count, total = (
+        float(re.search(rf"dml_batch_size_{name} (\S+)", metrics)[1]) for name in ("count", "sum")
+    )
+    size = max(1, round(total / count))
+    alone = bare(options.index, size, paths)
+    rate = statuses[200] / options.seconds
+    memory = int(re.search(r"VmHWM:\s+(\d+)", peak)[1]) / 1024
+    print(f"{options.clients} clients for {options.seconds:g} s; answers: {dict(statuses)}")
+    print(f"p50 {1000 * np.median(times):.0f} ms, p99 {1000 * np.quantile(times, 0.99):.0f} ms")
+    print(f"{rate:.0f} searches a second, {size} images in a batch on average, {memory:.0f} MiB")
+    print(f"bare ONNX Runtime at that batch size: {alone:.0f} a second; ratio {rate / alone:.2f}")
+
+
+if __name__ == "__main__":
+    main()
