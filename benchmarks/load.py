@@ -2,8 +2,8 @@
 
     python benchmarks/load.py INDEX PHOTOS --clients 50 --seconds 60
 
-The service runs in a process of its own, the clients in this one, on the same processors. Bare ONNX
-Runtime embeds images that are already squares, in batches as large as the service's were on average.
+The service runs in a process of its own, the clients in this one, on the same processors. Bare
+ONNX Runtime embeds images that are already squares, in batches as large as the service's were.
 """
 
 import argparse

@@ -74,10 +74,9 @@ def build_codes(kind, vectors):
             raise ValueError(f"ivf_pq needs at least {LEAST_TRAINED:,} images; got {count:,}")
         cells = max(1, min(int(4 * count**0.5), count // 39))
         parts = max(p for p in range(1, max(dimension // 8, 1) + 1) if dimension % p == 0)
-        codes = faiss.index_factory(dimension, f"IVF{cells},PQ{parts}x8", product)
+        # np: not polysemous, which takes most of a minute to learn and is not used here.
+        codes = faiss.index_factory(dimension, f"IVF{cells},PQ{parts}x8np", product)
         codes.cp.min_points_per_centroid = codes.pq.cp.min_points_per_centroid = 1  # no warnings
-        # FAISS' own 25 rounds over 65,536 rows take minutes, and similarities are exact anyway.
-        codes.pq.cp.niter, codes.pq.cp.max_points_per_centroid = 10, 32
     generator = np.random.default_rng(0)
     if not codes.is_trained:
         most = 256 * getattr(codes, "nlist", 256)
