@@ -1,8 +1,9 @@
 "use strict";
-// The query is a file or an item of the index; the URL names the item, so that Back works.
+// The query is an item, which the URL names, or an upload, which the history's state names: so that
+// Back works.
 const at = (id) => document.getElementById(id);
 let about = { items: 0, labels: [], threshold: null };
-let file = null;
+const uploads = new Map();
 let asked = 0;
 
 function say(text, fault = false) {
@@ -18,12 +19,19 @@ async function call(path, options) {
     throw new Error("The service does not answer.");
   }
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) at("login").hidden = false;
+  if (response.status === 401) lock();
   if (!response.ok) {
     const detail = Array.isArray(body.detail) ? body.detail[0].msg : body.detail;
-    throw new Error(detail || `The service answered ${response.status}.`);
+    const error = new Error(detail || `The service answered ${response.status}.`);
+    throw Object.assign(error, { ofFile: [413, 415].includes(response.status) });
   }
   return body;
+}
+
+function lock() {
+  at("login").hidden = false;
+  at("query").hidden = true;
+  at("login").elements.token.select();
 }
 
 function filter() {
@@ -35,7 +43,14 @@ function filter() {
 
 async function search() {
   const id = new URLSearchParams(location.search).get("id");
-  if (!file && id === null) return;
+  const file = id === null && uploads.get(history.state);
+  if (id === null && !file) {
+    asked += 1;
+    clear();
+    say(about.items ? "" : "This index is empty.");
+    return;
+  }
+  if (!at("query").reportValidity()) return;
   const turn = ++asked;
   const wanted = new URLSearchParams({ k: at("k").value || 24, crop: true });
   if (filter()) wanted.set("where", filter());
@@ -50,13 +65,22 @@ async function search() {
       wanted.set("id", id);
       found = await call(`/search?${wanted}`);
     }
-    if (turn === asked) show(found, file ? file.name || "pasted image" : id);
+    if (turn === asked) show(found, file ? fileName(file) : id);
   } catch (error) {
     if (turn !== asked) return;
-    at("results").replaceChildren();
-    at("seen").hidden = true;
-    say(error.message, true);
+    clear();
+    const text = error.message;
+    say(file && error.ofFile ? `Can't search by ${fileName(file)}: ${text}` : text, true);
   }
+}
+
+function fileName(file) {
+  return file.name || "the pasted image";
+}
+
+function clear() {
+  at("results").replaceChildren();
+  at("seen").hidden = true;
 }
 
 function show(found, name) {
@@ -103,22 +127,22 @@ function text(tag, content, name) {
 }
 
 function go(id) {
-  file = null;
-  at("file").value = "";
   history.pushState(null, "", `/?id=${encodeURIComponent(id)}`);
+  at("status").focus();  // from here, Tab reaches the first of the new results
   scrollTo({ top: 0 });
   search();
 }
 
 function take(files) {
-  const image = [...files].find((one) => one.size !== undefined);
+  const image = files[0];
   if (!image) return;
   if (image.size > about.most_bytes) {
-    say(`This file is larger than ${Math.round(about.most_bytes / 2 ** 20)} MiB.`, true);
+    say(`Can't search by ${fileName(image)}: it has more than ${about.most_bytes / 2 ** 20} MiB.`, true);
     return;
   }
-  file = image;
-  if (location.search) history.pushState(null, "", "/");
+  const name = Date.now();
+  uploads.set(name, image);
+  history.pushState(name, "", "/");
   search();
 }
 
@@ -126,25 +150,32 @@ async function open() {
   try {
     about = await call("/about");
   } catch (error) {
-    say(error.message, true);
+    say(error.message, at("login").hidden);
     return;
   }
   at("login").hidden = true;
+  at("query").hidden = false;
   at("about").textContent = `${about.items.toLocaleString("en")} images`;
-  if (!about.items) say("This index is empty.");
   at("same-choice").hidden = about.threshold === null;
+  at("same-choice").querySelector("span").textContent =
+    `only the same (from ${about.threshold?.toFixed(3)})`;
+  at("label").length = 1;
   at("label").append(...about.labels.map((label) => new Option(label)));
   search();
 }
 
-at("file").addEventListener("change", (event) => take(event.target.files));
+at("file").addEventListener("change", (event) => {
+  take(event.target.files);
+  event.target.value = "";  // so that the same file can be picked again
+});
 addEventListener("paste", (event) => take(event.clipboardData.files));
-addEventListener("popstate", () => { file = null; search(); });
+addEventListener("popstate", search);
 addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 addEventListener("dragleave", () => at("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
+  if (!event.dataTransfer.files.length) say("Only files can be dropped here.", true);
   take(event.dataTransfer.files);
 });
 at("query").addEventListener("submit", (event) => { event.preventDefault(); search(); });
@@ -153,7 +184,10 @@ at("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = new FormData(event.target).get("token");
   try {
-    await call("/login", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
+    await call("/login", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+    });
+    event.target.reset();
     open();
   } catch (error) {
     say(error.message, true);
