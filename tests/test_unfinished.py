@@ -30,3 +30,10 @@ def test_parts_of_another_measurement_are_thrown_away(tmp_path, change):
     kept(tmp_path).part(0, lambda: (X,))
     other = kept(tmp_path, **change)
     assert (other.part(0, lambda: (X + 5,))[0] == X + 5).all()
+
+
+def test_parts_come_in_any_order(tmp_path):
+    parts = kept(tmp_path)
+    assert parts.kept(3) is None
+    parts.keep(3, (X,))
+    np.testing.assert_array_equal(kept(tmp_path).kept(3)[0], X)

@@ -38,15 +38,26 @@ class Unfinished:
 
     def part(self, number, compute):
         """Returns the arrays of a part: those that are kept, or what `compute()` returns."""
+        found = self.kept(number)
+        self.was_known = found is not None
+        if not self.was_known:
+            found = compute()
+            self.keep(number, found)
+        return found
+
+    def kept(self, number):
+        """Returns the arrays of a part that is done, or None."""
+        file = self.folder / f"{number:06}.npz"
+        if not file.exists():
+            return None
+        with np.load(file) as arrays:
+            return tuple(arrays[name] for name in arrays.files)
+
+    def keep(self, number, found):
+        """Keeps the arrays of a part."""
         kept = self.folder / f"{number:06}.npz"
-        self.was_known = kept.exists()
-        if self.was_known:
-            with np.load(kept) as arrays:
-                return tuple(arrays[name] for name in arrays.files)
-        found = compute()
         with atomic_path(kept) as path, open(path, "wb") as file:
             np.savez(file, *found)
-        return found
 
     def forget(self):
         """Removes the folder."""

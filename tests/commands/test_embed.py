@@ -45,7 +45,7 @@ def test_lists_unreadable_images_and_goes_on(here):
 
 def test_goes_on_where_it_was_stopped(here, monkeypatch):
     monkeypatch.setattr(module, "PART", 5)
-    real, calls = embed_images, []
+    real, calls = module.embed_part, []
 
     def stops(encoder, paths, *rest):
         if len(calls) == 2:
@@ -53,19 +53,19 @@ def test_goes_on_where_it_was_stopped(here, monkeypatch):
         calls.append(paths)
         return real(encoder, paths, *rest)
 
-    monkeypatch.setattr(module, "embed_images", stops)
+    monkeypatch.setattr(module, "embed_part", stops)
     with pytest.raises(KeyboardInterrupt):
         embed("bundle", ["photos"], "out.parquet")
     assert not (here / "out.parquet").exists()
     again = []
     monkeypatch.setattr(
-        module, "embed_images", lambda e, paths, *rest: again.append(paths) or real(e, paths, *rest)
+        module, "embed_part", lambda e, paths, *rest: again.append(paths) or real(e, paths, *rest)
     )
     embed("bundle", ["photos"], "out.parquet")
     assert [len(paths) for paths in again] == [2]
     frame = pd.read_parquet("out.parquet")
     assert frame["id"].is_unique and len(frame) == 12
-    expected = real(OnnxEncoder("bundle"), frame["path"].tolist())
+    expected = embed_images(OnnxEncoder("bundle"), frame["path"].tolist())
     np.testing.assert_allclose(np.stack(frame["vector"]), expected, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dml.commands.progress import progress
-from dml.embed import embed_images
+from dml.embed import embed_part
 from dml.folders import atomic_path
 from dml.onnx_encoder import OnnxEncoder
 from dml.sources import image_table
@@ -16,7 +16,7 @@ PART = 512  # images that a stop can lose
 NAMED = 5  # unreadable images named on the terminal
 
 
-def embed(bundle, sources, out, batch_size=32, threads=2, report=print):
+def embed(bundle, sources, out, batch_size=32, threads=2, engine="local", report=print):
     """Embeds images and writes one row for each: its id, path, label, own fields and vector.
 
     What is done when the command is stopped is kept in `OUT.unfinished`; the same command goes on
@@ -28,6 +28,7 @@ def embed(bundle, sources, out, batch_size=32, threads=2, report=print):
         out: The `.parquet` file.
         batch_size: Images embedded at once; positive.
         threads: Threads that read images; positive.
+        engine: `local`, or `ray` for the machines of a Ray cluster.
         report: Called with each line of text for the user.
 
     Raises:
@@ -39,7 +40,7 @@ def embed(bundle, sources, out, batch_size=32, threads=2, report=print):
         raise ValueError(f"--out must end in .parquet; got {out}")
     encoder = OnnxEncoder(bundle)
     table, vectors, faults = embedded(
-        encoder, sources, Path(f"{out}.unfinished"), batch_size, threads
+        encoder, sources, Path(f"{out}.unfinished"), batch_size, threads, engine
     )
     write_vectors(out, table, vectors, encoder)
     report(f"{len(table):,} vectors of {encoder.dimension} numbers: {out}")
@@ -52,7 +53,7 @@ def unfinished_folder(out):
     return Unfinished(Path(f"{out}.unfinished"), (), {})
 
 
-def embedded(encoder, sources, folder, batch_size=32, threads=2):
+def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local"):
     """Embeds images part by part, each of which is kept in a folder when it is done.
 
     Args:
@@ -62,6 +63,7 @@ def embedded(encoder, sources, folder, batch_size=32, threads=2):
         folder: Where finished parts are kept.
         batch_size: Images embedded at once.
         threads: Threads that read.
+        engine: `local` or `ray`. What one has begun the other can finish.
 
     Returns:
         The table of the images that could be read, their vectors, and the table `id`, `path`,
@@ -80,28 +82,43 @@ def embedded(encoder, sources, folder, batch_size=32, threads=2):
     paths = table["path"].tolist()
     what = {"ids": table["id"].tolist(), "paths": paths, "encoder": encoder.sha256}
     unfinished = Unfinished(folder, (), what)
+    parts = {n: paths[start : start + PART] for n, start in enumerate(range(0, len(paths), PART))}
     vectors = np.empty((len(table), encoder.dimension), "float32")
     reasons = {}
+
+    def take(number, arrays):
+        found, rows, texts = arrays
+        first = number * PART
+        vectors[first : first + len(found)] = found
+        reasons.update(zip((first + rows).tolist(), texts.tolist(), strict=True))
+
     with progress("embedding", len(table)) as advance:
-        for number, start in enumerate(range(0, len(table), PART)):
-            part = paths[start : start + PART]
-
-            def compute(part=part):
-                unreadable = {}
-                found = embed_images(encoder, part, batch_size, threads, advance, unreadable)
-                rows = np.array(list(unreadable), "int64")
-                return found, rows, np.array(list(unreadable.values()), dtype=str)
-
-            found, rows, texts = unfinished.part(number, compute)
-            if unfinished.was_known:
-                advance(len(part))
-            vectors[start : start + len(part)] = found
-            reasons.update(zip((start + rows).tolist(), texts.tolist(), strict=True))
+        for number in list(parts):
+            if (known := unfinished.kept(number)) is not None:
+                take(number, known)
+                advance(len(parts.pop(number)))
+        for number, arrays in computed(encoder, parts, batch_size, threads, engine, advance):
+            unfinished.keep(number, arrays)
+            take(number, arrays)
+    reasons = dict(sorted(reasons.items()))
     good = ~np.isin(np.arange(len(table)), list(reasons))
     if not good.any():
         raise ValueError(f"none of the images could be read: {next(iter(reasons.values()))}")
     faults = table.loc[~good, ["id", "path"]].assign(reason=list(reasons.values()))
     return table[good].reset_index(drop=True), vectors[good], faults
+
+
+def computed(encoder, parts, batch_size, threads, engine, advance):
+    """Yields the number and arrays of each part, in any order."""
+    if engine == "ray" and parts:
+        from dml.ray_engine import embed_parts
+
+        for number, arrays in embed_parts(encoder.path, parts, batch_size, threads):
+            advance(len(parts[number]))
+            yield number, arrays
+        return
+    for number, paths in parts.items():
+        yield number, embed_part(encoder, paths, batch_size, threads, advance)
 
 
 def list_unreadable(faults, path, report):

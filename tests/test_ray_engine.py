@@ -1,0 +1,117 @@
+"""A Ray cluster embeds as this machine does, every row once, whoever dies meanwhile."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dml.commands.embed as command
+from dml.cli import main
+from tests.bundles import write_bundle, write_images
+
+pytest.importorskip("ray", reason="needs dml[ray]")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A bundle and 60 images, large enough that a part takes a while, 4 to a part."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "PART", 4)
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    write_bundle(tmp_path / "bundle")
+    write_images(tmp_path / "photos", classes=6, each=10, side=900)
+    (tmp_path / "photos" / "class 2" / "3.png").write_bytes(b"\x89PNG\r\n")
+    assert main(["embed", "bundle", "photos", "--out", "local.parquet"]) == 0
+    return tmp_path
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head that works nothing and two workers of one processor each."""
+    from ray.cluster_utils import Cluster
+
+    made, workers = start(Cluster)
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    yield made, workers
+    made.shutdown()
+
+
+def start(Cluster, tries=3):
+    """Returns a cluster and its workers; Ray draws ports at random and may draw one twice."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        workers = [made.add_node(num_cpus=1) for _ in range(2)]
+        made.wait_for_nodes()
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return start(Cluster, tries - 1)
+    return made, workers
+
+
+def rows_of(name):
+    frame = pd.read_parquet(name)
+    return frame.drop(columns="vector"), np.stack(frame["vector"])
+
+
+def assert_the_same(a, b):
+    (items, vectors), (other_items, other_vectors) = rows_of(a), rows_of(b)
+    pd.testing.assert_frame_equal(items, other_items)
+    np.testing.assert_allclose(vectors, other_vectors, atol=1e-6)
+    assert not items["id"].duplicated().any()
+
+
+def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch, capsys):
+    cluster, workers = cluster
+    monkeypatch.setattr("dml.commands.embed.computed", one_thread(command.computed))
+    kept = command.Unfinished.keep
+    seen = []
+
+    def keep(self, number, found):
+        kept(self, number, found)
+        seen.append(number)
+        if len(seen) == 3:
+            cluster.remove_node(workers[0], allow_graceful=False)  # SIGKILL
+
+    monkeypatch.setattr(command.Unfinished, "keep", keep)
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 0
+    assert sorted(seen) == list(range(15))
+    assert_the_same("ray.parquet", "local.parquet")
+    assert "1 images could not be read" in capsys.readouterr().out
+    lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
+    assert lists[0] == lists[1] and "3.png" in lists[0]
+    assert not (here / "ray.parquet.unfinished").exists()
+
+
+def one_thread(computed):
+    """Returns `computed` for workers of one processor."""
+    return lambda encoder, parts, batch_size, threads, *rest: computed(
+        encoder, parts, batch_size, 1, *rest
+    )
+
+
+def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    kept = command.Unfinished.keep
+
+    def stopped(self, number, found):
+        kept(self, number, found)
+        if number == 9:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(command.Unfinished, "keep", stopped)
+        assert main(["embed", "bundle", "photos", "--out", "both.parquet"]) == 130
+    done = {file.name: file.stat().st_mtime_ns for file in here.glob("both.parquet.unfinished/*z")}
+    assert len(done) == 10
+    taken = []
+
+    def keep(self, number, found):
+        kept(self, number, found)
+        taken.append(number)
+
+    monkeypatch.setattr(command.Unfinished, "keep", keep)
+    assert main(["embed", "bundle", "photos", "--out", "both.parquet", "--engine", "ray"]) == 0
+    assert sorted(taken) == [10, 11, 12, 13, 14]
+    assert_the_same("both.parquet", "local.parquet")
