@@ -30,6 +30,9 @@ def test_threshold(bundle, tmp_path):
     for wrong in ("high", "2", "nan"):
         with pytest.raises(ValueError, match="a threshold is 'calibrated' or a number"):
             encoder.threshold(wrong)
+    both = {name: {"similarity": x} for name, x in {"false_accepts": 0.5, "precision": 0.7}.items()}
+    both = OnnxEncoder(write_bundle(tmp_path / "both", thresholds=both))
+    assert both.threshold("calibrated") == 0.7
     bare = OnnxEncoder(write_bundle(tmp_path / "bare", thresholds={}))
     with pytest.raises(ValueError, match="no calibrated threshold"):
         bare.threshold("calibrated")

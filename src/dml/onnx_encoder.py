@@ -51,6 +51,7 @@ class OnnxEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others work, too
         try:
             self.session = onnxruntime.InferenceSession(
                 str(bundle.encoder), options, onnxruntime.get_available_providers()
@@ -71,14 +72,15 @@ class OnnxEncoder:
         """Returns the similarity from which on two images are said to show the same.
 
         Args:
-            wanted: A number, or `calibrated` for the one calibrated in training: that which lets
-                in few pairs of different classes, or else that which most results above are right.
+            wanted: A number, or `calibrated` for the one calibrated in training: that from which
+                on most nearest neighbours are right, or else that which lets in few pairs of
+                different classes; few pairs of a large index are many.
 
         Raises:
             ValueError: It is neither, or the run had no validation classes to calibrate on.
         """
         if wanted == "calibrated":
-            for name in ("false_accepts", "precision"):
+            for name in ("precision", "false_accepts"):
                 if name in self.thresholds:
                     return float(self.thresholds[name]["similarity"])
             raise ValueError(

@@ -67,3 +67,26 @@ def test_unreadable_images_are_listed(here, capsys):
     assert main(["index", "build", "bundle", "photos", "--out", "other"]) == 0
     assert "1 images could not be read" in said(capsys)
     assert "bad.png" in (here / "other.unreadable.csv").read_text()
+
+
+def test_the_same_commands_over_milvus(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle")
+    write_images(tmp_path / "photos")
+    assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 0
+    assert "shop.db: 12 items, 6 numbers each" in said(capsys)
+    assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 2
+    assert "shop.db is there already" in said(capsys)
+    query = ["search", "shop.db", "photos/class 0/0.png", "-k", "3"]
+    assert main(query) == 2
+    assert "Milvus keeps no encoder: give its --bundle" in said(capsys)
+    assert main([*query, "--bundle", "bundle", "--json", "--where", "label != 'class 1'"]) == 0
+    near = json.loads(said(capsys))[0]["neighbours"]
+    assert near[0]["id"] == "photos/class 0/0.png" and near[0]["same"]
+    assert main(["index", "remove", "shop.db", "--where", "label == 'class 2'"]) == 0
+    assert "4 removed; 8 items in shop.db" in said(capsys)
+    assert main(["index", "add", "shop.db", "photos", "--bundle", "bundle"]) == 0
+    assert "4 added, 8 replaced; 12 items in shop.db" in said(capsys)
+    assert main(["index", "verify", "shop.db"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "photos", "shop.db"]

@@ -1,4 +1,4 @@
-"""An index finds, changes, and is never half of anything."""
+"""An index in a folder is never half of anything; tests/index/test_index.py tells what it does."""
 
 import os
 import shutil
@@ -8,7 +8,6 @@ import sys
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,20 +17,9 @@ from dml.index.kinds import KINDS
 from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
+from tests.index.shops import items
 
 COUNT = 1500
-
-
-def items(count, first=0):
-    numbers = range(first, first + count)
-    return pd.DataFrame(
-        {
-            "id": [f"i{n}" for n in numbers],
-            "path": [f"/nowhere/{n}.png" for n in numbers],
-            "label": [f"c{n % 7}" for n in numbers],
-            "price": list(numbers),
-        }
-    )
 
 
 @pytest.fixture(scope="module")
@@ -57,79 +45,32 @@ def flat(encoder, tmp_path):
     return FaissIndex.build(tmp_path / "flat", encoder, items(50), clusters(50, DIMENSION))
 
 
-def test_finds_itself_first_and_similarities_are_exact(path):
-    index = FaissIndex(path)
-    queries = clusters(COUNT, DIMENSION)[:100]
-    similarities, rows = index.search(queries, 10)
-    assert rows.shape == (100, 10) and (np.diff(similarities, axis=1) <= 0).all()
-    assert (rows[:, 0] == np.arange(100)).mean() > 0.95
-    expected = np.einsum("qd,qkd->qk", queries, index.vectors[rows])
-    np.testing.assert_allclose(similarities, expected, atol=1e-5)
-
-
-def test_a_filter_holds_for_every_result(path):
-    index = FaissIndex(path)
-    queries = clusters(5, DIMENSION, seed=3)
-    _, rows = index.search(queries, 20, 'label in ["c1", "c2"] and price < 900')
-    assert rows.shape == (5, 20)
-    found = index.items.iloc[rows.ravel()]
-    assert set(found["label"]) == {"c1", "c2"} and found["price"].max() < 900
-    _, few = index.search(queries, 20, "price < 3")
-    assert np.sort(few, axis=1).tolist() == [[0, 1, 2]] * 5
-    assert index.search(queries, 5, "price < 0")[1].shape == (5, 0)
-
-
 def test_wide_filters_go_through_the_codes(path, monkeypatch):
     monkeypatch.setattr("dml.index.faiss_index.EXACT", 10)
     index = FaissIndex(path)
-    _, rows = index.search(clusters(20, DIMENSION, seed=3), 10, "price < 1200")
-    assert rows.shape == (20, 10) and rows.max() < 1200 and rows.min() >= 0
+    _, rows = index.nearest(clusters(20, DIMENSION, seed=3), 10, "price < 1200")
+    assert rows.shape == (20, 10) and index.items["price"][rows.ravel()].max() < 1200
 
 
-def test_added_items_are_found_and_replaced_ones_are_not(path):
+def test_many_removed_items_make_room(path):
     index = FaissIndex(path)
-    fresh = clusters(20, DIMENSION, seed=5)
-    assert index.add(items(20, first=COUNT - 10), fresh) == (10, 10)
-    for opened in (index, FaissIndex(path)):
-        assert len(opened) == COUNT + 10
-        similarities, rows = opened.search(fresh, 3)
-        assert opened.items["id"][rows[0, 0]] == f"i{COUNT - 10}"
-        assert (similarities[:, 0] > 0.999).mean() > 0.9
-        opened.verify()
-
-
-def test_removed_items_are_found_no_more(path):
-    index = FaissIndex(path)
-    index.remove([f"i{n}" for n in range(0, 100)])
-    _, rows = FaissIndex(path).search(clusters(COUNT, DIMENSION)[:100], 10)
-    assert rows.min() >= 100 and len(FaissIndex(path)) == COUNT - 100
+    index.remove([f"i{n}" for n in range(100)])
+    assert len(index.items) == COUNT and index.info()["removed"] == 100
     index.remove([f"i{n}" for n in range(100, 500)])  # more than a quarter: built anew
     index = FaissIndex(path)
     assert len(index) == len(index.items) == COUNT - 500
-    _, rows = index.search(clusters(COUNT, DIMENSION)[600:650], 1)
-    assert (index.items["id"][rows[:, 0]] == [f"i{n}" for n in range(600, 650)]).mean() > 0.9
-
-
-def test_everything_can_be_removed_and_come_back(flat):
-    flat.remove(flat.items["id"].tolist())
-    assert len(flat) == 0 and flat.search(clusters(2, DIMENSION), 3)[1].shape == (2, 0)
-    flat.add(items(5), clusters(5, DIMENSION))
-    assert len(flat) == 5 and flat.search(clusters(2, DIMENSION), 3)[1].shape == (2, 3)
+    index.verify()
+    for id in ("i500", "i1499"):
+        near = index.nearest(index.vector(id)[None], 1)[1]
+        assert index.items["id"][near[0, 0]] == id
+    expected = clusters(COUNT, DIMENSION)
+    for id, row in index.row_of.items():
+        np.testing.assert_array_equal(index.vectors[row], expected[int(id[1:])])
 
 
 def test_wrong_use_is_named(flat, encoder, tmp_path):
     with pytest.raises(KeyError, match="has no item 'i499'; did you mean 'i49'"):
         flat.remove(["i499"])
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        flat.search(clusters(1, DIMENSION), 0)
-    with pytest.raises(ValueError, match=r"queries must be \(Q, 6\)"):
-        flat.search(np.zeros((1, 5)))
-    with pytest.raises(ValueError, match="finite"):
-        flat.search(np.full((1, DIMENSION), np.nan))
-    with pytest.raises(FileExistsError, match="is there already"):
-        FaissIndex.build(flat.folder.path, encoder, items(5), clusters(5, DIMENSION))
-    with pytest.raises(ValueError, match="kind must be one of auto, flat"):
-        FaissIndex.build(tmp_path / "x", encoder, items(5), clusters(5, DIMENSION), "annoy")
     with pytest.raises(FileNotFoundError, match="is no index"):
         FaissIndex(tmp_path)
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
@@ -237,3 +178,72 @@ def test_killed_at_any_moment_the_index_is_the_old_or_the_new(kind, encoder, tmp
         assert set(sizes) <= {39, 40}  # what was added came whole, removed or not yet
         before = len(index)
     assert before > 200
+
+
+BUILT = """
+import sys
+sys.path[:0] = sys.argv[4:]
+from tests.index.test_faiss_index import *
+encoder, vectors = OnnxEncoder(sys.argv[2]), clusters(4000, DIMENSION)
+print("ready", flush=True)
+FaissIndex.build(sys.argv[1], encoder, items(4000), vectors, sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_a_build_that_is_killed_leaves_a_whole_index_or_none(kind, encoder, tmp_path):
+    path = tmp_path / "index"
+    command = [sys.executable, "-c", BUILT, str(path), str(encoder.path), kind, "", *sys.path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
+        builder.stdout.readline()
+        started = time.perf_counter()
+        assert builder.wait() == 0
+        whole = time.perf_counter() - started
+    shutil.rmtree(path)
+    seen = set()
+    for share in np.linspace(0.02, 1.1, 10):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
+            builder.stdout.readline()
+            time.sleep(share * whole)
+            builder.kill()
+        seen.add(path.exists())
+        if path.exists():
+            index = FaissIndex(path)
+            index.verify()
+            assert len(index) == 4000
+            shutil.rmtree(path)
+    assert False in seen
+
+
+FILLED = """
+import resource, signal, sys
+sys.path[:0] = sys.argv[3:]
+from tests.index.test_faiss_index import *
+index = FaissIndex(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+most = os.path.getsize(index.folder.path / index.files["vectors"]["name"]) + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    index.add(items(5000, first=10_000), clusters(5000, DIMENSION, seed=1))
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kind, room", [("flat", 10_000), ("hnsw", 10_000), ("hnsw", 300_000)])
+def test_files_that_can_grow_no_more_leave_the_old_index(kind, room, encoder, tmp_path):
+    path = tmp_path / "index"
+    FaissIndex.build(path, encoder, items(200), clusters(200, DIMENSION), kind)
+    done = subprocess.run(
+        [sys.executable, "-c", FILLED, str(path), str(room), "", *sys.path],
+        capture_output=True,
+        text=True,
+    )
+    assert "File too large" in done.stdout and done.stderr == ""
+    index = FaissIndex(path)
+    index.verify()
+    assert len(index) == 200
+    index.add(items(5, first=1000), clusters(5, DIMENSION, seed=1))
+    assert len(FaissIndex(path)) == 205
+    assert not [file for file in path.iterdir() if file.name.startswith(".writing-")]

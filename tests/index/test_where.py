@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dml.index.where import matching
+from dml.index.where import matching, milvus_filter
 
 ITEMS = pd.DataFrame(
     {
@@ -51,3 +51,35 @@ def test_names_the_fault():
         matching("label < 3", ITEMS)
     with pytest.raises(ValueError, match="at most 10,000 characters"):
         matching("x" * 20_000, ITEMS)
+
+
+KINDS = {"id": str, "label": str, "price": float, "sold": bool, "count": int}
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ('label == "a" and price < 3', '(label == "a" and price < 3)'),
+        ('label != "a"', '(label != "a" or label is null)'),
+        ('not (label == "a" or price < 3)',
+         '((label != "a" or label is null) and (price >= 3 or price is null))'),
+        ('not label in ["a", 3]', '(label not in ["a"] or label is null)'),
+        ("sold == True", "sold == true"),
+        ("count in []", 'id == ""'),
+        ("count == 'x'", 'id == ""'),
+        ("sold != 3", 'id != ""'),
+        ("label == 'quo\"te'", 'label == "quo\\"te"'),
+    ],
+)  # fmt: skip
+def test_in_the_words_of_milvus(text, words):
+    assert milvus_filter(text, KINDS) == words
+
+
+def test_milvus_refuses_the_same():
+    for text, message in {
+        "colour == 'red'": "no field 'colour'",
+        "label < 3": "another type",
+        "f(label) == 1": "can't read the filter",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            milvus_filter(text, KINDS)

@@ -1,11 +1,12 @@
 """`dml index`: builds, changes and checks an index of images."""
 
+import contextlib
 import json
+import re
 from pathlib import Path
 
 from dml.commands.embed import embedded, list_unreadable, unfinished_folder
-from dml.index import FaissIndex
-from dml.index.where import matching
+from dml.index import build_index, open_index
 from dml.onnx_encoder import OnnxEncoder
 
 
@@ -15,8 +16,8 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
     Args:
         bundle: The bundle's folder; the index takes a copy.
         sources: As `dml.commands.embed.embedded` takes them.
-        out: The index's folder, which must not exist.
-        kind: As `FaissIndex.build` takes it.
+        out: Where it shall be, as `dml.index.open_index` takes it; nothing may be there yet.
+        kind: As `FaissIndex.build` or `MilvusIndex.build` takes it.
         recall: As `FaissIndex.build` takes it.
         report: Called with each line of text for the user.
 
@@ -25,24 +26,42 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
         FileNotFoundError: The bundle or a source is missing.
         ValueError: A file is damaged, or an option out of its range.
     """
-    if Path(out).exists():
+    with contextlib.suppress(FileNotFoundError):
+        open_index(out)
         raise FileExistsError(f"{out} is there already: remove it or choose another --out")
     encoder = OnnxEncoder(bundle)
-    table, vectors, faults = embedded(encoder, sources, Path(f"{out}.unfinished"))
-    index = FaissIndex.build(out, encoder, table, vectors, kind, recall)
+    beside = local_name(out)
+    table, vectors, faults = embedded(encoder, sources, Path(f"{beside}.unfinished"))
+    index = build_index(out, encoder, table, vectors, kind, recall)
     say(index, report)
-    list_unreadable(faults, Path(f"{out}.unreadable.csv"), report)
-    unfinished_folder(out).forget()
+    list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
+    unfinished_folder(beside).forget()
 
 
-def add(path, sources, report=print):
-    """Embeds images by the index's own encoder and adds them; same ids take the older's place."""
-    index = FaissIndex(path)
-    table, vectors, faults = embedded(index.encoder(), sources, Path(f"{path}.unfinished"))
+def add(path, sources, bundle=None, report=print):
+    """Embeds images and adds them; same ids take the older's place.
+
+    Args:
+        path: As `dml.index.open_index` takes it.
+        sources: As `dml.commands.embed.embedded` takes them.
+        bundle: The encoder's; by default the index's own.
+        report: Called with each line of text for the user.
+    """
+    index = open_index(path)
+    beside = local_name(path)
+    encoder = index.encoder(bundle)
+    table, vectors, faults = embedded(encoder, sources, Path(f"{beside}.unfinished"))
     new, replaced = index.add(table, vectors)
     report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
-    list_unreadable(faults, Path(f"{path}.unreadable.csv"), report)
-    unfinished_folder(path).forget()
+    list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
+    unfinished_folder(beside).forget()
+
+
+def local_name(location):
+    """Returns the name of what is kept beside an index; here, where it is on another machine."""
+    if not str(location).startswith("milvus://"):
+        return location
+    return re.sub(r"\W+", "-", str(location))
 
 
 def remove(path, ids=(), where=None, report=print):
@@ -52,11 +71,11 @@ def remove(path, ids=(), where=None, report=print):
         ValueError: Neither is given, or the filter matches nothing.
         KeyError: There is no such item; nothing is removed then.
     """
-    index = FaissIndex(path)
+    index = open_index(path)
     ids = list(dict.fromkeys(ids))
     if where is not None:
-        found = index.items["id"][index.present & matching(where, index.items)]
-        if not len(found):
+        found = index.ids(where)
+        if not found:
             raise ValueError(f"{path}: no item matches {where!r}")
         ids = list(dict.fromkeys([*ids, *found]))
     if not ids:
@@ -67,7 +86,7 @@ def remove(path, ids=(), where=None, report=print):
 
 def info(path, as_json=False, report=print):
     """Reports what an index is."""
-    index = FaissIndex(path)
+    index = open_index(path)
     if as_json:
         report(json.dumps(index.info(), indent=2))
     else:
@@ -81,7 +100,7 @@ def verify(path, report=print):
     Raises:
         ValueError, FileNotFoundError: They do not.
     """
-    index = FaissIndex(path)
+    index = open_index(path)
     index.verify()
     report(f"{path}: whole; {len(index):,} items")
 
@@ -90,8 +109,10 @@ def say(index, report):
     """Reports an index in a few lines."""
     facts = index.info()
     report(
-        f"{index.folder.path}: {facts['items']:,} items of {facts['labels']:,} labels, "
-        f"{facts['dimension']} numbers each, {facts['bytes'] / 2**20:.1f} MiB"
+        f"{index.location}: {facts['items']:,} items"
+        + (f" of {facts['labels']:,} labels" if "labels" in facts else "")
+        + f", {facts['dimension']} numbers each"
+        + (f", {facts['bytes'] / 2**20:.1f} MiB" if "bytes" in facts else "")
     )
     if facts["kind"] == "flat":
         report("flat: every search is exact")

@@ -7,8 +7,7 @@ from pathlib import Path
 from dml.embed import embed_images
 from dml.folders import write_text
 from dml.images import ImageError, read_image
-from dml.index import FaissIndex
-from dml.onnx_encoder import OnnxEncoder
+from dml.index import open_index
 
 STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
@@ -35,13 +34,14 @@ def search(
     """Searches an index for images.
 
     Args:
-        path: The index's folder.
+        path: The index, as `dml.index.open_index` takes it.
         queries: Paths of images, as `dml.images.read_image` takes them.
         k: Neighbours wanted for each; positive.
         where: A filter, as `dml.index.where.matching` takes it; None for all items.
         threshold: `calibrated` or a similarity, from which on a neighbour is shown at all; None
             shows the nearest k, and says of each whether it passes the calibrated threshold.
-        bundle: The encoder; by default the index's own. Another than it was built with is refused.
+        bundle: The encoder; by default the index's own, which Milvus has not. Another than it was
+            built with is refused.
         as_json: Reports JSON.
         html: A page to write, too; None for none.
         report: Called with each line of text for the user.
@@ -54,23 +54,21 @@ def search(
         FileNotFoundError: The index is missing.
         ValueError: An option is out of its range, or a file damaged.
     """
-    index = FaissIndex(path)
-    encoder = index.encoder() if bundle is None else OnnxEncoder(bundle)
-    index.check_encoder(encoder)
+    index = open_index(path)
+    encoder = index.encoder(bundle)
     limit = encoder.threshold(threshold) if threshold is not None else None
     vectors = embed_images(encoder, queries, batch_size=min(32, len(queries)))
-    similarities, rows = index.search(vectors, k, where)
     same = calibrated(encoder)
     found = [
         {
             "query": str(query),
             "neighbours": [
-                neighbour(index, row, similarity, same)
-                for row, similarity in zip(near.tolist(), close.tolist(), strict=True)
+                neighbour(item, similarity, same)
+                for similarity, item in near
                 if limit is None or similarity >= limit
             ],
         }
-        for query, near, close in zip(queries, rows, similarities, strict=True)
+        for query, near in zip(queries, index.search(vectors, k, where), strict=True)
     ]
     if as_json:
         report(json.dumps(found, indent=2))
@@ -89,9 +87,8 @@ def calibrated(encoder):
     return encoder.threshold("calibrated") if encoder.thresholds else None
 
 
-def neighbour(index, row, similarity, same):
+def neighbour(item, similarity, same):
     """Returns what is told of one neighbour, ready for JSON."""
-    item = index.item(row)
     first = {"id": item.pop("id"), "similarity": round(similarity, 6)}
     return {**first, "same": None if same is None else similarity >= same, **item}
 

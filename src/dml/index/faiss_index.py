@@ -11,15 +11,19 @@ import time
 import numpy as np
 
 from dml.folders import IndexFolder, atomic_path, new_folder
+from dml.index.index import Index, check_ids, check_recall, plain_item
 from dml.index.kinds import (
+    EFFORTS,
     KINDS,
     LEAST_TRAINED,
     Effort,
     build_codes,
-    candidates,
+    check_kind,
+    coded_search,
+    held_out,
     kind_for,
-    rescored,
     tuned,
+    untuned,
 )
 from dml.index.where import matching
 from dml.onnx_encoder import OnnxEncoder
@@ -31,7 +35,7 @@ REMOVED = 0.25  # share of removed rows from which on the index is built anew
 RETRIES = 20
 
 
-class FaissIndex:
+class FaissIndex(Index):
     """Finds the nearest of the vectors that a folder keeps.
 
     The manifest names the files that belong together, with their SHA-256, and is replaced as the
@@ -47,6 +51,7 @@ class FaissIndex:
 
     def __init__(self, path):
         self.folder = IndexFolder(path)
+        self.location = str(path)
         for _ in range(RETRIES):  # a change may remove the files between the manifest and them
             self.manifest = self.folder.open()
             try:
@@ -66,6 +71,7 @@ class FaissIndex:
 
         files = {name: self.folder.checked(entry) for name, entry in self.files.items()}
         self.dimension, self.kind = self.manifest["dimension"], self.manifest["kind"]
+        self.encoder_sha256 = self.manifest["encoder"]
         self.effort = Effort(**self.manifest["effort"])
         count = self.manifest["rows"]
         shape = (count, self.dimension)
@@ -79,7 +85,10 @@ class FaissIndex:
         except pyarrow.ArrowException as error:
             raise ValueError(f"{files['items']}: damaged: {error}") from None
         self.present = ~self.items.pop("removed").to_numpy(bool)
-        self.row_of = {self.items["id"][row]: row for row in np.flatnonzero(self.present)}
+        self.fields = list(map(str, self.items.columns))
+        self.columns = [self.items[name].to_numpy() for name in self.items]
+        ids = self.items["id"].to_numpy()
+        self.row_of = {ids[row]: row for row in np.flatnonzero(self.present).tolist()}
         self.codes = None
         if "codes" in files:
             import faiss
@@ -98,7 +107,7 @@ class FaissIndex:
             path: The folder, which must not exist.
             encoder: The `OnnxEncoder` that the vectors are of; its bundle is copied.
             items: A frame with `id`, `path`, `label` and fields of your own.
-            vectors: Float32 (N, D), of unit length.
+            vectors: Float32 (N, D), of unit length. A few rows change their places, in it, too.
             kind: One of `KINDS`, or `auto` by the number of rows.
             recall: Wanted share of the true nearest 10 that are found, in (0, 1].
 
@@ -108,18 +117,16 @@ class FaissIndex:
         """
         if kind not in ("auto", *KINDS):
             raise ValueError(f"kind must be one of auto, {', '.join(KINDS)}; got {kind!r}")
-        if not 0 < recall <= 1:
-            raise ValueError(f"recall must be in (0, 1]; got {recall}")
-        if items["id"].duplicated().any():
-            raise ValueError("ids must be unique")
+        check_recall(recall)
+        check_ids(items)
         kind = kind_for(len(items)) if kind == "auto" else kind
+        check_kind(kind, len(items))
         with new_folder(path) as temporary:
             folder = IndexFolder(temporary)
             shutil.copytree(encoder.path, folder.bundle)
-            vectors = np.ascontiguousarray(vectors, "float32")
-            codes = build_codes(kind, vectors)
-            effort, measured = tuned(kind, codes, vectors, recall)
-            items = items.reset_index(drop=True).assign(removed=False)
+            vectors = np.require(vectors, "float32", ["C", "W"])
+            items, codes, effort, measured = coded(kind, items, vectors, recall)
+            items = items.assign(removed=False)
             state = {
                 "schema": 1,
                 "encoder": encoder.sha256,
@@ -135,61 +142,42 @@ class FaissIndex:
     def __len__(self):
         return int(self.present.sum())
 
-    def encoder(self):
-        """Returns the `OnnxEncoder` in the index's own bundle.
-
-        Raises:
-            ValueError: It is not the one that the index was built with.
-        """
-        encoder = OnnxEncoder(self.folder.bundle)
+    def encoder(self, bundle=None):
+        encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle)
         self.check_encoder(encoder)
         return encoder
 
-    def check_encoder(self, encoder):
-        """Raises ValueError where the vectors are of another encoder."""
-        if encoder.sha256 != self.manifest["encoder"]:
-            raise ValueError(
-                f"{self.folder.path} was built with another encoder than {encoder.path}: their "
-                "similarities would mean nothing. Build the index again with this one"
-            )
+    def found(self, queries, k, where):
+        similarities, rows = self.nearest(queries, k, where)
+        return [
+            [(s, self.item_at(row)) for s, row in zip(near, places, strict=True)]
+            for near, places in zip(similarities.tolist(), rows.tolist(), strict=True)
+        ]
 
-    def search(self, queries, k=10, where=None):
-        """Returns the nearest items of each query, nearest first.
+    def nearest(self, queries, k=10, where=None):
+        """Returns the similarities float32 (Q, K) and rows int64 (Q, K) of the nearest items.
 
         Args:
             queries: Float32 (Q, D), of unit length.
-            k: Neighbours wanted; positive.
-            where: A filter, as `dml.index.where.matching` takes it; None for all.
-
-        Returns:
-            Similarities float32 (Q, K) and rows int64 (Q, K) of `items`, K at most k.
-
-        Raises:
-            ValueError: `k`, the filter or the queries' shape is at fault.
+            k: Neighbours wanted; positive. K is fewer where fewer are kept.
+            where: A filter.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1; got {k}")
-        queries = np.ascontiguousarray(queries, "float32")
-        if queries.ndim != 2 or queries.shape[1] != self.dimension:
-            raise ValueError(f"queries must be (Q, {self.dimension}) numbers; got {queries.shape}")
-        if not np.isfinite(queries).all():
-            raise ValueError("queries must be finite numbers")
         keep = self.present if where is None else self.present & matching(where, self.items)
         left = int(keep.sum())
         k = min(k, left)
         if not k:
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
         everything = left == len(keep)
-        coded = self.codes is not None and (everything or self.kind != "binary")
-        if not coded or left <= EXACT:
+        usable = self.codes is not None and (everything or self.kind != "binary")
+        if not usable or left <= EXACT:
             return self.exact(queries, k, None if everything else np.flatnonzero(keep))
-        wanted = min(k * self.effort.oversample, left)
-        rows = candidates(
-            self.kind, self.codes, queries, wanted, self.effort, None if everything else keep
+        selected = None if everything else keep
+        similarities, rows = coded_search(
+            self.kind, self.codes, self.vectors, queries, k, self.effort, selected
         )
-        if (rows[:, :k] < 0).any():  # cells or a walk that met too few of the filter's rows
+        if (rows < 0).any():  # cells or a walk that met too few of the filter's rows
             return self.exact(queries, k, np.flatnonzero(keep))
-        return rescored(self.vectors, queries, rows, k)
+        return similarities, rows
 
     def exact(self, queries, k, rows=None):
         """Returns the nearest among some rows, or all, by comparing with each."""
@@ -220,32 +208,35 @@ class FaissIndex:
             raise KeyError(f"{self.folder.path} has no item {id!r}{hint}")
         return self.row_of[id]
 
-    def item(self, row):
-        """Returns the fields of an item, of types that JSON has; None for what is missing."""
-        fields = {}
-        for name in self.items.columns:
-            value = self.items[name].iloc[row]
-            value = value.item() if isinstance(value, np.generic) else value
-            missing = value is None or value != value
-            plain = isinstance(value, str | int | float | bool)
-            fields[str(name)] = None if missing else value if plain else str(value)
-        return fields
+    def item(self, id):
+        return self.item_at(self.row(id))
 
-    def matching_rows(self, where=None):
-        """Returns the rows of the items that a filter keeps; of all if it is None."""
+    def item_at(self, row):
+        """Returns the item of a row."""
+        return plain_item(self.fields, (values[row] for values in self.columns))
+
+    def vector(self, id):
+        return np.array(self.vectors[self.row(id)])
+
+    def kept(self, where):
+        """Returns the rows of the items that a filter keeps."""
         keep = self.present if where is None else self.present & matching(where, self.items)
         return np.flatnonzero(keep)
 
-    def add(self, items, vectors):
-        """Adds items; those whose id is there already take the place of the older.
+    def page(self, where=None, offset=0, limit=50):
+        rows = self.kept(where)
+        return [self.item_at(row) for row in rows[offset : offset + limit].tolist()], len(rows)
 
-        Returns:
-            How many were new and how many were replaced.
-        """
+    def ids(self, where):
+        return self.items["id"].iloc[self.kept(where)].tolist()
+
+    def labels(self, most):
+        return sorted(self.items["label"][self.present].dropna().unique())[:most]
+
+    def add(self, items, vectors):
         import pandas as pd
 
-        if items["id"].duplicated().any():
-            raise ValueError("ids must be unique")
+        check_ids(items)
         vectors = np.ascontiguousarray(vectors, "float32")
         with self.changing():
             old = [self.row_of[id] for id in items["id"] if id in self.row_of]
@@ -256,11 +247,6 @@ class FaissIndex:
         return len(items) - len(old), len(old)
 
     def remove(self, ids):
-        """Removes items.
-
-        Raises:
-            KeyError: One is not there; nothing is removed then.
-        """
         with self.changing():
             self.present[[self.row(id) for id in ids]] = False
             self.write(self.items.assign(removed=~self.present), None)
@@ -275,9 +261,8 @@ class FaissIndex:
             vectors, items = vectors[~removed], items[~removed].reset_index(drop=True)
             if state["kind"] == "ivf_pq" and len(vectors) < LEAST_TRAINED:
                 state["kind"] = "flat"
-            codes = build_codes(state["kind"], vectors) if len(vectors) else None
             target = state["recall"]["target"]
-            effort, state["recall"] = tuned(state["kind"], codes, vectors, target)
+            items, codes, effort, state["recall"] = coded(state["kind"], items, vectors, target)
             state["effort"] = dataclasses.asdict(effort)
             commit(self.folder, state, items, vectors, codes, number)
         elif added is None:
@@ -303,7 +288,6 @@ class FaissIndex:
             yield
 
     def info(self):
-        """Returns what the index is, for people and for JSON."""
         recall = self.manifest["recall"]
         return {
             "items": len(self),
@@ -313,18 +297,14 @@ class FaissIndex:
             "effort": dataclasses.asdict(self.effort),
             "recall_at_10": recall["measured"],
             "recall_wanted": recall["target"],
-            "fields": list(map(str, self.items.columns)),
+            "fields": self.fields,
             "labels": int(self.items["label"][self.present].nunique()),
-            "encoder": self.manifest["encoder"],
+            "encoder": self.encoder_sha256,
             "bytes": sum(entry["bytes"] for entry in self.files.values()),
         }
 
     def verify(self):
-        """Checks what opening does not: that vectors are of length 1 and codes are as many.
-
-        Raises:
-            ValueError: They are not, or the bundle is damaged.
-        """
+        """Checks that the bundle is whole, vectors are of length 1, and codes are as many."""
         self.encoder()
         for start in range(0, len(self.vectors), BLOCK):
             lengths = np.linalg.norm(self.vectors[start : start + BLOCK], axis=1)
@@ -334,6 +314,48 @@ class FaissIndex:
             raise ValueError(f"{self.folder.path}: items and vectors are not as many")
         if self.codes is not None and self.codes.ntotal != len(self.vectors):
             raise ValueError(f"{self.folder.path}: codes and vectors are not as many")
+
+    def renewed(self):
+        if self.folder.open() == self.manifest:
+            return None
+        return FaissIndex(self.folder.path)
+
+
+def coded(kind, items, vectors, target):
+    """Builds codes, and measures how far a search must look in them.
+
+    A few rows, drawn at random, are put behind all others: recall is measured with them before
+    they are added, as with the queries to come, which are not in the index either.
+
+    Args:
+        kind: One of `KINDS`.
+        items: A frame (N, fields).
+        vectors: Float32 (N, D), contiguous; its rows are put into the new order.
+        target: Wanted recall at 10.
+
+    Returns:
+        The items in the new order, the codes or None, an `Effort`, and what was measured.
+    """
+    items = items.reset_index(drop=True)
+    if kind == "flat" or not len(vectors):
+        return items, None, Effort(), untuned(target)
+    count = len(vectors)
+    last = np.arange(count - held_out(count), count)
+    drawn = np.sort(np.random.default_rng(0).choice(count, len(last), replace=False))
+    free, taken = np.setdiff1d(last, drawn), np.setdiff1d(drawn, last)
+    order = np.arange(count)
+    order[free], order[taken] = taken, free
+    moved = np.concatenate([free, taken])
+    vectors[moved] = vectors[order[moved]]
+    known, queries = vectors[: count - len(last)], vectors[count - len(last) :]
+    codes = build_codes(kind, known)
+
+    def search(queries, k, effort):
+        return coded_search(kind, codes, known, queries, k, effort)[1]
+
+    effort, measured = tuned(EFFORTS[kind], search, known, queries, target)
+    codes.add(queries)
+    return items.iloc[order].reset_index(drop=True), codes, effort, measured
 
 
 def commit(folder, state, items, vectors, codes, number=1, known=None):
@@ -363,7 +385,11 @@ def commit(folder, state, items, vectors, codes, number=1, known=None):
 
             name = folder.path / f"codes-{number}.faiss"
             with atomic_path(name) as temporary:
-                faiss.write_index(codes, str(temporary))
+                try:
+                    faiss.write_index(codes, str(temporary))
+                except RuntimeError as error:  # FAISS's words end in the system's, in brackets
+                    why = str(error).rpartition("(")[2].rstrip(")")
+                    raise OSError(f"{name}: {why}; the index is as it was") from None
             files["codes"] = folder.entry(name.name)
     rows = len(items)
     folder.write_manifest({**state, "rows": rows, "number": number, "files": files})

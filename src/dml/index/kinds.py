@@ -7,7 +7,7 @@ import numpy as np
 
 KINDS = ("flat", "hnsw", "ivf_pq", "int8", "binary")
 RECALL_AT = 10
-SAMPLES = 256  # rows searched with, to measure recall
+SAMPLES = 256  # rows kept out of the codes and searched with, to measure recall
 LARGEST_FLAT = 200_000  # rows that are searched one by one within tens of milliseconds
 LARGEST_HNSW = 5_000_000  # rows whose graph and vectors fit into memory
 LEAST_TRAINED = 1024  # rows that IVF-PQ can learn its codes from
@@ -49,18 +49,18 @@ def kind_for(count):
     return "hnsw" if count <= LARGEST_HNSW else "ivf_pq"
 
 
-def build_codes(kind, vectors):
-    """Returns a FAISS index of unit vectors (N, D), or None for `flat`, which needs none.
+def check_kind(kind, count):
+    """Raises ValueError where there are too few rows for a kind."""
+    if kind == "ivf_pq" and count < LEAST_TRAINED:
+        raise ValueError(f"ivf_pq needs at least {LEAST_TRAINED:,} images; got {count:,}")
 
-    Raises:
-        ValueError: There are too few rows for the kind.
-    """
+
+def build_codes(kind, vectors):
+    """Returns a FAISS index of unit vectors (N, D), of any kind but `flat`."""
     import faiss
 
     count, dimension = vectors.shape
     product = faiss.METRIC_INNER_PRODUCT
-    if kind == "flat":
-        return None
     if kind == "hnsw":
         codes = faiss.IndexHNSWFlat(dimension, 32, product)
         codes.hnsw.efConstruction = 80
@@ -70,8 +70,6 @@ def build_codes(kind, vectors):
         bits = 8 * -(-max(dimension, 256) // 8)
         codes = faiss.IndexLSH(dimension, bits, True, True)
     else:
-        if count < LEAST_TRAINED:
-            raise ValueError(f"ivf_pq needs at least {LEAST_TRAINED:,} images; got {count:,}")
         cells = max(1, min(int(4 * count**0.5), count // 39))
         parts = max(p for p in range(1, max(dimension // 8, 1) + 1) if dimension % p == 0)
         # np: not polysemous, which takes most of a minute to learn and is not used here.
@@ -86,8 +84,29 @@ def build_codes(kind, vectors):
     return codes
 
 
+def coded_search(kind, codes, vectors, queries, k, effort, keep=None):
+    """Returns exact similarities and rows (Q, k) of the nearest that the codes lead to.
+
+    Args:
+        kind: One of `KINDS`, not `flat`.
+        codes: As `build_codes` returns it.
+        vectors: Float32 (N, D).
+        queries: Float32 (Q, D).
+        k: At most N.
+        effort: An `Effort`.
+        keep: As `candidates` takes it.
+    """
+    wanted = min(k * effort.oversample, len(vectors))
+    similarities, rows = candidates(kind, codes, queries, wanted, effort, keep)
+    if kind == "hnsw":  # it compares whole vectors
+        return similarities[:, :k], rows[:, :k]
+    return rescored(vectors, queries, rows, k)
+
+
 def candidates(kind, codes, queries, count, effort, keep=None):
-    """Returns the rows (Q, count) that are near by the codes, -1 where there are fewer.
+    """Returns what is near by the codes: similarities of the codes and rows, both (Q, count).
+
+    Rows are -1 where there are fewer.
 
     Args:
         kind: One of `KINDS`, not `flat`.
@@ -109,35 +128,43 @@ def candidates(kind, codes, queries, count, effort, keep=None):
         parameters = faiss.SearchParametersIVF(nprobe=effort.breadth, **chosen)
     else:
         parameters = faiss.SearchParameters(**chosen) if chosen else None
-    return codes.search(queries, min(count, codes.ntotal), params=parameters)[1]
+    return codes.search(queries, min(count, codes.ntotal), params=parameters)
 
 
 def rescored(vectors, queries, rows, k):
     """Returns the similarities and rows (Q, k) of the nearest among candidates, exactly.
 
     Args:
-        vectors: Float32 (N, D).
-        queries: Float32 (Q, D).
-        rows: Integers (Q, L), -1 for none.
+        vectors: Float32 (N, D), contiguous.
+        queries: Float32 (Q, D), contiguous.
+        rows: Int64 (Q, L); -1 for none, behind all others.
         k: At most L.
     """
-    similarities = np.empty(rows.shape, "float32")
-    for query, found in enumerate(rows):
-        similarities[query] = vectors[np.maximum(found, 0)] @ queries[query]
-    similarities[rows < 0] = -np.inf
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similarities, order, 1), np.take_along_axis(rows, order, 1)
+    import faiss
+
+    rows = np.ascontiguousarray(rows)
+    similarities = np.empty((len(queries), k), "float32")
+    nearest = np.empty((len(queries), k), "int64")
+    arrays = (queries, vectors, rows, similarities, nearest)
+    x, y, subset, best, places = map(faiss.swig_ptr, arrays)
+    sizes = (queries.shape[1], len(queries), len(vectors), rows.shape[1], k)
+    faiss.knn_inner_products_by_idx(x, y, subset, *sizes, best, places, rows.shape[1])
+    return similarities, nearest
 
 
-def tuned(kind, codes, vectors, target):
+def held_out(count):
+    """Returns how many of so many rows a recall is measured with."""
+    return min(SAMPLES, count // 4)
+
+
+def tuned(efforts, search, vectors, queries, target):
     """Returns the least effort that reaches a recall, and what was measured of it.
 
-    Rows of the index are searched for, themselves left out, and compared with exact search.
-
     Args:
-        kind: One of `KINDS`.
-        codes: As `build_codes` returns it.
-        vectors: Float32 (N, D).
+        efforts: `Effort`s, from the least on.
+        search: From queries (Q, D), k and an `Effort` to rows (Q, k) of `vectors`.
+        vectors: Float32 (N, D), what is searched.
+        queries: Float32 (Q, D), none of them in it.
         target: Wanted recall at 10, in (0, 1].
 
     Returns:
@@ -145,26 +172,26 @@ def tuned(kind, codes, vectors, target):
     """
     import faiss
 
-    count = len(vectors)
-    if kind == "flat" or count < 2:
-        return Effort(), {"target": target, "measured": 1.0, "queries": 0}
-    rows = np.sort(np.random.default_rng(0).choice(count, min(SAMPLES, count), replace=False))
-    queries = np.ascontiguousarray(vectors[rows])
-    k = min(RECALL_AT, count - 1)
-    _, exact = faiss.knn(queries, vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
-    exact = [set(found[found != row][:k]) for found, row in zip(exact, rows, strict=True)]
-    for effort in EFFORTS[kind]:
+    k = min(RECALL_AT, len(vectors))
+    if not k or not len(queries):
+        return efforts[0], untuned(target)
+    _, exact = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+    for effort in efforts:
         started = time.perf_counter()
-        found = candidates(kind, codes, queries, (k + 1) * effort.oversample, effort)
-        _, found = rescored(vectors, queries, found, k + 1)
-        seconds = (time.perf_counter() - started) / len(rows)
-        hits = [len(e & set(f.tolist())) for e, f in zip(exact, found, strict=True)]
-        recall = sum(hits) / (k * len(rows))
+        found = search(queries, k, effort)
+        seconds = (time.perf_counter() - started) / len(queries)
+        hits = [len(np.intersect1d(e, f)) for e, f in zip(exact, found, strict=True)]
+        recall = sum(hits) / exact.size
         if recall >= target:
             break
     return effort, {
         "target": target,
         "measured": recall,
-        "queries": len(rows),
+        "queries": len(queries),
         "seconds_per_query": seconds,
     }
+
+
+def untuned(target):
+    """Returns what is measured where every search is exact."""
+    return {"target": target, "measured": 1.0, "queries": 0}

@@ -1,6 +1,7 @@
 """Filters of an index's items: `label in ["cat", "dog"] and price < 10`."""
 
 import ast
+import json
 import operator
 
 import numpy as np
@@ -12,6 +13,17 @@ COMPARISONS = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
+}
+SIGNS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+OPPOSITE = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.GtE,
+    ast.GtE: ast.Lt,
+    ast.Gt: ast.LtE,
+    ast.LtE: ast.Gt,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
 }
 LONGEST = 10_000  # characters; Python's parser recurses
 
@@ -33,57 +45,136 @@ def matching(text, items):
     Raises:
         ValueError: The text is no filter, or names a field that the items do not have.
     """
+
+    def compared(name, comparison, wanted, negated):
+        values = items[name]
+        if comparison in (ast.In, ast.NotIn):
+            kept = values.isin(wanted).to_numpy(bool) ^ (comparison is ast.NotIn)
+        else:
+            present = values.notna().to_numpy()
+            kept = np.full(len(values), comparison is ast.NotEq)
+            kept[present] = COMPARISONS[comparison](values[present], wanted).to_numpy(bool)
+        return ~kept if negated else kept
+
+    def joined(parts, every):
+        return (np.logical_and if every else np.logical_or).reduce(parts)
+
+    try:
+        return read(text, list(map(str, items.columns)), compared, joined)
+    except TypeError:
+        raise other_type(text) from None
+
+
+def milvus_filter(text, kinds):
+    """Returns a filter in Milvus's words, which keeps the items that `matching` keeps.
+
+    Milvus leaves an item out where a field without a value meets `not`; so `not` is worked into
+    the comparisons, and those that keep such items say so.
+
+    Args:
+        text: The filter.
+        kinds: Field -> `bool`, `int`, `float` or `str`.
+
+    Raises:
+        ValueError: As of `matching`.
+    """
+
+    def compared(name, comparison, wanted, negated):
+        if negated:
+            comparison = OPPOSITE[comparison]
+            keeps_missing = comparison not in (ast.Eq, ast.In)
+        else:
+            keeps_missing = comparison in (ast.NotEq, ast.NotIn)
+        if comparison in (ast.In, ast.NotIn):
+            same = ", ".join(spelled(one) for one in wanted if fits(one, kinds[name]))
+            plain = f"{name} {'not in' if comparison is ast.NotIn else 'in'} [{same}]"
+            if not same:
+                return always(comparison is ast.NotIn)
+        elif fits(wanted, kinds[name]):
+            plain = f"{name} {SIGNS[comparison]} {spelled(wanted)}"
+        elif comparison in (ast.Eq, ast.NotEq):
+            return always(comparison is ast.NotEq)
+        else:
+            raise other_type(text)
+        return f"({plain} or {name} is null)" if keeps_missing else plain
+
+    def joined(parts, every):
+        return f"({(' and ' if every else ' or ').join(parts)})"
+
+    return read(text, list(kinds), compared, joined)
+
+
+def fits(value, kind):
+    """Returns whether a field of a kind can have a value."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, str) if kind is str else isinstance(value, int | float)
+
+
+def spelled(value):
+    """Returns a value as Milvus reads it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def always(kept):
+    """Returns a filter that keeps all items, or none; every item has an id."""
+    return 'id != ""' if kept else 'id == ""'
+
+
+def read(text, fields, compared, joined):
+    """Returns what a filter means, put together from its comparisons.
+
+    Args:
+        text: The filter.
+        fields: Names that it may use.
+        compared: Gives the meaning of a field's name, the type of a comparison in `ast`, a value
+            or list of values, and whether all of it is negated.
+        joined: Gives the meaning of a list of meanings, joined by `and` (true) or `or`.
+
+    Raises:
+        ValueError: The text is no filter.
+    """
+
+    def meaning(node, negated):
+        if isinstance(node, ast.BoolOp):
+            parts = [meaning(value, negated) for value in node.values]
+            return joined(parts, isinstance(node.op, ast.And) != negated)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return meaning(node.operand, not negated)
+        if not isinstance(node, ast.Compare) or len(node.ops) != 1:
+            raise SyntaxError
+        name, comparison = field(node.left, fields), type(node.ops[0])
+        wanted = constant(node.comparators[0])
+        several = isinstance(wanted, list | tuple | set)
+        if several != (comparison in (ast.In, ast.NotIn)) or comparison not in OPPOSITE:
+            raise SyntaxError
+        for one in wanted if several else [wanted]:
+            if not isinstance(one, str | int | float):
+                raise SyntaxError
+        return compared(name, comparison, list(wanted) if several else wanted, negated)
+
     if len(text) > LONGEST:
         raise ValueError(f"a filter has at most {LONGEST:,} characters; got {len(text):,}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        return mask(tree, items)
+        return meaning(ast.parse(text.strip(), mode="eval").body, False)
     except (SyntaxError, RecursionError, MemoryError):
-        raise refused(text) from None
-    except TypeError:
-        raise ValueError(f"{text!r} compares a field with a value of another type") from None
+        raise ValueError(
+            f"can't read the filter {text!r}: write it like "
+            'label in ["cat", "dog"] and not price > 10'
+        ) from None
 
 
-def refused(text):
-    return ValueError(
-        f'can\'t read the filter {text!r}: write it like label in ["cat", "dog"] and not price > 10'
-    )
+def other_type(text):
+    return ValueError(f"{text!r} compares a field with a value of another type")
 
 
-def mask(node, items):
-    """Returns which items a part of a filter keeps."""
-    if isinstance(node, ast.BoolOp):
-        parts = [mask(value, items) for value in node.values]
-        join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        return join.reduce(parts)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return ~mask(node.operand, items)
-    if not isinstance(node, ast.Compare) or len(node.ops) != 1:
-        raise SyntaxError
-    values, (comparison,) = field(node.left, items), node.ops
-    wanted = constant(node.comparators[0])
-    if isinstance(comparison, ast.In | ast.NotIn):
-        if not isinstance(wanted, list | tuple | set):
-            raise SyntaxError
-        found = values.isin(list(wanted)).to_numpy(bool)
-        return found if isinstance(comparison, ast.In) else ~found
-    if type(comparison) not in COMPARISONS or isinstance(wanted, list | tuple | set):
-        raise SyntaxError
-    present = values.notna().to_numpy()
-    result = np.full(len(values), isinstance(comparison, ast.NotEq))
-    compared = COMPARISONS[type(comparison)](values[present], wanted)
-    result[present] = compared.to_numpy(bool)
-    return result
-
-
-def field(node, items):
-    """Returns the column that a part of a filter names."""
+def field(node, fields):
+    """Returns the field that a part of a filter names."""
     if not isinstance(node, ast.Name):
         raise SyntaxError
-    if node.id not in items.columns:
-        fields = ", ".join(map(str, items.columns))
-        raise ValueError(f"items have no field {node.id!r}; they have {fields}")
-    return items[node.id]
+    if node.id not in fields:
+        raise ValueError(f"items have no field {node.id!r}; they have {', '.join(fields)}")
+    return node.id
 
 
 def constant(node):

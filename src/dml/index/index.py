@@ -1,0 +1,172 @@
+"""What every index does, wherever it keeps its vectors."""
+
+import abc
+
+import numpy as np
+
+
+class Index(abc.ABC):
+    """Finds the nearest of many vectors, with the items that they are of.
+
+    An item is a dictionary: `id`, `path`, `label` and fields of your own, of types that JSON has,
+    None for what is missing. A filter is a text as `dml.index.where.matching` takes it, or None
+    for all items.
+
+    Attributes:
+        location: Where it is, as `dml.index.open_index` takes it.
+        dimension: Numbers in a vector.
+        encoder_sha256: Of the encoder that the vectors are of.
+        fields: Names of the items' fields.
+    """
+
+    @abc.abstractmethod
+    def __len__(self):
+        """Returns the number of items."""
+
+    @abc.abstractmethod
+    def encoder(self, bundle=None):
+        """Returns the `OnnxEncoder` to search with.
+
+        Args:
+            bundle: The bundle's folder; by default the index's own.
+
+        Raises:
+            ValueError: It is not the one that the index was built with, or there is none.
+        """
+
+    def search(self, queries, k=10, where=None):
+        """Returns the nearest items of each query, nearest first.
+
+        Args:
+            queries: Float32 (Q, D), of unit length.
+            k: Neighbours wanted; positive.
+            where: A filter.
+
+        Returns:
+            For each query a list, at most k long, of similarities in [-1, 1] and items.
+
+        Raises:
+            ValueError: `k`, the filter or the queries' shape is at fault.
+        """
+        return self.found(self.checked(queries, k), k, where)
+
+    @abc.abstractmethod
+    def found(self, queries, k, where):
+        """Searches, after the checks."""
+
+    @abc.abstractmethod
+    def item(self, id):
+        """Returns an item.
+
+        Raises:
+            KeyError: There is no such item.
+        """
+
+    @abc.abstractmethod
+    def vector(self, id):
+        """Returns the vector, float32 (D,), of an item.
+
+        Raises:
+            KeyError: There is no such item.
+        """
+
+    @abc.abstractmethod
+    def page(self, where=None, offset=0, limit=50):
+        """Returns some of the items that a filter keeps, and how many it keeps in all."""
+
+    @abc.abstractmethod
+    def ids(self, where):
+        """Returns the ids of the items that a filter keeps."""
+
+    @abc.abstractmethod
+    def labels(self, most):
+        """Returns labels of its items, sorted, at most so many."""
+
+    @abc.abstractmethod
+    def add(self, items, vectors):
+        """Adds items; those whose id is there already take the place of the older.
+
+        Args:
+            items: A pandas frame with `id`, `path`, `label` and fields of your own.
+            vectors: Float32 (N, D), of unit length.
+
+        Returns:
+            How many were new and how many were replaced.
+
+        Raises:
+            ValueError: Ids are not unique, or a field does not fit.
+        """
+
+    @abc.abstractmethod
+    def remove(self, ids):
+        """Removes items.
+
+        Raises:
+            KeyError: One is not there; nothing is removed then.
+        """
+
+    @abc.abstractmethod
+    def info(self):
+        """Returns what the index is, for people and for JSON."""
+
+    @abc.abstractmethod
+    def verify(self):
+        """Checks what opening does not.
+
+        Raises:
+            ValueError: It is not whole.
+        """
+
+    @abc.abstractmethod
+    def renewed(self):
+        """Returns the index as others have changed it since it was opened; None if they have not.
+
+        Raises:
+            ValueError, OSError: It can't be opened again.
+        """
+
+    def check_encoder(self, encoder):
+        """Raises ValueError where the vectors are of another encoder."""
+        if encoder.sha256 != self.encoder_sha256:
+            raise ValueError(
+                f"{self.location} was built with another encoder than {encoder.path}: their "
+                "similarities would mean nothing. Build the index again with this one"
+            )
+
+    def checked(self, queries, k):
+        """Returns queries as float32 (Q, D).
+
+        Raises:
+            ValueError: They or `k` can't be searched for.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1; got {k}")
+        queries = np.ascontiguousarray(queries, "float32")
+        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+            raise ValueError(f"queries must be (Q, {self.dimension}) numbers; got {queries.shape}")
+        if not np.isfinite(queries).all():
+            raise ValueError("queries must be finite numbers")
+        return queries
+
+
+def check_ids(items):
+    """Raises ValueError where two items have one id."""
+    if items["id"].duplicated().any():
+        raise ValueError("ids must be unique")
+
+
+def check_recall(recall):
+    """Raises ValueError where a recall is none."""
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must be in (0, 1]; got {recall}")
+
+
+def plain_item(names, values):
+    """Returns a row of a table as an item."""
+    item = {}
+    for name, value in zip(names, values, strict=True):
+        value = value.item() if isinstance(value, np.generic) else value
+        missing = value is None or value != value
+        plain = isinstance(value, str | int | float | bool)
+        item[str(name)] = None if missing else value if plain else str(value)
+    return item

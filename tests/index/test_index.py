@@ -1,0 +1,227 @@
+"""What holds of an index of any kind, in a folder or in Milvus."""
+
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+
+from dml.index import build_index, is_milvus, open_index
+from dml.index.kinds import KINDS
+from dml.index.where import matching
+from dml.onnx_encoder import OnnxEncoder
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
+
+COUNT = 1500
+MILVUS = [f"milvus {kind}" for kind in ("auto", "flat", "hnsw")]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+@pytest.fixture(scope="module", params=[*KINDS, *MILVUS])
+def built(request, bundle, tmp_path_factory):
+    where, _, kind = request.param.rpartition(" ")
+    if where:
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    location = tmp_path_factory.mktemp("index") / (f"{kind}.db" if where else kind)
+    vectors = clusters(COUNT, DIMENSION)
+    return build_index(location, OnnxEncoder(bundle), items(COUNT), vectors, kind, 0.9).location
+
+
+@pytest.fixture
+def index(built, tmp_path):
+    if is_milvus(built):  # a file that is open can't be copied: each test leaves it as it was
+        return open_index(built)
+    shutil.copytree(built, tmp_path / "index")
+    return open_index(tmp_path / "index")
+
+
+@pytest.fixture
+def changed(index, bundle):
+    """An index that a test may change."""
+    yield index
+    if is_milvus(index.location):
+        index.remove(index.ids("price >= 0"))
+        index.add(items(COUNT), clusters(COUNT, DIMENSION))
+
+
+def ids(found):
+    return [[item["id"] for _, item in near] for near in found]
+
+
+def test_finds_each_item_by_its_vector(index):
+    queries = clusters(COUNT, DIMENSION)[:100]
+    found = index.search(queries, 10)
+    assert len(found) == 100 and {len(near) for near in found} == {10}
+    first = [near[0] == f"i{n}" for n, near in enumerate(ids(found))]
+    assert np.mean(first) > 0.95
+    for query, near in zip(queries, found, strict=True):
+        similarities = [similarity for similarity, _ in near]
+        assert similarities == sorted(similarities, reverse=True)
+        expected = [query @ index.vector(item["id"]) for _, item in near[:3]]
+        np.testing.assert_allclose(similarities[:3], expected, atol=1e-5)
+
+
+def test_finds_what_exact_search_finds(index):
+    queries = clusters(100, DIMENSION, seed=3)
+    exact = np.argsort(-queries @ clusters(COUNT, DIMENSION).T, axis=1)[:, :10]
+    pairs = zip(ids(index.search(queries, 10)), exact, strict=True)
+    assert np.mean([len({f"i{n}" for n in true} & set(near)) / 10 for near, true in pairs]) > 0.85
+    assert index.info()["recall_at_10"] >= 0.9 == index.info()["recall_wanted"]
+
+
+def test_an_item_has_its_fields_and_types(index):
+    item = index.item("i9")
+    assert item == {
+        "id": "i9", "path": "/nowhere/9.png", "label": "c2", "price": 9, "weight": None,
+        "sold": True,
+    }  # fmt: skip
+    assert index.item("i11")["label"] is None
+    assert list(index.fields) == list(item)
+    np.testing.assert_allclose(index.vector("i9"), clusters(COUNT, DIMENSION)[9], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        'label in ["c1", "c2"] and price < 900',
+        "price < 3",
+        "not price < 1490",
+        'label != "c1" and price < 40',
+        'not (label == "c1" or weight > 7) and price < 40',
+        'label not in ["c1", "c2"] and price < 40',
+        'not label in ["c1"] and not weight >= 3 and price < 40',
+        "sold == True and price < 10",
+        "sold != False and price < 10",
+        "price in [1, 2, 5000]",
+        "price == 2.5 or price < 1",
+        "weight == 2.5",
+        'label == 3 or id == "i4"',
+        'id == "quotes \\" and \\\\ slashes" or path == "/nowhere/7.png"',
+        "price in [] or price not in [] and price < 5",
+        "price < 0",
+    ],
+)
+def test_a_filter_keeps_the_same_wherever_it_is(index, where):
+    table = items(COUNT)
+    kept = table["id"][matching(where, table)].tolist()
+    assert sorted(index.ids(where)) == sorted(kept)
+    page, total = index.page(where, offset=2, limit=5)
+    assert total == len(kept) and len(page) == min(5, max(total - 2, 0))
+    assert {item["id"] for item in page} <= set(kept)
+    for near in ids(index.search(clusters(5, DIMENSION, seed=3), 20, where)):
+        assert len(near) == len(set(near)) == min(20, len(kept)) and set(near) <= set(kept)
+
+
+def test_a_filter_that_is_none_is_refused(index):
+    with pytest.raises(ValueError, match="no field 'colour'; they have id, path, label"):
+        index.search(clusters(1, DIMENSION), 3, "colour == 'red'")
+    with pytest.raises(ValueError, match="another type"):
+        index.page("label < 3")
+    with pytest.raises(ValueError, match="can't read the filter"):
+        index.ids("label = 'c1'")
+
+
+def test_added_items_are_found_and_replaced_ones_are_not(changed, bundle):
+    fresh = clusters(20, DIMENSION, seed=5)
+    assert changed.add(items(20, first=COUNT - 10), fresh) == (10, 10)
+    for index in (changed, open_index(changed.location)):
+        assert len(index) == COUNT + 10
+        found = index.search(fresh, 3)
+        first = [near[0] == f"i{COUNT - 10 + n}" for n, near in enumerate(ids(found))]
+        assert np.mean(first) > 0.9
+        np.testing.assert_allclose(index.vector(f"i{COUNT - 10}"), fresh[0], atol=1e-6)
+        index.verify()
+
+
+def test_removed_items_are_found_no_more(changed):
+    changed.remove([f"i{n}" for n in range(100)])
+    index = open_index(changed.location)
+    assert len(index) == COUNT - 100 and index.ids("price < 101") == ["i100"]
+    gone = {f"i{n}" for n in range(100)}
+    assert not gone & set(itertools.chain(*ids(index.search(clusters(COUNT, DIMENSION)[:100], 10))))
+    index.remove([f"i{n}" for n in range(100, 500)])
+    assert len(index) == COUNT - 500
+    near = ids(index.search(clusters(COUNT, DIMENSION)[600:650], 1))
+    assert np.mean([one == [f"i{n}"] for n, one in enumerate(near, start=600)]) > 0.9
+
+
+def test_labels_are_listed(index):
+    assert index.labels(100) == [f"c{n}" for n in range(7)]
+    assert index.labels(2) == ["c0", "c1"]
+
+
+def test_what_is_not_there_is_named_and_nothing_is_lost(index):
+    for work in (
+        lambda: index.item("i-1"),
+        lambda: index.vector("i-1"),
+        lambda: index.remove(["i3", "i-1"]),
+    ):
+        with pytest.raises(KeyError, match="has no item 'i-1'"):
+            work()
+    assert len(index) == COUNT
+
+
+def test_wrong_queries_are_refused(index):
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        index.search(clusters(1, DIMENSION), 0)
+    with pytest.raises(ValueError, match=r"queries must be \(Q, 6\)"):
+        index.search(np.zeros((1, 5)))
+    with pytest.raises(ValueError, match="finite"):
+        index.search(np.full((1, DIMENSION), np.nan))
+
+
+def test_another_encoder_is_refused(index, bundle, tmp_path):
+    assert index.encoder(bundle).sha256 == index.encoder_sha256
+    with pytest.raises(ValueError, match="was built with another encoder"):
+        index.encoder(write_bundle(tmp_path / "other", seed=1))
+
+
+def test_what_is_there_is_never_built_over(index, bundle):
+    with pytest.raises(FileExistsError, match="is there already"):
+        build_index(index.location, OnnxEncoder(bundle), items(5), clusters(5, DIMENSION))
+    assert len(index) == COUNT
+
+
+def test_ids_are_unique(changed, bundle):
+    with pytest.raises(ValueError, match="ids must be unique"):
+        changed.add(items(2).assign(id="same"), clusters(2, DIMENSION))
+
+
+def test_is_open_at_its_latest(changed):
+    other = open_index(changed.location)
+    changed.remove(["i3"])
+    assert len(other.renewed() or other) == COUNT - 1
+
+
+@pytest.mark.parametrize("name", ["shop", "shop.db"])
+def test_everything_can_be_removed_and_come_back(name, bundle, tmp_path):
+    if is_milvus(name):
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    location = tmp_path / name
+    index = build_index(location, OnnxEncoder(bundle), items(9), clusters(9, DIMENSION))
+    index.remove([f"i{n}" for n in range(9)])
+    assert len(index) == 0 and index.search(clusters(2, DIMENSION), 3) == [[], []]
+    assert index.labels(5) == [] and index.page() == ([], 0)
+    index.add(items(5), clusters(5, DIMENSION))
+    assert [len(near) for near in index.search(clusters(2, DIMENSION), 3)] == [3, 3]
+
+
+@pytest.mark.parametrize("name", ["shop", "shop.db"])
+def test_nothing_there_is_said(name, bundle, tmp_path):
+    if is_milvus(name):
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    with pytest.raises(FileNotFoundError, match=f"{name} is no index"):
+        open_index(tmp_path / name)
+    with pytest.raises(ValueError, match=r"kind .*must be one of auto"):
+        build_index(tmp_path / name, OnnxEncoder(bundle), items(5), clusters(5, DIMENSION), "annoy")
+    with pytest.raises(ValueError, match="recall must be in"):
+        vectors = clusters(5, DIMENSION)
+        build_index(tmp_path / name, OnnxEncoder(bundle), items(5), vectors, recall=2)
+    with pytest.raises(FileNotFoundError):
+        open_index(tmp_path / name)

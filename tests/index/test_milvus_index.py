@@ -1,0 +1,193 @@
+"""What is Milvus's own: addresses, fields, faults; tests/index/test_index.py tells the rest."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+
+from dml.index.milvus_index import MilvusIndex, connected, fitted, parsed
+from dml.onnx_encoder import OnnxEncoder
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    return OnnxEncoder(write_bundle(tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize(
+    "location, address",
+    [
+        ("milvus://host", ("http://host:19530", "dml")),
+        ("milvus://10.0.0.7:2000/cars", ("http://10.0.0.7:2000", "cars")),
+        ("milvus://[::1]/cars_2", ("http://[::1]:19530", "cars_2")),
+        ("shop.db", ("shop.db", "dml")),
+    ],
+)
+def test_locations(location, address):
+    assert parsed(location) == address
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "milvus://",
+        "milvus://host:x",
+        "milvus://host/a/b",
+        "milvus://me:secret@host",
+        "milvus://h/a-b",
+    ],
+)
+def test_locations_that_are_none(location):
+    with pytest.raises(ValueError, match="write it like milvus://HOST:19530/COLLECTION"):
+        parsed(location)
+
+
+def test_no_answer_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr("dml.index.milvus_index.SECONDS", 1)
+    with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus says: ") as told:
+        MilvusIndex("milvus://127.0.0.1:9")
+    assert "\n" not in str(told.value)
+
+
+def test_a_collection_of_somebody_else_is_left_alone(tmp_path):
+    client = connected(str(tmp_path / "shop.db"))
+    client.create_collection("dml", dimension=4)
+    with pytest.raises(ValueError, match="this collection is not written by dml"):
+        MilvusIndex(tmp_path / "shop.db")
+
+
+def test_the_encoder_is_kept_elsewhere(encoder, tmp_path):
+    location = tmp_path / "shop.db"
+    index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
+    with pytest.raises(ValueError, match="Milvus keeps no encoder: give its --bundle"):
+        index.encoder()
+    assert index.encoder(tmp_path / "bundle").sha256 == encoder.sha256
+
+
+@pytest.mark.parametrize("name", ["two words", "vector", "grün", "1st"])
+def test_fields_that_milvus_can_not_have(name, encoder, tmp_path):
+    table = items(5).assign(**{name: 1})
+    with pytest.raises(ValueError, match=f"Milvus has no field of the name '{name}'"):
+        MilvusIndex.build(tmp_path / "shop.db", encoder, table, clusters(5, DIMENSION))
+    MilvusIndex.build(tmp_path / "shop.db", encoder, items(5), clusters(5, DIMENSION))
+
+
+def test_what_does_not_fit_is_refused(encoder, tmp_path):
+    index = MilvusIndex.build(tmp_path / "shop.db", encoder, items(5), clusters(5, DIMENSION))
+    vectors = clusters(2, DIMENSION, seed=1)
+    with pytest.raises(ValueError, match="no field 'colour'; it has id, path"):
+        index.add(items(2).assign(colour="red"), vectors)
+    with pytest.raises(ValueError, match=r"price of the collection is int; got 1\.5"):
+        index.add(items(2).assign(price=[1.5, 2]), vectors)
+    with pytest.raises(ValueError, match=r"id .* is longer than 4,096 bytes"):
+        index.add(items(2).assign(id=["a", "é" * 2049]), vectors)
+    with pytest.raises(ValueError, match="an id in Milvus has no quotes"):
+        index.add(items(1).assign(id='seven "inches"'), vectors[:1])
+    assert index.add(items(1).assign(id="größe '7'"), vectors[:1]) == (1, 0)
+    index.remove(["größe '7'"])
+    assert index.add(items(2, first=7).drop(columns="label"), vectors) == (2, 0)
+    assert index.item("i8")["label"] is None and len(index) == 7
+
+
+@pytest.mark.parametrize(
+    "value, kind, kept",
+    [(3.0, int, 3), (np.int64(3), float, 3.0), (float("nan"), int, None), (7, str, "7")],
+)
+def test_values_become_what_their_field_is(value, kind, kept):
+    assert fitted("field", value, kind) == kept and type(fitted("field", value, kind)) is type(kept)
+
+
+@pytest.mark.parametrize("value, kind", [(3.5, int), ("3", int), (1, bool), (True, int)])
+def test_values_that_do_not_fit(value, kind):
+    with pytest.raises(ValueError, match="field of the collection is"):
+        fitted("field", value, kind)
+
+
+def test_a_build_that_was_killed_leaves_no_index_and_is_no_hindrance(encoder, tmp_path):
+    location = tmp_path / "shop.db"
+    connected(str(location)).create_collection("dml_building", dimension=4)
+    with pytest.raises(FileNotFoundError, match="is no index"):
+        MilvusIndex(location)
+    index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
+    assert index.client.list_collections() == ["dml"]
+
+
+def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dml.index.milvus_index.measure", fails)
+    with pytest.raises(OSError, match="No space left"):
+        MilvusIndex.build(tmp_path / "shop.db", encoder, items(20), clusters(20, DIMENSION))
+    assert connected(str(tmp_path / "shop.db")).list_collections() == []
+
+
+KILLED = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from dml.index.milvus_index import MilvusIndex
+from tests.bundles import DIMENSION
+from tests.index.clusters import clusters
+from tests.index.shops import items
+index = MilvusIndex(sys.argv[1])
+print("ready", flush=True)
+first = len(index)
+while True:
+    index.add(items(40, first=first), clusters(40, DIMENSION, seed=first))
+    first += 40
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_each_batch_is_whole_or_not_there(encoder, tmp_path):
+    location = str(tmp_path / "shop.db")
+    made = [sys.executable, "-c", MADE, location, str(tmp_path / "bundle"), "", *sys.path]
+    subprocess.run(made, check=True)
+    rng = np.random.default_rng(0)
+    before = 200
+    for _ in range(5):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", KILLED, location, "", *sys.path], stdout=subprocess.PIPE
+        )
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0.05, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        seen = subprocess.run(
+            [sys.executable, "-c", SEEN, location, "", *sys.path], check=True, capture_output=True
+        )
+        numbers = sorted(int(id[1:]) for id in json.loads(seen.stdout))
+        assert numbers == list(range(len(numbers))) and (len(numbers) - 200) % 40 == 0
+        assert len(numbers) >= before
+        before = len(numbers)
+    assert before > 200
+
+
+MADE = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from dml.index.milvus_index import MilvusIndex
+from dml.onnx_encoder import OnnxEncoder
+from tests.bundles import DIMENSION
+from tests.index.clusters import clusters
+from tests.index.shops import items
+MilvusIndex.build(sys.argv[1], OnnxEncoder(sys.argv[2]), items(200), clusters(200, DIMENSION))
+"""
+SEEN = """
+import json, sys
+sys.path[:0] = sys.argv[2:]
+from dml.index.milvus_index import MilvusIndex
+index = MilvusIndex(sys.argv[1])
+index.verify()
+print(json.dumps(index.ids(None)))
+"""
