@@ -113,6 +113,7 @@ class RunFolder:
         self.versions = self.path / "versions.json"
         self.untrained = self.path / "untrained.json"
         self.report = self.path / "report.html"
+        self.index = self.path / "index"  # of the test images, by `dml demo`
         self.checkpoints = self.path / "checkpoints"
         self.checkpoint_state = self.checkpoints / "state.json"
         self.best = self.checkpoints / "best.npz"

@@ -1,11 +1,40 @@
-"""`dml demo`: the whole way on the embedded data set."""
+"""`dml demo`: the whole way on the embedded data set, from training to a page to search in."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+from dml.commands import index
+from dml.commands.export import export
+from dml.commands.serve import serve
 from dml.commands.train import free_folder, train
 
 
-def demo(out=None, report=print):
-    """Trains, evaluates and reports on `glyphs`, and says where the report is."""
+def demo(out=None, page=True, report=print):
+    """Trains, evaluates and reports on `glyphs`, indexes its test images and opens the page.
+
+    Args:
+        out: The run's folder; by default a new one, `runs/demo`. The index is `index` in it.
+        page: Serves the page until it is stopped; otherwise says how to.
+        report: Called with each line of text for the user.
+    """
     folder = train("glyphs", out=out or free_folder(Path("runs"), "demo"), report=report)
-    report(f"open {folder.report.resolve().as_uri()}")
+    bundle = exported(folder, report)
+    images = folder.evaluation("glyphs") / "items.parquet"
+    index.build(bundle, [images], folder.index, report=report)
+    report(f"report: {folder.report.resolve().as_uri()}")
+    if page:
+        serve(folder.index, port=0, browser=True, report=report)
+    else:
+        report(f"search: dml serve {folder.index}")
+
+
+def exported(folder, report):
+    """Returns the bundle of a run, exported by TensorFlow, whatever the run was trained on."""
+    from keras import config
+
+    if config.backend() == "tensorflow":
+        return export(folder.path, report=report)
+    command = [sys.executable, "-m", "dml.cli", "--backend", "tensorflow", "export", folder.path]
+    subprocess.run(command, check=True)
+    return folder.path / "bundle"
