@@ -10,14 +10,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[train]'
+	$(BIN)/pip install --quiet --editable '.[train,serve]'
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
-demo: $(VENV)/installed  ## train, evaluate and report on the embedded data set
+demo: $(VENV)/installed  ## from training to a page to search in, on the embedded data set
 	$(BIN)/dml demo
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch

@@ -16,21 +16,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-BOUNDARY = b"dml-boundary"
+import uvloop
 
 
 def request(data, port):
     """Returns the bytes of a search by upload."""
-    body = (
-        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
-        b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--" + BOUNDARY + b"--\r\n"
-    )
     head = (
-        f"POST /search?k=10 HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {len(body)}\r\n"
-        f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\n\r\n"
+        f"POST /search?k=10 HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {len(data)}\r\n"
+        "Content-Type: image/jpeg\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode() + data
 
 
 async def client(port, requests, end, statuses, times):
@@ -89,9 +84,9 @@ def main():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         port = int(re.search(r":(\d+)/", service.stdout.readline())[1])
         requests = [request(Path(path).read_bytes(), port) for path in paths]
-        asyncio.run(load(port, requests, 4, 2))  # warms up
-        statuses, times = asyncio.run(load(port, requests, options.clients, options.seconds))
-        metrics = asyncio.run(fetch(port, "/metrics"))
+        uvloop.run(load(port, requests, 4, 2))  # warms up
+        statuses, times = uvloop.run(load(port, requests, options.clients, options.seconds))
+        metrics = uvloop.run(fetch(port, "/metrics"))
         peak = Path(f"/proc/{service.pid}/status").read_text()
         service.terminate()
     count, total = (

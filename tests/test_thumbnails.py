@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from dml.thumbnails import SIDE, thumbnail_uri
+from dml.thumbnails import SIDE, shrunk, thumbnail_uri
 
 
 def decoded(uri):
@@ -41,3 +41,11 @@ def test_shows_the_middle_in_its_colours():
 def test_refuses_what_is_no_image(image):
     with pytest.raises(ValueError, match="a thumbnail is a uint8 image"):
         thumbnail_uri(image)
+
+
+@pytest.mark.parametrize(
+    "shape, wanted",
+    [((300, 900, 3), (100, 300, 3)), ((10, 7), (10, 7, 3)), ((2000, 1, 3), (300, 1, 3))],
+)
+def test_a_whole_image_fits(shape, wanted):
+    assert shrunk(np.zeros(shape, np.uint8), 300).shape == wanted

@@ -17,6 +17,7 @@ sections: dataset backbone embedding sampler augmentation loss miner memory regu
 optimizer training evaluation. `dml recipes NAME` prints a recipe with every option."""
 
 IMAGES = "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, or an image"
+INDEX = "a folder, milvus://HOST[:PORT][/COLLECTION], or a .db file of milvus-lite"
 WHERE = """a filter, such as 'label in ["cat", "dog"] and price < 10'"""
 
 GOES_ON = {  # what to do after Ctrl-C
@@ -25,12 +26,16 @@ GOES_ON = {  # what to do after Ctrl-C
     "embed": "; the same command goes on from the last finished part",
     "index": "; the same command goes on from the last finished part",
 }
+BACKED = ("train", "evaluate", "compare", "export", "parts", "demo")  # commands that use Keras
 EXTRAS = {  # package -> the extra that brings it
     "fastapi": "serve",
     "uvicorn": "serve",
     "starlette": "serve",
     "prometheus_client": "serve",
     "PIL": "serve",
+    "ray": "ray",
+    "pymilvus": "milvus",
+    "grpc": "milvus",
     "keras": "train",
     "tensorflow": "train",
     "tf2onnx": "train",
@@ -87,21 +92,28 @@ def parser():
     command.add_argument("bundle", metavar="BUNDLE")
     command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
     command.add_argument("--out", metavar="FILE.parquet", required=True)
+    command.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="threads of this machine (default), or the Ray cluster that RAY_ADDRESS names",
+    )
     command = add("index", "build, change or check an index of images")
     add_index_commands(command.add_subparsers(dest="action", required=True, metavar="ACTION"))
     command = add("search", "find the images of an index that are nearest to others")
-    command.add_argument("index", metavar="INDEX")
+    command.add_argument("index", metavar="INDEX", help=INDEX)
     command.add_argument("queries", metavar="QUERY", nargs="+", help="an image")
     command.add_argument("-k", type=int, default=10, help="neighbours of each (default: 10)")
     command.add_argument("--where", metavar="FILTER", help=WHERE)
     command.add_argument(
         "--threshold", metavar="SIMILARITY", help="the least to show: a number, or `calibrated`"
     )
-    command.add_argument("--bundle", metavar="DIR", help="the encoder (default: the index's own)")
+    add_bundle(command)
     command.add_argument("--json", action="store_true")
     command.add_argument("--html", metavar="FILE", help="write a page of the results")
     command = add("serve", "serve an index over HTTP, with a page to search it")
-    command.add_argument("index", metavar="INDEX")
+    command.add_argument("index", metavar="INDEX", help=INDEX)
+    add_bundle(command)
     command.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     command.add_argument("--port", type=int, default=8000, help="0: any that is free")
     command.add_argument(
@@ -114,9 +126,16 @@ def parser():
     command = add("data", "check a data set, or download it")
     command.add_argument("action", choices=("check", "get"))
     command.add_argument("name", metavar="DATASET")
-    command = add("demo", "train, evaluate and report on the embedded data set, in minutes")
+    command = add("demo", "from training to a page to search in, on the embedded data set")
     command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/demo)")
+    command.add_argument("--no-page", action="store_true", help="stop when the index is built")
     return top
+
+
+def add_bundle(command):
+    command.add_argument(
+        "--bundle", metavar="DIR", help="the encoder (default: the index's own; Milvus has none)"
+    )
 
 
 def add_index_commands(actions):
@@ -125,17 +144,17 @@ def add_index_commands(actions):
     def add(name, text):
         command = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         first = "bundle" if name == "build" else "index"
-        command.add_argument(first, metavar=first.upper())
+        command.add_argument(first, metavar=first.upper(), help=None if name == "build" else INDEX)
         return command
 
     command = add("build", "embed images and write an index of them")
     command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
-    command.add_argument("--out", metavar="DIR", required=True, help="the index's folder")
+    command.add_argument("--out", metavar="INDEX", required=True, help=INDEX)
     command.add_argument(
         "--kind",
         default="auto",
         choices=("auto", "flat", "hnsw", "ivf_pq", "int8", "binary"),
-        help="default: by the number of images",
+        help="default: by the number of images; in Milvus auto, flat or hnsw",
     )
     command.add_argument(
         "--recall",
@@ -144,6 +163,7 @@ def add_index_commands(actions):
         help="share of the true nearest 10 to find (default: 0.95)",
     )
     command = add("add", "embed more images and add them; an id that is there is replaced")
+    add_bundle(command)
     command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
     command = add("remove", "remove items")
     command.add_argument("ids", metavar="ID", nargs="*")
@@ -171,7 +191,8 @@ def run(options, flags):
     """Calls the command's function and prints what it says."""
     if flags and options.command not in ("train", "evaluate", "report", "export", "data"):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
-    if options.command in ("train", "evaluate", "compare", "export", "parts", "demo"):
+    whole_recipe = options.command == "recipes" and options.name is not None
+    if whole_recipe or options.command in BACKED:
         import_backend()
     if options.command == "train":
         from dml.commands.train import train
@@ -199,13 +220,20 @@ def run(options, flags):
     elif options.command == "embed":
         from dml.commands.embed import embed
 
-        embed(options.bundle, options.images, options.out, report=say)
+        embed(options.bundle, options.images, options.out, engine=options.engine, report=say)
     elif options.command == "index":
         run_index(options)
     elif options.command == "serve":
         from dml.commands.serve import serve
 
-        serve(options.index, options.host, options.port, options.token_file, report=say)
+        serve(
+            options.index,
+            options.host,
+            options.port,
+            options.token_file,
+            options.bundle,
+            report=say,
+        )
     elif options.command == "search":
         from dml.commands.search import search
 
@@ -235,7 +263,7 @@ def run(options, flags):
     else:
         from dml.commands.demo import demo
 
-        demo(out=options.out, report=say)
+        demo(options.out, not options.no_page, report=say)
 
 
 def run_index(options):
@@ -247,7 +275,7 @@ def run_index(options):
             options.bundle, options.images, options.out, options.kind, options.recall, report=say
         )
     elif options.action == "add":
-        index.add(options.index, options.images, report=say)
+        index.add(options.index, options.images, options.bundle, report=say)
     elif options.action == "remove":
         index.remove(options.index, options.ids, options.where, report=say)
     elif options.action == "info":

@@ -26,6 +26,19 @@ def jpeg(image):
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=QUALITY)
 
 
+def shrunk(image, side):
+    """Returns a whole image with its longer side at most `side` pixels, uint8 (h, w, 3).
+
+    Args:
+        image: As `thumbnail` takes it.
+        side: Positive.
+    """
+    image = coloured(image)
+    share = min(1.0, side / max(image.shape[:2]))
+    height, width = (max(1, round(share * length)) for length in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def thumbnail(image, side=SIDE):
     """Returns the centre square of an image, uint8 (side, side, 3).
 
@@ -36,6 +49,22 @@ def thumbnail(image, side=SIDE):
     Raises:
         ValueError: It is not such an image.
     """
+    image = coloured(image)
+    short = min(image.shape[:2])
+    top, left = (image.shape[0] - short) // 2, (image.shape[1] - short) // 2
+    square = image[top : top + short, left : left + short]
+    shrinking = short > side
+    return cv2.resize(
+        square, (side, side), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )
+
+
+def coloured(image):
+    """Returns an image as uint8 (H, W, 3).
+
+    Raises:
+        ValueError: It is no image.
+    """
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
@@ -45,10 +74,4 @@ def thumbnail(image, side=SIDE):
         raise ValueError(
             f"a thumbnail is a uint8 image (H, W, 3) or (H, W); got {image.dtype} {image.shape}"
         )
-    short = min(image.shape[:2])
-    top, left = (image.shape[0] - short) // 2, (image.shape[1] - short) // 2
-    square = image[top : top + short, left : left + short]
-    shrinking = short > side
-    return cv2.resize(
-        square, (side, side), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    )
+    return image

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dml.cli import main
-from dml.commands.serve import is_loopback, read_token
+from dml.commands.serve import has_screen, is_loopback, read_token
 from tests.serve.shop import write_shop
 
 
@@ -58,3 +58,12 @@ def test_bad_input_is_one_line(shop, capsys, tmp_path):
 def test_loopback():
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "example.org", "192.168.0.1")))
+
+
+def test_a_browser_is_opened_only_where_there_is_a_screen(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert not has_screen()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_screen()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from dml.index import FaissIndex
+from dml.index import FaissIndex, open_index
 from dml.serve.app import ServiceOptions, create_app
 from tests.serve.shop import write_shop
 
@@ -120,9 +120,9 @@ def test_bad_parameters_are_refused(client, photo, parameters, status):
 
 def test_a_body_of_another_kind_is_refused(client):
     assert (
-        client.post("/search", content=b"x", headers={"content-type": "text/a"}).status_code == 422
+        client.post("/search", content=b"x", headers={"content-type": "text/a"}).status_code == 415
     )
-    assert client.post("/search", json={"image": "x"}).status_code == 422
+    assert client.post("/search", json={"image": "x"}).status_code == 415
 
 
 def test_health_metrics_and_a_documented_interface(client, photo):
@@ -198,3 +198,32 @@ def test_without_calibration_nothing_is_said_to_be_the_same(tmp_path, photo):
     with TestClient(create_app(write_shop(tmp_path, thresholds={}))) as client:
         found = upload(client, photo).json()
         assert found["threshold"] is None and found["results"][0]["same"] is None
+
+
+def test_answers_the_same_over_milvus(client, photo, tmp_path):
+    pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    shop = write_shop(tmp_path, "shop.db")
+    with TestClient(create_app(shop, bundle=tmp_path / "bundle")) as other:
+        found = [upload(one, photo, k=4, where='label != "class 0"') for one in (client, other)]
+        ids = [[near["id"] for near in answer.json()["results"]] for answer in found]
+        ids = [[id[id.index("class") :] for id in some] for some in ids]
+        assert ids[0] == ids[1]
+        listed = other.get("/items", params={"limit": 3, "where": 'label == "class 2"'}).json()
+        assert listed["total"] == 4 and len(listed["items"]) == 3
+        id = listed["items"][0]["id"]
+        assert other.get("/search", params={"id": id}).status_code == 200
+        assert other.get(f"/images/{id}").status_code == 200
+        assert other.get("/items/none").status_code == 404
+        assert other.get("/about").json()["labels"] == ["class 0", "class 1", "class 2"]
+        open_index(shop).remove([id])
+        assert other.get(f"/items/{id}").status_code == 404
+
+
+def test_says_when_the_index_does_not_answer(client, shop, monkeypatch):
+    def gone(*arguments):
+        raise OSError("milvus://10.0.0.7 is out")
+
+    monkeypatch.setattr(FaissIndex, "found", gone)
+    answer = client.post("/search/vector", json={"vector": [1.0] * 6})
+    assert answer.status_code == 503 and answer.headers["Retry-After"]
+    assert answer.json() == {"detail": "the index does not answer"}

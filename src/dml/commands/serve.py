@@ -1,10 +1,13 @@
 """`dml serve`: an index over HTTP, with a page to search it."""
 
 import contextlib
+import gc
 import ipaddress
 import os
 import resource
 import socket
+import sys
+import webbrowser
 from pathlib import Path
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -12,14 +15,18 @@ CONNECTIONS = 2000
 PATIENCE = 10  # seconds that requests under way have when the service is stopped
 
 
-def serve(path, host="127.0.0.1", port=8000, token_file=None, report=print):
+def serve(
+    path, host="127.0.0.1", port=8000, token_file=None, bundle=None, browser=False, report=print
+):
     """Serves an index until it is stopped.
 
     Args:
-        path: The index's folder.
+        path: The index, as `dml.index.open_index` takes it.
         host: Address to bind to. Another than this machine's own needs a token.
         port: 0 takes any that is free.
         token_file: A file whose first line is the token; by default the variable `DML_TOKEN`.
+        bundle: The encoder's; by default the index's own, which Milvus has not.
+        browser: Opens the page, where there is a screen.
         report: Called with each line of text for the user.
 
     Raises:
@@ -40,7 +47,7 @@ def serve(path, host="127.0.0.1", port=8000, token_file=None, report=print):
         )
     if not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535; got {port}")
-    app = create_app(path, ServiceOptions(token=token, hosts=LOOPBACK if local else None))
+    app = create_app(path, ServiceOptions(token=token, hosts=LOOPBACK if local else None), bundle)
     try:
         bound = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
@@ -49,7 +56,10 @@ def serve(path, host="127.0.0.1", port=8000, token_file=None, report=print):
         raise OSError(f"can't serve on {host} port {port}: {error.strerror}") from None
     allow_connections()
     shown = f"[{host}]" if ":" in host else host
-    report(f"http://{shown}:{bound.getsockname()[1]}/ (Ctrl-C stops it)")
+    address = f"http://{shown}:{bound.getsockname()[1]}/"
+    report(f"{address} (Ctrl-C stops it)")
+    if browser and has_screen():
+        webbrowser.open(address)
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -60,9 +70,16 @@ def serve(path, host="127.0.0.1", port=8000, token_file=None, report=print):
         timeout_keep_alive=15,
         timeout_graceful_shutdown=PATIENCE,
     )
+    gc.freeze()  # what is there now stays: collections need not look at it
     with bound, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[bound])
     report("stopped")
+
+
+def has_screen():
+    """Returns whether a browser would have one to show a page on."""
+    named = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(named) or sys.platform in ("darwin", "win32")
 
 
 def read_token(file):

@@ -9,20 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Annotated
 
 import numpy as np
-from fastapi import FastAPI, File, HTTPException, Query, Request, UploadFile
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
 from dml.images import ImageError, decode_image, read_image, square
-from dml.index import FaissIndex
+from dml.index import open_index
 from dml.serve.batching import Batcher, Busy
 from dml.serve.limits import COOKIE, Limits
-from dml.serve.uploads import UploadError, check_header
-from dml.thumbnails import jpeg, thumbnail
+from dml.serve.uploads import BODY, UploadError, check_header, uploaded
+from dml.thumbnails import jpeg, shrunk
 
 LABELS = 1000  # named to the page
 RELOAD = 2.0  # seconds between looks at whether the index has changed
@@ -38,7 +37,7 @@ class ServiceOptions:
         most_bytes: Of an upload.
         most_pixels: Of an image.
         most_waiting: Requests that may wait for the encoder; others are told to come again (503).
-        batch_size: Images embedded together.
+        batch_size: Images embedded together; on processors, larger batches are slower.
         seconds: That receiving a request may take, and that answering it may.
         threads: That decode images and search.
     """
@@ -48,7 +47,7 @@ class ServiceOptions:
     most_bytes: int = 16 * 2**20
     most_pixels: int = 50_000_000
     most_waiting: int = 128
-    batch_size: int = 32
+    batch_size: int = 8
     seconds: float = 20.0
     threads: int = 2
 
@@ -89,14 +88,15 @@ class Service:
     """The state behind the application: the index, its encoder, and threads.
 
     Args:
-        path: The index's folder.
+        path: The index, as `dml.index.open_index` takes it.
         options: `ServiceOptions`.
+        bundle: The encoder's; None for the index's own.
     """
 
-    def __init__(self, path, options):
+    def __init__(self, path, options, bundle=None):
         self.options = options
-        self.index = FaissIndex(path)
-        self.encoder = self.index.encoder()
+        self.index = open_index(path)
+        self.encoder = self.index.encoder(bundle)
         self.threads = ThreadPoolExecutor(options.threads)
         self.threshold = self.encoder.threshold("calibrated") if self.encoder.thresholds else None
         self.busy = 0
@@ -112,7 +112,8 @@ class Service:
             registry=self.registry,
         )  # fmt: skip
         self.items = Gauge("dml_items", "Items in the index", registry=self.registry)
-        self.items.set(len(self.index))
+        self.count = len(self.index)
+        self.items.set_function(lambda: self.count)
         self.batcher = None
 
     async def run(self, work, *arguments):
@@ -127,8 +128,8 @@ class Service:
         self.busy += 1
         try:
             loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self.threads, partial(work, *arguments))
-            return await asyncio.wait_for(future, self.options.seconds)
+            async with asyncio.timeout(self.options.seconds):
+                return await loop.run_in_executor(self.threads, partial(work, *arguments))
         finally:
             self.busy -= 1
 
@@ -152,32 +153,28 @@ class Service:
 
     async def find(self, vector, k, where, crop=None):
         """Returns what is near a vector, ready for JSON."""
-        index = self.index
-        near, rows = await self.run(index.search, vector[None], k, where)
+        (near,) = await self.run(self.index.search, vector[None], k, where)
         results = []
-        for similarity, row in zip(near[0].tolist(), rows[0].tolist(), strict=True):
+        for similarity, item in near:
             same = None if self.threshold is None else similarity >= self.threshold
-            results.append({**public(index, row), "similarity": round(similarity, 6), "same": same})
+            results.append({**public(item), "similarity": round(similarity, 6), "same": same})
         return {"results": results, "threshold": self.threshold, "crop": crop}
 
     async def follow(self):
         """Takes up changes of the index, for as long as the service runs."""
-        manifest = self.index.folder.manifest
-        known = manifest.stat().st_mtime_ns
         while True:
             await asyncio.sleep(RELOAD)
             with contextlib.suppress(ValueError, OSError):  # the one at hand goes on serving
-                now = manifest.stat().st_mtime_ns
-                if now != known:
-                    index = await asyncio.to_thread(FaissIndex, self.index.folder.path)
+                index = await asyncio.to_thread(self.index.renewed)
+                if index is not None:
                     index.check_encoder(self.encoder)
-                    self.index, known = index, now
-                    self.items.set(len(index))
+                    self.index = index
+                self.count = await asyncio.to_thread(len, self.index)
 
 
-def public(index, row):
+def public(item):
     """Returns an item without its path, which is nobody's business."""
-    return {name: value for name, value in index.item(row).items() if name != "path"}
+    return {name: value for name, value in item.items() if name != "path"}
 
 
 def uri(image):
@@ -185,19 +182,20 @@ def uri(image):
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()
 
 
-def create_app(path, options=None):
+def create_app(path, options=None, bundle=None):
     """Returns the FastAPI application that serves an index.
 
     Args:
-        path: The index's folder.
+        path: The index, as `dml.index.open_index` takes it.
         options: `ServiceOptions`; the defaults if None.
+        bundle: The encoder's; None for the index's own.
 
     Raises:
         FileNotFoundError: There is no index.
         ValueError: It is damaged.
     """
     options = options or ServiceOptions()
-    service = Service(path, options)
+    service = Service(path, options, bundle)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -214,7 +212,7 @@ def create_app(path, options=None):
         redoc_url=None,
     )  # fmt: skip
     add_errors(app)
-    add_measurement(app, service)
+    app.add_middleware(Measured, service=service)
     app.add_middleware(
         Limits,
         hosts=options.hosts,
@@ -247,22 +245,43 @@ def add_errors(app):
     app.add_exception_handler(
         UploadError, lambda request, error: JSONResponse({"detail": str(error)}, error.status)
     )
+    app.add_exception_handler(
+        OSError,
+        lambda r, e: JSONResponse(
+            {"detail": "the index does not answer"}, 503, {"Retry-After": "10"}
+        ),
+    )
     app.add_exception_handler(ImageError, answer(415))
     app.add_exception_handler(ValueError, answer(400))
     app.add_exception_handler(KeyError, lambda r, e: JSONResponse({"detail": "no such item"}, 404))
 
 
-def add_measurement(app, service):
-    """Counts and times requests."""
+class Measured:
+    """Counts and times requests, before it hands them to the application.
 
-    @app.middleware("http")
-    async def measured(request, call_next):
+    Args:
+        app: The application.
+        service: `Service`.
+    """
+
+    def __init__(self, app, service):
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         started = time.perf_counter()
-        response = await call_next(request)
-        route = getattr(request.scope.get("route"), "path", "other")
-        service.requests.labels(route, response.status_code).inc()
-        service.latency.labels(route).observe(time.perf_counter() - started)
-        return response
+
+        async def measured(message):
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                self.service.requests.labels(route, message["status"]).inc()
+                self.service.latency.labels(route).observe(time.perf_counter() - started)
+            await send(message)
+
+        await self.app(scope, receive, measured)
 
 
 def add_search(app, service):
@@ -270,18 +289,16 @@ def add_search(app, service):
     size = Query(10, ge=1, le=1000, description="neighbours wanted")
     filtering = Query(None, description='such as label in ["cat", "dog"]')
 
-    @app.post("/search", response_model=Found)
+    @app.post("/search", response_model=Found, openapi_extra={"requestBody": BODY})
     async def by_upload(
-        image: Annotated[UploadFile, File()],
-        k: int = size,
-        where: str | None = filtering,
-        crop: bool = False,
+        request: Request, k: int = size, where: str | None = filtering, crop: bool = False
     ):
-        """Searches by an uploaded image."""
+        """Searches by an image: the body itself, or the field `image` of a form."""
         started = time.perf_counter()
-        data = await image.read()
+        data = await uploaded(request)
         seen = await service.run(service.decode, data)
-        vector = await asyncio.wait_for(service.batcher.embed(seen), service.options.seconds)
+        async with asyncio.timeout(service.options.seconds):
+            vector = await service.batcher.embed(seen)
         shown = uri(service.cut(seen)) if crop else None
         found = await service.find(vector, k, where, shown)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
@@ -291,13 +308,13 @@ def add_search(app, service):
         """Searches by an item of the index, which is not among the results."""
         started = time.perf_counter()
         index = service.index
-        row = index.row(id)
-        found = await service.find(np.array(index.vectors[row]), k + 1, where)
+        vector = await service.run(index.vector, id)
+        found = await service.find(vector, k + 1, where)
         found["results"] = [one for one in found["results"] if one["id"] != id][:k]
         if crop:
             with contextlib.suppress(ImageError):
                 seen = await service.run(
-                    lambda: service.cut(service.seen(read_image(index.items["path"][row])))
+                    lambda: service.cut(service.seen(read_image(index.item(id)["path"])))
                 )
                 found["crop"] = uri(seen)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
@@ -326,23 +343,20 @@ def add_items(app, service):
         where: str | None = None,
     ):
         """Lists items, page by page."""
-        index = service.index
-        rows = await service.run(index.matching_rows, where)
-        page = [public(index, row) for row in rows[offset : offset + limit].tolist()]
-        return JSONResponse({"items": page, "total": len(rows)})
+        page, total = await service.run(service.index.page, where, offset, limit)
+        return JSONResponse({"items": [public(one) for one in page], "total": total})
 
     @app.get("/items/{id:path}")
     async def item(id: str):
         """Returns one item."""
-        return JSONResponse(public(service.index, service.index.row(id)))
+        return JSONResponse(public(await service.run(service.index.item, id)))
 
     @app.get("/images/{id:path}")
     async def image(id: str):
         """Returns an item's image as a small JPEG; its path comes from the index alone."""
-        index = service.index
-        path = index.items["path"][index.row(id)]
+        path = (await service.run(service.index.item, id))["path"]
         try:
-            data = await service.run(lambda: jpeg(thumbnail(read_image(path, 256), 256)))
+            data = await service.run(lambda: jpeg(shrunk(read_image(path, 256), 512)))
         except ImageError:
             raise HTTPException(404, "the image is gone or can't be read") from None
         return Response(
@@ -353,12 +367,12 @@ def add_items(app, service):
     async def about():
         """Says what the page needs to know."""
         index = service.index
-        labels = sorted(index.items["label"][index.present].dropna().unique())
+        labels = await service.run(index.labels, LABELS)
         return JSONResponse(
             {
-                "items": len(index),
-                "labels": labels[:LABELS],
-                "fields": [name for name in map(str, index.items.columns) if name != "path"],
+                "items": service.count,
+                "labels": labels,
+                "fields": [name for name in index.fields if name != "path"],
                 "threshold": service.threshold,
                 "most_bytes": service.options.most_bytes,
             }
@@ -367,7 +381,7 @@ def add_items(app, service):
     @app.get("/health")
     async def health():
         """Says that the service is up."""
-        return {"status": "ok", "items": len(service.index)}
+        return {"status": "ok", "items": service.count}
 
     @app.get("/metrics")
     async def metrics():

@@ -5,10 +5,10 @@ import contextlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 OPEN = {"/", "/page.css", "/page.js", "/health", "/login"}  # without a token
 COOKIE = "dml_token"
@@ -23,6 +23,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class Limits:
@@ -54,9 +55,7 @@ class Limits:
 
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = [*message["headers"], *RAW_HEADERS]
             await send(message)
 
         refusal = self.refusal(scope["path"], Headers(scope=scope))
@@ -124,7 +123,8 @@ class Body:
             return await self.next()
         left = self.end - asyncio.get_running_loop().time()
         try:
-            message = await asyncio.wait_for(self.next(), max(left, 0))
+            async with asyncio.timeout(max(left, 0)):
+                message = await self.next()
         except TimeoutError:
             return self.refuse(408, "the request took too long to arrive")
         size = len(message.get("body", b""))
@@ -147,23 +147,31 @@ def too_large(most_bytes):
     return f"an upload may have at most {most_bytes / 2**20:g} MiB"
 
 
-class ImpatientProtocol(H11Protocol):
-    """Closes connections whose request line and headers do not arrive in time."""
+class ImpatientProtocol(HttpToolsProtocol):
+    """Closes connections whose request line and headers do not end, in time or in bytes."""
 
     seconds = 10
+    most_bytes = 64 * 2**10
 
     def connection_made(self, transport):
         super().connection_made(transport)
         self.patience = None
+        self.unread = 0
         self.watch()
 
     def data_received(self, data):
+        self.unread = self.unread + len(data) if self.awaits_headers() else 0
         super().data_received(data)
+        if self.unread > self.most_bytes and self.awaits_headers():
+            self.transport.close()
         self.watch()
+
+    def awaits_headers(self):
+        return self.cycle is None or self.cycle.response_complete
 
     def watch(self):
         """Lets the clock run while headers are awaited, and only then."""
-        awaited = self.cycle is None or self.cycle.response_complete
+        awaited = self.awaits_headers()
         if awaited and self.patience is None:
             self.patience = self.loop.call_later(self.seconds, self.transport.close)
         elif not awaited and self.patience is not None:

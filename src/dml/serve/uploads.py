@@ -6,6 +6,21 @@ import warnings
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 
+BODY = {  # for OpenAPI
+    "required": True,
+    "content": {
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"image": {"type": "string", "format": "binary"}},
+                "required": ["image"],
+            }
+        },
+    },
+}
+
+
 class UploadError(ValueError):
     """An upload that is no image to search with; says why, and the HTTP status.
 
@@ -17,6 +32,23 @@ class UploadError(ValueError):
     def __init__(self, status, text):
         super().__init__(text)
         self.status = status
+
+
+async def uploaded(request):
+    """Returns the bytes of the image in a request: its body, or the field `image` of a form.
+
+    The name of the file and the type that it is said to be are not looked at.
+
+    Raises:
+        UploadError: There is none.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await request.body()
+    async with request.form(max_files=1, max_fields=8) as form:
+        image = form.get("image")
+        if image is None or isinstance(image, str):
+            raise UploadError(415, "the form has no file in its field `image`")
+        return await image.read()
 
 
 def check_header(data, most_pixels):
