@@ -3,6 +3,6 @@
 import contextlib
 
 with contextlib.suppress(ImportError):
-    # Its import closes the handlers of all loggers. absl's, which Keras brings, would close pytest's
-    # own stream with it, so it has to come first.
+    # On import it closes the handlers of all loggers. absl's, which Keras brings, would close the
+    # stream of pytest with it, so it has to come first.
     import pymilvus  # noqa: F401
