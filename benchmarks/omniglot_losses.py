@@ -5,20 +5,19 @@
 
 For each loss it trains the recipe `omniglot` with a few settings, keeps the one with the best R@1
 on the validation classes, trains it anew with each seed, as `dml train` does, and prints a table
-as Markdown. The test split is looked at by these last runs alone. What is in the folder already is
-not repeated; `dml compare FOLDER/LOSS-0 FOLDER/OTHER-0` says which differences are real.
+as `dml compare --table FOLDER/*-[0-9]` does. The test split is looked at by these last runs alone.
+What is in the folder already is not repeated; `dml compare FOLDER/LOSS-0 FOLDER/OTHER-0` says which
+differences are real.
 """
 
 import argparse
 import concurrent.futures
 import json
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-FIGURES = ("R@1", "MAP@R")
 # A second setting beside the defaults: what matters most in each loss. The recipe's rates are for
 # all: a third of them lost on the validation classes with each of the first eight losses.
 SECOND = {
@@ -154,43 +153,8 @@ def metrics_file(out, loss, seed):
     return out / f"{loss}-{seed}" / "metrics.json"
 
 
-def table(names, seeds, epochs, out):
-    """Prints what the runs reached."""
-    rows = []
-    for loss in names:
-        runs = [json.loads(metrics_file(out, loss, s).read_text()) for s in seeds]
-        flags = json.loads((out / f"{loss}.json").read_text())["flags"]
-        rows.append(
-            (loss, flags, [[100 * r["figures"][f]["value"] for r in runs] for f in FIGURES])
-        )
-    print(f"omniglot, {runs[0]['protocol']}, {runs[0]['queries']:,} queries of", end=" ")
-    print(f"{runs[0]['classes']} classes, conv4 from scratch, {epochs} epochs\n")
-    print("| loss | setting | R@1 by seed | R@1 | MAP@R |\n|---|---|---|---|---|")
-    untrained = [100 * r["untrained"]["R@1"]["value"] for r in runs]
-    print(f"| untrained | | {each(untrained)} | {mean(untrained)} | |")
-    for loss, flags, (recalls, precisions) in sorted(rows, key=lambda r: -sum(r[2][0])):
-        print(f"| {loss} | {words(flags)} | {each(recalls)} | {mean(recalls)} |", end=" ")
-        print(f"{mean(precisions)} |")
-
-
-def words(flags):
-    """Returns flags as short text."""
-    return ", ".join(
-        f"{name.removeprefix('--loss.')} {value}"
-        for name, value in zip(flags[::2], flags[1::2], strict=True)
-    )
-
-
-def each(values):
-    return ", ".join(f"{v:.1f}" for v in values)
-
-
-def mean(values):
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {spread:.1f}"
-
-
 def main():
+    from dml.commands.compare import tabulate
     from dml.losses import LOSSES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -219,7 +183,10 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(job, names))
-    table(names, range(options.seeds), options.epochs, options.out)
+    runs = [
+        metrics_file(options.out, name, s).parent for name in names for s in range(options.seeds)
+    ]
+    tabulate(runs)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,9 @@ def parser():
     command.add_argument(
         "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
     )
+    command.add_argument(
+        "--table", action="store_true", help="a Markdown table; runs of other seeds share a row"
+    )
     command.add_argument("--on", metavar="DATASET", help="default: the first run's own")
     command = add("export", "write a run's encoder as a bundle for other runtimes, checked")
     command.add_argument("run", metavar="RUN")
@@ -207,9 +210,9 @@ def run(options, flags):
 
         rebuild(options.run, on=options.on, flags=flags, report=say)
     elif options.command == "compare":
-        from dml.commands.compare import compare
+        from dml.commands.compare import compare, tabulate
 
-        compare(options.runs, on=options.on, report=say)
+        (tabulate if options.table else compare)(options.runs, on=options.on, report=say)
     elif options.command == "export":
         from dml.commands.export import export
 

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dml.commands.compare import compare
+from dml.commands.compare import compare, tabulate
 from dml.folders import RunFolder
 from dml.recipe import load_recipe
 
 LABELS = np.repeat(np.arange(20), 6)
 
 
-def run(path, noise, ids=None, seed=0, splits="test", evaluated=True):
+def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=()):
     """Makes a run folder whose embeddings are class centres and noise."""
     folder = RunFolder(path).create()
-    folder.recipe.write_text(load_recipe("glyphs").to_toml())
+    folder.recipe.write_text(load_recipe("glyphs", flags).to_toml())
     folder.encoder.touch()
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(20, 8))
@@ -54,6 +54,25 @@ def test_queries_search_their_gallery(tmp_path):
     splits = np.where(np.arange(len(LABELS)) % 2, "query", "gallery")
     a, b = (run(tmp_path / n, 0.3, splits=splits) for n in "ab")
     assert compare([a, b], repeats=100, report=lambda _: None)[b]["R@1"]["difference"] == 0
+
+
+def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path):
+    seeds = [["--training.seed", str(seed)] for seed in range(3)]
+    bad = [run(tmp_path / f"bad-{n}", 3.0, seed=n, flags=seeds[n]) for n in range(3)]
+    flags = ["--loss.name", "proxy_nca", "--loss.scale", "5", "--beside.name", "center"]
+    good = run(tmp_path / "good", 0.3, flags=flags)
+    lines = []
+    tabulate([*bad, good], repeats=500, report=lines.append)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:]]
+    assert lines[0] == "glyphs: 120 queries of 20 classes\n"
+    assert rows[0][:3] == ["good", "proxy_nca: scale 5.0 + center", "1"]
+    assert rows[1][0] == "bad" and rows[1][2] == "3"
+    alone = [compare([good, one], repeats=100, report=lines.append)[one] for one in bad]
+    for place, figure in ((3, "R@1"), (5, "MAP@R")):
+        values = 100 * np.array([one[figure]["value"] for one in alone])
+        assert rows[1][place] == f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+        low, high = map(float, rows[1][place + 1].split(" - "))
+        assert low < values.mean() < high
 
 
 def test_refuses_what_can_not_be_compared(tmp_path):

@@ -1,13 +1,16 @@
 """`dml compare`: runs side by side, and which of their differences are real."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from dml.folders import RunFolder
-from dml.recipe import load_recipe
+from dml.recipe import fields_of, load_recipe, toml_value
 
 KS = (1, 2, 4, 8)
+TABLED = ("R@1", "MAP@R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +57,7 @@ def compare(runs, on=None, repeats=10_000, report=print):
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
     on = on or load_recipe(RunFolder(runs[0]).open().recipe).names["dataset"]
-    first, *others = [load_evaluated(run, on) for run in runs]
-    for other in others:
-        if other.ids.shape != first.ids.shape or (other.ids != first.ids).any():
-            raise ValueError(
-                f"{other.name} and {first.name} are evaluated on different images of {on}: "
-                "evaluate both with the same --dataset options"
-            )
+    first, *others = all_evaluated(runs, on)
     report(f"{on}: {len(first.values):,} queries; differences from {first.name}")
     report(f"{'':14}{first.name[-20:]:>22}")
     for figure, value in zip(first.figures, first.values.mean(axis=0), strict=True):
@@ -87,6 +84,23 @@ def compare(runs, on=None, repeats=10_000, report=print):
                 f"{100 * low:+9.1f} to {100 * high:+5.1f}{verdict}"
             )
     return result
+
+
+def all_evaluated(runs, on):
+    """Reads the evaluations of runs.
+
+    Raises:
+        FileNotFoundError: A run is not evaluated on that data set.
+        ValueError: They are of different images.
+    """
+    first, *others = found = [load_evaluated(run, on) for run in runs]
+    for other in others:
+        if other.ids.shape != first.ids.shape or (other.ids != first.ids).any():
+            raise ValueError(
+                f"{other.name} and {first.name} are evaluated on different images of {on}: "
+                "evaluate both with the same --dataset options"
+            )
+    return found
 
 
 def load_evaluated(run, on):
@@ -125,3 +139,65 @@ def load_evaluated(run, on):
         values=np.stack(list(found.per_query.values()), axis=1),
         classes=found.classes,
     )
+
+
+def tabulate(runs, on=None, repeats=10_000, report=print):
+    """Reports a Markdown table of runs, the best first; runs of other seeds share a row.
+
+    Each figure is the mean over the seeds, ± their standard deviation, with the 95 % interval of
+    that mean when the test classes are drawn again.
+
+    Args:
+        runs: Run folders, each evaluated on the same data set.
+        on: The data set; by default that of the first run.
+        repeats: Resamples; positive.
+        report: Called with each line of text for the user.
+
+    Raises:
+        ValueError: Their test images differ.
+        FileNotFoundError: A run is not evaluated on that data set.
+    """
+    from dml.evaluation.intervals import bootstrap
+
+    recipes = [load_recipe(RunFolder(run).open().recipe) for run in runs]
+    on = on or recipes[0].names["dataset"]
+    rows = {}
+    for recipe, one in zip(recipes, all_evaluated(runs, on), strict=True):
+        seedless = replace(recipe, training=replace(recipe.training, seed=0))
+        rows.setdefault(seedless.to_toml(), (recipe, []))[1].append(one)
+    report(f"{on}: {len(one.values):,} queries of {len(np.unique(one.classes)):,} classes\n")
+    columns = "".join(f" {figure} | 95 % interval |" for figure in TABLED)
+    report(f"| run | loss | seeds |{columns}\n|---|---|---|{'---|---|' * len(TABLED)}")
+    lines = []
+    for recipe, seeds in rows.values():
+        places = [seeds[0].figures.index(figure) for figure in TABLED]
+        values = 100 * np.stack(
+            [one.values[:, places] for one in seeds]
+        )  # (seeds, queries, figures)
+        ends = bootstrap(values.mean(axis=0), one.classes, repeats)
+        line = f"| {shared_name(seeds)} | {loss_in_words(recipe)} | {len(seeds)} |"
+        for by_seed, low, high in zip(values.mean(axis=1).T, *ends, strict=True):
+            spread = f" ± {by_seed.std(ddof=1):.1f}" if len(seeds) > 1 else ""
+            line += f" {by_seed.mean():.1f}{spread} | {low:.1f} - {high:.1f} |"
+        lines.append((-values[..., 0].mean(), line))
+    for _, line in sorted(lines):
+        report(line)
+
+
+def shared_name(runs):
+    """Returns the name of a run's folder; of several runs, the first one's without its number."""
+    name = Path(runs[0].name).name
+    return re.sub(r"\W?\d+$", "", name) or name if len(runs) > 1 else name
+
+
+def loss_in_words(recipe):
+    """Returns the losses of a recipe and the options in which they differ from their defaults."""
+    said = []
+    for section in ("loss", "beside"):
+        part = getattr(recipe, section)
+        options = [] if part is None else fields_of(type(part))
+        changed = [o.name for o in options if getattr(part, o.name) != o.default]
+        words = [f"{name} {toml_value(getattr(part, name))}" for name in changed]
+        if part is not None:
+            said.append(", ".join([recipe.names[section], *words]).replace(",", ":", 1))
+    return " + ".join(said)
