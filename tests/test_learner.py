@@ -158,6 +158,37 @@ def test_pairs_of_one_image_are_left_out(loss):
         assert known["loss"][1] > plain["loss"][1]
 
 
+@pytest.mark.parametrize("loss", [Contrastive(), CrossBatchMemory(Contrastive(), 24, start=1)])
+def test_how_far_all_images_are_related_does_as_their_labels_do(loss):
+    images, labels = stripes(36)
+    samples = np.arange(36)
+    related = (labels[:, None] == labels[None, :]).astype("float32")
+
+    def losses(y):
+        learner = Learner(encoder(), loss)
+        learner.compile(keras.optimizers.Adam(1e-3))
+        history = learner.fit(images, y, batch_size=12, epochs=2, shuffle=False, verbose=0)
+        assert np.isfinite(learner.evaluate(images, y, batch_size=12, verbose=0)).all()
+        return history.history["loss"]
+
+    found = losses({"related": related, "samples": samples})
+    np.testing.assert_allclose(found, losses({"labels": labels, "samples": samples}), rtol=1e-5)
+
+
+def test_targets_that_are_none_are_named():
+    images, labels = stripes(12)
+    related, samples = np.eye(12), np.arange(12)
+    learner = Learner(encoder(), Contrastive())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    for wrong in ({"related": related}, {"label": labels, "samples": samples}):
+        with pytest.raises(ValueError, match=r'targets are labels, \{"labels", "samples"\}'):
+            learner.fit(images, wrong, verbose=0)
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile(keras.optimizers.Adam(1e-3))
+    with pytest.raises(ValueError, match="ProxyAnchor compares images with proxies"):
+        learner.fit(images, {"related": related, "samples": samples}, verbose=0)
+
+
 def test_a_miner_chooses_the_pairs():
     images, labels = stripes()
     learner = Learner(encoder(), Mined(Contrastive(), BatchHardMiner()))

@@ -86,11 +86,16 @@ def pair_masks(labels):
     labels = ops.convert_to_tensor(labels)
     itself = ops.eye(ops.shape(labels)[0], dtype="bool")
     if is_relation(labels):
-        known = ops.logical_not(ops.logical_or(itself, ops.isnan(labels)))
-        safe = ops.where(known, labels, ops.zeros_like(labels))
-        return safe, ops.where(known, 1.0 - safe, ops.zeros_like(labels))
+        return relation_masks(ops.where(itself, float("nan"), labels))
     same = same_label(labels)
     return ops.logical_and(same, ~itself), ~same
+
+
+def relation_masks(relation):
+    """Returns the float masks (B, R) of positive and of negative pairs; NaN is neither."""
+    known = ops.logical_not(ops.isnan(relation))
+    safe = ops.where(known, relation, ops.zeros_like(relation))
+    return safe, ops.where(known, 1.0 - safe, ops.zeros_like(relation))
 
 
 def places_of_samples(samples):

@@ -5,67 +5,100 @@ from keras import ops
 
 
 def embed_in_chunks(network, images, count):
-    """Returns a network's training output (B, D) of images, computed in parts.
+    """Returns a network's training output, float32 (B, D), of images, computed in parts.
 
     Their activations are not kept but computed again for the gradient, with the same random
-    numbers and statistics: the parts are pure functions of what the network's state was.
+    numbers and statistics: the parts are pure functions of what the network's state was. No
+    gradient passes to the images.
 
     Args:
         network: A Keras model.
         images: Numbers (B, H, W, 3).
         count: Parts; positive, divides B.
     """
-    variables = [ops.copy(v) for v in network.trainable_variables]
+    trainable = [ops.copy(v) for v in network.trainable_variables]
     state = [ops.copy(v) for v in network.non_trainable_variables]
 
-    def forward(token, images, *values):
-        trainable, state = values[: len(variables)], values[len(variables) :]
-        # A token of next to nothing goes from part to part, and its gradient back from part to
-        # part: a compiled graph would otherwise compute all of them at once.
-        images = images + 1e-30 * token
-        output, state = network.stateless_call(trainable, state, images, training=True)
-        return 1e-30 * ops.sum(ops.cast(output, "float32")), output, *state
+    def forward(trainable, state, part):
+        part = ops.cast(part, "float32")
+        output, state = network.stateless_call(trainable, state, part, training=True)
+        return ops.cast(output, "float32"), state
 
-    forward = recomputed(forward)
-    token, outputs = ops.zeros(()), []
-    for part in ops.split(ops.cast(images, "float32"), count):
-        token, output, *state = forward(token, part, *variables, *state)
-        outputs.append(output)
+    images = ops.stop_gradient(ops.convert_to_tensor(images))
+    size = images.shape[0]
+    parts = ops.reshape(images, (count, size // count if size else -1, *images.shape[1:]))
+    outputs, state = in_turn(forward, trainable, state, parts)
     for variable, value in zip(network.non_trainable_variables, state, strict=True):
         variable.assign(value)
-    return ops.concatenate(outputs)
+    return ops.reshape(outputs, (-1, outputs.shape[-1]))
 
 
-def recomputed(function):
-    """Returns a function of tensors that is computed again for its gradient."""
-    if keras.backend.backend() != "tensorflow":
-        return keras.remat(function)
+def in_turn(forward, trainable, state, parts):
+    """Computes parts one after the other, and again, one after the other, for the gradient.
+
+    Args:
+        forward: From trainable values, state and a part to a float32 output and the next state.
+        trainable: Tensors.
+        state: Tensors.
+        parts: Numbers (parts, ...).
+
+    Returns:
+        The outputs (parts, ...) and the last state.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return in_turn_by_tensorflow(forward, trainable, state, parts)
+
+    @keras.remat
+    def step(state, trainable, part):
+        output, state = forward(trainable, state, part)
+        return state, output
+
+    state, outputs = ops.scan(lambda state, part: step(state, trainable, part), state, parts)
+    return outputs, state
+
+
+def in_turn_by_tensorflow(forward, trainable, state, parts):
+    """Computes as `in_turn` does.
+
+    The gradient is a loop of its own: TensorFlow's of a loop keeps what each turn has computed,
+    and its graphs merge a second pass with the first unless they are apart.
+    """
     import tensorflow as tf
 
-    # tf.recompute_grad makes the second pass wait for the gradient by a sum that the graph's
-    # optimizer sees through: it merges both passes, and all activations stay.
+    count, known = parts.shape[0], len(trainable)
+
+    def loop(turn, *carried):
+        body = lambda i, *carried: (i + 1, *turn(i, *carried))  # noqa: E731
+        return tf.while_loop(lambda i, *_: i < count, body, (0, *carried), parallel_iterations=1)[
+            1:
+        ]
+
     @tf.custom_gradient
-    def run(*inputs):
-        def gradient(*upstream):
-            known = tf.abs(upstream[0]) + tf.abs(tf.reshape(upstream[1], [-1])[0])
-            wait = tf.minimum(known, 0.0)  # 0, which the graph can not know
-            again = [x + tf.cast(wait, x.dtype) for x in inputs]
-            floats = [x for x in again if x.dtype.is_floating]
-            with tf.GradientTape() as tape:
-                tape.watch(floats)
-                outputs = function(*again)
-            pairs = zip(outputs, upstream, strict=True)
-            pairs = [pair for pair in pairs if pair[0].dtype.is_floating]
-            found = iter(
-                tape.gradient(
-                    [output for output, _ in pairs],
-                    floats,
-                    output_gradients=[gradient for _, gradient in pairs],
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                )
-            )
-            return [next(found) if x.dtype.is_floating else None for x in again]
+    def run(*values):
+        trainable, state = values[:known], values[known:]
 
-        return function(*inputs), gradient
+        def turn(i, state, before, outputs):
+            before = [kept.write(i, value) for kept, value in zip(before, state, strict=True)]
+            output, state = forward(trainable, state, parts[i])
+            return state, before, outputs.write(i, output)
 
-    return run
+        before = [tf.TensorArray(value.dtype, count, element_shape=value.shape) for value in state]
+        outputs = tf.TensorArray("float32", count)
+        state, before, outputs = loop(turn, list(state), before, outputs)
+        before = [kept.stack() for kept in before]
+
+        def gradient(upstream, *_):
+            def turn(i, sums):
+                with tf.GradientTape() as tape:
+                    tape.watch(trainable)
+                    output, _ = forward(trainable, [value[i] for value in before], parts[i])
+                found = tape.gradient(output, trainable, upstream[i], tf.UnconnectedGradients.ZERO)
+                return ([a + b for a, b in zip(sums, found, strict=True)],)
+
+            (sums,) = loop(turn, [tf.zeros_like(value) for value in trainable])
+            return [*sums, *(None for _ in state)]
+
+        return (outputs.stack(), *state), gradient
+
+    outputs, *state = run(*trainable, *state)
+    return outputs, state

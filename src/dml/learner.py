@@ -150,14 +150,16 @@ class Learner(keras.Model):
             x: Images, or any data set that Keras takes.
             y: Labels (N,); or {"labels": labels, "samples": integers (N,)}, which also says which
                 image each is: pairs of one image are then neither positive nor negative, in a
-                batch and with a memory.
+                batch and with a memory. Or {"related": floats (N, N), "samples": arange(N)}, how
+                far each image belongs to each in place of labels, for pair losses.
             **options: As for `keras.Model.fit`.
 
         Raises:
-            ValueError: `y` is an array and holds a label for which there is no proxy.
+            ValueError: `y` is an array and holds a label for which there is no proxy, or a
+                dictionary with something else in it.
         """
         classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
-        known = y["labels"] if isinstance(y, dict) else y
+        known = targets_of(y)[0]
         if classes and isinstance(known, (np.ndarray, list)) and np.ndim(known) == 1 and len(known):
             low, high = np.min(known), np.max(known)
             if low < 0 or high >= classes:
@@ -168,8 +170,18 @@ class Learner(keras.Model):
         return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        y, samples = (y["labels"], y["samples"]) if isinstance(y, dict) else (y, None)
-        labels = ops.convert_to_tensor(y)
+        labels, samples, related = targets_of(y)
+        if samples is not None:
+            samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
+        if related is not None:
+            if self.metric_loss.proxies_per_class:
+                raise ValueError(
+                    f"{type(self.metric_loss).__name__} compares images with proxies: in place of "
+                    "how far images are related it takes their classes"
+                )
+            related = ops.cast(related, "float32")
+            labels = ops.take(related, samples, axis=1)
+        labels = ops.convert_to_tensor(labels)
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         embeddings = ops.cast(y_pred, "float32")
@@ -180,12 +192,11 @@ class Learner(keras.Model):
             samples = None  # its views are what it compares
         targets, read = labels, {}
         if samples is not None:
-            samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
             targets = {"labels": labels, "samples": places_of_samples(samples)}
         compared = embeddings
         if self.head is not None:
             if getattr(self.head, "reads_samples", False):
-                read = {"samples": samples}
+                read = {"samples": samples, "related": related}
             compared = self.head(embeddings, labels, training=training, **read)
         if self.metric_loss.reads_length:
             embeddings = unit_length(embeddings)
@@ -253,6 +264,22 @@ class Learner(keras.Model):
     def embed(self, images, batch_size=64):
         """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def targets_of(y):
+    """Returns the labels, samples and relation that `fit` was given; None for what it was not.
+
+    Raises:
+        ValueError: There is something else, or a relation without samples.
+    """
+    if not isinstance(y, dict):
+        return y, None, None
+    if "samples" not in y or len(y) != 2 or not {"labels", "related"} & set(y):
+        raise ValueError(
+            'targets are labels, {"labels", "samples"} or {"related", "samples"}; '
+            f"got {', '.join(map(repr, y))}"
+        )
+    return y.get("labels"), y["samples"], y.get("related")
 
 
 def unnormalised(encoder):

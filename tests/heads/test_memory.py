@@ -8,10 +8,12 @@ from keras import ops
 from dml.heads import MemoryHead
 
 
-def called(head, value, label, training=True, samples=None):
+def called(head, value, label, training=True, samples=None, related=None):
     embeddings = ops.cast(np.full((2, 3), value), "float32")
-    samples = samples and ops.array(samples, dtype="int32")
-    out = head(embeddings, ops.array([label, label]), samples=samples, training=training)
+    known = {"samples": samples and ops.array(samples, dtype="int32")}
+    if related is not None:
+        known["related"] = ops.cast(related, "float32")
+    out = head(embeddings, ops.array([label, label]), **known, training=training)
     return {name: np.array(ops.convert_to_numpy(v)) for name, v in out.items()}
 
 
@@ -37,6 +39,17 @@ def test_twins_are_the_same_image_of_an_earlier_batch():
     assert not unknown["twins"].any() and "samples" not in unknown
 
 
+def test_how_far_a_batch_belongs_to_what_is_remembered():
+    head = MemoryHead(size=5, embedding_dim=3)
+    related = np.array([[1, 0.25, 0, 0.5], [0, 1, 0.75, np.nan]])
+    assert np.isnan(called(head, 1.0, 10, samples=[3, 0], related=related)["memory_relation"]).all()
+    second = called(head, 2.0, 10, samples=[1, 2], related=related)["memory_relation"]
+    np.testing.assert_array_equal(second[:, :2], [[0.5, 1], [np.nan, 0]])
+    assert np.isnan(second[:, 2:]).all()
+    outside = called(head, 2.0, 10, training=False, samples=[1, 2], related=related)
+    assert np.isnan(outside["memory_relation"]).all()
+
+
 def test_outside_training_nothing_is_remembered():
     head = MemoryHead(size=4, embedding_dim=3)
     called(head, 1.0, 10, training=False)
@@ -52,7 +65,7 @@ def test_its_state_is_not_trained_but_saved():
 
 
 def test_refuses_a_relation_and_empty_sizes():
-    with pytest.raises(ValueError, match="one class for each sample"):
+    with pytest.raises(ValueError, match="one class for each sample, or how far each belongs"):
         MemoryHead(4, 3)(ops.zeros((2, 3)), ops.zeros((2, 2)))
     with pytest.raises(ValueError, match="must be positive"):
         MemoryHead(0, 3)

@@ -63,6 +63,24 @@ def test_twins_are_no_pairs():
     assert number(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_relation_reaches_into_the_memory():
+    x, memory = unit_rows(), unit_rows(6, seed=1)
+    known = np.array([0, 1, 2, 0, 1, -1])
+    twins = np.zeros((4, 6), bool)
+    twins[0, 0] = True
+    relation = np.where(known < 0, np.nan, LABELS[:, None] == known).astype("float32")
+    within = ops.cast(LABELS[:, None] == LABELS, "float32")
+    loss = CrossBatchMemory(Contrastive(), size=6, start=0)
+    by_relation = {
+        **given(x, memory, np.full(6, -1), twins=twins),
+        "memory_relation": ops.array(relation),
+    }
+    expected = number(loss(LABELS, given(x, memory, known, twins=twins)))
+    assert number(loss(within, by_relation)) == pytest.approx(expected, rel=1e-5)
+    by_relation["memory_relation"] = ops.array(0.5 * relation)
+    assert number(loss(within, by_relation)) != pytest.approx(expected, rel=1e-3)
+
+
 def test_an_empty_memory_and_one_before_its_start_add_nothing():
     x, memory = unit_rows(), unit_rows(6, seed=1)
     alone = number(Contrastive()(LABELS, x))

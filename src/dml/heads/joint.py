@@ -19,6 +19,7 @@ class JointHead(keras.layers.Layer):
         embeddings: Floats (B, D).
         labels: As the heads take them.
         samples: Integers (B,) or None, for heads that read them.
+        related: Floats (B, N) or None, for the same heads.
         training: Whether heads remember.
 
     Returns:
@@ -41,12 +42,13 @@ class JointHead(keras.layers.Layer):
                 head.build((*input_shape[:-1], dim or input_shape[-1]))
         super().build(input_shape)
 
-    def call(self, embeddings, labels, samples=None, training=False):
+    def call(self, embeddings, labels, samples=None, related=None, training=False):
         results = []
         for head, dim in zip(self.heads, self.dims, strict=True):
             x = unit_length(embeddings[:, :dim]) if dim else ops.convert_to_tensor(embeddings)
             if head is not None:
-                known = {"samples": samples} if getattr(head, "reads_samples", False) else {}
+                reads = getattr(head, "reads_samples", False)
+                known = {"samples": samples, "related": related} if reads else {}
                 x = head(x, labels, training=training, **known)
             results.append(x)
         return results

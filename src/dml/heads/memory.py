@@ -19,18 +19,21 @@ class MemoryHead(keras.layers.Layer):
 
     Call arguments:
         embeddings: Floats (B, D), B at most `size`.
-        labels: Integers (B,), at least 0.
+        labels: Integers (B,), at least 0. Not read where `related` is given.
         samples: Int32 (B,), at least 0: which image each is; None where it is not known.
+        related: Floats (B, N) in place of labels: how far each belongs to every image of the
+            training data, NaN where it is not known; column j is that of sample j.
         training: Whether the batch is remembered.
 
     Returns:
         A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), -1 where
         nothing is remembered yet, `twins` (B, size), where the memory holds the same image,
-        `steps` (), how many batches were remembered before, and, if they were given, `samples`
-        (B,), the first place of each in the batch.
+        `steps` (), how many batches were remembered before; if they were given, `samples` (B,),
+        the first place of each in the batch; and if `related` was, `memory_relation` (B, size),
+        NaN where nothing is remembered and everywhere outside training, whose images are others.
 
     Raises:
-        ValueError: A size is not positive, or labels are a relation.
+        ValueError: A size is not positive, or labels are a relation of the batch alone.
     """
 
     reads_samples = True
@@ -57,10 +60,15 @@ class MemoryHead(keras.layers.Layer):
         self.steps = state("steps", (), "zeros", "int32")
         super().build(input_shape)
 
-    def call(self, embeddings, labels, samples=None, training=False):
-        if len(labels.shape) != 1:
-            raise ValueError("a memory needs labels, one class for each sample; got a relation")
-        unknown = ops.full_like(ops.cast(labels, "int32"), -1)
+    def call(self, embeddings, labels, samples=None, related=None, training=False):
+        if related is None and len(labels.shape) != 1:
+            raise ValueError(
+                "a memory needs labels, one class for each sample, or how far each belongs to all "
+                'images of the training data, {"related": (B, N), "samples": (B,)}; got a relation '
+                "within the batch"
+            )
+        unknown = ops.full(ops.shape(embeddings)[:1], -1, "int32")
+        labels = unknown if related is not None else labels
         given = samples
         samples = unknown if given is None else ops.cast(given, "int32")
         known = ops.copy(self.memory_samples)
@@ -72,6 +80,10 @@ class MemoryHead(keras.layers.Layer):
             "twins": (samples[:, None] == known[None, :]) & (known >= 0)[None, :],
             "steps": ops.copy(self.steps),
         }
+        if related is not None:
+            relation = ops.take(related, ops.maximum(known, 0), axis=1)  # (B, size)
+            usable = (known >= 0) & bool(training)
+            before["memory_relation"] = ops.where(usable[None, :], relation, float("nan"))
         if training:
             self.remember(ops.stop_gradient(embeddings), labels, samples, before)
         return before if given is None else {**before, "samples": places_of_samples(samples)}

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, without_twins
+from dml.batch_ops import pair_masks, relation_masks, without_twins
 from dml.heads import MemoryHead
 from dml.losses.base import MetricLoss, require
 from dml.losses.mined import check_minable
@@ -29,7 +29,7 @@ class CrossBatchMemory(MetricLoss):
         weight: Of the memory's pairs. At least 0; 1 in the paper.
 
     Call arguments:
-        labels: Integers (B,).
+        labels: Integers (B,), or a relation (B, B) where the head is given the same to all images.
         x: What `dml.heads.MemoryHead` returns.
 
     Raises:
@@ -55,15 +55,21 @@ class CrossBatchMemory(MetricLoss):
         return labels  # the head brings the samples
 
     def batch_loss(self, labels, x):
-        known = ops.cast(x["memory_labels"], labels.dtype)
-        same = labels[:, None] == known[None, :]
-        filled, twins = known[None, :] >= 0, ops.cast(x["twins"], "bool")
         compared = self.loss.compare(x["embeddings"], ops.stop_gradient(x["memory"]))
-        remembered = self.loss.pair_loss(compared, same & ~twins, ~same & filled)
+        remembered = self.loss.pair_loss(compared, *self.memory_masks(labels, x))
         used = self.weight * ops.cast(x["steps"] >= self.start, "float32")
         if "samples" in x:
             labels = without_twins(labels, x["samples"])
         return self.loss.batch_loss(labels, x["embeddings"]) + used * remembered
+
+    def memory_masks(self, labels, x):
+        """Returns the masks (B, size) of positive and of negative pairs of batch and memory."""
+        twins = ops.cast(x["twins"], "bool")
+        if "memory_relation" in x:
+            return relation_masks(ops.where(twins, float("nan"), x["memory_relation"]))
+        known = ops.cast(x["memory_labels"], labels.dtype)
+        same = labels[:, None] == known[None, :]
+        return same & ~twins, ~same & (known >= 0)[None, :]
 
     def active_share(self, labels, x):
         embeddings = x["embeddings"]
