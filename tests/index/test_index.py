@@ -23,12 +23,25 @@ def bundle(tmp_path_factory):
     return write_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
 
 
-@pytest.fixture(scope="module", params=[*KINDS, *MILVUS])
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Returns the address of a server that speaks Milvus's protocol, on this machine."""
+    server = pytest.importorskip("milvus_lite.adapter.grpc.server", reason="needs dml[milvus]")
+    folder = str(tmp_path_factory.mktemp("server"))
+    running, database, port = server.start_server_in_thread(data_dir=folder, host="127.0.0.1")
+    yield f"127.0.0.1:{port}"
+    running.stop(grace=1)
+    database.close()
+
+
+@pytest.fixture(scope="module", params=[*KINDS, *MILVUS, "server auto"])
 def built(request, bundle, tmp_path_factory):
     where, _, kind = request.param.rpartition(" ")
     if where:
         pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
     location = tmp_path_factory.mktemp("index") / (f"{kind}.db" if where else kind)
+    if where == "server":
+        location = f"milvus://{request.getfixturevalue('server')}/shop"
     vectors = clusters(COUNT, DIMENSION)
     return build_index(location, OnnxEncoder(bundle), items(COUNT), vectors, kind, 0.9).location
 

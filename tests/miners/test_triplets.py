@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml.batch_ops import pair_masks
-from dml.miners.triplets import MINING, triplet_counts
+from dml.miners.triplets import MINING, largest, triplet_counts
 from tests.losses import reference
 
 
@@ -29,6 +29,17 @@ def test_agrees_with_loops_over_triplets(mining, kind):
         expected[0, a, p] += share
         expected[1, a, n] += share
     np.testing.assert_allclose(counts(labels, d, 0.15, mining), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [7, 256, 320])
+def test_the_largest_of_each_row_are_found_where_they_are(width):
+    rng = np.random.default_rng(0)
+    x = np.round(rng.random((30, width)), 2).astype("float32")  # with ties
+    x[rng.random(x.shape) < np.linspace(0, 1, 30)[:, None]] = -np.inf
+    values, places = (keras.ops.convert_to_numpy(a) for a in largest(keras.ops.array(x), 4))
+    np.testing.assert_array_equal(values, -np.sort(-x, axis=1)[:, :4])
+    np.testing.assert_array_equal(np.take_along_axis(x, places.astype(int), 1), values)
+    assert all(len(set(row)) == 4 for row in places.tolist())
 
 
 @pytest.mark.parametrize("mining", MINING)

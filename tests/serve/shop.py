@@ -1,4 +1,10 @@
-"""An index of coloured images to serve."""
+"""An index of coloured images to serve, and `dml serve` at work on it."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
 
 from dml.commands import index as commands
 from tests.bundles import write_bundle, write_images
@@ -10,3 +16,15 @@ def write_shop(folder, name="shop", **options):
     bundle = write_bundle(folder / "bundle", **options)
     commands.build(bundle, [photos], folder / name, report=lambda line: None)
     return folder / name
+
+
+@contextlib.contextmanager
+def served(shop, token=""):
+    """Runs `dml serve` and gives its address and its process."""
+    command = [sys.executable, "-m", "dml.cli", "serve", str(shop), "--port", "0"]
+    environment = {**os.environ, "DML_TOKEN": token}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as service:
+        try:
+            yield re.match(r"(http://127\.0\.0\.1:\d+/)", service.stdout.readline())[1], service
+        finally:
+            service.terminate()

@@ -1,17 +1,13 @@
 """The page in a browser: it searches, says what is wrong, and suits phone, night and keyboard."""
 
-import contextlib
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from dml.commands import index as commands
 from tests.browser import CHROMIUM, Browser
 from tests.bundles import write_images
-from tests.serve.shop import write_shop
+from tests.serve.shop import served, write_shop
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,18 +38,6 @@ COLOURS = """(() => {
 ODD = 'é 50% "off" #1 & ?'  # a label, and part of ids
 
 
-@contextlib.contextmanager
-def served(shop, token=""):
-    """Runs `dml serve` and gives its address."""
-    command = [sys.executable, "-m", "dml.cli", "serve", str(shop), "--port", "0"]
-    environment = {**os.environ, "DML_TOKEN": token}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as service:
-        try:
-            yield re.match(r"(http://127\.0\.0\.1:\d+/)", service.stdout.readline())[1]
-        finally:
-            service.terminate()
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
@@ -66,7 +50,7 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(shop):
-    with served(shop) as address:
+    with served(shop) as (address, _):
         yield address
 
 
@@ -278,7 +262,7 @@ def test_images_can_be_pasted(tab, photo):
 def test_an_empty_index_says_so(browser, tmp_path):
     shop = write_shop(tmp_path)
     commands.remove(shop, where='label != ""', report=lambda line: None)
-    with served(shop) as address, browser.tab() as tab:
+    with served(shop) as (address, _), browser.tab() as tab:
         tab.open(address)
         tab.wait_for(OPENED)
         assert "0 images" in tab.text() and status(tab) == "This index is empty."
@@ -362,7 +346,7 @@ def test_the_keyboard_picks_a_file(tab):
 
 
 def test_a_token_opens_the_page(browser, shop, photo):
-    with served(shop, token="long secret") as address, browser.tab() as tab:
+    with served(shop, token="long secret") as (address, _), browser.tab() as tab:
         tab.open(address)
         tab.wait_for(OPENED)
         assert "Token" in tab.text() and "Pick an image" not in tab.text()

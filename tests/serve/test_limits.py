@@ -1,10 +1,12 @@
 """Slow and greedy clients, against a service that listens."""
 
 import contextlib
+import re
 import resource
 import socket
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import uvicorn
 
 from dml.serve.app import ServiceOptions, create_app
 from dml.serve.limits import ImpatientProtocol
-from tests.serve.shop import write_shop
+from tests.serve.shop import served, write_shop
 
 
 class Impatient(ImpatientProtocol):
@@ -72,15 +74,45 @@ def test_a_slow_client_is_let_go(port, sent, answer):
     assert healthy(port)
 
 
+def allow_files(count):
+    """Lets this process open so many files, or skips the test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip(f"this process may open {hard} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+
+
 @pytest.mark.slow
 def test_a_thousand_slow_clients_do_not_stop_it(port):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 4000:
-        pytest.skip(f"this process may open {hard} files only")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4000), hard))
+    allow_files(4000)
     with contextlib.ExitStack() as stack:
         for _ in range(1000):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.sendall(HEAD + b"Content-Length: 90000\r\n\r\n--b\r\n")
         assert healthy(port)
     assert healthy(port)
+
+
+def memory_mib(process, field):
+    """Returns a field of a process's memory, as Linux counts it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_a_thousand_clients_that_send_a_mebibyte_each_take_a_bounded_memory(tmp_path):
+    allow_files(4000)
+    shop = write_shop(tmp_path)
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n"
+    with served(shop) as (address, service), contextlib.ExitStack() as stack:
+        port = int(address.rstrip("/").rsplit(":", 1)[1])
+        assert healthy(port)
+        before = memory_mib(service, "VmRSS")
+        for _ in range(1000):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with contextlib.suppress(OSError):  # it is told to come again, and cut off
+                connection.sendall(head + bytes(2**20))
+        assert healthy(port)
+        # ServiceOptions: 16 bodies of 16 MiB; as much again for what is between them and a socket.
+        assert memory_mib(service, "VmHWM") - before < 512

@@ -9,6 +9,7 @@ MINING = ("all", "semi_hard", "hard")
 # Squared distances of unit vectors in float32 carry errors of this size: nearer is equal.
 TIE = 1e-6
 FEW = 4  # positives of an anchor that are taken one by one, without sorting
+BLOCK = 32  # entries of a row whose largest is looked at first
 
 
 def triplet_counts(distances, positive, negative, margin, mining):
@@ -59,10 +60,11 @@ def counts_of_few(distances, positive, negative, low, high, most):
     For at most `most` positives of each anchor, which it takes one after the other.
     """
     infinity = float("inf")
-    own, places = ops.top_k(ops.where(present(positive), distances, -infinity), most)
-    share = ops.take_along_axis(
-        weights(positive), places, axis=1
-    )  # (B, most), 0 where there is none
+    own, places = largest(ops.where(present(positive), distances, -infinity), most)
+    if is_boolean(positive):
+        share = weights(own > -infinity)  # (B, most), 0 where there is none
+    else:
+        share = ops.take_along_axis(positive, places, axis=1)
     reachable = ops.where(present(negative), distances, infinity)
     as_negative, counts = 0.0, []
     for k in range(most):
@@ -77,6 +79,23 @@ def counts_of_few(distances, positive, negative, low, high, most):
         as_negative += between if is_boolean(positive) else share[:, k : k + 1] * between
     as_positive = put(share * ops.stack(counts, axis=1), places, ops.shape(distances)[1])
     return as_positive, as_negative
+
+
+def largest(x, count):
+    """Returns the largest entries of each row of x (B, R) and their places, both (B, count).
+
+    Of rows that blocks divide evenly it looks at the blocks' maxima first: whatever is among the
+    largest entries is in one of the blocks whose maxima are.
+    """
+    width = x.shape[1]
+    if width is None or width % BLOCK or width // BLOCK < 2 * count:
+        return ops.top_k(x, count)
+    blocks = ops.reshape(x, (-1, width // BLOCK, BLOCK))
+    _, chosen = ops.top_k(ops.max(blocks, axis=2), count)
+    inside = ops.take_along_axis(blocks, chosen[:, :, None], axis=1)  # (B, count, BLOCK)
+    values, found = ops.top_k(ops.reshape(inside, (-1, count * BLOCK)), count)
+    of_block = ops.take_along_axis(chosen, found // BLOCK, axis=1)
+    return values, of_block * BLOCK + found % BLOCK
 
 
 def counts_by_sorting(distances, positive, negative, low, high):
