@@ -202,6 +202,20 @@ def log1p_sum_exp(x, where, axis):
     return result_of(masked(x, where))
 
 
+def weighted_sum(values, by):
+    """Returns the sum of values (B, N), each times its weight; no gradient reaches the weights."""
+
+    @ops.custom_gradient
+    def result_of(values):
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            return upstream * by
+
+        return ops.sum(values * by), gradient
+
+    return result_of(values)
+
+
 def ratio(total, count):
     """Returns total / count, and 0 where the count is 0."""
     return total / ops.where(count > 0, count, ops.ones_like(count))

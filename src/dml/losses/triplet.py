@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import ratio, weights
+from dml.batch_ops import ratio, weighted_sum, weights
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.miners.triplets import MINING, triplet_counts
 
@@ -73,7 +73,7 @@ class Triplet(DistanceLoss):
             return ratio(ops.sum(hinge * valid), ops.sum(valid))
         triplets = ops.sum(as_positive)
         # The hinges of all selected triplets, summed pair by pair: each is linear in its distances.
-        total = ops.sum((as_positive - as_negative) * d) + self.margin * triplets
+        total = weighted_sum(d, as_positive - as_negative) + self.margin * triplets
         return ratio(total, triplets)
 
     def pair_share(self, d, positive, negative):

@@ -1,5 +1,7 @@
 """Selection of triplets without listing them: how many use each pair, in O(B R log R)."""
 
+import functools
+
 from keras import ops
 
 from dml.batch_ops import is_boolean, keep, present, shares, weights
@@ -66,8 +68,9 @@ def counts_of_few(distances, positive, negative, low, high, most):
     else:
         share = ops.take_along_axis(positive, places, axis=1)
     reachable = ops.where(present(negative), distances, infinity)
-    as_negative, counts = 0.0, []
-    for k in range(most):
+
+    def add(k, as_negative):
+        """Adds the weights (B, R) of the negatives of each anchor's triplets with its k-th."""
         one = own[:, k : k + 1]
         between = reachable < one + high
         if low > -infinity:
@@ -75,8 +78,22 @@ def counts_of_few(distances, positive, negative, low, high, most):
         between = weights(between)
         if not is_boolean(negative):
             between = between * negative
-        counts.append(ops.sum(between, axis=1))
-        as_negative += between if is_boolean(positive) else share[:, k : k + 1] * between
+        counted = between if is_boolean(positive) else share[:, k : k + 1] * between
+        total = counted if as_negative is None else as_negative + counted
+        return total, ops.sum(between, axis=1)
+
+    def leave(as_negative):
+        return as_negative, ops.zeros_like(own[:, 0])
+
+    as_negative, count = add(0, None)
+    counts = [count]
+    for k in range(1, most):
+        as_negative, count = ops.cond(
+            ops.any(own[:, k] > -infinity),
+            functools.partial(add, k, as_negative),
+            functools.partial(leave, as_negative),
+        )
+        counts.append(count)
     as_positive = put(share * ops.stack(counts, axis=1), places, ops.shape(distances)[1])
     return as_positive, as_negative
 
@@ -90,9 +107,11 @@ def largest(x, count):
     width = x.shape[1]
     if width is None or width % BLOCK or width // BLOCK < 2 * count:
         return ops.top_k(x, count)
-    blocks = ops.reshape(x, (-1, width // BLOCK, BLOCK))
-    _, chosen = ops.top_k(ops.max(blocks, axis=2), count)
-    inside = ops.take_along_axis(blocks, chosen[:, :, None], axis=1)  # (B, count, BLOCK)
+    blocks = ops.reshape(x, (-1, BLOCK))  # (B * R / BLOCK, BLOCK)
+    across = width // BLOCK
+    _, chosen = ops.top_k(ops.reshape(ops.max(blocks, axis=1), (-1, across)), count)
+    first = across * ops.arange(ops.shape(x)[0], dtype=chosen.dtype)[:, None]
+    inside = ops.take(blocks, first + chosen, axis=0)  # (B, count, BLOCK)
     values, found = ops.top_k(ops.reshape(inside, (-1, count * BLOCK)), count)
     of_block = ops.take_along_axis(chosen, found // BLOCK, axis=1)
     return values, of_block * BLOCK + found % BLOCK
