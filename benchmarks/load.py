@@ -80,15 +80,19 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     paths = sorted(map(str, Path(options.photos).rglob("*.jpg")))[:500]
+    if not paths:
+        raise SystemExit(f"{options.photos}: no .jpg files in there")
     command = [sys.executable, "-m", "dml.cli", "serve", options.index, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
-        port = int(re.search(r":(\d+)/", service.stdout.readline())[1])
-        requests = [request(Path(path).read_bytes(), port) for path in paths]
-        uvloop.run(load(port, requests, 4, 2))  # warms up
-        statuses, times = uvloop.run(load(port, requests, options.clients, options.seconds))
-        metrics = uvloop.run(fetch(port, "/metrics"))
-        peak = Path(f"/proc/{service.pid}/status").read_text()
-        service.terminate()
+        try:
+            port = int(re.search(r":(\d+)/", service.stdout.readline())[1])
+            requests = [request(Path(path).read_bytes(), port) for path in paths]
+            uvloop.run(load(port, requests, 4, 2))  # warms up
+            statuses, times = uvloop.run(load(port, requests, options.clients, options.seconds))
+            metrics = uvloop.run(fetch(port, "/metrics"))
+            peak = Path(f"/proc/{service.pid}/status").read_text()
+        finally:
+            service.terminate()
     count, total = (
         float(re.search(rf"dml_batch_size_{name} (\S+)", metrics)[1]) for name in ("count", "sum")
     )
