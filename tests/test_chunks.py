@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from dml.chunks import embed_in_chunks
 from dml.learner import Learner
 from dml.losses import MultiSimilarity
 from tests.test_learner import stripes
@@ -64,3 +65,9 @@ def test_chunks_in_half_precision(precision):
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.isfinite(losses).all()
+
+
+def test_parts_that_do_not_fit_are_named():
+    network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="chunks must divide the batch; got 5 images in 2"):
+        embed_in_chunks(network, np.zeros((5, 4, 4, 3)), 2)

@@ -15,7 +15,12 @@ def embed_in_chunks(network, images, count):
         network: A Keras model.
         images: Numbers (B, H, W, 3).
         count: Parts; positive, divides B.
+
+    Raises:
+        ValueError: It does not divide B.
     """
+    if images.shape[0] is not None and images.shape[0] % count:
+        raise ValueError(f"chunks must divide the batch; got {images.shape[0]} images in {count}")
     trainable = [ops.copy(v) for v in network.trainable_variables]
     state = [ops.copy(v) for v in network.non_trainable_variables]
 
@@ -25,8 +30,7 @@ def embed_in_chunks(network, images, count):
         return ops.cast(output, "float32"), state
 
     images = ops.stop_gradient(ops.convert_to_tensor(images))
-    size = images.shape[0]
-    parts = ops.reshape(images, (count, size // count if size else -1, *images.shape[1:]))
+    parts = ops.reshape(images, (count, -1, *images.shape[1:]))
     outputs, state = in_turn(forward, trainable, state, parts)
     for variable, value in zip(network.non_trainable_variables, state, strict=True):
         variable.assign(value)
@@ -68,10 +72,15 @@ def in_turn_by_tensorflow(forward, trainable, state, parts):
     count, known = parts.shape[0], len(trainable)
 
     def loop(turn, *carried):
-        body = lambda i, *carried: (i + 1, *turn(i, *carried))  # noqa: E731
-        return tf.while_loop(lambda i, *_: i < count, body, (0, *carried), parallel_iterations=1)[
-            1:
-        ]
+        """Takes a turn with each part's number and what the last turn returned."""
+
+        def body(i, *carried):
+            return i + 1, *turn(i, *carried)
+
+        _, *carried = tf.while_loop(
+            lambda i, *_: i < count, body, (0, *carried), parallel_iterations=1
+        )
+        return carried
 
     @tf.custom_gradient
     def run(*values):

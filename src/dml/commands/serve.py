@@ -66,6 +66,7 @@ def serve(
         log_level="error",
         access_log=False,  # queries and tokens stay out of logs
         server_header=False,
+        proxy_headers=False,  # nobody's word is taken for where a request comes from
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=PATIENCE,
