@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What holds on every backend, and so is tested on each.
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
+ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND))
+# These are formulas, which may share a machine; the others kill, listen and wait.
+AT_ONCE := -n 2 --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot
@@ -21,12 +24,14 @@ demo: $(VENV)/installed  ## from training to a page to search in, on the embedde
 	$(BIN)/dml demo
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(ON_EVERY_BACKEND)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(ON_EVERY_BACKEND)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ELSEWHERE)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ON_EVERY_BACKEND)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" $(ELSEWHERE)
+	$(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff format --check src tests benchmarks
