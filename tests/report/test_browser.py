@@ -1,15 +1,14 @@
 """The page in a browser: it filters without a script, and nothing is complained of."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from dml.report.page import page
+from tests.browser import CHROMIUM
 from tests.report.example import example
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PROBE = """<script>
 const shown = {};
 for (const input of document.querySelectorAll("input[name=first]")) {

@@ -162,19 +162,20 @@ def tabulate(runs, on=None, repeats=10_000, report=print):
     recipes = [load_recipe(RunFolder(run).open().recipe) for run in runs]
     on = on or recipes[0].names["dataset"]
     rows = {}
-    for recipe, one in zip(recipes, all_evaluated(runs, on), strict=True):
+    found = all_evaluated(runs, on)
+    for recipe, one in zip(recipes, found, strict=True):
         seedless = replace(recipe, training=replace(recipe.training, seed=0))
         rows.setdefault(seedless.to_toml(), (recipe, []))[1].append(one)
-    report(f"{on}: {len(one.values):,} queries of {len(np.unique(one.classes)):,} classes\n")
+    classes = found[0].classes  # those of all: the images are the same
+    report(f"{on}: {len(classes):,} queries of {len(np.unique(classes)):,} classes\n")
     columns = "".join(f" {figure} | 95 % interval |" for figure in TABLED)
     report(f"| run | loss | seeds |{columns}\n|---|---|---|{'---|---|' * len(TABLED)}")
     lines = []
     for recipe, seeds in rows.values():
         places = [seeds[0].figures.index(figure) for figure in TABLED]
-        values = 100 * np.stack(
-            [one.values[:, places] for one in seeds]
-        )  # (seeds, queries, figures)
-        ends = bootstrap(values.mean(axis=0), one.classes, repeats)
+        # (seeds, queries, figures)
+        values = 100 * np.stack([one.values[:, places] for one in seeds])
+        ends = bootstrap(values.mean(axis=0), classes, repeats)
         line = f"| {shared_name(seeds)} | {loss_in_words(recipe)} | {len(seeds)} |"
         for by_seed, low, high in zip(values.mean(axis=1).T, *ends, strict=True):
             spread = f" ± {by_seed.std(ddof=1):.1f}" if len(seeds) > 1 else ""
@@ -195,9 +196,10 @@ def loss_in_words(recipe):
     said = []
     for section in ("loss", "beside"):
         part = getattr(recipe, section)
-        options = [] if part is None else fields_of(type(part))
-        changed = [o.name for o in options if getattr(part, o.name) != o.default]
-        words = [f"{name} {toml_value(getattr(part, name))}" for name in changed]
-        if part is not None:
-            said.append(", ".join([recipe.names[section], *words]).replace(",", ":", 1))
+        if part is None:
+            continue
+        values = {o.name: (getattr(part, o.name), o.default) for o in fields_of(type(part))}
+        words = [f"{name} {toml_value(v)}" for name, (v, default) in values.items() if v != default]
+        name = recipe.names[section]
+        said.append(f"{name}: {', '.join(words)}" if words else name)
     return " + ".join(said)
