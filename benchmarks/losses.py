@@ -88,8 +88,8 @@ def step_of(x, labels, loss, head):
                 with tf.GradientTape() as tape:
                     tape.watch(x)
                     value = value_of(x)
-                    if head is not None and loss.proxy_penalty(ops.ones((2, 1, 2))) is not None:
-                        value += loss.proxy_penalty(head.unit_proxies())
+                    penalty = loss.penalty(head)
+                    value = value if penalty is None else value + penalty
                 return value, tape.gradient(value, [x, *(v.value for v in trained)])
 
             step.get_concrete_function(x)

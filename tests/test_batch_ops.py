@@ -104,3 +104,20 @@ def test_products_within_agree_with_finite_differences(compiled):
     assert value == pytest.approx((weights * (x @ x.T)).sum(), rel=1e-5)
     exact = finite_differences(lambda x: (weights * (x @ x.T)).sum(), x)
     np.testing.assert_allclose(grad, exact, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1.0, 30.0])
+def test_spread_is_that_of_directions_whatever_the_lengths(length):
+    rng = np.random.default_rng(0)
+    proxies = length * rng.normal(size=(2, 3, 4)).astype("float32")
+    value, grad = value_and_grad(batch_ops.spread_within_classes, proxies)
+    expected, at_unit = value_and_grad(
+        lambda p: batch_ops.spread_within_classes(batch_ops.unit_length(p)), proxies
+    )
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(grad, at_unit, atol=1e-4 / length)
+
+
+def test_spread_of_a_zero_centre_is_finite():
+    value, grad = value_and_grad(batch_ops.spread_within_classes, np.zeros((2, 3, 4)))
+    assert np.isfinite(value) and (grad == 0).all()

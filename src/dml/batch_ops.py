@@ -24,7 +24,7 @@ def cosines_to(embeddings, rows):
     0, with gradient 0, of rows shorter than 1e-12. Its own gradient holds two (N, D) arrays at
     most, where that of the formula holds four: rows may be millions of proxies.
     """
-    squares = ops.sum(ops.square(rows), axis=1)
+    squares = ops.einsum("nd,nd->n", rows, rows)  # no (N, D) array, as of squares
     there = squares > 1e-24
     inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
@@ -236,9 +236,32 @@ def mean_over(values, mask, axis=None):
     return ratio(ops.sum(chosen * share, axis=axis), ops.sum(share, axis=axis))
 
 
+@ops.custom_gradient
+def cosines_within_classes(proxies):
+    """Returns the cosines (C, K, K) of each class's proxies (C, K, D), of any length.
+
+    0, with gradient 0, of proxies shorter than 1e-12. Its gradient is one array (C, K, D).
+    """
+    inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
+    squares = ops.diagonal(inner, axis1=1, axis2=2)  # (C, K)
+    there = squares > 1e-24
+    inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
+    lengths = inverse[:, :, None] * inverse[:, None, :]
+    cosines = inner * lengths
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[0] if upstream is None else upstream
+        both = upstream + ops.transpose(upstream, (0, 2, 1))
+        along = ops.sum(both * cosines, axis=2) * ops.square(inverse)
+        itself = ops.eye(proxies.shape[1]) * along[:, :, None]
+        return ops.matmul(both * lengths - itself, proxies)
+
+    return cosines, gradient
+
+
 def spread_within_classes(proxies):
-    """Returns the summed distances of all pairs of a class's centres (C, K, D) of length 1."""
-    similarities = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))  # (C, K, K)
+    """Returns the summed distances of all pairs of a class's directions, of centres (C, K, D)."""
+    similarities = cosines_within_classes(proxies)
     # The 1e-5 of the authors' code: the root's gradient is infinite where centres coincide.
     distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * similarities, 1e-5))
     centres = proxies.shape[1]

@@ -45,7 +45,7 @@ def test_each_part_has_its_own_head_and_penalty():
     value, head = value_of(loss, unit_rows())
     assert [h is not None for h in head.heads] == [True, True, False]
     assert len({v.path for v in head.trainable_variables}) == 2
-    own = loss.parts[1].proxy_penalty(head.heads[1].unit_proxies())
+    own = loss.parts[1].penalty(head.heads[1])
     assert np.isfinite(value) and number(loss.penalty(head)) == pytest.approx(number(own))
 
 

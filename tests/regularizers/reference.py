@@ -45,6 +45,7 @@ def regular_face(proxies, weight):
 
 def sparse_centers(proxies, weight):
     classes, centres, _ = proxies.shape
+    proxies = proxies / np.linalg.norm(proxies, axis=2, keepdims=True)
     total = 0.0
     for c in range(classes):
         for k in range(centres):

@@ -83,14 +83,14 @@ class MetricLoss(keras.losses.Loss):
         )
 
     def proxy_penalty(self, proxies):
-        """Returns what is added for the proxies (classes, K, D) of length 1, or None."""
+        """Returns what is added for the proxies (classes, K, D), of any length, or None."""
         return None
 
     def penalty(self, head):
         """Returns what is added for the state of its head, or None."""
         if not isinstance(head, ProxyHead):
             return None
-        return self.proxy_penalty(head.unit_proxies())
+        return self.proxy_penalty(ops.cast(head.proxies, "float32"))
 
     def active_share(self, labels, x):
         """Returns the share, in [0, 1], of the batch's pairs or triplets that pull or push.

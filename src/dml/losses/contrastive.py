@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import is_boolean, keep, present, ratio, weights
+from dml.batch_ops import keep, ratio, weights
 from dml.losses.base import LOSSES, DistanceLoss, require
 
 
@@ -58,27 +58,37 @@ class Contrastive(DistanceLoss):
             self.positive_margin,
         )
 
-    def hinges(self, d, positive, negative):
-        """Returns, of positives and negatives, how far (B, R) each pair is off, and its mask.
-
-        0 where the mask has no pair.
-        """
-        pull, push = ops.relu(d - self.positive_margin), ops.relu(self.negative_margin - d)
-        return (keep(pull, present(positive)), positive), (keep(push, present(negative)), negative)
+    def sides(self, d, positive, negative):
+        """Returns, of positives and negatives, how far (B, R) beyond their rest, and the mask."""
+        return (d - self.positive_margin, positive), (self.negative_margin - d, negative)
 
     def pair_loss(self, d, positive, negative):
-        return sum(
-            ratio(total(ops.square(off) if self.power == 2 else off, mask), total(off > 0, mask))
-            for off, mask in self.hinges(d, positive, negative)
-        )
+        sides = self.sides(d, positive, negative)
+        return sum(active_mean(off, mask, self.power) for off, mask in sides)
 
     def pair_share(self, d, positive, negative):
-        hinges = self.hinges(d, positive, negative)
-        active = sum(total(off > 0, mask) for off, mask in hinges)
-        return ratio(active, sum(ops.sum(weights(mask)) for _, mask in hinges))
+        sides = self.sides(d, positive, negative)
+        active = sum(ops.sum(weights(keep(mask, off > 0))) for off, mask in sides)
+        return ratio(active, sum(ops.sum(weights(mask)) for _, mask in sides))
 
 
-def total(values, mask):
-    """Returns the sum of values (B, R) by a mask's weights; they are 0 where it has no pair."""
-    values = ops.cast(values, "float32")
-    return ops.sum(values if is_boolean(mask) else values * mask)
+def active_mean(off, mask, power):
+    """Returns the mean of off^power by a mask's weights, over pairs (B, R) where it is above 0.
+
+    0 where there is none. Its own gradient keeps two arrays (B, R).
+    """
+
+    @ops.custom_gradient
+    def result_of(off):
+        active = weights(keep(mask, off > 0))
+        count = ops.sum(active)
+        pulled = active * off
+        value = ratio(ops.sum(pulled * off if power == 2 else pulled), count)
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            return ratio(upstream, count) * (2.0 * active * off if power == 2 else active)
+
+        return value, gradient
+
+    return result_of(off)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import memberships, present, shares
+from dml.batch_ops import is_relation, memberships, own_column, present, shares
 from dml.losses.base import LOSSES, MetricLoss
 
 FORMS = ("squared_distance", "cosine")
@@ -68,13 +68,23 @@ class ProxyNCA(MetricLoss):
         classes = cosines.shape[1]
         squared = self.form == "squared_distance"
         logits = self.scale * (2.0 * cosines - 2.0 if squared else cosines)
-        own = memberships(labels, classes)
-        others = self.label_smoothing / max(classes - 1, 1)
-        target = ops.where(present(own), (1.0 - self.label_smoothing) * shares(own), others)
-        attraction = ops.sum(target * logits, axis=1)
+        own, others = own_and_others(logits, labels)
+        attraction = (1.0 - self.label_smoothing) * own
+        if self.label_smoothing:
+            attraction += self.label_smoothing / max(classes - 1, 1) * others
         if self.positive_in_denominator:
             return ops.mean(ops.logsumexp(logits, axis=1) - attraction)
         if classes == 1:  # an empty sum: nothing to be assigned to instead
             return -ops.mean(attraction)
-        repulsion = ops.logsumexp(ops.where(present(own), -float("inf"), logits), axis=1)
+        own = present(memberships(labels, classes))
+        repulsion = ops.logsumexp(ops.where(own, -float("inf"), logits), axis=1)
         return ops.mean(repulsion - attraction)
+
+
+def own_and_others(logits, labels):
+    """Returns the mean (B,) of logits (B, C) over own classes, and their sum over the others."""
+    if not is_relation(labels):
+        own = own_column(logits, labels)[:, 0]
+        return own, ops.sum(logits, axis=1) - own
+    others = ops.where(present(labels), ops.zeros_like(logits), logits)
+    return ops.sum(shares(labels) * logits, axis=1), ops.sum(others, axis=1)

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
-from keras import ops
 
-from dml.batch_ops import memberships, shares
 from dml.losses.base import LOSSES, MetricLoss
+from dml.losses.margin_softmax import cross_entropy_of
 
 
 @LOSSES.register("proxy_nca_pp")
@@ -49,6 +48,4 @@ class ProxyNCAPlusPlus(MetricLoss):
             raise ValueError(f"temperature must be positive; got {self.temperature}")
 
     def batch_loss(self, labels, cosines):
-        logits = (2.0 * cosines - 2.0) / self.temperature
-        own = shares(memberships(labels, cosines.shape[1]))
-        return ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(own * logits, axis=1))
+        return cross_entropy_of((2.0 * cosines - 2.0) / self.temperature, labels)

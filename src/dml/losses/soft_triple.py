@@ -7,8 +7,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import memberships, present, shares, spread_within_classes
+from dml.batch_ops import spread_within_classes
 from dml.losses.base import LOSSES, MetricLoss
+from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("soft_triple")
@@ -71,16 +72,9 @@ class SoftTriple(MetricLoss):
             )
 
     def batch_loss(self, labels, cosines):
-        scores = cosines
-        if self.proxies_per_class > 1:
-            # Centre by centre: reductions over a short last axis are slow.
-            centres = ops.unstack(cosines, axis=-1)  # K of (B, classes)
-            nearest = ops.stop_gradient(functools.reduce(ops.maximum, centres))
-            chosen = [ops.exp((s - nearest) / self.temperature) for s in centres]
-            scores = sum(c * s for c, s in zip(chosen, centres, strict=True)) / sum(chosen)
-        own = memberships(labels, scores.shape[1])
-        logits = self.scale * (scores - self.margin * ops.cast(present(own), scores.dtype))
-        return ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(shares(own) * logits, axis=1))
+        scores = cosines if self.proxies_per_class == 1 else pooled(cosines, self.temperature)
+        moved = own_scores(scores, labels) - self.margin
+        return cross_entropy(scores, labels, moved, self.scale)
 
     def proxy_penalty(self, proxies):
         classes, centres, _ = proxies.shape
@@ -88,3 +82,32 @@ class SoftTriple(MetricLoss):
             return None
         spread = spread_within_classes(proxies)
         return self.centre_weight * spread / (classes * centres * (centres - 1))
+
+
+def pooled(cosines, temperature):
+    """Returns the mean (B, C) of each class's cosines (B, C, K), by their softmax.
+
+    Centre by centre, for reductions over a short last axis are slow; its own gradient keeps two
+    arrays (B, C) beside the cosines.
+    """
+
+    @ops.custom_gradient
+    def result_of(cosines):
+        centres = ops.unstack(cosines, axis=-1)  # K of (B, C)
+        largest = functools.reduce(ops.maximum, centres)
+        chosen = [ops.exp((s - largest) / temperature) for s in centres]
+        total = sum(chosen)
+        scores = sum(c * s for c, s in zip(chosen, centres, strict=True)) / total
+        level = largest + temperature * ops.log(total)
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            turned = [
+                upstream * ops.exp((s - level) / temperature) * (1.0 + (s - scores) / temperature)
+                for s in ops.unstack(cosines, axis=-1)
+            ]
+            return ops.stack(turned, axis=-1)
+
+        return scores, gradient
+
+    return result_of(cosines)

@@ -20,7 +20,7 @@ class SparseCenters(Regularizer):
         weight: tau in the paper. At least 0; 0.2.
 
     Call arguments:
-        proxies: Floats (C, K, D), of length 1.
+        proxies: Floats (C, K, D); only their directions act.
 
     Returns:
         Scalar, at least 0; 0 where there is one proxy per class.
