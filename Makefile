@@ -7,6 +7,8 @@ ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tes
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND))
 # These are formulas, which may share a machine; the others kill, listen and wait.
 AT_ONCE := -n 2 --dist worksteal
+# The two compile much the same: what one has compiled, the other reads.
+JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot
@@ -26,7 +28,7 @@ demo: $(VENV)/installed  ## from training to a page to search in, on the embedde
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ELSEWHERE)
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ON_EVERY_BACKEND)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+	$(JAX_SHARED) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test

@@ -1,4 +1,4 @@
-"""Requests at the same time share a batch; each gets its own vector."""
+"""Requests at the same time share a batch; each gets its own answer."""
 
 import asyncio
 import threading
@@ -14,14 +14,14 @@ def image(value):
 
 
 def means(images):
-    return images.astype("float32").mean(axis=(1, 2, 3))[:, None]
+    return np.stack(images).astype("float32").mean(axis=(1, 2, 3))[:, None]
 
 
 def test_each_gets_its_own_and_batches_grow():
     async def work():
         sizes = []
         async with Batcher(means, largest=8, most=100, observe=sizes.append) as batcher:
-            found = await asyncio.gather(*(batcher.embed(image(n)) for n in range(50)))
+            found = await asyncio.gather(*(batcher.ask(image(n)) for n in range(50)))
         return sizes, [vector.item() for vector in found]
 
     sizes, found = asyncio.run(work())
@@ -33,18 +33,18 @@ def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
 
     def slow(images):
         held.wait(5)
-        if images.max() == 9:
+        if np.max(images) == 9:
             raise RuntimeError("broken")
         return means(images)
 
     async def work():
         async with Batcher(slow, largest=1, most=2) as batcher:
-            first = asyncio.create_task(batcher.embed(image(1)))
+            first = asyncio.create_task(batcher.ask(image(1)))
             await asyncio.sleep(0.05)
-            waiting = [asyncio.create_task(batcher.embed(image(n))) for n in (9, 3)]
+            waiting = [asyncio.create_task(batcher.ask(image(n))) for n in (9, 3)]
             await asyncio.sleep(0.05)
             with pytest.raises(Busy):
-                await batcher.embed(image(4))
+                await batcher.ask(image(4))
             held.set()
             answers = await asyncio.gather(first, *waiting, return_exceptions=True)
         return answers
@@ -53,12 +53,12 @@ def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
     assert first.item() == 1 and last.item() == 3 and isinstance(broken, RuntimeError)
 
 
-def test_who_gave_up_is_not_embedded():
+def test_who_gave_up_is_not_answered():
     seen = []
 
     async def work():
         async with Batcher(lambda x: seen.append(len(x)) or means(x)) as batcher:
-            tasks = [asyncio.create_task(batcher.embed(image(n))) for n in range(3)]
+            tasks = [asyncio.create_task(batcher.ask(image(n))) for n in range(3)]
             await asyncio.sleep(0)
             tasks[0].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

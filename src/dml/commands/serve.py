@@ -47,6 +47,8 @@ def serve(
         )
     if not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535; got {port}")
+    # OpenMP's threads of FAISS would spin between searches; the encoder needs the processors.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app = create_app(path, ServiceOptions(token=token, hosts=LOOPBACK if local else None), bundle)
     try:
         bound = socket.create_server(

@@ -114,7 +114,13 @@ class Service:
         self.items = Gauge("dml_items", "Items in the index", registry=self.registry)
         self.count = len(self.index)
         self.items.set_function(lambda: self.count)
-        self.batcher = None
+        self.embedding = Batcher(
+            lambda images: self.encoder.predict_on_batch(np.stack(images)),
+            options.batch_size,
+            options.most_waiting,
+            self.batches.observe,
+        )
+        self.searching = Batcher(self.search, most=options.most_waiting)
 
     async def run(self, work, *arguments):
         """Runs work in a thread; refuses it where too much is under way, stops waiting in time.
@@ -151,9 +157,23 @@ class Service:
         side = self.encoder.preparation.resize_side
         return self.seen(decode_image(data, "the upload", side))
 
+    def search(self, questions):
+        """Returns what is near the vectors of questions (vector, k), of each k together."""
+        index, found = self.index, [None] * len(questions)
+        for size in {k for _, k in questions}:
+            places = [place for place, (_, k) in enumerate(questions) if k == size]
+            near = index.search(np.stack([questions[place][0] for place in places]), size)
+            for place, one in zip(places, near, strict=True):
+                found[place] = one
+        return found
+
     async def find(self, vector, k, where, crop=None):
         """Returns what is near a vector, ready for JSON."""
-        (near,) = await self.run(self.index.search, vector[None], k, where)
+        if where is None:
+            async with asyncio.timeout(self.options.seconds):
+                near = await self.searching.ask((vector, k))
+        else:  # may take long: nobody else waits for it
+            (near,) = await self.run(self.index.search, vector[None], k, where)
         results = []
         for similarity, item in near:
             same = None if self.threshold is None else similarity >= self.threshold
@@ -199,9 +219,7 @@ def create_app(path, options=None, bundle=None):
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
-        predict, observe = service.encoder.predict_on_batch, service.batches.observe
-        async with Batcher(predict, options.batch_size, options.most_waiting, observe) as batcher:
-            service.batcher = batcher
+        async with service.embedding, service.searching:
             following = asyncio.create_task(service.follow())
             yield
             following.cancel()
@@ -298,7 +316,7 @@ def add_search(app, service):
         data = await uploaded(request)
         seen = await service.run(service.decode, data)
         async with asyncio.timeout(service.options.seconds):
-            vector = await service.batcher.embed(seen)
+            vector = await service.embedding.ask(seen)
         shown = uri(service.cut(seen)) if crop else None
         found = await service.find(vector, k, where, shown)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})

@@ -1,9 +1,8 @@
-"""Images of concurrent requests, embedded together."""
+"""What concurrent requests ask for, done together."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
+import queue
+import threading
 
 
 class Busy(Exception):
@@ -11,68 +10,77 @@ class Busy(Exception):
 
 
 class Batcher:
-    """Embeds what waits while the encoder is at work as its next batch.
+    """Does what waits while its thread is at work as its next batch.
 
-    Without a delay: a lone request is embedded at once, and the more there are, the larger the
+    Without a delay: a lone request is answered at once, and the more there are, the larger the
     batches. Use as an asynchronous context manager.
 
     Args:
-        predict: From uint8 images (B, side, side, 3) to vectors (B, D); called in one thread.
-        largest: Images in a batch; positive.
-        most: Images that may wait; positive.
-        observe: Called with the size of each batch; None for silence.
+        answer_all: From a list of questions to as many answers; called in one thread.
+        largest: Questions in a batch; positive.
+        most: Questions that may wait; positive.
+        observe: Called in that thread with the size of each batch; None for silence.
     """
 
-    def __init__(self, predict, largest=32, most=128, observe=None):
-        self.predict = predict
+    def __init__(self, answer_all, largest=32, most=128, observe=None):
+        self.answer_all = answer_all
         self.largest = largest
         self.observe = observe or (lambda size: None)
-        self.waiting = asyncio.Queue(most)
-        self.thread = ThreadPoolExecutor(1)
+        self.waiting = queue.Queue(most)
+        self.thread = threading.Thread(target=self.work, daemon=True)
 
     async def __aenter__(self):
-        self.task = asyncio.create_task(self.work())
+        self.loop = asyncio.get_running_loop()
+        self.thread.start()
         return self
 
     async def __aexit__(self, *error):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        while not self.waiting.empty():
-            self.waiting.get_nowait()[1].cancel()
-        self.thread.shutdown()
+        with self.waiting.mutex:  # those that wait are not served any more
+            left = [answer for _, answer in self.waiting.queue]
+            self.waiting.queue.clear()
+        for answer in left:
+            answer.cancel()
+        self.waiting.put(None)
+        await asyncio.to_thread(self.thread.join)
 
-    async def embed(self, image):
-        """Returns the vector (D,) of a uint8 image (side, side, 3).
+    async def ask(self, question):
+        """Returns the answer to a question.
 
         Raises:
             Busy: Too many wait already.
         """
-        answer = asyncio.get_running_loop().create_future()
+        answer = self.loop.create_future()
         try:
-            self.waiting.put_nowait((image, answer))
-        except asyncio.QueueFull:
+            self.waiting.put_nowait((question, answer))
+        except queue.Full:
             raise Busy from None
         return await answer
 
-    async def work(self):
-        """Embeds batch after batch, for as long as the service runs."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = [await self.waiting.get()]
+    def work(self):
+        """Answers batch after batch, until it is told to stop."""
+        while (first := self.waiting.get()) is not None:
+            batch = [first]
             while len(batch) < self.largest and not self.waiting.empty():
-                batch.append(self.waiting.get_nowait())
-            batch = [(image, answer) for image, answer in batch if not answer.done()]
-            if not batch:
-                continue  # all of them gave up
-            self.observe(len(batch))
-            images = np.stack([image for image, _ in batch])
-            try:
-                vectors = await loop.run_in_executor(self.thread, self.predict, images)
-            except Exception as error:  # told to each that waits; the service stays up
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (_, answer), vector in zip(batch, vectors, strict=True):
-                if not answer.done():
-                    answer.set_result(vector)
+                batch.append(self.waiting.get())
+            stops = None in batch
+            batch = [one for one in batch if one is not None and not one[1].done()]
+            if batch:  # the others gave up
+                self.observe(len(batch))
+                try:
+                    answers = self.answer_all([question for question, _ in batch])
+                except Exception as error:  # told to each that waits; the service stays up
+                    answers = [error] * len(batch)
+                self.loop.call_soon_threadsafe(deliver, batch, answers)
+            if stops:
+                return
+
+
+def deliver(batch, answers):
+    """Hands answers, or the error that came in place of one, to those that wait."""
+    for (_, future), answer in zip(batch, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -61,22 +61,42 @@ def check_header(data, most_pixels):
     Raises:
         UploadError: 415 or 413.
     """
-    from PIL import Image
-
     if not data:
         raise UploadError(415, "the file is empty")
+    width, height = jpeg_size(data) or size_of(data, most_pixels)
+    if width * height > most_pixels:
+        raise UploadError(413, f"{width} x {height}: {too_many(most_pixels)}")
+
+
+def jpeg_size(data):
+    """Returns the width and height that a JPEG's header names; None where it is no JPEG's."""
+    import simplejpeg
+
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return width, height
+
+
+def size_of(data, most_pixels):
+    """Returns the width and height that an image's header names, as Pillow reads it.
+
+    Raises:
+        UploadError: 415 or 413.
+    """
+    from PIL import Image
+
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pixels: they are checked below
+            warnings.simplefilter("ignore")  # about pixels: they are checked later
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
+                return image.size
     except Image.DecompressionBombError:
         raise UploadError(413, too_many(most_pixels)) from None
     except Exception:  # Pillow raises many types for damaged headers
         known = ", ".join(FORMATS)
         raise UploadError(415, f"not an image that can be read ({known})") from None
-    if width * height > most_pixels:
-        raise UploadError(413, f"{width} x {height}: {too_many(most_pixels)}")
 
 
 def too_many(most_pixels):
