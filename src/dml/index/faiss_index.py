@@ -29,7 +29,7 @@ from dml.index.where import matching
 from dml.onnx_encoder import OnnxEncoder
 from dml.versions import installed_versions
 
-EXACT = 20_000  # rows that a filter leaves, up to which they are compared one by one
+EXACT = 20_000  # rows up to which comparing each is faster than codes, or than a filtered walk
 BLOCK = 65_536  # rows compared at once where some are left out
 REMOVED = 0.25  # share of removed rows from which on the index is built anew
 RETRIES = 20
@@ -169,7 +169,8 @@ class FaissIndex(Index):
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
         everything = left == len(keep)
         usable = self.codes is not None and (everything or self.kind != "binary")
-        if not usable or left <= EXACT:
+        walked = everything and self.kind == "hnsw"  # faster than comparing, few rows as they are
+        if not usable or (left <= EXACT and not walked):
             return self.exact(queries, k, None if everything else np.flatnonzero(keep))
         selected = None if everything else keep
         similarities, rows = coded_search(
