@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_search_by_vector(client, shop):
     for wrong in ([0.0] * 6, [1.0], []):
         answer = client.post("/search/vector", json={"vector": wrong})
         assert answer.status_code == 400 and "6 finite numbers" in answer.json()["detail"]
+
+
+def test_searches_at_the_same_time_each_get_their_own(client, shop):
+    index = FaissIndex(shop)
+
+    def near(row, k):
+        query = {"vector": index.vectors[row].tolist(), "k": k}
+        return [one["label"] for one in client.post("/search/vector", json=query).json()["results"]]
+
+    rows, sizes = [row % 12 for row in range(60)], [1 + row % 5 for row in range(60)]
+    with ThreadPoolExecutor(20) as threads:
+        found = list(threads.map(near, rows, sizes))
+    for row, k, labels in zip(rows, sizes, found, strict=True):
+        assert len(labels) == k and labels[0] == index.items["label"][row]
 
 
 def test_items_and_their_images(client, shop):

@@ -65,3 +65,18 @@ def test_who_gave_up_is_not_answered():
 
     asyncio.run(work())
     assert sum(seen) == 2
+
+
+def test_a_stop_waits_for_the_batch_and_lets_the_others_go():
+    held = threading.Event()
+
+    async def work():
+        async with Batcher(lambda x: held.wait(5) and means(x), largest=1) as batcher:
+            first, second = (asyncio.create_task(batcher.ask(image(n))) for n in (1, 2))
+            await asyncio.sleep(0.05)
+            asyncio.get_running_loop().call_later(0.05, held.set)
+        answers = await asyncio.gather(first, second, return_exceptions=True)
+        return answers, batcher.thread.is_alive()
+
+    (first, second), alive = asyncio.run(work())
+    assert first.item() == 1 and isinstance(second, asyncio.CancelledError) and not alive

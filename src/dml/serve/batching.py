@@ -27,10 +27,10 @@ class Batcher:
         self.largest = largest
         self.observe = observe or (lambda size: None)
         self.waiting = queue.Queue(most)
-        self.thread = threading.Thread(target=self.work, daemon=True)
 
     async def __aenter__(self):
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
         return self
 
