@@ -163,6 +163,8 @@ def weights(mask):
 
 def keep(mask, where):
     """Returns a mask (...) without the pairs where booleans `where` are false."""
+    if is_boolean(mask):
+        return ops.logical_and(mask, where)
     return ops.where(where, mask, ops.zeros_like(mask))
 
 

@@ -75,20 +75,19 @@ class Contrastive(DistanceLoss):
 def active_mean(off, mask, power):
     """Returns the mean of off^power by a mask's weights, over pairs (B, R) where it is above 0.
 
-    0 where there is none. Its own gradient keeps two arrays (B, R).
+    0 where there is none. `power` is 1 or 2; its own gradient keeps one array (B, R).
     """
 
     @ops.custom_gradient
     def result_of(off):
         active = weights(keep(mask, off > 0))
         count = ops.sum(active)
-        pulled = active * off
-        value = ratio(ops.sum(pulled * off if power == 2 else pulled), count)
+        slope = active * off if power == 2 else active
 
         def gradient(*arguments, upstream=None):
             upstream = arguments[0] if upstream is None else upstream
-            return ratio(upstream, count) * (2.0 * active * off if power == 2 else active)
+            return power * ratio(upstream, count) * slope
 
-        return value, gradient
+        return ratio(ops.sum(slope * off), count), gradient
 
     return result_of(off)
