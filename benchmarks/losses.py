@@ -151,16 +151,18 @@ def products_of(case):
             return lambda: products(*arrays)
 
 
-def median_ms(step, seconds=4.0, least=7):
-    """Returns the median time of a step, after three to warm up."""
-    for _ in range(3):
-        step()
-    times = []
-    while len(times) < least or (sum(times) < seconds and len(times) < 300):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+def median_ms(*works, seconds=8.0, least=7):
+    """Returns the median time of each, taken in turn: a machine's pace changes."""
+    times = [[] for _ in works]
+    for _ in range(3):  # to warm up
+        for work in works:
+            work()
+    while len(times[0]) < least or (sum(map(sum, times)) < seconds and len(times[0]) < 300):
+        for work, some in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            some.append(time.perf_counter() - start)
+    return [1000 * statistics.median(some) for some in times]
 
 
 def measure(case):
@@ -173,8 +175,7 @@ def measure(case):
     for _ in range(3):
         step()
     peak = memory_mib("VmHWM") - before
-    ms = median_ms(step)
-    floor = median_ms(products_of(case))
+    ms, floor = median_ms(step, products_of(case))
     return {
         "case": case,
         "ms": round(ms, 2),
