@@ -24,9 +24,7 @@ def cosines_to(embeddings, rows):
     0, with gradient 0, of rows shorter than 1e-12. Its own gradient holds two (N, D) arrays at
     most, where that of the formula holds four: rows may be millions of proxies.
     """
-    squares = ops.einsum("nd,nd->n", rows, rows)  # no (N, D) array, as of squares
-    there = squares > 1e-24
-    inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
+    inverse = inverse_length(ops.einsum("nd,nd->n", rows, rows))  # no (N, D) array of squares
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
     cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse
 
@@ -38,6 +36,12 @@ def cosines_to(embeddings, rows):
         return ops.matmul(scaled, rows), turned
 
     return cosines, gradient
+
+
+def inverse_length(squares):
+    """Returns 1 / length of vectors of these squared lengths (...); 0 below a length of 1e-12."""
+    there = squares > 1e-24
+    return ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
 
 
 def products(x, y):
@@ -245,9 +249,7 @@ def cosines_within_classes(proxies):
     0, with gradient 0, of proxies shorter than 1e-12. Its gradient is one array (C, K, D).
     """
     inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
-    squares = ops.diagonal(inner, axis1=1, axis2=2)  # (C, K)
-    there = squares > 1e-24
-    inverse = ops.where(there, ops.rsqrt(ops.where(there, squares, 1.0)), 0.0)
+    inverse = inverse_length(ops.diagonal(inner, axis1=1, axis2=2))  # (C, K)
     lengths = inverse[:, :, None] * inverse[:, None, :]
     cosines = inner * lengths
 
