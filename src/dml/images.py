@@ -114,7 +114,9 @@ def decode_jpeg(data, path, minimum_side):
     """Returns the JPEG's pixels, None where another decoder can't read it either."""
     import simplejpeg
 
-    side = {"min_height": minimum_side, "min_width": minimum_side} if minimum_side else {}
+    side = {}
+    if minimum_side:  # at half its size or less: seven eighths take longer than the whole
+        side = {"min_height": minimum_side, "min_width": minimum_side, "min_factor": 2}
     try:
         image = simplejpeg.decode_jpeg(data, strict=True, **side)
     except ValueError as error:
@@ -177,13 +179,18 @@ def upright(image, code):
 
 
 def resized(image, size):
-    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows."""
+    """Returns uint8 (size, size, 3).
+
+    Sides are halved, by means of neighbours, for as long as they stay long enough, and what is left
+    is interpolated: no pixel is passed over, several times as fast as by means over areas.
+    """
     import cv2
 
-    shrinks = image.shape[0] > size or image.shape[1] > size
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    height, width = image.shape[:2]
+    while max(height, width) >= 2 * size:
+        height, width = (-(-n // 2) if n >= 2 * size else n for n in (height, width))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def centre_square(image, size):
