@@ -20,6 +20,7 @@ from dml.index.kinds import (
     build_codes,
     check_kind,
     coded_search,
+    compared,
     held_out,
     kind_for,
     tuned,
@@ -142,8 +143,8 @@ class FaissIndex(Index):
     def __len__(self):
         return int(self.present.sum())
 
-    def encoder(self, bundle=None):
-        encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle)
+    def encoder(self, bundle=None, threads=None):
+        encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle, threads)
         self.check_encoder(encoder)
         return encoder
 
@@ -182,16 +183,12 @@ class FaissIndex(Index):
 
     def exact(self, queries, k, rows=None):
         """Returns the nearest among some rows, or all, by comparing with each."""
-        import faiss
-
         if rows is None:
-            return faiss.knn(queries, self.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+            return compared(self.vectors, queries, k)
         best = []
         for start in range(0, len(rows), BLOCK):
             some = rows[start : start + BLOCK]
-            near = faiss.knn(
-                queries, self.vectors[some], min(k, len(some)), metric=faiss.METRIC_INNER_PRODUCT
-            )
+            near = compared(self.vectors[some], queries, min(k, len(some)))
             best.append((near[0], some[near[1]]))
         similarities, found = (np.concatenate(side, axis=1) for side in zip(*best, strict=True))
         order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]

@@ -24,11 +24,12 @@ class Index(abc.ABC):
         """Returns the number of items."""
 
     @abc.abstractmethod
-    def encoder(self, bundle=None):
+    def encoder(self, bundle=None, threads=None):
         """Returns the `OnnxEncoder` to search with.
 
         Args:
             bundle: The bundle's folder; by default the index's own.
+            threads: Processors that one call uses; all if None.
 
         Raises:
             ValueError: It is not the one that the index was built with, or there is none.

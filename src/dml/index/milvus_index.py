@@ -131,10 +131,10 @@ class MilvusIndex(Index):
             )
         return int(found[0]["count(*)"])
 
-    def encoder(self, bundle=None):
+    def encoder(self, bundle=None, threads=None):
         if bundle is None:
             raise ValueError(f"{self.location}: Milvus keeps no encoder: give its --bundle")
-        encoder = OnnxEncoder(bundle)
+        encoder = OnnxEncoder(bundle, threads)
         self.check_encoder(encoder)
         return encoder
 
