@@ -17,10 +17,11 @@ def means(images):
     return np.stack(images).astype("float32").mean(axis=(1, 2, 3))[:, None]
 
 
-def test_each_gets_its_own_and_batches_grow():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_gets_its_own_and_batches_grow(threads):
     async def work():
         sizes = []
-        async with Batcher(means, largest=8, most=100, observe=sizes.append) as batcher:
+        async with Batcher(means, 8, most=100, threads=threads, observe=sizes.append) as batcher:
             found = await asyncio.gather(*(batcher.ask(image(n)) for n in range(50)))
         return sizes, [vector.item() for vector in found]
 
@@ -53,6 +54,30 @@ def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
     assert first.item() == 1 and last.item() == 3 and isinstance(broken, RuntimeError)
 
 
+def test_an_exception_among_the_answers_is_for_one_alone():
+    def halves(numbers):
+        return [n // 2 if n % 2 == 0 else ValueError("odd") for n in numbers]
+
+    async def work():
+        async with Batcher(halves) as batcher:
+            asked = [batcher.ask(n) for n in range(4)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, third, fourth = asyncio.run(work())
+    assert (first, third) == (0, 1)
+    assert isinstance(second, ValueError) and isinstance(fourth, ValueError)
+
+
+def test_threads_have_batches_at_the_same_time():
+    met = threading.Barrier(2, timeout=5)
+
+    async def work():
+        async with Batcher(lambda x: [met.wait() for _ in x], largest=1, threads=2) as batcher:
+            return await asyncio.gather(*(batcher.ask(n) for n in (1, 2)), return_exceptions=True)
+
+    assert len(asyncio.run(work())) == 2 and not met.broken
+
+
 def test_who_gave_up_is_not_answered():
     seen = []
 
@@ -76,7 +101,7 @@ def test_a_stop_waits_for_the_batch_and_lets_the_others_go():
             await asyncio.sleep(0.05)
             asyncio.get_running_loop().call_later(0.05, held.set)
         answers = await asyncio.gather(first, second, return_exceptions=True)
-        return answers, batcher.thread.is_alive()
+        return answers, any(thread.is_alive() for thread in batcher.threads)
 
     (first, second), alive = asyncio.run(work())
     assert first.item() == 1 and isinstance(second, asyncio.CancelledError) and not alive

@@ -12,6 +12,7 @@ from pathlib import Path
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 CONNECTIONS = 2000
+SWITCH = 0.0005  # seconds that a thread back from its computing waits for the interpreter
 PATIENCE = 10  # seconds that requests under way have when the service is stopped
 
 
@@ -47,9 +48,11 @@ def serve(
         )
     if not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535; got {port}")
-    # OpenMP's threads of FAISS would spin between searches; the encoder needs the processors.
+    options = ServiceOptions(token=token, hosts=LOOPBACK if local else None)
+    # OpenMP's threads of FAISS: as many as the encoder's, which do not spin between searches.
+    os.environ.setdefault("OMP_NUM_THREADS", str(options.processors))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app = create_app(path, ServiceOptions(token=token, hosts=LOOPBACK if local else None), bundle)
+    app = create_app(path, options, bundle)
     try:
         bound = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
@@ -73,6 +76,7 @@ def serve(
         timeout_keep_alive=15,
         timeout_graceful_shutdown=PATIENCE,
     )
+    sys.setswitchinterval(SWITCH)
     gc.freeze()  # what is there now stays: collections need not look at it
     with bound, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[bound])

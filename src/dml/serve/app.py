@@ -4,11 +4,13 @@ import asyncio
 import base64
 import contextlib
 import hmac
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -39,7 +41,7 @@ class ServiceOptions:
         most_waiting: Requests that may wait for the encoder; others are told to come again (503).
         batch_size: Images embedded together; on processors, larger batches are slower.
         seconds: That receiving a request may take, and that answering it may.
-        threads: That decode images and search.
+        threads: That decode, embed and search, each its own batch.
     """
 
     token: str | None = None
@@ -49,7 +51,29 @@ class ServiceOptions:
     most_waiting: int = 128
     batch_size: int = 8
     seconds: float = 20.0
-    threads: int = 2
+    threads: int = 3
+
+    @property
+    def processors(self):
+        """Processors that one batch uses: its thread's, and those that no thread has.
+
+        Batches that share processors would wait for one another in each layer of the network.
+        """
+        return max(1, (os.cpu_count() or 1) - self.threads + 1)
+
+
+class Upload(NamedTuple):
+    """An image to search with.
+
+    Args:
+        data: Its bytes, as they came.
+        k: Neighbours wanted; None for its vector alone.
+        crop: Whether to return what the encoder saw.
+    """
+
+    data: bytes
+    k: int | None
+    crop: bool
 
 
 class Neighbour(BaseModel, extra="allow"):
@@ -96,7 +120,7 @@ class Service:
     def __init__(self, path, options, bundle=None):
         self.options = options
         self.index = open_index(path)
-        self.encoder = self.index.encoder(bundle)
+        self.encoder = self.index.encoder(bundle, options.processors)
         self.threads = ThreadPoolExecutor(options.threads)
         self.threshold = self.encoder.threshold("calibrated") if self.encoder.thresholds else None
         self.busy = 0
@@ -115,11 +139,9 @@ class Service:
         self.count = len(self.index)
         self.items.set_function(lambda: self.count)
         self.embedding = Batcher(
-            lambda images: self.encoder.predict_on_batch(np.stack(images)),
-            options.batch_size,
-            options.most_waiting,
+            self.embed, options.batch_size, options.most_waiting, options.threads,
             self.batches.observe,
-        )
+        )  # fmt: skip
         self.searching = Batcher(self.search, most=options.most_waiting)
 
     async def run(self, work, *arguments):
@@ -157,6 +179,34 @@ class Service:
         side = self.encoder.preparation.resize_side
         return self.seen(decode_image(data, "the upload", side))
 
+    def embed(self, uploads):
+        """Returns of each `Upload` its vector, what is near it and what the encoder saw.
+
+        An exception in place of those that are no image.
+        """
+        answers = [self.decoded(upload.data) for upload in uploads]
+        places = [n for n, seen in enumerate(answers) if not isinstance(seen, ValueError)]
+        if not places:
+            return answers
+        vectors = self.encoder.predict_on_batch(np.stack([answers[place] for place in places]))
+        wanted = [uploads[place].k for place in places]
+        near = iter(self.search([one for one in zip(vectors, wanted, strict=True) if one[1]]))
+        for place, vector in zip(places, vectors, strict=True):
+            upload, seen = uploads[place], answers[place]
+            answers[place] = (
+                vector,
+                next(near) if upload.k else None,
+                uri(self.cut(seen)) if upload.crop else None,
+            )
+        return answers
+
+    def decoded(self, data):
+        """Returns an upload as the encoder wants it, or says why it is no image."""
+        try:
+            return self.decode(data)
+        except ValueError as error:
+            return error
+
     def search(self, questions):
         """Returns what is near the vectors of questions (vector, k), of each k together."""
         index, found = self.index, [None] * len(questions)
@@ -167,13 +217,32 @@ class Service:
                 found[place] = one
         return found
 
-    async def find(self, vector, k, where, crop=None):
+    async def by_image(self, data, k, where, crop):
+        """Returns what is near an upload, ready for JSON."""
+        upload = Upload(data, k if where is None else None, crop)
+        async with asyncio.timeout(self.options.seconds):
+            vector, near, shown = await self.embedding.ask(upload)
+        if where is not None:
+            near = await self.filtered(vector, k, where)
+        return self.told(near, shown)
+
+    async def by_vector(self, vector, k, where):
         """Returns what is near a vector, ready for JSON."""
-        if where is None:
-            async with asyncio.timeout(self.options.seconds):
-                near = await self.searching.ask((vector, k))
-        else:  # may take long: nobody else waits for it
-            (near,) = await self.run(self.index.search, vector[None], k, where)
+        if where is not None:
+            return self.told(await self.filtered(vector, k, where))
+        async with asyncio.timeout(self.options.seconds):
+            return self.told(await self.searching.ask((vector, k)))
+
+    async def filtered(self, vector, k, where):
+        """Returns what is near a vector among the items that a filter keeps.
+
+        It may take long: nobody else waits for it.
+        """
+        (near,) = await self.run(self.index.search, vector[None], k, where)
+        return near
+
+    def told(self, near, crop=None):
+        """Returns neighbours as an answer, ready for JSON."""
         results = []
         for similarity, item in near:
             same = None if self.threshold is None else similarity >= self.threshold
@@ -313,12 +382,7 @@ def add_search(app, service):
     ):
         """Searches by an image: the body itself, or the field `image` of a form."""
         started = time.perf_counter()
-        data = await uploaded(request)
-        seen = await service.run(service.decode, data)
-        async with asyncio.timeout(service.options.seconds):
-            vector = await service.embedding.ask(seen)
-        shown = uri(service.cut(seen)) if crop else None
-        found = await service.find(vector, k, where, shown)
+        found = await service.by_image(await uploaded(request), k, where, crop)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
     @app.get("/search", response_model=Found)
@@ -327,7 +391,7 @@ def add_search(app, service):
         started = time.perf_counter()
         index = service.index
         vector = await service.run(index.vector, id)
-        found = await service.find(vector, k + 1, where)
+        found = await service.by_vector(vector, k + 1, where)
         found["results"] = [one for one in found["results"] if one["id"] != id][:k]
         if crop:
             with contextlib.suppress(ImageError):
@@ -347,7 +411,7 @@ def add_search(app, service):
             raise HTTPException(
                 400, f"a vector is {service.index.dimension} finite numbers, not all 0"
             )
-        found = await service.find(vector / length, query.k, query.where)
+        found = await service.by_vector(vector / length, query.k, query.where)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
 
