@@ -3,8 +3,8 @@
     python benchmarks/load.py INDEX PHOTOS --clients 50 --seconds 60
 
 The service runs in a process of its own, the clients in this one, on the same processors. Bare
-ONNX Runtime embeds images that are already squares, in batches as large as the service's were,
-before and after, for a machine's pace changes.
+ONNX Runtime, with its own defaults, embeds images that are already squares, in batches as large as
+the service's were. The two take turns, for a machine's pace changes.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import uvloop
+
+PARTS = 6  # that the service and bare ONNX Runtime take in turn
 
 
 def request(data, port):
@@ -58,19 +60,36 @@ async def fetch(port, path):
     return (await reader.read()).decode()
 
 
-def bare(index, size, paths):
-    """Returns images a second through ONNX Runtime alone."""
-    from dml.embed import read_squares
-    from dml.onnx_encoder import OnnxEncoder
+class Bare:
+    """ONNX Runtime alone, as it comes.
 
-    encoder = OnnxEncoder(Path(index) / "bundle")
-    batch = np.stack(list(read_squares(paths[:size], encoder.preparation, 2, size)))
-    encoder.predict_on_batch(batch)
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < 10:
-        encoder.predict_on_batch(batch)
-        count += len(batch)
-    return count / (time.perf_counter() - started)
+    Args:
+        index: The folder of an index.
+        paths: Of photos.
+    """
+
+    def __init__(self, index, paths):
+        import onnxruntime
+
+        from dml.embed import read_squares
+        from dml.onnx_encoder import OnnxEncoder
+
+        encoder = OnnxEncoder(Path(index) / "bundle")
+        self.squares = np.stack(list(read_squares(paths, encoder.preparation, 2, len(paths))))
+        self.session = onnxruntime.InferenceSession(
+            encoder.path / "encoder.onnx", providers=["CPUExecutionProvider"]
+        )
+        self.input = encoder.input
+
+    def rate(self, size, seconds):
+        """Returns images a second in batches of a size."""
+        batch = {self.input: self.squares[:size]}
+        self.session.run(None, batch)
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            self.session.run(None, batch)
+            count += size
+        return count / (time.perf_counter() - started)
 
 
 def batches(port):
@@ -91,30 +110,36 @@ def main():
     paths = sorted(map(str, Path(options.photos).rglob("*.jpg")))[:500]
     if not paths:
         raise SystemExit(f"{options.photos}: no .jpg files in there")
+    bare = Bare(options.index, paths[:32])
+    statuses, times = collections.Counter(), []
     command = [sys.executable, "-m", "dml.cli", "serve", options.index, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:
             port = int(re.search(r":(\d+)/", service.stdout.readline())[1])
             requests = [request(Path(path).read_bytes(), port) for path in paths]
             uvloop.run(load(port, requests, options.clients, 5))  # warms up
-            before = batches(port)
-            size = max(1, round(before[1] / before[0]))
-            alone = [bare(options.index, size, paths)]
-            statuses, times = uvloop.run(load(port, requests, options.clients, options.seconds))
-            count, total = batches(port) - before
+            before, rates, alone = batches(port), [], []
+            for _ in range(PARTS):
+                part = options.seconds / PARTS
+                some = uvloop.run(load(port, requests, options.clients, part))
+                statuses.update(some[0])
+                times.append(some[1])
+                rates.append(some[0][200] / part)
+                count, total = batches(port) - before
+                size = max(1, round(total / count))
+                alone.append(bare.rate(size, part / 2))
             peak = Path(f"/proc/{service.pid}/status").read_text()
         finally:
             service.terminate()
-    size = max(1, round(total / count))
-    alone.append(bare(options.index, size, paths))
-    rate = statuses[200] / options.seconds
+    times = 1000 * np.concatenate(times)
     memory = int(re.search(r"VmHWM:\s+(\d+)", peak)[1]) / 1024
     print(f"{options.clients} clients for {options.seconds:g} s; answers: {dict(statuses)}")
-    print(f"p50 {1000 * np.median(times):.0f} ms, p99 {1000 * np.quantile(times, 0.99):.0f} ms")
-    print(f"{rate:.0f} searches a second, {size} images in a batch on average, {memory:.0f} MiB")
+    print(f"p50 {np.median(times):.0f} ms, p99 {np.quantile(times, 0.99):.0f} ms")
+    print(f"searches a second, by turns: {' '.join(f'{r:.0f}' for r in rates)}")
+    print(f"bare ONNX Runtime, batches of {size}: {' '.join(f'{r:.0f}' for r in alone)}")
+    rate, bare_rate = np.mean(rates), np.mean(alone)
     print(
-        f"bare ONNX Runtime at that batch size: {alone[0]:.0f} a second before, {alone[1]:.0f} "
-        f"after; ratio {rate / np.mean(alone):.2f}"
+        f"{rate:.0f} / {bare_rate:.0f} = {rate / bare_rate:.2f}; the service took {memory:.0f} MiB"
     )
 
 
