@@ -10,7 +10,9 @@ import pytest
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets.items import Items
 from dml.images import ImageError
+from dml.learner import Learner
 from dml.loader import training_batches
+from dml.losses import Contrastive
 from dml.samplers import MPerClass, Shuffle
 
 CLASSES, EACH = 5, 6
@@ -110,13 +112,25 @@ def test_an_unreadable_image_ends_the_training_and_is_named(items):
         take(batches_of(items), 4)
 
 
-def test_the_error_keeps_its_type_through_fit(items):
-    truncate(items.paths[7])
-    batches = batches_of(items, Shuffle(2), seed=2)
+def classifier():
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def learner():
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4), keras.layers.UnitNormalization()]
+    model = Learner(keras.Sequential([keras.Input((24, 24, 3)), *layers]), Contrastive())
+    model.compile("sgd")
+    return model
+
+
+@pytest.mark.parametrize("model", [classifier, learner])
+def test_the_error_keeps_its_type_through_fit(items, model):
+    truncate(items.paths[7])
+    batches = batches_of(items, Shuffle(2), seed=2)
     with pytest.raises(ImageError, match=r"07\.jpg"), batches.named_errors():
-        model.fit(batches, steps_per_epoch=15, epochs=2, shuffle=False, verbose=0)
+        model().fit(batches, steps_per_epoch=15, epochs=2, shuffle=False, verbose=0)
 
 
 def test_other_errors_pass_named_errors(items):
@@ -155,22 +169,29 @@ def test_skip_gives_up_when_nothing_is_left(items):
         take(batches_of(items, on_unreadable="skip"), 1)
 
 
-@pytest.mark.parametrize("epochs", [2])
-def test_fit_takes_exactly_the_steps_of_each_epoch(items, epochs):
+@pytest.mark.parametrize("model", [classifier, learner])
+def test_fit_takes_exactly_the_steps_of_each_epoch(items, model):
     batches = batches_of(items, Shuffle(7))
     seen = []
-    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(step))
-    model.fit(
+    model().fit(
         batches,
         steps_per_epoch=batches.steps_per_epoch,
-        epochs=epochs,
+        epochs=2,
         shuffle=False,
         verbose=0,
         callbacks=[count],
     )
-    assert batches.steps_per_epoch == 4 and seen == [0, 1, 2, 3] * epochs
+    assert batches.steps_per_epoch == 4 and seen == [0, 1, 2, 3] * 2
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_tensorflow_reads_the_same_batches_without_buffers_that_tune_themselves(items, samples):
+    batches = batches_of(items, seed=3, samples=samples)
+    dataset = batches.tensorflow_dataset()
+    assert dataset.options().autotune.enabled is False  # or a training ends up to a minute late
+    for ours, theirs in zip(take(batches, 5), dataset.as_numpy_iterator(), strict=False):
+        keras.tree.map_structure(np.testing.assert_array_equal, ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,10 @@ class Learner(keras.Model):
                     f"labels must be in [0, {classes}), the learner's classes; "
                     f"got {low} to {high}. np.unique(labels, return_inverse=True)[1] gives such"
                 )
+        from dml.loader import TrainingBatches
+
+        if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
+            x = x.tensorflow_dataset()
         return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -83,6 +83,26 @@ class TrainingBatches(grain.IterDataset):
     def __iter__(self):
         return iter(self.stages)
 
+    def tensorflow_dataset(self):
+        """Returns the batches as a `tf.data.Dataset` without buffers that tune themselves.
+
+        They are of no use here, and the thread that tunes them ends only when it next wakes: up
+        to a minute after a training (TensorFlow 2.21).
+        """
+        import tensorflow as tf
+
+        count, size = len(self.epoch_rows(0)[0]), self.reader.size
+        images = tf.TensorSpec((count, size, size, 3), tf.uint8)
+        labels = tf.TensorSpec((count,), tf.int32)
+        if self.reader.samples:
+            labels = {"labels": labels, "samples": labels}
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        batches = tf.data.Dataset.from_generator(
+            lambda: self.stages, output_signature=(images, labels)
+        )
+        return batches.prefetch(1).with_options(options)
+
     @property
     def steps_per_epoch(self):
         """Batches in every epoch."""
