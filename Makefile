@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What holds on every backend, and so is tested on each.
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
-ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND))
-# These are formulas, which may share a machine; the others kill, listen and wait.
+# What kills, listens and waits has the machine to itself; all else shares it.
+ALONE := tests/index tests/serve tests/commands/test_serve.py tests/test_ray_engine.py tests/test_unfinished.py
+ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
 # The two compile much the same: what one has compiled, the other reads.
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
@@ -26,13 +27,15 @@ demo: $(VENV)/installed  ## from training to a page to search in, on the embedde
 	$(BIN)/dml demo
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ELSEWHERE)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ELSEWHERE)
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(JAX_SHARED) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -m "not slow" $(ELSEWHERE)
+	$(BIN)/python -m pytest -q -m "not slow" $(ALONE)
+	$(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ELSEWHERE)
 	$(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 check: $(VENV)/installed-test

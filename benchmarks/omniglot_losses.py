@@ -6,8 +6,8 @@
 For each loss it trains the recipe `omniglot` with a few settings, keeps the one with the best R@1
 on the validation classes, trains it anew with each seed, as `dml train` does, and prints a table
 as `dml compare --table FOLDER/*-[0-9]` does. The test split is looked at by these last runs alone.
-What is in the folder already is not repeated; `dml compare FOLDER/LOSS-0 FOLDER/OTHER-0` says which
-differences are real.
+What is in the folder already is not repeated, and a run that was stopped goes on. `dml compare
+FOLDER/LOSS-0 FOLDER/OTHER-0` says which differences are real.
 """
 
 import argparse
@@ -143,8 +143,12 @@ def measure(loss, seeds, epochs, out):
     flags = choose(loss, epochs, out)
     for seed in range(seeds):
         folder = metrics_file(out, loss, seed).parent
-        if not metrics_file(out, loss, seed).exists():
-            keras.backend.clear_session()
+        if metrics_file(out, loss, seed).exists():
+            continue
+        keras.backend.clear_session()
+        if (folder / "recipe.toml").exists():  # stopped half-way
+            train(folder, resume=True, report=lambda line: None)
+        else:
             options = common(loss, flags, seed, epochs)
             train("omniglot", options, out=folder, report=lambda line: None)
 
