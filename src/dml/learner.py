@@ -171,6 +171,7 @@ class Learner(keras.Model):
 
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
             x = x.tensorflow_dataset()
+            options["shuffle"] = False  # the sampler has, and Keras would warn that it can't
         return super().fit(x, y, **options)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
