@@ -4,8 +4,8 @@
         [--only LOSS ...] [--jobs 2]
 
 For each loss it trains the recipe `omniglot` with a few settings, keeps the one with the best R@1
-on the validation classes, trains it anew with each seed, as `dml train` does, and prints a table
-as `dml compare --table FOLDER/*-[0-9]` does. The test split is looked at by these last runs alone.
+on the validation classes, trains it with each seed, as `dml train` does, and prints a table as
+`dml compare --table FOLDER/*-[0-9]` does. The test split is looked at by these last runs alone.
 What is in the folder already is not repeated, and a run that was stopped goes on. `dml compare
 FOLDER/LOSS-0 FOLDER/OTHER-0` says which differences are real.
 """
@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,9 @@ def measure(loss, seeds, epochs, out):
     from dml.commands.train import train
 
     flags = choose(loss, epochs, out)
+    first = metrics_file(out, loss, 0).parent
+    if not first.exists():  # the setting was tried with this seed: all that is left is to measure
+        shutil.copytree(out / "choose" / f"{loss}-{settings(loss).index(flags)}", first)
     for seed in range(seeds):
         folder = metrics_file(out, loss, seed).parent
         if metrics_file(out, loss, seed).exists():
