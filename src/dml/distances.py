@@ -57,7 +57,7 @@ def root(x):
 
     def gradient(*arguments, upstream=None):
         upstream = arguments[0] if upstream is None else upstream
-        return ops.where(roots > 0, 0.5 * upstream / roots, ops.zeros_like(roots))
+        return ops.divide_no_nan(0.5 * upstream, roots)
 
     return roots, gradient
 
