@@ -295,6 +295,17 @@ def test_a_truncated_image_is_named_or_left_out_as_the_recipe_says(tmp_path):
     assert any("left out of the training" in line and "5.jpg" in line for line in lines)
 
 
+def test_batches_of_near_classes_leave_out_a_truncated_image_as_well(tmp_path):
+    options = photos(tmp_path / "photos")
+    del options["sampler.batch_size"]
+    options |= {"sampler.name": "hard_class", "sampler.classes_per_batch": 2}
+    options |= {"sampler.images_per_class": 4, "loss.name": "multi_similarity"}
+    options |= {"training.unreadable": "skip", "training.epochs": 2}  # the second by the vectors
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    folder = train(str(tmp_path / "photos"), words, out=tmp_path / "a", report=lambda line: None)
+    assert folder.encoder.exists() and len(folder.read_log()) == 2
+
+
 def test_a_class_with_one_image_is_named(tmp_path):
     options = photos(tmp_path / "photos")
     write_image(tmp_path / "photos" / "lonely" / "1.jpg")

@@ -207,8 +207,12 @@ def class_vectors(learner, items, recipe):
 
     if isinstance(learner.head, ProxyHead):
         return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
-    vectors = embed_images(
-        learner.encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
+    vectors = embed_images(  # zeros, which count for nothing, of images that are left out
+        learner.encoder,
+        items.paths,
+        recipe.evaluation.batch_size,
+        threads=recipe.training.threads,
+        unreadable={} if recipe.training.unreadable == "skip" else None,
     )
     sums = np.zeros((len(items.class_names), vectors.shape[1]))
     np.add.at(sums, items.labels, vectors)
