@@ -179,18 +179,21 @@ def upright(image, code):
 
 
 def resized(image, size):
-    """Returns uint8 (size, size, 3).
+    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows.
 
-    Sides are halved, by means of neighbours, for as long as they stay long enough, and what is left
-    is interpolated: no pixel is passed over, several times as fast as by means over areas.
+    Sides that shrink to a quarter or less are halved first, which is several times as fast.
+    Halves and then interpolation would be faster still; 41 losses on Omniglot lost a point of R@1.
     """
     import cv2
 
     height, width = image.shape[:2]
-    while max(height, width) >= 2 * size:
-        height, width = (-(-n // 2) if n >= 2 * size else n for n in (height, width))
+    while max(height, width) >= 4 * size:
+        height, width = (-(-n // 2) if n >= 4 * size else n for n in (height, width))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    shrinks = height > size or width > size
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
 
 
 def centre_square(image, size):
