@@ -182,7 +182,7 @@ def resized(image, size):
     """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows.
 
     Sides that shrink to a quarter or less are halved first, which is several times as fast.
-    Halves and then interpolation would be faster still; 41 losses on Omniglot lost a point of R@1.
+    Halves and then interpolation would be faster still (why not: docs/decisions/0014).
     """
     import cv2
 
