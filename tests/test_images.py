@@ -84,7 +84,10 @@ def test_members_of_an_archive_are_read_by_many_threads(tmp_path):
     path = tmp_path / "many.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for i in range(40):
-            archive.writestr(f"in/{i}.png", encoded(np.full((8, 8, 3), i, "uint8"), ".png"))
+            member = zipfile.ZipInfo(f"in/{i}.png")
+            member.compress_type = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[i % 2]
+            member.extra = b"\xfe\xca\x02\x00ab"  # as the archives of some tools have
+            archive.writestr(member, encoded(np.full((8, 8, 3), i, "uint8"), ".png"))
     wrong = []
 
     def read():
@@ -92,7 +95,7 @@ def test_members_of_an_archive_are_read_by_many_threads(tmp_path):
             if (read_image(f"{path}!in/{i}.png") != i).any():
                 wrong.append(i)
 
-    threads = [threading.Thread(target=read) for _ in range(4)]
+    threads = [threading.Thread(target=read) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -166,6 +169,25 @@ def test_an_encrypted_member_is_named(tmp_path):
         data[data.index(mark) + place] |= 1  # the flag that says encrypted
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*encrypted"):
+        read_image(f"{path}!a.png")
+
+
+def test_a_member_packed_otherwise_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.png", b"1" * 100)
+    with pytest.raises(ImageError, match=r"a\.zip!a\.png: .*neither stored nor deflated"):
+        read_image(f"{tmp_path}/a.zip!a.png")
+
+
+@pytest.mark.parametrize("place", [0, 45])  # in the header, and in the image
+def test_a_member_that_is_corrupt_is_named(tmp_path, place):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", encoded(gradient(), ".png"))
+    data = bytearray(path.read_bytes())
+    data[place] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*(corrupt|checksum)"):
         read_image(f"{path}!a.png")
 
 

@@ -2,8 +2,8 @@
 
 import functools
 import os
+import struct
 import tarfile
-import threading
 import zipfile
 import zlib
 
@@ -11,15 +11,8 @@ import numpy as np
 
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
-UNREADABLE = (
-    OSError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    EOFError,
-    RuntimeError,
-    zlib.error,
-)
-_opening = threading.Lock()
+ENCRYPTED = 1  # the flag of a member
+HEADER = struct.Struct("<4s22xHH")  # before a member: signature, lengths of its name and extras
 
 
 class ImageError(ValueError):
@@ -57,38 +50,55 @@ def read_bytes(path):
         return draw(path).tobytes()
     archive, mark, member = path.partition(".zip!")
     try:
-        if not mark and ".tar!" in path:
+        if mark:
+            return read_zip_member(archive + ".zip", member)
+        if ".tar!" in path:
             shard, _, member = path.partition(".tar!")
             start, length = tar_members(shard + ".tar")[member]
             with open(shard + ".tar", "rb") as file:
                 file.seek(start)
                 return file.read(length)
-        if mark:
-            with _opening:
-                opened = open_zip(archive + ".zip", os.getpid())
-            return opened.read(member)
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except KeyError:
         raise ImageError(f"{path}: the archive has no such member") from None
-    except (
-        OSError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        RuntimeError,
-        zlib.error,
-    ) as error:
-        # RuntimeError: the archive is encrypted, or compressed in a way that Python lacks.
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise ImageError(f"{path}: can't be read: {error}") from None
 
 
-@functools.lru_cache(maxsize=16)
-def open_zip(path, process):
-    """Returns an open archive, one per process: forks would share the position in the file."""
-    return zipfile.ZipFile(path)
+def read_zip_member(path, name):
+    """Returns the bytes of a member of a zip, on a file handle of its own.
+
+    An open `zipfile.ZipFile` is not for threads: in some releases of Python 3.12 to 3.14 one moves
+    the place in the file from which another reads on (python/cpython#127847).
+    """
+    member = zip_members(path)[name]
+    if member.flag_bits & ENCRYPTED:
+        raise zipfile.BadZipFile("it is encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("it is neither stored nor deflated; pack the archive anew so")
+    with open(path, "rb") as file:
+        file.seek(member.header_offset)
+        header = file.read(HEADER.size)
+        if len(header) < HEADER.size or header[:4] != b"PK\x03\x04":
+            raise zipfile.BadZipFile("the archive has changed, or is corrupt")
+        _, *lengths = HEADER.unpack(header)
+        file.seek(sum(lengths), os.SEEK_CUR)
+        data = file.read(member.compress_size)
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        data = zlib.decompress(data, -zlib.MAX_WBITS, member.file_size)
+    if zlib.crc32(data) != member.CRC:
+        raise zipfile.BadZipFile("its checksum is wrong")
+    return data
+
+
+@functools.lru_cache(maxsize=64)
+def zip_members(path):
+    """Returns {name: `zipfile.ZipInfo`} of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return {member.filename: member for member in archive.infolist()}
 
 
 @functools.lru_cache(maxsize=64)
