@@ -1,6 +1,11 @@
 """What comes before every test."""
 
 import contextlib
+import os
+
+# Products on a GPU in full float32, so that values hold to five digits there too.
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
 with contextlib.suppress(ImportError):
     # On import it closes the handlers of all loggers. absl's, which Keras brings, would close the

@@ -299,7 +299,11 @@ print("the same")
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="the global batch is JAX's")
 def test_two_devices_train_to_the_same_losses():
-    two = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    two = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",  # of which the flag makes two, also where there is a GPU
+    }
     command = [sys.executable, "-c", TWO_DEVICES]
     done = subprocess.run(command, capture_output=True, text=True, env=two)
     assert "the same" in done.stdout, done.stderr[-2000:]
