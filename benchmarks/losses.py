@@ -1,22 +1,26 @@
 """Time and memory of losses, forward and backward, beside the matrix products they can't avoid.
 
-    python benchmarks/losses.py [--backend tensorflow] [--case NAME]... [--json FILE]
+    python benchmarks/losses.py [--backend tensorflow] [--case NAME]... [--json FILE] [--peer]
 
 Each case runs in a process of its own, so that the peak of memory is its own. Gradients are those
-of the embeddings and of the head's weights. `floor` is the time of the matrix products alone.
+of the embeddings and of the head's weights. `floor` is the time of the matrix products alone. On a
+machine with a GPU the backend uses it, and memory is the GPU's. `--peer` measures each case with
+pytorch-metric-learning right after, where that is installed.
 """
 
 import argparse
 import gc
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
-from memory import memory_mib, restart_peak
+from memory import growth_mib
 
 # name: (loss, options, batch, images per class or 0 for random labels, dim, classes, memory)
 CASES = {
@@ -40,19 +44,29 @@ CASES = {
 }
 
 
-def build(case):
-    """Returns unit embeddings (B, D), labels (B,), and the loss with its built head, or None."""
+def arrays_of(case):
+    """Returns unit embeddings (B, D) and labels (B,); rows (M, D) and labels (M,) of a memory."""
     import numpy as np
 
-    from dml.losses import LOSSES, CrossBatchMemory
-
-    name, options, batch, per_class, dim, classes, memory = CASES[case]
+    _, _, batch, per_class, dim, classes, memory = CASES[case]
     rng = np.random.default_rng(0)
     # Clustered, as in the middle of a training: positives are nearer than most negatives.
     labels = np.arange(batch) // per_class if per_class else rng.integers(0, classes, batch)
     centres = rng.normal(size=(classes, dim))
     x = centres[labels] + 1.5 * rng.normal(size=(batch, dim))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+    known = rng.integers(0, classes * 10, memory)
+    rows = rng.normal(size=(memory, dim)).astype("float32")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return x, labels.astype("int32"), rows, known
+
+
+def build(case):
+    """Returns unit embeddings (B, D), labels (B,), and the loss with its built head, or None."""
+    from dml.losses import LOSSES, CrossBatchMemory
+
+    name, options, _, _, dim, classes, memory = CASES[case]
+    x, labels, rows, known = arrays_of(case)
     loss = LOSSES[name](**options)
     if memory:
         loss = CrossBatchMemory(loss, size=memory, start=0)
@@ -60,12 +74,9 @@ def build(case):
     if head is not None:
         head.build((None, dim))
     if memory:
-        known = rng.integers(0, classes * 10, memory)
-        rows = rng.normal(size=(memory, dim)).astype("float32")
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         head.memory.assign(rows)
         head.memory_labels.assign(known)
-    return x, labels.astype("int32"), loss, head
+    return x, labels, loss, head
 
 
 def step_of(x, labels, loss, head):
@@ -75,9 +86,12 @@ def step_of(x, labels, loss, head):
 
     labels, x = ops.convert_to_tensor(labels), ops.convert_to_tensor(x)
     trained = [] if head is None else head.trainable_variables
+    kept = [] if head is None else head.non_trainable_variables
 
     def value_of(x):
-        return ops.sum(loss(labels, x if head is None else head(x, labels)))
+        value = ops.sum(loss(labels, x if head is None else head(x, labels)))
+        penalty = loss.penalty(head)
+        return value if penalty is None else value + penalty
 
     match keras.backend.backend():
         case "tensorflow":
@@ -88,8 +102,6 @@ def step_of(x, labels, loss, head):
                 with tf.GradientTape() as tape:
                     tape.watch(x)
                     value = value_of(x)
-                    penalty = loss.penalty(head)
-                    value = value if penalty is None else value + penalty
                 return value, tape.gradient(value, [x, *(v.value for v in trained)])
 
             step.get_concrete_function(x)
@@ -97,24 +109,41 @@ def step_of(x, labels, loss, head):
         case "jax":
             import jax
 
-            def pure(x, trainable):
-                state = [v.value for v in head.non_trainable_variables] if head else []
-                if head is None:
-                    return ops.sum(loss(labels, x))
-                made, _ = head.stateless_call(trainable, state, x, labels)
-                return ops.sum(loss(labels, made))
+            def pure(x, weights, state):
+                pairs = [*zip(trained, weights, strict=True), *zip(kept, state, strict=True)]
+                with keras.StatelessScope(state_mapping=pairs) as scope:
+                    value = value_of(x)
+                return value, [scope.get_current_value(v) for v in kept]
 
-            values = [v.value for v in trained]
-            compiled = jax.jit(jax.value_and_grad(pure, argnums=(0, 1))).lower(x, values).compile()
-            return lambda: jax.block_until_ready(compiled(x, values))
+            slopes = jax.value_and_grad(pure, argnums=(0, 1), has_aux=True)
+            weights, state = ([v.value for v in variables] for variables in (trained, kept))
+            compiled = jax.jit(slopes, donate_argnums=2).lower(x, weights, state).compile()
+
+            def step():
+                nonlocal state
+                (value, state), gradients = compiled(x, weights, state)
+                return jax.block_until_ready((value, gradients))
+
+            return step
         case _:
             import torch
 
             def step():
                 leaf = x.detach().requires_grad_()
-                return torch.autograd.grad(value_of(leaf), [leaf, *(v.value for v in trained)])
+                return finished(
+                    torch.autograd.grad(value_of(leaf), [leaf, *(v.value for v in trained)])
+                )
 
             return step
+
+
+def finished(result):
+    """Returns the result when PyTorch's GPU, where there is one, has done all it was asked for."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result
 
 
 def products_of(case):
@@ -148,7 +177,7 @@ def products_of(case):
             compiled = jax.jit(products)
             return lambda: jax.block_until_ready(compiled(*arrays))
         case _:
-            return lambda: products(*arrays)
+            return lambda: finished(products(*arrays))
 
 
 def median_ms(*works, seconds=8.0, least=7):
@@ -167,21 +196,28 @@ def median_ms(*works, seconds=8.0, least=7):
 
 def measure(case):
     """Measures a case in this process."""
+    import keras
+
     step = step_of(*build(case))
     step_of(*build("soft_triple_cub"))()  # what the backend takes for itself is none of the case's
     gc.collect()
-    before = memory_mib("VmRSS")
-    restart_peak()
-    for _ in range(3):
-        step()
-    peak = memory_mib("VmHWM") - before
+    peak = growth_mib(step, keras.backend.backend())
     ms, floor = median_ms(step, products_of(case))
     return {
         "case": case,
-        "ms": round(ms, 2),
+        "ms": round(ms, 3),
         "peak_mib": round(peak, 1),
-        "floor_ms": round(floor, 2),
+        "floor_ms": round(floor, 3),
     }
+
+
+def measured(script, case, environment):
+    """Returns what a script measures of a case, in a process of its own."""
+    command = [sys.executable, str(script), "--here", case]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{case}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main():
@@ -189,27 +225,34 @@ def main():
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax", "torch"))
     parser.add_argument("--case", action="append", choices=CASES, help="default: all of them")
     parser.add_argument("--json", type=Path, help="a file for one JSON object a line")
+    parser.add_argument("--peer", action="store_true", help="beside pytorch-metric-learning")
     parser.add_argument("--here", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measure(options.here)))
         return
+    if options.peer and not find_spec("pytorch_metric_learning"):
+        parser.error("--peer needs `pip install pytorch-metric-learning`")
     environment = {**os.environ, "KERAS_BACKEND": options.backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `dml` has it
-    print(f"{'case':24}{'ms':>10}{'peak MiB':>10}{'floor ms':>10}{'ratio':>8}")
-    lines = []
+    titles = "| case | ms | MiB | ms / products |"
+    titles += " peer ms | peer MiB | times as fast |" if options.peer else ""
+    print(titles, "|---" * (titles.count("|") - 1) + "|", sep="\n")
+    lines, gains = [], []
     for case in options.case or CASES:
-        command = [sys.executable, __file__, "--here", case]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        lines.append(done.stdout.splitlines()[-1])
-        r = json.loads(lines[-1])
-        print(
-            f"{case:24}{r['ms']:10.2f}{r['peak_mib']:10.1f}{r['floor_ms']:10.2f}"
-            f"{r['ms'] / r['floor_ms']:8.2f}",
-            flush=True,
-        )
+        r = measured(__file__, case, environment)
+        row = [case, r["ms"], r["peak_mib"], f"{r['ms'] / r['floor_ms']:.2f}"]
+        if options.peer:
+            peer = measured(Path(__file__).with_name("peer_losses.py"), case, environment)
+            r |= {"peer_ms": peer["ms"], "peer_mib": peer["peak_mib"]}
+            gains.append(peer["ms"] / r["ms"])
+            row += [peer["ms"], peer["peak_mib"], f"{gains[-1]:.1f}"]
+        print("|", " | ".join(map(str, row)), "|", flush=True)
+        lines.append(json.dumps(r))
         if options.json:
             options.json.write_text("\n".join(lines) + "\n")
+    if gains:
+        print(f"\n{math.exp(statistics.fmean(map(math.log, gains))):.2f} times as fast in all")
 
 
 if __name__ == "__main__":
