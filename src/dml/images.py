@@ -64,7 +64,15 @@ def read_bytes(path):
         raise ImageError(f"{path}: no such file") from None
     except KeyError:
         raise ImageError(f"{path}: the archive has no such member") from None
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except (
+        OSError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+    ) as error:
+        # RuntimeError: the archive is encrypted, or compressed in a way that Python lacks.
         raise ImageError(f"{path}: can't be read: {error}") from None
 
 
@@ -75,10 +83,10 @@ def read_zip_member(path, name):
     the place in the file from which another reads on (python/cpython#127847).
     """
     member = zip_members(path)[name]
-    if member.flag_bits & ENCRYPTED:
-        raise zipfile.BadZipFile("it is encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise zipfile.BadZipFile("it is neither stored nor deflated; pack the archive anew so")
+    plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if not plain or member.flag_bits & ENCRYPTED:  # rare; reads the whole directory again
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name)
     with open(path, "rb") as file:
         file.seek(member.header_offset)
         header = file.read(HEADER.size)
