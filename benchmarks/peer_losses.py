@@ -24,9 +24,8 @@ def build(case):
         case "proxy_nca":
             loss = losses.ProxyNCALoss(classes, dim)
         case "soft_triple":
-            loss = losses.SoftTripleLoss(
-                classes, dim, centers_per_class=options.get("proxies_per_class", 10)
-            )
+            centres = options["proxies_per_class"]
+            loss = losses.SoftTripleLoss(classes, dim, centers_per_class=centres)
         case "multi_similarity":
             loss = losses.MultiSimilarityLoss()
             miner = None if memory else miners.MultiSimilarityMiner()
@@ -36,7 +35,7 @@ def build(case):
                 miner = miners.TripletMarginMiner(options["margin"], type_of_triplets="semihard")
         case "contrastive":
             loss = losses.ContrastiveLoss()
-        case _:
+        case "sup_con":
             loss = losses.SupConLoss()
     if memory:
         loss = losses.CrossBatchMemory(loss, dim, memory_size=memory)
