@@ -37,9 +37,10 @@ def cluster(monkeypatch):
 
 
 def start(Cluster, tries=3):
-    """Returns a cluster and its workers; Ray draws ports at random and may draw one twice."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    """Returns a cluster and its workers; a node now and then does not come up in time."""
+    made = Cluster()
     try:
+        made.add_node(num_cpus=0)
         workers = [made.add_node(num_cpus=1) for _ in range(2)]
         made.wait_for_nodes()
     except Exception:
@@ -89,6 +90,29 @@ def one_thread(computed):
     return lambda encoder, parts, batch_size, threads, *rest: computed(
         encoder, parts, batch_size, 1, *rest
     )
+
+
+def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
+    import ray
+
+    from dml.ray_engine import join_or_start
+
+    tried = []
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) < failing:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    failing = 3
+    join_or_start(ray)
+    assert len(tried) == 3
+    tried.clear()
+    failing = 4
+    with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
+        join_or_start(ray)
 
 
 def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):

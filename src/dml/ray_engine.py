@@ -26,6 +26,9 @@ def embed_parts(bundle, parts, batch_size=32, threads=2):
 
     Yields:
         The number of a part and what `embed_part` returns for it, in any order.
+
+    Raises:
+        OSError: The cluster does not answer, or none could be started here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -34,8 +37,7 @@ def embed_parts(bundle, parts, batch_size=32, threads=2):
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     started = not ray.is_initialized()
     if started:
-        own = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-        ray.init(log_to_driver=False, logging_level="ERROR", **own)
+        join_or_start(ray)
     try:
         context = data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
@@ -51,6 +53,23 @@ def embed_parts(bundle, parts, batch_size=32, threads=2):
     finally:
         if started:
             ray.shutdown()
+
+
+def join_or_start(ray, tries=3):
+    """Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine.
+
+    A node of Ray's now and then does not come up within its 30 seconds; then another is tried.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+        return
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except Exception as error:  # Ray raises no class of its own for it
+        ray.shutdown()
+        if tries == 1:
+            raise OSError(f"Ray did not start on this machine: {error}") from error
+        join_or_start(ray, tries - 1)
 
 
 def embed_row(row, bundle, batch_size, threads):
