@@ -24,7 +24,7 @@ def cosines_to(embeddings, rows):
     0, with gradient 0, of rows shorter than 1e-12. Its own gradient holds two (N, D) arrays at
     most, where that of the formula holds four: rows may be millions of proxies.
     """
-    inverse = inverse_length(ops.einsum("nd,nd->n", rows, rows))  # no (N, D) array of squares
+    inverse = inverse_length(ops.sum(ops.square(rows), axis=1))
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
     cosines = ops.matmul(embeddings, ops.transpose(rows)) * inverse
 
@@ -243,30 +243,25 @@ def mean_over(values, mask, axis=None):
 
 
 @ops.custom_gradient
-def cosines_within_classes(proxies):
-    """Returns the cosines (C, K, K) of each class's proxies (C, K, D), of any length.
+def spread_within_classes(proxies):
+    """Returns the summed distances of all pairs of a class's directions, of proxies (C, K, D).
 
-    0, with gradient 0, of proxies shorter than 1e-12. Its gradient is one array (C, K, D).
+    A proxy shorter than 1e-12 is at sqrt(2) from all others, with gradient 0. Its own gradient is
+    one array (C, K, D).
     """
     inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
     inverse = inverse_length(ops.diagonal(inner, axis1=1, axis2=2))  # (C, K)
     lengths = inverse[:, :, None] * inverse[:, None, :]
     cosines = inner * lengths
+    # The 1e-5 of SoftTriple's authors: the root's gradient is infinite where proxies coincide.
+    distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * cosines, 1e-5))
+    itself = ops.eye(proxies.shape[1])
+    pairs = 1.0 - itself
 
     def gradient(*arguments, upstream=None):
         upstream = arguments[0] if upstream is None else upstream
-        both = upstream + ops.transpose(upstream, (0, 2, 1))
-        along = ops.sum(both * cosines, axis=2) * ops.square(inverse)
-        itself = ops.eye(proxies.shape[1]) * along[:, :, None]
-        return ops.matmul(both * lengths - itself, proxies)
+        by_cosine = -upstream * pairs / distances
+        along = ops.sum(by_cosine * cosines, axis=2) * ops.square(inverse)
+        return ops.matmul(by_cosine * lengths - itself * along[:, :, None], proxies)
 
-    return cosines, gradient
-
-
-def spread_within_classes(proxies):
-    """Returns the summed distances of all pairs of a class's directions, of centres (C, K, D)."""
-    similarities = cosines_within_classes(proxies)
-    # The 1e-5 of the authors' code: the root's gradient is infinite where centres coincide.
-    distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * similarities, 1e-5))
-    centres = proxies.shape[1]
-    return ops.sum(distances * ops.triu(ops.ones((centres, centres), proxies.dtype), k=1))
+    return 0.5 * ops.sum(distances * pairs), gradient
