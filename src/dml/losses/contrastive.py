@@ -88,6 +88,6 @@ def active_mean(off, mask, power):
             upstream = arguments[0] if upstream is None else upstream
             return power * ratio(upstream, count) * slope
 
-        return ratio(ops.einsum("bn,bn->", slope, off), count), gradient
+        return ratio(ops.sum(slope * off), count), gradient
 
     return result_of(off)
