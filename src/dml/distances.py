@@ -26,12 +26,9 @@ def squared(x, y):
 @ops.custom_gradient
 def squared_within(x):
     """Returns the squared distances (B, B) of the rows of x (B, D), with one product each way."""
-    squares = ops.sum(ops.square(x), axis=1, keepdims=True)
-    ones = ops.ones_like(squares)
-    # |a - b|^2 as one product: adding squares to a (B, B) matrix takes as long as many columns.
-    left, right = ([-2.0 * x, squares, ones], [x, ones, squares])
-    inner = ops.matmul(ops.concatenate(left, axis=1), ops.transpose(ops.concatenate(right, axis=1)))
-    distances = ops.maximum(inner, 0.0)
+    squares = ops.sum(ops.square(x), axis=1)
+    inner = ops.matmul(x, ops.transpose(x))
+    distances = ops.maximum(squares[:, None] + squares[None, :] - 2.0 * inner, 0.0)
 
     def gradient(*arguments, upstream=None):
         upstream = arguments[0] if upstream is None else upstream
