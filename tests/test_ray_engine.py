@@ -1,5 +1,7 @@
 """A Ray cluster embeds as this machine does, every row once, whoever dies meanwhile."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +115,15 @@ def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
     failing = 4
     with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
         join_or_start(ray)
+
+
+@pytest.mark.parametrize("port", ["1", "99999"])
+def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, capsys, port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    start = time.monotonic()
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 2
+    assert time.monotonic() - start < 30
+    assert f"no Ray cluster answers at RAY_ADDRESS 127.0.0.1:{port}" in capsys.readouterr().err
 
 
 def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):

@@ -4,6 +4,7 @@ import functools
 import io
 import logging
 import os
+import socket
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def join_or_start(ray, tries=3):
 
     A node of Ray's now and then does not come up within its 30 seconds; then another is tried.
     """
-    if os.environ.get("RAY_ADDRESS"):
+    if address := os.environ.get("RAY_ADDRESS"):
+        check_listens(address)
         ray.init(log_to_driver=False, logging_level="ERROR")
         return
     try:
@@ -70,6 +72,17 @@ def join_or_start(ray, tries=3):
         if tries == 1:
             raise OSError(f"Ray did not start on this machine: {error}") from error
         join_or_start(ray, tries - 1)
+
+
+def check_listens(address):
+    """Raises OSError unless something listens at a cluster's address; Ray tries for a long time."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto` and the like
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise OSError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
 
 
 def embed_row(row, bundle, batch_size, threads):
