@@ -100,21 +100,22 @@ def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
     from dml.ray_engine import join_or_start
 
     tried = []
+    comes_up_at = 3
 
     def init(**options):
         tried.append(options)
-        if len(tried) < failing:
+        if len(tried) < comes_up_at:
             raise Exception("The current node timed out during startup.")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", init)
-    failing = 3
     join_or_start(ray)
     assert len(tried) == 3
     tried.clear()
-    failing = 4
+    comes_up_at = 4
     with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
         join_or_start(ray)
+    assert len(tried) == 3
 
 
 @pytest.mark.parametrize("port", ["1", "99999"])

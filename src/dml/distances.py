@@ -17,25 +17,26 @@ def dot(x, y):
 
 def squared(x, y):
     """Returns the squared Euclidean distances, at least 0."""
-    if x is y:
-        return squared_within(x)
+    return squared_within(x) if x is y else squared_between(x, y)
+
+
+def squared_between(x, y):
+    """Returns the squared distances (B, R) of the rows of x (B, D) and y (R, D)."""
     of_x, of_y = ops.sum(ops.square(x), axis=1), ops.sum(ops.square(y), axis=1)
-    return ops.maximum(of_x[:, None] + of_y[None, :] - 2.0 * products(x, y), 0.0)
+    inner = ops.matmul(x, ops.transpose(y))
+    return ops.maximum(of_x[:, None] + of_y[None, :] - 2.0 * inner, 0.0)
 
 
 @ops.custom_gradient
 def squared_within(x):
     """Returns the squared distances (B, B) of the rows of x (B, D), with one product each way."""
-    squares = ops.sum(ops.square(x), axis=1)
-    inner = ops.matmul(x, ops.transpose(x))
-    distances = ops.maximum(squares[:, None] + squares[None, :] - 2.0 * inner, 0.0)
 
     def gradient(*arguments, upstream=None):
         upstream = arguments[0] if upstream is None else upstream
         both = upstream + ops.transpose(upstream)
         return 2.0 * (ops.sum(both, axis=1, keepdims=True) * x - ops.matmul(both, x))
 
-    return distances, gradient
+    return squared_between(x, x), gradient
 
 
 def euclidean(x, y):

@@ -61,12 +61,13 @@ def join_or_start(ray, tries=3):
 
     A node of Ray's now and then does not come up within its 30 seconds; then another is tried.
     """
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address := os.environ.get("RAY_ADDRESS"):
         check_listens(address)
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(**quiet)
         return
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(**quiet, include_dashboard=False)
     except Exception as error:  # Ray raises no class of its own for it
         ray.shutdown()
         if tries == 1:

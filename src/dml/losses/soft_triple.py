@@ -86,7 +86,8 @@ class SoftTriple(MetricLoss):
 def pooled(cosines, temperature):
     """Returns the mean (B, C) of each class's cosines (B, C, K), by their softmax.
 
-    With the centres in front, for reductions over a short last axis are slow.
+    With the centres in front, for reductions over a short last axis are slow; its own gradient
+    keeps two arrays of the cosines' size.
     """
 
     @ops.custom_gradient
