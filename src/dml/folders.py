@@ -15,8 +15,8 @@ from typing import ClassVar
 def atomic_path(path):
     """Yields a temporary path beside `path`, renamed to `path` when the block ends without error.
 
-    A reader sees the old file or the new one, never half of one; a full disk leaves the old one.
-    The temporary name keeps the suffix, which Keras and NumPy go by.
+    A reader sees the old file or the new one, never half of one, even after a power failure; a
+    full disk leaves the old one. The temporary name keeps the suffix, which Keras and NumPy go by.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,9 @@ def atomic_path(path):
     try:
         yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(
@@ -52,7 +54,12 @@ def new_folder(path):
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        for folder, _, files in os.walk(temporary):
+            for name in files:
+                _sync(os.path.join(folder, name))
+            _sync(folder)
         os.rename(temporary, path)
+        _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -66,6 +73,15 @@ def sha256(path):
         return hashlib.sha256(text.encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path):
+    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask():

@@ -1,0 +1,57 @@
+"""Locks of files and folders that one process at a time may write."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def locked(path, what):
+    """Holds a lock while the block runs; the process's death releases it, too.
+
+    Args:
+        path: The lock's file, made if need be. It stays, and says which process held it last.
+        what: What the lock protects, for the message.
+
+    Raises:
+        ValueError: Another process, or this one, holds the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _acquire(path, what)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _acquire(path, what):
+    """Returns the handle of the locked file that is at `path`."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, handle):
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return handle
+        except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
+            os.close(handle)
+            raise ValueError(
+                f"{what}: {holder} is writing it; try again when it has ended"
+            ) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the file was removed between opening and locking it
+
+
+def _is_at(path, handle):
+    """Returns whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
