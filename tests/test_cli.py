@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from dml.cli import main
+
 
 def dml(*arguments, cwd=None, **environment):
     return subprocess.run(
@@ -56,3 +58,31 @@ def test_lists_recipes_and_resolves_one():
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words):
     assert_refused(dml(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate RUN",
+        "evaluate RUN --on glyphs",
+        "report RUN",
+        "export RUN",
+        "compare RUN RUN",
+        "compare RUN RUN --table --on glyphs",
+        "train RUN --resume",
+        "recipes RUN/recipe.toml",
+    ],
+)
+def test_a_strangers_python_runs_only_when_told(tmp_path, capsys, words):
+    folder, trace = tmp_path / "run", tmp_path / "trace"
+    folder.mkdir()
+    (folder / "recipe.toml").write_text('parts = ["evil.py"]\n')
+    (folder / "encoder.keras").touch()
+    (folder / "evil.py").write_text(f"open({str(trace)!r}, 'w'); raise ValueError('ran')")
+    words = words.replace("RUN", str(folder)).split()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(folder / "evil.py") in error and "--allow-parts" in error and not trace.exists()
+    assert main([*words, "--allow-parts"]) == 2 and trace.exists()
+    assert "evil.py: can't be imported: ValueError: ran" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -61,6 +62,26 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(b"no zip")
     with pytest.raises(ValueError, match=r"encoder\.keras: can't be read as an encoder"):
         load_encoder(path)
+
+
+def test_a_strangers_file_runs_no_code(tmp_path, monkeypatch):
+    inputs = keras.Input((2,))
+    path, foreign = tmp_path / "lambda.keras", tmp_path / "foreign.keras"
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(path)
+    with pytest.raises(ValueError, match=r"can't be read as an encoder .*Lambda"):
+        load_encoder(path)
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(path)
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Dense: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(foreign, "w") as write:
+        for name in read.namelist():
+            data = read.read(name)
+            found = b'"module": "keras.layers", "class_name": "Dense"'
+            assert name != "config.json" or found in data
+            write.writestr(name, data.replace(found, b'"module": "evil", "class_name": "Dense"'))
+    with pytest.raises(ValueError, match="can't be read as an encoder"):
+        load_encoder(foreign)
+    assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -101,8 +101,9 @@ def test_a_folder_of_class_folders_is_a_recipe(tmp_path):
     assert os.fspath(recipe.dataset.root) == str(tmp_path)
 
 
-def test_the_users_own_part(tmp_path):
-    (tmp_path / "my_parts.py").write_text(
+def test_the_users_own_part_starts_from_the_recipes_folder(tmp_path, monkeypatch):
+    file = tmp_path / "my_parts.py"
+    file.write_text(
         "from dataclasses import dataclass\n"
         "from dml.losses import LOSSES, ProxyAnchor\n"
         "@LOSSES.register('my_anchor')\n"
@@ -110,12 +111,31 @@ def test_the_users_own_part(tmp_path):
         "class MyAnchor(ProxyAnchor):\n"
         "    scale: float = 8.0\n"
     )
-    file = tmp_path / "my_parts.py"
-    path = write(tmp_path, f"parts = ['{file}']\n[loss]\nname = 'my_anchor'\n")
-    assert load_recipe(path).loss.scale == 8.0
+    path = write(tmp_path, "parts = ['my_parts.py']\n[loss]\nname = 'my_anchor'\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "my_parts.py").write_text("raise SystemExit('of the current folder')")
+    monkeypatch.chdir(elsewhere)
+    recipe = load_recipe(path, allow_parts=True)
+    assert recipe.loss.scale == 8.0 and recipe.parts == (str(file),)
+    resolved = elsewhere / "recipe.toml"  # what a run keeps names the same file
+    resolved.write_text(recipe.to_toml())
+    assert load_recipe(resolved, allow_parts=True).parts == (str(file),)
     file.write_text("1/0")
     with pytest.raises(ValueError, match="ZeroDivisionError"):
+        load_recipe(path, allow_parts=True)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="no file"):
+        load_recipe(path, allow_parts=True)
+
+
+def test_parts_that_are_not_allowed_are_named_and_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    (tmp_path / "evil.py").write_text(f"open({str(trace)!r}, 'w')")
+    path = write(tmp_path, "parts = ['evil.py', 'sub/more.py']\n")
+    with pytest.raises(ValueError, match=r"evil\.py, .*sub/more\.py.*--allow-parts"):
         load_recipe(path)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("flag", ["--miner.name=batch_hard", "--memory.size=64"])

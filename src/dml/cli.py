@@ -69,12 +69,15 @@ def parser():
     command.add_argument("source", metavar="RECIPE_OR_DATASET")
     command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add_allow_parts(command)
     command = add("evaluate", "measure a run on its test split, or on another data set")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
+    add_allow_parts(command)
     command = add("report", "write the page of an evaluation again, from the files it left")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--on", metavar="DATASET", help="default: the run's own")
+    add_allow_parts(command)
     command = add("compare", "put evaluated runs side by side and say which differences are real")
     command.add_argument(
         "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
@@ -83,6 +86,7 @@ def parser():
         "--table", action="store_true", help="a Markdown table; runs of other seeds share a row"
     )
     command.add_argument("--on", metavar="DATASET", help="default: the first run's own")
+    add_allow_parts(command)
     command = add("export", "write a run's encoder as a bundle for other runtimes, checked")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--to", choices=("onnx", "saved-model", "litert", "keras"), default="onnx")
@@ -91,6 +95,7 @@ def parser():
     smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
     command.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
     command.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
+    add_allow_parts(command)
     command = add("embed", "write the vectors of images to a Parquet file; goes on after a stop")
     command.add_argument("bundle", metavar="BUNDLE")
     command.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
@@ -124,6 +129,7 @@ def parser():
     )
     command = add("recipes", "list the recipes that ship, or print one with every option")
     command.add_argument("name", nargs="?", metavar="RECIPE")
+    add_allow_parts(command)
     command = add("parts", "list the losses, miners, samplers, ... with their options")
     command.add_argument("family", nargs="?", metavar="FAMILY", help="losses, miners, ...")
     command = add("data", "check a data set, or download it")
@@ -133,6 +139,14 @@ def parser():
     command.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/demo)")
     command.add_argument("--no-page", action="store_true", help="stop when the index is built")
     return top
+
+
+def add_allow_parts(command):
+    command.add_argument(
+        "--allow-parts",
+        action="store_true",
+        help="run the Python files that a run's recipe lists under `parts`",
+    )
 
 
 def add_bundle(command):
@@ -200,25 +214,41 @@ def run(options, flags):
     if options.command == "train":
         from dml.commands.train import train
 
-        train(options.source, flags, out=options.out, resume=options.resume, report=say)
+        train(
+            options.source,
+            flags,
+            out=options.out,
+            resume=options.resume,
+            allow_parts=options.allow_parts,
+            report=say,
+        )
     elif options.command == "evaluate":
         from dml.commands.evaluate import evaluate
 
-        evaluate(options.run, on=options.on, flags=flags, report=say)
+        evaluate(options.run, options.on, flags, options.allow_parts, report=say)
     elif options.command == "report":
         from dml.commands.evaluate import rebuild
 
-        rebuild(options.run, on=options.on, flags=flags, report=say)
+        rebuild(options.run, options.on, flags, options.allow_parts, report=say)
     elif options.command == "compare":
         from dml.commands.compare import compare, tabulate
 
-        (tabulate if options.table else compare)(options.runs, on=options.on, report=say)
+        (tabulate if options.table else compare)(
+            options.runs, on=options.on, allow_parts=options.allow_parts, report=say
+        )
     elif options.command == "export":
         from dml.commands.export import export
 
         precision = "half" if options.half else "int8" if options.int8 else "float32"
         export(
-            options.run, options.to, precision, options.out, on=options.on, flags=flags, report=say
+            options.run,
+            options.to,
+            precision,
+            options.out,
+            options.on,
+            flags,
+            options.allow_parts,
+            report=say,
         )
     elif options.command == "embed":
         from dml.commands.embed import embed
@@ -254,7 +284,7 @@ def run(options, flags):
     elif options.command == "recipes":
         from dml.commands.recipes import recipes
 
-        recipes(options.name, report=say)
+        recipes(options.name, options.allow_parts, report=say)
     elif options.command == "parts":
         from dml.commands.parts import parts
 

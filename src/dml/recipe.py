@@ -167,7 +167,8 @@ class EvaluationOptions:
 class Recipe:
     """Everything that configures a run: one part or set of options per section.
 
-    `names` maps each section that names a part to that name, `parts` lists the user's own files.
+    `names` maps each section that names a part to that name, `parts` lists the absolute paths of
+    the user's own files.
     """
 
     dataset: typing.Any
@@ -230,20 +231,23 @@ def shipped():
     }
 
 
-def load_recipe(source, flags=()):
+def load_recipe(source, flags=(), allow_parts=False):
     """Reads a recipe and applies the command line's flags to it.
 
     Args:
         source: A recipe's path, the name of a shipped one, a data set's name, or a folder of
             class folders.
         flags: `--section.option value` as a flat list of strings.
+        allow_parts: Whether to import the Python files that the recipe lists under `parts`, which
+            runs what is in them. Their paths start from the recipe's folder.
 
     Returns:
         A `Recipe`, every option of which is set and checked.
 
     Raises:
         ValueError: Anything in it that dml does not know or can't take; the message names the
-            file, line and option, and the allowed values.
+            file, line and option, and the allowed values. Or it has `parts` and they are not
+            allowed: the message names the files.
         FileNotFoundError: `source` is nothing of the above.
     """
     text, origin = read_source(source)
@@ -255,6 +259,14 @@ def load_recipe(source, flags=()):
     parts = table.pop("parts", [])
     if not isinstance(parts, list) or not all(isinstance(p, str) for p in parts):
         raise ValueError(f"{origin}: parts must be a list of Python files; got {parts!r}")
+    # What has no file of its own, a shipped recipe or a data set, lists none.
+    parts = [str((Path(source).expanduser().parent / p).resolve()) for p in parts]
+    if parts and not allow_parts:
+        raise ValueError(
+            f"{origin}: not read, because its `parts` would run Python code: {', '.join(parts)}. "
+            "Look into what you have from others, then add --allow-parts (in Python: "
+            "allow_parts=True)"
+        )
     for path in parts:
         import_parts(path)
     where = {}
@@ -530,7 +542,7 @@ def import_parts(path):
         FileNotFoundError: It does not exist.
         ValueError: It can't be imported.
     """
-    file = Path(path).expanduser().resolve()
+    file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"parts: no file {path}")
     name = f"dml_parts_{hashlib.sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"

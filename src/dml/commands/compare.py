@@ -32,7 +32,7 @@ class Evaluated:
     classes: np.ndarray
 
 
-def compare(runs, on=None, repeats=10_000, report=print):
+def compare(runs, on=None, repeats=10_000, allow_parts=False, report=print):
     """Compares runs with the first of them, query by query, on the same test images.
 
     The interval of a difference is a paired bootstrap: classes are drawn again, and with a class
@@ -43,6 +43,7 @@ def compare(runs, on=None, repeats=10_000, report=print):
         runs: At least two run folders, each evaluated on the same data set.
         on: The data set; by default that of the first run.
         repeats: Resamples; positive.
+        allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
 
     Returns:
@@ -56,7 +57,8 @@ def compare(runs, on=None, repeats=10_000, report=print):
 
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
-    on = on or load_recipe(RunFolder(runs[0]).open().recipe).names["dataset"]
+    if on is None:
+        on = load_recipe(RunFolder(runs[0]).open().recipe, (), allow_parts).names["dataset"]
     first, *others = all_evaluated(runs, on)
     report(f"{on}: {len(first.values):,} queries; differences from {first.name}")
     report(f"{'':14}{first.name[-20:]:>22}")
@@ -141,7 +143,7 @@ def load_evaluated(run, on):
     )
 
 
-def tabulate(runs, on=None, repeats=10_000, report=print):
+def tabulate(runs, on=None, repeats=10_000, allow_parts=False, report=print):
     """Reports a Markdown table of runs, the best first; runs of other seeds share a row.
 
     Each figure is the mean over the seeds, ± their standard deviation, with the 95 % interval of
@@ -151,6 +153,7 @@ def tabulate(runs, on=None, repeats=10_000, report=print):
         runs: Run folders, each evaluated on the same data set.
         on: The data set; by default that of the first run.
         repeats: Resamples; positive.
+        allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
 
     Raises:
@@ -159,7 +162,7 @@ def tabulate(runs, on=None, repeats=10_000, report=print):
     """
     from dml.evaluation.intervals import bootstrap
 
-    recipes = [load_recipe(RunFolder(run).open().recipe) for run in runs]
+    recipes = [load_recipe(RunFolder(run).open().recipe, (), allow_parts) for run in runs]
     on = on or recipes[0].names["dataset"]
     rows = {}
     found = all_evaluated(runs, on)

@@ -13,13 +13,14 @@ VOTERS = (5, 20)  # nearest images of the k-NN accuracy
 PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
 
-def evaluate(run, on=None, flags=(), report=print):
+def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
     """Embeds a test split, measures retrieval and clustering, and writes figures and report.
 
     Args:
         run: The run's folder.
         on: A data set's name, a recipe or a folder; by default the run's own data set.
         flags: `--dataset.option value` and `--evaluation.option value`.
+        allow_parts: Whether to import the Python files that a recipe lists under `parts`.
         report: Called with each line of text for the user.
 
     Returns:
@@ -29,7 +30,7 @@ def evaluate(run, on=None, flags=(), report=print):
         ValueError, FileNotFoundError: The run, the data set or an image is at fault.
     """
     folder = RunFolder(run).open()
-    recipe = evaluation_recipe(folder, on, flags)
+    recipe = evaluation_recipe(folder, on, flags, allow_parts)
     from dml.encoder import load_encoder
 
     encoder = load_encoder(folder.encoder)
@@ -73,15 +74,15 @@ def evaluate(run, on=None, flags=(), report=print):
     return metrics
 
 
-def evaluation_recipe(folder, on, flags):
+def evaluation_recipe(folder, on, flags, allow_parts=False):
     """Returns the run's recipe, with another data set's options where one is named."""
     for flag in flags:
         if flag.startswith("--") and flag[2:].split(".")[0] not in ("dataset", "evaluation"):
             raise ValueError(f"{flag}: an evaluation takes --dataset and --evaluation options only")
-    recipe = load_recipe(folder.recipe, flags if on is None else ())
+    recipe = load_recipe(folder.recipe, flags if on is None else (), allow_parts)
     if on is None:
         return recipe
-    other = load_recipe(on, flags)
+    other = load_recipe(on, flags, allow_parts)
     return dataclasses.replace(
         recipe,
         dataset=other.dataset,
@@ -293,13 +294,14 @@ def print_table(metrics, report):
         report(text + (f"{100 * before['value']:10.1f}" if before else ""))
 
 
-def rebuild(run, on=None, flags=(), report=print):
+def rebuild(run, on=None, flags=(), allow_parts=False, report=print):
     """Writes the report of an evaluation again, from the vectors and figures that it left.
 
     Args:
         run: The run's folder.
         on: What it was evaluated on; by default the run's own data set.
         flags: As of `evaluate`.
+        allow_parts: As of `evaluate`.
         report: Called with each line of text for the user.
 
     Raises:
@@ -309,7 +311,7 @@ def rebuild(run, on=None, flags=(), report=print):
     import pandas as pd
 
     folder = RunFolder(run).open()
-    recipe = evaluation_recipe(folder, on, flags)
+    recipe = evaluation_recipe(folder, on, flags, allow_parts)
     name = recipe.names["dataset"]
     output = folder.evaluation(name)
     if not (output / "vectors.npy").exists():

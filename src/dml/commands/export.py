@@ -35,7 +35,16 @@ TOLERANCES = {
 }
 
 
-def export(run, to="onnx", precision="float32", out=None, on=None, flags=(), report=print):
+def export(
+    run,
+    to="onnx",
+    precision="float32",
+    out=None,
+    on=None,
+    flags=(),
+    allow_parts=False,
+    report=print,
+):
     """Writes a bundle: the encoder and `dml.json`, which says what it is.
 
     Args:
@@ -45,6 +54,7 @@ def export(run, to="onnx", precision="float32", out=None, on=None, flags=(), rep
         out: The bundle's folder; by default `RUN/bundle`, `RUN/bundle-litert`, ...
         on: A data set's name or a folder whose images are compared; by default the run's own.
         flags: `--dataset.option value`.
+        allow_parts: Whether to import the Python files that the run's recipe lists under `parts`.
         report: Called with each line of text for the user.
 
     Returns:
@@ -64,7 +74,7 @@ def export(run, to="onnx", precision="float32", out=None, on=None, flags=(), rep
     folder = RunFolder(run).open()
     name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])
     bundle = Bundle(out or folder.path / name, to)
-    recipe = evaluation_recipe(folder, on, flags)
+    recipe = evaluation_recipe(folder, on, flags, allow_parts)
     encoder = load_encoder(folder.encoder)
     prepare = encoder.get_layer("prepare")
     items = recipe.dataset.items()

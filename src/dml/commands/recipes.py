@@ -3,10 +3,10 @@
 from dml.recipe import load_recipe, shipped
 
 
-def recipes(name=None, report=print):
+def recipes(name=None, allow_parts=False, report=print):
     """Lists the shipped recipes with their first line, or prints one with every option."""
     if name is not None:
-        report(load_recipe(name).to_toml().rstrip())
+        report(load_recipe(name, (), allow_parts).to_toml().rstrip())
         return
     for recipe, path in shipped().items():
         first = path.read_text(encoding="utf-8").splitlines()[0]

@@ -12,7 +12,7 @@ from dml.recipe import load_recipe, training_loss
 from dml.versions import installed_versions
 
 
-def train(source, flags=(), out=None, resume=False, report=print):
+def train(source, flags=(), out=None, resume=False, allow_parts=False, report=print):
     """Trains an encoder as a recipe says, evaluates it and writes the report.
 
     Args:
@@ -21,6 +21,8 @@ def train(source, flags=(), out=None, resume=False, report=print):
         flags: `--section.option value` as a flat list of strings.
         out: The run's folder; by default `runs/NAME`, with a number where it exists.
         resume: Go on with an interrupted run from its last checkpoint.
+        allow_parts: With `resume`, whether to import the `parts` of the run's recipe. Those of a
+            recipe that is named are always imported.
         report: Called with each line of text for the user.
 
     Returns:
@@ -36,9 +38,9 @@ def train(source, flags=(), out=None, resume=False, report=print):
         folder = RunFolder(source)
         if not folder.recipe.exists():
             raise FileNotFoundError(f"{source}: no run to resume, recipe.toml is missing")
-        recipe = load_recipe(folder.recipe)
+        recipe = load_recipe(folder.recipe, allow_parts=allow_parts)
     else:
-        recipe = load_recipe(source, flags)
+        recipe = load_recipe(source, flags, allow_parts=True)
         folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
     import keras
 
@@ -65,7 +67,7 @@ def train(source, flags=(), out=None, resume=False, report=print):
     if tests:
         from dml.commands.evaluate import evaluate
 
-        evaluate(folder.path, report=report)
+        evaluate(folder.path, allow_parts=True, report=report)
     return folder
 
 
