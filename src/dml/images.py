@@ -9,6 +9,8 @@ import zlib
 
 import numpy as np
 
+from dml.scans import MOST_SCANS, count_scans
+
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
 ENCRYPTED = 1  # the flag of a member
@@ -22,7 +24,8 @@ class ImageError(ValueError):
 def read_image(path, minimum_side=None):
     """Returns the image at a path as uint8 (H, W, 3) RGB, upright. Safe to call from threads.
 
-    Transparency is dropped, grey becomes RGB, 16 bits become 8.
+    Transparency is dropped, grey becomes RGB, 16 bits become 8. Of an animation, the first image. A
+    JPEG has at most 100 scans: encoders write about 10, and each costs as much as an image.
 
     Args:
         path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:..." as the data set
@@ -131,6 +134,9 @@ def decode_image(data, path, minimum_side=None):
 def decode_jpeg(data, path, minimum_side):
     """Returns the JPEG's pixels, None where another decoder can't read it either."""
     import simplejpeg
+
+    if count_scans(data) > MOST_SCANS:
+        raise ImageError(f"{path}: a JPEG of more than {MOST_SCANS} scans, which is not decoded")
 
     side = {}
     if minimum_side:  # at half its size or less: seven eighths take longer than the whole
