@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.arrays import (
+    checked_embeddings,
+    checked_keys,
+    checked_labels,
+    codes,
+    shared_codes,
+)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
@@ -55,3 +61,27 @@ def test_small_number_types_do_not_overflow(dtype):
     np.testing.assert_allclose(checked_embeddings(x, "x"), expected, atol=1e-6)
     lowest = np.array([[-128, 0]], "int8")
     assert checked_embeddings(lowest, "x").tolist() == [[-1.0, 0.0]]
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_the_row_without_a_label_is_named(nothing):
+    with pytest.raises(ValueError, match=r"labels: row 1 has no label \((None|nan)\)"):
+        checked_labels(["a", nothing, "a"], 3, "labels")
+
+
+def test_a_key_may_be_missing():
+    assert checked_keys(["a", None], 2, "exclude").tolist() == ["a", None]
+
+
+def test_other_numbers_of_labels_are_refused():
+    with pytest.raises(ValueError, match=r"labels must be 3 labels, one for each row; got \(2,\)"):
+        checked_labels([1, 2], 3, "labels")
+
+
+def test_codes_of_two_types_have_a_reason_of_their_own():
+    names = "labels", "gallery_labels"
+    with pytest.raises(ValueError, match=r"labels are str, gallery_labels int: .*bring them to"):
+        shared_codes(np.array(["1", "2"]), np.array([1, 2]), *names)
+    with pytest.raises(ValueError, match="no class in common: 3 is not among gallery_labels"):
+        shared_codes(np.array([3, 4]), np.array([1, 2]), *names)
+    assert shared_codes(np.array([1.0, 2.0]), np.array([2, 5]), *names)[1].tolist() == [1, 2]

@@ -1,8 +1,12 @@
 """What every retrieval figure promises, on easy, hard, tied and collapsing embeddings."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
+import torch
 
+from dml import evaluation
 from dml.evaluation import retrieval
 from tests.evaluation import reference
 
@@ -56,3 +60,60 @@ def test_order_of_rows_has_no_effect(kind):
     order = np.random.default_rng(1).permutation(len(x))
     straight, turned = retrieval(x, labels), retrieval(x[order], labels[order])
     assert (straight.first_positive[order] == turned.first_positive).all()
+
+
+X = np.eye(4)[[0, 0, 1, 1, 2, 2]] + 0.1
+LABELS = [5, 5, 6, 6, 7, 7]
+EVERY_FIGURE = {
+    "retrieval": lambda y: evaluation.retrieval(X, y, ks=(1,)).recall,
+    "gallery": lambda y: evaluation.retrieval(X, y, (1,), gallery=X, gallery_labels=y).recall,
+    "verification": lambda y: evaluation.verification(X, y).figures(),
+    "clustering": lambda y: evaluation.clustering(X, y, seeds=1).figures(),
+    "threshold": lambda y: evaluation.threshold_clustering(X, y, 0.9).figures(),
+    "few_shot": lambda y: evaluation.few_shot(X, y, ways=2, episodes=5).accuracy,
+    "health": lambda y: evaluation.health(X, y),
+    "doctor": lambda y: evaluation.doctor(X, y, neighbours=2).duplicates,
+    "knn": lambda y: evaluation.knn_evaluation(X, y, X, y, ks=(1,)),
+    "linear": lambda y: evaluation.linear_evaluation(X, y, X, y).figures(),
+    "identification": lambda y: evaluation.identification(X, y, X[:4], y[:4]).figures(),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_labels_are_any_array_like(name):
+    figure = EVERY_FIGURE[name]
+    expected = figure(np.array(LABELS))
+    for labels in (torch.tensor(LABELS), tf.constant(LABELS), pd.Series(LABELS), LABELS):
+        assert figure(labels) == expected
+    assert figure([str(label) for label in LABELS]) == expected
+    assert figure([("a", label) for label in LABELS]) == expected
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_missing_label_is_refused(name, nothing):
+    with pytest.raises(ValueError, match=r"labels: row 3 has no label"):
+        EVERY_FIGURE[name]([5, 5, 6, nothing, 7, 7])
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_missing_key_leaves_nothing_out(nothing):
+    keys = [nothing] * 6
+    assert evaluation.retrieval(X, LABELS, (1,), exclude=keys).recall == {1: 1.0}
+    with pytest.raises(ValueError, match="no query has a positive: `exclude` takes all"):
+        evaluation.retrieval(X, LABELS, (1,), exclude=LABELS)
+
+
+@pytest.mark.parametrize("other", [["5", "6"] * 3, [8, 9] * 3])
+def test_no_class_in_common_is_the_reason(other):
+    for figure in (
+        lambda: evaluation.retrieval(X, LABELS, gallery=X, gallery_labels=other),
+        lambda: evaluation.identification(X, LABELS, X, other),
+        lambda: evaluation.knn_evaluation(X, LABELS, X, other, ks=(1,)),
+        lambda: evaluation.linear_evaluation(X, LABELS, X, other),
+        lambda: evaluation.retrieval(
+            X, [{v} for v in LABELS], gallery=X, gallery_labels=[{v} for v in other]
+        ),
+    ):
+        with pytest.raises(ValueError, match="no class in common"):
+            figure()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.arrays import checked_labels
+from dml.evaluation.arrays import checked_keys, checked_labels
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
 
 QUERIES = [{1, 2}, {3}, set(), {1}]
@@ -12,6 +12,10 @@ GALLERY = [{2}, {1, 3}, {4}, set(), {1, 2, 3}]
 
 def labels(values):
     return checked_labels(values, len(values), "labels")
+
+
+def keys_of(values):
+    return checked_keys(values, len(values), "exclude")
 
 
 def table(relevance, size):
@@ -38,7 +42,7 @@ def test_counts_of_many_sets_agree_with_members():
 
 @pytest.mark.parametrize("itself", [True, False])
 def test_rows_of_a_querys_key_are_neither(itself):
-    classes, keys = labels(["a", "a", "a", "b", "b"]), labels([1, 1, 2, None, None])
+    classes, keys = labels(["a", "a", "a", "b", "b"]), keys_of([1, 1, 2, None, float("nan")])
     relevance = Relevance(by_label(classes, None), by_key(keys, None), itself)
     expected = [[2], [2], [0, 1], [4], [3]] if itself else [[2], [2], [0, 1], [3, 4], [3, 4]]
     assert table(relevance, 5) == expected
@@ -51,5 +55,5 @@ def test_rows_of_a_querys_key_are_neither(itself):
 
 
 def test_a_key_of_none_is_no_key():
-    relevance = Relevance(by_label(labels([0, 0]), None), by_key(labels([None, None]), None), True)
+    relevance = Relevance(by_label(labels([0, 0]), None), by_key(keys_of([None, None]), None), True)
     assert relevance.positives.tolist() == [1, 1]

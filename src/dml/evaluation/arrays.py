@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from dml.arrays import as_array, label_array, missing
+
 ROWS = 16384  # brought to length 1 at once
 
 
@@ -11,7 +13,7 @@ def checked_embeddings(embeddings, name):
     Raises:
         ValueError: It is no such array, is empty, or a row is not finite.
     """
-    embeddings = np.asarray(embeddings)
+    embeddings = as_array(embeddings)
     if embeddings.ndim != 2 or 0 in embeddings.shape or embeddings.dtype.kind not in "fiu":
         raise ValueError(
             f"{name} must be a table of numbers (N, D) with at least one row; "
@@ -33,17 +35,32 @@ def checked_embeddings(embeddings, name):
 
 
 def checked_labels(labels, count, name):
-    """Returns labels (N,) of any type as an array; tuples as objects.
+    """Returns labels (N,) of any type and any array-like as an array; tuples as objects.
+
+    Raises:
+        ValueError: There are not `count` of them, or one is None or not a number.
+    """
+    labels = checked_keys(labels, count, name)
+    gaps = missing(labels)
+    if gaps.any():
+        row = np.flatnonzero(gaps)[0]
+        raise ValueError(
+            f"{name}: row {row} has no label ({labels[row]}): leave such rows out, or name their "
+            "class"
+        )
+    return labels
+
+
+def checked_keys(keys, count, name):
+    """Returns keys (N,) as `checked_labels` does, but of which some may be missing.
 
     Raises:
         ValueError: There are not `count` of them.
     """
-    if not isinstance(labels, np.ndarray):
-        labels, rows = np.empty(len(labels), dtype=object), list(labels)
-        labels[:] = rows
-    if labels.shape != (count,):
-        raise ValueError(f"{name} must be {count} labels, one for each row; got {labels.shape}")
-    return labels
+    keys = label_array(keys, name)
+    if keys.shape != (count,):
+        raise ValueError(f"{name} must be {count} labels, one for each row; got {keys.shape}")
+    return keys
 
 
 def codes(*label_arrays):
@@ -58,3 +75,29 @@ def codes(*label_arrays):
         )
         for labels in label_arrays
     ]
+
+
+def shared_codes(labels, gallery_labels, name, gallery_name):
+    """Returns the codes of two label arrays that have classes in common.
+
+    Raises:
+        ValueError: They have none.
+    """
+    both = codes(labels, gallery_labels)
+    if not np.isin(*both).any():
+        raise nothing_shared(labels.tolist(), gallery_labels.tolist(), name, gallery_name)
+    return both
+
+
+def nothing_shared(labels, gallery_labels, name, gallery_name):
+    """Returns the ValueError of two lists of labels without a class in common."""
+    types = [sorted({type(v).__name__ for v in side}) for side in (labels, gallery_labels)]
+    if set(types[0]).isdisjoint(types[1]):
+        return ValueError(
+            f"{name} are {' and '.join(types[0])}, {gallery_name} {' and '.join(types[1])}: no "
+            f"class in common ({labels[0]!r}, {gallery_labels[0]!r}): bring them to one type"
+        )
+    return ValueError(
+        f"{name} and {gallery_name} have no class in common: {labels[0]!r} is not among "
+        f"{gallery_name}, nor is any other"
+    )

@@ -44,7 +44,7 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         seeds: Runs, with the seeds 0, 1, ...; positive.
         iterations: Of k-means; positive. 20 as in faiss' evaluations.
 
@@ -81,7 +81,7 @@ def threshold_clustering(embeddings, labels, threshold):
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         threshold: Of the cosine similarity, as of `threshold_clusters`.
 
     Returns:

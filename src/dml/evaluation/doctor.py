@@ -33,7 +33,7 @@ def doctor(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
     Args:
         embeddings: Numbers (N, D), of any length: of images that the encoder was not trained on,
             or it will have learned their mistakes.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         neighbours: Nearest that vote; positive.
         agreement: Share of the votes from which a label is doubted; in (0, 1].
         duplicate: Cosine similarity from which two images may be one.

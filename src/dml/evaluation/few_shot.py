@@ -30,7 +30,7 @@ def few_shot(embeddings, labels, ways=5, shots=1, queries=15, episodes=1000, see
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         ways: Classes of an episode; at least 2. 5 and 20 are customary on Omniglot.
         shots: Images behind a prototype; positive. 1 and 5 are customary.
         queries: Images of each class to name; positive. Fewer where a class has no more.

@@ -24,7 +24,7 @@ def health(embeddings, labels, seed=0):
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         seed: Of the random pairs.
 
     Returns:

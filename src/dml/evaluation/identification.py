@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.arrays import checked_embeddings, checked_labels, shared_codes
 from dml.evaluation.neighbours import BLOCK, nearest
 
 FPIRS = (1e-1, 1e-2, 1e-3)
@@ -55,7 +55,7 @@ def identification(embeddings, labels, gallery, gallery_labels):
 
     Args:
         embeddings: Numbers (Q, D), of any length.
-        labels: Q labels of any hashable type.
+        labels: Q labels of any hashable type, in any array-like.
         gallery: Numbers (G, D).
         gallery_labels: G labels.
 
@@ -72,15 +72,16 @@ def identification(embeddings, labels, gallery, gallery_labels):
         raise ValueError(
             f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
         )
-    query_codes, gallery_codes = codes(
+    query_codes, gallery_codes = shared_codes(
         checked_labels(labels, len(queries), "labels"),
         checked_labels(gallery_labels, len(gallery), "gallery_labels"),
+        "labels",
+        "gallery_labels",
     )
     mated = np.isin(query_codes, gallery_codes)
-    if mated.all() or not mated.any():
+    if mated.all():
         raise ValueError(
-            f"{'all' if mated.all() else 'none'} of the queries have their class in the gallery: "
-            "an open set has both"
+            "all of the queries have their class in the gallery: an open set has strangers, too"
         )
     blocks = [
         nearest(queries[start : start + BLOCK], gallery, 1)

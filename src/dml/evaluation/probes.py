@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.arrays import checked_embeddings, checked_labels, shared_codes
 from dml.evaluation.neighbours import BLOCK, nearest
 
 INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # unit vectors want weak regularisation
@@ -42,7 +42,7 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
 
     Args:
         embeddings: Numbers (N, D) to fit on.
-        labels: N labels of any hashable type, of at least 2 classes.
+        labels: N labels of any hashable type, in any array-like, of at least 2 classes.
         test_embeddings: Numbers (M, D).
         test_labels: M labels.
 
@@ -51,16 +51,18 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
 
     Raises:
         ValueError: An array is of the wrong shape, a row is not finite, there is one class
-            only, or one has a single image.
+            only, or one has a single image, or no class is on both sides.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     train = checked_embeddings(embeddings, "embeddings")
     test = checked_embeddings(test_embeddings, "test_embeddings")
-    train_codes, test_codes = codes(
+    train_codes, test_codes = shared_codes(
         checked_labels(labels, len(train), "labels"),
         checked_labels(test_labels, len(test), "test_labels"),
+        "labels",
+        "test_labels",
     )
     counts = np.bincount(train_codes)
     counts = counts[counts > 0]
@@ -94,7 +96,7 @@ def knn_evaluation(embeddings, labels, test_embeddings, test_labels, ks=(1, 5, 2
 
     Args:
         embeddings: Numbers (N, D) that vote.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         test_embeddings: Numbers (M, D).
         test_labels: M labels.
         ks: How many vote; each in [1, N].
@@ -103,13 +105,16 @@ def knn_evaluation(embeddings, labels, test_embeddings, test_labels, ks=(1, 5, 2
         {k: accuracy, in [0, 1]}.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or a k is out of range.
+        ValueError: An array is of the wrong shape, a row is not finite, a k is out of range, or no
+            class is on both sides.
     """
     train = checked_embeddings(embeddings, "embeddings")
     test = checked_embeddings(test_embeddings, "test_embeddings")
-    train_codes, test_codes = codes(
+    train_codes, test_codes = shared_codes(
         checked_labels(labels, len(train), "labels"),
         checked_labels(test_labels, len(test), "test_labels"),
+        "labels",
+        "test_labels",
     )
     if not ks or min(ks) < 1 or max(ks) > len(train):
         raise ValueError(f"ks must be in [1, {len(train)}]; got {tuple(ks)}")

@@ -4,7 +4,8 @@ from itertools import chain
 
 import numpy as np
 
-from dml.evaluation.arrays import codes
+from dml.arrays import missing
+from dml.evaluation.arrays import codes, nothing_shared, shared_codes
 
 NONE = -1  # the code of a missing key
 BLOCK = 1024  # queries whose positives are looked up at once
@@ -155,26 +156,30 @@ def by_label(labels, gallery_labels):
         gallery_labels: G labels; None for the queries' own.
 
     Raises:
-        ValueError: Some labels are sets, others not.
+        ValueError: Some labels are sets, others not; or the gallery has none of the queries'.
     """
     gallery_labels = labels if gallery_labels is None else gallery_labels
-    every = [*labels.tolist(), *gallery_labels.tolist()]
+    sides = [labels.tolist(), gallery_labels.tolist()]
+    every = [*sides[0], *sides[1]]
     sets = sum(isinstance(label, set | frozenset) for label in every)
-    if sets == len(every):
-        return SharedLabel(labels.tolist(), gallery_labels.tolist())
-    if sets:
+    if sets and sets < len(every):
         raise ValueError("labels must be all sets, of several labels each, or none of them")
-    return SameCode(*codes(labels, gallery_labels))
+    names = "labels", "gallery_labels"
+    if not sets:
+        return SameCode(*shared_codes(labels, gallery_labels, *names))
+    own, others = ([v for labels in side for v in labels] for side in sides)
+    if own and others and set(own).isdisjoint(others):
+        raise nothing_shared(own, others, *names)
+    return SharedLabel(*sides)
 
 
 def by_key(keys, gallery_keys):
-    """Returns what leaves out rows of one key; those of None leave nothing out.
+    """Returns what leaves out rows of one key; those of None or NaN leave nothing out.
 
     Args:
-        keys: Q keys, as `checked_labels` returns them.
+        keys: Q keys, as `checked_keys` returns them.
         gallery_keys: G keys; None for the queries' own.
     """
     pair = [keys, keys if gallery_keys is None else gallery_keys]
-    missing = [np.array([key is None for key in side.tolist()], bool) for side in pair]
     coded = codes(*pair)
-    return SameCode(*(np.where(m, NONE, c) for m, c in zip(missing, coded, strict=True)))
+    return SameCode(*(np.where(missing(k), NONE, c) for k, c in zip(pair, coded, strict=True)))

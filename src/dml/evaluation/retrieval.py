@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.arrays import checked_embeddings, checked_keys, checked_labels, codes
 from dml.evaluation.intervals import bootstrap
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
@@ -104,14 +104,16 @@ def retrieval(
 
     Args:
         embeddings: Numbers (Q, D), of any length; a row of zeros is as near to all others.
-        labels: Q labels of any hashable type; or Q sets of labels, of which a query and its
-            positives share at least one.
+        labels: Q labels of any hashable type, in any array-like (a list, a Series, a tensor),
+            none of them None or NaN; or Q sets of labels, of which a query and its positives
+            share at least one.
         ks: The K of Recall@K; positive.
         gallery: Numbers (G, D) to search in. None: the queries search each other.
         gallery_labels: G labels.
         exclude: Q keys of any hashable type. Gallery rows of a query's key are left out of its
-            search, positives and negatives alike; None leaves nothing out. Re-identification:
-            (person, camera), so that none is found by the same camera; or the sequence.
+            search, positives and negatives alike; None or NaN leaves nothing out.
+            Re-identification: (person, camera), so that none is found by the same camera; or the
+            sequence.
         gallery_exclude: G keys.
         also: Further figures: `precision` (share of positives among the K nearest), `map` (sum of
             the precisions at the ranks of the positives among the K nearest, over the smaller of
@@ -147,7 +149,8 @@ def retrieval(
     relevance = Relevance(by_label(labels, gallery_labels), left_out, itself)
     scored = relevance.positives > 0
     if not scored.any():
-        raise ValueError("no query has a positive: every class has one sample only")
+        reason = "every class has one sample only" if left_out is None else "`exclude` takes all"
+        raise ValueError(f"no query has a positive: {reason}")
     scores = Scores(ks, tuple(also))
     kept = unfinished and Unfinished(
         unfinished,
@@ -200,9 +203,9 @@ def keys_of(exclude, gallery_exclude, queries, gallery):
         return None
     if exclude is None or (gallery_exclude is None) != (gallery is None):
         raise ValueError("exclude and gallery_exclude go together, and the latter with a gallery")
-    keys = checked_labels(exclude, queries, "exclude")
+    keys = checked_keys(exclude, queries, "exclude")
     if gallery is not None:
-        gallery_exclude = checked_labels(gallery_exclude, gallery, "gallery_exclude")
+        gallery_exclude = checked_keys(gallery_exclude, gallery, "gallery_exclude")
     return by_key(keys, gallery_exclude)
 
 

@@ -87,7 +87,7 @@ def verification(embeddings, labels, advance=None):
 
     Args:
         embeddings: Numbers (N, D), of any length; a row of zeros is as near to all others.
-        labels: N labels of any hashable type.
+        labels: N labels of any hashable type, in any array-like.
         advance: Called with the number of rows done since its last call; None for silence.
 
     Returns:
