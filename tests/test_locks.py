@@ -58,3 +58,13 @@ def test_the_same_process_is_refused_as_well(tmp_path):
         locked(tmp_path / ".lock", "it"),
     ):
         raise AssertionError("the lock was given twice")
+
+
+def test_what_a_link_or_pipe_leads_to_is_not_written(tmp_path):
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / "link").symlink_to("diary")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=name), locked(tmp_path / name, "it"):
+            raise AssertionError("locked")
+    assert (tmp_path / "diary").read_text() == "mine"

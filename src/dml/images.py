@@ -79,6 +79,17 @@ def read_bytes(path):
         raise ImageError(f"{path}: can't be read: {error}") from None
 
 
+def container(path):
+    """Returns the file that holds the image of a path; None for a drawn one."""
+    if path.startswith("glyph:"):
+        return None
+    for suffix in (".zip", ".tar"):
+        archive, mark, _ = path.partition(f"{suffix}!")
+        if mark:
+            return archive + suffix
+    return path
+
+
 def read_zip_member(path, name):
     """Returns the bytes of a member of a zip, on a file handle of its own.
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import stat
 from pathlib import Path
 
 
@@ -17,10 +18,9 @@ def locked(path, what):
 
     Raises:
         ValueError: Another process, or this one, holds the lock.
+        OSError: The file can't be written, or is a link.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _acquire(path, what)
+    handle = _acquire(Path(path), what)
     try:
         yield
     finally:
@@ -30,8 +30,16 @@ def locked(path, what):
 def _acquire(path, what):
     """Returns the handle of the locked file that is at `path`."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A link or a pipe in a stranger's folder would lead to what is not ours to write.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
+            handle = os.open(path, flags, 0o666)
+        except FileNotFoundError:  # its folder was removed meanwhile
+            continue
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(f"{path}: not a regular file; remove it")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, handle):
                 os.ftruncate(handle, 0)

@@ -1,6 +1,8 @@
 """Vectors of images in a file, each once, however often the command was stopped."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import dml.commands.embed as module
 from dml.commands.embed import embed, embedded, read_vectors
 from dml.embed import embed_images
 from dml.onnx_encoder import OnnxEncoder
+from dml.unfinished import measuring
 from tests.bundles import write_bundle, write_images
 
 
@@ -67,6 +70,65 @@ def test_goes_on_where_it_was_stopped(here, monkeypatch):
     assert frame["id"].is_unique and len(frame) == 12
     expected = embed_images(OnnxEncoder("bundle"), frame["path"].tolist())
     np.testing.assert_allclose(np.stack(frame["vector"]), expected, atol=1e-6)
+
+
+def measured_again(here, monkeypatch, change):
+    """Stops an embedding before its last part; returns what is read after a change."""
+    monkeypatch.setattr(module, "PART", 5)
+    real, calls = module.embed_part, []
+
+    def embeds(encoder, paths, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(paths)
+        return real(encoder, paths, *rest)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(module, "embed_part", embeds)
+        with pytest.raises(KeyboardInterrupt):
+            embed("bundle", ["photos"], "out.parquet")
+    change(here / "photos")
+    again = []
+    monkeypatch.setattr(
+        module, "embed_part", lambda e, paths, *rest: again.extend(paths) or real(e, paths, *rest)
+    )
+    embed("bundle", ["photos"], "out.parquet", report=lambda line: None)
+    frame = pd.read_parquet("out.parquet")
+    expected = embed_images(OnnxEncoder("bundle"), frame["path"].tolist())
+    np.testing.assert_allclose(np.stack(frame["vector"]), expected, atol=1e-6)
+    return [path.removeprefix(f"{here}/photos/class ") for path in again]
+
+
+def replace_image(photos):
+    write_images(photos / "new", classes=1, each=1, side=30)
+    (photos / "new" / "class 0" / "0.png").replace(photos / "class 0" / "1.png")
+    shutil.rmtree(photos / "new")
+
+
+@pytest.mark.parametrize(
+    "change, again",
+    [
+        (lambda photos: None, ["2/2.png", "2/3.png"]),
+        (lambda photos: (photos / "class 0" / "0.png").unlink(), ["2/2.png", "2/3.png"]),
+        (replace_image, ["0/1.png", "2/2.png", "2/3.png"]),
+        (lambda photos: os.utime(photos / "class 1" / "0.png"), ["1/0.png", "2/2.png", "2/3.png"]),
+        (
+            lambda photos: shutil.copy(photos / "class 0" / "0.png", photos / "class 0" / "00.png"),
+            ["0/00.png", "2/2.png", "2/3.png"],
+        ),
+    ],
+)
+def test_only_what_has_changed_is_measured_again(here, monkeypatch, change, again):
+    assert measured_again(here, monkeypatch, change) == again
+
+
+def test_two_at_once_do_not_share_a_measurement(here):
+    with (
+        measuring(here / "out.parquet.unfinished"),
+        pytest.raises(ValueError, match=rf"unfinished: process {os.getpid()} on .* is writing it"),
+    ):
+        embed("bundle", ["photos"], "out.parquet")
+    assert not (here / "out.parquet").exists()
 
 
 def test_a_file_of_vectors_is_taken_as_it_is(here):

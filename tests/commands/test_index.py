@@ -1,10 +1,13 @@
 """`dml index` and `dml search`, as they are typed."""
 
 import json
+import os
 
 import pytest
 
 from dml.cli import main
+from dml.index import open_index
+from dml.unfinished import measuring
 from tests.bundles import write_bundle, write_images
 
 
@@ -59,6 +62,20 @@ def test_bad_input_is_one_line_and_code_2(here, capsys, command, message):
     assert main(command) == 2
     text = capsys.readouterr()
     assert message in text.err and text.err.count("\n") == 1 and not text.out
+    assert main(["index", "verify", "shop"]) == 0
+
+
+def test_two_additions_at_once_are_refused_before_an_image_is_read(here, monkeypatch, capsys):
+    def reads(*arguments, **options):
+        raise AssertionError("an image was read")
+
+    monkeypatch.setattr("dml.commands.embed.embed_part", reads)
+    with open_index("shop").changing():
+        assert main(["index", "add", "shop", "photos"]) == 2
+        assert f"shop: process {os.getpid()} on" in said(capsys)
+    with measuring("other.unfinished"):
+        assert main(["index", "build", "bundle", "photos", "--out", "other"]) == 2
+        assert f"other.unfinished: process {os.getpid()} on" in said(capsys)
     assert main(["index", "verify", "shop"]) == 0
 
 

@@ -261,7 +261,7 @@ def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         retrieval(x, labels, advance=stopped, unfinished=folder)
-    assert len(list(folder.glob("*.npz"))) == 2
+    assert len(list(folder.glob("*.part"))) == 2
     searched = []
     monkeypatch.setattr(
         neighbours, "nearest", lambda q, *rest: searched.append(len(q)) or search(q, *rest)

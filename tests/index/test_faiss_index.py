@@ -81,7 +81,7 @@ def test_wrong_use_is_named(flat, encoder, tmp_path):
 def test_two_writers_at_once_are_refused(flat):
     with (
         flat.changing(),
-        pytest.raises(ValueError, match="another process is changing"),
+        pytest.raises(ValueError, match=r"flat: process \d+ on .* is writing it"),
         FaissIndex(flat.folder.path).changing(),
     ):
         pass
@@ -92,6 +92,43 @@ def test_a_writer_takes_up_what_another_has_written(flat):
     flat.remove(["i3"])
     late.remove(["i4"])
     assert len(FaissIndex(flat.folder.path)) == 48
+
+
+def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
+    index, vectors = FaissIndex(path), clusters(COUNT, DIMENSION)
+    for work in (
+        lambda: index.remove(["i3", "i4"]),
+        lambda: index.add(items(5, first=3), clusters(5, DIMENSION, seed=8)),
+        lambda: index.add(items(900, first=9000), clusters(900, DIMENSION, seed=9)),
+        lambda: index.remove([f"i{n}" for n in range(COUNT // 2)]),
+    ):
+        with monkeypatch.context() as full:
+            full.setattr("dml.folders.write_json", refuse)
+            with pytest.raises(OSError, match="No space left"):
+                work()
+        assert len(index) == COUNT
+        near = [near[0][1]["id"] for near in index.search(vectors[:100], 1)]
+        assert np.mean([id == f"i{n}" for n, id in enumerate(near)]) > 0.95
+    index.remove(["i7"])
+    index = FaissIndex(path)
+    index.verify()
+    assert len(index) == COUNT - 1
+    np.testing.assert_array_equal(index.vector("i3"), vectors[3])
+
+
+def test_a_change_that_failed_and_can_not_be_read_again_is_not_made_either(flat, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("dml.folders.write_json", refuse)
+        broken.setattr(FaissIndex, "load", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            flat.remove(["i3"])
+    assert len(flat) == 50
+    flat.remove(["i4"])
+    assert len(flat) == 49 and flat.item("i3")["id"] == "i3"
+
+
+def refuse(*arguments):
+    raise OSError(28, "No space left on device")
 
 
 @settings(

@@ -1,6 +1,7 @@
 """What is Milvus's own: addresses, fields, faults; tests/index/test_index.py tells the rest."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
 
-from dml.index.milvus_index import MilvusIndex, connected, fitted, parsed
+from dml.index.milvus_index import MilvusIndex, builders, connected, fitted, parsed
 from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
@@ -114,11 +115,22 @@ def test_values_that_do_not_fit(value, kind):
 
 def test_a_build_that_was_killed_leaves_no_index_and_is_no_hindrance(encoder, tmp_path):
     location = tmp_path / "shop.db"
-    connected(str(location)).create_collection("dml_building", dimension=4)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    client = connected(str(location))
+    client.create_collection(f"{builders('dml')}{ended.pid}", dimension=4)
     with pytest.raises(FileNotFoundError, match="is no index"):
         MilvusIndex(location)
     index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
     assert index.client.list_collections() == ["dml"]
+
+
+def test_a_build_leaves_that_of_another_process_alone(encoder, tmp_path):
+    location = tmp_path / "shop.db"
+    other = f"{builders('dml')}{os.getppid()}"
+    connected(str(location)).create_collection(other, dimension=4)
+    index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
+    assert set(index.client.list_collections()) == {"dml", other}
 
 
 def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """`dml embed`: the vectors of images by an exported encoder, in a Parquet file."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import numpy as np
 from dml.commands.progress import progress
 from dml.embed import embed_part
 from dml.folders import atomic_path
+from dml.images import container
 from dml.onnx_encoder import OnnxEncoder
 from dml.sources import image_table
-from dml.unfinished import Unfinished
+from dml.unfinished import UnfinishedRows, measuring
 
 PART = 512  # images that a stop can lose
 NAMED = 5  # unreadable images named on the terminal
@@ -39,31 +42,34 @@ def embed(bundle, sources, out, batch_size=32, threads=2, engine="local", report
     if out.suffix != ".parquet":
         raise ValueError(f"--out must end in .parquet; got {out}")
     encoder = OnnxEncoder(bundle)
-    table, vectors, faults = embedded(
-        encoder, sources, Path(f"{out}.unfinished"), batch_size, threads, engine
-    )
-    write_vectors(out, table, vectors, encoder)
+    folder = unfinished_folder(out)
+    with measuring(folder):
+        table, vectors, faults = embedded(encoder, sources, folder, batch_size, threads, engine)
+        write_vectors(out, table, vectors, encoder)
     report(f"{len(table):,} vectors of {encoder.dimension} numbers: {out}")
     list_unreadable(faults, Path(f"{out}.unreadable.csv"), report)
-    unfinished_folder(out).forget()
 
 
 def unfinished_folder(out):
-    """Returns what is kept of an embedding while it is unfinished."""
-    return Unfinished(Path(f"{out}.unfinished"), (), {})
+    """Returns the folder that keeps what is done of an embedding."""
+    return Path(f"{out}.unfinished")
 
 
-def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local"):
+def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local", check=None):
     """Embeds images part by part, each of which is kept in a folder when it is done.
+
+    A vector is kept under the encoder, the path, and the size and time of the file that it was
+    measured of: whatever else has come, gone or changed, it is not measured again.
 
     Args:
         encoder: An `OnnxEncoder`.
         sources: As `dml.sources.image_table` takes them; or a `.parquet` of `dml embed`, which
             is taken as it is.
-        folder: Where finished parts are kept.
+        folder: Where finished parts are kept, by one process at a time (`measuring`).
         batch_size: Images embedded at once.
         threads: Threads that read.
         engine: `local` or `ray`. What one has begun the other can finish.
+        check: Called with the table of all images before any is read.
 
     Returns:
         The table of the images that could be read, their vectors, and the table `id`, `path`,
@@ -77,35 +83,55 @@ def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local")
     if len(sources) == 1 and str(sources[0]).endswith(".parquet"):
         ready = read_vectors(sources[0], encoder)
         if ready is not None:
+            if check is not None:
+                check(ready[0])
             return (*ready, pd.DataFrame(columns=["id", "path", "reason"]))
     table = image_table(sources)
+    if check is not None:
+        check(table)
     paths = table["path"].tolist()
-    what = {"ids": table["id"].tolist(), "paths": paths, "encoder": encoder.sha256}
-    unfinished = Unfinished(folder, (), what)
-    parts = {n: paths[start : start + PART] for n, start in enumerate(range(0, len(paths), PART))}
+    keys = content_keys(encoder, paths)
+    unfinished = UnfinishedRows(folder)
     vectors = np.empty((len(table), encoder.dimension), "float32")
     reasons = {}
-
-    def take(number, arrays):
-        found, rows, texts = arrays
-        first = number * PART
-        vectors[first : first + len(found)] = found
-        reasons.update(zip((first + rows).tolist(), texts.tolist(), strict=True))
-
     with progress("embedding", len(table)) as advance:
-        for number in list(parts):
-            if (known := unfinished.kept(number)) is not None:
-                take(number, known)
-                advance(len(parts.pop(number)))
+        known = unfinished.take(keys, vectors)
+        if known.any():
+            advance(int(known.sum()))
+        missing = np.flatnonzero(~known)
+        rows = {n: missing[n * PART : (n + 1) * PART] for n in range(-(-len(missing) // PART))}
+        parts = {number: [paths[row] for row in some] for number, some in rows.items()}
         for number, arrays in computed(encoder, parts, batch_size, threads, engine, advance):
-            unfinished.keep(number, arrays)
-            take(number, arrays)
+            found, unreadable, texts = arrays
+            some = rows[number]
+            vectors[some] = found
+            reasons.update(zip(some[unreadable].tolist(), texts.tolist(), strict=True))
+            read = np.delete(np.arange(len(some)), unreadable)
+            unfinished.keep([keys[row] for row in some[read]], found[read])
     reasons = dict(sorted(reasons.items()))
     good = ~np.isin(np.arange(len(table)), list(reasons))
     if not good.any():
         raise ValueError(f"none of the images could be read: {next(iter(reasons.values()))}")
     faults = table.loc[~good, ["id", "path"]].assign(reason=list(reasons.values()))
     return table[good].reset_index(drop=True), vectors[good], faults
+
+
+def content_keys(encoder, paths):
+    """Returns a key of each image: what decides its vector; None where there is no such file."""
+    status = {}
+    keys = []
+    for path in paths:
+        file = container(path)
+        if file not in status:
+            try:
+                found = os.stat(file) if file else None
+                status[file] = (found.st_size, found.st_mtime_ns) if found else ()
+            except OSError:
+                status[file] = None
+        about = status[file]
+        text = json.dumps([encoder.sha256, path, about])
+        keys.append(None if about is None else hashlib.sha256(text.encode()).hexdigest()[:32])
+    return keys
 
 
 def computed(encoder, parts, batch_size, threads, engine, advance):

@@ -8,6 +8,7 @@ from pathlib import Path
 from dml.commands.embed import embedded, list_unreadable, unfinished_folder
 from dml.index import build_index, open_index
 from dml.onnx_encoder import OnnxEncoder
+from dml.unfinished import measuring
 
 
 def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
@@ -31,11 +32,12 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
         raise FileExistsError(f"{out} is there already: remove it or choose another --out")
     encoder = OnnxEncoder(bundle)
     beside = local_name(out)
-    table, vectors, faults = embedded(encoder, sources, Path(f"{beside}.unfinished"))
-    index = build_index(out, encoder, table, vectors, kind, recall)
+    folder = unfinished_folder(beside)
+    with measuring(folder):
+        table, vectors, faults = embedded(encoder, sources, folder)
+        index = build_index(out, encoder, table, vectors, kind, recall)
     say(index, report)
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
-    unfinished_folder(beside).forget()
 
 
 def add(path, sources, bundle=None, report=print):
@@ -49,12 +51,12 @@ def add(path, sources, bundle=None, report=print):
     """
     index = open_index(path)
     beside = local_name(path)
-    encoder = index.encoder(bundle)
-    table, vectors, faults = embedded(encoder, sources, Path(f"{beside}.unfinished"))
-    new, replaced = index.add(table, vectors)
+    folder = unfinished_folder(beside)
+    with index.changing(), measuring(folder):
+        table, vectors, faults = embedded(index.encoder(bundle), sources, folder)
+        new, replaced = index.add(table, vectors)
     report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
-    unfinished_folder(beside).forget()
 
 
 def local_name(location):

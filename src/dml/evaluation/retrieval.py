@@ -1,5 +1,6 @@
 """Recall@K, MAP@R and their like, of embeddings that search each other or a gallery."""
 
+import contextlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from dml.evaluation.intervals import bootstrap
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation.scores import ALSO, Scores
-from dml.unfinished import Unfinished
+from dml.unfinished import Unfinished, measuring
 
 SHOWN = 10  # neighbours kept for each query
 LEAST_MIB = 16
@@ -129,7 +130,8 @@ def retrieval(
 
     Raises:
         ValueError: An array is of the wrong shape, a row is not finite (the message names
-            it), an option is out of its range, or no query has a positive.
+            it), an option is out of its range, no query has a positive, or another process
+            measures in the folder `unfinished`.
     """
     queries = checked_embeddings(embeddings, "embeddings")
     labels = as_hashable(checked_labels(labels, len(queries), "labels"))
@@ -152,14 +154,15 @@ def retrieval(
         reason = "every class has one sample only" if left_out is None else "`exclude` takes all"
         raise ValueError(f"no query has a positive: {reason}")
     scores = Scores(ks, tuple(also))
-    kept = unfinished and Unfinished(
-        unfinished,
-        [queries, gallery, *every_code(relevance)],
-        {"ks": ks, "also": list(also), "itself": itself},
-    )
-    ranks = rank_positives(queries, gallery, relevance, scores, SHOWN, memory_mib, advance, kept)
-    if kept:
-        kept.forget()
+    with measuring(unfinished) if unfinished else contextlib.nullcontext():
+        kept = unfinished and Unfinished(
+            unfinished,
+            [queries, gallery, *every_code(relevance)],
+            {"ks": ks, "also": list(also), "itself": itself},
+        )
+        ranks = rank_positives(
+            queries, gallery, relevance, scores, SHOWN, memory_mib, advance, kept
+        )
     first = ranks.first[scored]
     recall = {k: (first <= k).astype("float64") for k in ks}
     per_query = {f"R@{k}": hits for k, hits in recall.items()}

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import io
 import shutil
 import time
@@ -27,6 +26,7 @@ from dml.index.kinds import (
     untuned,
 )
 from dml.index.where import matching
+from dml.locks import locked
 from dml.onnx_encoder import OnnxEncoder
 from dml.versions import installed_versions
 
@@ -53,48 +53,57 @@ class FaissIndex(Index):
     def __init__(self, path):
         self.folder = IndexFolder(path)
         self.location = str(path)
+        self.held = False  # whether this object keeps other writers out
+        self.reload()
+
+    def reload(self):
+        """Reads what is on the disk now."""
         for _ in range(RETRIES):  # a change may remove the files between the manifest and them
-            self.manifest = self.folder.open()
+            manifest = self.folder.open()
             try:
-                self.load()
+                self.load(manifest)
                 return
             except FileNotFoundError as error:
                 fault = error
-                if self.folder.open() == self.manifest:
+                if self.folder.open() == manifest:
                     break
                 time.sleep(0.05)
-        raise ValueError(f"{path}: {fault.filename or fault} is missing: the index is damaged")
+        raise ValueError(
+            f"{self.location}: {fault.filename or fault} is missing: the index is damaged"
+        )
 
-    def load(self):
-        """Reads what the manifest names."""
+    def load(self, manifest):
+        """Reads what a manifest names; all of it, or nothing changes."""
         import pandas as pd
         import pyarrow
 
-        files = {name: self.folder.checked(entry) for name, entry in self.files.items()}
-        self.dimension, self.kind = self.manifest["dimension"], self.manifest["kind"]
-        self.encoder_sha256 = self.manifest["encoder"]
-        self.effort = Effort(**self.manifest["effort"])
-        count = self.manifest["rows"]
-        shape = (count, self.dimension)
-        self.vectors = (
+        files = {name: self.folder.checked(entry) for name, entry in manifest["files"].items()}
+        shape = (manifest["rows"], manifest["dimension"])
+        vectors = (
             np.memmap(files["vectors"], "float32", "r", shape=shape)
-            if count
+            if shape[0]
             else np.empty(shape, "float32")
         )
         try:
-            self.items = pd.read_parquet(files["items"])
+            items = pd.read_parquet(files["items"])
         except pyarrow.ArrowException as error:
             raise ValueError(f"{files['items']}: damaged: {error}") from None
-        self.present = ~self.items.pop("removed").to_numpy(bool)
-        self.fields = list(map(str, self.items.columns))
-        self.columns = [self.items[name].to_numpy() for name in self.items]
-        ids = self.items["id"].to_numpy()
-        self.row_of = {ids[row]: row for row in np.flatnonzero(self.present).tolist()}
-        self.codes = None
+        codes = None
         if "codes" in files:
             import faiss
 
-            self.codes = faiss.read_index(str(files["codes"]))
+            codes = faiss.read_index(str(files["codes"]))
+        self.manifest, self.stale = manifest, False
+        self.dimension, self.kind = manifest["dimension"], manifest["kind"]
+        self.encoder_sha256 = manifest["encoder"]
+        self.effort = Effort(**manifest["effort"])
+        self.vectors, self.codes = vectors, codes
+        self.present = ~items.pop("removed").to_numpy(bool)
+        self.items = items
+        self.fields = list(map(str, items.columns))
+        self.columns = [items[name].to_numpy() for name in items]
+        ids = items["id"].to_numpy()
+        self.row_of = {ids[row]: row for row in np.flatnonzero(self.present).tolist()}
 
     @property
     def files(self):
@@ -238,52 +247,63 @@ class FaissIndex(Index):
         vectors = np.ascontiguousarray(vectors, "float32")
         with self.changing():
             old = [self.row_of[id] for id in items["id"] if id in self.row_of]
-            self.present[old] = False
-            known = self.items.assign(removed=~self.present)
+            removed = ~self.present
+            removed[old] = True
+            known = self.items.assign(removed=removed)
             both = pd.concat([known, items.assign(removed=False)], ignore_index=True)
             self.write(both, vectors)
         return len(items) - len(old), len(old)
 
     def remove(self, ids):
         with self.changing():
-            self.present[[self.row(id) for id in ids]] = False
-            self.write(self.items.assign(removed=~self.present), None)
+            removed = ~self.present
+            removed[[self.row(id) for id in ids]] = True
+            self.write(self.items.assign(removed=removed), None)
 
     def write(self, items, added):
-        """Writes a change: all items, old and new, and the new ones' vectors."""
+        """Writes a change: all items, old and new, and the new ones' vectors; reads it again.
+
+        The codes are changed in place, and so given up first: the index is as it was on the disk
+        after a change that failed, too.
+        """
         removed = items["removed"].to_numpy(bool)
         state = {k: v for k, v in self.manifest.items() if k not in ("files", "rows", "number")}
         number = self.manifest["number"] + 1
-        if removed.mean() > REMOVED:
-            vectors = np.concatenate([self.vectors, *([] if added is None else [added])])
-            vectors, items = vectors[~removed], items[~removed].reset_index(drop=True)
-            if state["kind"] == "ivf_pq" and len(vectors) < LEAST_TRAINED:
-                state["kind"] = "flat"
-            target = state["recall"]["target"]
-            items, codes, effort, state["recall"] = coded(state["kind"], items, vectors, target)
-            state["effort"] = dataclasses.asdict(effort)
-            commit(self.folder, state, items, vectors, codes, number)
-        elif added is None:
-            commit(self.folder, state, items, None, None, number, self.files)
-        else:
-            if self.codes is not None:
-                self.codes.add(added)
-            commit(self.folder, state, items, added, self.codes, number, self.files)
-        self.__init__(self.folder.path)
+        codes, self.codes = self.codes, None
+        try:
+            if removed.mean() > REMOVED:
+                vectors = np.concatenate([self.vectors, *([] if added is None else [added])])
+                vectors, items = vectors[~removed], items[~removed].reset_index(drop=True)
+                if state["kind"] == "ivf_pq" and len(vectors) < LEAST_TRAINED:
+                    state["kind"] = "flat"
+                target = state["recall"]["target"]
+                items, codes, effort, state["recall"] = coded(state["kind"], items, vectors, target)
+                state["effort"] = dataclasses.asdict(effort)
+                commit(self.folder, state, items, vectors, codes, number)
+            elif added is None:
+                commit(self.folder, state, items, None, None, number, self.files)
+            else:
+                if codes is not None:
+                    codes.add(added)
+                commit(self.folder, state, items, added, codes, number, self.files)
+        finally:
+            self.stale = True  # where reading fails, too, the next change reads first
+            self.reload()
 
     @contextlib.contextmanager
     def changing(self):
         """Keeps other writers out, and takes up what they wrote since this index was opened."""
-        with open(self.folder.lock, "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"{self.folder.path}: another process is changing this index; try again later"
-                ) from None
-            if self.folder.open() != self.manifest:
-                self.__init__(self.folder.path)
+        if self.held:
             yield
+            return
+        with locked(self.folder.lock, self.location):
+            if self.stale or self.folder.open() != self.manifest:
+                self.reload()
+            self.held = True
+            try:
+                yield
+            finally:
+                self.held = False
 
     def info(self):
         recall = self.manifest["recall"]

@@ -84,6 +84,16 @@ class Index(abc.ABC):
         """Returns labels of its items, sorted, at most so many."""
 
     @abc.abstractmethod
+    def changing(self):
+        """Returns a context that keeps other writers out for as long as it lasts.
+
+        `add` and `remove` enter it themselves; long work that ends in one of them enters it first.
+
+        Raises:
+            ValueError: Another process is changing the index.
+        """
+
+    @abc.abstractmethod
     def add(self, items, vectors):
         """Adds items; those whose id is there already take the place of the older.
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,15 +89,14 @@ class MilvusIndex(Index):
         check_recall(recall)
         check_ids(items)
         address, name = parsed(str(location))
-        temporary = f"{name}_building"
+        temporary = f"{builders(name)}{os.getpid()}"
         with milvus(location):
             client = connected(address)
             if client.has_collection(name):
                 raise FileExistsError(
                     f"{location} is there already: choose another collection, or remove it"
                 )
-            if client.has_collection(temporary):  # of a build that was killed
-                client.drop_collection(temporary)
+            drop_abandoned(client, name)
             try:
                 about = {"schema": 1, "encoder": encoder.sha256, "dimension": vectors.shape[1]}
                 create(client, temporary, items, about["dimension"], kind)
@@ -232,6 +232,9 @@ class MilvusIndex(Index):
             )  # fmt: skip
         return sorted({row["label"] for row in rows if row.get("label") is not None})[:most]
 
+    def changing(self):
+        return contextlib.nullcontext()  # Milvus takes each batch whole, from whoever sends it
+
     def add(self, items, vectors):
         check_ids(items)
         known = 0
@@ -334,6 +337,30 @@ def milvus(location):
         if "Open local milvus failed" in text:
             text += ": it is damaged, or another process has it open"
         raise OSError(f"{location}: Milvus says: {' '.join(str(text).split())[:500]}") from None
+
+
+def builders(name):
+    """Returns how the names of collections begin that this machine is building."""
+    return f"{name}_building_{re.sub(r'[^A-Za-z0-9]', '_', socket.gethostname())}_"
+
+
+def drop_abandoned(client, name):
+    """Removes what this machine's builds have left that were killed."""
+    for other in client.list_collections():
+        process = other.removeprefix(builders(name))
+        if process.isdecimal() and not runs(int(process)):
+            client.drop_collection(other)
+
+
+def runs(process):
+    """Returns whether a process of this machine is still there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def create(client, name, items, dimension, kind):
