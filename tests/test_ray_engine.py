@@ -1,5 +1,6 @@
 """A Ray cluster embeds as this machine does, every row once, whoever dies meanwhile."""
 
+import itertools
 import time
 
 import numpy as np
@@ -68,6 +69,67 @@ def assert_the_same(a, b):
 def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch, capsys):
     cluster, workers = cluster
     monkeypatch.setattr("dml.commands.embed.computed", one_thread(command.computed))
+    kept = command.UnfinishedRows.keep
+    seen = []
+
+    def keep(self, keys, rows):
+        kept(self, keys, rows)
+        seen.append(keys)
+        if len(seen) == 3:
+            cluster.remove_node(workers[0], allow_graceful=False)  # SIGKILL
+
+    monkeypatch.setattr(command.UnfinishedRows, "keep", keep)
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 0
+    assert len(seen) == 15 and len(set(itertools.chain(*seen))) == 59
+    assert_the_same("ray.parquet", "local.parquet")
+    assert "1 images could not be read" in capsys.readouterr().out
+    lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
+    assert lists[0] == lists[1] and "3.png" in lists[0]
+    assert not (here / "ray.parquet.unfinished").exists()
+
+
+def one_thread(computed):
+    """Returns `computed` for workers of one processor."""
+    return lambda encoder, parts, batch_size, threads, *rest: computed(
+        encoder, parts, batch_size, 1, *rest
+    )
+
+
+def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
+    import ray
+
+    from dml.ray_engine import join_or_start
+
+    tried = []
+    comes_up_at = 3
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) < comes_up_at:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    join_or_start(ray)
+    assert len(tried) == 3
+    tried.clear()
+    comes_up_at = 4
+    with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
+        join_or_start(ray)
+    assert len(tried) == 3
+
+
+@pytest.mark.parametrize("port", ["1", "99999"])
+def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, capsys, port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    start = time.monotonic()
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 2
+    assert time.monotonic() - start < 30
+    assert f"no Ray cluster answers at RAY_ADDRESS 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     kept, taken = command.UnfinishedRows.keep, []
 
     def stopped(self, keys, rows):
