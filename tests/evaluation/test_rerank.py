@@ -27,14 +27,27 @@ def test_expansion_by_hand():
     np.testing.assert_allclose(expand_queries(query, gallery, 0), query, atol=1e-6)
 
 
-def test_a_gallery_is_expanded_by_others_than_itself():
+def test_each_vector_of_a_gallery_counts_once():
+    found = augment_gallery([[1, 0], [0.0001, 1]], 1, 0.0)
+    np.testing.assert_allclose(found, np.full((2, 2), 0.5**0.5), atol=1e-4)
     gallery, _ = clustered(40)
     found = augment_gallery(gallery, neighbours=2)
     for row in (0, 7):
         s = gallery @ gallery[row]
         near = [j for j in np.argsort(-s) if j != row][:2]
-        expected = 2 * gallery[row] + sum(s[j] ** 3 * gallery[j] for j in near)
+        expected = gallery[row] + sum(s[j] ** 3 * gallery[j] for j in near)
         np.testing.assert_allclose(found[row], expected / np.linalg.norm(expected), atol=1e-5)
+    np.testing.assert_allclose(augment_gallery(gallery, 0), gallery, atol=1e-6)
+    np.testing.assert_allclose(augment_gallery(gallery, 90), augment_gallery(gallery, 39))
+    np.testing.assert_allclose(augment_gallery([[0, 3]], 5), [[0, 1]])
+
+
+def test_copies_of_a_vector_are_its_neighbours():
+    gallery = np.array([[1.0, 0.0]] * 3 + [[0.6, 0.8]])
+    found = augment_gallery(gallery, neighbours=2, alpha=1.0)
+    np.testing.assert_allclose(found[:3], gallery[:3], atol=1e-6)
+    expected = gallery[3] + 2 * 0.6 * gallery[0]
+    np.testing.assert_allclose(found[3], expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def map_of(distances, labels, gallery_labels):
@@ -57,36 +70,70 @@ def test_all_of_them_help_where_classes_are_clusters():
     assert retrieval(augment_gallery(x), labels, ks=(1,)).map_at_r > before
 
 
-def test_k_reciprocal_agrees_with_the_paper_step_by_step():
-    x, _ = clustered(30, 3)
-    queries, gallery = x[:6], x[6:]
-    d = 2 - 2 * x @ x.T
-    d = np.maximum(d, 0) / d.max(axis=1, keepdims=True)
-    ranked = [list(np.argsort(row, kind="stable")) for row in d]
+def published(queries, gallery, k1, k2, weight):
+    """Returns distances by the authors' algorithm, step by step, in float64."""
+    every = np.concatenate([queries, gallery])
+    d = np.array([[((a - b) ** 2).sum() for b in every] for a in every])
+    d /= d.max(axis=1, keepdims=True)
+    ranked = np.argsort(d, axis=1)
+    described = np.zeros_like(d)
 
     def reciprocal(i, k):
-        return {j for j in ranked[i][: k + 1] if i in ranked[j][: k + 1]}
+        forward = ranked[i, : k + 1]
+        return np.array([j for j in forward if i in ranked[j, : k + 1]])
 
-    described = np.zeros_like(d)
-    for i in range(30):
-        members = reciprocal(i, 6)
-        wide = set(members)
-        for j in sorted(members):
-            theirs = reciprocal(j, 3)
-            if len(theirs & wide) > 2 / 3 * len(theirs):
-                wide |= theirs
-        for j in wide:
-            described[i, j] = np.exp(-d[i, j])
-    described /= described.sum(axis=1, keepdims=True)
-    described = np.array([described[ranked[i][:2]].mean(axis=0) for i in range(30)])
-    expected = np.empty((6, 24))
-    for i in range(6):
-        for j in range(24):
-            both = np.minimum(described[i], described[6 + j]).sum()
-            either = np.maximum(described[i], described[6 + j]).sum()
-            expected[i, j] = 0.7 * (1 - both / either) + 0.3 * d[i, 6 + j]
-    found = k_reciprocal(queries, gallery, nearest_k=6, expansion_k=2, weight=0.3)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for i in range(len(every)):
+        own = reciprocal(i, k1)
+        expansion = own
+        for candidate in own:
+            theirs = reciprocal(candidate, int(np.around(k1 / 2)))
+            if len(np.intersect1d(theirs, own)) > 2 / 3 * len(theirs):
+                expansion = np.append(expansion, theirs)
+        expansion = np.unique(expansion)
+        weights = np.exp(-d[i, expansion])
+        described[i, expansion] = weights / weights.sum()
+    described = np.array([described[ranked[i, :k2]].mean(axis=0) for i in range(len(every))])
+    count = len(queries)
+    found = np.empty((count, len(gallery)))
+    for i in range(count):
+        for j in range(len(gallery)):
+            shared = np.minimum(described[i], described[count + j]).sum()
+            found[i, j] = (1 - weight) * (1 - shared / (2 - shared)) + weight * d[i, count + j]
+    return found
+
+
+@pytest.mark.parametrize(
+    "rows, k1, k2, weight, spread",
+    [(120, 20, 6, 0.3, 1.1), (90, 7, 1, 0.0, 0.5), (40, 6, 2, 1.0, 0.8), (30, 60, 9, 0.3, 0.8)],
+)
+def test_k_reciprocal_is_the_published_algorithm(rows, k1, k2, weight, spread):
+    for seed in range(2):
+        x, _ = clustered(rows, 6, spread=spread, seed=seed)
+        queries, gallery = x[: rows // 4], x[rows // 4 :]
+        found = k_reciprocal(queries, gallery, k1, k2, weight)
+        assert found.dtype == "float32"
+        np.testing.assert_allclose(found, published(queries, gallery, k1, k2, weight), atol=1e-5)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_k_reciprocal_does_not_depend_on_the_order_of_rows(copies):
+    x, _ = clustered(120)
+    queries, gallery = x[:30], np.repeat(x[30:], copies, axis=0)
+    found = k_reciprocal(queries, gallery)
+    rng = np.random.default_rng(1)
+    of_queries, of_gallery = rng.permutation(len(queries)), rng.permutation(len(gallery))
+    again = k_reciprocal(queries[of_queries], gallery[of_gallery])
+    np.testing.assert_allclose(again, found[of_queries][:, of_gallery], atol=1e-6)
+    for copy in range(1, copies):
+        np.testing.assert_allclose(found[:, copy::copies], found[:, ::copies], atol=1e-6)
+
+
+def test_k_reciprocal_of_collapsed_and_of_zero_vectors():
+    same = k_reciprocal(np.ones((3, 4)), np.ones((5, 4)))
+    np.testing.assert_allclose(same, 0, atol=1e-6)
+    x, _ = clustered(30)
+    x[[2, 20]] = 0
+    assert np.isfinite(k_reciprocal(x[:10], x[10:])).all()
 
 
 def test_refuses_options_out_of_range():
@@ -94,3 +141,6 @@ def test_refuses_options_out_of_range():
         expand_queries(np.eye(2), np.eye(2), -1)
     with pytest.raises(ValueError, match="weight in"):
         k_reciprocal(np.eye(2), np.eye(2), weight=2.0)
+    for function in (expand_queries, k_reciprocal):
+        with pytest.raises(ValueError, match="gallery has 2 dimensions, the queries 3"):
+            function(np.eye(3), np.eye(2))

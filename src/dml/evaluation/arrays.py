@@ -34,6 +34,20 @@ def checked_embeddings(embeddings, name):
     return result
 
 
+def checked_gallery(gallery, queries):
+    """Returns a gallery as `checked_embeddings` does.
+
+    Raises:
+        ValueError: As there, or it has other dimensions than the queries.
+    """
+    gallery = checked_embeddings(gallery, "gallery")
+    if gallery.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
+        )
+    return gallery
+
+
 def checked_labels(labels, count, name):
     """Returns labels (N,) of any type and any array-like as an array; tuples as objects.
 

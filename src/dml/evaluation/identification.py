@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, shared_codes
+from dml.evaluation.arrays import (
+    checked_embeddings,
+    checked_gallery,
+    checked_labels,
+    shared_codes,
+)
 from dml.evaluation.neighbours import BLOCK, nearest
 
 FPIRS = (1e-1, 1e-2, 1e-3)
@@ -67,11 +72,7 @@ def identification(embeddings, labels, gallery, gallery_labels):
             or none is.
     """
     queries = checked_embeddings(embeddings, "embeddings")
-    gallery = checked_embeddings(gallery, "gallery")
-    if gallery.shape[1] != queries.shape[1]:
-        raise ValueError(
-            f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
-        )
+    gallery = checked_gallery(gallery, queries)
     query_codes, gallery_codes = shared_codes(
         checked_labels(labels, len(queries), "labels"),
         checked_labels(gallery_labels, len(gallery), "gallery_labels"),

@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_keys, checked_labels, codes
+from dml.evaluation.arrays import (
+    checked_embeddings,
+    checked_gallery,
+    checked_keys,
+    checked_labels,
+    codes,
+)
 from dml.evaluation.intervals import bootstrap
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
@@ -141,12 +147,8 @@ def retrieval(
     if itself:
         gallery, gallery_labels = queries, None
     else:
-        gallery = checked_embeddings(gallery, "gallery")
+        gallery = checked_gallery(gallery, queries)
         gallery_labels = checked_labels(gallery_labels, len(gallery), "gallery_labels")
-    if gallery.shape[1] != queries.shape[1]:
-        raise ValueError(
-            f"the gallery has {gallery.shape[1]} dimensions, the queries {queries.shape[1]}"
-        )
     left_out = keys_of(exclude, gallery_exclude, len(queries), None if itself else len(gallery))
     relevance = Relevance(by_label(labels, gallery_labels), left_out, itself)
     scored = relevance.positives > 0
