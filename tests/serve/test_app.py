@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from dml.index import FaissIndex, open_index
 from dml.serve.app import ServiceOptions, create_app
+from tests.jpegs import many_scans
 from tests.serve.shop import write_shop
 
 
@@ -193,6 +194,22 @@ def test_too_much_at_once_is_told_to_come_again(shop, photo):
         assert {answer.status_code for answer in answers} <= {200, 503}
         assert all(a.headers["retry-after"] == "1" for a in answers if a.status_code == 503)
         assert upload(client, photo).status_code == 200
+
+
+def test_images_that_take_long_are_given_up_and_hold_nobody_up(shop, photo):
+    slow, answers = many_scans(5000, 5000, 99), []
+    with TestClient(create_app(shop, ServiceOptions(decode_seconds=0.3))) as client:
+        threads = [
+            threading.Thread(target=lambda: answers.append(upload(client, slow))) for _ in range(12)
+        ]
+        for thread in threads:
+            thread.start()
+        others = [upload(client, photo).status_code for _ in range(5)]
+        assert others == [200] * 5 and len(answers) < len(threads)
+        for thread in threads:
+            thread.join()
+    assert {answer.status_code for answer in answers} == {413}
+    assert "takes more than 0.3 s to decode" in answers[0].json()["detail"]
 
 
 def test_takes_up_a_changed_index(tmp_path, monkeypatch):

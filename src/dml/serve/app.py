@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hmac
 import os
+import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
-from dml.images import ImageError, decode_image, read_image, square
-from dml.index import open_index
+from dml.images import ImageError, decode_image, read_bytes, read_image, square
+from dml.index import Index, open_index
+from dml.onnx_encoder import OnnxEncoder
 from dml.serve.batching import Batcher, Busy
+from dml.serve.decoding import Decoder
 from dml.serve.limits import COOKIE, Limits
-from dml.serve.uploads import BODY, UploadError, check_header, uploaded
+from dml.serve.uploads import BODY, UploadError, check_header, is_quick, uploaded
 from dml.thumbnails import jpeg, shrunk
 
 LABELS = 1000  # named to the page
@@ -42,6 +45,9 @@ class ServiceOptions:
         batch_size: Images embedded together; on processors, larger batches are slower.
         seconds: That receiving a request may take, and that answering it may.
         threads: That decode, embed and search, each its own batch.
+        decoders: Processes that decode what may take long: images of other formats than JPEG and
+            PNG, of many pixels, and of many scans.
+        decode_seconds: That decoding one of these may take.
     """
 
     token: str | None = None
@@ -52,6 +58,8 @@ class ServiceOptions:
     batch_size: int = 8
     seconds: float = 20.0
     threads: int = 3
+    decoders: int = 2
+    decode_seconds: float = 10.0
 
     @property
     def processors(self):
@@ -62,18 +70,65 @@ class ServiceOptions:
         return max(1, (os.cpu_count() or 1) - self.threads + 1)
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """An index and the encoder that it was built with: what one answer is made of.
+
+    Args:
+        index: `dml.index.Index`.
+        encoder: `OnnxEncoder`.
+    """
+
+    index: Index
+    encoder: OnnxEncoder
+
+    @property
+    def threshold(self):
+        """The calibrated one; None where the encoder has none."""
+        return self.encoder.threshold("calibrated") if self.encoder.thresholds else None
+
+    @property
+    def prepare(self):
+        """From an image to what the encoder wants."""
+        wanted = self.encoder.preparation
+        return partial(square, side=wanted.resize_side, aspect=wanted.aspect)
+
+    def cut(self, seen):
+        """Returns the part of a prepared image that the network sees."""
+        wanted = self.encoder.preparation
+        first = (wanted.resize_side - wanted.input_size) // 2
+        last = first + wanted.input_size
+        return seen[first:last, first:last]
+
+
 class Upload(NamedTuple):
     """An image to search with.
 
     Args:
-        data: Its bytes, as they came.
+        image: Its bytes, as they came; or, decoded and prepared, uint8 (S, S, 3).
         k: Neighbours wanted; None for its vector alone.
         crop: Whether to return what the encoder saw.
+        state: `State` to search in.
     """
 
-    data: bytes
+    image: bytes | np.ndarray
     k: int | None
     crop: bool
+    state: State
+
+
+class Question(NamedTuple):
+    """A vector to search with.
+
+    Args:
+        vector: Float32 (D,), of unit length.
+        k: Neighbours wanted.
+        index: What to search in.
+    """
+
+    vector: np.ndarray
+    k: int
+    index: Index
 
 
 class Neighbour(BaseModel, extra="allow"):
@@ -109,7 +164,7 @@ class Login(BaseModel):
 
 
 class Service:
-    """The state behind the application: the index, its encoder, and threads.
+    """The state behind the application: the index, its encoder, threads, and processes that decode.
 
     Args:
         path: The index, as `dml.index.open_index` takes it.
@@ -119,10 +174,11 @@ class Service:
 
     def __init__(self, path, options, bundle=None):
         self.options = options
-        self.index = open_index(path)
-        self.encoder = self.index.encoder(bundle, options.processors)
+        self.bundle = bundle
+        index = open_index(path)
+        self.state = State(index, index.encoder(bundle, options.processors))
+        self.fault = None  # why the index can't be taken up as it is now
         self.threads = ThreadPoolExecutor(options.threads)
-        self.threshold = self.encoder.threshold("calibrated") if self.encoder.thresholds else None
         self.busy = 0
         self.registry = CollectorRegistry()
         self.requests = Counter(
@@ -136,13 +192,31 @@ class Service:
             registry=self.registry,
         )  # fmt: skip
         self.items = Gauge("dml_items", "Items in the index", registry=self.registry)
-        self.count = len(self.index)
+        self.count = len(index)
         self.items.set_function(lambda: self.count)
         self.embedding = Batcher(
             self.embed, options.batch_size, options.most_waiting, options.threads,
             self.batches.observe,
         )  # fmt: skip
         self.searching = Batcher(self.search, most=options.most_waiting)
+        self.decoders = [
+            Decoder(options.most_pixels, options.decode_seconds) for _ in range(options.decoders)
+        ]
+        self.free = queue.SimpleQueue()
+        for decoder in self.decoders:
+            self.free.put(decoder)
+        self.decoding = Batcher(self.decode_apart, 1, options.most_waiting, options.decoders)
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        """Answers for as long as it is a context."""
+        async with self.embedding, self.searching, self.decoding:
+            following = asyncio.create_task(self.follow())
+            yield
+            following.cancel()
+            for decoder in self.decoders:
+                decoder.close()
+        self.threads.shutdown(cancel_futures=True)
 
     async def run(self, work, *arguments):
         """Runs work in a thread; refuses it where too much is under way, stops waiting in time.
@@ -161,109 +235,140 @@ class Service:
         finally:
             self.busy -= 1
 
-    def seen(self, image):
-        """Returns an image as the encoder wants it."""
-        wanted = self.encoder.preparation
-        return square(image, wanted.resize_side, wanted.aspect)
+    def decode_apart(self, questions):
+        """Answers questions, each the arguments of a `Decoder`."""
+        decoder = self.free.get()
+        try:
+            return [decoder(*question) for question in questions]
+        finally:
+            self.free.put(decoder)
 
-    def cut(self, seen):
-        """Returns the part of it that the network sees."""
-        wanted = self.encoder.preparation
-        first = (wanted.resize_side - wanted.input_size) // 2
-        last = first + wanted.input_size
-        return seen[first:last, first:last]
+    async def picture(self, path, minimum_side, finish):
+        """Returns what `finish` makes of the image of an item.
 
-    def decode(self, data):
-        """Returns an upload as the encoder wants it."""
+        Raises:
+            ValueError: It can't be read.
+        """
+        if path.startswith("glyph:"):
+            return await self.run(lambda: finish(read_image(path)))
+        data = await self.run(read_bytes, path)
+        if is_quick(data):
+            return await self.run(self.decode, data, path, minimum_side, finish)
+        async with asyncio.timeout(self.options.seconds):
+            return await self.decoding.ask((data, path, minimum_side, finish))
+
+    def decode(self, data, name, minimum_side, finish):
+        """Returns what `finish` makes of the image in some bytes, at once."""
         check_header(data, self.options.most_pixels)
-        side = self.encoder.preparation.resize_side
-        return self.seen(decode_image(data, "the upload", side))
+        return finish(decode_image(data, name, minimum_side))
 
     def embed(self, uploads):
         """Returns of each `Upload` its vector, what is near it and what the encoder saw.
 
         An exception in place of those that are no image.
         """
-        answers = [self.decoded(upload.data) for upload in uploads]
-        places = [n for n, seen in enumerate(answers) if not isinstance(seen, ValueError)]
-        if not places:
-            return answers
-        vectors = self.encoder.predict_on_batch(np.stack([answers[place] for place in places]))
-        wanted = [uploads[place].k for place in places]
-        near = iter(self.search([one for one in zip(vectors, wanted, strict=True) if one[1]]))
-        for place, vector in zip(places, vectors, strict=True):
-            upload, seen = uploads[place], answers[place]
-            answers[place] = (
-                vector,
-                next(near) if upload.k else None,
-                uri(self.cut(seen)) if upload.crop else None,
-            )
+        answers = [self.prepared(upload) for upload in uploads]
+        for state in {upload.state for upload in uploads}:
+            places = [
+                place
+                for place, upload in enumerate(uploads)
+                if upload.state is state and not isinstance(answers[place], ValueError)
+            ]
+            if not places:
+                continue
+            vectors = state.encoder.predict_on_batch(np.stack([answers[n] for n in places]))
+            asked = zip(vectors, (uploads[place].k for place in places), strict=True)
+            near = iter(self.search([Question(v, k, state.index) for v, k in asked if k]))
+            for place, vector in zip(places, vectors, strict=True):
+                upload, seen = uploads[place], answers[place]
+                answers[place] = (
+                    vector,
+                    next(near) if upload.k else None,
+                    uri(state.cut(seen)) if upload.crop else None,
+                )
         return answers
 
-    def decoded(self, data):
+    def prepared(self, upload):
         """Returns an upload as the encoder wants it, or says why it is no image."""
+        if not isinstance(upload.image, bytes):
+            return upload.image
+        side = upload.state.encoder.preparation.resize_side
         try:
-            return self.decode(data)
+            return self.decode(upload.image, "the upload", side, upload.state.prepare)
         except ValueError as error:
             return error
 
     def search(self, questions):
-        """Returns what is near the vectors of questions (vector, k), of each k together."""
-        index, found = self.index, [None] * len(questions)
-        for size in {k for _, k in questions}:
-            places = [place for place, (_, k) in enumerate(questions) if k == size]
-            near = index.search(np.stack([questions[place][0] for place in places]), size)
+        """Returns what is near the vectors of `Question`s, of each index and k together."""
+        found = [None] * len(questions)
+        for index, k in {(question.index, question.k) for question in questions}:
+            places = [
+                place
+                for place, question in enumerate(questions)
+                if question.index is index and question.k == k
+            ]
+            near = index.search(np.stack([questions[place].vector for place in places]), k)
             for place, one in zip(places, near, strict=True):
                 found[place] = one
         return found
 
     async def by_image(self, data, k, where, crop):
         """Returns what is near an upload, ready for JSON."""
-        upload = Upload(data, k if where is None else None, crop)
+        state = self.state
         async with asyncio.timeout(self.options.seconds):
+            if not is_quick(data):
+                side = state.encoder.preparation.resize_side
+                data = await self.decoding.ask((data, "the upload", side, state.prepare))
+            upload = Upload(data, k if where is None else None, crop, state)
             vector, near, shown = await self.embedding.ask(upload)
         if where is not None:
-            near = await self.filtered(vector, k, where)
-        return self.told(near, shown)
+            near = await self.filtered(state.index, vector, k, where)
+        return told(state, near, shown)
 
-    async def by_vector(self, vector, k, where):
+    async def by_vector(self, state, vector, k, where):
         """Returns what is near a vector, ready for JSON."""
         if where is not None:
-            return self.told(await self.filtered(vector, k, where))
+            return told(state, await self.filtered(state.index, vector, k, where))
         async with asyncio.timeout(self.options.seconds):
-            return self.told(await self.searching.ask((vector, k)))
+            return told(state, await self.searching.ask(Question(vector, k, state.index)))
 
-    async def filtered(self, vector, k, where):
+    async def filtered(self, index, vector, k, where):
         """Returns what is near a vector among the items that a filter keeps.
 
         It may take long: nobody else waits for it.
         """
-        (near,) = await self.run(self.index.search, vector[None], k, where)
+        (near,) = await self.run(index.search, vector[None], k, where)
         return near
-
-    def told(self, near, crop=None):
-        """Returns neighbours as an answer, ready for JSON."""
-        results = []
-        for similarity, item in near:
-            same = None if self.threshold is None else similarity >= self.threshold
-            results.append({**public(item), "similarity": round(similarity, 6), "same": same})
-        return {"results": results, "threshold": self.threshold, "crop": crop}
 
     async def follow(self):
         """Takes up changes of the index, for as long as the service runs."""
         while True:
             await asyncio.sleep(RELOAD)
             with contextlib.suppress(ValueError, OSError):  # the one at hand goes on serving
-                index = await asyncio.to_thread(self.index.renewed)
+                index = await asyncio.to_thread(self.state.index.renewed)
                 if index is not None:
-                    index.check_encoder(self.encoder)
-                    self.index = index
-                self.count = await asyncio.to_thread(len, self.index)
+                    index.check_encoder(self.state.encoder)
+                    self.state = State(index, self.state.encoder)
+                self.count = await asyncio.to_thread(len, self.state.index)
+
+
+def told(state, near, crop=None):
+    """Returns neighbours as an answer, ready for JSON."""
+    threshold, results = state.threshold, []
+    for similarity, item in near:
+        same = None if threshold is None else similarity >= threshold
+        results.append({**public(item), "similarity": round(similarity, 6), "same": same})
+    return {"results": results, "threshold": threshold, "crop": crop}
 
 
 def public(item):
     """Returns an item without its path, which is nobody's business."""
     return {name: value for name, value in item.items() if name != "path"}
+
+
+def small(image):
+    """Returns an image as a small JPEG."""
+    return jpeg(shrunk(image, 512))
 
 
 def uri(image):
@@ -288,11 +393,8 @@ def create_app(path, options=None, bundle=None):
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
-        async with service.embedding, service.searching:
-            following = asyncio.create_task(service.follow())
+        async with service.running():
             yield
-            following.cancel()
-        service.threads.shutdown(cancel_futures=True)
 
     app = FastAPI(
         title="dml", summary="Search an index of images", lifespan=lifespan, docs_url=None,
@@ -389,29 +491,29 @@ def add_search(app, service):
     async def by_id(id: str, k: int = size, where: str | None = filtering, crop: bool = False):
         """Searches by an item of the index, which is not among the results."""
         started = time.perf_counter()
-        index = service.index
-        vector = await service.run(index.vector, id)
-        found = await service.by_vector(vector, k + 1, where)
+        state = service.state
+        vector = await service.run(state.index.vector, id)
+        found = await service.by_vector(state, vector, k + 1, where)
         found["results"] = [one for one in found["results"] if one["id"] != id][:k]
         if crop:
-            with contextlib.suppress(ImageError):
-                seen = await service.run(
-                    lambda: service.cut(service.seen(read_image(index.item(id)["path"])))
-                )
-                found["crop"] = uri(seen)
+            path = (await service.run(state.index.item, id))["path"]
+            side = state.encoder.preparation.resize_side
+            with contextlib.suppress(ImageError, UploadError):
+                found["crop"] = uri(state.cut(await service.picture(path, side, state.prepare)))
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
     @app.post("/search/vector", response_model=Found)
     async def by_vector(query: VectorQuery):
         """Searches by a vector of this index's encoder; brought to length 1."""
         started = time.perf_counter()
-        vector = np.array(query.vector, "float32")
+        state, vector = service.state, np.array(query.vector, "float64")
         length = float(np.linalg.norm(vector))
-        if vector.shape != (service.index.dimension,) or not 0 < length < float("inf"):
+        if vector.shape != (state.index.dimension,) or not 0 < length < float("inf"):
             raise HTTPException(
-                400, f"a vector is {service.index.dimension} finite numbers, not all 0"
+                400, f"a vector is {state.index.dimension} finite numbers, not all 0"
             )
-        found = await service.by_vector(vector / length, query.k, query.where)
+        vector = (vector / length).astype("float32")
+        found = await service.by_vector(state, vector, query.k, query.where)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
 
@@ -425,21 +527,21 @@ def add_items(app, service):
         where: str | None = None,
     ):
         """Lists items, page by page."""
-        page, total = await service.run(service.index.page, where, offset, limit)
+        page, total = await service.run(service.state.index.page, where, offset, limit)
         return JSONResponse({"items": [public(one) for one in page], "total": total})
 
     @app.get("/items/{id:path}")
     async def item(id: str):
         """Returns one item."""
-        return JSONResponse(public(await service.run(service.index.item, id)))
+        return JSONResponse(public(await service.run(service.state.index.item, id)))
 
     @app.get("/images/{id:path}")
     async def image(id: str):
         """Returns an item's image as a small JPEG; its path comes from the index alone."""
-        path = (await service.run(service.index.item, id))["path"]
+        path = (await service.run(service.state.index.item, id))["path"]
         try:
-            data = await service.run(lambda: jpeg(shrunk(read_image(path, 256), 512)))
-        except ImageError:
+            data = await service.picture(path, 256, small)
+        except (ImageError, UploadError):
             raise HTTPException(404, "the image is gone or can't be read") from None
         return Response(
             data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
@@ -448,14 +550,14 @@ def add_items(app, service):
     @app.get("/about")
     async def about():
         """Says what the page needs to know."""
-        index = service.index
-        labels = await service.run(index.labels, LABELS)
+        state = service.state
+        labels = await service.run(state.index.labels, LABELS)
         return JSONResponse(
             {
                 "items": service.count,
                 "labels": labels,
-                "fields": [name for name in index.fields if name != "path"],
-                "threshold": service.threshold,
+                "fields": [name for name in state.index.fields if name != "path"],
+                "threshold": state.threshold,
                 "most_bytes": service.options.most_bytes,
             }
         )

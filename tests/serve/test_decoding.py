@@ -1,0 +1,83 @@
+"""Images that may take long are decoded in a process that is killed when they do."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+
+from dml.images import decode_image, square
+from dml.serve.decoding import Decoder
+from dml.serve.uploads import UploadError
+from tests.jpegs import many_scans
+
+PREPARE = partial(square, side=20, aspect="keep")
+SLOW = many_scans(5000, 5000, 99)  # seconds, which no test waits for
+
+
+@pytest.fixture
+def decoder():
+    decoder = Decoder(25_000_000, seconds=30)
+    yield decoder
+    decoder.close()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), "uint8")
+    return cv2.imencode(".webp", image)[1].tobytes()
+
+
+def test_answers_what_this_process_would(decoder, photo):
+    wanted = PREPARE(decode_image(photo, "a.webp"))
+    for _ in range(3):
+        np.testing.assert_array_equal(decoder(photo, "a.webp", 20, PREPARE), wanted)
+
+
+@pytest.mark.parametrize(
+    "data, status, why",
+    [
+        (b"", 415, "empty"),
+        (b"GIF89a", 415, "not an image"),
+        (many_scans(500, 500, 10_000), 415, "upload: a JPEG of more than 100 scans"),
+        (cv2.imencode(".png", np.zeros((5001, 5000), "uint8"))[1].tobytes(), 413, "5000 x 5001"),
+    ],
+)
+def test_what_is_no_image_to_decode_is_refused(decoder, photo, data, status, why):
+    with pytest.raises(UploadError, match=why) as caught:
+        decoder(data, "the upload", 20, PREPARE)
+    assert caught.value.status == status
+    assert decoder(photo, "the upload", 20, PREPARE).shape == (20, 20, 3)
+
+
+def test_one_that_takes_too_long_is_given_up_and_the_next_is_decoded(decoder, photo):
+    decoder(photo, "a.webp", 20, PREPARE)
+    decoder.seconds, process = 0.1, decoder.process
+    with pytest.raises(UploadError, match=r"slow\.jpg: takes more than 0\.1 s") as caught:
+        decoder(SLOW, "slow.jpg", 20, PREPARE)
+    assert caught.value.status == 413 and process.returncode is not None
+    decoder.seconds = 30
+    assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
+
+
+def test_a_process_that_dies_costs_its_image_alone(decoder, photo):
+    with pytest.raises(UploadError, match=r"a\.webp: can't be decoded") as caught:
+        decoder(photo, "a.webp", 20, time.sleep)  # which takes no image: an error of its own
+    assert caught.value.status == 415
+    assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
+
+
+def test_closed_while_it_decodes(decoder, photo):
+    decoder(photo, "a.webp", 20, PREPARE)
+    process = decoder.process
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(decoder, SLOW, "slow.jpg", 20, PREPARE)
+        threading.Timer(0.1, decoder.close).start()
+        with pytest.raises(OSError, match="the service is stopped"):
+            answer.result(timeout=20)
+    assert process.returncode is not None
+    with pytest.raises(OSError, match="the service is stopped"):
+        decoder(photo, "a.webp", 20, PREPARE)
