@@ -174,9 +174,53 @@ def test_a_token_is_asked_for(shop, photo):
 
 
 def test_another_name_is_refused(shop):
-    with TestClient(create_app(shop, ServiceOptions(hosts=("localhost",)))) as client:
+    with TestClient(create_app(shop, ServiceOptions(hosts=("localhost", "[::1]")))) as client:
         assert client.get("/health").status_code == 421
-        assert client.get("/health", headers={"Host": "localhost:80"}).status_code == 200
+        for host in ("localhost", "localhost:80", "[::1]", "[::1]:80"):
+            assert client.get("/health", headers={"Host": host}).status_code == 200
+        for host in ("localhost.example.org", "example.org:80", "localhost@example.org", ""):
+            assert client.get("/health", headers={"Host": host}).status_code == 421
+
+
+FOREIGN = [
+    {"Origin": "https://example.org"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:3000"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+OWN = [
+    {},
+    {"Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+]
+
+
+def test_pages_of_other_sites_may_only_link_to_the_page(shop, photo):
+    with TestClient(create_app(shop), base_url="http://localhost:8000") as client:
+        for headers in FOREIGN:
+            for path in ("/items", "/about", "/page.js", "/health", "/images/a.png", "/?x=1"):
+                wanted = 200 if path == "/?x=1" else 403
+                assert client.get(path, headers=headers).status_code == wanted
+            assert client.post("/search", content=photo, headers=headers).status_code == 403
+        for headers in OWN:
+            assert client.post("/search", content=photo, headers=headers).status_code == 200
+
+
+def test_behind_a_token_the_name_may_be_a_proxy_s(shop):
+    headers = {"Origin": "https://example.org", "Authorization": "Bearer secret"}
+    with TestClient(create_app(shop, ServiceOptions(token="secret"))) as client:
+        assert client.get("/items", headers=headers).status_code == 200
+
+
+def test_head_is_get_without_a_body(client, shop):
+    id = FaissIndex(shop).items["id"][0]
+    for path in ("/", "/health", "/items", f"/images/{id}", "/metrics", "/about", "/none"):
+        head, get = client.head(path), client.get(path)
+        assert head.status_code == get.status_code and head.content == b""
+        if path != "/metrics":
+            assert head.headers["content-length"] == get.headers["content-length"]
+    assert client.head("/search/vector").status_code == 405
 
 
 def test_too_much_at_once_is_told_to_come_again(shop, photo):
@@ -212,18 +256,72 @@ def test_images_that_take_long_are_given_up_and_hold_nobody_up(shop, photo):
     assert "takes more than 0.3 s to decode" in answers[0].json()["detail"]
 
 
+def wait_for(is_so):
+    """Waits until something is so."""
+    for _ in range(400):
+        if is_so():
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
 def test_takes_up_a_changed_index(tmp_path, monkeypatch):
     monkeypatch.setattr("dml.serve.app.RELOAD", 0.05)
     shop = write_shop(tmp_path)
     with TestClient(create_app(shop)) as client:
         FaissIndex(shop).remove(FaissIndex(shop).items["id"].tolist())
-        for _ in range(100):
-            if client.get("/health").json()["items"] == 0:
-                break
-            time.sleep(0.05)
+        wait_for(lambda: client.get("/health").json()["items"] == 0)
         vector = np.ones(6).tolist()
         found = client.post("/search/vector", json={"vector": vector}).json()
         assert found["results"] == [] and client.get("/about").json()["items"] == 0
+
+
+def test_takes_up_an_index_of_another_encoder(tmp_path, monkeypatch, photo):
+    monkeypatch.setattr("dml.serve.app.RELOAD", 0.05)
+    shop = write_shop(tmp_path / "old")
+    write_shop(tmp_path / "new", seed=1, side=12, thresholds={})
+    with TestClient(create_app(shop)) as client:
+        shop.rename(tmp_path / "away")
+        wait_for(lambda: client.get("/health").json()["status"] == "stale")
+        assert upload(client, photo).json()["threshold"] == 0.5  # the one at hand goes on
+        (tmp_path / "new" / "shop").rename(shop)
+        wait_for(lambda: client.get("/health").json()["status"] == "ok")
+        found = upload(client, photo, k=1).json()
+        assert found["threshold"] is None
+        assert found["results"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, KeyError, ValueError, OSError])
+def test_the_watch_survives_any_error_and_tells_it_once(shop, monkeypatch, caplog, error):
+    monkeypatch.setattr("dml.serve.app.RELOAD", 0.01)
+    looks = []
+
+    def renewed(index):
+        looks.append(index)
+        if len(looks) < 6:
+            raise error("broken")
+
+    monkeypatch.setattr(FaissIndex, "renewed", renewed)
+    with TestClient(create_app(shop)) as client:
+        seen = set()
+        wait_for(lambda: seen.add(client.get("/health").json()["status"]) or len(looks) > 6)
+        wait_for(lambda: client.get("/health").json() == {"status": "ok", "items": 12})
+        assert "stale" in seen
+    levels = [record.levelname for record in caplog.records]
+    assert set(levels) == {"ERROR", "WARNING"} and levels.count("ERROR") < 3  # of two services
+    assert "can't be taken up" in caplog.text and "broken" in caplog.text
+
+
+def test_an_index_that_stays_of_another_encoder_is_reported(tmp_path, monkeypatch, photo, caplog):
+    monkeypatch.setattr("dml.serve.app.RELOAD", 0.05)
+    shop = write_shop(tmp_path / "old")
+    other = write_shop(tmp_path / "new", seed=1)
+    with TestClient(create_app(shop, bundle=tmp_path / "old" / "bundle")) as client:
+        shop.rename(tmp_path / "away")
+        other.rename(shop)
+        wait_for(lambda: "another encoder" in caplog.text)
+        assert client.get("/health").json() == {"status": "stale", "items": 12}
+        assert upload(client, photo).json()["results"][0]["label"] == "class 1"
 
 
 def test_without_calibration_nothing_is_said_to_be_the_same(tmp_path, photo):

@@ -48,7 +48,8 @@ def serve(
         )
     if not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535; got {port}")
-    options = ServiceOptions(token=token, hosts=LOOPBACK if local else None)
+    shown = f"[{host}]" if ":" in host else host
+    options = ServiceOptions(token=token, hosts=(*LOOPBACK, shown) if local else None)
     # OpenMP's threads of FAISS: as many as the encoder's, which do not spin between searches.
     os.environ.setdefault("OMP_NUM_THREADS", str(options.processors))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,7 +61,6 @@ def serve(
     except OSError as error:
         raise OSError(f"can't serve on {host} port {port}: {error.strerror}") from None
     allow_connections()
-    shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{bound.getsockname()[1]}/"
     report(f"{address} (Ctrl-C stops it)")
     if browser and has_screen():

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import hmac
+import logging
 import os
 import queue
 import time
@@ -30,6 +31,8 @@ from dml.thumbnails import jpeg, shrunk
 
 LABELS = 1000  # named to the page
 RELOAD = 2.0  # seconds between looks at whether the index has changed
+LONGEST_PAUSE = 60.0  # between looks at one that can't be taken up
+LOG = logging.getLogger("dml.serve")
 
 
 @dataclass(frozen=True)
@@ -342,14 +345,28 @@ class Service:
 
     async def follow(self):
         """Takes up changes of the index, for as long as the service runs."""
+        pause = RELOAD
         while True:
-            await asyncio.sleep(RELOAD)
-            with contextlib.suppress(ValueError, OSError):  # the one at hand goes on serving
-                index = await asyncio.to_thread(self.state.index.renewed)
-                if index is not None:
-                    index.check_encoder(self.state.encoder)
-                    self.state = State(index, self.state.encoder)
-                self.count = await asyncio.to_thread(len, self.state.index)
+            await asyncio.sleep(pause)
+            try:
+                await asyncio.to_thread(self.take_up)
+            except Exception as error:  # whatever it is, the index at hand goes on serving
+                if str(error) != self.fault:
+                    LOG.error("dml: the index can't be taken up as it is now: %s", error)
+                self.fault, pause = str(error), min(2 * pause, LONGEST_PAUSE)
+            else:
+                if self.fault is not None:
+                    LOG.warning("dml: the index has been taken up")
+                self.fault, pause = None, RELOAD
+
+    def take_up(self):
+        """Takes up the index as it is now, and its encoder where that is another one."""
+        index, encoder = self.state.index.renewed(), self.state.encoder
+        if index is not None:
+            if index.encoder_sha256 != encoder.sha256:
+                encoder = index.encoder(self.bundle, self.options.processors)
+            self.state = State(index, encoder)
+        self.count = len(self.state.index)
 
 
 def told(state, near, crop=None):
@@ -564,8 +581,12 @@ def add_items(app, service):
 
     @app.get("/health")
     async def health():
-        """Says that the service is up."""
-        return {"status": "ok", "items": service.count}
+        """Says that the service is up, and whether it serves the index as it is now.
+
+        `status` is `ok`, or `stale` where the index has changed and can't be taken up: the service
+        goes on with the one at hand, and its log says why.
+        """
+        return {"status": "ok" if service.fault is None else "stale", "items": service.count}
 
     @app.get("/metrics")
     async def metrics():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import re
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 OPEN = {"/", "/page.css", "/page.js", "/health", "/login"}  # without a token
 COOKIE = "dml_token"
+PORT = re.compile(r":\d*$")
 CLOSE = {"Connection": "close"}  # the rest of a body is not waited for
 HEADERS = {
     "Content-Security-Policy": (
@@ -28,6 +30,9 @@ RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADER
 
 class Limits:
     """Stands before the application: hosts, token, size and time of bodies, headers of answers.
+
+    Without a token, pages of other sites that the user's browser shows are refused: they may link
+    to the page, and nothing else. HEAD is answered as GET is, without a body.
 
     Args:
         app: What it stands before.
@@ -58,6 +63,8 @@ class Limits:
                 message["headers"] = [*message["headers"], *RAW_HEADERS]
             await send(message)
 
+        if scope["method"] == "HEAD":  # the server leaves out the body
+            scope = {**scope, "method": "GET"}
         refusal = self.refusal(scope["path"], Headers(scope=scope))
         if refusal is None:
             body = Body(self, receive)
@@ -77,9 +84,11 @@ class Limits:
 
     def refusal(self, path, headers):
         """Returns the answer to a request that may not go on; None for one that may."""
-        host = headers.get("host", "").rsplit(":", 1)[0] if self.hosts is not None else None
-        if self.hosts is not None and host not in self.hosts:
+        host = headers.get("host", "")
+        if self.hosts is not None and PORT.sub("", host) not in self.hosts:
             return JSONResponse({"detail": "this service has another name"}, 421)
+        if self.token is None and path != "/" and is_foreign(headers, host):
+            return JSONResponse({"detail": "a page of another site may not ask this service"}, 403)
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self.most_bytes:
             return JSONResponse({"detail": too_large(self.most_bytes)}, 413, CLOSE)
@@ -99,6 +108,14 @@ class Limits:
                 return False
             given = cookie.value if cookie else ""
         return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def is_foreign(headers, host):
+    """Returns whether a browser sends a request for a page that is not the service's own."""
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return True
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != host
 
 
 class Body:
