@@ -203,3 +203,16 @@ index = MilvusIndex(sys.argv[1])
 index.verify()
 print(json.dumps(index.ids(None)))
 """
+
+
+def test_a_collection_that_was_built_anew_is_noticed(encoder, tmp_path):
+    location = tmp_path / "shop.db"
+    index = MilvusIndex.build(location, encoder, items(8), clusters(8, DIMENSION))
+    index.add(items(9), clusters(9, DIMENSION))
+    assert index.renewed() is None
+    index.client.drop_collection(index.collection)
+    with pytest.raises(OSError, match="Milvus says"):
+        index.renewed()
+    other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
+    MilvusIndex.build(location, other, items(8), clusters(8, DIMENSION))
+    assert index.renewed().encoder_sha256 == other.sha256

@@ -347,6 +347,9 @@ def test_answers_the_same_over_milvus(client, photo, tmp_path):
         assert other.get("/about").json()["labels"] == ["class 0", "class 1", "class 2"]
         open_index(shop).remove([id])
         assert other.get(f"/items/{id}").status_code == 404
+        assert other.get("/items", params={"offset": 16_380, "limit": 4}).json()["items"] == []
+        assert other.get("/items", params={"offset": 16_380}).status_code == 400
+        assert open_index(shop).renewed() is None
 
 
 def test_says_when_the_index_does_not_answer(client, shop, monkeypatch):

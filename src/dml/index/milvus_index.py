@@ -57,10 +57,10 @@ class MilvusIndex(Index):
                 raise missing(self.location)
             described = self.client.describe_collection(self.collection)
             self.client.load_collection(self.collection)
-        about = described.get("properties", {}).get("dml")
-        if about is None:
+        self.properties = described.get("properties", {})
+        if "dml" not in self.properties:
             raise ValueError(f"{self.location}: this collection is not written by dml")
-        self.about = json.loads(about)
+        self.about = json.loads(self.properties["dml"])
         self.encoder_sha256 = self.about["encoder"]
         self.dimension = self.about["dimension"]
         self.effort = Effort(**self.about["effort"])
@@ -201,6 +201,8 @@ class MilvusIndex(Index):
 
     def page(self, where=None, offset=0, limit=50):
         condition = self.condition(where)
+        if offset + limit > MOST_READ:
+            raise ValueError(f"Milvus lists its first {MOST_READ:,} items only: give a filter")
         with milvus(self.location):
             rows = self.client.query(
                 self.collection, filter=condition, output_fields=self.fields, offset=offset,
@@ -278,7 +280,11 @@ class MilvusIndex(Index):
                 raise ValueError(f"{self.location}: the vector of {row['id']!r} is not of length 1")
 
     def renewed(self):
-        return None  # Milvus answers from what is there now
+        """Returns None as long as it is the same collection: Milvus answers from what is there."""
+        with milvus(self.location):
+            described = self.client.describe_collection(self.collection)
+        same = described.get("properties", {}) == self.properties
+        return None if same and kinds_of(described) == self.kinds else MilvusIndex(self.location)
 
 
 STRONG = {"consistency_level": "Strong"}  # a search sees what was added before it
