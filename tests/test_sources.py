@@ -6,6 +6,7 @@ import tarfile
 import pandas as pd
 import pytest
 
+from dml.files import LeftOut
 from dml.images import read_image
 from dml.sources import image_table
 from tests.bundles import write_images
@@ -22,7 +23,7 @@ def test_a_folder_names_labels_by_the_first_folder_below(photos):
     (photos / ".hidden.png").write_bytes(b"")
     (photos / "notes.txt").write_text("no image")
     (photos / "class 0" / "1.png").rename(photos / "loose.png")
-    table = image_table(["photos"])
+    table = image_table(["photos"], LeftOut())
     assert table["id"].tolist() == [
         "photos/class 0/0.png",
         "photos/class 1/0.png",
@@ -34,14 +35,14 @@ def test_a_folder_names_labels_by_the_first_folder_below(photos):
 
 
 def test_patterns_files_and_several_sources(photos):
-    table = image_table(["photos/*/0.png", "photos/class 1/1.png"])
+    table = image_table(["photos/*/0.png", "photos/class 1/1.png"], LeftOut())
     assert len(table) == 3 and table["label"].isna().all()
 
 
 def test_a_list_keeps_ids_labels_and_own_fields(photos):
     frame = pd.DataFrame({"path": ["class 0/0.png", "class 1/0.png"], "price": [3, 4]})
     frame.assign(label=["a", None], id=["x", "y"]).to_parquet(photos / "list.parquet")
-    table = image_table([photos / "list.parquet"])
+    table = image_table([photos / "list.parquet"], LeftOut())
     assert table.to_dict("list") == {
         "id": ["x", "y"],
         "path": [str(photos / "class 0/0.png"), str(photos / "class 1/0.png")],
@@ -49,7 +50,7 @@ def test_a_list_keeps_ids_labels_and_own_fields(photos):
         "price": [3, 4],
     }
     frame.to_csv(photos / "list.csv", index=False)
-    table = image_table([photos / "list.csv"])
+    table = image_table([photos / "list.csv"], LeftOut())
     assert table["id"].tolist() == ["class 0/0.png", "class 1/0.png"]
 
 
@@ -60,7 +61,7 @@ def test_a_shard_of_images_and_labels(photos):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    table = image_table(["shard.tar"])
+    table = image_table(["shard.tar"], LeftOut())
     assert table["id"].tolist() == ["shard.tar!000.png"] and table["label"].tolist() == ["7"]
     image = read_image(table["path"][0])
     assert (image == read_image(photos / "class 0" / "0.png")).all()
@@ -80,4 +81,4 @@ def test_says_what_is_wrong(photos, sources, error, message):
     (photos.parent / "broken.tar").write_bytes(b"x" * 2000)
     (photos.parent / "list.csv").write_text("file\na.png\n")
     with pytest.raises(error, match=message):
-        image_table(sources)
+        image_table(sources, LeftOut())

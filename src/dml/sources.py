@@ -2,41 +2,54 @@
 
 import glob
 import os
+from itertools import takewhile
 from pathlib import Path
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+from dml.files import (
+    FORMATS,
+    LeftOut,
+    image_files,
+    printable,
+    require_utf8,
+)
+
 LISTS = (".csv", ".parquet")
 
 
-def image_table(sources):
+def image_table(sources, left_out):
     """Returns a table of images with the columns `id`, `path`, `label` and what lists add.
 
     Args:
         sources: Paths, each of
-            a folder: every image in it, whose label is the first folder below it, if any;
+            a folder: every image in it, as `dml.files.image_files` finds them, whose label is
+            the first folder below it, if any;
             a pattern with `*`, `?` or `[...]`;
             a `.csv` or `.parquet` list with a column `path`, relative to its folder, and perhaps
             `id`, `label` (or `class`) and fields of your own;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
             An image's id is its path as given here, unless a list says otherwise.
+        left_out: A `LeftOut` that counts what is there beside the images.
 
     Returns:
         A pandas frame. `path` is absolute; `label` is text, None where there is none.
 
     Raises:
         FileNotFoundError: A source is missing or holds no image.
-        ValueError: A list can't be read, or two images have one id.
+        ValueError: A list can't be read, two images have one id, or a name is not UTF-8.
     """
     import pandas as pd
 
     frames = []
     for source in map(os.fspath, sources):
-        frame = rows_of(source)
+        counted = LeftOut()
+        frame = rows_of(source, counted)
         if not len(frame):
-            raise FileNotFoundError(f"{source}: no images there ({', '.join(sorted(SUFFIXES))})")
+            raise FileNotFoundError(f"{printable(source)}: {no_images(counted)}")
+        left_out.update(counted)
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
+    require_utf8(table["path"])
     if len(repeated := table.index[table["id"].duplicated()]):
         raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
     for column in table.columns:
@@ -45,43 +58,54 @@ def image_table(sources):
     return table
 
 
-def rows_of(source):
+def no_images(left_out):
+    """Returns what to say of a place without images."""
+    there = f"; {left_out}" if left_out else ""
+    return f"no images there ({', '.join(FORMATS)}){there}"
+
+
+def rows_of(source, left_out):
     """Returns the table of one source."""
     import pandas as pd
 
     path = Path(source)
+    labels = None
     if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if is_image(f, path))
-        below = [f.relative_to(path).parts for f in files]
-        labels = [parts[0] if len(parts) > 1 else None for parts in below]
-        ids = [os.path.join(source, *parts) for parts in below]
-        return pd.DataFrame({"id": ids, "path": absolute(ids), "label": labels}, dtype=object)
-    if path.suffix.lower() in LISTS and path.is_file():
-        return listed(path)
-    if path.suffix.lower() == ".tar" and path.is_file():
-        return shard(source)
-    if path.is_file():
+        files = image_files(source, left_out)
+        labels = [below.split(os.sep)[0] if os.sep in below else None for below in files]
+        files = [os.path.join(source, below) for below in files]
+    elif path.suffix.lower() in LISTS and path.is_file():
+        return listed(path, left_out)
+    elif path.suffix.lower() == ".tar" and path.is_file():
+        return shard(source, left_out)
+    elif path.is_file():
         files = [source]
     elif glob.has_magic(source):
-        files = sorted(
-            f for f in glob.glob(source, recursive=True) if Path(f).suffix.lower() in SUFFIXES
-        )
+        files = matching(source, left_out)
+    elif path.exists():
+        raise FileNotFoundError(f"{printable(source)}: not a regular file")
     else:
-        raise FileNotFoundError(f"{source}: no such file, folder or pattern")
-    labels = [None] * len(files)
+        raise FileNotFoundError(f"{printable(source)}: no such file, folder or pattern")
+    labels = labels or [None] * len(files)
     return pd.DataFrame({"id": files, "path": absolute(files), "label": labels}, dtype=object)
 
 
-def is_image(file, folder):
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+def matching(pattern, left_out):
+    """Returns the images that a pattern matches, in order."""
+    parts = pattern.split(os.sep)
+    fixed = sum(1 for _ in takewhile(lambda part: not glob.has_magic(part), parts))
+    folder = os.sep.join([*parts[:fixed], ""])
+    if folder and not os.path.isdir(folder):
+        return []
+    below = image_files(folder, left_out, os.sep.join(parts[fixed:]))
+    return [folder + path for path in below]
 
 
 def absolute(paths):
     return [os.path.abspath(path) for path in paths]
 
 
-def listed(path):
+def listed(path, left_out):
     """Returns the rows of a list."""
     import pandas as pd
 
@@ -94,7 +118,9 @@ def listed(path):
         raise ValueError(f"{path}: row {empty[0] + 1} has no path")
     if "label" not in frame and "class" in frame:
         frame = frame.rename(columns={"class": "label"})
-    named = frame["path"].astype(str).tolist()
+    frame["path"] = frame["path"].astype(str)
+    frame = frame[[left_out.takes_listed(name) for name in frame["path"]]].reset_index(drop=True)
+    named = frame["path"].tolist()
     frame["id"] = frame["id"].astype(str) if "id" in frame else named
     folder = path.parent
     frame["path"] = [
@@ -107,7 +133,7 @@ def listed(path):
     return frame[[*first, *(column for column in frame.columns if column not in first)]]
 
 
-def shard(source):
+def shard(source, left_out):
     """Returns the images in a tar, each with the label in its neighbour `.cls`."""
     import tarfile
 
@@ -123,7 +149,7 @@ def shard(source):
     rows = []
     for member in members:
         stem, suffix = os.path.splitext(member)
-        if suffix.lower() not in SUFFIXES:
+        if suffix == ".cls" or not left_out.takes(member.removeprefix("./")):
             continue
         label = None
         if stem + ".cls" in members:

@@ -67,6 +67,8 @@ def check(dataset, report=print, threads=2):
     for split in dict.fromkeys(items.splits.tolist()):
         part = items.select(split)
         report(f"  {split:8} {len(part):>8,} images of {len(part.class_names):,} classes")
+    for note in items.notes:
+        report(note)
     with ThreadPoolExecutor(threads) as pool:
         scans = list(progress(pool.map(scan, items.paths), "reading", len(items), "images"))
     unreadable = [s.fault for s in scans if s.fault]

@@ -9,6 +9,7 @@ import numpy as np
 
 from dml.commands.progress import progress
 from dml.embed import embed_part
+from dml.files import LeftOut
 from dml.folders import atomic_path
 from dml.images import container
 from dml.onnx_encoder import OnnxEncoder
@@ -44,7 +45,9 @@ def embed(bundle, sources, out, batch_size=32, threads=2, engine="local", report
     encoder = OnnxEncoder(bundle)
     folder = unfinished_folder(out)
     with measuring(folder):
-        table, vectors, faults = embedded(encoder, sources, folder, batch_size, threads, engine)
+        table, vectors, faults = embedded(
+            encoder, sources, folder, batch_size, threads, engine, report=report
+        )
         write_vectors(out, table, vectors, encoder)
     report(f"{len(table):,} vectors of {encoder.dimension} numbers: {out}")
     list_unreadable(faults, Path(f"{out}.unreadable.csv"), report)
@@ -55,7 +58,9 @@ def unfinished_folder(out):
     return Path(f"{out}.unfinished")
 
 
-def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local", check=None):
+def embedded(
+    encoder, sources, folder, batch_size=32, threads=2, engine="local", check=None, report=print
+):
     """Embeds images part by part, each of which is kept in a folder when it is done.
 
     A vector is kept under the encoder, the path, and the size and time of the file that it was
@@ -70,6 +75,7 @@ def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local",
         threads: Threads that read.
         engine: `local` or `ray`. What one has begun the other can finish.
         check: Called with the table of all images before any is read.
+        report: Called with each line of text for the user.
 
     Returns:
         The table of the images that could be read, their vectors, and the table `id`, `path`,
@@ -86,7 +92,10 @@ def embedded(encoder, sources, folder, batch_size=32, threads=2, engine="local",
             if check is not None:
                 check(ready[0])
             return (*ready, pd.DataFrame(columns=["id", "path", "reason"]))
-    table = image_table(sources)
+    left_out = LeftOut()
+    table = image_table(sources, left_out)
+    if left_out:
+        report(str(left_out))
     if check is not None:
         check(table)
     paths = table["path"].tolist()

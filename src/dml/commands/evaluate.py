@@ -35,6 +35,9 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
 
     encoder = load_encoder(folder.encoder)
     items = recipe.dataset.items()
+    if on is not None:
+        for note in items.notes:
+            report(note)
     split = TestSplit.of(items, recipe.names["dataset"])
     started = time.monotonic()
     vectors = split.embed(encoder, recipe)

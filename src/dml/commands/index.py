@@ -34,7 +34,7 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
     beside = local_name(out)
     folder = unfinished_folder(beside)
     with measuring(folder):
-        table, vectors, faults = embedded(encoder, sources, folder)
+        table, vectors, faults = embedded(encoder, sources, folder, report=report)
         index = build_index(out, encoder, table, vectors, kind, recall)
     say(index, report)
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
@@ -53,7 +53,8 @@ def add(path, sources, bundle=None, report=print):
     beside = local_name(path)
     folder = unfinished_folder(beside)
     with index.changing(), measuring(folder):
-        table, vectors, faults = embedded(index.encoder(bundle), sources, folder)
+        encoder = index.encoder(bundle)
+        table, vectors, faults = embedded(encoder, sources, folder, report=report)
         new, replaced = index.add(table, vectors)
     report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)

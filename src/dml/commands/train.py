@@ -54,6 +54,8 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
         write_text(folder.recipe, recipe.to_toml())
     write_json(folder.versions, versions(recipe))
     report(describe(items, recipe))
+    for note in items.notes:
+        report(note)
     report_lone_images(items, report)
     tests = len(items.select("test", "query"))
     if tests and not resume:

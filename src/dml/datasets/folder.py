@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
+from dml.files import FORMATS, LeftOut, image_files
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SPLIT_FOLDERS = ("train", "val", "test")
 
 
@@ -49,23 +49,24 @@ class Folder(DatasetPart):
         if not root.is_dir():
             raise ValueError(f"{root} is a file: expected a folder with one folder per class")
         splits = split_folders(root)
-        rows = [(*row, "train") for row in class_images(root)] if not splits else []
-        for split in splits:
-            found = [(*row, split) for row in class_images(root / split)]
+        left_out = LeftOut()
+        rows = []
+        for split in splits or [""]:
+            found = class_images(root / split, left_out)
             if not found:
-                raise ValueError(f"{root / split}: no images in class folders, CLASS/IMAGE")
-            rows += found
-        if not rows:
-            raise ValueError(
-                f"{root}: no images in class folders ({', '.join(IMAGE_SUFFIXES)}): expected "
-                "ROOT/CLASS/IMAGE"
-            )
+                there = f"; {left_out}" if left_out else ""
+                raise ValueError(
+                    f"{root / split}: no images in class folders, CLASS/IMAGE "
+                    f"({', '.join(FORMATS)}){there}"
+                )
+            rows += [(*row, split or "train") for row in found]
         paths, names, split_of_row = zip(*rows, strict=True)
         ids = [os.path.relpath(path, root) for path in paths]
         seen = {n for n, s in zip(names, split_of_row, strict=True) if s == "train"}
         tested = {n for n, s in zip(names, split_of_row, strict=True) if s == "test"}
         protocol = "seen-class" if seen & tested else "zero-shot"
-        items = Items.build(paths, names, split_of_row, ids, protocol)
+        notes = [str(left_out)] if left_out else []
+        items = Items.build(paths, names, split_of_row, ids, protocol, notes=notes)
         return items if splits else items.with_test(self.test_fraction, self.test_seed)
 
 
@@ -96,13 +97,12 @@ def split_folders(root):
     return []
 
 
-def class_images(root):
-    """Yields (path, class) of the images in a folder's class folders, in order of their names."""
-    for entry in sorted(os.scandir(root), key=lambda e: e.name):
-        if not entry.is_dir() or entry.name.startswith("."):
-            continue
-        for folder, subfolders, files in os.walk(entry.path, followlinks=True):
-            subfolders.sort()
-            for name in sorted(files):
-                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                    yield os.path.join(folder, name), entry.name
+def class_images(root, left_out):
+    """Returns (path, class) of the images in a folder's class folders, in order of their names."""
+    found = []
+    for path in image_files(root, left_out):
+        if os.sep in path:
+            found.append((os.path.join(root, path), path.split(os.sep)[0]))
+        else:
+            left_out["outside class folders"] += 1
+    return found

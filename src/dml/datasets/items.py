@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dml.files import require_utf8
+
 SPLITS = ("train", "val", "test", "query", "gallery")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
@@ -21,6 +23,7 @@ class Items:
         protocol: What a figure measured on these splits means, one of `PROTOCOLS`.
         super_labels: int32 codes (N,): the kind of thing that each class is, such as its category;
             None where the data set has none.
+        notes: Lines for the user about how the data set was read.
     """
 
     paths: np.ndarray
@@ -30,9 +33,10 @@ class Items:
     ids: np.ndarray
     protocol: str
     super_labels: np.ndarray | None = None
+    notes: tuple = ()
 
     @classmethod
-    def build(cls, paths, names, splits, ids, protocol, super_names=None):
+    def build(cls, paths, names, splits, ids, protocol, super_names=None, notes=()):
         """Returns the table of rows whose classes have names of any hashable type.
 
         Codes follow the order of the names, or of their text where the types differ.
@@ -44,12 +48,14 @@ class Items:
             ids: N unique strings.
             protocol: One of `PROTOCOLS`.
             super_names: N names of the kinds that the classes are of; None where there are none.
+            notes: Lines for the user about how the data set was read.
 
         Raises:
-            ValueError: The lengths differ, an id occurs twice, a name is missing, or a split or
-                the protocol is unknown.
+            ValueError: The lengths differ, an id occurs twice, a name is missing, a path is not
+                UTF-8, or a split or the protocol is unknown.
         """
         paths, ids = object_array(paths), object_array(ids)
+        require_utf8(paths)
         splits = np.asarray([splits] * len(paths) if isinstance(splits, str) else splits, dtype=str)
         class_names, labels = factorise(names)
         if not len(paths) == len(labels) == len(splits) == len(ids):
@@ -71,7 +77,7 @@ class Items:
                 raise ValueError(
                     f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
                 )
-        return cls(paths, labels, class_names, splits, ids, protocol, super_labels)
+        return cls(paths, labels, class_names, splits, ids, protocol, super_labels, tuple(notes))
 
     def __len__(self):
         return len(self.paths)

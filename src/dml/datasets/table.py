@@ -9,6 +9,7 @@ from typing import ClassVar
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import check_test
 from dml.datasets.items import SPLITS, Items
+from dml.files import LeftOut
 
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 
@@ -68,10 +69,23 @@ class Table(DatasetPart):
         if len(repeated := frame.index[frame["path"].duplicated()]):
             row = repeated[0]
             raise ValueError(f"{file}: row {row + 1} lists {listed[row]} a second time")
+        supers = frame["super_label"].tolist() if "super_label" in frame else None
+        left_out = LeftOut()
+        taken = [row for row, path in enumerate(listed) if left_out.takes_listed(path)]
+        if not taken:
+            raise ValueError(f"{file}: no images in it; {left_out}")
+        listed, names, splits = ([of[row] for row in taken] for of in (listed, names, splits))
         paths = [os.path.join(file.parent, path) for path in listed]
         require_files(paths)
-        supers = frame["super_label"].tolist() if "super_label" in frame else None
-        items = Items.build(paths, names, splits, listed, protocol(names, splits), supers)
+        items = Items.build(
+            paths,
+            names,
+            splits,
+            listed,
+            protocol(names, splits),
+            supers and [supers[row] for row in taken],
+            notes=[str(left_out)] if left_out else [],
+        )
         return items if "split" in frame else items.with_test(self.test_fraction, self.test_seed)
 
 
