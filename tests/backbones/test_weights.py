@@ -1,13 +1,18 @@
 """Weights from files: the right ones load, others are refused in one line."""
 
+import http.client
 import os
+import random
+import urllib.error
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from dml.backbones import BACKBONES, Conv4
 from dml.backbones.scaling import InputScaling
+from dml.cli import main
 from dml.datasets import DATASETS
 from dml.embed import embed_images
 from dml.encoder import EmbeddingOptions, build_encoder
@@ -44,6 +49,78 @@ def test_names_a_missing_and_a_damaged_file(tmp_path):
     path.write_bytes(b"text")
     with pytest.raises(ValueError, match="not a Keras weights file"):
         Conv4(weights=str(path)).network()
+
+
+@pytest.mark.slow
+def test_a_damaged_file_loads_whole_or_is_named(tmp_path):
+    path, small = tmp_path / "a.weights.h5", {"input_size": 16, "resize_side": 16, "filters": 4}
+    Conv4(**small).network().save_weights(path)
+    whole, rng, refused = path.read_bytes(), random.Random(0), 0
+    for trial in range(60):
+        data = bytearray(whole)
+        place = rng.randrange(4096) if trial % 3 else rng.randrange(len(data))  # most: structure
+        if trial % 5 == 0:
+            del data[place:]
+        else:
+            data[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            Conv4(**small, weights=str(path)).network()
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 12  # those that are cut, at least
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    path, network = tmp_path / "a.weights.h5", Conv4(input_size=16, resize_side=16).network()
+    network.weights[1].assign(np.full(64, np.nan))
+    network.save_weights(path)
+    with pytest.raises(ValueError, match=r"damaged \(at .*gamma"):
+        Conv4(input_size=16, resize_side=16, weights=str(path)).network()
+
+
+@pytest.mark.parametrize(
+    "name, error, said",
+    [
+        ("mobilenet", urllib.error.URLError("Name or service not known"), "Name or service"),
+        ("mobilenet_v3_small", urllib.error.URLError(OSError(111, "refused")), "refused"),
+        ("resnet50", urllib.error.HTTPError("https://a", 404, "Not Found", {}, None), "404"),
+        ("vgg16", TimeoutError("timed out"), "timed out"),
+        ("vgg19", urllib.error.ContentTooShortError("got only 5 of 9 bytes", b""), "5 of 9"),
+        ("densenet121", http.client.IncompleteRead(b"12"), "2 bytes read"),
+        ("efficientnet_b0", None, "hash does not match"),  # a file cut short
+        ("mobilenet_v2", None, "h5"),  # the same, where Keras knows no hash
+    ],
+)
+def test_without_a_network_imagenet_weights_are_one_line(
+    tmp_path, monkeypatch, capsys, name, error, said
+):
+    def fetch(address, target, hook):
+        Path(target).write_bytes(b"half of them")
+        if error is not None:
+            raise error
+
+    from keras.src.utils import file_utils  # what a server would be asked through
+
+    monkeypatch.setattr(file_utils, "urlretrieve", fetch)
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "kept"))
+    words = ["train", "glyphs", "--backbone.name", name, "--out", str(tmp_path / "run")]
+    sides = ["--backbone.input_size", "32", "--backbone.resize_side", "32"]
+    assert main([*words, *sides, "--sampler.name", "shuffle"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("dml: the ImageNet weights of ") and line.count("\n") == 1
+    assert said in line and "--backbone.weights none" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_model_of_ones_own_is_named(tmp_path):
+    path = tmp_path / "own.keras"
+    keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3)]).save(path)
+    for data in (path.read_bytes()[:900], b"PK\x03\x04" + bytes(200), b""):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"own\.keras: can't be read as a Keras model"):
+            BACKBONES["own"](path=str(path), input_size=16, resize_side=16).network()
 
 
 @needs_weights

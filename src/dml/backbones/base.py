@@ -1,5 +1,8 @@
 """What every backbone shares: its registry, its weights and how BatchNormalization behaves."""
 
+import hashlib
+import http.client
+import socket
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -7,11 +10,14 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from dml.folders import data_folder
 from dml.registry import Registry
 
 BACKBONES = Registry("backbone")
+PATIENCE = 60  # seconds without an answer of the server that has the ImageNet weights
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what HDF5 and Keras raise of it
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,14 @@ class Backbone:
         """Returns the Keras model with its weights loaded.
 
         Raises:
-            ValueError: The weights belong to another architecture.
+            ValueError: The weights belong to another architecture, or the file is damaged.
             FileNotFoundError: The weights file is missing.
+            OSError: ImageNet weights can't be downloaded.
         """
-        if self.weights in ("imagenet", "none"):
-            model = self.architecture("imagenet" if self.weights == "imagenet" else None)
+        if self.weights == "imagenet":
+            model = downloaded(self)
+        elif self.weights == "none":
+            model = self.architecture(None)
         else:
             path = find_weights(self.weights)
             model = self.architecture(None)
@@ -85,6 +94,33 @@ class Backbone:
                 if self.batch_norm_momentum is not None:
                     layer.momentum = self.batch_norm_momentum
         return model
+
+
+def downloaded(backbone):
+    """Returns a backbone's network with the ImageNet weights, which Keras downloads and keeps.
+
+    Raises:
+        OSError: They can't be downloaded, or what was kept is damaged.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        return backbone.architecture("imagenet")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        refused = reason.startswith("URL fetch failure")  # Keras raises these as a bare Exception
+        cut = reason.startswith("Incomplete or corrupted file")
+        damaged = isinstance(error, (OSError, RuntimeError, KeyError, http.client.HTTPException))
+        if not (refused or cut or damaged):
+            raise
+        raise OSError(
+            f"the ImageNet weights of {type(backbone).__name__} can't be downloaded, or what Keras "
+            f"keeps of them in .keras/models is damaged: {reason.rstrip('.')}. Without a network, "
+            "take weights from a file, --backbone.weights FILE.weights.h5, or random ones, "
+            "--backbone.weights none"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def find_weights(name):
@@ -104,23 +140,44 @@ def load_weights(model, path):
     """Loads a `.weights.h5` file.
 
     Raises:
-        ValueError: The file is not one of weights, or of another architecture. Keras itself
-            skips what it can't place in some of these cases, so the shapes are compared first.
+        ValueError: The file is not one of weights, damaged, or of another architecture. Keras
+            itself skips what it can't place in some of these cases, so the shapes are compared
+            before and the numbers after.
     """
+    fault = f"{path}: not a Keras weights file (.weights.h5), or damaged"
     found = []
     try:
         with h5py.File(path, "r") as file:
             file.visititems(
                 lambda _, item: found.append(item.shape) if isinstance(item, h5py.Dataset) else None
             )
-    except OSError:
-        raise ValueError(f"{path}: not a Keras weights file (.weights.h5), or damaged") from None
+    except DAMAGE as error:
+        raise ValueError(f"{fault} ({error})") from None
     wanted = [tuple(weight.shape) for weight in model.weights]
     if sorted(found) != sorted(wanted):
         raise ValueError(
             f"{path}: these weights belong to another architecture than {model.name}: the file "
             f"holds {len(found)} arrays, the network {len(wanted)}, and their shapes differ"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about containers without weights of their own
-        model.load_weights(path)
+    stored = set()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about containers without weights of their own
+            model.load_weights(path)
+        with h5py.File(path, "r") as file:
+            file.visititems(
+                lambda _, item: (
+                    stored.add(digest(item[()])) if isinstance(item, h5py.Dataset) else None
+                )
+            )
+    except DAMAGE as error:
+        raise ValueError(f"{fault} ({error})") from None
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight.value)
+        if not np.isfinite(values).all() or digest(values) not in stored:
+            raise ValueError(f"{fault} (at {weight.path})")
+
+
+def digest(values):
+    """Returns the SHA-256 of an array's numbers as float32."""
+    return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).digest()

@@ -45,4 +45,8 @@ class Own(Backbone):
             raise ValueError("backbone 'own' brings its weights: set backbone.weights to 'none'")
         if not Path(self.path).is_file():
             raise FileNotFoundError(f"no Keras model {self.path!r}: set backbone.path")
-        return keras.saving.load_model(self.path, compile=False)
+        try:
+            return keras.saving.load_model(self.path, compile=False)
+        except Exception as error:  # Keras raises nearly anything at a damaged file
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{self.path}: can't be read as a Keras model ({reason})") from error
