@@ -85,7 +85,7 @@ def parser():
     command.add_argument(
         "--table", action="store_true", help="a Markdown table; runs of other seeds share a row"
     )
-    command.add_argument("--on", metavar="DATASET", help="default: the first run's own")
+    command.add_argument("--on", metavar="DATASET", help="default: the runs' own")
     add_allow_parts(command)
     command = add("export", "write a run's encoder as a bundle for other runtimes, checked")
     command.add_argument("run", metavar="RUN")
@@ -206,7 +206,8 @@ def split_flags(arguments):
 
 def run(options, flags):
     """Calls the command's function and prints what it says."""
-    if flags and options.command not in ("train", "evaluate", "report", "export", "data"):
+    flagged = ("train", "evaluate", "report", "compare", "export", "data")
+    if flags and options.command not in flagged:
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
     whole_recipe = options.command == "recipes" and options.name is not None
     if whole_recipe or options.command in BACKED:
@@ -234,7 +235,7 @@ def run(options, flags):
         from dml.commands.compare import compare, tabulate
 
         (tabulate if options.table else compare)(
-            options.runs, on=options.on, allow_parts=options.allow_parts, report=say
+            options.runs, options.on, flags, allow_parts=options.allow_parts, report=say
         )
     elif options.command == "export":
         from dml.commands.export import export

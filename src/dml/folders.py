@@ -123,6 +123,7 @@ class RunFolder:
     def __init__(self, path):
         self.path = Path(path)
         self.recipe = self.path / "recipe.toml"
+        self.items = self.path / "items.parquet"
         self.encoder = self.path / "encoder.keras"
         self.log = self.path / "log.jsonl"
         self.metrics = self.path / "metrics.json"
@@ -161,9 +162,9 @@ class RunFolder:
                 raise FileNotFoundError(f"{self.path} is no finished run: {file.name} is missing")
         return self
 
-    def evaluation(self, dataset):
-        """Returns the folder of the evaluation on the data set named `dataset`."""
-        return self.path / "evaluation" / dataset
+    def evaluation(self, name):
+        """Returns the folder of the evaluation of that name."""
+        return self.path / "evaluation" / name
 
     def append_log(self, row):
         """Adds one epoch's figures as a line of JSON."""

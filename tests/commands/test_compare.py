@@ -80,7 +80,7 @@ def test_refuses_what_can_not_be_compared(tmp_path):
     other = run(tmp_path / "other", 1.0, ids=np.arange(len(LABELS)) + 5)
     with pytest.raises(ValueError, match="different images"):
         compare([a, other])
-    with pytest.raises(FileNotFoundError, match=r"dml evaluate .*raw --on glyphs"):
+    with pytest.raises(FileNotFoundError, match=r"`dml evaluate .*raw`"):
         compare([a, run(tmp_path / "raw", 1.0, evaluated=False)])
     with pytest.raises(ValueError, match="two runs"):
         compare([a])

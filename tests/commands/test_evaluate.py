@@ -1,19 +1,21 @@
 """`dml evaluate`'s own parts; the whole command is in tests/commands/test_train.py."""
 
+import os
+
 import numpy as np
-import pandas as pd
 import pytest
 
 from dml.commands.evaluate import TestSplit as Split
 from dml.commands.evaluate import (
     evaluate,
+    evaluation_name,
     evaluation_recipe,
     measure,
     print_table,
     rebuild,
 )
 from dml.datasets import Items
-from dml.folders import RunFolder
+from dml.folders import RunFolder, write_json
 from dml.recipe import load_recipe
 
 
@@ -41,7 +43,18 @@ def test_queries_search_the_gallery():
     assert split.has_gallery
     assert split.query_rows.tolist() == [0, 2] and split.gallery_rows.tolist() == [1, 3]
     assert list(split.table()["split"]) == ["query", "gallery"] * 2
-    assert list(split.table()["path"]) == ["2.jpg", "3.jpg", "4.jpg", "5.jpg"]
+    assert list(split.table()["path"]) == [os.path.abspath(f"{i}.jpg") for i in (2, 3, 4, 5)]
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path):
+    split = Split.of(items("query-gallery", ["query", "gallery"] * 3), "mine")
+    split.table().to_parquet(tmp_path / "items.parquet")
+    read = Split.read(tmp_path / "items.parquet", "query-gallery", "mine")
+    assert read.has_gallery and read.query_rows.tolist() == [0, 2, 4]
+    np.testing.assert_array_equal(read.items.labels, split.items.labels)
+    (tmp_path / "items.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"items\.parquet: damaged"):
+        Split.read(tmp_path / "items.parquet", "query-gallery", "mine")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +62,7 @@ def test_queries_search_the_gallery():
     [("zero-shot", ["train"] * 4), ("query-gallery", ["train", "train", "query", "query"])],
 )
 def test_nothing_to_test_on_is_an_error(protocol, splits):
-    with pytest.raises(ValueError, match="mine has no test split"):
+    with pytest.raises(ValueError, match="mine has no test images"):
         Split.of(items(protocol, splits), "mine")
 
 
@@ -63,9 +76,38 @@ def test_measures_queries_against_the_gallery():
     assert all(figure["value"] == 1 for name, figure in figures.items() if "ecall" in name)
 
 
-def test_evaluates_on_the_runs_own_data_set_with_other_options(folder):
-    recipe = evaluation_recipe(folder, None, ["--dataset.samples", "6"])
-    assert recipe.dataset.samples == 6 and recipe.names["loss"] == "triplet"
+def test_the_runs_own_data_set_may_be_elsewhere_and_nothing_else(folder):
+    recipe = evaluation_recipe(folder, None, ["--dataset.root", "there"])
+    assert recipe.dataset.root == "there" and recipe.names["loss"] == "triplet"
+    with pytest.raises(ValueError, match=r"--dataset\.samples: a run is measured on the split"):
+        evaluation_recipe(folder, None, ["--dataset.samples", "6"])
+
+
+def test_another_folder_is_measured_whole_unless_a_flag_says_otherwise(folder, tmp_path):
+    on, flags = str(tmp_path), ["--dataset.test_fraction", "0.5"]
+    whole, half = (evaluation_recipe(folder, on, f).dataset for f in ((), flags))
+    assert whole.test_fraction == whole.validation_fraction == 0 and half.test_fraction == 0.5
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[dataset]\nname = "folder"\nroot = "photos"\n')
+    assert evaluation_recipe(folder, str(recipe), ()).dataset.test_fraction == 0.2
+
+
+def test_each_data_set_has_an_evaluation_of_its_own(folder, tmp_path, monkeypatch):
+    for parent in "ab":
+        (tmp_path / parent / "pho tos").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "a" / "pho tos")
+
+    def name(on, flags=()):
+        return evaluation_name(evaluation_recipe(folder, on and str(on), flags), on)
+
+    first, second = (name(tmp_path / parent / "pho tos") for parent in "ab")
+    assert first.startswith("pho_tos-") and second.startswith("pho_tos-") and first != second
+    assert name(tmp_path / "linked").split("-")[1] == first.split("-")[1]
+    monkeypatch.chdir(tmp_path / "a" / "pho tos")
+    assert name(".") == first
+    assert name(".", ["--dataset.test_fraction", "0.5"]) != first
+    assert name(".", ["--dataset.validation_fraction", "0"]) == first
+    assert name(None) == "glyphs" != name("glyphs")
 
 
 def test_evaluates_on_another_data_set_with_the_runs_encoder(folder):
@@ -122,11 +164,13 @@ def test_a_report_needs_an_evaluation(folder):
         rebuild(folder.path)
 
 
-def test_a_report_of_other_images_is_refused(folder):
+def test_a_report_of_files_that_differ_is_refused(folder):
     folder.encoder.touch()
     output = folder.evaluation("glyphs")
     output.mkdir(parents=True)
-    np.save(output / "vectors.npy", np.ones((2, 4), "float32"))
-    pd.DataFrame({"id": ["a", "b"]}).to_parquet(output / "items.parquet")
-    with pytest.raises(ValueError, match="other test images than were evaluated"):
+    np.save(output / "vectors.npy", np.ones((3, 4), "float32"))
+    table = Split.of(items("zero-shot", ["test"] * 2), "mine").table()
+    table.to_parquet(output / "items.parquet")
+    write_json(output / "metrics.json", {"protocol": "zero-shot", "dataset": "mine"})
+    with pytest.raises(ValueError, match="3 vectors of 2 images"):
         rebuild(folder.path)

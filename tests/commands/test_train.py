@@ -120,7 +120,7 @@ def test_evaluates_on_another_data_set(trained, tmp_path):
     other = str(tmp_path / "photos")
     options = ["--dataset.test_fraction", "0.6", "--evaluation.clustering_seeds", "0"]
     metrics = evaluate(trained[0].path, on=other, flags=options, report=lambda line: None)
-    assert metrics["dataset"] == "folder" and metrics["queries"] == 4
+    assert metrics["dataset"] == "photos" and metrics["queries"] == 4
     assert json.loads(trained[0].metrics.read_text())["dataset"] == "glyphs"  # the run's own stays
 
 

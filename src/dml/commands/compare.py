@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe
 from dml.folders import RunFolder
 from dml.recipe import fields_of, load_recipe, toml_value
 
@@ -19,6 +20,7 @@ class Evaluated:
 
     Args:
         name: The run's folder.
+        dataset: What the data set is called.
         ids: Strings (N,): the images.
         figures: Names of the figures (M,).
         values: Floats (scored queries, M): the figures of each query.
@@ -26,13 +28,14 @@ class Evaluated:
     """
 
     name: str
+    dataset: str
     ids: np.ndarray
     figures: tuple
     values: np.ndarray
     classes: np.ndarray
 
 
-def compare(runs, on=None, repeats=10_000, allow_parts=False, report=print):
+def compare(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=print):
     """Compares runs with the first of them, query by query, on the same test images.
 
     The interval of a difference is a paired bootstrap: classes are drawn again, and with a class
@@ -41,7 +44,8 @@ def compare(runs, on=None, repeats=10_000, allow_parts=False, report=print):
 
     Args:
         runs: At least two run folders, each evaluated on the same data set.
-        on: The data set; by default that of the first run.
+        on: The data set that they were evaluated on; by default their own.
+        flags: `--dataset.option value` of that evaluation.
         repeats: Resamples; positive.
         allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
@@ -57,10 +61,8 @@ def compare(runs, on=None, repeats=10_000, allow_parts=False, report=print):
 
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
-    if on is None:
-        on = load_recipe(RunFolder(runs[0]).open().recipe, (), allow_parts).names["dataset"]
-    first, *others = all_evaluated(runs, on)
-    report(f"{on}: {len(first.values):,} queries; differences from {first.name}")
+    first, *others = all_evaluated(runs, on, flags, allow_parts)
+    report(f"{first.dataset}: {len(first.values):,} queries; differences from {first.name}")
     report(f"{'':14}{first.name[-20:]:>22}")
     for figure, value in zip(first.figures, first.values.mean(axis=0), strict=True):
         report(f"{figure:14}{100 * value:22.1f}")
@@ -88,24 +90,24 @@ def compare(runs, on=None, repeats=10_000, allow_parts=False, report=print):
     return result
 
 
-def all_evaluated(runs, on):
+def all_evaluated(runs, on, flags, allow_parts):
     """Reads the evaluations of runs.
 
     Raises:
         FileNotFoundError: A run is not evaluated on that data set.
         ValueError: They are of different images.
     """
-    first, *others = found = [load_evaluated(run, on) for run in runs]
+    first, *others = found = [load_evaluated(run, on, flags, allow_parts) for run in runs]
     for other in others:
         if other.ids.shape != first.ids.shape or (other.ids != first.ids).any():
             raise ValueError(
-                f"{other.name} and {first.name} are evaluated on different images of {on}: "
-                "evaluate both with the same --dataset options"
+                f"{other.name} and {first.name} are evaluated on different images: evaluate both "
+                "on the same data set, `dml evaluate RUN --on DATASET`"
             )
     return found
 
 
-def load_evaluated(run, on):
+def load_evaluated(run, on, flags, allow_parts):
     """Reads a run's evaluation and scores its queries.
 
     Raises:
@@ -116,11 +118,14 @@ def load_evaluated(run, on):
 
     from dml.evaluation import retrieval
 
-    folder = RunFolder(run).open().evaluation(on)
+    folder = RunFolder(run).open()
+    recipe = evaluation_recipe(folder, on, flags, allow_parts)
+    folder = folder.evaluation(evaluation_name(recipe, on))
     vectors_file, items_file = folder / "vectors.npy", folder / "items.parquet"
     if not vectors_file.exists() or not items_file.exists():
         raise FileNotFoundError(
-            f"{run} is not evaluated on {on}: run `dml evaluate {run} --on {on}` first"
+            f"{run} is not evaluated on {on or 'its own data set'}: run "
+            f"`dml evaluate {run}{f' --on {on}' if on else ''}` first"
         )
     vectors, items = np.load(vectors_file), pd.read_parquet(items_file)
     if len(vectors) != len(items):
@@ -136,6 +141,7 @@ def load_evaluated(run, on):
         found = retrieval(vectors, labels, KS)
     return Evaluated(
         name=str(run),
+        dataset=dataset_label(recipe),
         ids=items["id"].astype(str).to_numpy(),
         figures=tuple(found.per_query),
         values=np.stack(list(found.per_query.values()), axis=1),
@@ -143,7 +149,7 @@ def load_evaluated(run, on):
     )
 
 
-def tabulate(runs, on=None, repeats=10_000, allow_parts=False, report=print):
+def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=print):
     """Reports a Markdown table of runs, the best first; runs of other seeds share a row.
 
     Each figure is the mean over the seeds, ± their standard deviation, with the 95 % interval of
@@ -151,7 +157,8 @@ def tabulate(runs, on=None, repeats=10_000, allow_parts=False, report=print):
 
     Args:
         runs: Run folders, each evaluated on the same data set.
-        on: The data set; by default that of the first run.
+        on: The data set that they were evaluated on; by default their own.
+        flags: `--dataset.option value` of that evaluation.
         repeats: Resamples; positive.
         allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
@@ -163,14 +170,13 @@ def tabulate(runs, on=None, repeats=10_000, allow_parts=False, report=print):
     from dml.evaluation.intervals import bootstrap
 
     recipes = [load_recipe(RunFolder(run).open().recipe, (), allow_parts) for run in runs]
-    on = on or recipes[0].names["dataset"]
     rows = {}
-    found = all_evaluated(runs, on)
+    found = all_evaluated(runs, on, flags, allow_parts)
     for recipe, one in zip(recipes, found, strict=True):
         seedless = replace(recipe, training=replace(recipe.training, seed=0))
         rows.setdefault(seedless.to_toml(), (recipe, []))[1].append(one)
     classes = found[0].classes  # those of all: the images are the same
-    report(f"{on}: {len(classes):,} queries of {len(np.unique(classes)):,} classes\n")
+    report(f"{found[0].dataset}: {len(classes):,} queries of {len(np.unique(classes)):,} classes\n")
     columns = "".join(f" {figure} | 95 % interval |" for figure in TABLED)
     report(f"| run | loss | seeds |{columns}\n|---|---|---|{'---|---|' * len(TABLED)}")
     lines = []

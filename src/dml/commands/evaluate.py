@@ -1,14 +1,19 @@
 """`dml evaluate`: the figures of a run on a test split, with their protocol and intervals."""
 
 import dataclasses
+import os
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 
 from dml.commands.progress import progress
-from dml.folders import RunFolder, atomic_path, read_json, write_json
-from dml.recipe import load_recipe
+from dml.datasets import Items, RecordedItems
+from dml.folders import RunFolder, atomic_path, read_json, text_sha256, write_json
+from dml.recipe import fields_of, load_recipe, read_flags
 
+TESTS = ("test", "query", "gallery")  # splits
 VOTERS = (5, 20)  # nearest images of the k-NN accuracy
 PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
@@ -16,10 +21,18 @@ PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
     """Embeds a test split, measures retrieval and clustering, and writes figures and report.
 
+    On its own data set a run is measured on the test split that it was trained beside, however the
+    data set has changed since; what has come is left out, what is gone is named.
+
     Args:
         run: The run's folder.
-        on: A data set's name, a recipe or a folder; by default the run's own data set.
-        flags: `--dataset.option value` and `--evaluation.option value`.
+        on: A data set's name, a recipe or a folder; by default the run's own data set. What has a
+            test split of its own (folders `train` and `test`, a table's column `split`, a published
+            split) is measured on that; any other folder or table is measured whole, unless
+            `flags` give a `test_fraction`. It is called `zero-shot` only where no class has the
+            name of a training or validation class and no image is a copy of their images.
+        flags: `--dataset.option value` and `--evaluation.option value`; of the run's own data set,
+            `--dataset.root` alone.
         allow_parts: Whether to import the Python files that a recipe lists under `parts`.
         report: Called with each line of text for the user.
 
@@ -34,22 +47,20 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
     from dml.encoder import load_encoder
 
     encoder = load_encoder(folder.encoder)
-    items = recipe.dataset.items()
-    if on is not None:
-        for note in items.notes:
-            report(note)
-    split = TestSplit.of(items, recipe.names["dataset"])
+    items, facts = tested_items(folder, recipe, on)
+    for note in facts["notes"]:
+        report(f"note: {note}")
+    split = TestSplit.of(items, dataset_label(recipe))
     started = time.monotonic()
     vectors = split.embed(encoder, recipe)
-    output = folder.evaluation(recipe.names["dataset"])
+    output = folder.evaluation(evaluation_name(recipe, on))
     result, pairs, figures = measure(split, vectors, recipe, output / "unfinished")
     if items.protocol == "seen-class":
         figures.update(linear_figures(encoder, items, recipe))
     thresholds = calibrated(encoder, items, recipe) if on is None else {}
     metrics = {
         "schema": 1,
-        "dataset": recipe.names["dataset"],
-        "protocol": items.protocol,
+        "dataset": dataset_label(recipe),
         "queries": len(result.labels),
         "excluded": int(result.excluded),
         "gallery": len(split.gallery_rows),
@@ -60,6 +71,7 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
         if on is None and folder.untrained.exists()
         else {},
         "seconds": round(time.monotonic() - started, 1),
+        **facts,
     }
     with atomic_path(output / "vectors.npy") as path:
         np.save(path, vectors)
@@ -79,19 +91,110 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
 
 def evaluation_recipe(folder, on, flags, allow_parts=False):
     """Returns the run's recipe, with another data set's options where one is named."""
-    for flag in flags:
-        if flag.startswith("--") and flag[2:].split(".")[0] not in ("dataset", "evaluation"):
-            raise ValueError(f"{flag}: an evaluation takes --dataset and --evaluation options only")
+    flagged = set()
+    for section, option, _ in read_flags(flags):
+        if section not in ("dataset", "evaluation"):
+            raise ValueError(
+                f"--{section}.{option}: an evaluation takes --dataset and --evaluation options only"
+            )
+        if on is None and section == "dataset" and option != "root":
+            raise ValueError(
+                f"--dataset.{option}: a run is measured on the split that it was trained beside, "
+                "of which --dataset.root alone can be another place; --on measures it on other data"
+            )
+        flagged.add((section, option))
     recipe = load_recipe(folder.recipe, flags if on is None else (), allow_parts)
     if on is None:
         return recipe
     other = load_recipe(on, flags, allow_parts)
+    whole = {"validation_fraction": 0.0}
+    if hasattr(other.dataset, "test_fraction") and Path(on).suffix != ".toml":
+        whole["test_fraction"] = 0.0
+    unsaid = {k: v for k, v in whole.items() if ("dataset", k) not in flagged}
     return dataclasses.replace(
         recipe,
-        dataset=other.dataset,
+        dataset=dataclasses.replace(other.dataset, **unsaid),
         evaluation=other.evaluation,
         names={**recipe.names, "dataset": other.names["dataset"]},
     )
+
+
+def dataset_label(recipe):
+    """Returns what a data set is called: its name, or that of the folder or file that it is of."""
+    name = recipe.names["dataset"]
+    root = os.path.realpath(os.path.expanduser(recipe.dataset.root))
+    return Path(root).name or name if name in ("folder", "table") else name
+
+
+def evaluation_name(recipe, on):
+    """Returns the name of an evaluation's folder: one for each data set and its options.
+
+    Args:
+        recipe: As of `evaluation_recipe`.
+        on: What it was made with; None for the run's own data set.
+    """
+    if on is None:
+        return recipe.names["dataset"]
+    part = recipe.dataset
+    options = {field.name: getattr(part, field.name) for field in fields_of(type(part))}
+    options["root"] = part.root and os.path.realpath(os.path.expanduser(part.root))
+    digest = text_sha256([recipe.names["dataset"], options])[:8]
+    label = re.sub(r"[^\w.-]", "_", dataset_label(recipe))
+    return f"{label[:60]}-{digest}"
+
+
+def tested_items(folder, recipe, on):
+    """Returns the `Items` that a run is measured on, and what there is to say of them.
+
+    Args:
+        folder: The `RunFolder`.
+        recipe: As of `evaluation_recipe`.
+        on: What it was made with; None for the run's own data set.
+
+    Returns:
+        (items, facts): the facts are "protocol"; of the run's own data set "since_training",
+        numbers of images that "came", are "gone" or "changed"; of another one "seen", numbers of
+        its "classes" and "images" that training or validation has seen; and "notes", lines for the
+        user.
+    """
+    recorded = RecordedItems.read(folder.items)
+    if on is None:
+        splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
+        items, changes = found_items(recorded, recipe, splits)
+        notes = [f"{changes}; the test is of what is as it was"] if str(changes) else []
+        return items, {
+            "protocol": items.protocol,
+            "since_training": changes.counts(),
+            "notes": notes,
+        }
+    items = recipe.dataset.items()
+    if not np.isin(items.splits, TESTS).any():
+        items = dataclasses.replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
+    tested = items.select(*TESTS)
+    with progress("looking for training images", len(tested)) as advance:
+        classes, images = recorded.seen_in(tested, recipe.training.threads, advance)
+    notes, seen = [*items.notes], {"classes": classes, "images": images}
+    if classes:
+        notes.append(
+            f"{classes:,} of the {len(tested.class_names):,} classes have the name of a class that "
+            "the training or its validation has seen; it may be another class of that name"
+        )
+    if images:
+        notes.append(
+            f"{images:,} of the {len(tested):,} images are exact copies of images that the "
+            "training or its validation has seen"
+        )
+    protocol = "seen-class" if classes or images else "zero-shot"
+    if items.protocol == "query-gallery":
+        protocol = items.protocol
+    return items, {"protocol": protocol, "seen": seen, "notes": notes}
+
+
+def found_items(recorded, recipe, splits):
+    """Returns the `Items` of a run that are as they were, those of `splits` read, and `Changes`."""
+    wanted = int(np.isin(recorded.items.splits, splits).sum())
+    with progress("comparing with the training's images", wanted) as advance:
+        return recorded.found(recipe.dataset.items(), splits, recipe.training.threads, advance)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,21 +213,40 @@ class TestSplit:
 
     @classmethod
     def of(cls, items, name):
-        """Returns the test split of a data set's items.
+        """Returns the test split of a data set's items; its class names are text.
 
         Raises:
             ValueError: It has none.
         """
-        if items.protocol == "query-gallery":
-            items = items.select("query", "gallery")
-            queries = np.flatnonzero(items.splits == "query")
-            gallery = np.flatnonzero(items.splits == "gallery")
-        else:
-            items = items.select("test")
-            queries = gallery = np.arange(len(items))
+        with_gallery = items.protocol == "query-gallery"
+        items = items.select(*(("query", "gallery") if with_gallery else ("test",)))
+        names = [str(items.class_names[code]) for code in items.labels]
+        items = Items.build(items.paths, names, items.splits, items.ids, items.protocol)
+        queries = gallery = np.arange(len(items))
+        if with_gallery:
+            queries, gallery = (
+                np.flatnonzero(items.splits == side) for side in ("query", "gallery")
+            )
         if not len(queries) or not len(gallery):
-            raise ValueError(f"{name} has no test split to evaluate on")
+            raise ValueError(f"{name} has no test images to evaluate on")
         return cls(items, queries, gallery)
+
+    @classmethod
+    def read(cls, path, protocol, name):
+        """Returns the test split that an evaluation has left as a table.
+
+        Raises:
+            ValueError: The table is damaged.
+        """
+        import pandas as pd
+
+        try:
+            table = pd.read_parquet(path)
+            columns = (table[column].tolist() for column in ("path", "class", "split", "id"))
+            items = Items.build(*columns, protocol)
+        except (ValueError, KeyError, OSError, NotImplementedError) as error:
+            raise ValueError(f"{path}: damaged; evaluate the run again ({error})") from None
+        return cls.of(items, name)
 
     @property
     def has_gallery(self):
@@ -147,9 +269,11 @@ class TestSplit:
         """Returns the items as a table whose row i belongs to vector i."""
         import pandas as pd
 
-        names = [str(self.items.class_names[code]) for code in self.items.labels]
-        columns = {"id": self.items.ids, "path": self.items.paths, "class": names}
-        return pd.DataFrame({**columns, "split": self.items.splits})
+        items = self.items
+        paths = [p if p.startswith("glyph:") else os.path.abspath(p) for p in items.paths]
+        names = [items.class_names[code] for code in items.labels]
+        columns = {"id": items.ids, "path": paths, "class": names, "split": items.splits}
+        return pd.DataFrame(columns)
 
 
 def measure(split, vectors, recipe, unfinished=None):
@@ -309,29 +433,25 @@ def rebuild(run, on=None, flags=(), allow_parts=False, report=print):
 
     Raises:
         FileNotFoundError: The run is not evaluated on that.
-        ValueError: The data set is not what it was.
+        ValueError: The evaluation's files are damaged.
     """
-    import pandas as pd
-
     folder = RunFolder(run).open()
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
-    name = recipe.names["dataset"]
-    output = folder.evaluation(name)
-    if not (output / "vectors.npy").exists():
+    output = folder.evaluation(evaluation_name(recipe, on))
+    if not (output / "metrics.json").exists():
         raise FileNotFoundError(
             f"{output} holds no evaluation: run `dml evaluate {run}{f' --on {on}' if on else ''}`"
         )
-    split = TestSplit.of(recipe.dataset.items(), name)
-    known, now = pd.read_parquet(output / "items.parquet")["id"], split.items.ids
-    if len(known) != len(now) or (known.to_numpy() != now).any():
-        raise ValueError(
-            f"{name} holds other test images than were evaluated: run `dml evaluate` again"
-        )
+    metrics = read_json(output / "metrics.json")
+    split = TestSplit.read(output / "items.parquet", metrics["protocol"], metrics["dataset"])
     vectors = np.load(output / "vectors.npy")
+    if len(vectors) != len(split.items):
+        raise ValueError(
+            f"{output}: {len(vectors):,} vectors of {len(split.items):,} images; evaluate again"
+        )
     quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, bootstrap=1)
     result, pairs, _ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
     pages = [output / "report.html", *([folder.report] if on is None else [])]
-    metrics = read_json(output / "metrics.json")
     write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
     report(f"report: {pages[-1]}")
 
@@ -371,6 +491,7 @@ def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
             "images in the gallery": metrics["gallery"],
             "queries without a positive": metrics["excluded"],
         },
+        notes=metrics["notes"],
         history=folder.read_log(),
         vectors=vectors[queries],
         labels=labels[queries],

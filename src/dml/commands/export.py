@@ -65,7 +65,7 @@ def export(
         FileExistsError: There is something at `out`.
         FileNotFoundError: The run or the images are missing.
     """
-    from dml.commands.evaluate import TestSplit, evaluation_recipe
+    from dml.commands.evaluate import TestSplit, dataset_label, evaluation_recipe, tested_items
     from dml.embed import embed_images
     from dml.encoder import load_encoder
     from dml.export import read_encoder, write_encoder
@@ -77,8 +77,10 @@ def export(
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
     encoder = load_encoder(folder.encoder)
     prepare = encoder.get_layer("prepare")
-    items = recipe.dataset.items()
-    split = TestSplit.of(items, recipe.names["dataset"]).items
+    items, facts = tested_items(folder, recipe, on)
+    for note in facts["notes"]:
+        report(f"note: {note}")
+    split = TestSplit.of(items, dataset_label(recipe)).items
     rows = whole_classes(split.labels)
     paths, labels = [split.paths[row] for row in rows], split.labels[rows]
     with new_folder(bundle.path) as temporary:

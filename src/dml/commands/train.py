@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dml.commands.progress import progress
+from dml.datasets import RecordedItems
+from dml.datasets.recorded import SEEN
 from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
 from dml.recipe import load_recipe, training_loss
 from dml.versions import installed_versions
@@ -46,11 +49,12 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
 
     keras.utils.set_random_seed(recipe.training.seed)
     keras.config.set_dtype_policy(recipe.training.precision)
-    items = recipe.dataset.items()
+    items = resumed_items(folder, recipe, report) if resume else recipe.dataset.items()
     check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
     if not resume:
         folder.create()
+        record_items(folder, recipe, items)
         write_text(folder.recipe, recipe.to_toml())
     write_json(folder.versions, versions(recipe))
     report(describe(items, recipe))
@@ -80,6 +84,38 @@ def free_folder(parent, name):
         number += 1
         path = parent / f"{name}-{number}"
     return path
+
+
+def record_items(folder, recipe, items):
+    """Writes which split each image is in and what it holds, for evaluations and `resume`.
+
+    Raises:
+        ImageError: An image is missing.
+    """
+    options = recipe.training
+    with progress("reading the images", len(items)) as advance:
+        skip = options.unreadable == "skip"
+        recorded = RecordedItems.of(items, options.threads, advance, skip)
+    recorded.write(folder.items)
+
+
+def resumed_items(folder, recipe, report):
+    """Returns the items that a run was begun with.
+
+    Raises:
+        ValueError: One that it trains on or validates with is gone or is another one.
+    """
+    from dml.commands.evaluate import found_items
+
+    items, changes = found_items(RecordedItems.read(folder.items), recipe, SEEN)
+    if changes.gone.select(*SEEN) or changes.changed.select(*SEEN):
+        raise ValueError(
+            f"{changes}: the run can't go on as it would have; bring them back as they were, or "
+            "train anew"
+        )
+    if text := str(changes):
+        report(f"note: {text}; the run goes on with what it began with")
+    return items
 
 
 def build_learner(recipe, training_items):

@@ -9,6 +9,7 @@ from dml.datasets.glyphs import Glyphs
 from dml.datasets.inshop import InShop
 from dml.datasets.items import Items
 from dml.datasets.omniglot import Omniglot
+from dml.datasets.recorded import RecordedItems
 from dml.datasets.sop import StanfordOnlineProducts
 from dml.datasets.table import Table
 
@@ -23,6 +24,7 @@ __all__ = [
     "InShop",
     "Items",
     "Omniglot",
+    "RecordedItems",
     "StanfordOnlineProducts",
     "Table",
 ]

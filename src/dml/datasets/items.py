@@ -90,7 +90,10 @@ class Items:
         """
         if unknown := [split for split in splits if split not in SPLITS]:
             raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
-        rows = np.isin(self.splits, splits)
+        return self.take(np.isin(self.splits, splits))
+
+    def take(self, rows):
+        """Returns the rows of a mask or list of rows, their labels re-coded to 0..C'-1."""
         present, labels = np.unique(self.labels[rows], return_inverse=True)
         return replace(
             self,

@@ -38,6 +38,7 @@ class ReportData:
         protocol: "zero-shot", "seen-class" or "query-gallery".
         metrics: The first is the headline figure.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
+        notes: Lines on what the figures hold for, and on those that could not be measured.
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
             "active_share"; unknown keys are left out, missing values leave a gap.
@@ -78,6 +79,7 @@ class ReportData:
     gallery_labels: np.ndarray | None = None
     gallery_thumbnail: Callable[[int], np.ndarray] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     history: Sequence[Mapping[str, float]] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[np.ndarray, np.ndarray] | None = None

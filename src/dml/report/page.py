@@ -78,11 +78,17 @@ def hero(data):
         bars += bar("Untrained encoder", first.untrained, first.untrained_interval, "untrained")
     facts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     facts = f'<p class="facts">{escape(facts)}.</p>' if facts else ""
+    facts += "".join(f'<p class="facts">{escape(sentence(note))}</p>' for note in data.notes)
     return (
         f'<div class="hero"><p class="headline"><b>{percent(first.value)}<small>%</small></b>'
         f"<span>{escape(first.name)}</span></p>"
         f'<dl class="bars">{bars}</dl>{facts}</div>'
     )
+
+
+def sentence(text):
+    """Returns a line of text with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def bar(name, value, ends, kind):

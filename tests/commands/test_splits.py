@@ -1,0 +1,190 @@
+"""What a run is measured on, and said to be, when its folder grows and on other folders."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dml.commands.compare import compare
+from dml.commands.evaluate import evaluate, rebuild
+from dml.commands.train import train
+from dml.folders import RunFolder
+from tests.datasets.layouts import write_image
+
+OPTIONS = {
+    "backbone.name": "conv4",
+    "backbone.weights": "none",
+    "backbone.input_size": 16,
+    "backbone.resize_side": 16,
+    "backbone.filters": 8,
+    "embedding.dim": 8,
+    "sampler.batch_size": 8,
+    "training.epochs": 2,
+    "evaluation.clustering_seeds": 0,
+    "evaluation.bootstrap": 20,
+}
+QUICK = ["--evaluation.clustering_seeds", "0", "--evaluation.bootstrap", "20"]
+
+
+def quiet(line):
+    pass
+
+
+def photos(root, classes=15, count=4):
+    for i in range(classes * count):
+        write_image(root / f"class {i // count:02}" / f"{i}.jpg", i)
+    return root
+
+
+def run_on(root, out, report=quiet, **changes):
+    options = {**OPTIONS, **{k.replace("__", "."): v for k, v in changes.items()}}
+    flags = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    return train(str(root), flags, out=out, report=report)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("original")
+    run_on(photos(parent / "photos"), parent / "run")
+    return parent
+
+
+@pytest.fixture
+def trained(original, tmp_path):
+    """A run and its images, to be changed at will."""
+    shutil.copytree(original / "photos", tmp_path / "photos")
+    shutil.copytree(original / "run", tmp_path / "run")
+    moved = (tmp_path / "run" / "recipe.toml").read_text().replace(str(original), str(tmp_path))
+    (tmp_path / "run" / "recipe.toml").write_text(moved)
+    return tmp_path
+
+
+def measured(run):
+    return list(pd.read_parquet(run / "evaluation" / "folder" / "items.parquet")["id"])
+
+
+def of_split(run, *splits):
+    table = pd.read_parquet(run / "items.parquet")
+    return list(table["id"][table["split"].isin(splits)])
+
+
+def test_a_class_that_comes_later_is_no_part_of_the_test(trained):
+    before = measured(trained / "run")
+    assert sorted(before) == sorted(of_split(trained / "run", "test"))
+    for i in range(3):
+        write_image(trained / "photos" / "a new class" / f"{i}.jpg", 90 + i)
+    lines = []
+    metrics = evaluate(trained / "run", report=lines.append)
+    assert measured(trained / "run") == before and metrics["protocol"] == "zero-shot"
+    assert metrics["since_training"] == {"came": 3, "gone": 0, "changed": 0}
+    assert lines[0].startswith("note: since the training 3 images of 1 class have come (a new c")
+    assert metrics["notes"][0][1:] in (trained / "run" / "report.html").read_text()
+
+
+def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
+    before = measured(trained / "run")
+    (trained / "photos" / before[0]).unlink()
+    write_image(trained / "photos" / before[1], 99)
+    (trained / "photos" / of_split(trained / "run", "train")[0]).unlink()
+    metrics = evaluate(trained / "run", report=quiet)
+    assert measured(trained / "run") == before[2:]
+    assert metrics["since_training"] == {"came": 0, "gone": 2, "changed": 1}
+    rebuild(trained / "run", report=quiet)  # from the evaluation's files alone
+    shutil.rmtree(trained / "photos")
+    (trained / "run" / "report.html").unlink()
+    rebuild(trained / "run", report=quiet)
+    assert "unreadable" in (trained / "run" / "report.html").read_text()
+    (trained / "photos" / "other").mkdir(parents=True)
+    for i in range(9):
+        write_image(trained / "photos" / f"other {i // 3}" / f"{i}.jpg", i)
+    with pytest.raises(ValueError, match="no test images"):
+        evaluate(trained / "run", report=quiet)
+
+
+def test_a_run_goes_on_with_the_split_that_it_began_with(original, trained):
+    def interrupt(line):
+        if line.startswith("epoch   1/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on(trained / "photos", trained / "again", interrupt)
+    for i in range(3):
+        write_image(trained / "photos" / "a new class" / f"{i}.jpg", 90 + i)
+    image = trained / "photos" / of_split(trained / "again", "train")[0]
+    content = image.read_bytes()
+    write_image(image, 99)
+    with pytest.raises(ValueError, match=r"1 image has changed \(train 1: .* train anew"):
+        train(trained / "again", resume=True, report=quiet)
+    image.write_bytes(content)
+    lines = []
+    folder = train(trained / "again", resume=True, report=lines.append)
+    assert any("have come" in line and "goes on with what it began with" in line for line in lines)
+    assert measured(trained / "again") == measured(original / "run")
+    logs = folder.read_log(), RunFolder(original / "run").read_log()
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+
+
+def test_other_folders_are_measured_whole_and_their_protocol_is_found_out(original, trained):
+    run, own = trained / "run", (trained / "run" / "metrics.json").read_text()
+    unseen = photos(trained / "b" / "photos", classes=3)
+    for i, folder in enumerate(sorted(unseen.iterdir())):
+        folder.rename(unseen / f"unseen {i}")
+    for i, image in enumerate(sorted(unseen.rglob("*.jpg"))):
+        write_image(image, 200 + i)
+    lines = []
+    on_itself = evaluate(run, on=str(trained / "photos"), flags=QUICK, report=lines.append)
+    assert on_itself["protocol"] == "seen-class" and on_itself["queries"] == 60
+    assert on_itself["seen"] == {"classes": 12, "images": 48}
+    assert any("48 of the 60 images are exact copies" in line for line in lines)
+    on_unseen = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
+    assert on_unseen["protocol"] == "zero-shot" and on_unseen["queries"] == 12
+    assert on_unseen["seen"] == {"classes": 0, "images": 0} and not on_unseen["notes"]
+    assert len(list((run / "evaluation").iterdir())) == 3
+    assert (run / "metrics.json").read_text() == own
+    shutil.copy(next((trained / "photos").rglob("0.jpg")), unseen / "unseen 1" / "copy.jpg")
+    with_copy = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
+    assert with_copy["protocol"] == "seen-class" and with_copy["seen"]["images"] == 1
+
+
+def test_a_test_split_of_its_own_is_what_is_measured(trained):
+    other = trained / "other"
+    photos(other / "train", classes=2)
+    for i in range(8):
+        write_image(other / "test" / f"new {i // 4}" / f"{i}.jpg", 300 + i)
+    metrics = evaluate(trained / "run", on=str(other), flags=QUICK, report=quiet)
+    assert metrics["queries"] == 8 and metrics["protocol"] == "zero-shot"
+    half = ["--dataset.test_fraction", "0.4"]
+    metrics = evaluate(trained / "run", on=str(trained / "photos"), flags=half, report=quiet)
+    assert metrics["queries"] == 24
+
+
+def test_reports_and_compares_an_evaluation_on_another_folder(trained, monkeypatch):
+    runs = [str(trained / name) for name in ("run", "same")]
+    shutil.copytree(*runs)
+    monkeypatch.chdir(trained)
+    for run in runs:
+        with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
+            rebuild(run, on="photos", report=quiet)
+        with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
+            compare(runs, on="photos", report=quiet)
+        evaluate(run, on="photos/", flags=QUICK, report=quiet)
+    lines = []
+    found = compare(runs, on=str(trained / "photos"), repeats=20, report=lines.append)
+    assert found[runs[1]]["R@1"]["difference"] == 0 and lines[0].startswith("photos: 60 queries")
+    page = next((trained / "run" / "evaluation").glob("photos-*")) / "report.html"
+    before = page.read_text()
+    page.unlink()
+    rebuild(runs[0], on="photos", flags=QUICK, report=quiet)
+    assert page.read_text() == before
+
+
+def test_exact_copies_are_known_again_without_the_training_images(trained):
+    other = photos(trained / "other", classes=2)
+    for i, folder in enumerate(sorted(other.iterdir())):
+        folder.rename(other / f"other {i}")
+    shutil.rmtree(trained / "photos")
+    found = evaluate(trained / "run", on=str(other), flags=QUICK, report=quiet)
+    known = {i.split("/")[1] for i in of_split(trained / "run", "train", "val")}
+    expected = np.isin([f"{i}.jpg" for i in range(8)], list(known)).sum()
+    assert found["seen"] == {"classes": 0, "images": expected}
