@@ -10,6 +10,7 @@ from dml.miners import (
     BatchHardMiner,
     DistanceWeightedMiner,
     EasyPositiveMiner,
+    MultiSimilarityMiner,
     PairMarginMiner,
     SemiHardMiner,
     TripletMarginMiner,
@@ -73,8 +74,39 @@ def test_batch_easy_hard_agrees_with_loops(positives, negatives):
             kept_positive = chosen(own, positives, True)
             bound = s[a, next(iter(kept_positive))]
             kept_negative = chosen(rest, negatives, False, bound)
+        if not kept_positive or not kept_negative:
+            kept_positive = kept_negative = set()
         assert set(np.flatnonzero(positive[a])) == kept_positive
         assert set(np.flatnonzero(negative[a])) == kept_negative
+
+
+@pytest.mark.parametrize(
+    "miner, positives, negatives",
+    [
+        # No negative is less similar than the positive of anchors 0 and 1.
+        (EasyPositiveMiner(), (0.2, 0.2), (0.5, 0.5)),
+        (BatchEasyHardMiner("hard", "semi_hard"), (0.2, 0.2), (0.5, 0.5)),
+        (BatchEasyHardMiner("semi_hard", "hard"), (0.2, 0.2), (0.5, 0.5)),
+        (DistanceWeightedMiner(dim=4), (0.2, 0.2), (-0.5, -0.5)),  # all are too far
+        (MultiSimilarityMiner(), (0.9, 0.9), (0.1, 0.1)),  # all are easy
+        (SemiHardMiner(), (0.2, 0.2), (0.5, 0.5)),
+        (TripletMarginMiner(), (0.9, 0.9), (0.1, 0.1)),
+        (AngularMiner(), (0.99, 0.99), (-0.5, -0.5)),
+    ],
+)
+def test_an_anchor_without_a_fitting_pair_of_each_kind_is_dropped(miner, positives, negatives):
+    s = np.eye(4)
+    s[0, 1], s[1, 0] = positives
+    s[:2, 2:] = np.array(negatives)[:, None]
+    s[2:, :2] = s[:2, 2:].T
+    positive, negative = mined(miner, s, np.array([0, 0, 1, 2]))
+    assert not positive.any() and not negative.any()
+    fitting = s.copy()
+    fitting[0, 1], fitting[0, 2] = (0.55, 0.52)  # now anchor 0 has both
+    positive, negative = mined(miner, fitting, np.array([0, 0, 1, 2]))
+    assert np.flatnonzero(positive.any(1)).tolist() == np.flatnonzero(negative.any(1)).tolist()
+    if not isinstance(miner, AngularMiner):
+        assert positive[0, 1] and negative[0, 2]
 
 
 def test_easy_positive_is_easy_with_semi_hard():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.batch_ops import keep, present
-from dml.miners.base import MINERS, Miner
+from dml.miners.base import MINERS, Miner, of_whole_triplets
 
 CHOICES = ("hard", "semi_hard", "easy", "all")
 
@@ -18,7 +18,8 @@ class BatchEasyHardMiner(Miner):
     The hardest positive is the least similar one, the hardest negative the most similar. A
     semi-hard negative is the most similar of those that are less similar than the positive that
     is kept; a semi-hard positive the least similar of those that are more similar than the
-    negative that is kept. An anchor without both kinds keeps nothing; pairs that tie all stay.
+    negative that is kept. An anchor of which no positive or no negative is left keeps nothing, as
+    in the papers; pairs that tie all stay.
 
     Args:
         positives: `hard`, `semi_hard`, `easy` or `all`.
@@ -45,22 +46,18 @@ class BatchEasyHardMiner(Miner):
                 )
 
     def mine(self, similarities, positive, negative):
-        both = ops.any(present(positive), 1, keepdims=True) & ops.any(
-            present(negative), 1, keepdims=True
-        )
-        positive, negative = keep(positive, both), keep(negative, both)
         if self.positives == "semi_hard":
             negative, bound = best(similarities, negative, highest=self.negatives == "hard")
-            return best(similarities, keep(positive, similarities > bound), highest=False)[
-                0
-            ], negative
+            positive = keep(positive, similarities > bound)
+            positive = best(similarities, positive, highest=False)[0]
+            return of_whole_triplets(positive, negative)
         if self.positives != "all":
             positive, bound = best(similarities, positive, highest=self.positives == "easy")
         if self.negatives == "semi_hard":
             negative = keep(negative, similarities < bound)
         if self.negatives != "all":
             negative = best(similarities, negative, highest=self.negatives != "easy")[0]
-        return positive, negative
+        return of_whole_triplets(positive, negative)
 
 
 def best(similarities, mask, highest):

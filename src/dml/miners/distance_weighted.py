@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.batch_ops import present, weights
-from dml.miners.base import MINERS, Miner
+from dml.miners.base import MINERS, Miner, of_whole_triplets
 
 
 @MINERS.register("distance_weighted")
 @dataclass(frozen=True)
 class DistanceWeightedMiner(Miner):
-    """Weighs negatives so that every distance occurs as often, and keeps all positives.
+    """Weighs an anchor's negatives so that every distance occurs as often.
 
     Distances d of random points on a sphere of D dimensions gather around sqrt(2), with a density
     q(d) in proportion to d^(D - 2) (1 - d^2 / 4)^((D - 3) / 2). The weight of an anchor's negative
     is in proportion to 1 / q(d), and they sum to 1. The paper draws one negative with this chance;
-    weights are what the draws come to on average, without their noise.
+    weights are what the draws come to on average, without their noise. All positives are kept, but
+    for anchors without a negative that is near enough, which keep nothing.
 
     Args:
         dim: D, the length of the embeddings. At least 3.
@@ -54,4 +55,5 @@ class DistanceWeightedMiner(Miner):
         highest = ops.where(some, ops.max(rarity, axis=1, keepdims=True), 0.0)
         chances = ops.exp(rarity - highest) * weights(negative)
         total = ops.sum(chances, axis=1, keepdims=True)
-        return weights(positive), chances / ops.where(some, total, ops.ones_like(total))
+        shares = chances / ops.where(some, total, ops.ones_like(total))
+        return of_whole_triplets(weights(positive), shares)

@@ -12,7 +12,8 @@ class EasyPositiveMiner(Miner):
     """Keeps each anchor's most similar positive, and the negative next below it.
 
     Images of a class need not all come together, only each to one other: for classes of several
-    looks. An anchor without both kinds keeps nothing.
+    looks. An anchor without a positive, or without a negative below it, keeps nothing, as in the
+    paper.
     """
 
     def mine(self, similarities, positive, negative):
