@@ -1,7 +1,10 @@
 """Images of every kind are read alike, and what can't be read is named."""
 
+import os
+import struct
 import threading
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -43,16 +46,104 @@ def test_formats(tmp_path, suffix, tolerance):
     assert np.abs(image.astype(int) - gradient()).max() <= tolerance
 
 
-def test_grey_transparent_and_deep_images_become_rgb(tmp_path):
+def test_grey_and_deep_images_become_rgb(tmp_path):
     grey = gradient()[..., 0]
     for name, image in {
         "grey.png": grey,
         "deep.png": grey.astype("uint16") * 257,
-        "clear.png": np.dstack([grey, grey, grey, np.full_like(grey, 10)]),
     }.items():
         assert cv2.imwrite(str(tmp_path / name), image)
         found = read_image(tmp_path / name)
         assert found.dtype == np.uint8 and (found == grey[..., None]).all(), name
+
+
+def transparent(colour):
+    """Returns a disc's edge on nothing: RGBA whose invisible pixels have a colour."""
+    image = np.full((24, 32, 4), (10, 90, 200, 255), "uint8")
+    image[:8] = (*colour, 0)
+    image[8:16, :, 3] = np.arange(32) * 8
+    return image
+
+
+SEEN = transparent((0, 0, 0)).astype(float)
+SEEN = SEEN[..., 3:] / 255 * SEEN[..., :3] + 255 - SEEN[..., 3:]
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0), (255, 255, 255), (3, 250, 77)])
+@pytest.mark.parametrize(
+    "name, options, tolerance",
+    [
+        ("PNG", {}, 0.5),
+        ("WEBP", {"lossless": True, "exact": True}, 0.5),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 3),
+        ("TIFF", {}, 1.5),  # its decoder multiplies by alpha, in 8 bits
+    ],
+)
+def test_transparent_images_are_laid_on_white(tmp_path, name, options, tolerance, colour):
+    Image.fromarray(transparent(colour)).save(tmp_path / "a", name, **options)
+    image = read_image(tmp_path / "a")
+    assert image.dtype == np.uint8 and np.abs(image - SEEN).max() <= tolerance
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0)])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_so_are_deep_ones(tmp_path, suffix, colour):
+    image = transparent(colour).astype("uint16") * 257
+    (tmp_path / "a").write_bytes(encoded(image, suffix))
+    assert np.abs(read_image(tmp_path / "a") - SEEN).max() <= 1
+    opaque = image | np.array([0, 0, 0, 65535], "uint16")
+    (tmp_path / "b").write_bytes(encoded(opaque, suffix))
+    (tmp_path / "c").write_bytes(encoded(opaque[..., :3], suffix))
+    difference = read_image(tmp_path / "b").astype(int) - read_image(tmp_path / "c")
+    assert np.abs(difference).max() <= (0 if suffix == ".png" else 1)
+
+
+@pytest.mark.parametrize("depth", [10, 12])
+def test_so_are_avif_images_of_more_bits(tmp_path, depth):
+    image = transparent((0, 255, 0)).astype("uint16") << (depth - 8)
+    image |= image >> 8
+    options = (cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 100)
+    (tmp_path / "a").write_bytes(encoded(image, ".avif", *options))
+    image = read_image(tmp_path / "a").astype(int)
+    assert (image[:7] == 255).all() and np.abs(image - SEEN)[17:].max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "L", "RGB", "1"])
+@pytest.mark.parametrize("invisible", [0, 255])
+def test_grey_indexed_and_keyed_ones_too(tmp_path, mode, invisible):
+    grey = np.full((12, 10), 128 if mode != "1" else 255 - invisible, "uint8")
+    grey[:5] = invisible
+    options, image = {}, Image.fromarray(grey)
+    if mode == "LA":
+        image.putalpha(Image.fromarray(np.where(grey == invisible, 0, 255).astype("uint8")))
+    elif mode == "RGB":
+        image, options = image.convert("RGB"), {"transparency": (invisible,) * 3}
+    else:
+        image = image.convert(mode, dither=Image.Dither.NONE)
+        options = {"transparency": invisible}
+    image.save(tmp_path / "a.png", **options)
+    found = read_image(tmp_path / "a.png")
+    assert (found[:5] == 255).all() and (found[5:] == grey[5:, :, None]).all()
+
+
+@pytest.mark.parametrize("invisible", [0, 1])
+def test_of_a_gif_the_first_image_is_laid_on_white(tmp_path, invisible):
+    indices = np.full((12, 10), 1 - invisible, "uint8")
+    indices[:5] = invisible
+    image = Image.fromarray(indices, "P")
+    image.putpalette([10, 90, 200, 10, 90, 200])
+    image.save(tmp_path / "a.gif", transparency=invisible, optimize=False)
+    found = read_image(tmp_path / "a.gif")
+    assert (found[:5] == 255).all() and (found[5:] == (10, 90, 200)).all()
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP"])
+def test_transparent_images_stand_upright(tmp_path, name):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image = Image.fromarray(transparent((9, 9, 9)))
+    image.save(tmp_path / "a", name, exif=turned.tobytes(), lossless=True)
+    assert np.abs(read_image(tmp_path / "a") - np.rot90(SEEN, -1)).max() <= 0.5
 
 
 @pytest.mark.parametrize(
@@ -112,6 +203,89 @@ def test_truncated_files_are_refused(tmp_path, suffix, share):
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(ImageError, match=rf"cut\{suffix}"):
         read_image(path)
+
+
+@pytest.mark.parametrize("path", ["pipe.jpg", "folder.png", "pipe.zip!a.png", "pipe.tar!a.png"])
+def test_only_regular_files_are_opened(tmp_path, path):
+    for name in ("pipe.jpg", "pipe.zip", "pipe.tar"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=f"{path}: can't be read: not a regular file"):
+        read_image(f"{tmp_path}/{path}")
+
+
+def test_a_device_is_no_image():
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_image("/dev/zero")
+
+
+def size_claimed(data, suffix, width, height):
+    """Returns an image's bytes with another size in its header."""
+    data = bytearray(data)
+    if suffix == ".jpg":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif suffix == ".png":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif suffix == ".bmp":
+        data[18:26] = struct.pack("<ii", width, height)
+    elif suffix == ".gif":
+        data[6:10] = struct.pack("<HH", width, height)
+    elif suffix == ".ppm":
+        data[:] = b"P6\n%d %d\n255\n" % (width, height) + bytes(100)
+    elif suffix == ".tiff":
+        directory = struct.unpack_from("<I", data, 4)[0]
+        for place in range(directory + 2, len(data) - 11, 12):
+            tag = struct.unpack_from("<H", data, place)[0]
+            if tag in (256, 257):
+                value = (width, height)[tag - 256]
+                data[place : place + 12] = struct.pack("<HHII", tag, 4, 1, value)
+    elif suffix == ".avif":
+        while (place := data.find(b"ispe")) > 0:
+            data[place : place + 16] = b"ISPE" + struct.pack(">III", 0, width, height)
+        data = data.replace(b"ISPE", b"ispe")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".ppm", ".tiff", ".avif"])
+def test_more_pixels_than_any_photograph_are_refused_before_they_are_decoded(tmp_path, suffix):
+    data = size_claimed(encoded(gradient(), suffix), suffix, 65000, 65000)
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a: 65000 x 65000: .* at most 268 million pixels"):
+        read_image(tmp_path / "a")
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path):
+    with open(tmp_path / "a.bmp", "wb") as file:
+        file.truncate(2**41)  # takes no room on the disk
+    with pytest.raises(ImageError, match=r"a\.bmp: can't be read: .* at most 512 MiB"):
+        read_image(tmp_path / "a.bmp")
+
+
+def test_a_drawing_has_a_size_within_bounds():
+    with pytest.raises(ImageError, match="size of 8 to 4096"):
+        read_image("glyph:seed=0,size=1000000,class=0,sample=0")
+
+
+def test_a_member_unpacks_to_no_more_than_it_says(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(10**7))
+    data = path.read_bytes()
+    for size in (100, 2**31):  # the directory lies
+        lying = data.replace(struct.pack("<I", 10**7), struct.pack("<I", size))
+        path.write_bytes(lying)
+        with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: "):
+            read_image(f"{path}!a.png")
+
+
+def test_an_archive_that_changes_is_read_anew(tmp_path):
+    for colour, members in ((10, 1), (20, 2)):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for n in range(members):
+                archive.writestr(f"{n}.png", encoded(np.full((8, 8, 3), colour, "uint8"), ".png"))
+        assert (read_image(f"{tmp_path}/a.zip!{members - 1}.png") == colour).all()
 
 
 @pytest.mark.parametrize(

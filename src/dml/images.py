@@ -1,20 +1,17 @@
 """Reads one image: a file, a member of a zip or tar, or a character drawn on demand."""
 
-import functools
 import os
-import struct
-import tarfile
-import zipfile
-import zlib
 
 import numpy as np
 
+from dml.archives import read_file, read_tar_member, read_zip_member
+from dml.headers import Header, orientation, read_header
 from dml.scans import MOST_SCANS, count_scans
 
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
-ENCRYPTED = 1  # the flag of a member
-HEADER = struct.Struct("<4s22xHH")  # before a member: signature, lengths of its name and extras
+MOST_PIXELS = 2**28
+ROWS = 256  # laid on white at a time
 
 
 class ImageError(ValueError):
@@ -24,8 +21,9 @@ class ImageError(ValueError):
 def read_image(path, minimum_side=None):
     """Returns the image at a path as uint8 (H, W, 3) RGB, upright. Safe to call from threads.
 
-    Transparency is dropped, grey becomes RGB, 16 bits become 8. Of an animation, the first image. A
-    JPEG has at most 100 scans: encoders write about 10, and each costs as much as an image.
+    Transparent images are laid on white, grey becomes RGB, 16 bits become 8. Of an animation, the
+    first image. A file has at most 512 MiB, an image 268 million pixels, and a JPEG 100 scans:
+    encoders write about 10, and each costs as much as an image.
 
     Args:
         path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:..." as the data set
@@ -34,7 +32,8 @@ def read_image(path, minimum_side=None):
             A JPEG is then decoded at a fraction of its size, several times as fast.
 
     Raises:
-        ImageError: There is no such image, or it is truncated, corrupt or of an unknown format.
+        ImageError: There is no such image, or it is truncated, corrupt, too large or of an unknown
+            format, or what is there is no regular file.
     """
     path = os.fspath(path)
     if path.startswith("glyph:"):
@@ -51,32 +50,19 @@ def read_bytes(path):
     path = os.fspath(path)
     if path.startswith("glyph:"):
         return draw(path).tobytes()
-    archive, mark, member = path.partition(".zip!")
     try:
-        if mark:
-            return read_zip_member(archive + ".zip", member)
-        if ".tar!" in path:
-            shard, _, member = path.partition(".tar!")
-            start, length = tar_members(shard + ".tar")[member]
-            with open(shard + ".tar", "rb") as file:
-                file.seek(start)
-                return file.read(length)
-        with open(path, "rb") as file:
-            return file.read()
+        for suffix, read in {".zip": read_zip_member, ".tar": read_tar_member}.items():
+            archive, mark, member = path.partition(f"{suffix}!")
+            if mark:
+                return read(archive + suffix, member)
+        return read_file(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except KeyError:
         raise ImageError(f"{path}: the archive has no such member") from None
-    except (
-        OSError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        RuntimeError,
-        zlib.error,
-    ) as error:
-        # RuntimeError: the archive is encrypted, or compressed in a way that Python lacks.
-        raise ImageError(f"{path}: can't be read: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"{path}: can't be read: {reason or error}") from None
 
 
 def container(path):
@@ -90,55 +76,23 @@ def container(path):
     return path
 
 
-def read_zip_member(path, name):
-    """Returns the bytes of a member of a zip, on a file handle of its own.
-
-    An open `zipfile.ZipFile` is not for threads: in some releases of Python 3.12 to 3.14 one moves
-    the place in the file from which another reads on (python/cpython#127847).
-    """
-    member = zip_members(path)[name]
-    plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if not plain or member.flag_bits & ENCRYPTED:  # rare; reads the whole directory again
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    with open(path, "rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(HEADER.size)
-        if len(header) < HEADER.size or header[:4] != b"PK\x03\x04":
-            raise zipfile.BadZipFile("the archive has changed, or is corrupt")
-        _, *lengths = HEADER.unpack(header)
-        file.seek(sum(lengths), os.SEEK_CUR)
-        data = file.read(member.compress_size)
-    if member.compress_type == zipfile.ZIP_DEFLATED:
-        data = zlib.decompress(data, -zlib.MAX_WBITS, member.file_size)
-    if zlib.crc32(data) != member.CRC:
-        raise zipfile.BadZipFile("its checksum is wrong")
-    return data
-
-
-@functools.lru_cache(maxsize=64)
-def zip_members(path):
-    """Returns {name: `zipfile.ZipInfo`} of a zip."""
-    with zipfile.ZipFile(path) as archive:
-        return {member.filename: member for member in archive.infolist()}
-
-
-@functools.lru_cache(maxsize=64)
-def tar_members(path):
-    """Returns {name: (first byte, length)} of the files in an uncompressed tar, in order."""
-    with tarfile.open(path, "r:") as archive:
-        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
-
-
 def decode_image(data, path, minimum_side=None):
     """Returns the image in `data`, the bytes of `path`, as `read_image` does."""
-    if data[:2] == b"\xff\xd8":
+    header = read_header(data)
+    if header is None:
+        kind = "empty file" if not data else "not an image of a known format, or damaged"
+        raise ImageError(f"{path}: {kind}")
+    if header.width * header.height > MOST_PIXELS:
+        raise ImageError(
+            f"{path}: {header.width} x {header.height}: an image may have at most "
+            f"{MOST_PIXELS // 10**6} million pixels"
+        )
+    if header.format == "JPEG":
         image = decode_jpeg(data, path, minimum_side)
     else:
-        image = decode_other(data, path)
+        image = decode_other(data, path, header)
     if image is None:
-        kind = "empty file" if not data else "not an image, or corrupt or truncated"
-        raise ImageError(f"{path}: {kind}")
+        raise ImageError(f"{path}: corrupt or truncated {header.format}")
     return image
 
 
@@ -157,7 +111,7 @@ def decode_jpeg(data, path, minimum_side):
     except ValueError as error:
         reason = str(error)
         if "color conversion" in reason.lower():  # CMYK, which libjpeg leaves to the caller
-            return decode_other(data, path)
+            return decode_other(data, path, Header("JPEG", 0, 0))
         harmless = any(fault in reason for fault in HARMLESS) and b"\xff\xd9" in data[-4096:]
         try:
             image = simplejpeg.decode_jpeg(data, strict=False, **side) if harmless else None
@@ -168,36 +122,56 @@ def decode_jpeg(data, path, minimum_side):
     return upright(image, orientation(data))
 
 
-def decode_other(data, path):
-    """Returns the pixels of any format that OpenCV knows, or None."""
+def decode_other(data, path, header):
+    """Returns the pixels of any format that OpenCV knows, on white, or None."""
     import cv2
 
-    if not data or (data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data):
+    if header.format == "PNG" and b"IEND" not in data:
         return None
+    data = np.frombuffer(data, np.uint8)
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if header.transparent else None
+        if image is not None and image.dtype in (np.uint8, np.uint16):
+            depth = 8 if image.dtype == np.uint8 else header.depth
+            if image.ndim == 3 and image.shape[2] == 4:
+                seen = on_white(image, depth, header.premultiplied)
+                return upright(seen, header.orientation)
+            if image.ndim == 2 and header.key is not None:
+                return upright(without_key(image, depth, header), header.orientation)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ImageError(f"{path}: {error.err}") from None
 
 
-def orientation(data):
-    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 where it has none."""
-    start = data.find(b"Exif\0\0", 0, 4096) + 6
-    if start < 6:
-        return 1
-    order = {b"II": "little", b"MM": "big"}.get(data[start : start + 2])
-    if order is None:
-        return 1
-    number = functools.partial(int.from_bytes, byteorder=order)
-    entry = start + number(data[start + 4 : start + 8])
-    for _ in range(number(data[entry : entry + 2])):
-        if number(data[entry + 2 : entry + 4]) == 0x0112:
-            value = number(data[entry + 10 : entry + 12])
-            return value if 1 <= value <= 8 else 1
-        entry += 12
-        if entry > len(data):
-            break
-    return 1
+def on_white(image, depth, premultiplied):
+    """Returns what is seen of a transparent image on white, uint8 (H, W, 3) RGB.
+
+    Args:
+        image: uint8 or uint16 (H, W, 4): blue, green, red and alpha, 0 where it is invisible.
+        depth: Bits that its values have, 8 to 16.
+        premultiplied: Whether the colours are multiplied by alpha already.
+    """
+    import cv2
+
+    top = 2**depth - 1
+    seen = np.empty((*image.shape[:2], 3), np.uint8)
+    for first in range(0, len(image), ROWS):  # so that copies stay small
+        part = np.ascontiguousarray(image[first : first + ROWS])
+        colour = cv2.cvtColor(part, cv2.COLOR_BGRA2RGB)
+        alpha = cv2.cvtColor(np.ascontiguousarray(part[..., 3]), cv2.COLOR_GRAY2RGB)
+        if not premultiplied:
+            colour = cv2.multiply(colour, alpha, scale=1 / top)
+        seen[first : first + ROWS] = cv2.add(colour, top - alpha) >> (depth - 8)
+    return seen
+
+
+def without_key(image, depth, header):
+    """Returns a grey image with its transparent grey turned white, uint8 (H, W, 3)."""
+    key = int.from_bytes(header.key, "big")
+    if header.depth < 8:  # the decoder spreads these over 0 to 255
+        key = key * 255 // (2**header.depth - 1)
+    image = np.where(image == key, 2**depth - 1, image) >> (depth - 8)
+    return np.repeat(image.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def upright(image, code):
@@ -264,5 +238,5 @@ def draw(path):
         return strokes.render(int(options["class"]), int(options["sample"]), size, seed)
     except (KeyError, ValueError):
         raise ImageError(
-            f"{path}: expected glyph:seed=N,size=N,class=N,sample=N with a size of at least 8"
+            f"{path}: expected glyph:seed=N,size=N,class=N,sample=N with a size of 8 to 4096"
         ) from None

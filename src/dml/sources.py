@@ -135,17 +135,16 @@ def listed(path, left_out):
 
 def shard(source, left_out):
     """Returns the images in a tar, each with the label in its neighbour `.cls`."""
-    import tarfile
-
     import pandas as pd
 
-    from dml.images import read_bytes, tar_members
+    from dml.archives import tar_members
+    from dml.images import read_bytes
 
     path = os.path.abspath(source)
     try:
         members = tar_members(path)
-    except tarfile.TarError as error:
-        raise ValueError(f"{source}: not an uncompressed tar archive: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     rows = []
     for member in members:
         stem, suffix = os.path.splitext(member)

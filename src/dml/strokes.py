@@ -16,6 +16,7 @@ SLANT_JITTER = 0.25
 PLACE_JITTER = 0.07
 THICKNESS = (0.022, 0.045)  # smallest and largest pen, as shares of the side
 OVERSAMPLING = 2
+SMALLEST, LARGEST = 8, 4096  # sides in pixels
 SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 
 
@@ -77,7 +78,7 @@ def render(number, sample, size=64, seed=0):
     Args:
         number: Its class; at least 0.
         sample: Which drawing of it; at least 0.
-        size: Side in pixels; at least 8.
+        size: Side in pixels; 8 to 4,096.
         seed: Of the alphabet; at least 0. The same four numbers give the same bytes.
 
     Raises:
@@ -85,9 +86,9 @@ def render(number, sample, size=64, seed=0):
     """
     import cv2
 
-    if size < 8 or min(number, sample, seed) < 0:
+    if not SMALLEST <= size <= LARGEST or min(number, sample, seed) < 0:
         raise ValueError(
-            "size must be at least 8, class, sample and seed at least 0; got "
+            f"size must be {SMALLEST} to {LARGEST}, class, sample and seed at least 0; got "
             f"{size}, {number}, {sample}, {seed}"
         )
     strokes = character(number, seed)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart, halves
 from dml.datasets.items import Items
+from dml.strokes import LARGEST, SMALLEST
 
 
 @DATASETS.register("glyphs")
@@ -21,7 +22,7 @@ class Glyphs(DatasetPart):
         validation_seed: Which classes these are. At least 0.
         classes: Characters; at least 2.
         samples: Drawings of each character; positive, at least 2 with `seen-class`.
-        size: Side of an image in pixels; at least 8.
+        size: Side of an image in pixels; 8 to 4,096.
         seed: Of the characters. At least 0.
         protocol: `zero-shot`: the first half of the characters trains, the second tests;
             `seen-class`: of every character, the first half of the drawings trains.
@@ -40,10 +41,12 @@ class Glyphs(DatasetPart):
     def __post_init__(self):
         super().__post_init__()
         fewest = 2 if self.protocol == "seen-class" else 1
-        if self.classes < 2 or self.samples < fewest or self.size < 8 or self.seed < 0:
+        size_fits = SMALLEST <= self.size <= LARGEST
+        if self.classes < 2 or self.samples < fewest or not size_fits or self.seed < 0:
             raise ValueError(
-                f"classes must be at least 2, samples at least {fewest}, size at least 8 and seed "
-                f"at least 0; got {self.classes}, {self.samples}, {self.size}, {self.seed}"
+                f"classes must be at least 2, samples at least {fewest}, size {SMALLEST} to "
+                f"{LARGEST} and seed at least 0; got {self.classes}, {self.samples}, {self.size}, "
+                f"{self.seed}"
             )
 
     def read(self):

@@ -1,9 +1,9 @@
 """Omniglot (Lake et al., Science 2015): characters of many alphabets, each drawn by 20 people."""
 
-import zipfile
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dml.archives import zip_members
 from dml.datasets.base import DATASETS, Archive, DatasetPart, find_file
 from dml.datasets.items import Items
 
@@ -73,9 +73,8 @@ def drawings(archive):
         ValueError: The archive is damaged.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = sorted(n for n in opened.namelist() if n.endswith(".png"))
-    except (zipfile.BadZipFile, NotImplementedError):  # the latter from a damaged version number
-        raise ValueError(f"{archive} is corrupt: not a zip file, or not whole") from None
+        members = sorted(n for n in zip_members(str(archive)) if n.endswith(".png"))
+    except ValueError as error:
+        raise ValueError(f"{archive} is corrupt: {error}") from None
     # NAME/ALPHABET/CHARACTER/DRAWING.png
     return [(member, "/".join(member.split("/")[1:3])) for member in members]

@@ -1,0 +1,157 @@
+"""Members of zip and tar archives, read by threads, within bounds, whatever the archive claims."""
+
+import contextlib
+import functools
+import lzma
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+
+MOST_BYTES = 2**29  # of a file or member
+ENCRYPTED = 1  # the flag of a member
+HEADER = struct.Struct("<4s22xHH")  # before a member: signature, lengths of its name and extras
+DAMAGE = (  # what Python's readers raise for damaged archives
+    ArithmeticError,  # places beyond 64 bits
+    EOFError,
+    IndexError,
+    MemoryError,  # more bytes claimed than there are
+    RuntimeError,  # encrypted, or packed in a way that Python lacks
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextlib.contextmanager
+def naming_damage(what):
+    """Raises what a damaged archive raises as ValueError."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise ValueError(f"{what}: {error or type(error).__name__}") from None
+
+
+def read_file(path):
+    """Returns the bytes of a regular file.
+
+    Raises:
+        OSError: There is none, or it can't be read.
+        ValueError: It is no regular file, or is too large; the message says so, without its name.
+    """
+    require_regular(path)
+    with open(path, "rb") as file:
+        require_few(os.fstat(file.fileno()).st_size)
+        return file.read()
+
+
+def require_regular(path):
+    """Refuses pipes, devices, sockets and folders, of which some hang when they are opened.
+
+    Returns:
+        Its `os.stat_result`.
+
+    Raises:
+        OSError: There is nothing at the path.
+        ValueError: It is no regular file.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    return status
+
+
+def require_few(count):
+    """Refuses more bytes than one image may have."""
+    if count > MOST_BYTES:
+        raise ValueError(f"{count:,} bytes: a file may have at most {MOST_BYTES // 2**20} MiB")
+
+
+def zip_members(path):
+    """Returns {name: `zipfile.ZipInfo`} of a zip.
+
+    Raises:
+        OSError: There is none, or it can't be read.
+        ValueError: It is damaged, or no regular file.
+    """
+    status = require_regular(path)
+    return zip_directory(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def zip_directory(path, size, time):
+    """Returns the members of a zip of this size and time."""
+    with naming_damage("not a zip archive, or not whole"), zipfile.ZipFile(path) as archive:
+        return {member.filename: member for member in archive.infolist()}
+
+
+def tar_members(path):
+    """Returns {name: (first byte, length)} of the files in an uncompressed tar, in order.
+
+    Raises:
+        OSError: There is none, or it can't be read.
+        ValueError: It is damaged, or no regular file.
+    """
+    status = require_regular(path)
+    return tar_directory(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def tar_directory(path, size, time):
+    """Returns the members of a tar of this size and time."""
+    with naming_damage("not an uncompressed tar archive"), tarfile.open(path, "r:") as archive:
+        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+
+
+def read_zip_member(path, name):
+    """Returns the bytes of a member of a zip, on a file handle of its own.
+
+    An open `zipfile.ZipFile` is not for threads: in some releases of Python 3.12 to 3.14 one moves
+    the place in the file from which another reads on (python/cpython#127847).
+
+    Raises:
+        KeyError: There is no such member.
+        OSError, ValueError: As of `zip_members`; or the member is damaged or too large.
+    """
+    member = zip_members(path)[name]
+    require_few(max(member.file_size, member.compress_size))
+    with naming_damage("the member is damaged"):
+        plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if not plain or member.flag_bits & ENCRYPTED:  # rare; reads the whole directory again
+            with zipfile.ZipFile(path) as archive, archive.open(member) as opened:
+                return opened.read(member.file_size)
+        with open(path, "rb") as file:
+            file.seek(member.header_offset)
+            header = file.read(HEADER.size)
+            if len(header) < HEADER.size or header[:4] != b"PK\x03\x04":
+                raise zipfile.BadZipFile("the archive has changed, or is corrupt")
+            _, *lengths = HEADER.unpack(header)
+            file.seek(sum(lengths), os.SEEK_CUR)
+            data = file.read(member.compress_size)
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
+        if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+            raise zipfile.BadZipFile("its length or its checksum is wrong")
+        return data
+
+
+def read_tar_member(path, name):
+    """Returns the bytes of a member of an uncompressed tar.
+
+    Raises:
+        KeyError: There is no such member.
+        OSError, ValueError: As of `tar_members`; or the member is too large, or not whole.
+    """
+    start, length = tar_members(path)[name]
+    require_few(length)
+    with open(path, "rb") as file:
+        file.seek(start)
+        data = file.read(length)
+    if len(data) < length:
+        raise ValueError("the archive has changed, or is not whole")
+    return data
