@@ -1,4 +1,4 @@
-"""What a run is measured on, and said to be, when its folder grows and on other folders."""
+"""What a run is validated and measured on: few classes, a folder that grows, other folders."""
 
 import shutil
 
@@ -188,3 +188,22 @@ def test_exact_copies_are_known_again_without_the_training_images(trained):
     known = {i.split("/")[1] for i in of_split(trained / "run", "train", "val")}
     expected = np.isin([f"{i}.jpg" for i in range(8)], list(known)).sum()
     assert found["seen"] == {"classes": 0, "images": expected}
+
+
+def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
+    root, lines = photos(tmp_path / "photos", classes=7), []
+    folder = run_on(root, tmp_path / "run", lines.append, dataset__test_fraction=0.3)
+    assert of_split(folder.path, "val") and len({i[:8] for i in of_split(folder.path, "val")}) == 1
+    assert any("validation has 1 of 5 training classes" in line for line in lines)
+    assert any("100 by necessity" in line and "last epoch is kept" in line for line in lines)
+    assert not any("val_recall_at_1" in row for row in folder.read_log())
+    assert not folder.best.exists()
+
+
+def test_few_classes_can_be_validated_by_images(tmp_path):
+    root, lines = photos(tmp_path / "photos", classes=3, count=6), []
+    changes = {"dataset__test_fraction": 0, "dataset__validation": "images"}
+    folder = run_on(root, tmp_path / "run", lines.append, **changes)
+    assert len({i[:8] for i in of_split(folder.path, "val")}) == 3
+    assert all("val_recall_at_1" in row for row in folder.read_log()) and folder.best.exists()
+    assert not any("validation has" in line for line in lines)

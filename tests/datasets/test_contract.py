@@ -56,6 +56,15 @@ def test_validation_is_of_other_classes_and_leaves_the_test_alone(name, tmp_path
         assert (items.select(split).ids == whole.select(split).ids).all()
 
 
+def test_validation_by_images_leaves_every_class_in_training(name, tmp_path):
+    whole = dataset(name, tmp_path, validation_fraction=0.0).items().select("train")
+    items = dataset(name, tmp_path, validation_fraction=0.5, validation="images").items()
+    assert items.select("train").class_names == whole.class_names
+    fours = np.flatnonzero(np.bincount(whole.labels) >= 4)
+    assert items.select("val").class_names == tuple(whole.class_names[code] for code in fours)
+    assert any("no validation" in note for note in items.notes) == (not len(fours))
+
+
 def test_the_seed_decides_the_validation_classes(name, tmp_path):
     def classes(seed):
         part = dataset(name, tmp_path, validation_fraction=0.5, validation_seed=seed)
@@ -146,6 +155,8 @@ def test_a_missing_folder_is_named(name, tmp_path, monkeypatch):
 def test_refuses_options_out_of_range(name):
     with pytest.raises(ValueError, match="validation_fraction"):
         DATASETS[name](validation_fraction=1.0)
+    with pytest.raises(ValueError, match="validation must be one of classes, images"):
+        DATASETS[name](validation="half")
     with pytest.raises(ValueError, match="validation_seed"):
         DATASETS[name](validation_seed=-1)
 

@@ -51,6 +51,19 @@ def test_validation_under_seen_class_takes_a_share_of_every_class():
     assert np.bincount(val.labels).tolist() == [2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("protocol", ["zero-shot", "seen-class"])
+def test_validation_by_images_leaves_an_image_to_be_found_by_on_both_sides(protocol):
+    names = np.repeat(np.arange(8), [1, 2, 3, 4, 5, 7, 10, 40]).tolist()
+    items = table(names, protocol=protocol).with_validation(0.2, by="images")
+    moved = np.bincount(items.labels[items.splits == "val"], minlength=8)
+    assert moved.tolist() == [0, 0, 0, 2, 2, 2, 2, 8]
+    assert items.with_validation(0.9, by="images").splits.tolist() == items.splits.tolist()
+    most = table(names, protocol=protocol).with_validation(0.99, by="images")
+    assert np.bincount(most.labels[most.splits == "val"], minlength=8)[-1] == 38
+    again = table(names, protocol=protocol).with_validation(0.2, seed=1, by="images")
+    assert again.splits.tolist() != items.splits.tolist()
+
+
 def test_one_class_stays_and_one_moves():
     items = table(["a", "a", "b"])
     assert len(items.with_validation(0.99).select("train").class_names) == 1

@@ -61,6 +61,11 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
     for note in items.notes:
         report(note)
     report_lone_images(items, report)
+    if len(items.select("val").class_names) == 1:
+        report(
+            "note: validation has one class, whose R@1 is 100 by necessity: it is not measured, "
+            "and the last epoch is kept"
+        )
     tests = len(items.select("test", "query"))
     if tests and not resume:
         from dml.commands.evaluate import untrained_figures
@@ -156,7 +161,7 @@ def check_validation_split(validation):
     if len(validation) and np.bincount(validation.labels).max() < 2:
         raise ValueError(
             "the validation split has no two images of a class: raise dataset.validation_fraction, "
-            "or set it to 0 to train without validation"
+            "set it to 0 to train without validation, or dataset.validation to images"
         )
 
 
@@ -178,7 +183,7 @@ def fit(learner, recipe, items, folder, steps, report):
         folder,
         state,
         validate=(lambda: validate(learner.encoder, validation, recipe))
-        if len(validation)
+        if len(validation.class_names) > 1
         else None,
         validate_every=options.validate_every,
         epochs=options.epochs,

@@ -1,7 +1,7 @@
 """What every data set shares: its registry, where it lies, its counts and validation split."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +10,8 @@ import numpy as np
 from dml.datasets.items import check_validation
 from dml.folders import data_folder
 from dml.registry import Registry
+
+FEW_CLASSES = 5  # below, validation by images is recommended
 
 DATASETS = Registry("dataset")
 
@@ -42,11 +44,13 @@ class DatasetPart:
         root: The data set's folder; empty takes it from the folder that DML_DATA names.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
     """
 
     root: str = ""
     validation_fraction: float = 0.2
     validation_seed: int = 0
+    validation: str = "classes"
 
     name: ClassVar[str] = ""  # as registered, for messages
     folders: ClassVar[tuple[str, ...]] = ()  # names under DML_DATA; the first is where `get` writes
@@ -58,14 +62,14 @@ class DatasetPart:
     source: ClassVar[str] = ""  # where a person gets it, for messages
 
     def __post_init__(self):
-        check_validation(self.validation_fraction, self.validation_seed)
+        check_validation(self.validation_fraction, self.validation_seed, self.validation)
         protocol = getattr(self, "protocol", self.protocols[0])
         if protocol not in self.protocols:
             allowed = ", ".join(self.protocols)
             raise ValueError(f"protocol must be one of {allowed}; got {protocol!r}")
 
     def items(self):
-        """Returns the standard split as `Items`, a validation split out of its training classes.
+        """Returns the standard split as `Items`, a validation split out of the training split.
 
         Raises:
             FileNotFoundError: The folder or one of its files is missing.
@@ -73,7 +77,23 @@ class DatasetPart:
         """
         items = self.read()
         self.check_counts(items, self.expected.get(self.expected_key(), {}))
-        return items.with_validation(self.validation_fraction, self.validation_seed)
+        if "val" in items.splits:
+            return items
+        items = items.with_validation(
+            self.validation_fraction, self.validation_seed, self.validation
+        )
+        return replace(items, notes=(*items.notes, *self.validation_notes(items)))
+
+    def validation_notes(self, items):
+        """Yields what there is to say of a validation split that was set apart."""
+        train, val = (set(items.select(split).class_names) for split in ("train", "val"))
+        if self.validation_fraction and not val:
+            yield "no validation: it takes 4 images of a class, or 2 training classes"
+        elif 0 < len(val) < FEW_CLASSES and not val & train:
+            yield (
+                f"validation has {len(val)} of {len(val | train)} training classes, too few for "
+                "its R@1 to say much: --dataset.validation images sets images of every class apart"
+            )
 
     def read(self):
         """Returns the data set's own splits as `Items`."""

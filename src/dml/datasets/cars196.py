@@ -22,6 +22,7 @@ class Cars196(DatasetPart):
             `car_ims/`; empty looks for `cars196` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
         protocol: `zero-shot`: classes 1-98 train, 99-196 test, the official image split ignored;
             `seen-class`: the official image split, all classes on both sides.
     """

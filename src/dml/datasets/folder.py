@@ -25,6 +25,7 @@ class Folder(DatasetPart):
         root: The folder.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
         test_fraction: Share of the classes that test, where no folder says so. In [0, 1); 0
             trains on all of them.
         test_seed: Which classes these are. At least 0.

@@ -20,6 +20,7 @@ class Glyphs(DatasetPart):
         root: Unused: nothing is read from a disk.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
         classes: Characters; at least 2.
         samples: Drawings of each character; positive, at least 2 with `seen-class`.
         size: Side of an image in pixels; 8 to 4,096.

@@ -7,6 +7,7 @@ import numpy as np
 from dml.files import require_utf8
 
 SPLITS = ("train", "val", "test", "query", "gallery")
+VALIDATIONS = ("classes", "images")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
 
@@ -105,23 +106,28 @@ class Items:
             super_labels=None if self.super_labels is None else self.super_labels[rows],
         )
 
-    def with_validation(self, fraction, seed=0):
+    def with_validation(self, fraction, seed=0, by="classes"):
         """Returns the table with a part of the training split set apart as split `val`.
 
-        Whole classes, so that validation asks what a zero-shot test asks. Under `seen-class` the
-        same share of each class's images instead: without its classes the training could not meet
-        the test's. A table that has a `val` split already keeps it.
+        Whole classes, so that validation asks what a zero-shot test asks; or a share of each
+        class's images, which is all that few classes allow and which `seen-class` takes always:
+        without its classes the training could not meet the test's. A table that has a `val` split
+        already keeps it.
 
         Args:
-            fraction: Share of the training classes (images under `seen-class`), in [0, 1); at
-                least one class moves and one stays, 0 moves none.
+            fraction: Share of the training classes, or of each one's images, in [0, 1). Of classes
+                at least one moves and one stays; of images two move and two stay, for an image is
+                found by another, and of fewer than four none; 0 moves none.
             seed: Of the choice; any integer that is at least 0.
+            by: `classes` or `images`.
 
         Raises:
-            ValueError: `fraction` or `seed` is out of its range.
+            ValueError: An option is out of its range.
         """
-        check_validation(fraction, seed)
-        return self if "val" in self.splits else self.set_apart("val", fraction, seed)
+        check_validation(fraction, seed, by)
+        if "val" in self.splits:
+            return self
+        return self.set_apart("val", fraction, seed, by)
 
     def with_test(self, fraction, seed=0):
         """Returns the table with a share of the training classes set apart as split `test`.
@@ -130,37 +136,39 @@ class Items:
             fraction: As of `with_validation`.
             seed: As of `with_validation`.
         """
-        return self.set_apart("test", fraction, seed)
+        return self.set_apart("test", fraction, seed, "classes")
 
-    def set_apart(self, split, fraction, seed):
+    def set_apart(self, split, fraction, seed, by):
         """Returns the table with a share of the training split moved to another one."""
         if fraction == 0:
             return self
         train = self.splits == "train"
         generator = np.random.Generator(np.random.PCG64(seed))
         splits = self.splits.astype("<U7")
-        if self.protocol == "seen-class":
+        if by == "images" or self.protocol == "seen-class":
             for code in np.unique(self.labels[train]):
                 rows = np.flatnonzero(train & (self.labels == code))
-                splits[generator.permutation(rows)[: share(fraction, len(rows))]] = split
+                splits[generator.permutation(rows)[: share(fraction, len(rows), least=2)]] = split
         else:
             codes = np.unique(self.labels[train])
-            chosen = generator.permutation(codes)[: share(fraction, len(codes))]
+            chosen = generator.permutation(codes)[: share(fraction, len(codes), least=1)]
             splits[train & np.isin(self.labels, chosen)] = split
         return replace(self, splits=splits)
 
 
-def check_validation(fraction, seed):
-    """Refuses a share of the training classes outside [0, 1) and a negative seed."""
+def check_validation(fraction, seed, by):
+    """Refuses options of the validation split that are out of their range."""
     if not 0 <= fraction < 1:
         raise ValueError(f"validation_fraction must be in [0, 1); got {fraction}")
     if seed < 0:
         raise ValueError(f"validation_seed must be at least 0; got {seed}")
+    if by not in VALIDATIONS:
+        raise ValueError(f"validation must be one of {', '.join(VALIDATIONS)}; got {by!r}")
 
 
-def share(fraction, count):
-    """Returns how many of `count` make up `fraction`: at least one, and never all."""
-    return min(max(round(fraction * count), 1), count - 1) if count > 1 else 0
+def share(fraction, count, least):
+    """Returns how many of `count` make up `fraction`: as `least` move, so many stay, or none do."""
+    return min(max(round(fraction * count), least), count - least) if count >= 2 * least else 0
 
 
 def object_array(values):

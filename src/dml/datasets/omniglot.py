@@ -23,6 +23,7 @@ class Omniglot(DatasetPart):
             takes `omniglot` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
     """
 
     name: ClassVar[str] = "omniglot"

@@ -119,8 +119,7 @@ class RecordedItems:
         read = np.flatnonzero(same & np.isin(old.splits, splits))
         digests = image_digests(now.paths[rows[read]], threads, advance, skip=True)
         same[read] = digests == self.digests[read]
-        paths = np.where(there, now.paths[rows], old.paths)
-        left = replace(old, paths=paths, notes=now.notes).take(same)
+        left = replace(old, paths=np.where(there, now.paths[rows], old.paths)).take(same)
         came = np.ones(len(now), bool)
         came[rows[there]] = False
         return left, Changes(

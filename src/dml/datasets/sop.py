@@ -17,6 +17,7 @@ class StanfordOnlineProducts(DatasetPart):
             for `Stanford_Online_Products` or `sop` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
     """
 
     name: ClassVar[str] = "sop"

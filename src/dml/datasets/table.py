@@ -29,6 +29,7 @@ class Table(DatasetPart):
         validation_fraction: Share of the training classes set apart for validation, where no
             `val` split is listed. In [0, 1).
         validation_seed: Which classes these are. At least 0.
+        validation: `classes`, or `images`: that share of each class's images instead.
         test_fraction: Share of the classes that test, where no split is listed. In [0, 1).
         test_seed: Which classes these are. At least 0.
     """
