@@ -169,6 +169,20 @@ def test_labels_are_listed(index):
     assert index.labels(2) == ["c0", "c1"]
 
 
+def test_a_sample_is_spread_over_labels(index):
+    found, total = index.sample(count=10, seed=3)
+    assert total == COUNT and len({item["id"] for item in found}) == 10
+    # i % 7 makes 7 labels, and some items have none: each of the 8 comes before a second of any.
+    assert len({item["label"] for item in found[:8]}) == 8
+    assert found == [index.item(item["id"]) for item in found]
+    assert index.sample(count=10, seed=3)[0] == found != index.sample(count=10, seed=4)[0]
+    found, total = index.sample('label in ["c1", "c2"] and price < 40', count=100)
+    kept = items(40)[items(40)["label"].isin(["c1", "c2"])]["id"]
+    assert total == len(kept) and sorted(item["id"] for item in found) == sorted(kept)
+    assert {item["label"] for item in found[:2]} == {"c1", "c2"}
+    assert index.sample("price < 0") == ([], 0)
+
+
 def test_what_is_not_there_is_named_and_nothing_is_lost(index):
     for work in (
         lambda: index.item("i-1"),

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dml.index.where import matching, milvus_filter
+from dml.index.where import check_filter, matching, milvus_filter
 
 ITEMS = pd.DataFrame(
     {
@@ -51,6 +51,30 @@ def test_names_the_fault():
         matching("label < 3", ITEMS)
     with pytest.raises(ValueError, match="at most 10,000 characters"):
         matching("x" * 20_000, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9223372036854775808", "-9223372036854775809", "9" * 400, "1e999", "[1, 9223372036854775808]"],
+)
+@pytest.mark.parametrize("field", ["price", "label"])
+def test_numbers_that_no_field_can_have_are_refused(field, value):
+    text = f"{field} {'in' if '[' in value else '=='} {value}"
+    for read in (lambda: matching(text, ITEMS), lambda: milvus_filter(text, KINDS)):
+        with pytest.raises(ValueError, match="finite, and integers have at most 64 bits"):
+            read()
+
+
+def test_text_that_no_file_can_have_is_refused():
+    for text in ("label == '\ud800'", r"label == '\ud800'", "label == 'a\0b'"):
+        with pytest.raises(ValueError, match="can't read the filter"):
+            matching(text, ITEMS)
+
+
+def test_only_the_fields_that_are_named_may_be_asked_about():
+    check_filter('label == "a" and not price in [1, 2]', ["label", "price"])
+    with pytest.raises(ValueError, match=r"no field 'price'; they have label$"):
+        check_filter('label == "a" or not price > 1', ["label"])
 
 
 KINDS = {"id": str, "label": str, "price": float, "sold": bool, "count": int}

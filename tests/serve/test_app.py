@@ -1,5 +1,6 @@
 """The service answers, and refuses what it should."""
 
+import json
 import struct
 import threading
 import time
@@ -14,6 +15,8 @@ from dml.index import FaissIndex, open_index
 from dml.serve.app import ServiceOptions, create_app
 from tests.jpegs import many_scans
 from tests.serve.shop import write_shop
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +135,57 @@ def test_a_truncated_photo_is_refused(client, photo):
 def test_bad_parameters_are_refused(client, photo, parameters, status):
     answer = upload(client, photo, **parameters)
     assert answer.status_code == status and answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["path > '/'", "not path == 'x'", "label == 'a' or path in ['b']",
+     "label == 99999999999999999999", "id == 1e999", "label == '\ud800'", "not " * 2000,
+     "(" * 1000 + "id == 1" + ")" * 1000],
+)  # fmt: skip
+def test_filters_that_can_t_be_are_refused_by_every_search(client, shop, photo, where):
+    id = FaissIndex(shop).items["id"][0]
+    body = json.dumps({"vector": [1] * 6, "where": where})  # a lone surrogate is escaped in it
+    where = where.encode("utf-8", "replace").decode()
+    answers = [client.post("/search/vector", content=body, headers=JSON)]
+    answers += [client.get(path, params={"where": where}) for path in ("/items", "/samples")]
+    answers += [client.get("/search", params={"where": where, "id": id})]
+    answers += [client.post("/search", params={"where": where}, content=photo)]
+    for answer in answers:
+        assert answer.status_code == 400 and answer.json()["detail"]
+        assert ("items have no field 'path'; they have id, label" in answer.text) == (
+            "path" in where
+        )
+
+
+@pytest.mark.parametrize(
+    "body, status",
+    [
+        ('{"vector": [NaN, 1, 1, 1, 1, 1]}', 400),
+        ('{"vector": [1e400, 1, 1, 1, 1, 1]}', 400),
+        ('{"vector": [1e39, 1, 1, 1, 1, 1]}', 200),
+        ('{"vector": [1e-200, 0, 0, 0, 0, 0]}', 200),
+        ('{"vector": [NaN], "k": NaN}', 422),
+        ('{"vector": ["\\ud800"]}', 422),
+        ('{"vector": [1], "k": 1' + "0" * 5000 + "}", 400),
+        ("[" * 100_000, 400),
+        (" " * 2**20 + "{}", 413),
+    ],
+    ids=["nan", "infinite", "large", "small", "k", "surrogate", "digits", "deep", "long"],
+)
+def test_odd_bodies_have_an_answer(shop, body, status):
+    with TestClient(create_app(shop)) as client:
+        answer = client.post("/search/vector", content=body, headers=JSON)
+        assert answer.status_code == status and answer.json()
+
+
+def test_samples_are_of_every_label(client):
+    drawn = client.get("/samples", params={"limit": 3}).json()
+    assert {one["label"] for one in drawn["items"]} == {"class 0", "class 1", "class 2"}
+    assert drawn["total"] == 12 and "path" not in drawn["items"][0]
+    drawn = client.get("/samples", params={"where": 'label == "class 1"', "seed": 2**32 - 1}).json()
+    assert len(drawn["items"]) == drawn["total"] == 4
+    assert client.get("/samples", params={"seed": 2**32}).status_code == 422
 
 
 def test_a_body_of_another_kind_is_refused(client):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from dml.folders import IndexFolder, atomic_path, new_folder
-from dml.index.index import Index, check_ids, check_recall, plain_item
+from dml.index.index import Index, check_ids, check_recall, plain_item, spread
 from dml.index.kinds import (
     EFFORTS,
     KINDS,
@@ -33,6 +33,7 @@ from dml.versions import installed_versions
 EXACT = 20_000  # rows up to which comparing each is faster than codes, or than a filtered walk
 BLOCK = 65_536  # rows compared at once where some are left out
 REMOVED = 0.25  # share of removed rows from which on the index is built anew
+SAMPLED = 20_000  # rows, drawn at random, that samples are chosen from
 RETRIES = 20
 
 
@@ -233,6 +234,14 @@ class FaissIndex(Index):
     def page(self, where=None, offset=0, limit=50):
         rows = self.kept(where)
         return [self.item_at(row) for row in rows[offset : offset + limit].tolist()], len(rows)
+
+    def sample(self, where=None, count=24, seed=0):
+        kept = rows = self.kept(where)
+        if len(rows) > SAMPLED:
+            drawn = np.random.default_rng(seed).integers(len(rows), size=SAMPLED)
+            rows = rows[np.unique(drawn)]
+        places = spread(self.items["label"].to_numpy()[rows], count, seed)
+        return [self.item_at(row) for row in rows[places].tolist()], len(kept)
 
     def ids(self, where):
         return self.items["id"].iloc[self.kept(where)].tolist()

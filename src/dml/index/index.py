@@ -76,6 +76,19 @@ class Index(abc.ABC):
         """Returns some of the items that a filter keeps, and how many it keeps in all."""
 
     @abc.abstractmethod
+    def sample(self, where=None, count=24, seed=0):
+        """Returns a random sample of the items that a filter keeps, and how many it keeps in all.
+
+        One item of each label comes before a second of any; the same seed gives the same sample of
+        the same index.
+
+        Args:
+            where: A filter.
+            count: Items wanted; positive.
+            seed: Not negative.
+        """
+
+    @abc.abstractmethod
     def ids(self, where):
         """Returns the ids of the items that a filter keeps."""
 
@@ -170,6 +183,26 @@ def check_recall(recall):
     """Raises ValueError where a recall is none."""
     if not 0 < recall <= 1:
         raise ValueError(f"recall must be in (0, 1]; got {recall}")
+
+
+def spread(labels, count, seed):
+    """Returns places of labels, int64 (at most count,): a random one of each label comes first.
+
+    Args:
+        labels: N, None for none.
+        count: Places wanted; positive.
+        seed: Not negative.
+    """
+    import pandas as pd
+
+    labels = np.asarray(labels, object)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    codes = pd.factorize(labels[order], use_na_sentinel=False)[0]
+    by_label = np.argsort(codes, kind="stable")
+    first = np.searchsorted(codes[by_label], codes[by_label])
+    turn = np.empty(len(labels), "int64")  # how many of its label come before each
+    turn[by_label] = np.arange(len(labels)) - first
+    return order[np.argsort(turn, kind="stable")[:count]]
 
 
 def plain_item(names, values):

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from dml.index.index import Index, check_ids, check_recall, plain_item
+from dml.index.index import Index, check_ids, check_recall, plain_item, spread
 from dml.index.kinds import EFFORTS, Effort, held_out, tuned, untuned
-from dml.index.where import milvus_filter, spelled
+from dml.index.where import always, milvus_filter, spelled
 from dml.onnx_encoder import OnnxEncoder
 
 KINDS = {"auto": "AUTOINDEX", "flat": "FLAT", "hnsw": "HNSW"}
@@ -185,6 +185,8 @@ class MilvusIndex(Index):
 
     def row(self, id, fields):
         """Returns some fields of an item."""
+        if UNSAFE.search(str(id)):  # no item has such an id, and Milvus may not read it
+            raise KeyError(f"{self.location} has no item {id!r}")
         with milvus(self.location):
             found = self.client.query(
                 self.collection, filter=f"id == {spelled(str(id))}", output_fields=fields, **STRONG
@@ -209,6 +211,21 @@ class MilvusIndex(Index):
                 limit=limit, **STRONG,
             )  # fmt: skip
         return [self.plain(row) for row in rows], self.count(condition)
+
+    def sample(self, where=None, count=24, seed=0):
+        """Returns a sample of the first 16,384 such items: Milvus gives no more at once."""
+        condition = self.condition(where)
+        with milvus(self.location):
+            first = self.client.query(
+                self.collection, filter=condition or always(True), output_fields=["label"],
+                limit=MOST_READ, **STRONG,
+            )  # fmt: skip
+        places = spread([row.get("label") for row in first], count, seed)
+        chosen = [first[place]["id"] for place in places.tolist()]
+        names = ", ".join(map(spelled, chosen))
+        rows = {row["id"]: row for row in self.rows(f"id in [{names}]", self.fields)}
+        items = [self.plain(rows[id]) for id in chosen if id in rows]  # one may have gone meanwhile
+        return items, self.count(condition)
 
     def ids(self, where):
         return [row["id"] for row in self.rows(self.condition(where), ["id"])]

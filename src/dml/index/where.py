@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import operator
 
 import numpy as np
@@ -116,6 +117,16 @@ def spelled(value):
     return json.dumps(value, ensure_ascii=False)
 
 
+def check_filter(text, fields):
+    """Raises ValueError where a text is no filter of some fields.
+
+    Args:
+        text: The filter.
+        fields: Names that it may use.
+    """
+    read(text, fields, lambda *comparison: None, lambda *parts: None)
+
+
 def always(kept):
     """Returns a filter that keeps all items, or none; every item has an id."""
     return 'id != ""' if kept else 'id == ""'
@@ -149,15 +160,14 @@ def read(text, fields, compared, joined):
         if several != (comparison in (ast.In, ast.NotIn)) or comparison not in OPPOSITE:
             raise SyntaxError
         for one in wanted if several else [wanted]:
-            if not isinstance(one, str | int | float):
-                raise SyntaxError
+            check_value(one)
         return compared(name, comparison, list(wanted) if several else wanted, negated)
 
     if len(text) > LONGEST:
         raise ValueError(f"a filter has at most {LONGEST:,} characters; got {len(text):,}")
     try:
         return meaning(ast.parse(text.strip(), mode="eval").body, False)
-    except (SyntaxError, RecursionError, MemoryError):
+    except (SyntaxError, RecursionError, MemoryError, UnicodeError):
         raise ValueError(
             f"can't read the filter {text!r}: write it like "
             'label in ["cat", "dog"] and not price > 10'
@@ -175,6 +185,16 @@ def field(node, fields):
     if node.id not in fields:
         raise ValueError(f"items have no field {node.id!r}; they have {', '.join(fields)}")
     return node.id
+
+
+def check_value(value):
+    """Raises an error where a filter can't compare with a value."""
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate, which no field has, is a UnicodeError
+    elif not isinstance(value, int | float):
+        raise SyntaxError
+    elif not (-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)):
+        raise ValueError("a filter's numbers are finite, and integers have at most 64 bits")
 
 
 def constant(node):

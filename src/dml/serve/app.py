@@ -12,16 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
 from dml.images import ImageError, decode_image, read_bytes, read_image, square
 from dml.index import Index, open_index
+from dml.index.where import check_filter
 from dml.onnx_encoder import OnnxEncoder
 from dml.serve.batching import Batcher, Busy
 from dml.serve.decoding import Decoder
@@ -29,6 +31,20 @@ from dml.serve.limits import COOKIE, Limits
 from dml.serve.uploads import BODY, UploadError, check_header, is_quick, uploaded
 from dml.thumbnails import jpeg, shrunk
 
+HIDDEN = ("path",)  # fields of items that answers do not show and filters can't ask about
+FILTER = 'such as label in ["cat", "dog"] and not price > 10'
+PROBLEMS = {
+    400: "a filter, a vector or a body that can't be read",
+    401: "a token is needed, or this is not the token",
+    403: "a page of another site may not ask this service",
+    404: "no such item",
+    408: "the request took too long to arrive",
+    413: "too large, of too many pixels, or too long to decode",
+    415: "not an image that can be read",
+    421: "this service has another name",
+    503: "busy, or the index does not answer: try again",
+}
+COMMON = (401, 403, 421, 503)  # of every request
 LABELS = 1000  # named to the page
 RELOAD = 2.0  # seconds between looks at whether the index has changed
 LONGEST_PAUSE = 60.0  # between looks at one that can't be taken up
@@ -96,6 +112,16 @@ class State:
         wanted = self.encoder.preparation
         return partial(square, side=wanted.resize_side, aspect=wanted.aspect)
 
+    @property
+    def fields(self):
+        """Names of the items' fields that answers show."""
+        return [name for name in self.index.fields if name not in HIDDEN]
+
+    def check(self, where):
+        """Raises ValueError where a filter is none, or of a field that answers do not show."""
+        if where is not None:
+            check_filter(where, self.fields)
+
     def cut(self, seen):
         """Returns the part of a prepared image that the network sees."""
         wanted = self.encoder.preparation
@@ -156,8 +182,54 @@ class VectorQuery(BaseModel):
     """A search by a vector of the encoder's."""
 
     vector: list[float]
-    k: int = Field(10, ge=1, le=1000)
-    where: str | None = None
+    k: int = Field(10, ge=1, le=1000, description="neighbours wanted")
+    where: str | None = Field(None, description=FILTER)
+
+
+class Item(BaseModel, extra="allow"):
+    """One item, with its own fields."""
+
+    id: str
+    label: str | None
+
+
+class Items(BaseModel):
+    """Some items, and how many there are."""
+
+    items: list[Item]
+    total: int
+
+
+class About(BaseModel):
+    """What the page needs to know."""
+
+    items: int
+    labels: list[str]
+    fields: list[str]
+    threshold: float | None
+    most_bytes: int
+
+
+class Health(BaseModel):
+    """How the service is.
+
+    `stale`: the index has changed and can't be taken up; the service goes on with the one at hand,
+    and its log says why.
+    """
+
+    status: Literal["ok", "stale"]
+    items: int
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+def problems(*statuses):
+    """Returns what OpenAPI says of answers that refuse a request."""
+    return {status: {"model": Problem, "description": PROBLEMS[status]} for status in statuses}
 
 
 class Login(BaseModel):
@@ -318,6 +390,7 @@ class Service:
     async def by_image(self, data, k, where, crop):
         """Returns what is near an upload, ready for JSON."""
         state = self.state
+        state.check(where)
         async with asyncio.timeout(self.options.seconds):
             if not is_quick(data):
                 side = state.encoder.preparation.resize_side
@@ -330,6 +403,7 @@ class Service:
 
     async def by_vector(self, state, vector, k, where):
         """Returns what is near a vector, ready for JSON."""
+        state.check(where)
         if where is not None:
             return told(state, await self.filtered(state.index, vector, k, where))
         async with asyncio.timeout(self.options.seconds):
@@ -379,8 +453,8 @@ def told(state, near, crop=None):
 
 
 def public(item):
-    """Returns an item without its path, which is nobody's business."""
-    return {name: value for name, value in item.items() if name != "path"}
+    """Returns an item without what is nobody's business."""
+    return {name: value for name, value in item.items() if name not in HIDDEN}
 
 
 def small(image):
@@ -436,16 +510,17 @@ def create_app(path, options=None, bundle=None):
 def add_errors(app):
     """Turns the faults of the layers below into answers."""
 
-    def answer(status, headers=None):
-        def handle(request, error):
-            text = error.args[0] if error.args else ""
-            return JSONResponse({"detail": str(text)}, status, headers)
+    def answer(status):
+        return lambda request, error: JSONResponse({"detail": str(error)}, status)
 
-        return handle
+    def invalid(request, error):  # without the input, which may hold what JSON can't
+        told = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": told}, 422)
 
     def busy(request, error):
         return JSONResponse({"detail": "busy: try again"}, 503, {"Retry-After": "1"})
 
+    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Busy, busy)
     app.add_exception_handler(TimeoutError, busy)
     app.add_exception_handler(
@@ -493,9 +568,10 @@ class Measured:
 def add_search(app, service):
     """Adds the three ways to search."""
     size = Query(10, ge=1, le=1000, description="neighbours wanted")
-    filtering = Query(None, description='such as label in ["cat", "dog"]')
+    filtering = Query(None, description=FILTER)
+    known, sent = problems(400, 404, *COMMON), problems(400, 408, 413, 415, *COMMON)
 
-    @app.post("/search", response_model=Found, openapi_extra={"requestBody": BODY})
+    @app.post("/search", response_model=Found, openapi_extra={"requestBody": BODY}, responses=sent)
     async def by_upload(
         request: Request, k: int = size, where: str | None = filtering, crop: bool = False
     ):
@@ -504,7 +580,7 @@ def add_search(app, service):
         found = await service.by_image(await uploaded(request), k, where, crop)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
-    @app.get("/search", response_model=Found)
+    @app.get("/search", response_model=Found, responses=known)
     async def by_id(id: str, k: int = size, where: str | None = filtering, crop: bool = False):
         """Searches by an item of the index, which is not among the results."""
         started = time.perf_counter()
@@ -519,17 +595,18 @@ def add_search(app, service):
                 found["crop"] = uri(state.cut(await service.picture(path, side, state.prepare)))
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
-    @app.post("/search/vector", response_model=Found)
+    @app.post("/search/vector", response_model=Found, responses=problems(400, 408, 413, *COMMON))
     async def by_vector(query: VectorQuery):
         """Searches by a vector of this index's encoder; brought to length 1."""
         started = time.perf_counter()
         state, vector = service.state, np.array(query.vector, "float64")
-        length = float(np.linalg.norm(vector))
-        if vector.shape != (state.index.dimension,) or not 0 < length < float("inf"):
+        largest = np.abs(vector).max(initial=0)
+        if vector.shape != (state.index.dimension,) or not 0 < largest < float("inf"):
             raise HTTPException(
                 400, f"a vector is {state.index.dimension} finite numbers, not all 0"
             )
-        vector = (vector / length).astype("float32")
+        vector = vector / largest
+        vector = (vector / np.linalg.norm(vector)).astype("float32")
         found = await service.by_vector(state, vector, query.k, query.where)
         return JSONResponse({**found, "seconds": time.perf_counter() - started})
 
@@ -537,22 +614,41 @@ def add_search(app, service):
 def add_items(app, service):
     """Adds what the index holds, and how the service is."""
 
-    @app.get("/items")
+    filtering = Query(None, description=FILTER)
+    listed, one = problems(400, *COMMON), problems(404, *COMMON)
+
+    @app.get("/items", response_model=Items, responses=listed)
     async def items(
         offset: int = Query(0, ge=0),
         limit: int = Query(50, ge=1, le=1000),
-        where: str | None = None,
+        where: str | None = filtering,
     ):
         """Lists items, page by page."""
-        page, total = await service.run(service.state.index.page, where, offset, limit)
+        state = service.state
+        state.check(where)
+        page, total = await service.run(state.index.page, where, offset, limit)
         return JSONResponse({"items": [public(one) for one in page], "total": total})
 
-    @app.get("/items/{id:path}")
+    @app.get("/samples", response_model=Items, responses=listed)
+    async def samples(
+        limit: int = Query(24, ge=1, le=1000),
+        seed: int = Query(0, ge=0, lt=2**32, description="another one gives other items"),
+        where: str | None = filtering,
+    ):
+        """Draws items at random, one of each label before a second of any."""
+        state = service.state
+        state.check(where)
+        drawn, total = await service.run(state.index.sample, where, limit, seed)
+        return JSONResponse({"items": [public(one) for one in drawn], "total": total})
+
+    @app.get("/items/{id:path}", response_model=Item, responses=one)
     async def item(id: str):
         """Returns one item."""
         return JSONResponse(public(await service.run(service.state.index.item, id)))
 
-    @app.get("/images/{id:path}")
+    picture = {200: {"content": {"image/jpeg": {}}, "description": "a small JPEG"}}
+
+    @app.get("/images/{id:path}", response_class=Response, responses=picture | one)
     async def image(id: str):
         """Returns an item's image as a small JPEG; its path comes from the index alone."""
         path = (await service.run(service.state.index.item, id))["path"]
@@ -564,7 +660,7 @@ def add_items(app, service):
             data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
         )
 
-    @app.get("/about")
+    @app.get("/about", response_model=About, responses=problems(*COMMON))
     async def about():
         """Says what the page needs to know."""
         state = service.state
@@ -573,22 +669,20 @@ def add_items(app, service):
             {
                 "items": service.count,
                 "labels": labels,
-                "fields": [name for name in state.index.fields if name != "path"],
+                "fields": state.fields,
                 "threshold": state.threshold,
                 "most_bytes": service.options.most_bytes,
             }
         )
 
-    @app.get("/health")
+    @app.get("/health", response_model=Health, responses=problems(403, 421))
     async def health():
-        """Says that the service is up, and whether it serves the index as it is now.
-
-        `status` is `ok`, or `stale` where the index has changed and can't be taken up: the service
-        goes on with the one at hand, and its log says why.
-        """
+        """Says that the service is up, and whether it serves the index as it is now."""
         return {"status": "ok" if service.fault is None else "stale", "items": service.count}
 
-    @app.get("/metrics")
+    figures = {200: {"content": {"text/plain": {}}, "description": "for Prometheus"}}
+
+    @app.get("/metrics", response_class=Response, responses=figures | problems(401, 403, 421))
     async def metrics():
         """Figures for Prometheus."""
         return Response(generate_latest(service.registry), media_type="text/plain; version=0.0.4")
@@ -607,11 +701,11 @@ def add_page(app, options):
 
         app.add_api_route(route, page, include_in_schema=False)
 
-    @app.post("/login")
+    @app.post("/login", responses=problems(400, 401, 403, 408, 413, 421, 503))
     async def login(given: Login, request: Request):
         """Gives the page a cookie for the token."""
         wanted = options.token or ""
-        if not hmac.compare_digest(given.token.encode(), wanted.encode()):
+        if not hmac.compare_digest(given.token.encode("utf-8", "replace"), wanted.encode()):
             raise HTTPException(401, "this is not the token")
         response = JSONResponse({})
         secure = request.url.scheme == "https"

@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 OPEN = {"/", "/page.css", "/page.js", "/health", "/login"}  # without a token
 COOKIE = "dml_token"
 PORT = re.compile(r":\d*$")
+UPLOADS = "/search"  # the one path whose bodies are images
+MOST_JSON = 2**20  # bytes of a body elsewhere
 CLOSE = {"Connection": "close"}  # the rest of a body is not waited for
 HEADERS = {
     "Content-Security-Policy": (
@@ -39,7 +41,7 @@ class Limits:
         hosts: Names by which the service may be called; None for any. A page of somebody else that
             makes its own name point here is refused by this.
         token: What requests must bring; None for nothing.
-        most_bytes: Of one body.
+        most_bytes: Of one upload; other bodies may have a mebibyte.
         most_received: Of all bodies together that are being received.
         seconds: That a body may take.
     """
@@ -67,7 +69,7 @@ class Limits:
             scope = {**scope, "method": "GET"}
         refusal = self.refusal(scope["path"], Headers(scope=scope))
         if refusal is None:
-            body = Body(self, receive)
+            body = Body(self, receive, self.most(scope["path"]))
 
             async def send_unless_refused(message):
                 if body.refusal is None:
@@ -82,6 +84,10 @@ class Limits:
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
 
+    def most(self, path):
+        """Returns the bytes that a body may have."""
+        return self.most_bytes if path == UPLOADS else min(self.most_bytes, MOST_JSON)
+
     def refusal(self, path, headers):
         """Returns the answer to a request that may not go on; None for one that may."""
         host = headers.get("host", "")
@@ -90,8 +96,9 @@ class Limits:
         if self.token is None and path != "/" and is_foreign(headers, host):
             return JSONResponse({"detail": "a page of another site may not ask this service"}, 403)
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.most_bytes:
-            return JSONResponse({"detail": too_large(self.most_bytes)}, 413, CLOSE)
+        most = self.most(path)
+        if length.isdecimal() and (len(length) > 18 or int(length) > most):
+            return JSONResponse({"detail": too_large(most)}, 413, CLOSE)
         if self.token is not None and path not in OPEN and not self.is_known(headers):
             return JSONResponse(
                 {"detail": "a token is needed"}, 401, {"WWW-Authenticate": "Bearer"}
@@ -124,10 +131,12 @@ class Body:
     Args:
         limits: `Limits`.
         receive: What the server gives.
+        most_bytes: Of it.
     """
 
-    def __init__(self, limits, receive):
+    def __init__(self, limits, receive, most_bytes):
         self.limits = limits
+        self.most_bytes = most_bytes
         self.next = receive
         self.end = asyncio.get_running_loop().time() + limits.seconds
         self.held = 0
@@ -147,8 +156,8 @@ class Body:
         size = len(message.get("body", b""))
         self.held += size
         self.limits.received += size
-        if self.held > self.limits.most_bytes:
-            return self.refuse(413, too_large(self.limits.most_bytes))
+        if self.held > self.most_bytes:
+            return self.refuse(413, too_large(self.most_bytes))
         if self.limits.received > self.limits.most_received:
             return self.refuse(503, "busy: try again", {"Retry-After": "1"})
         self.whole = not message.get("more_body", False)
@@ -161,7 +170,7 @@ class Body:
 
 
 def too_large(most_bytes):
-    return f"an upload may have at most {most_bytes / 2**20:g} MiB"
+    return f"the body of a request may have at most {most_bytes / 2**20:g} MiB here"
 
 
 class ImpatientProtocol(HttpToolsProtocol):

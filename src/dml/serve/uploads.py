@@ -45,7 +45,8 @@ async def uploaded(request):
     Raises:
         UploadError: There is none.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    kind = request.headers.get("content-type", "").lower()
+    if not kind.startswith("multipart/form-data"):
         return await request.body()
     async with request.form(max_files=1, max_fields=8) as form:
         image = form.get("image")
