@@ -142,5 +142,5 @@ def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
     assert main(["embed", "bundle", "photos", "--out", "both.parquet"]) == 130
     assert len(list(here.glob("both.parquet.unfinished/*.part"))) == 10
     assert main(["embed", "bundle", "photos", "--out", "both.parquet", "--engine", "ray"]) == 0
-    assert len(taken) == 15
+    assert len(taken) == 16  # what could not be read is tried again
     assert_the_same("both.parquet", "local.parquet")
