@@ -1,10 +1,8 @@
 """A bundle small enough to be made in each test: colours in, unit vectors out."""
 
-import json
-
 import numpy as np
 
-from dml.folders import sha256
+from dml.folders import Bundle
 
 DIMENSION = 6
 THRESHOLDS = {"false_accepts": {"similarity": 0.5, "wanted": 0.01}}
@@ -14,14 +12,13 @@ def write_bundle(path, thresholds=THRESHOLDS, contents=None, seed=0, side=20):
     """Writes a bundle whose encoder mixes an image's mean and squared mean colour; returns it."""
     path.mkdir(parents=True)
     (path / "encoder.onnx").write_bytes(graph(seed) if contents is None else contents)
-    described = {
-        "schema": 1,
-        "sha256": sha256(path / "encoder.onnx"),
-        "dimension": DIMENSION,
-        "preparation": {"resize_side": side, "input_size": side, "aspect": "keep"},
-        "thresholds": thresholds,
-    }
-    (path / "dml.json").write_text(json.dumps(described))
+    Bundle(path).describe(
+        {
+            "dimension": DIMENSION,
+            "preparation": {"resize_side": side, "input_size": side, "aspect": "keep"},
+            "thresholds": thresholds,
+        }
+    )
     return path
 
 

@@ -5,10 +5,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import ClassVar
+
+MOST_DIMENSIONS = 1 << 16
 
 
 @contextlib.contextmanager
@@ -187,6 +191,8 @@ class RunFolder:
 class Bundle:
     """Names the files of an exported encoder.
 
+    Its description says what they are: their SHA-256, its own, and what a caller needs to know.
+
     Args:
         path: The folder.
         form: One of `FORMS`.
@@ -204,27 +210,64 @@ class Bundle:
         self.encoder = self.path / self.FORMS[form]
         self.description = self.path / "dml.json"
 
+    def describe(self, description):
+        """Writes the description of the files that are there."""
+        files = {name: sha256(self.path / name) for name in self.names()}
+        write_sealed(self.description, {"schema": 2, "files": files, **description})
+
+    def names(self):
+        """Returns the names of all files but the description, sorted, relative to the folder."""
+        files = (file for file in self.path.rglob("*") if file.is_file())
+        return sorted(f.relative_to(self.path).as_posix() for f in files if f != self.description)
+
     def open(self):
-        """Returns the description, after a check that both files are there and belong together.
+        """Returns the description, after a check that its files are there and as it says.
 
         Raises:
             FileNotFoundError: One is missing.
-            ValueError: The encoder is not the one described, or the description is damaged.
+            ValueError: One is not as described, or the description is damaged.
         """
         for file in (self.description, self.encoder):
             if not file.exists():
                 raise FileNotFoundError(
                     f"{self.path} is no bundle: {file.name} is missing. `dml export RUN` writes one"
                 )
-        description = read_json(self.description)
-        if not isinstance(description, dict) or description.get("schema") != 1:
+        check_regular(self.description)
+        description = read_sealed(self.description)
+        files = description.get("files")
+        if description.get("schema") != 2 or not isinstance(files, dict):
             raise ValueError(f"{self.description}: not written by this version of dml")
-        if sha256(self.encoder) != description.get("sha256"):
-            raise ValueError(
-                f"{self.encoder}: damaged, or of another bundle: its SHA-256 is not the one in "
-                f"{self.description.name}. Export the run again"
-            )
+        for name, digest in files.items():
+            if not is_below(name):
+                raise ValueError(f"{self.description}: names a file outside its folder: {name!r}")
+            check_regular(self.path / name)
+            if sha256(self.path / name) != digest:
+                raise ValueError(
+                    f"{self.path / name}: damaged, or of another bundle: its SHA-256 is not the "
+                    f"one in {self.description.name}. Export the run again"
+                )
+        self.check_unlisted(files)
         return description
+
+    def check_unlisted(self, files):
+        """Raises ValueError where the encoder may read a file that the description has not."""
+        listed = {*files, *(Path(name).parts[0] for name in files)}
+        if self.encoder.name not in listed:
+            raise ValueError(f"{self.description}: damaged: {self.encoder.name} is not in it")
+        if others := [name for name in self.names() if name not in files]:
+            inside = b"" if self.encoder.is_dir() else self.encoder.read_bytes()
+            for name in others:
+                if Path(name).name.encode() in inside:
+                    raise ValueError(
+                        f"{self.encoder}: reads {name}, which {self.description.name} does not "
+                        "list. Export the run again"
+                    )
+
+    def copy(self, path):
+        """Copies the description and its files to a new folder."""
+        for name in (self.description.name, *read_sealed(self.description)["files"]):
+            (Path(path) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.path / name, Path(path) / name)
 
 
 class IndexFolder:
@@ -233,6 +276,12 @@ class IndexFolder:
     Args:
         path: The folder.
     """
+
+    NAMES: ClassVar[dict] = {  # nothing else is read, appended to or removed
+        "vectors": r"vectors-[0-9]+\.f32",
+        "items": r"items-[0-9]+\.parquet",
+        "codes": r"codes-[0-9]+\.faiss",
+    }
 
     def __init__(self, path):
         self.path = Path(path)
@@ -252,18 +301,42 @@ class IndexFolder:
                 f"{self.path} is no index: {self.manifest.name} is missing. "
                 "`dml index build` makes one"
             )
-        manifest = read_json(self.manifest)
-        fields = {"number", "rows", "dimension", "kind", "effort", "recall", "encoder", "files"}
-        if not isinstance(manifest, dict) or manifest.get("schema") != 1 or fields - set(manifest):
-            raise ValueError(f"{self.manifest}: damaged, or not of this version of dml")
-        own = manifest.pop("sha256", None)
-        if own != text_sha256(manifest):
-            raise ValueError(f"{self.manifest}: damaged: its SHA-256 does not fit")
+        check_regular(self.manifest, links=False)
+        manifest = read_sealed(self.manifest)
+        try:
+            self.check(manifest)
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{self.manifest}: damaged, or not of this version of dml") from None
+        for entry in manifest["files"].values():
+            with contextlib.suppress(FileNotFoundError):
+                check_regular(self.path / entry["name"], links=False)
         return manifest
+
+    def check(self, manifest):
+        """Raises KeyError, TypeError or ValueError where a manifest is not of the form of ours."""
+        entries = manifest["files"]
+        whole = [manifest[name] for name in ("number", "rows")]
+        whole += [entry["bytes"] for entry in entries.values()]
+        texts = [manifest[name] for name in ("kind", "encoder", "bundle")]
+        texts += [entry["sha256"] for entry in entries.values()]
+        if (
+            manifest["schema"] != 2
+            or not all(type(number) is int and number >= 0 for number in whole)
+            or not all(isinstance(text, str) for text in texts)
+            or not {"vectors", "items"} <= set(entries) <= set(self.NAMES)
+            or not all(re.fullmatch(self.NAMES[f], entries[f]["name"]) for f in entries)
+            or type(manifest["dimension"]) is not int
+            or not 0 < manifest["dimension"] <= MOST_DIMENSIONS
+            or entries["vectors"]["bytes"] != 4 * manifest["rows"] * manifest["dimension"]
+            or not {"target", "measured"} <= set(manifest["recall"])
+            or set(manifest["effort"]) != {"breadth", "oversample"}
+            or not all(type(value) is int for value in manifest["effort"].values())
+        ):
+            raise ValueError
 
     def write_manifest(self, manifest):
         """Replaces the manifest, which makes the files that it names the index."""
-        write_json(self.manifest, {**manifest, "sha256": text_sha256(manifest)})
+        write_sealed(self.manifest, manifest)
 
     def write(self, name, data):
         """Writes a file of bytes and returns its entry for the manifest."""
@@ -279,7 +352,7 @@ class IndexFolder:
         Until a manifest has the new entry, a reader goes by the old and sees nothing of them.
         """
         path = self.path / entry["name"]
-        with open(path, "r+b") as file:
+        with open(path, "r+b", opener=without_links) as file:
             file.truncate(entry["bytes"])  # what a change that was stopped has left
             file.seek(entry["bytes"])
             try:
@@ -304,7 +377,7 @@ class IndexFolder:
             ValueError: It is damaged.
         """
         path = self.path / entry["name"]
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=without_links) as file:
             digest, left = hashlib.sha256(), entry["bytes"]
             while left and (data := file.read(min(left, 1 << 20))):
                 digest.update(data)
@@ -318,12 +391,54 @@ class IndexFolder:
     def data_files(self):
         """Returns the files of this and of unfinished changes."""
         names = ("vectors-*", "items-*", "codes-*", ".writing-*")
-        return [file for name in names for file in self.path.glob(name)]
+        files = [file for name in names for file in self.path.glob(name)]
+        return [file for file in files if file.is_symlink() or not file.is_dir()]
+
+
+def is_below(name):
+    """Returns whether a name in a description is that of a file in its folder, or below."""
+    parts = name.split("/")
+    return "\\" not in name and "\0" not in name and not {"", ".", ".."} & set(parts)
+
+
+def check_regular(path, links=True):
+    """Raises ValueError where there is no regular file: a pipe or device would be read for ever.
+
+    Args:
+        path: The file.
+        links: Whether it may be a link to one.
+    """
+    if not stat.S_ISREG(os.stat(path, follow_symlinks=links).st_mode):
+        raise ValueError(f"{path}: not a regular file")
+
+
+def without_links(path, flags):
+    """Opens a file that is no link; for `open`."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def text_sha256(value):
     """Returns the SHA-256 of a value's JSON, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path, value):
+    """Writes a dictionary as JSON, with the SHA-256 of the rest in it."""
+    write_json(path, {**value, "sha256": text_sha256(value)})
+
+
+def read_sealed(path):
+    """Returns a dictionary as `write_sealed` wrote it.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop("sha256", None) != text_sha256(value):
+        raise ValueError(
+            f"{path}: damaged: its SHA-256 does not fit, or not of this version of dml"
+        )
+    return value
 
 
 def data_folder():

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.folders import Bundle
+from dml.folders import Bundle, text_sha256
+
+MOST = 8192  # pixels of a square's side
+
+
+def check_thresholds(thresholds):
+    """Raises ValueError where a calibrated threshold is no similarity."""
+    for name, one in thresholds.items():
+        if not -1 <= one["similarity"] <= 1:
+            raise ValueError(f"the threshold {name} is {one['similarity']!r}")
 
 
 @dataclass(frozen=True)
@@ -16,11 +25,21 @@ class Preparation:
         resize_side: Side in pixels that the image is brought to.
         input_size: Side in pixels of the centre that the network sees.
         aspect: `keep` or `stretch`.
+
+    Raises:
+        ValueError: One is out of its range.
     """
 
     resize_side: int
     input_size: int
     aspect: str
+
+    def __post_init__(self):
+        sides = self.input_size, self.resize_side
+        if not all(type(side) is int for side in sides) or not 1 <= sides[0] <= sides[1] <= MOST:
+            raise ValueError(f"sides must be 1 <= input_size <= resize_side <= {MOST}; got {sides}")
+        if self.aspect not in ("keep", "stretch"):
+            raise ValueError(f"aspect must be keep or stretch; got {self.aspect!r}")
 
 
 class OnnxEncoder:
@@ -30,6 +49,13 @@ class OnnxEncoder:
         bundle: The bundle's folder.
         threads: Processors that one call uses; all if None.
 
+    Attributes:
+        path: The bundle's folder.
+        dimension: Numbers in a vector.
+        preparation: The `Preparation` that its images go through.
+        sha256: Of what decides a vector: its files, its preparation and its dimension.
+        thresholds: The calibrated ones, each with its `similarity`.
+
     Raises:
         FileNotFoundError: A file of the bundle is missing.
         ValueError: A file is damaged.
@@ -38,16 +64,18 @@ class OnnxEncoder:
     def __init__(self, bundle, threads=None):
         import onnxruntime
 
-        bundle = Bundle(bundle)
+        self.bundle = bundle = Bundle(bundle)
         self.path = bundle.path
         self.description = bundle.open()
         try:
             self.preparation = Preparation(**self.description["preparation"])
             self.dimension = int(self.description["dimension"])
-            self.sha256 = self.description["sha256"]
             self.thresholds = self.description["thresholds"]
-        except (KeyError, TypeError) as error:
+            check_thresholds(self.thresholds)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{bundle.description}: damaged: {error}") from None
+        decides = {key: self.description[key] for key in ("files", "preparation", "dimension")}
+        self.sha256 = text_sha256(decides)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
@@ -59,6 +87,18 @@ class OnnxEncoder:
         except Exception as error:  # ONNX Runtime's own types share no base but this
             raise ValueError(f"{bundle.encoder}: ONNX Runtime can't load it: {error}") from None
         self.input = self.session.get_inputs()[0].name
+        self.check()
+
+    def check(self):
+        """Raises ValueError where the graph does not take images and give such vectors."""
+        (taken, *more), (given, *_) = self.session.get_inputs(), self.session.get_outputs()
+        length = given.shape[-1] if given.shape else None
+        fits = not isinstance(length, int) or length == self.dimension
+        if more or taken.type != "tensor(uint8)" or given.type != "tensor(float)" or not fits:
+            raise ValueError(
+                f"{self.bundle.encoder}: takes {taken.type} and gives {given.type} {given.shape}; "
+                f"an encoder takes images, uint8, and gives vectors of {self.dimension} numbers"
+            )
 
     @property
     def output_shape(self):

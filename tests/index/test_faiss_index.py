@@ -1,5 +1,7 @@
 """An index in a folder is never half of anything; tests/index/test_index.py tells what it does."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dml.folders import Bundle, write_sealed
 from dml.index import FaissIndex
 from dml.index.kinds import KINDS
 from dml.onnx_encoder import OnnxEncoder
@@ -150,6 +153,89 @@ def test_a_flipped_bit_is_always_found(path, place, bit, which):
     finally:
         file.write_bytes(whole)
     assert len(FaissIndex(path)) == len(index)
+
+
+DIARY = "dear diary"
+
+
+def sealed(path, change):
+    """Changes an index's manifest, whose own SHA-256 fits; as a stranger could."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["sha256"]
+    change(manifest)
+    write_sealed(path / "manifest.json", manifest)
+
+
+@pytest.mark.parametrize("which", ["vectors", "items"])
+@pytest.mark.parametrize("name", ["../diary.txt", "{diary}", "manifest.json", "link", "", 7, None])
+def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, name):
+    path, diary = flat.folder.path, tmp_path / "diary.txt"
+    diary.write_text(DIARY)
+    if name == "link":
+        name = flat.files[which]["name"]
+        (path / name).unlink()
+        (path / name).symlink_to(diary)
+    elif isinstance(name, str):
+        name = name.format(diary=diary)
+    about = {
+        "name": name,
+        "bytes": len(DIARY),
+        "sha256": hashlib.sha256(DIARY.encode()).hexdigest(),
+    }
+    sealed(path, lambda manifest: manifest["files"][which].update(about))
+    for work in (
+        lambda: FaissIndex(path),
+        lambda: flat.remove(["i3"]),
+        lambda: flat.add(items(5, first=100), clusters(5, DIMENSION)),
+    ):
+        with pytest.raises(ValueError, match=r"damaged, or not of this version|not a regular file"):
+            work()
+    assert diary.read_text() == DIARY
+
+
+def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
+    for entry in flat.files.values():
+        file = flat.folder.path / entry["name"]
+        file.rename(tmp_path / entry["name"])
+        file.symlink_to(tmp_path / entry["name"])
+        with pytest.raises(ValueError, match=f"{entry['name']}: not a regular file"):
+            flat.remove(["i3"])
+        file.unlink()
+        (tmp_path / entry["name"]).rename(file)
+    flat.remove(["i3"])
+    (flat.folder.path / ".lock").unlink()
+    (flat.folder.path / ".lock").symlink_to(tmp_path / "diary.txt")
+    (tmp_path / "diary.txt").write_text(DIARY)
+    with pytest.raises(OSError, match=r"\.lock"):
+        flat.remove(["i4"])
+    assert (tmp_path / "diary.txt").read_text() == DIARY
+
+
+def test_pipes_are_not_read(flat):
+    for name in ("manifest.json", flat.files["vectors"]["name"], flat.files["items"]["name"]):
+        file = flat.folder.path / name
+        whole = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        with pytest.raises(ValueError, match=f"{name}: not a regular file"):
+            FaissIndex(flat.folder.path)
+        file.unlink()
+        file.write_bytes(whole)
+    assert len(FaissIndex(flat.folder.path)) == 50
+
+
+@pytest.mark.parametrize("replaced", ["thresholds", "dimension", "preparation"])
+def test_a_bundle_that_is_not_the_indexes_own_is_found(flat, replaced):
+    bundle = flat.folder.bundle
+    about = json.loads((bundle / "dml.json").read_text())
+    new = {"thresholds": {}, "dimension": 7, "preparation": SQUARE}[replaced]
+    del about["sha256"]
+    Bundle(bundle).describe({**about, replaced: new})
+    with pytest.raises(ValueError, match=r"not the one|another encoder|an encoder takes"):
+        flat.verify()
+
+
+SQUARE = {"resize_side": 30, "input_size": 20, "aspect": "keep"}
 
 
 def test_a_file_cut_short_or_missing_is_named(flat):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.folders import Bundle, RunFolder, new_folder, read_json, sha256, write_json
+from dml.folders import Bundle, RunFolder, new_folder, read_json
 from dml.versions import installed_versions
 
 CHECKED = 1000  # images that the exported encoder is compared on
@@ -98,10 +98,8 @@ def export(
         check(found, TOLERANCES[precision])
         metrics = read_json(folder.metrics) if folder.metrics.exists() else {}
         description = {
-            "schema": 1,
             "format": to,
             "precision": precision,
-            "sha256": sha256(inside.encoder),
             "dimension": int(encoder.output_shape[-1]),
             "preparation": {
                 key: getattr(prepare, key) for key in ("resize_side", "input_size", "aspect")
@@ -111,7 +109,7 @@ def export(
             "check": found,
             "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
         }
-        write_json(inside.description, description)
+        inside.describe(description)
         size = sum(f.stat().st_size for f in temporary.rglob("*") if f.is_file()) / 2**20
     report(f"bundle: {bundle.path} ({size:.1f} MiB)")
     return bundle.path

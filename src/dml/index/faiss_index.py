@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import difflib
 import io
-import shutil
 import time
 
 import numpy as np
 
-from dml.folders import IndexFolder, atomic_path, new_folder
+from dml.folders import IndexFolder, atomic_path, new_folder, sha256
 from dml.index.index import Index, check_ids, check_recall, plain_item, spread
 from dml.index.kinds import (
     EFFORTS,
@@ -134,13 +133,14 @@ class FaissIndex(Index):
         check_kind(kind, len(items))
         with new_folder(path) as temporary:
             folder = IndexFolder(temporary)
-            shutil.copytree(encoder.path, folder.bundle)
+            encoder.bundle.copy(folder.bundle)
             vectors = np.require(vectors, "float32", ["C", "W"])
             items, codes, effort, measured = coded(kind, items, vectors, recall)
             items = items.assign(removed=False)
             state = {
-                "schema": 1,
+                "schema": 2,
                 "encoder": encoder.sha256,
+                "bundle": sha256(encoder.bundle.description),
                 "dimension": int(vectors.shape[1]),
                 "kind": kind,
                 "effort": dataclasses.asdict(effort),
@@ -156,6 +156,10 @@ class FaissIndex(Index):
     def encoder(self, bundle=None, threads=None):
         encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle, threads)
         self.check_encoder(encoder)
+        if bundle is None and sha256(encoder.bundle.description) != self.manifest["bundle"]:
+            raise ValueError(
+                f"{encoder.bundle.description}: not the one that the index was built with"
+            )
         return encoder
 
     def found(self, queries, k, where):
