@@ -89,7 +89,7 @@ def flag(option):
 
 def choose(loss, epochs, out):
     """Returns the setting with the best R@1 on the validation classes."""
-    from dml.commands.train import build_learner, fit
+    from dml.commands.train import build_learner, fit, recorded_items, start
     from dml.folders import RunFolder, write_json
     from dml.recipe import load_recipe
 
@@ -99,10 +99,11 @@ def choose(loss, epochs, out):
     scores = []
     for number, flags in enumerate(settings(loss)):
         folder = RunFolder(out / "choose" / f"{loss}-{number}")
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
         recipe = load_recipe("omniglot", common(loss, flags, 0, epochs))
         begin(recipe)
         items = recipe.dataset.items()
+        if not folder.recipe.exists():
+            start(folder.create(), recipe, recorded_items(recipe, items))
         learner, steps = build_learner(recipe, items.select("train"))
         try:
             state = fit(learner, recipe, items, folder, steps, report=lambda line: None)

@@ -1,5 +1,7 @@
 """What happens around the epochs: checkpoints, log, the best epoch, alarms."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from dml.backbones import Conv4
 from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars, epoch_line
 from dml.encoder import EmbeddingOptions, build_encoder
-from dml.folders import RunFolder, read_json
+from dml.folders import RunFolder
 from dml.learner import Learner
 from dml.losses import ProxyAnchor
 from dml.samplers import Coverage
@@ -31,6 +33,10 @@ def learner(dim=4):
     return learner
 
 
+def state(epoch, best_epoch=None, best_score=None):
+    return {"epoch": epoch, "best_epoch": best_epoch, "best_score": best_score}
+
+
 def values(model):
     return [keras.ops.convert_to_numpy(v.value) for v in Checkpoint(None).variables(model)]
 
@@ -44,8 +50,7 @@ def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, **opti
     """Returns a recorder whose validations give these scores, and the lines that it reports."""
     lines, remaining = [], iter(scores or [])
     validate = (lambda: {"val_recall_at_1": next(remaining)}) if scores else None
-    state = {"epoch": 0, "best_epoch": None, "best_score": None}
-    made = RunRecorder(folder, state, validate, validate_every, epochs, lines.append, **options)
+    made = RunRecorder(folder, state(0), validate, validate_every, epochs, lines.append, **options)
     made.set_model(model or learner())
     return made, lines
 
@@ -60,48 +65,98 @@ def test_a_checkpoint_brings_back_every_variable(folder):
     model = learner()
     model.fit(IMAGES, LABELS, verbose=0)
     saved = values(model)
-    Checkpoint(folder).save(model, {"epoch": 1, "best_epoch": None})
+    Checkpoint(folder).save(model, state(1))
     model.fit(IMAGES, LABELS, epochs=2, verbose=0)
     assert any((a != b).any() for a, b in zip(values(model), saved, strict=True))
-    other = learner()
-    state = read_json(folder.checkpoint_state)
-    assert state["epoch"] == 1
-    for restored in (model, other):
-        Checkpoint(folder).load(restored, state)
+    for restored in (model, learner()):
+        assert Checkpoint(folder).load(restored, print) == state(1)
         for found, expected in zip(values(restored), saved, strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_only_the_last_checkpoint_is_kept(folder):
-    model = learner()
-    for epoch in (1, 2, 3):
-        Checkpoint(folder).save(model, {"epoch": epoch})
-    assert [f.name for f in folder.checkpoints.glob("*.npz")] == ["epoch-0003.npz"]
+def test_the_last_two_checkpoints_are_kept(folder):
+    model, checkpoint = learner(), Checkpoint(folder)
+    for epoch in (1, 2, 9_999, 10_000):
+        checkpoint.save_best(model.encoder, epoch)
+        checkpoint.save(model, state(epoch))
+    kept = sorted(f.name for f in folder.checkpoints.iterdir())
+    assert kept == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
+    assert checkpoint.load(model, print)["epoch"] == 10_000
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder):
-    Checkpoint(folder).save(learner(), {"epoch": 1})
+    Checkpoint(folder).save(learner(), state(1))
     with pytest.raises(ValueError, match="belongs to another recipe"):
-        Checkpoint(folder).load(learner(dim=5), read_json(folder.checkpoint_state))
+        Checkpoint(folder).load(learner(dim=5), print)
+
+
+def damage(path, keep):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5])
-def test_a_damaged_checkpoint_is_refused(folder, keep):
-    model = learner()
-    Checkpoint(folder).save(model, {"epoch": 1})
+def test_the_checkpoint_before_a_damaged_one_is_taken(folder, keep):
+    model, lines = learner(), []
+    Checkpoint(folder).save(model, state(1))
+    first = values(model)
+    model.fit(IMAGES, LABELS, verbose=0)
+    Checkpoint(folder).save_best(model.encoder, 2)
+    Checkpoint(folder).save(model, state(2, best_epoch=2, best_score=0.5))
+    damage(folder.checkpoints / "epoch-0002.npz", keep)
+    assert Checkpoint(folder).load(model, lines.append) == state(1)
+    assert len(lines) == 1 and "epoch-0002.npz: the checkpoint can't be read" in lines[0]
+    for found, expected in zip(values(model), first, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not (folder.checkpoints / "best-0002.npz").exists()  # it will be trained again
+    damage(folder.checkpoints / "epoch-0001.npz", keep)
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(model, lines.append)
+
+
+def test_a_header_that_claims_terabytes_allocates_nothing(folder):
     path = folder.checkpoints / "epoch-0001.npz"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
-    with pytest.raises(ValueError, match=r"epoch-0001\.npz: the checkpoint can't be read"):
-        Checkpoint(folder).load(model, read_json(folder.checkpoint_state))
+    path.parent.mkdir()
+    header = np.lib.format.magic(1, 0) + b"\x76\x00"
+    header += b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999,), }".ljust(118)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("v0.npy", header)
+        file.writestr("state.npy", header)
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(learner(), print)
+
+
+def test_objects_in_a_checkpoint_are_not_unpickled(folder):
+    path = folder.checkpoints / "epoch-0001.npz"
+    path.parent.mkdir()
+    np.savez(path, v0=np.array([print], dtype=object), state=np.array('{"epoch": 1}'))
+    lines = []
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(learner(), lines.append)
+    assert "allow_pickle=False" in lines[0]
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_damage_of_the_best_epoch_is_found_before_the_training_goes_on(folder, keep):
+    model, lines = learner(), []
+    Checkpoint(folder).save_best(model.encoder, 1)
+    Checkpoint(folder).save(model, state(2, best_epoch=1, best_score=0.5))
+    best = folder.checkpoints / "best-0001.npz"
+    damage(best, keep)
+    with pytest.raises(ValueError, match=r"best-0001\.npz: .* It holds epoch 1, the best so far"):
+        Checkpoint(folder).load(model, lines.append)
+    best.unlink()  # as the message says
+    assert Checkpoint(folder).load(model, lines.append) == state(2)
+    assert "epoch 1 was the best and is lost" in lines[0]
 
 
 def test_keeps_the_best_epoch_and_a_tie_is_not_better(folder):
     made, _ = recorder(folder, [0.3, 0.6, 0.6, 0.5])
     end_epochs(made, 4)
     assert made.state == {"epoch": 4, "best_epoch": 2, "best_score": 0.6}
-    assert folder.best.exists()
-    assert read_json(folder.checkpoint_state)["best_epoch"] == 2
+    kept = [f.name for f in sorted(folder.checkpoints.iterdir())]
+    assert kept == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
+    assert Checkpoint(folder).load(made.model, print) == made.state
 
 
 def test_validates_every_so_many_epochs_and_after_the_last(folder):
@@ -114,7 +169,7 @@ def test_validates_every_so_many_epochs_and_after_the_last(folder):
 def test_without_validation_there_is_no_best_epoch(folder):
     made, _ = recorder(folder)
     end_epochs(made, 1)
-    assert made.state["best_epoch"] is None and not folder.best.exists()
+    assert made.state["best_epoch"] is None and not list(folder.checkpoints.glob("best-*"))
 
 
 def test_the_log_has_a_line_an_epoch(folder):
@@ -156,7 +211,7 @@ def test_stops_with_the_step_and_the_last_good_checkpoint(folder, loss):
     stop.on_train_batch_end(0, {"loss": 3.0})
     with pytest.raises(FloatingPointError, match="epoch 3, step 8; no epoch was finished"):
         stop.on_train_batch_end(7, {"loss": loss})
-    Checkpoint(folder).save(learner(), {"epoch": 2})
+    Checkpoint(folder).save(learner(), state(2))
     with pytest.raises(FloatingPointError, match=r"last good checkpoint is .*epoch-0002\.npz"):
         stop.on_train_batch_end(7, {"loss": loss})
 

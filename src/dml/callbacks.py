@@ -1,5 +1,6 @@
 """What happens around the epochs of a training run: validation, checkpoints, log, alarms."""
 
+import json
 import math
 import time
 import zipfile
@@ -7,7 +8,7 @@ import zipfile
 import keras
 import numpy as np
 
-from dml.folders import atomic_path, write_json
+from dml.folders import atomic_path, check_regular
 
 COLLAPSE = (
     "the embeddings are collapsing: images of different classes have a mean similarity of "
@@ -20,7 +21,9 @@ class Checkpoint:
     """Saves and restores everything that a training needs to go on exactly as if it had not ended.
 
     That is the learner's variables (weights, proxies, random states), the optimizer's, the epoch
-    and the best epoch so far. The batches are a function of seed and epoch and need no state.
+    and the best epoch so far, in `epoch-NNNN.npz`, and the encoder of the best epoch in
+    `best-NNNN.npz`. The last two of each are kept, so that a damaged one costs an epoch. The
+    batches are a function of seed and epoch and need no state.
 
     Args:
         folder: A `RunFolder`.
@@ -30,48 +33,137 @@ class Checkpoint:
         self.folder = folder
 
     def save(self, learner, state):
-        """Writes the state after an epoch; the previous one stays until this one is whole."""
+        """Writes the state after an epoch; the earlier ones stay until this one is whole."""
         name = f"epoch-{state['epoch']:04d}.npz"
-        save_variables(self.folder.checkpoints / name, self.variables(learner))
-        write_json(self.folder.checkpoint_state, {**state, "file": name})
-        for old in self.folder.checkpoints.glob("epoch-*.npz"):
-            if old.name != name:
+        save_variables(self.folder.checkpoints / name, self.variables(learner), state)
+        for pattern in ("epoch-*.npz", "best-*.npz"):
+            for old in sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)[:-2]:
                 old.unlink()
 
-    def load(self, learner, state):
-        """Puts back what `save` wrote.
+    def save_best(self, encoder, epoch):
+        """Writes the encoder of an epoch that is the best so far."""
+        save_variables(self.best(epoch), encoder.variables, {"epoch": epoch})
+
+    def load(self, learner, report):
+        """Puts back what `save` wrote last, or before that where it is damaged.
+
+        Args:
+            learner: The compiled learner.
+            report: Called with a line of text for each damaged file.
+
+        Returns:
+            The state that `save` was given; None where nothing was saved.
 
         Raises:
-            ValueError: The checkpoint does not fit the learner, or is damaged.
+            ValueError: The checkpoint does not fit the learner, or each of them is damaged, or the
+                encoder of the best epoch is.
         """
-        load_variables(self.folder.checkpoints / state["file"], self.variables(learner))
+        files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
+        for file in files:
+            try:
+                state, values = read_variables(file)
+            except ValueError as error:
+                report(f"warning: {error}")
+                continue
+            assign(self.variables(learner), values, file)
+            for best in self.folder.checkpoints.glob("best-*.npz"):
+                if by_epoch(best) > by_epoch(self.best(state["epoch"])):
+                    best.unlink()  # of an epoch that will be trained again
+            self.check_best(learner.encoder, state, report)
+            return state
+        if files:
+            raise ValueError(
+                f"{self.folder.checkpoints}: no checkpoint can be read, so nothing is left to go "
+                "on from. Train again into another folder, or remove this one"
+            )
+        return None
+
+    def check_best(self, encoder, state, report):
+        """Refuses a damaged encoder of the best epoch; without one, forgets that epoch."""
+        if not state["best_epoch"]:
+            return
+        file = self.best(state["best_epoch"])
+        if not file.exists():
+            report(
+                f"warning: {file} is missing: epoch {state['best_epoch']} was the best and is "
+                "lost; what is kept is the best of those to come, or the last"
+            )
+            state.update(best_epoch=None, best_score=None)
+            return
+        try:
+            _, values = read_variables(file)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. It holds epoch {state['best_epoch']}, the best so far: restore it, or "
+                "remove it to go on without that epoch"
+            ) from None
+        check_shapes(encoder.variables, values, file)
+
+    def load_best(self, encoder, epoch):
+        """Puts the encoder of the best epoch back.
+
+        Raises:
+            ValueError: It can't be read.
+        """
+        _, values = read_variables(self.best(epoch))
+        assign(encoder.variables, values, self.best(epoch))
+
+    def best(self, epoch):
+        """Returns where the encoder of an epoch is kept."""
+        return self.folder.checkpoints / f"best-{epoch:04d}.npz"
 
     def variables(self, learner):
         learner.optimizer.build(learner.trainable_variables)
         return [*learner.variables, *learner.optimizer.variables]
 
 
-def save_variables(path, variables):
-    """Writes the values of variables, in their order, atomically."""
+def save_variables(path, variables, state):
+    """Writes the values of variables, in their order, and a state of numbers, atomically."""
+    values = {f"v{i}": to_numpy(v) for i, v in enumerate(variables)}
     with atomic_path(path) as temporary:
-        np.savez(temporary, **{f"v{i}": to_numpy(v) for i, v in enumerate(variables)})
+        np.savez(temporary, state=np.array(json.dumps(state)), **values)
 
 
-def load_variables(path, variables):
-    """Puts back what `save_variables` wrote.
+def read_variables(path):
+    """Returns the state and the values that `save_variables` wrote.
 
     Raises:
-        ValueError: The file is damaged or of other variables.
+        ValueError: The file is damaged.
     """
     try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # before any size in it is believed
+                raise ValueError(f"{damaged} is damaged")
         with np.load(path) as arrays:
-            values = [arrays[f"v{i}"] for i in range(len(arrays.files))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: the checkpoint can't be read ({error})") from None
+            state = json.loads(arrays["state"].item())
+            values = [arrays[f"v{i}"] for i in range(len(arrays.files) - 1)]
+        if any(type(value) not in (int, float, type(None)) for value in state.values()):
+            raise ValueError(f"its state is {state}")
+        if f"{state['epoch']:04d}" != path.stem.partition("-")[2]:
+            raise ValueError(f"it holds epoch {state['epoch']}")
+    except Exception as error:  # zipfile, NumPy and JSON fail in many ways on damaged files
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: the checkpoint can't be read ({reason})") from None
+    return state, values
+
+
+def check_shapes(variables, values, path):
+    """Refuses values of other shapes than those of the variables."""
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
         raise ValueError(f"{path}: the checkpoint belongs to another recipe")
+
+
+def assign(variables, values, path):
+    """Puts values into variables; `path` is where they come from, for the message."""
+    check_shapes(variables, values, path)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def by_epoch(file):
+    """Returns what sorts files of one kind by the epoch in their name."""
+    return len(file.name), file.name
 
 
 def to_numpy(variable):
@@ -123,7 +215,7 @@ class RunRecorder(keras.callbacks.Callback):
             score = row["val_recall_at_1"]
             if self.state["best_score"] is None or score > self.state["best_score"]:
                 self.state.update(best_score=score, best_epoch=done)
-                save_variables(self.folder.best, self.model.encoder.variables)
+                self.checkpoint.save_best(self.model.encoder, done)
         self.state["epoch"] = done
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)
@@ -155,7 +247,7 @@ class StopAtNan(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            kept = sorted(self.folder.checkpoints.glob("epoch-*.npz"))
+            kept = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch)
             where = f"the last good checkpoint is {kept[-1]}" if kept else "no epoch was finished"
             raise FloatingPointError(
                 f"the loss is not finite at epoch {self.epoch + 1}, step {batch + 1}; {where}. "

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 import dml.backbones.scaling  # noqa: F401, registers a layer of saved encoders
+from dml.backbones.base import load_model
 from dml.batch_ops import unit_length
 
 POOLINGS = ("average", "max", "average+max", "gem")
@@ -239,8 +240,4 @@ def load_encoder(path):
     Raises:
         ValueError: The file is damaged or no encoder.
     """
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: can't be read as an encoder ({reason})") from None
+    return load_model(path, "an encoder")

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from dml.folders import sha256
 from dml.registry import suggestion
 
 # Sections that name a part, and where the family's registry is.
@@ -35,6 +37,9 @@ OPTIONS = {
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *OPTIONS)
+PATHS = {("dataset", "root"), ("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
+# What may change between two parts of a training, as all of `evaluation` may.
+FREE = {"dataset.root", "training.threads"}
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,22 @@ class Recipe:
         return "\n".join(lines)
 
 
+def anchored(recipe):
+    """Returns the recipe with the paths in it absolute, so that it holds in any current folder."""
+
+    def absolute(value):
+        path = Path(value).expanduser()
+        return os.path.abspath(path) if path.exists() else value
+
+    changes = {}
+    for section, option in PATHS:
+        part = getattr(recipe, section)
+        value = getattr(part, option, None)
+        if value and value not in ("imagenet", "none"):
+            changes[section] = dataclasses.replace(part, **{option: absolute(value)})
+    return dataclasses.replace(recipe, **changes)
+
+
 def fields_of(part):
     """Returns the option fields of a part's class; none where it has no options."""
     return [f for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
@@ -251,11 +272,7 @@ def load_recipe(source, flags=(), allow_parts=False):
         FileNotFoundError: `source` is nothing of the above.
     """
     text, origin = read_source(source)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{origin}: not valid TOML: {error}") from None
-    table = {key.replace("-", "_"): value for key, value in table.items()}
+    table = read_toml(text, origin)
     parts = table.pop("parts", [])
     if not isinstance(parts, list) or not all(isinstance(p, str) for p in parts):
         raise ValueError(f"{origin}: parts must be a list of Python files; got {parts!r}")
@@ -297,6 +314,61 @@ def load_recipe(source, flags=(), allow_parts=False):
     recipe = Recipe(**built, names=names, parts=tuple(parts))
     training_loss(recipe, where)  # refuses what does not go together
     return recipe
+
+
+def read_toml(text, origin):
+    """Returns {section: options} of a recipe's text; `origin` names it in messages."""
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # of a number's length or a list's depth, too
+        raise ValueError(f"{origin}: not valid TOML: {error}") from None
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def load_run_recipe(folder, flags=(), allow_parts=False):
+    """Reads a run's recipe, which has to be the one that its training began with.
+
+    What decides nothing of the training may differ: `[evaluation]`, the data set's root, threads.
+
+    Args:
+        folder: A `RunFolder` that holds a recipe.
+        flags: As of `load_recipe`.
+        allow_parts: As of `load_recipe`.
+
+    Raises:
+        ValueError: As of `load_recipe`; or the recipe, or a file of parts that it names, was
+            changed.
+        FileNotFoundError: The run's manifest is missing.
+    """
+    text, parts = folder.begun_with()
+    begun = deciding(text, str(folder.manifest))
+    now = deciding(*read_source(folder.recipe))
+    changed = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
+    for name in changed[:1]:
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        raise ValueError(
+            f"{folder.recipe}: {name} was {begun.get(name, 'not set')} when the training began and "
+            f"is {now.get(name, 'not set')} now{more}: put it back, or train the changed recipe as "
+            f"a new run, `dml train {folder.recipe} --out DIR`"
+        )
+    for path, digest in parts.items():
+        if Path(path).is_file() and sha256(path) != digest:
+            raise ValueError(
+                f"{path} is not what it was when {folder.path} began: put it back, or train with "
+                f"the changed one as a new run, `dml train {folder.recipe} --out DIR`"
+            )
+    return load_recipe(folder.recipe, flags, allow_parts)
+
+
+def deciding(text, origin):
+    """Returns {"section.option": value as TOML} of what decides a training in a recipe's text."""
+    found = {}
+    for section, options in read_toml(text, origin).items():
+        if not isinstance(options, dict):
+            found[section] = repr(options)
+        elif section != "evaluation":
+            found.update({f"{section}.{name}": repr(value) for name, value in options.items()})
+    return {name: value for name, value in found.items() if name not in FREE}
 
 
 def load_dataset(name, flags=()):
@@ -389,7 +461,7 @@ def read_source(source):
         if not path.is_file():
             raise FileNotFoundError(f"no recipe {path}")
         try:
-            return path.read_text(encoding="utf-8"), str(path)
+            return path.read_text(encoding="utf-8-sig"), str(path)
         except UnicodeDecodeError:
             raise ValueError(f"{path}: not a text file in UTF-8") from None
     recipes = shipped()

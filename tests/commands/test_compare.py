@@ -15,6 +15,7 @@ def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=()):
     """Makes a run folder whose embeddings are class centres and noise."""
     folder = RunFolder(path).create()
     folder.recipe.write_text(load_recipe("glyphs", flags).to_toml())
+    folder.begin(folder.recipe.read_text(), ())
     folder.encoder.touch()
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(20, 8))
@@ -26,6 +27,7 @@ def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=()):
         ids = np.arange(len(LABELS)) if ids is None else ids
         table = {"id": ids.astype(str), "class": LABELS.astype(str), "split": splits}
         pd.DataFrame(table).to_parquet(output / "items.parquet")
+        folder.record(output / "vectors.npy", output / "items.parquet")
     return str(path)
 
 

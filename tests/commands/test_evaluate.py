@@ -29,6 +29,7 @@ def items(protocol, splits):
 def folder(tmp_path):
     folder = RunFolder(tmp_path / "run").create()
     folder.recipe.write_text('[dataset]\nname = "glyphs"\n[loss]\nname = "triplet"\n')
+    folder.begin(folder.recipe.read_text(), ())
     return folder
 
 
@@ -172,5 +173,6 @@ def test_a_report_of_files_that_differ_is_refused(folder):
     table = Split.of(items("zero-shot", ["test"] * 2), "mine").table()
     table.to_parquet(output / "items.parquet")
     write_json(output / "metrics.json", {"protocol": "zero-shot", "dataset": "mine"})
+    folder.record(*(output / f for f in ("vectors.npy", "items.parquet", "metrics.json")))
     with pytest.raises(ValueError, match="3 vectors of 2 images"):
         rebuild(folder.path)

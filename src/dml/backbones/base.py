@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import socket
 import warnings
+import zipfile
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 
-from dml.folders import data_folder
+from dml.folders import check_regular, data_folder
 from dml.registry import Registry
 
 BACKBONES = Registry("backbone")
@@ -181,3 +182,24 @@ def load_weights(model, path):
 def digest(values):
     """Returns the SHA-256 of an array's numbers as float32."""
     return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).digest()
+
+
+def load_model(path, what):
+    """Loads a `.keras` file.
+
+    Args:
+        path: The file.
+        what: It should be, for the message.
+
+    Raises:
+        ValueError: The file is damaged or something else.
+    """
+    try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise ValueError(f"{damaged} in it is damaged")
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # zipfile, h5py, JSON and Keras fail in many ways on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: can't be read as {what} ({reason})") from None

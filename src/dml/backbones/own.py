@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
-from dml.backbones.base import BACKBONES, Backbone
+from dml.backbones.base import BACKBONES, Backbone, load_model
 from dml.backbones.scaling import MODES, InputScaling
 
 
@@ -45,8 +43,4 @@ class Own(Backbone):
             raise ValueError("backbone 'own' brings its weights: set backbone.weights to 'none'")
         if not Path(self.path).is_file():
             raise FileNotFoundError(f"no Keras model {self.path!r}: set backbone.path")
-        try:
-            return keras.saving.load_model(self.path, compile=False)
-        except Exception as error:  # Keras raises nearly anything at a damaged file
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{self.path}: can't be read as a Keras model ({reason})") from error
+        return load_model(self.path, "a Keras model")

@@ -8,7 +8,7 @@ import numpy as np
 
 from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe
 from dml.folders import RunFolder
-from dml.recipe import fields_of, load_recipe, toml_value
+from dml.recipe import fields_of, load_run_recipe, toml_value
 
 KS = (1, 2, 4, 8)
 TABLED = ("R@1", "MAP@R")
@@ -112,26 +112,23 @@ def load_evaluated(run, on, flags, allow_parts):
 
     Raises:
         FileNotFoundError: It was not evaluated on that data set.
-        ValueError: Its files don't belong together.
+        ValueError: Its files are damaged, or don't belong together.
     """
     import pandas as pd
 
     from dml.evaluation import retrieval
 
-    folder = RunFolder(run).open()
-    recipe = evaluation_recipe(folder, on, flags, allow_parts)
-    folder = folder.evaluation(evaluation_name(recipe, on))
+    run_folder = RunFolder(run).open()
+    recipe = evaluation_recipe(run_folder, on, flags, allow_parts)
+    folder = run_folder.evaluation(evaluation_name(recipe, on))
     vectors_file, items_file = folder / "vectors.npy", folder / "items.parquet"
     if not vectors_file.exists() or not items_file.exists():
         raise FileNotFoundError(
             f"{run} is not evaluated on {on or 'its own data set'}: run "
             f"`dml evaluate {run}{f' --on {on}' if on else ''}` first"
         )
-    vectors, items = np.load(vectors_file), pd.read_parquet(items_file)
-    if len(vectors) != len(items):
-        raise ValueError(
-            f"{folder}: {len(vectors)} vectors and {len(items)} items; evaluate the run again"
-        )
+    vectors = np.load(run_folder.checked(vectors_file))
+    items = pd.read_parquet(run_folder.checked(items_file))
     labels, queries = items["class"].to_numpy(), (items["split"] == "query").to_numpy()
     if queries.any():
         found = retrieval(
@@ -169,7 +166,7 @@ def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=
     """
     from dml.evaluation.intervals import bootstrap
 
-    recipes = [load_recipe(RunFolder(run).open().recipe, (), allow_parts) for run in runs]
+    recipes = [load_run_recipe(RunFolder(run).open(), (), allow_parts) for run in runs]
     rows = {}
     found = all_evaluated(runs, on, flags, allow_parts)
     for recipe, one in zip(recipes, found, strict=True):

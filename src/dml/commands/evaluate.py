@@ -10,8 +10,8 @@ import numpy as np
 
 from dml.commands.progress import progress
 from dml.datasets import Items, RecordedItems
-from dml.folders import RunFolder, atomic_path, read_json, text_sha256, write_json
-from dml.recipe import fields_of, load_recipe, read_flags
+from dml.folders import RunFolder, atomic_path, text_sha256
+from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 
 TESTS = ("test", "query", "gallery")  # splits
 VOTERS = (5, 20)  # nearest images of the k-NN accuracy
@@ -40,13 +40,20 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
         The figures, as written to `metrics.json`.
 
     Raises:
-        ValueError, FileNotFoundError: The run, the data set or an image is at fault.
+        ValueError, FileNotFoundError: The run, the data set or an image is at fault, or another
+            process writes the run.
     """
     folder = RunFolder(run).open()
+    with folder.writing():
+        return evaluate_locked(folder, on, flags, allow_parts, report)
+
+
+def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
+    """Does what `evaluate` does, for a caller that holds the run's lock."""
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
     from dml.encoder import load_encoder
 
-    encoder = load_encoder(folder.encoder)
+    encoder = load_encoder(folder.checked(folder.encoder))
     items, facts = tested_items(folder, recipe, on)
     for note in facts["notes"]:
         report(f"note: {note}")
@@ -67,7 +74,7 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
         "thresholds": with_test_rates(thresholds, result, pairs, vectors, split),
-        "untrained": read_json(folder.untrained)
+        "untrained": folder.read_json(folder.untrained)
         if on is None and folder.untrained.exists()
         else {},
         "seconds": round(time.monotonic() - started, 1),
@@ -77,10 +84,11 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
         np.save(path, vectors)
     with atomic_path(output / "items.parquet") as path:
         split.table().to_parquet(path, index=False)
-    write_json(output / "metrics.json", metrics)
+    folder.record(output / "vectors.npy", output / "items.parquet")
+    folder.write_json(output / "metrics.json", metrics)
     pages = [output / "report.html"]
     if on is None:
-        write_json(folder.metrics, metrics)
+        folder.write_json(folder.metrics, metrics)
         pages.append(folder.report)
     write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
     print_table(metrics, report)
@@ -103,7 +111,7 @@ def evaluation_recipe(folder, on, flags, allow_parts=False):
                 "of which --dataset.root alone can be another place; --on measures it on other data"
             )
         flagged.add((section, option))
-    recipe = load_recipe(folder.recipe, flags if on is None else (), allow_parts)
+    recipe = load_run_recipe(folder, flags if on is None else (), allow_parts)
     if on is None:
         return recipe
     other = load_recipe(on, flags, allow_parts)
@@ -157,7 +165,7 @@ def tested_items(folder, recipe, on):
         its "classes" and "images" that training or validation has seen; and "notes", lines for the
         user.
     """
-    recorded = RecordedItems.read(folder.items)
+    recorded = RecordedItems.read(folder.checked(folder.items))
     if on is None:
         splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
         items, changes = found_items(recorded, recipe, splits)
@@ -433,18 +441,27 @@ def rebuild(run, on=None, flags=(), allow_parts=False, report=print):
 
     Raises:
         FileNotFoundError: The run is not evaluated on that.
-        ValueError: The evaluation's files are damaged.
+        ValueError: The evaluation's files are damaged, or another process writes the run.
     """
     folder = RunFolder(run).open()
+    with folder.writing():
+        rebuild_locked(folder, on, flags, allow_parts, report)
+
+
+def rebuild_locked(folder, on, flags, allow_parts, report):
+    """Does what `rebuild` does, for a caller that holds the run's lock."""
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
     output = folder.evaluation(evaluation_name(recipe, on))
     if not (output / "metrics.json").exists():
         raise FileNotFoundError(
-            f"{output} holds no evaluation: run `dml evaluate {run}{f' --on {on}' if on else ''}`"
+            f"{output} holds no evaluation: run "
+            f"`dml evaluate {folder.path}{f' --on {on}' if on else ''}`"
         )
-    metrics = read_json(output / "metrics.json")
-    split = TestSplit.read(output / "items.parquet", metrics["protocol"], metrics["dataset"])
-    vectors = np.load(output / "vectors.npy")
+    metrics = folder.read_json(output / "metrics.json")
+    split = TestSplit.read(
+        folder.checked(output / "items.parquet"), metrics["protocol"], metrics["dataset"]
+    )
+    vectors = np.load(folder.checked(output / "vectors.npy"))
     if len(vectors) != len(split.items):
         raise ValueError(
             f"{output}: {len(vectors):,} vectors of {len(split.items):,} images; evaluate again"
@@ -508,7 +525,7 @@ def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
         },
         errors=error_rates(pairs),
         recipe=recipe.to_toml(),
-        versions=read_json(folder.versions) if folder.versions.exists() else {},
+        versions=folder.read_json(folder.versions),
         seeds={"training": recipe.training.seed},
     )
     for page in pages:

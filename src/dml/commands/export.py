@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.folders import Bundle, RunFolder, new_folder, read_json
+from dml.folders import Bundle, RunFolder, new_folder
 from dml.versions import installed_versions
 
 CHECKED = 1000  # images that the exported encoder is compared on
@@ -75,7 +75,7 @@ def export(
     name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])
     bundle = Bundle(out or folder.path / name, to)
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
-    encoder = load_encoder(folder.encoder)
+    encoder = load_encoder(folder.checked(folder.encoder))
     prepare = encoder.get_layer("prepare")
     items, facts = tested_items(folder, recipe, on)
     for note in facts["notes"]:
@@ -96,7 +96,7 @@ def export(
         found["difference_at_any_size"] = float(np.max(apart))
         say(found, report)
         check(found, TOLERANCES[precision])
-        metrics = read_json(folder.metrics) if folder.metrics.exists() else {}
+        metrics = folder.read_json(folder.metrics) if folder.metrics.exists() else {}
         description = {
             "format": to,
             "precision": precision,

@@ -1,5 +1,7 @@
 """`dml train`: from a recipe to a run folder with an evaluated encoder."""
 
+import contextlib
+import itertools
 import os
 import platform
 import time
@@ -10,8 +12,8 @@ import numpy as np
 from dml.commands.progress import progress
 from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
-from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
-from dml.recipe import load_recipe, training_loss
+from dml.folders import RunFolder, atomic_path, write_text
+from dml.recipe import anchored, load_recipe, load_run_recipe, read_source, training_loss
 from dml.versions import installed_versions
 
 
@@ -23,7 +25,7 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
             with `resume`, a run's folder.
         flags: `--section.option value` as a flat list of strings.
         out: The run's folder; by default `runs/NAME`, with a number where it exists.
-        resume: Go on with an interrupted run from its last checkpoint.
+        resume: Go on with an interrupted run from its last checkpoint that can be read.
         allow_parts: With `resume`, whether to import the `parts` of the run's recipe. Those of a
             recipe that is named are always imported.
         report: Called with each line of text for the user.
@@ -32,7 +34,9 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
         The `RunFolder`.
 
     Raises:
-        ValueError, FileNotFoundError, OSError: The recipe, the data or the folder is at fault.
+        ValueError, FileNotFoundError, OSError: The recipe, the data or the folder is at fault: it
+            holds files of another run or, with `resume`, another recipe than the training began
+            with, nothing that can be read, or is written by another process.
         FloatingPointError: The loss stopped being a number.
     """
     if resume:
@@ -41,22 +45,38 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
         folder = RunFolder(source)
         if not folder.recipe.exists():
             raise FileNotFoundError(f"{source}: no run to resume, recipe.toml is missing")
-        recipe = load_recipe(folder.recipe, allow_parts=allow_parts)
-    else:
-        recipe = load_recipe(source, flags, allow_parts=True)
-        folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
+        with folder.writing():
+            if not folder.manifest.exists():
+                if folder.checkpoints.exists():  # otherwise it was stopped as it began
+                    report(f"warning: {folder.manifest} is missing: going on by recipe.toml as is")
+                parts = load_recipe(folder.recipe, allow_parts=allow_parts).parts
+                folder.begin(read_source(folder.recipe)[0], parts)
+                folder.record(folder.items)
+            recipe = load_run_recipe(folder, allow_parts=allow_parts)
+            items = resumed_items(folder, recipe, report)
+            go_on(folder, recipe, items, *prepare(recipe, items, report), report)
+        return folder
+    recipe = anchored(load_recipe(source, flags, allow_parts=True))
+    if out:
+        RunFolder(out).check_new()
+    items = recipe.dataset.items()
+    prepared = prepare(recipe, items, report)
+    recorded = recorded_items(recipe, items)
+    folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
+    with folder.writing():
+        start(folder.create(), recipe, recorded)
+        go_on(folder, recipe, items, *prepared, report)
+    return folder
+
+
+def prepare(recipe, items, report):
+    """Returns a recipe's learner and steps per epoch, from its seed on."""
     import keras
 
     keras.utils.set_random_seed(recipe.training.seed)
     keras.config.set_dtype_policy(recipe.training.precision)
-    items = resumed_items(folder, recipe, report) if resume else recipe.dataset.items()
     check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
-    if not resume:
-        folder.create()
-        record_items(folder, recipe, items)
-        write_text(folder.recipe, recipe.to_toml())
-    write_json(folder.versions, versions(recipe))
     report(describe(items, recipe))
     for note in items.notes:
         report(note)
@@ -66,33 +86,11 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
             "note: validation has one class, whose R@1 is 100 by necessity: it is not measured, "
             "and the last epoch is kept"
         )
-    tests = len(items.select("test", "query"))
-    if tests and not resume:
-        from dml.commands.evaluate import untrained_figures
-
-        write_json(folder.untrained, untrained_figures(learner.encoder, items, recipe))
-    started = time.monotonic()
-    state = fit(learner, recipe, items, folder, steps, report)
-    finish(learner, recipe, folder, state)
-    report(f"trained in {minutes(time.monotonic() - started)}: {folder.encoder}")
-    if tests:
-        from dml.commands.evaluate import evaluate
-
-        evaluate(folder.path, allow_parts=True, report=report)
-    return folder
+    return learner, steps
 
 
-def free_folder(parent, name):
-    """Returns the first of parent/name, parent/name-2, ... that does not exist."""
-    number, path = 1, parent / name
-    while path.exists():
-        number += 1
-        path = parent / f"{name}-{number}"
-    return path
-
-
-def record_items(folder, recipe, items):
-    """Writes which split each image is in and what it holds, for evaluations and `resume`.
+def recorded_items(recipe, items):
+    """Returns which split each image is in and what it holds, for evaluations and `resume`.
 
     Raises:
         ImageError: An image is missing.
@@ -100,8 +98,49 @@ def record_items(folder, recipe, items):
     options = recipe.training
     with progress("reading the images", len(items)) as advance:
         skip = options.unreadable == "skip"
-        recorded = RecordedItems.of(items, options.threads, advance, skip)
+        return RecordedItems.of(items, options.threads, advance, skip)
+
+
+def start(folder, recipe, recorded):
+    """Makes a new run of a folder: writes its items, its recipe and its manifest."""
     recorded.write(folder.items)
+    write_text(folder.recipe, recipe.to_toml())
+    folder.begin(recipe.to_toml(), recipe.parts)
+    folder.record(folder.items)
+
+
+def go_on(folder, recipe, items, learner, steps, report):
+    """Trains what is left of a run, evaluates it and writes the report."""
+    from dml.commands.evaluate import evaluate_locked, untrained_figures
+
+    folder.write_json(folder.versions, versions(recipe))
+    tests = len(items.select("test", "query"))
+    if tests and not known_untrained(folder):
+        folder.write_json(folder.untrained, untrained_figures(learner.encoder, items, recipe))
+    started = time.monotonic()
+    state = fit(learner, recipe, items, folder, steps, report)
+    finish(learner, recipe, folder, state)
+    report(f"trained in {minutes(time.monotonic() - started)}: {folder.encoder}")
+    if tests:
+        evaluate_locked(folder, allow_parts=True, report=report)
+
+
+def known_untrained(folder):
+    """Returns whether a run has the figures of its encoder before the first step."""
+    try:
+        folder.checked(folder.untrained)
+    except (FileNotFoundError, ValueError):  # never written, or damaged: they can be had again
+        return False
+    return True
+
+
+def free_folder(parent, name):
+    """Makes and returns the first of parent/name, parent/name-2, ... that does not exist."""
+    for number in itertools.count(1):
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
 
 
 def resumed_items(folder, recipe, report):
@@ -112,7 +151,7 @@ def resumed_items(folder, recipe, report):
     """
     from dml.commands.evaluate import found_items
 
-    items, changes = found_items(RecordedItems.read(folder.items), recipe, SEEN)
+    items, changes = found_items(RecordedItems.read(folder.checked(folder.items)), recipe, SEEN)
     if changes.gone.select(*SEEN) or changes.changed.select(*SEEN):
         raise ValueError(
             f"{changes}: the run can't go on as it would have; bring them back as they were, or "
@@ -171,12 +210,13 @@ def fit(learner, recipe, items, folder, steps, report):
     from dml.loader import training_batches
 
     options = recipe.training
-    state = {"epoch": 0, "best_epoch": None, "best_score": None}
-    if folder.checkpoint_state.exists():
-        state = read_json(folder.checkpoint_state)
-        Checkpoint(folder).load(learner, state)
-        folder.trim_log(state["epoch"])
+    state = Checkpoint(folder).load(learner, report)
+    if state is None:
+        state = {"epoch": 0, "best_epoch": None, "best_score": None}
+    else:
         report(f"resuming after epoch {state['epoch']}")
+    folder.trim_log(state["epoch"])
+    report_gaps(folder, state["epoch"], report)
     training = items.select("train")
     validation = items.select("val")
     recorder = RunRecorder(
@@ -224,6 +264,14 @@ def fit(learner, recipe, items, folder, steps, report):
     for reason in unreadable.values():
         report(f"left out of the training: {reason}")
     return recorder.state
+
+
+def report_gaps(folder, epochs, report):
+    """Says which of the epochs so far the log has lost."""
+    logged = {row["epoch"] for row in folder.read_log()}
+    if lost := sorted(set(range(1, epochs + 1)) - logged):
+        more = f" and {len(lost) - 1} more" if lost[1:] else ""
+        report(f"warning: {folder.log}: the line of epoch {lost[0]}{more} can't be read")
 
 
 def spans(first, end, each_epoch):
@@ -277,12 +325,13 @@ def validate(encoder, items, recipe):
 
 def finish(learner, recipe, folder, state):
     """Writes the encoder: the best epoch's by the validation classes, or the last one's."""
-    from dml.callbacks import load_variables
+    from dml.callbacks import Checkpoint
 
     if recipe.training.select == "best" and state["best_epoch"]:
-        load_variables(folder.best, learner.encoder.variables)
+        Checkpoint(folder).load_best(learner.encoder, state["best_epoch"])
     with atomic_path(folder.encoder) as path:
         learner.encoder.save(path)
+    folder.record(folder.encoder)
 
 
 def versions(recipe):

@@ -1,0 +1,233 @@
+"""`dml train --resume`, and that a run's files are whole, its own, and written by one at a time."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dml.commands.compare import compare
+from dml.commands.evaluate import evaluate, rebuild
+from dml.commands.export import export
+from dml.commands.train import free_folder, train
+from dml.encoder import load_encoder
+from dml.folders import RunFolder
+from tests.commands.test_train import SMALL, command, flags, message
+from tests.datasets.layouts import write_image
+
+
+def quiet(line):
+    pass
+
+
+def interrupt_at(text):
+    def report(line):
+        if line.startswith(text):
+            raise KeyboardInterrupt
+
+    return report
+
+
+def weights(folder):
+    return [np.asarray(w.value) for w in load_encoder(folder.encoder).weights]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train("glyphs", flags(), out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    """A copy of a finished run."""
+    return RunFolder(shutil.copytree(whole.path, tmp_path / "finished"))
+
+
+@pytest.fixture(scope="module")
+def second_epoch(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train("glyphs", flags(), out=path, report=interrupt_at("epoch   2/"))
+    return path
+
+
+@pytest.fixture
+def stopped(second_epoch, tmp_path):
+    """A copy of a run that was stopped after two of three epochs."""
+    return RunFolder(shutil.copytree(second_epoch, tmp_path / "stopped"))
+
+
+def resume(folder, report=quiet):
+    return train(folder.path, resume=True, report=report)
+
+
+def assert_same(folder, whole):
+    for found, expected in zip(weights(folder), weights(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole):
+    stopped.untrained.unlink()  # killed before it was written
+    litter = [folder / ".writing-x" for folder in (stopped.path, stopped.checkpoints)]
+    for file in litter:
+        file.touch()
+    lines = stopped.log.read_text().splitlines(keepends=True)
+    stopped.log.write_text(lines[0][:30] + lines[0] + lines[1] + lines[1][:50])
+    said = []
+    resume(stopped, said.append)
+    assert any("log.jsonl: the line of epoch 1 can't be read" in line for line in said)
+    assert not any(file.exists() for file in litter)
+    for found, expected in zip(weights(stopped), weights(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert [row["epoch"] for row in stopped.read_log()] == [2, 3]
+    assert stopped.read_json(stopped.untrained) == whole.read_json(whole.untrained)
+    assert stopped.read_json(stopped.metrics)["untrained"] == whole.read_json(whole.untrained)
+
+
+def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
+    file = stopped.checkpoints / "epoch-0002.npz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    said = []
+    resume(stopped, said.append)
+    assert any("epoch-0002.npz: the checkpoint can't be read" in line for line in said)
+    assert "resuming after epoch 1" in said
+    assert_same(stopped, whole)
+
+
+def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
+    stopped.manifest.unlink()
+    shutil.rmtree(stopped.checkpoints)
+    resume(stopped)
+    assert_same(stopped, whole)
+
+
+def test_a_damaged_encoder_is_refused_by_all_and_resume_writes_it_again(finished, whole):
+    before = weights(whole)
+    data = bytearray(finished.encoder.read_bytes())
+    data[len(data) // 2] ^= 1
+    finished.encoder.write_bytes(data)
+    for use in (evaluate, export):
+        with pytest.raises(ValueError, match=r"encoder\.keras: damaged.*--resume` writes it again"):
+            use(finished.path)
+    resume(finished)
+    for found, expected in zip(weights(finished), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "items.parquet", "metrics.json"])
+def test_a_damaged_evaluation_is_refused(finished, whole, name):
+    file = finished.evaluation("glyphs") / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{name}: damaged.*evaluate the run again"):
+        rebuild(finished.path)
+    if name != "metrics.json":
+        with pytest.raises(ValueError, match=f"{name}: damaged"):
+            compare([whole.path, finished.path])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', "[" * 100_000, '"é"'])
+def test_a_damaged_manifest_is_named(finished, text):
+    finished.manifest.write_text(text, encoding="latin-1")
+    for use in (resume, lambda folder: evaluate(folder.path)):
+        with pytest.raises(ValueError, match=r"manifest\.json: .* Remove it, and `dml train"):
+            use(finished)
+
+
+def test_a_run_without_its_manifest_goes_on_by_its_recipe(stopped, whole):
+    stopped.manifest.unlink()
+    said = []
+    resume(stopped, said.append)
+    assert any("manifest.json is missing: going on by recipe.toml as is" in line for line in said)
+    assert_same(stopped, whole)
+
+
+def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped, whole):
+    edit(stopped.recipe, "margin = 0.1", "margin = 0.2")
+    stopped.encoder.touch()
+    for use in (resume, lambda f: evaluate(f.path), lambda f: export(f.path)):
+        with pytest.raises(ValueError, match=r"loss\.margin was 0\.1 when .* and is 0\.2 now"):
+            use(stopped)
+    edit(stopped.recipe, "margin = 0.2", "margin = 1e-1  # as before")
+    edit(stopped.recipe, "clustering_seeds = 2", "clustering_seeds = 0")
+    edit(stopped.recipe, "threads = 2", "threads = 1")
+    resume(stopped)
+    assert_same(stopped, whole)
+    assert "NMI" not in stopped.read_json(stopped.metrics)["figures"]
+
+
+def test_a_new_run_never_goes_on_from_what_an_old_one_left(stopped):
+    stopped.recipe.unlink()
+    with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
+        train("glyphs", flags(), out=stopped.path, report=quiet)
+    stopped.manifest.unlink()
+    stopped.untrained.unlink()
+    stopped.log.unlink()
+    with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
+        train("glyphs", flags(), out=stopped.path, report=quiet)
+
+
+def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
+    uses = (resume, *(lambda f, use=use: use(f.path, report=quiet) for use in (evaluate, rebuild)))
+    with finished.writing():
+        for use in uses:
+            with pytest.raises(ValueError, match=r"finished: process .* is writing it"):
+                use(finished)
+    new = RunFolder(tmp_path / "new")
+    with new.writing(), pytest.raises(ValueError, match=r"new: process .* is writing it"):
+        train("glyphs", flags(), out=new.path, report=quiet)
+
+
+def test_a_new_folder_is_nobody_elses(tmp_path):
+    made = [free_folder(tmp_path / "runs", "mine") for _ in range(3)]
+    assert [path.name for path in made] == ["mine", "mine-2", "mine-3"]
+    assert all(path.is_dir() for path in made)
+
+
+def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
+    for i in range(24):
+        write_image(tmp_path / "here" / "photos" / f"class {i // 4}" / f"{i}.jpg", i)
+    (tmp_path / "elsewhere").mkdir()
+    options = {
+        "backbone.name": "conv4",
+        **{k: v for k, v in SMALL.items() if not k.startswith(("dataset", "sampler"))},
+        "backbone.weights": "none",
+        "dataset.validation_fraction": 0.4,
+        "sampler.batch_size": 4,
+        "training.epochs": 2,
+    }
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(KeyboardInterrupt):
+        train("photos", words, out="run", report=interrupt_at("epoch   1/"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folder = train(tmp_path / "here" / "run", resume=True, report=quiet)
+    assert folder.evaluation("folder").is_dir()
+    rebuild(folder.path, report=quiet)
+    assert str(tmp_path / "here" / "photos") in folder.recipe.read_text()
+
+
+@pytest.mark.slow
+def test_the_second_of_two_processes_is_told_of_the_first(tmp_path):
+    process = command(tmp_path / "run", training__epochs=500)
+    try:
+        while "epoch " not in (line := process.stdout.readline()):
+            assert line, message(process)
+        with pytest.raises(ValueError, match=f"run: process {process.pid} on .* is writing it"):
+            train(tmp_path / "run", resume=True)
+    finally:
+        process.kill()
+        process.communicate()
+    folder = RunFolder(tmp_path / "run")
+    with folder.writing():  # the death of the first has released it
+        assert json.loads(folder.manifest.read_text())["files"]
