@@ -38,7 +38,7 @@ def test_a_tensor_with_a_gradient_is_an_array():
     assert as_array(torch.ones(2, requires_grad=True)).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("labels", ["abc", {"a": 1}, {1, 2}, None])
+@pytest.mark.parametrize("labels", ["abc", {"a": 1}, {1, 2}, None, 3])
 def test_what_has_no_order_is_no_labels(labels):
     with pytest.raises(ValueError, match="gallery_labels must be a sequence of labels"):
         label_array(labels, "gallery_labels")

@@ -6,7 +6,10 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
+import torch
 
 from dml.backbones import Conv4
 from dml.encoder import EmbeddingOptions, build_encoder
@@ -15,6 +18,7 @@ from dml.losses import (
     LOSSES,
     Contrastive,
     CrossBatchMemory,
+    Matryoshka,
     Mined,
     MultiSimilarity,
     NTXent,
@@ -336,3 +340,117 @@ def test_evaluates_images_of_other_classes(name):
 def test_embeds_images_of_any_size():
     vectors = Learner(encoder(), MultiSimilarity()).embed(np.zeros((2, 40, 30, 3), "uint8"))
     assert vectors.shape == (2, 8)
+
+
+def compiled(loss=None, classes=4):
+    learner = Learner(encoder(), loss or ProxyAnchor(), classes=classes)
+    learner.compile(keras.optimizers.Adam(1e-3))
+    return learner
+
+
+def test_nothing_has_no_embeddings():
+    learner = compiled()
+    for nothing in (np.zeros((0, 40, 30, 3), "uint8"), np.zeros(0), []):
+        vectors = learner.embed(nothing)
+        assert vectors.shape == (0, 8) and vectors.dtype == np.float32
+
+
+def test_images_scaled_to_1_are_refused_everywhere():
+    images, labels = stripes(24)
+    shares, learner = images / 255.0, compiled()
+    batches = [(shares[:12], labels[:12]), (shares[12:], labels[12:])]
+    for attempt in (
+        lambda: learner.embed(shares),
+        lambda: learner.predict(shares, verbose=0),
+        lambda: learner.predict((each[0] for each in batches), verbose=0),
+        lambda: learner.fit(shares, labels, verbose=0),
+        lambda: learner.fit((batch for batch in batches), verbose=0),
+        lambda: learner.fit(tf.data.Dataset.from_tensors(batches[0]), verbose=0),
+        lambda: learner.fit(images, labels, validation_data=batches[0], verbose=0),
+        lambda: learner.fit(images, labels, validation_data=(b for b in batches), verbose=0),
+        lambda: learner.evaluate(shares, labels, verbose=0),
+        lambda: learner.evaluate((batch for batch in batches), verbose=0),
+    ):
+        with pytest.raises(ValueError, match="multiply them by 255"):
+            attempt()
+
+
+def test_images_in_other_numbers_are_the_same_images():
+    images, _ = stripes(6)
+    learner = compiled()
+    expected = learner.embed(images)
+    for same in (images.astype("float32"), torch.tensor(images), list(images)):
+        np.testing.assert_allclose(learner.embed(same), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, pd.Series, torch.tensor, tf.constant, lambda y: y[:, None], np.float32]
+)
+def test_labels_in_any_container_train_alike(kind):
+    images, labels = stripes(24)
+
+    def loss_of(y):
+        learner = compiled()
+        options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+        history = learner.fit(images, y, validation_data=(images, y), **options).history
+        assert np.isfinite(learner.evaluate(images, y, verbose=0)).all()
+        return history["loss"] + history["val_loss"]
+
+    np.testing.assert_allclose(loss_of(kind(labels)), loss_of(labels), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [{"sample_weight": np.ones(24)}, {"class_weight": {0: 2.0}}])
+def test_weights_of_images_and_classes_are_refused(weights):
+    images, labels = stripes(24)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().fit(images, labels, verbose=0, **weights)
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8)])
+    model.compile("adam", loss=MultiSimilarity())
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        model.fit(images, labels, verbose=0, **weights)
+
+
+def test_weights_in_a_data_set_and_of_losses_are_refused():
+    images, labels = stripes(12)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().fit(((images, labels, np.ones(12)) for _ in range(2)), verbose=0)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().evaluate(images, labels, sample_weight=np.ones(12), verbose=0)
+    with pytest.raises(ValueError, match="MultipleLosses"):
+        compiled().compile(loss_weights=[1.0])
+
+
+@pytest.mark.parametrize("loss", [ProxyAnchor(), Matryoshka(ProxyAnchor(), dims=[4, 8])])
+@pytest.mark.parametrize("data", ["generator", "tf.data"])
+def test_unknown_labels_of_a_later_batch_end_the_epoch(loss, data):
+    images, labels = stripes(36)
+    labels[-1] = 4
+    batches = [(images[i : i + 12], labels[i : i + 12]) for i in (0, 12, 24)]
+    x = (batch for batch in batches)
+    if data == "tf.data":
+        x = tf.data.Dataset.from_tensor_slices((images, labels)).batch(12)
+    with pytest.raises(ValueError, match=r"in \[0, 4\), .*the data set had 0 to 4 in epoch 1"):
+        compiled(loss).fit(x, epochs=2, verbose=0)
+
+
+def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
+    images, labels = stripes(24)
+    one_hot = np.eye(4)[labels]
+
+    def loss_of(loss, y):
+        options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+        return compiled(loss).fit(images, y, **options).history["loss"]
+
+    np.testing.assert_allclose(
+        loss_of(ProxyAnchor(), one_hot), loss_of(ProxyAnchor(), labels), rtol=1e-5
+    )
+    for y in (one_hot, np.eye(24)[labels]):  # as many as the batch
+        with pytest.raises(ValueError, match=r"np.argmax\(labels, axis=1\)"):
+            compiled(MultiSimilarity()).fit(images, y, batch_size=24, verbose=0)
+    with pytest.raises(ValueError, match="memberships must be"):
+        compiled(ProxyAnchor()).fit(images, np.eye(5)[labels], verbose=0)
+    learner, again = compiled(MultiSimilarity()), compiled(MultiSimilarity())
+    batch = learner.train_on_batch(images[:4], np.eye(4)[[0, 0, 2, 2]])  # in no order of theirs
+    np.testing.assert_allclose(
+        batch, again.train_on_batch(images[:4], np.array([0, 0, 2, 2])), rtol=1e-5
+    )

@@ -21,6 +21,7 @@ PACKAGES = (
     "heads",
     "losses",
     "miners",
+    "reductions",
     "regularizers",
     "samplers",
 )

@@ -23,7 +23,8 @@ def label_array(labels, name="labels"):
     Raises:
         ValueError: It is no sequence of labels.
     """
-    if isinstance(labels, (str, bytes, dict, set, frozenset)) or labels is None:
+    unordered = isinstance(labels, (str, bytes, dict, set, frozenset))
+    if unordered or not hasattr(labels, "__iter__"):
         raise ValueError(f"{name} must be a sequence of labels; got {type(labels).__name__}")
     if hasattr(labels, "__array__") or hasattr(labels, "detach"):
         array = as_array(labels)

@@ -68,6 +68,38 @@ def is_relation(labels):
     return len(labels.shape) == 2 and labels.shape[1] != 1
 
 
+def relation_of(labels):
+    """Returns the relation (B, B) that a matrix of labels says.
+
+    One-hot labels of a batch as large as its classes look like a relation. What tells them apart
+    is that an image belongs to itself: a relation has ones on its diagonal, and so more of them in
+    the rows of images with a positive.
+
+    Args:
+        labels: Floats (B, B): a relation, or one-hot labels, whose rows hold a single 1 each.
+
+    Raises:
+        ValueError: The matrix is not square; in a graph of TensorFlow for batches of any size, an
+            `InvalidArgumentError`.
+    """
+    rows, columns = labels.shape
+    wanted = "labels must be one class for each image, (B,), or a relation, (B, B)"
+    remedy = f"got ({rows or 'B'}, {columns}): of one-hot labels, pass np.argmax(labels, axis=1)"
+    if rows is None:  # TensorFlow knows it in each step only
+        import tensorflow as tf
+
+        same = tf.debugging.assert_equal(tf.shape(labels)[0], columns, f"{wanted}; {remedy}")
+        with tf.control_dependencies([same]):
+            labels = tf.identity(labels)
+    elif rows != columns:
+        raise ValueError(f"{wanted}; {remedy}")
+    labels = ops.cast(labels, "float32")
+    ones = ops.sum(ops.cast(labels == 1.0, "int32"), axis=1)
+    zeros = ops.sum(ops.cast(labels == 0.0, "int32"), axis=1)
+    one_hot = ops.all(ops.logical_and(ones == 1, zeros == columns - 1))
+    return ops.where(one_hot, ops.matmul(labels, ops.transpose(labels)), labels)
+
+
 def same_label(labels):
     """Returns the boolean (B, B) matrix of pairs of one class, self-pairs included.
 

@@ -9,11 +9,20 @@ from dml.batch_ops import (
     mean_over,
     pair_masks,
     places_of_samples,
+    relation_of,
     unit_length,
     weights,
 )
 from dml.chunks import embed_in_chunks
 from dml.heads import ProxyHead
+from dml.losses.base import WEIGHTS
+from dml.training_data import (
+    KnownLabels,
+    checked_images,
+    checked_targets,
+    is_data_set,
+    peek,
+)
 
 
 class Learner(keras.Model):
@@ -88,6 +97,10 @@ class Learner(keras.Model):
         if loss.has_active_share():
             names.append("active_share")
         self.telemetry = {n: keras.metrics.Mean(name=n) for n in names}
+        if getattr(self.head, "classes", 0):
+            self.label_range = self.add_weight(
+                name="label_range", shape=(2,), initializer="zeros", dtype="int32", trainable=False
+            )
         self.built = True
 
     def call(self, images, training=False):
@@ -126,16 +139,21 @@ class Learner(keras.Model):
         Args:
             optimizer: A Keras optimizer or its name; by default `dml.OptimizerOptions()`, which
                 gives the proxies a hundred times the encoder's rate.
-            **options: As for `keras.Model.compile`, except `loss`, which the learner has. XLA is
-                on by default where there is an accelerator and off on CPU, where it is slower.
+            **options: As for `keras.Model.compile`, except `loss`, which the learner has, and
+                `loss_weights`. XLA is on by default where there is an accelerator and off on CPU,
+                where it is slower.
 
         Raises:
-            ValueError: A loss is given, or the batch would be divided among devices that each see
-                their part of its pairs alone.
+            ValueError: A loss or its weights are given, or the batch would be divided among
+                devices that each see their part of its pairs alone.
         """
         refuse_replicas()
         if options.get("loss") is not None:
             raise ValueError("a Learner brings its loss: leave `loss` out of compile()")
+        if options.get("loss_weights") is not None:
+            raise ValueError(
+                "a Learner has one loss: weights of several are dml.losses.MultipleLosses' own"
+            )
         if optimizer is None:
             from dml.optimizers import OptimizerOptions, build_optimizer
 
@@ -146,27 +164,38 @@ class Learner(keras.Model):
     def fit(self, x=None, y=None, **options):
         """Trains, as `keras.Model.fit` does.
 
+        Arrays are checked before the training, and so is the first batch of a data set, unless it
+        is a `tf.data.Dataset` of uint8 images.
+
         Args:
-            x: Images, or any data set that Keras takes.
-            y: Labels (N,); or {"labels": labels, "samples": integers (N,)}, which also says which
-                image each is: pairs of one image are then neither positive nor negative, in a
-                batch and with a memory. Or {"related": floats (N, N), "samples": arange(N)}, how
-                far each image belongs to each in place of labels, for pair losses.
-            **options: As for `keras.Model.fit`.
+            x: Images (N, H, W, 3), uint8 or other numbers in 0..255, in any array-like; or any
+                data set that Keras takes.
+            y: Labels, integers (N,) or (N, 1) in any array-like; or {"labels": labels, "samples":
+                integers (N,)}, which also says which image each is: pairs of one image are then
+                neither positive nor negative, in a batch and with a memory. Or {"related": floats
+                (N, N), "samples": arange(N)}, how far each image belongs to each in place of
+                labels, for pair losses. For losses of proxies, memberships of classes, floats
+                (N, classes) in [0, 1].
+            **options: As for `keras.Model.fit`, without weights of samples or classes.
 
         Raises:
-            ValueError: `y` is an array and holds a label for which there is no proxy, or a
-                dictionary with something else in it.
+            ValueError: Images are scaled to 0..1, normalised, not finite or of another shape;
+                labels are missing, no integers, one-hot, or of a class for which there is no
+                proxy (in later batches of a data set: at the end of the epoch); targets are a
+                dictionary with something else in it; or weights of samples or classes are given.
         """
-        classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
-        known = targets_of(y)[0]
-        if classes and isinstance(known, (np.ndarray, list)) and np.ndim(known) == 1 and len(known):
-            low, high = np.min(known), np.max(known)
-            if low < 0 or high >= classes:
-                raise ValueError(
-                    f"labels must be in [0, {classes}), the learner's classes; "
-                    f"got {low} to {high}. np.unique(labels, return_inverse=True)[1] gives such"
-                )
+        x, y = self.checked(x, y, training=True)
+        if (validation := options.get("validation_data")) is not None:
+            pair = isinstance(validation, (list, tuple))
+            x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
+            checked = self.checked(*x_y)
+            options["validation_data"] = (*checked, *weights) if pair else checked[0]
+        if hasattr(self, "label_range") and is_data_set(x):
+            watch = KnownLabels()
+            if isinstance(callbacks := options.get("callbacks"), keras.callbacks.CallbackList):
+                callbacks.append(watch)
+            else:  # before those that would save what was learned
+                options["callbacks"] = [watch, *keras.tree.flatten(callbacks or [])]
         from dml.loader import TrainingBatches
 
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
@@ -174,7 +203,48 @@ class Learner(keras.Model):
             options["shuffle"] = False  # the sampler has, and Keras would warn that it can't
         return super().fit(x, y, **options)
 
+    def evaluate(self, x=None, y=None, **options):
+        """Returns loss and telemetry, as `keras.Model.evaluate` does.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`; labels may be of other classes than the learner's.
+            **options: As for `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: As of `fit`.
+        """
+        if "_use_cached_eval_dataset" not in options:  # `fit`, which has checked them
+            x, y = self.checked(x, y)
+        return super().evaluate(x, y, **options)
+
+    def predict(self, x, **options):
+        """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
+        x = peek(x, self.encoder)[0] if is_data_set(x) else checked_images(x, self.encoder)
+        return super().predict(x, **options)
+
+    def checked(self, x, y=None, training=False):
+        """Returns images and targets, or a data set and None, after checking them."""
+        targets_of(y)
+        classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
+        known = {
+            "classes": classes if training else 0,
+            "memberships": classes if self.metric_loss.takes_memberships() else 0,
+        }
+        if not is_data_set(x):
+            return checked_images(x, self.encoder), checked_targets(y, **known)
+        from dml.loader import TrainingBatches
+
+        if not isinstance(x, TrainingBatches):  # whose images and labels are right
+            x, targets = peek(x, self.encoder)
+            if targets is not None:
+                targets_of(targets)
+                checked_targets(targets, **known, batch=True)
+        return x, y
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if sample_weight is not None:
+            raise ValueError(WEIGHTS)
         labels, samples, related = targets_of(y)
         if samples is not None:
             samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
@@ -189,6 +259,13 @@ class Learner(keras.Model):
         labels = ops.convert_to_tensor(labels)
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+            if training and hasattr(self, "label_range"):
+                seen = ops.stack([ops.min(labels), ops.max(labels)])
+                low_high = ops.convert_to_tensor(self.label_range)
+                low, high = ops.minimum(low_high, seen)[0], ops.maximum(low_high, seen)[1]
+                self.label_range.assign(ops.stack([low, high]))
+        elif related is None and not self.metric_loss.takes_memberships():
+            labels = relation_of(labels)
         embeddings = ops.cast(y_pred, "float32")
         if self.metric_loss.views > 1:
             labels = ops.concatenate([labels] * self.metric_loss.views)
@@ -267,7 +344,18 @@ class Learner(keras.Model):
         return {name: variables for name, variables in parts.items() if variables}
 
     def embed(self, images, batch_size=64):
-        """Returns the float32 unit vectors (N, D) of uint8 images (N, H, W, 3) of any size."""
+        """Returns the float32 unit vectors (N, D) of images (N, H, W, 3) of any size.
+
+        Args:
+            images: uint8, or other numbers in 0..255, in any array-like. N may be 0.
+            batch_size: Images embedded at once.
+
+        Raises:
+            ValueError: Images are scaled to 0..1, normalised, not finite or of another shape.
+        """
+        if not len(images):
+            return np.zeros((0, self.encoder.output_shape[-1]), "float32")
+        images = checked_images(images, self.encoder)
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 

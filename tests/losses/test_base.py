@@ -29,3 +29,19 @@ def test_options_are_checked_when_the_loss_is_made():
         ProxyAnchor(margn=0.2)
     with pytest.raises(KeyError, match="Did you mean 'proxy_anchor'"):
         LOSSES["proxy_ancor"]
+
+
+def test_one_hot_labels_of_a_batch_as_large_as_the_classes_are_no_relation():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    labels = np.array([0, 0, 3, 3])
+    expected = float(Triplet()(labels, x))
+    assert float(Triplet()(np.eye(4)[labels], x)) == pytest.approx(expected, rel=1e-6)
+    relation = (labels[:, None] == labels).astype("float32")
+    assert float(Triplet()(relation, x)) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match=r"got \(4, 5\): of one-hot labels, pass np.argmax"):
+        Triplet()(np.eye(5)[labels], x)
+
+
+def test_weights_of_single_images_are_refused():
+    with pytest.raises(ValueError, match="knows no weights of single ones"):
+        Triplet()([0, 0, 1, 1], np.eye(4), sample_weight=np.ones(4))

@@ -36,6 +36,11 @@ class JointHead(keras.layers.Layer):
             if head is not None:  # names tell their variables apart in a saved file
                 head.name = f"head_{number}"
 
+    @property
+    def classes(self):
+        """The classes of the heads that know them; 0 if none does."""
+        return next((head.classes for head in self.heads if getattr(head, "classes", 0)), 0)
+
     def build(self, input_shape):
         for head, dim in zip(self.heads, self.dims, strict=True):
             if head is not None:

@@ -6,27 +6,37 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, pair_masks, products, without_twins
+from dml.batch_ops import is_relation, pair_masks, products, relation_of, without_twins
 from dml.distances import DISTANCES, check_distance
 from dml.heads import ProxyHead
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
+WEIGHTS = (
+    "a metric learning loss compares images with each other and knows no weights of single ones "
+    "(sample_weight, class_weight). Draw some classes more often, by dml.samplers.Weighted, or let "
+    "all count alike: dml.losses.reduced(loss, dml.reductions.ClassWeighted())"
+)
 
 
 class MetricLoss(keras.losses.Loss):
     """A loss of one batch, from labels and one float matrix.
 
     In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
-    (NaN: unknown), and losses of cosines memberships, floats (B, classes) in [0, 1].
-    {"labels": labels, "samples": integers (B,)} also says which image each is: pairs of one image
-    are neither positive nor negative.
+    with ones on the diagonal (NaN: unknown), and losses of cosines memberships, floats
+    (B, classes) in [0, 1]. One-hot labels are memberships; for losses of embeddings, take their
+    argmax. {"labels": labels, "samples": integers (B,)} also says which image each is: pairs of
+    one image are neither positive nor negative.
 
     A loss holds options and no variables: Keras trains only what a layer owns. What must be
     learned (proxies) lives in `dml.heads`; the learner reads `proxies_per_class` to know whether
     to add that head, and so whether `x` below is embeddings or cosines.
 
     Subclasses are dataclasses whose fields are the options, and implement `batch_loss`.
+
+    Raises:
+        ValueError: `sample_weight` or `class_weight` is given to what calls it; or labels are a
+            matrix that is neither relation nor memberships.
     """
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
@@ -46,12 +56,19 @@ class MetricLoss(keras.losses.Loss):
         # Keras casts labels to this type: in bfloat16, 256 and 257 are the same label.
         super().__init__(dtype="float32")
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            raise ValueError(WEIGHTS)
+        return super().__call__(y_true, y_pred)
+
     def call(self, labels, x):
         if isinstance(labels, dict):
             labels = self.known(**labels)
         labels = ops.convert_to_tensor(labels)
         if not is_relation(labels):
             labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        elif not self.proxies_per_class:
+            labels = relation_of(labels)
         loss = self.batch_loss(labels, x)
         # As an array: Keras does not divide a scalar by the number of replicas.
         return ops.reshape(loss, (1,))
@@ -59,6 +76,10 @@ class MetricLoss(keras.losses.Loss):
     def known(self, labels, samples):
         """Returns what `batch_loss` takes for labels where it is known which image each is."""
         return labels if self.proxies_per_class else without_twins(labels, samples)
+
+    def takes_memberships(self):
+        """Tells whether labels may be memberships (B, classes)."""
+        return bool(self.proxies_per_class)
 
     def batch_loss(self, labels, x):
         """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""

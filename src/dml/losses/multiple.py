@@ -41,6 +41,9 @@ class MultipleLosses(MetricLoss):
         """Returns how many of an embedding's first entries each loss sees; 0 for all."""
         return [0] * len(self.parts)
 
+    def takes_memberships(self):
+        return all(loss.takes_memberships() for loss in self.parts)
+
     def head(self, classes, embedding_dim):
         dims = self.dims()
         heads = [
