@@ -16,9 +16,10 @@ pytestmark = [
 
 OPENED = "document.querySelector('#query:not([hidden]), #login:not([hidden])')"
 FOUND = "document.getElementById('status').textContent.includes(' found in ')"
-FAULT = "document.querySelector('#status.fault')"
+BROWSED = "document.getElementById('status').textContent.includes('Choose one')"
+FAULT = "document.querySelector('#status.fault, #where-fault:not([hidden])')"
 CARDS = """[...document.querySelectorAll("#results li")].map(card => ({
-  score: card.querySelector("b").textContent, label: card.querySelector(".name").textContent,
+  score: card.querySelector("b")?.textContent, label: card.querySelector(".name").textContent,
   id: card.querySelector(".id:last-child").textContent,
 }))"""
 PICTURES = """[...document.querySelectorAll("#results img")].every(
@@ -160,8 +161,69 @@ def test_a_result_searches_on_and_back_returns(tab, photo):
     tab.evaluate("history.back()")
     assert found(tab, photo.name) == first  # the upload is searched again
     tab.evaluate("history.back()")
-    tab.wait_for("!document.querySelector('#results li, #seen:not([hidden])')")
-    assert status(tab) == "" and tab.complaints() == []
+    tab.wait_for(f"{BROWSED} && !document.querySelector('#seen:not([hidden])')")
+    assert len(tab.evaluate(CARDS)) == 14 and tab.complaints() == []
+
+
+def test_opened_it_shows_images_of_every_label_and_others_on_demand(tab, address):
+    tab.wait_for(BROWSED)
+    assert status(tab) == "All 14 images. Choose one to search by it."
+    assert tab.evaluate("document.getElementById('others').hidden")
+    tab.open(f"{address}?k=4")
+    tab.wait_for(BROWSED)
+    assert status(tab) == "4 of 14 images. Choose one to search by it."
+    first = tab.evaluate(CARDS)
+    assert {card["label"] for card in first} == {"class 0", "class 1", "class 2", ODD}
+    assert all("score" not in card for card in first)
+    tab.wait_for(PICTURES)
+    tab.click("#others")
+    tab.wait_for(f"{BROWSED} && {CARDS}[0].id !== {first[0]['id']!r}")
+    others = tab.evaluate(CARDS)
+    assert len(others) == 4 and others != first
+    tab.evaluate("history.back()")
+    tab.wait_for(f"{BROWSED} && {CARDS}[0].id === {first[0]['id']!r}")
+    assert tab.evaluate(CARDS) == first
+    tab.click("#results li:nth-child(2) button")
+    near = found(tab, first[1]["id"])
+    assert len(near) == 4 and near[0]["score"] and tab.complaints() == []
+
+
+def test_the_address_holds_the_state_of_the_search(tab, address, photo):
+    choose(tab, "class 2")
+    tab.wait_for(f"{BROWSED} && document.querySelectorAll('#results li').length === 4")
+    write_filter(tab, 'id != "none"')
+    tab.evaluate("document.getElementById('k').value = 3")
+    tab.evaluate("document.getElementById('k').dispatchEvent(new Event('change'))")
+    tab.wait_for(f"{BROWSED} && document.querySelectorAll('#results li').length === 3")
+    query = tab.evaluate(CARDS)[1]["id"]
+    tab.click("#results li:nth-child(2) button")
+    cards = found(tab, query)
+    here = tab.evaluate("location.href")
+    state = "Object.fromEntries(new URLSearchParams(location.search))"
+    assert tab.evaluate(state) == {
+        "id": query, "label": "class 2", "where": 'id != "none"', "k": "3"
+    }  # fmt: skip
+    tab.open(here)
+    tab.wait_for(OPENED)
+    assert found(tab, query) == cards
+    values = "['label', 'where', 'k'].map(id => document.getElementById(id).value)"
+    assert tab.evaluate(values) == ["class 2", 'id != "none"', "3"]
+    choose(tab, "")
+    tab.wait_for(f"{FOUND} && !location.search.includes('label')")
+    tab.evaluate("history.back()")
+    tab.wait_for("document.getElementById('label').value === 'class 2'")
+    assert found(tab, query) == cards
+    assert search(tab, photo) and "id=" not in tab.evaluate("location.search")
+    assert tab.evaluate(values) == ["class 2", 'id != "none"', "3"] and tab.complaints() == []
+
+
+def test_an_address_with_nonsense_opens(tab, address):
+    tab.open(f"{address}?k=x&draw=y&label=none&same&other=1")
+    tab.wait_for("document.getElementById('status').textContent === 'Nothing matches.'")
+    assert tab.evaluate("document.getElementById('label').value") == "none"
+    choose(tab, "")
+    tab.wait_for(BROWSED)
+    assert tab.complaints() == []
 
 
 def test_an_address_with_an_item_can_be_opened(tab, address):
@@ -201,13 +263,31 @@ def test_a_wrong_filter_is_explained(tab, photo):
     search(tab, photo)
     write_filter(tab, "colour = red")
     tab.wait_for(FAULT)
-    assert "can't read the filter" in status(tab) and "colour = red" in status(tab)
-    assert tab.evaluate(CARDS) == []
+    told = "document.getElementById('where-fault').textContent"
+    assert "can't read the filter" in tab.evaluate(told) and "colour = red" in tab.evaluate(told)
+    assert tab.evaluate(CARDS) == [] and status(tab) == ""
+    assert tab.evaluate("document.getElementById('where').getAttribute('aria-invalid')") == "true"
+    below = """(({left, bottom}, fault) => [fault.left - left, fault.top - bottom])(
+      ...["where", "where-fault"].map(id => document.getElementById(id).getBoundingClientRect()))"""
+    left, top = tab.evaluate(below)
+    assert left == 0 and 0 <= top < 10
     write_filter(tab, 'colour == "red"')
-    tab.wait_for("document.getElementById('status').textContent.includes('no field')")
+    tab.wait_for(f"{told}.includes('no field')")
     write_filter(tab, 'label == "class 1"')
     tab.wait_for(FOUND)
-    assert len(tab.evaluate(CARDS)) == 4
+    assert len(tab.evaluate(CARDS)) == 4 and tab.evaluate(told) == ""
+    assert tab.evaluate("document.getElementById('where').getAttribute('aria-invalid')") == "false"
+    tab.evaluate("history.back()")
+    tab.wait_for(f"{told}.includes('no field')")
+
+
+def test_a_wrong_filter_is_explained_before_there_is_a_query(tab):
+    tab.wait_for(BROWSED)
+    write_filter(tab, "path > 'a'")
+    tab.wait_for(FAULT)
+    assert "no field 'path'" in tab.text() and tab.evaluate(CARDS) == []
+    write_filter(tab, 'label == "class 1"')
+    tab.wait_for(f"{BROWSED} && document.querySelectorAll('#results li').length === 4")
 
 
 def test_a_number_out_of_range_asks_nothing(tab, photo):
@@ -264,7 +344,7 @@ def test_an_empty_index_says_so(browser, tmp_path):
     commands.remove(shop, where='label != ""', report=lambda line: None)
     with served(shop) as (address, _), browser.tab() as tab:
         tab.open(address)
-        tab.wait_for(OPENED)
+        tab.wait_for(f"{OPENED} && document.getElementById('status').textContent")
         assert "0 images" in tab.text() and status(tab) == "This index is empty."
         tab.pick("#file", shop.parent / "photos" / "class 1" / "2.png")
         tab.wait_for("!document.getElementById('seen').hidden")
@@ -295,6 +375,7 @@ def test_results_stay_where_they_are_when_the_query_is_shown(tab, photo):
     for width, phone in ((1280, False), (390, True)):
         tab.resize(width, 844, phone)
         tab.evaluate("history.pushState(null, '', '/'), search()")
+        tab.wait_for(BROWSED)
         before = tab.evaluate(top)
         search(tab, photo)
         assert tab.evaluate(top) == before
@@ -357,7 +438,8 @@ def test_a_token_opens_the_page(browser, shop, photo):
         tab.type("long secret")  # in place of it
         tab.press("Enter")
         tab.wait_for("!document.getElementById('query').hidden")
-        assert "Token" not in tab.text() and status(tab) == ""
+        tab.wait_for(BROWSED)
+        assert "Token" not in tab.text()
         assert search(tab, photo)[0]["label"] == "class 1"
         tab.wait_for(PICTURES)
         tab.call("Network.clearBrowserCookies")  # as if the service had another token now

@@ -1,9 +1,11 @@
 "use strict";
-// The query is an item, which the URL names, or an upload, which the history's state names: so that
-// Back works.
+// The address holds the state of the search: an item's id, the filter and how many; without an id,
+// images of the index are shown. An upload can't be in an address: the history's state names it, so
+// that Back works.
 const at = (id) => document.getElementById(id);
 let about = { items: 0, labels: [], threshold: null };
 const uploads = new Map();
+const MANY = 24;  // images at first
 let asked = 0;
 
 function say(text, fault = false) {
@@ -23,7 +25,9 @@ async function call(path, options) {
   if (!response.ok) {
     const detail = Array.isArray(body.detail) ? body.detail[0].msg : body.detail;
     const error = new Error(detail || `The service answered ${response.status}.`);
-    throw Object.assign(error, { ofFile: [413, 415].includes(response.status) });
+    throw Object.assign(error, {
+      ofFile: [413, 415].includes(response.status), ofFilter: response.status === 400,
+    });
   }
   return body;
 }
@@ -35,43 +39,101 @@ function lock() {
 }
 
 function filter() {
-  const parts = [];
-  if (at("label").value) parts.push(`label == ${JSON.stringify(at("label").value)}`);
-  if (at("where").value.trim()) parts.push(`(${at("where").value.trim()})`);
-  return parts.join(" and ");
+  const label = at("label").value && `label == ${JSON.stringify(at("label").value)}`;
+  const where = at("where").value.trim();
+  return label && where ? `${label} and (${where})` : label || where;
+}
+
+function many() {
+  return Number(at("k").value) || MANY;
+}
+
+// Puts the state of an address into the controls.
+function read() {
+  const state = new URLSearchParams(location.search);
+  const label = state.get("label") || "";
+  if (![...at("label").options].some((one) => one.value === label)) {
+    at("label").append(new Option(label));
+  }
+  at("label").value = label;
+  at("where").value = state.get("where") || "";
+  at("k").value = state.get("k") || MANY;
+  at("same").checked = state.has("same");
+}
+
+// Goes to an item, to an upload (a key of `uploads`), or to another draw of images.
+function go({ id = null, upload = null, draw = 0 } = {}) {
+  const state = new URLSearchParams();
+  if (id !== null) state.set("id", id);
+  if (at("label").value) state.set("label", at("label").value);
+  if (at("where").value.trim()) state.set("where", at("where").value.trim());
+  if (many() !== MANY) state.set("k", many());
+  if (at("same").checked) state.set("same", "1");
+  if (draw) state.set("draw", draw);
+  const address = `/${state.size ? "?" : ""}${state}`;
+  const now = location.pathname + location.search;
+  if (address !== now || upload !== history.state) history.pushState(upload, "", address);
+  search();
+}
+
+function query() {
+  const state = new URLSearchParams(location.search);
+  const upload = state.has("id") || !uploads.has(history.state) ? null : history.state;
+  return { id: state.get("id"), upload, draw: Number(state.get("draw")) || 0 };
+}
+
+// Searches for the same with other options.
+function change() {
+  if (at("query").reportValidity()) go(query());
 }
 
 async function search() {
-  const id = new URLSearchParams(location.search).get("id");
-  const file = id === null && uploads.get(history.state);
-  if (id === null && !file) {
-    asked += 1;
-    clear();
-    say(about.items ? "" : "This index is empty.");
-    return;
-  }
+  const { id, upload, draw } = query();
+  const file = uploads.get(upload);
+  const browses = id === null && !file;
+  at("same").disabled = browses;
   if (!at("query").reportValidity()) return;
   const turn = ++asked;
-  const wanted = new URLSearchParams({ k: at("k").value || 24, crop: true });
-  if (filter()) wanted.set("where", filter());
-  say("Searching …");
+  const wanted = new URLSearchParams(filter() ? { where: filter() } : {});
+  complain("");
+  say(browses ? "" : "Searching …");
   try {
     let found;
-    if (file) {
-      const body = new FormData();
-      body.append("image", file);
-      found = await call(`/search?${wanted}`, { method: "POST", body });
+    if (browses) {
+      wanted.set("limit", many());
+      wanted.set("seed", draw);
+      found = await call(`/samples?${wanted}`);
     } else {
-      wanted.set("id", id);
-      found = await call(`/search?${wanted}`);
+      wanted.set("k", many());
+      wanted.set("crop", true);
+      if (file) {
+        const body = new FormData();
+        body.append("image", file);
+        found = await call(`/search?${wanted}`, { method: "POST", body });
+      } else {
+        wanted.set("id", id);
+        found = await call(`/search?${wanted}`);
+      }
     }
-    if (turn === asked) show(found, file ? fileName(file) : id);
+    if (turn !== asked) return;
+    if (browses) browse(found);
+    else show(found, file ? fileName(file) : id);
   } catch (error) {
     if (turn !== asked) return;
     clear();
     const text = error.message;
-    say(file && error.ofFile ? `Can't search by ${fileName(file)}: ${text}` : text, true);
+    if (error.ofFilter && at("where").value.trim()) {
+      say("");
+      complain(text);
+    } else say(file && error.ofFile ? `Can't search by ${fileName(file)}: ${text}` : text, true);
   }
+}
+
+// Says what is wrong with the filter, beside it.
+function complain(text) {
+  at("where-fault").textContent = text;
+  at("where-fault").hidden = !text;
+  at("where").setAttribute("aria-invalid", Boolean(text));
 }
 
 function fileName(file) {
@@ -81,6 +143,20 @@ function fileName(file) {
 function clear() {
   at("results").replaceChildren();
   at("seen").hidden = true;
+  at("others").hidden = true;
+}
+
+function browse({ items, total }) {
+  clear();
+  at("results").replaceChildren(...items.map(card));
+  at("others").hidden = items.length === total;
+  const all = items.length === total ? "All" : `${items.length} of`;
+  say(items.length ? `${all} ${total.toLocaleString("en")} images. Choose one to search by it.`
+    : nothing());
+}
+
+function nothing() {
+  return about.items ? "Nothing matches." : "This index is empty.";
 }
 
 function show(found, name) {
@@ -88,9 +164,9 @@ function show(found, name) {
   if (found.crop) at("seen").querySelector("img").src = found.crop;
   at("seen").querySelector("figcaption").textContent = name;
   const kept = found.results.filter((one) => !at("same").checked || one.same);
+  at("others").hidden = true;
   at("results").replaceChildren(...kept.map(card));
-  say(kept.length ? `${kept.length} found in ${Math.round(1000 * found.seconds)} ms`
-    : about.items ? "Nothing matches." : "This index is empty.");
+  say(kept.length ? `${kept.length} found in ${Math.round(1000 * found.seconds)} ms` : nothing());
 }
 
 function card(one) {
@@ -104,17 +180,23 @@ function card(one) {
   image.src = `/images/${one.id.split("/").map(encodeURIComponent).join("/")}`;
   image.addEventListener("error", () => image.remove());
   picture.append(image);
-  const verdict = { true: "same", false: "different" }[one.same] || "";
-  const score = text("b", one.similarity.toFixed(3), one.same ? "same" : "other");
-  score.textContent += verdict && ` ${verdict}`;
+  button.append(picture);
+  if ("similarity" in one) {
+    const verdict = { true: " same", false: " different" }[one.same] || "";
+    button.append(text("b", one.similarity.toFixed(3) + verdict, one.same ? "same" : "other"));
+  }
   const rest = Object.entries(one).filter(([key, value]) =>
     !["id", "similarity", "same", "label", "split"].includes(key) && value !== null);
-  button.append(picture, score, text("span", one.label || "", "name"),
+  button.append(text("span", one.label || "", "name"),
     text("span", rest.map(([key, value]) => `${key}: ${value}`).join(", "), "id"),
     text("span", one.id, "id"));
   button.title = "Search for more like this";
   button.type = "button";
-  button.addEventListener("click", () => go(one.id));
+  button.addEventListener("click", () => {
+    go({ id: one.id });
+    at("status").focus();  // from here, Tab reaches the first of the new results
+    scrollTo({ top: 0 });
+  });
   item.append(button);
   return item;
 }
@@ -126,13 +208,6 @@ function text(tag, content, name) {
   return element;
 }
 
-function go(id) {
-  history.pushState(null, "", `/?id=${encodeURIComponent(id)}`);
-  at("status").focus();  // from here, Tab reaches the first of the new results
-  scrollTo({ top: 0 });
-  search();
-}
-
 function take(files) {
   const image = files[0];
   if (!image) return;
@@ -142,8 +217,7 @@ function take(files) {
   }
   const name = Date.now();
   uploads.set(name, image);
-  history.pushState(name, "", "/");
-  search();
+  go({ upload: name });
 }
 
 async function open() {
@@ -161,6 +235,7 @@ async function open() {
     `only the same (from ${about.threshold?.toFixed(3)})`;
   at("label").length = 1;
   at("label").append(...about.labels.map((label) => new Option(label)));
+  read();
   search();
 }
 
@@ -169,7 +244,7 @@ at("file").addEventListener("change", (event) => {
   event.target.value = "";  // so that the same file can be picked again
 });
 addEventListener("paste", (event) => take(event.clipboardData.files));
-addEventListener("popstate", search);
+addEventListener("popstate", () => { read(); search(); });
 addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 addEventListener("dragleave", () => at("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
@@ -178,8 +253,9 @@ addEventListener("drop", (event) => {
   if (!event.dataTransfer.files.length) say("Only files can be dropped here.", true);
   take(event.dataTransfer.files);
 });
-at("query").addEventListener("submit", (event) => { event.preventDefault(); search(); });
-for (const id of ["label", "where", "k", "same"]) at(id).addEventListener("change", search);
+at("query").addEventListener("submit", (event) => { event.preventDefault(); change(); });
+for (const id of ["label", "where", "k", "same"]) at(id).addEventListener("change", change);
+at("others").addEventListener("click", () => go({ draw: query().draw + 1 }));
 at("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = new FormData(event.target).get("token");
