@@ -32,7 +32,6 @@ EXTRAS = {  # package -> the extra that brings it
     "uvicorn": "serve",
     "starlette": "serve",
     "prometheus_client": "serve",
-    "PIL": "serve",
     "ray": "ray",
     "pymilvus": "milvus",
     "grpc": "milvus",

@@ -72,7 +72,7 @@ def jpeg_header(data):
 def png_header(data):
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     key, transparent, exif = None, colour in WITH_ALPHA, b""
-    for name, body in chunks(data, 8, ">I4s", after=4):
+    for name, body in png_chunks(data):
         if name == b"tRNS":
             transparent = True
             key = bytes(body[:2]) if colour == GREY else None
@@ -82,6 +82,11 @@ def png_header(data):
             break
     code = tiff_orientation(exif) if transparent else 1
     return Header("PNG", width, height, transparent, key, depth, orientation=code)
+
+
+def png_chunks(data):
+    """Yields the (name, body) of a PNG's chunks."""
+    return chunks(data, 8, ">I4s", after=4)
 
 
 def webp_header(data):
