@@ -82,3 +82,49 @@ def test_says_what_is_wrong(photos, sources, error, message):
     (photos.parent / "list.csv").write_text("file\na.png\n")
     with pytest.raises(error, match=message):
         image_table(sources, LeftOut())
+
+
+def table_of(folder, *lists):
+    for number, text in enumerate(lists):
+        (folder / f"list{number}.csv").write_text(text)
+    return image_table([folder / f"list{n}.csv" for n in range(len(lists))], LeftOut())
+
+
+def test_numbers_in_a_csv_list_are_numbers(photos):
+    table = table_of(
+        photos,
+        "path, label ,price, sku,\nclass 0/0.png, 7, 3, 007,\nclass 1/0.png,,4.5,12,\n",
+    )
+    assert table.to_dict("list") == {
+        "id": ["class 0/0.png", "class 1/0.png"],
+        "path": [str(photos / "class 0/0.png"), str(photos / "class 1/0.png")],
+        "label": ["7", None],
+        "price": [3.0, 4.5],
+        "sku": ["007", "12"],
+    }
+
+
+def test_lists_of_unlike_columns_are_refused_by_name(photos):
+    path = "class 0/0.png"
+    with pytest.raises(ValueError, match=r"'ok' holds true or false in .*\.parquet and text in"):
+        pd.DataFrame({"path": [path], "ok": [True]}).to_parquet(photos / "a.parquet")
+        (photos / "b.csv").write_text("path,ok\nclass 1/0.png,yes\n")
+        image_table([photos / "a.parquet", photos / "b.csv"], LeftOut())
+    (photos / "c.csv").write_text("path,price\nclass 1/0.png,cheap\n")
+    pd.DataFrame({"path": [path], "price": [1.5]}).to_parquet(photos / "d.parquet")
+    with pytest.raises(ValueError, match=r"'price' holds text in .*c\.csv and numbers in .*d\.par"):
+        image_table([photos / "c.csv", photos / "d.parquet"], LeftOut())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("path,label\nclass 0/0.png,a,b,c\n", "rows have more fields than the first line"),
+        ("path,similarity\nclass 0/0.png,1\n", r"list0\.csv: column 'similarity' would stand"),
+        ("path,id\nclass 0/0.png,\n", r"list0\.csv: row 1 has no id"),
+        ("path,label,label \nclass 0/0.png,a,b\n", "two columns have the name 'label'"),
+    ],
+)
+def test_lists_that_can_not_be_are_refused(photos, text, message):
+    with pytest.raises(ValueError, match=message):
+        table_of(photos, text)

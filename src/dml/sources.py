@@ -5,6 +5,7 @@ import os
 from itertools import takewhile
 from pathlib import Path
 
+from dml.columns import joined, typed, with_numbers
 from dml.files import (
     FORMATS,
     LeftOut,
@@ -36,25 +37,24 @@ def image_table(sources, left_out):
 
     Raises:
         FileNotFoundError: A source is missing or holds no image.
-        ValueError: A list can't be read, two images have one id, or a name is not UTF-8.
+        ValueError: A list can't be read, a column is none that images can have (`dml.columns`),
+            two images have one id, or a name is not UTF-8.
     """
-    import pandas as pd
-
-    frames = []
+    tables = []
     for source in map(os.fspath, sources):
         counted = LeftOut()
         frame = rows_of(source, counted)
         if not len(frame):
             raise FileNotFoundError(f"{printable(source)}: {no_images(counted)}")
         left_out.update(counted)
-        frames.append(frame)
-    table = pd.concat(frames, ignore_index=True)
+        try:
+            tables.append((source, typed(frame)))
+        except ValueError as error:
+            raise ValueError(f"{printable(source)}: {error}") from None
+    table = joined(tables)
     require_utf8(table["path"])
     if len(repeated := table.index[table["id"].duplicated()]):
         raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
-    for column in table.columns:
-        if table[column].dtype == object:
-            table[column] = table[column].where(table[column].notna(), None)
     return table
 
 
@@ -107,28 +107,30 @@ def absolute(paths):
 
 def listed(path, left_out):
     """Returns the rows of a list."""
-    import pandas as pd
-
     from dml.datasets.table import read_frame
 
     frame = read_frame(path)
+    if path.suffix.lower() == ".csv":
+        frame = with_numbers(frame)
     if "path" not in frame:
         raise ValueError(f"{path}: no column 'path'; it has {', '.join(map(str, frame.columns))}")
     if len(empty := frame.index[frame["path"].isna()]):
         raise ValueError(f"{path}: row {empty[0] + 1} has no path")
+    if "id" in frame and len(empty := frame.index[frame["id"].isna()]):
+        raise ValueError(f"{path}: row {empty[0] + 1} has no id")
     if "label" not in frame and "class" in frame:
         frame = frame.rename(columns={"class": "label"})
     frame["path"] = frame["path"].astype(str)
     frame = frame[[left_out.takes_listed(name) for name in frame["path"]]].reset_index(drop=True)
     named = frame["path"].tolist()
-    frame["id"] = frame["id"].astype(str) if "id" in frame else named
+    if "id" not in frame:
+        frame["id"] = named
     folder = path.parent
     frame["path"] = [
         p if p.startswith("glyph:") else os.path.abspath(os.path.join(folder, p)) for p in named
     ]
-    labels = frame["label"] if "label" in frame else [None] * len(frame)
-    texts = [None if label is None or label != label else str(label) for label in labels]
-    frame["label"] = pd.Series(texts, frame.index, dtype=object)
+    if "label" not in frame:
+        frame["label"] = None
     first = ["id", "path", "label"]
     return frame[[*first, *(column for column in frame.columns if column not in first)]]
 

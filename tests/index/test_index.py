@@ -1,11 +1,13 @@
 """What holds of an index of any kind, in a folder or in Milvus."""
 
 import itertools
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from dml.columns import typed
 from dml.index import build_index, is_milvus, open_index
 from dml.index.kinds import KINDS
 from dml.index.where import matching
@@ -114,14 +116,14 @@ def test_an_item_has_its_fields_and_types(index):
         "price in [1, 2, 5000]",
         "price == 2.5 or price < 1",
         "weight == 2.5",
-        'label == 3 or id == "i4"',
+        'label == "3" or id == "i4"',
         'id == "quotes \\" and \\\\ slashes" or path == "/nowhere/7.png"',
         "price in [] or price not in [] and price < 5",
         "price < 0",
     ],
 )
 def test_a_filter_keeps_the_same_wherever_it_is(index, where):
-    table = items(COUNT)
+    table = typed(items(COUNT))
     kept = table["id"][matching(where, table)].tolist()
     assert sorted(index.ids(where)) == sorted(kept)
     page, total = index.page(where, offset=2, limit=5)
@@ -134,7 +136,7 @@ def test_a_filter_keeps_the_same_wherever_it_is(index, where):
 def test_a_filter_that_is_none_is_refused(index):
     with pytest.raises(ValueError, match="no field 'colour'; they have id, path, label"):
         index.search(clusters(1, DIMENSION), 3, "colour == 'red'")
-    with pytest.raises(ValueError, match="another type"):
+    with pytest.raises(ValueError, match="'label' holds text: it can't be compared with 3"):
         index.page("label < 3")
     with pytest.raises(ValueError, match="can't read the filter"):
         index.ids("label = 'c1'")
@@ -207,6 +209,124 @@ def test_another_encoder_is_refused(index, bundle, tmp_path):
     assert index.encoder(bundle).sha256 == index.encoder_sha256
     with pytest.raises(ValueError, match="was built with another encoder"):
         index.encoder(write_bundle(tmp_path / "other", seed=1))
+
+
+BIG = 2**53 + 1  # no float
+
+
+@pytest.fixture(params=["shop", "shop.db"])
+def location(request, tmp_path):
+    if is_milvus(request.param):
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    return tmp_path / request.param
+
+
+def fields(**columns):
+    """Returns items i0, i1, ... with these columns."""
+    count = len(next(iter(columns.values())))
+    return items(count)[["id", "path", "label"]].assign(**columns)
+
+
+def test_integers_stay_integers_when_items_without_them_come(location, bundle):
+    table = fields(sku=[BIG, 7, -3], ok=[True, False, True], weight=[0.5, 1.5, 2.0])
+    index = build_index(location, OnnxEncoder(bundle), table, clusters(3, DIMENSION))
+    index.add(items(2, first=5)[["id", "path", "label"]], clusters(2, DIMENSION, seed=1))
+    index.add(fields(sku=[None, 9.0]).assign(id=["x", "y"]), clusters(2, DIMENSION, seed=2))
+    index = open_index(location)
+    found = [index.item(id)["sku"] for id in ("i0", "i1", "i2", "i5", "x", "y")]
+    assert found == [BIG, 7, -3, None, None, 9]
+    assert [type(value) for value in found[:3]] == [int] * 3
+    assert index.item("i1")["ok"] is False and index.item("i5")["ok"] is None
+    assert index.ids(f"sku == {BIG}") == ["i0"] and index.ids(f"sku == {BIG - 1}") == []
+    assert sorted(index.ids("not sku > 0")) == ["i2", "i5", "i6", "x"]
+    assert json.loads(json.dumps(index.page()[0])) == index.page()[0]
+
+
+@pytest.mark.parametrize(
+    "column, message",
+    [
+        ({"tags": [["a"], ["b"], None]}, "column 'tags' holds list"),
+        ({"tags": [{"a": 1}, None, None]}, "column 'tags' holds dict"),
+        ({"data": [b"a", b"b", None]}, "column 'data' holds bytes"),
+        ({"price": [1, "a", None]}, "column 'price' holds int and str"),
+        ({"weight": [1.0, float("inf"), 2.0]}, "column 'weight' holds an infinite value"),
+        ({"big": [1, 2**63, 2]}, "column 'big' holds integers of more than 64 bits"),
+        ({"similarity": [1, 2, 3]}, "column 'similarity' would stand where results have"),
+        ({"same": [1, 2, 3]}, "column 'same' would stand"),
+        ({"vector": [1, 2, 3]}, "column 'vector' would stand"),
+        ({"id": ["a", None, "b"]}, "each item must have an id"),
+        ({"id": ["a", "a", "b"]}, "ids must be unique"),
+    ],
+)
+def test_columns_that_can_not_be_kept_are_named(location, bundle, column, message):
+    table, vectors = fields(**column), clusters(3, DIMENSION)
+    with pytest.raises(ValueError, match=message):
+        build_index(location, OnnxEncoder(bundle), table, vectors)
+    index = build_index(location, OnnxEncoder(bundle), items(3), vectors)
+    for work in (lambda: index.add(table, vectors), lambda: index.checked_items(table)):
+        with pytest.raises(ValueError, match=message):
+            work()
+    assert len(index) == 3 and len(index.search(vectors, 3)[0]) == 3
+
+
+def test_a_column_named_removed_is_one_like_others(location, bundle):
+    vectors = clusters(3, DIMENSION)
+    build_index(location, OnnxEncoder(bundle), fields(removed=[1, 2, 3]), vectors)
+    index = open_index(location)
+    index.remove(["i0"])
+    assert [index.item(id)["removed"] for id in ("i1", "i2")] == [2, 3] and len(index) == 2
+    assert index.ids("removed < 3") == ["i1"]
+
+
+@pytest.mark.parametrize(
+    "column, message",
+    [
+        (
+            {"price": ["cheap", None, "dear"]},
+            "'price' of .* holds whole numbers; got text, .*p'",
+        ),
+        ({"price": [1.5, 2.0, 3.0]}, "'price' of .* holds whole numbers; got numbers, such as 1.5"),
+        ({"weight": [True, False, None]}, "'weight' of .* holds numbers; got true or false"),
+        ({"weight": [2**53 + 1, 2, 3]}, "'weight' of .* holds numbers; got whole numbers"),
+        ({"sold": ["yes", "no", None]}, "'sold' of .* holds true or false; got text"),
+        ({"label": [1.5, 2.5, 3.5]}, None),
+        ({"weight": [2, 4, None]}, None),
+        ({"price": [2.0, float("nan"), 4.0]}, None),
+        ({"price": [None, None, None]}, None),
+    ],
+)
+def test_values_of_another_type_are_refused_and_the_column_named(location, bundle, column, message):
+    vectors = clusters(3, DIMENSION)
+    index = build_index(location, OnnxEncoder(bundle), items(3), vectors)
+    if message is None:
+        assert index.add(fields(**column), vectors) == (0, 3)
+    else:
+        for work in (lambda: index.checked_items(fields(**column)),
+                     lambda: index.add(fields(**column), vectors)):  # fmt: skip
+            with pytest.raises(ValueError, match=message):
+                work()
+    assert len(open_index(location)) == 3
+
+
+def test_a_replaced_item_keeps_what_is_not_given(location, bundle):
+    vectors = clusters(3, DIMENSION)
+    index = build_index(location, OnnxEncoder(bundle), items(20), clusters(20, DIMENSION))
+    fresh = fields(label=[None, "new", None]).assign(id=["i4", "i5", "x"], path="/new")
+    assert index.add(fresh, vectors) == (1, 2)
+    index = open_index(location)
+    assert index.item("i4") == {**items(20).iloc[4].to_dict(), "path": "/new"}
+    assert index.item("i5")["label"] == "new" and index.item("i5")["price"] == 5
+    assert index.item("x")["label"] is index.item("x")["price"] is None
+    np.testing.assert_allclose(index.vector("i5"), vectors[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((3, 5)), np.zeros((2, 6)), np.full((3, 6), np.nan)])
+def test_vectors_that_do_not_fit_are_refused(location, bundle, wrong):
+    with pytest.raises(ValueError, match="vectors must be"):
+        build_index(location, OnnxEncoder(bundle), items(3), wrong)
+    index = build_index(location, OnnxEncoder(bundle), items(3), clusters(3, DIMENSION))
+    with pytest.raises(ValueError, match="vectors must be"):
+        index.add(items(3), wrong)
 
 
 def test_what_is_there_is_never_built_over(index, bundle):

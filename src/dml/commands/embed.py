@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dml.columns import frame_of, typed
 from dml.commands.progress import progress
 from dml.embed import embed_part
 from dml.files import LeftOut
@@ -179,7 +180,7 @@ def write_vectors(path, table, vectors, encoder):
     mark = {"encoder": encoder.sha256, "dimension": encoder.dimension}
     rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), "dml": json.dumps(mark)})
     with atomic_path(path) as temporary:
-        parquet.write_table(rows, temporary)
+        parquet.write_table(rows, temporary, write_page_checksum=True)
 
 
 def read_vectors(path, encoder):
@@ -191,18 +192,27 @@ def read_vectors(path, encoder):
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    if not Path(path).is_file():
+        return None
     try:
         if b"dml" not in (parquet.read_schema(path).metadata or {}):
             return None
-        rows = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: can't be read as a table: {error}") from None
-    mark = json.loads(rows.schema.metadata[b"dml"])
-    if mark["encoder"] != encoder.sha256:
+        rows = parquet.read_table(path, page_checksum_verification=True)
+        mark = json.loads(rows.schema.metadata[b"dml"])
+        wanted = pa.list_(pa.float32(), mark["dimension"])
+        column = rows.column("vector").combine_chunks()
+        if column.type != wanted or column.null_count:
+            raise ValueError(f"vectors are {column.type}, not {wanted}")
+        vectors = column.flatten().to_numpy().reshape(-1, mark["dimension"])
+        if len(bad := np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3))):
+            raise ValueError(f"vector {bad[0]} is not of length 1")
+        table = typed(frame_of(rows.drop_columns(["vector"])))
+        other = mark["encoder"] != encoder.sha256
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: can't be read as vectors of `dml embed`: {error}") from None
+    if other:
         raise ValueError(
             f"{path}: its vectors are of another encoder than {encoder.path}: embed the images "
             "again, with this one"
         )
-    column = rows.column("vector").combine_chunks()
-    vectors = column.flatten().to_numpy().reshape(-1, mark["dimension"])
-    return rows.drop_columns(["vector"]).to_pandas(), vectors
+    return table, vectors

@@ -1,12 +1,12 @@
 """`dml index`: builds, changes and checks an index of images."""
 
-import contextlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from dml.commands.embed import embedded, list_unreadable, unfinished_folder
-from dml.index import build_index, open_index
+from dml.index import build_index, check_build, check_free, open_index, plain_location
 from dml.onnx_encoder import OnnxEncoder
 from dml.unfinished import measuring
 
@@ -27,21 +27,21 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
         FileNotFoundError: The bundle or a source is missing.
         ValueError: A file is damaged, or an option out of its range.
     """
-    with contextlib.suppress(FileNotFoundError):
-        open_index(out)
-        raise FileExistsError(f"{out} is there already: remove it or choose another --out")
+    out = plain_location(out)
+    check_free(out)
     encoder = OnnxEncoder(bundle)
     beside = local_name(out)
     folder = unfinished_folder(beside)
+    check = partial(check_build, out, kind=kind, recall=recall)
     with measuring(folder):
-        table, vectors, faults = embedded(encoder, sources, folder, report=report)
+        table, vectors, faults = embedded(encoder, sources, folder, check=check, report=report)
         index = build_index(out, encoder, table, vectors, kind, recall)
     say(index, report)
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
 
 
 def add(path, sources, bundle=None, report=print):
-    """Embeds images and adds them; same ids take the older's place.
+    """Embeds images and adds them; same ids take the older's place, and keep what is not given.
 
     Args:
         path: As `dml.index.open_index` takes it.
@@ -50,11 +50,13 @@ def add(path, sources, bundle=None, report=print):
         report: Called with each line of text for the user.
     """
     index = open_index(path)
-    beside = local_name(path)
+    beside = local_name(index.location)
     folder = unfinished_folder(beside)
     with index.changing(), measuring(folder):
         encoder = index.encoder(bundle)
-        table, vectors, faults = embedded(encoder, sources, folder, report=report)
+        table, vectors, faults = embedded(
+            encoder, sources, folder, check=index.checked_items, report=report
+        )
         new, replaced = index.add(table, vectors)
     report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
     list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)

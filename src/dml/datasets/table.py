@@ -2,10 +2,12 @@
 
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from dml.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import check_test
 from dml.datasets.items import SPLITS, Items
@@ -91,26 +93,44 @@ class Table(DatasetPart):
 
 
 def read_frame(path):
-    """Returns the table in a CSV or Parquet file.
+    """Returns the table in a CSV or Parquet file. CSV is all text; integers stay integers.
 
     Raises:
         ValueError: It is neither, or corrupt, or empty.
     """
-    import pandas as pd
-
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise ValueError(f"{path}: expected a .csv or .parquet file")
     try:
-        if suffix == ".csv":  # as text: pandas would read 01 as 1, and the class NA as missing
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        else:
-            frame = pd.read_parquet(path).reset_index(drop=True)
+        frame = read_csv(path) if suffix == ".csv" else read_parquet(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
         raise ValueError(f"{path}: can't be read as a table: {error}") from None
     if not len(frame):
         raise ValueError(f"{path}: the table has no rows")
     return frame
+
+
+def read_csv(path):
+    """Returns the table in a CSV file, as text: pandas would read 01 as 1, and NA as missing.
+
+    Spaces behind commas and around names are no part of them, nor are commas at the end of lines.
+    """
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(
+                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False,
+                skipinitialspace=True,
+            )  # fmt: skip
+        except pd.errors.ParserWarning:
+            raise ValueError("rows have more fields than the first line has names") from None
+    frame.columns = [str(name).strip() for name in frame.columns]
+    if len(twice := frame.columns[frame.columns.duplicated()]):
+        raise ValueError(f"two columns have the name {twice[0]!r}")
+    unnamed = [n for n in frame if n.startswith("Unnamed: ") and frame[n].isna().all()]
+    return frame.drop(columns=unnamed)
 
 
 def protocol(names, splits):

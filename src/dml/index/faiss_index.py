@@ -8,8 +8,17 @@ import time
 
 import numpy as np
 
+from dml.columns import fitted, kinds_of, read_parquet, typed
 from dml.folders import IndexFolder, atomic_path, new_folder, sha256
-from dml.index.index import Index, check_ids, check_recall, plain_item, spread
+from dml.index.index import (
+    Index,
+    check_recall,
+    check_vectors,
+    checked_items,
+    plain_item,
+    spread,
+    with_older,
+)
 from dml.index.kinds import (
     EFFORTS,
     KINDS,
@@ -31,9 +40,10 @@ from dml.versions import installed_versions
 
 EXACT = 20_000  # rows up to which comparing each is faster than codes, or than a filtered walk
 BLOCK = 65_536  # rows compared at once where some are left out
-REMOVED = 0.25  # share of removed rows from which on the index is built anew
+MOST_REMOVED = 0.25  # share of removed rows from which on the index is built anew
 SAMPLED = 20_000  # rows, drawn at random, that samples are chosen from
 RETRIES = 20
+REMOVED = "dml:removed"  # a column of the file of items, none of their fields
 
 
 class FaissIndex(Index):
@@ -74,7 +84,6 @@ class FaissIndex(Index):
 
     def load(self, manifest):
         """Reads what a manifest names; all of it, or nothing changes."""
-        import pandas as pd
         import pyarrow
 
         files = {name: self.folder.checked(entry) for name, entry in manifest["files"].items()}
@@ -85,8 +94,11 @@ class FaissIndex(Index):
             else np.empty(shape, "float32")
         )
         try:
-            items = pd.read_parquet(files["items"])
-        except pyarrow.ArrowException as error:
+            items = read_parquet(files["items"])
+            present = ~items.pop(REMOVED).to_numpy(bool)
+            items = typed(items)
+            ids = items["id"].to_numpy()
+        except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{files['items']}: damaged: {error}") from None
         codes = None
         if "codes" in files:
@@ -98,11 +110,10 @@ class FaissIndex(Index):
         self.encoder_sha256 = manifest["encoder"]
         self.effort = Effort(**manifest["effort"])
         self.vectors, self.codes = vectors, codes
-        self.present = ~items.pop("removed").to_numpy(bool)
-        self.items = items
-        self.fields = list(map(str, items.columns))
-        self.columns = [items[name].to_numpy() for name in items]
-        ids = items["id"].to_numpy()
+        self.present, self.items = present, items
+        self.kinds = kinds_of(items)
+        self.fields = list(self.kinds)
+        self.columns = [items[name].array for name in items]
         self.row_of = {ids[row]: row for row in np.flatnonzero(self.present).tolist()}
 
     @property
@@ -123,20 +134,17 @@ class FaissIndex(Index):
 
         Raises:
             FileExistsError: There is something at `path`.
-            ValueError: An option is out of its range.
+            ValueError: An option is out of its range, or items or vectors can't be kept.
         """
-        if kind not in ("auto", *KINDS):
-            raise ValueError(f"kind must be one of auto, {', '.join(KINDS)}; got {kind!r}")
-        check_recall(recall)
-        check_ids(items)
+        items = cls.check_build(items, kind, recall)
         kind = kind_for(len(items)) if kind == "auto" else kind
-        check_kind(kind, len(items))
+        vectors = np.require(vectors, "float32", ["C", "W"])
+        check_vectors(vectors, len(items), encoder.dimension)
         with new_folder(path) as temporary:
             folder = IndexFolder(temporary)
             encoder.bundle.copy(folder.bundle)
-            vectors = np.require(vectors, "float32", ["C", "W"])
             items, codes, effort, measured = coded(kind, items, vectors, recall)
-            items = items.assign(removed=False)
+            items = items.assign(**{REMOVED: False})
             state = {
                 "schema": 2,
                 "encoder": encoder.sha256,
@@ -149,6 +157,19 @@ class FaissIndex(Index):
             }
             commit(folder, state, items, vectors, codes)
         return cls(path)
+
+    @staticmethod
+    def check_build(items, kind="auto", recall=0.95):
+        """Returns items as `build` keeps them.
+
+        Raises:
+            ValueError: As of `build`.
+        """
+        if kind not in ("auto", *KINDS):
+            raise ValueError(f"kind must be one of auto, {', '.join(KINDS)}; got {kind!r}")
+        check_recall(recall)
+        check_kind(kind, len(items))
+        return checked_items(items)
 
     def __len__(self):
         return int(self.present.sum())
@@ -215,9 +236,7 @@ class FaissIndex(Index):
             KeyError: There is no such item.
         """
         if id not in self.row_of:
-            near = difflib.get_close_matches(str(id), list(self.row_of)[:50_000], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise KeyError(f"{self.folder.path} has no item {id!r}{hint}")
+            raise KeyError(f"{self.location} has no item {id!r}")
         return self.row_of[id]
 
     def item(self, id):
@@ -253,25 +272,32 @@ class FaissIndex(Index):
     def labels(self, most):
         return sorted(self.items["label"][self.present].dropna().unique())[:most]
 
-    def add(self, items, vectors):
+    def insert(self, items, vectors):
         import pandas as pd
 
-        check_ids(items)
-        vectors = np.ascontiguousarray(vectors, "float32")
-        with self.changing():
-            old = [self.row_of[id] for id in items["id"] if id in self.row_of]
-            removed = ~self.present
-            removed[old] = True
-            known = self.items.assign(removed=removed)
-            both = pd.concat([known, items.assign(removed=False)], ignore_index=True)
-            self.write(both, vectors)
-        return len(items) - len(old), len(old)
+        items = fitted(items, self.kinds, self.location)  # another may have changed them
+        old = [self.row_of[id] for id in items["id"] if id in self.row_of]
+        kinds = kinds_of(items)
+        known = fitted(self.items, kinds, self.location)
+        items = with_older(items, known.iloc[old])
+        removed = ~self.present
+        removed[old] = True
+        both = pd.concat(
+            [known.assign(**{REMOVED: removed}), items.assign(**{REMOVED: False})],
+            ignore_index=True,
+        )
+        self.write(both, vectors)
+        return len(old)
 
     def remove(self, ids):
         with self.changing():
+            if unknown := [id for id in ids if id not in self.row_of]:
+                near = difflib.get_close_matches(str(unknown[0]), list(self.row_of)[:50_000], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise KeyError(f"{self.location} has no item {unknown[0]!r}{hint}")
             removed = ~self.present
-            removed[[self.row(id) for id in ids]] = True
-            self.write(self.items.assign(removed=removed), None)
+            removed[[self.row_of[id] for id in ids]] = True
+            self.write(self.items.assign(**{REMOVED: removed}), None)
 
     def write(self, items, added):
         """Writes a change: all items, old and new, and the new ones' vectors; reads it again.
@@ -279,12 +305,12 @@ class FaissIndex(Index):
         The codes are changed in place, and so given up first: the index is as it was on the disk
         after a change that failed, too.
         """
-        removed = items["removed"].to_numpy(bool)
+        removed = items[REMOVED].to_numpy(bool)
         state = {k: v for k, v in self.manifest.items() if k not in ("files", "rows", "number")}
         number = self.manifest["number"] + 1
         codes, self.codes = self.codes, None
         try:
-            if removed.mean() > REMOVED:
+            if removed.mean() > MOST_REMOVED:
                 vectors = np.concatenate([self.vectors, *([] if added is None else [added])])
                 vectors, items = vectors[~removed], items[~removed].reset_index(drop=True)
                 if state["kind"] == "ivf_pq" and len(vectors) < LEAST_TRAINED:
@@ -395,7 +421,7 @@ def commit(folder, state, items, vectors, codes, number=1, known=None):
     Args:
         folder: An `IndexFolder`.
         state: The manifest, without its files.
-        items: All items, with the column `removed`.
+        items: All items, with the column `REMOVED`.
         vectors: Float32 (M, D), all of them or those to append; None for no change.
         codes: A FAISS index of all vectors, or None.
         number: Of the change.

@@ -4,6 +4,8 @@ import abc
 
 import numpy as np
 
+from dml.columns import fitted, plain, typed
+
 
 class Index(abc.ABC):
     """Finds the nearest of many vectors, with the items that they are of.
@@ -16,7 +18,8 @@ class Index(abc.ABC):
         location: Where it is, as `dml.index.open_index` takes it.
         dimension: Numbers in a vector.
         encoder_sha256: Of the encoder that the vectors are of.
-        fields: Names of the items' fields.
+        kinds: Names of the items' fields -> their Python type: `str`, `int`, `float`, `bool`.
+        fields: These names.
     """
 
     @abc.abstractmethod
@@ -106,9 +109,10 @@ class Index(abc.ABC):
             ValueError: Another process is changing the index.
         """
 
-    @abc.abstractmethod
     def add(self, items, vectors):
         """Adds items; those whose id is there already take the place of the older.
+
+        A field for which an item has no value keeps the older's.
 
         Args:
             items: A pandas frame with `id`, `path`, `label` and fields of your own.
@@ -118,8 +122,29 @@ class Index(abc.ABC):
             How many were new and how many were replaced.
 
         Raises:
-            ValueError: Ids are not unique, or a field does not fit.
+            ValueError: Ids are not unique, a field does not fit, or vectors are of another shape.
         """
+        items = self.checked_items(items)
+        vectors = np.ascontiguousarray(vectors, "float32")
+        check_vectors(vectors, len(items), self.dimension)
+        with self.changing():
+            replaced = self.insert(items, vectors)
+        return len(items) - replaced, replaced
+
+    def checked_items(self, items):
+        """Returns items as they are kept, ready to be added.
+
+        Args:
+            items: As `add` takes them.
+
+        Raises:
+            ValueError: Ids are not unique, or a field does not fit; the message names it.
+        """
+        return fitted(checked_items(items), self.kinds, self.location)
+
+    @abc.abstractmethod
+    def insert(self, items, vectors):
+        """Adds items, after the checks; returns how many were replaced."""
 
     @abc.abstractmethod
     def remove(self, ids):
@@ -173,10 +198,45 @@ class Index(abc.ABC):
         return queries
 
 
-def check_ids(items):
-    """Raises ValueError where two items have one id."""
-    if items["id"].duplicated().any():
+def checked_items(items):
+    """Returns items with columns of the types that an index keeps (`dml.columns`).
+
+    Raises:
+        ValueError: A column is of none, or ids are missing or not unique.
+    """
+    table = typed(items)
+    if "id" not in table or table["id"].isna().any():
+        raise ValueError("each item must have an id")
+    if table["id"].duplicated().any():
         raise ValueError("ids must be unique")
+    return fitted(table, dict.fromkeys(("id", "path", "label"), str), "items")
+
+
+def check_vectors(vectors, count, dimension):
+    """Raises ValueError where vectors are not finite numbers (count, dimension)."""
+    if vectors.shape != (count, dimension):
+        raise ValueError(f"vectors must be ({count}, {dimension}) numbers; got {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise ValueError("vectors must be finite numbers")
+
+
+def with_older(items, older):
+    """Returns items whose missing fields are those of the items that they replace.
+
+    Args:
+        items: As of `checked_items`.
+        older: The items that are replaced, with all columns of `items`, in any order.
+    """
+    if not len(older):
+        return items
+    row_of = {id: row for row, id in enumerate(older["id"])}
+    rows = np.array([row_of.get(id, -1) for id in items["id"]])
+    items = items.copy()
+    for name in items:
+        take = (rows >= 0) & items[name].isna().to_numpy()
+        if take.any():
+            items.loc[take, name] = older[name].iloc[rows[take]].array
+    return items
 
 
 def check_recall(recall):
@@ -207,10 +267,4 @@ def spread(labels, count, seed):
 
 def plain_item(names, values):
     """Returns a row of a table as an item."""
-    item = {}
-    for name, value in zip(names, values, strict=True):
-        value = value.item() if isinstance(value, np.generic) else value
-        missing = value is None or value != value
-        plain = isinstance(value, str | int | float | bool)
-        item[str(name)] = None if missing else value if plain else str(value)
-    return item
+    return {name: plain(value) for name, value in zip(names, values, strict=True)}

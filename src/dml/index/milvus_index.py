@@ -11,7 +11,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from dml.index.index import Index, check_ids, check_recall, plain_item, spread
+from dml.columns import fitted, kind_of, typed
+from dml.index.index import (
+    Index,
+    check_recall,
+    check_vectors,
+    checked_items,
+    plain_item,
+    spread,
+    with_older,
+)
 from dml.index.kinds import EFFORTS, Effort, held_out, tuned, untuned
 from dml.index.where import always, milvus_filter, spelled
 from dml.onnx_encoder import OnnxEncoder
@@ -84,10 +93,9 @@ class MilvusIndex(Index):
             ValueError: An option is out of its range, or a field can't be kept in Milvus.
             OSError: Milvus does not answer.
         """
-        if kind not in KINDS:
-            raise ValueError(f"kind in Milvus must be one of {', '.join(KINDS)}; got {kind!r}")
-        check_recall(recall)
-        check_ids(items)
+        items = cls.check_build(items, kind, recall)
+        vectors = np.ascontiguousarray(vectors, "float32")
+        check_vectors(vectors, len(items), encoder.dimension)
         address, name = parsed(str(location))
         temporary = f"{builders(name)}{os.getpid()}"
         with milvus(location):
@@ -98,20 +106,19 @@ class MilvusIndex(Index):
                 )
             drop_abandoned(client, name)
             try:
-                about = {"schema": 1, "encoder": encoder.sha256, "dimension": vectors.shape[1]}
+                about = {"schema": 1, "encoder": encoder.sha256, "dimension": encoder.dimension}
                 create(client, temporary, items, about["dimension"], kind)
                 held = np.sort(
                     np.random.default_rng(0).choice(len(items), held_out(len(items)), replace=False)
                 )
                 known = np.setdiff1d(np.arange(len(items)), held)
-                kinds = kinds_of(client.describe_collection(temporary))
-                send(client, temporary, kinds, items.iloc[known], vectors[known])
+                send(client, temporary, items.iloc[known], vectors[known])
                 client.load_collection(temporary)
                 effort, measured = measure(
                     client, temporary, kind, items["id"].iloc[known], vectors[known], vectors[held],
                     recall,
                 )  # fmt: skip
-                send(client, temporary, kinds, items.iloc[held], vectors[held])
+                send(client, temporary, items.iloc[held], vectors[held])
                 about |= {"kind": kind, "recall": measured, "effort": vars(effort)}
                 client.alter_collection_properties(temporary, {"dml": json.dumps(about)})
                 client.rename_collection(temporary, name)
@@ -120,6 +127,21 @@ class MilvusIndex(Index):
                     client.drop_collection(temporary)
                 raise
         return cls(location)
+
+    @staticmethod
+    def check_build(items, kind="auto", recall=0.95):
+        """Returns items as `build` keeps them.
+
+        Raises:
+            ValueError: As of `build`.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind in Milvus must be one of {', '.join(KINDS)}; got {kind!r}")
+        check_recall(recall)
+        items = checked_items(items)
+        check_names(items)
+        check_texts(items)
+        return items
 
     def __len__(self):
         return self.count("")
@@ -242,6 +264,13 @@ class MilvusIndex(Index):
             finally:
                 reader.close()
 
+    def frame(self, rows):
+        """Returns rows of Milvus's as a table."""
+        import pandas as pd
+
+        table = pd.DataFrame([[row.get(name) for name in self.fields] for row in rows])
+        return fitted(typed(table.set_axis(self.fields, axis=1)), self.kinds, self.location)
+
     def labels(self, most):
         """Returns labels of its first items, sorted: Milvus can't list all without reading all."""
         with milvus(self.location):
@@ -254,15 +283,28 @@ class MilvusIndex(Index):
     def changing(self):
         return contextlib.nullcontext()  # Milvus takes each batch whole, from whoever sends it
 
-    def add(self, items, vectors):
-        check_ids(items)
-        known = 0
+    def checked_items(self, items):
+        items = super().checked_items(items)
+        check_texts(items)
+        if unknown := [column for column in items if column not in self.kinds]:
+            raise ValueError(
+                f"{self.location} has no field {unknown[0]!r}; it has {', '.join(self.kinds)}. "
+                "Build the index again to add one"
+            )
+        return items
+
+    def insert(self, items, vectors):
+        replaced = 0
         for start in range(0, len(items), BATCH):
-            ids = ", ".join(map(spelled, items["id"].iloc[start : start + BATCH]))
-            known += self.count(f"id in [{ids}]")
-        with milvus(self.location):
-            send(self.client, self.collection, self.kinds, items, vectors)
-        return len(items) - known, known
+            some = items.iloc[start : start + BATCH].reset_index(drop=True)
+            names = ", ".join(map(spelled, some["id"]))
+            older = list(self.rows(f"id in [{names}]", self.fields))
+            if older:
+                some = with_older(some, self.frame(older))
+            replaced += len(older)
+            with milvus(self.location):
+                send(self.client, self.collection, some, vectors[start : start + BATCH])
+        return replaced
 
     def remove(self, ids):
         ids = list(dict.fromkeys(ids))
@@ -387,11 +429,7 @@ def runs(process):
 
 
 def create(client, name, items, dimension, kind):
-    """Makes an empty collection with a field for each column.
-
-    Raises:
-        ValueError: Milvus can't have a field of that name.
-    """
+    """Makes an empty collection with a field for each column."""
     from pymilvus import DataType
 
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -400,11 +438,6 @@ def create(client, name, items, dimension, kind):
     for column in items.columns:
         if column == "id":
             continue
-        if not NAME.fullmatch(str(column)) or column == "vector":
-            raise ValueError(
-                f"Milvus has no field of the name {column!r}: rename the column, with letters, "
-                "digits and underscores"
-            )
         python = kind_of(items[column])
         longest = {"max_length": LONGEST_TEXT} if python is str else {}
         schema.add_field(column, DataType[TYPES[python]], nullable=True, **longest)
@@ -415,17 +448,6 @@ def create(client, name, items, dimension, kind):
     client.create_collection(name, schema=schema, index_params=indexes)
 
 
-def kind_of(column):
-    """Returns the Python type of a pandas column's values."""
-    from pandas.api import types
-
-    if types.is_bool_dtype(column):
-        return bool
-    if types.is_integer_dtype(column):
-        return int
-    return float if types.is_float_dtype(column) else str
-
-
 def kinds_of(described):
     """Returns field -> Python type, as Milvus describes a collection."""
     python = {name: kind for kind, name in TYPES.items()}
@@ -433,52 +455,42 @@ def kinds_of(described):
     return {f["name"]: python[f["type"].name] for f in fields if f["name"] != "vector"}
 
 
-def send(client, name, kinds, items, vectors):
-    """Sends rows; those whose id is there take the older's place.
-
-    Raises:
-        ValueError: A column has no field, or a value does not fit into it.
-    """
-    if unknown := [column for column in items.columns if column not in kinds]:
-        raise ValueError(
-            f"the collection has no field {unknown[0]!r}; it has {', '.join(kinds)}. "
-            "Build the index again to add one"
-        )
+def send(client, name, items, vectors):
+    """Sends rows, as of `checked_items`; those whose id is there take the older's place."""
     vectors = np.ascontiguousarray(vectors, "float32")
+    names = list(items)
     for start in range(0, len(items), BATCH):
-        rows = items.iloc[start : start + BATCH].to_dict("records")
+        columns = [items[name].iloc[start : start + BATCH].array for name in names]
+        rows = [plain_item(names, values) for values in zip(*columns, strict=True)]
         for row, vector in zip(rows, vectors[start : start + BATCH], strict=True):
-            for field, kind in kinds.items():
-                row[field] = fitted(field, row.get(field), kind)
             row["vector"] = vector
         client.upsert(name, rows)
 
 
-def fitted(field, value, kind):
-    """Returns a value as its field wants it; None for what is missing.
-
-    Raises:
-        ValueError: It does not fit.
-    """
-    if value is None or value != value:
-        return None
-    if kind is str:
-        text = str(value)
-        if field == "id" and UNSAFE.search(text):
+def check_names(items):
+    """Raises ValueError where Milvus can't have a field of a column's name."""
+    for column in items:
+        if not NAME.fullmatch(column):
             raise ValueError(
-                f"an id in Milvus has no quotes, backslashes or control characters: {text!r}. "
-                "Give a list of images with an id column"
+                f"Milvus has no field of the name {column!r}: rename the column, with letters, "
+                "digits and underscores"
             )
-        longest = LONGEST_ID if field == "id" else LONGEST_TEXT
-        if len(text.encode()) <= longest:
-            return text
-        raise ValueError(f"{field} {text[:40]!r}... is longer than {longest:,} bytes")
-    try:
-        if (kind is bool) == isinstance(value, bool | np.bool_) and kind(value) == value:
-            return kind(value)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"{field} of the collection is {kind.__name__}; got {value!r}")
+
+
+def check_texts(items):
+    """Raises ValueError where a text is longer than Milvus's, or an id is none of its ids."""
+    for column in items:
+        if items[column].dtype != object:
+            continue
+        longest = LONGEST_ID if column == "id" else LONGEST_TEXT
+        for text in items[column].dropna():
+            if column == "id" and UNSAFE.search(text):
+                raise ValueError(
+                    f"an id in Milvus has no quotes, backslashes or control characters: {text!r}. "
+                    "Give a list of images with an id column"
+                )
+            if len(text.encode()) > longest:
+                raise ValueError(f"{column} {text[:40]!r}... is longer than {longest:,} bytes")
 
 
 def parameters(kind, effort, k):

@@ -7,6 +7,8 @@ import operator
 
 import numpy as np
 
+from dml.columns import KINDS, kinds_of
+
 COMPARISONS = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -32,20 +34,22 @@ LONGEST = 10_000  # characters; Python's parser recurses
 def matching(text, items):
     """Returns which items a filter keeps.
 
-    Fields are compared with numbers, texts, `True`, `False` and, by `in` and `not in`, lists of
-    them; comparisons are joined by `and`, `or`, `not` and brackets. A field without a value
-    matches only `!=` and `not in`.
+    Fields are compared with values of their own type (numbers, text, `True` and `False`) and, by
+    `in` and `not in`, with lists of them; comparisons are joined by `and`, `or`, `not` and
+    brackets. A field without a value matches only `!=` and `not in`.
 
     Args:
         text: The filter. Read by Python's parser, never executed.
-        items: A pandas frame (N, fields).
+        items: A pandas frame (N, fields), its columns as `dml.columns.typed` returns them.
 
     Returns:
         Booleans (N,).
 
     Raises:
-        ValueError: The text is no filter, or names a field that the items do not have.
+        ValueError: The text is no filter, names a field that the items do not have, or compares
+            one with a value of another type.
     """
+    kinds = kinds_of(items)
 
     def compared(name, comparison, wanted, negated):
         values = items[name]
@@ -60,10 +64,7 @@ def matching(text, items):
     def joined(parts, every):
         return (np.logical_and if every else np.logical_or).reduce(parts)
 
-    try:
-        return read(text, list(map(str, items.columns)), compared, joined)
-    except TypeError:
-        raise other_type(text) from None
+    return read(text, kinds, compared, joined)
 
 
 def milvus_filter(text, kinds):
@@ -87,29 +88,30 @@ def milvus_filter(text, kinds):
         else:
             keeps_missing = comparison in (ast.NotEq, ast.NotIn)
         if comparison in (ast.In, ast.NotIn):
-            same = ", ".join(spelled(one) for one in wanted if fits(one, kinds[name]))
-            plain = f"{name} {'not in' if comparison is ast.NotIn else 'in'} [{same}]"
-            if not same:
+            values = ", ".join(map(spelled, wanted))
+            plain = f"{name} {'not in' if comparison is ast.NotIn else 'in'} [{values}]"
+            if not wanted:
                 return always(comparison is ast.NotIn)
-        elif fits(wanted, kinds[name]):
-            plain = f"{name} {SIGNS[comparison]} {spelled(wanted)}"
-        elif comparison in (ast.Eq, ast.NotEq):
-            return always(comparison is ast.NotEq)
         else:
-            raise other_type(text)
+            plain = f"{name} {SIGNS[comparison]} {spelled(wanted)}"
         return f"({plain} or {name} is null)" if keeps_missing else plain
 
     def joined(parts, every):
         return f"({(' and ' if every else ' or ').join(parts)})"
 
-    return read(text, list(kinds), compared, joined)
+    return read(text, kinds, compared, joined)
 
 
-def fits(value, kind):
-    """Returns whether a field of a kind can have a value."""
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, str) if kind is str else isinstance(value, int | float)
+def check_kind(name, kind, comparison, value):
+    """Raises ValueError where a comparison can't be true of a field's type."""
+    own = bool if isinstance(value, bool) else str if isinstance(value, str) else float
+    if own is not (float if kind is int else kind):
+        quoted = f": write {str(value)!r}" if kind is str and own is float else ""
+        raise ValueError(
+            f"the field {name!r} holds {KINDS[kind]}: it can't be compared with {value!r}{quoted}"
+        )
+    if kind is bool and comparison not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn):
+        raise ValueError(f"the field {name!r} holds {KINDS[kind]}, which have no order")
 
 
 def spelled(value):
@@ -124,7 +126,7 @@ def check_filter(text, fields):
         text: The filter.
         fields: Names that it may use.
     """
-    read(text, fields, lambda *comparison: None, lambda *parts: None)
+    read(text, dict.fromkeys(fields), lambda *comparison: None, lambda *parts: None)
 
 
 def always(kept):
@@ -132,12 +134,12 @@ def always(kept):
     return 'id != ""' if kept else 'id == ""'
 
 
-def read(text, fields, compared, joined):
+def read(text, kinds, compared, joined):
     """Returns what a filter means, put together from its comparisons.
 
     Args:
         text: The filter.
-        fields: Names that it may use.
+        kinds: Fields that it may use -> their Python type, or None where any value will do.
         compared: Gives the meaning of a field's name, the type of a comparison in `ast`, a value
             or list of values, and whether all of it is negated.
         joined: Gives the meaning of a list of meanings, joined by `and` (true) or `or`.
@@ -154,13 +156,18 @@ def read(text, fields, compared, joined):
             return meaning(node.operand, not negated)
         if not isinstance(node, ast.Compare) or len(node.ops) != 1:
             raise SyntaxError
-        name, comparison = field(node.left, fields), type(node.ops[0])
+        name, comparison = field(node.left, kinds), type(node.ops[0])
         wanted = constant(node.comparators[0])
         several = isinstance(wanted, list | tuple | set)
         if several != (comparison in (ast.In, ast.NotIn)) or comparison not in OPPOSITE:
             raise SyntaxError
         for one in wanted if several else [wanted]:
             check_value(one)
+        if kinds[name] is not None:
+            for one in wanted if several else [wanted]:
+                check_kind(name, kinds[name], comparison, one)
+        if several and kinds[name] is int:
+            wanted = [int(number) for number in wanted if number == int(number)]
         return compared(name, comparison, list(wanted) if several else wanted, negated)
 
     if len(text) > LONGEST:
@@ -172,10 +179,6 @@ def read(text, fields, compared, joined):
             f"can't read the filter {text!r}: write it like "
             'label in ["cat", "dog"] and not price > 10'
         ) from None
-
-
-def other_type(text):
-    return ValueError(f"{text!r} compares a field with a value of another type")
 
 
 def field(node, fields):
@@ -201,5 +204,5 @@ def constant(node):
     """Returns the value that a part of a filter spells out."""
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a set of lists
         raise SyntaxError from None
