@@ -128,3 +128,15 @@ def test_lists_of_unlike_columns_are_refused_by_name(photos):
 def test_lists_that_can_not_be_are_refused(photos, text, message):
     with pytest.raises(ValueError, match=message):
         table_of(photos, text)
+
+
+@pytest.mark.parametrize("spelled", ["photos", "photos/", "./photos", "photos/../photos//"])
+def test_ids_are_in_the_shortest_spelling(photos, spelled):
+    for source in (spelled, f"{spelled}/class */0.png", f"{spelled}/class 0/0.png"):
+        assert image_table([source], LeftOut())["id"][0] == "photos/class 0/0.png"
+
+
+def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
+    with pytest.raises(ValueError, match=r"'photos/class 0/0\.png' and '/.*' are the same"):
+        image_table(["photos", photos / "class 0" / "0.png"], LeftOut())
+    assert len(table_of(photos, "path,id\nclass 0/0.png,a\nclass 0/0.png,b\n")) == 2

@@ -17,7 +17,7 @@ from dml.files import (
 LISTS = (".csv", ".parquet")
 
 
-def image_table(sources, left_out):
+def image_table(sources, left_out, index=None):
     """Returns a table of images with the columns `id`, `path`, `label` and what lists add.
 
     Args:
@@ -29,8 +29,13 @@ def image_table(sources, left_out):
             `id`, `label` (or `class`) and fields of your own;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
-            An image's id is its path as given here, unless a list says otherwise.
+            An image's id is its path as given here, in its shortest spelling, unless a list says
+            otherwise.
         left_out: A `LeftOut` that counts what is there beside the images.
+        index: The `dml.index.Index` that the images are to be added to. One that is in it keeps
+            its id there, however its path is given here, unless a list says otherwise. One without
+            a label, in a folder with the name of a label of the index, has that label: a class
+            folder may be added by itself.
 
     Returns:
         A pandas frame. `path` is absolute; `label` is text, None where there is none.
@@ -38,24 +43,70 @@ def image_table(sources, left_out):
     Raises:
         FileNotFoundError: A source is missing or holds no image.
         ValueError: A list can't be read, a column is none that images can have (`dml.columns`),
-            two images have one id, or a name is not UTF-8.
+            two images have one id or, without ids of a list's own, one file, or a name is not
+            UTF-8.
     """
-    tables = []
+    tables, unnamed = [], []
     for source in map(os.fspath, sources):
         counted = LeftOut()
         frame = rows_of(source, counted)
         if not len(frame):
             raise FileNotFoundError(f"{printable(source)}: {no_images(counted)}")
         left_out.update(counted)
+        named = frame.attrs.get("named", False)
         try:
-            tables.append((source, typed(frame)))
+            frame = typed(frame)
         except ValueError as error:
             raise ValueError(f"{printable(source)}: {error}") from None
+        if not named:
+            frame["id"] = [shortest(id) for id in frame["id"]]
+        if index is not None:
+            take_known(frame, index, named)
+        unnamed += zip(frame["path"], frame["id"], strict=True) if not named else ()
+        tables.append((source, frame))
     table = joined(tables)
     require_utf8(table["path"])
+    check_files(unnamed)
     if len(repeated := table.index[table["id"].duplicated()]):
         raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
     return table
+
+
+def shortest(id):
+    """Returns an id that is a path in its shortest spelling: `./a//b.png` as `a/b.png`."""
+    shard, mark, member = id.partition(".tar!")
+    return id if id.startswith("glyph:") else os.path.normpath(shard) + mark + member
+
+
+def take_known(table, index, named):
+    """Gives images the ids that they have in an index, and labels of the index.
+
+    Args:
+        table: Of images; changed.
+        index: The `Index`.
+        named: Whether the ids are a list's own, and stay.
+    """
+    if not named:
+        known = index.ids_of(table["path"].tolist())
+        pairs = zip(table["path"], table["id"], strict=True)
+        table["id"] = [known.get(path, id) for path, id in pairs]
+    folders = table["path"].map(lambda path: os.path.basename(os.path.dirname(path)))
+    folders = folders[table["label"].isna()]
+    labels = {name: name for name in folders.unique() if index.has_label(name)}
+    table["label"] = table["label"].where(table["label"].notna(), folders.map(labels))
+    table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
+
+
+def check_files(images):
+    """Raises ValueError where two images of different ids are one file.
+
+    Args:
+        images: Pairs of path and id.
+    """
+    ids = {}
+    for path, id in images:
+        if ids.setdefault(path, id) != id:
+            raise ValueError(f"{ids[path]!r} and {id!r} are the same image: name it once")
 
 
 def no_images(left_out):
@@ -116,14 +167,15 @@ def listed(path, left_out):
         raise ValueError(f"{path}: no column 'path'; it has {', '.join(map(str, frame.columns))}")
     if len(empty := frame.index[frame["path"].isna()]):
         raise ValueError(f"{path}: row {empty[0] + 1} has no path")
-    if "id" in frame and len(empty := frame.index[frame["id"].isna()]):
+    own = "id" in frame
+    if own and len(empty := frame.index[frame["id"].isna()]):
         raise ValueError(f"{path}: row {empty[0] + 1} has no id")
     if "label" not in frame and "class" in frame:
         frame = frame.rename(columns={"class": "label"})
     frame["path"] = frame["path"].astype(str)
     frame = frame[[left_out.takes_listed(name) for name in frame["path"]]].reset_index(drop=True)
     named = frame["path"].tolist()
-    if "id" not in frame:
+    if not own:
         frame["id"] = named
     folder = path.parent
     frame["path"] = [
@@ -132,7 +184,9 @@ def listed(path, left_out):
     if "label" not in frame:
         frame["label"] = None
     first = ["id", "path", "label"]
-    return frame[[*first, *(column for column in frame.columns if column not in first)]]
+    frame = frame[[*first, *(column for column in frame.columns if column not in first)]]
+    frame.attrs["named"] = own
+    return frame
 
 
 def shard(source, left_out):

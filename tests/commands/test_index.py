@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -63,6 +64,91 @@ def test_bad_input_is_one_line_and_code_2(here, capsys, command, message):
     text = capsys.readouterr()
     assert message in text.err and text.err.count("\n") == 1 and not text.out
     assert main(["index", "verify", "shop"]) == 0
+
+
+@pytest.fixture(params=["shop", "shop.db"])
+def shop(request, here):
+    """An index of `photos` in a folder, and in Milvus."""
+    if request.param == "shop.db":
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+        assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 0
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "sources, into",
+    [
+        (["photos/class 1"], "."),
+        (["./photos/class 1/"], "."),
+        (["photos/class 1/*.png"], "."),
+        (["{here}/photos/class 1"], "."),
+        (["class 1"], "photos"),
+        (["."], "photos/class 1"),
+        (["photos"], "."),
+        (["list.csv"], "."),
+    ],
+)
+def test_a_class_folder_is_added_to_its_class_and_no_image_twice(
+    shop, here, capsys, monkeypatch, sources, into
+):
+    shutil.copy(here / "photos/class 2/3.png", here / "photos/class 1/new.png")
+    images = sorted((here / "photos/class 1").iterdir())
+    rows = "".join(f"{image.relative_to(here)}\n" for image in images)
+    (here / "list.csv").write_text("path\n" + rows)
+    monkeypatch.chdir(here / into)
+    sources = [source.format(here=here) for source in sources]
+    assert main(["index", "add", str(here / shop), *sources, "--bundle", str(here / "bundle")]) == 0
+    assert "1 added, " in said(capsys)
+    items, total = open_index(here / shop).page(limit=100)
+    assert total == 13 and len({item["path"] for item in items}) == 13
+    for item in items:
+        assert item["label"] == item["path"].split("/")[-2]
+
+
+def test_a_folder_that_is_no_class_has_no_label(here, capsys):
+    write_images(here / "loose", classes=1, each=1)
+    (here / "loose" / "class 0" / "0.png").rename(here / "loose" / "0.png")
+    assert main(["index", "add", "shop", "loose"]) == 0
+    assert open_index("shop").item("loose/0.png")["label"] is None
+
+
+def test_a_lists_own_ids_are_kept(here):
+    (here / "list.csv").write_text("path,id,label\nphotos/class 0/0.png,sku 7,cup\n")
+    assert main(["index", "add", "shop", "list.csv"]) == 0
+    index = open_index("shop")
+    assert len(index) == 13 and index.item("sku 7")["label"] == "cup"
+    assert index.item("photos/class 0/0.png")["label"] == "class 0"
+
+
+@pytest.mark.parametrize("out", ["new/", "new//", "./new", "below/new/", "new.db/"])
+def test_out_may_end_in_a_slash(here, capsys, out):
+    if ".db" in out:
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    before = {path.name for path in here.iterdir()}
+    assert main(["index", "build", "bundle", "photos", "--out", out]) == 0
+    assert len(open_index(out)) == 12
+    assert main(["index", "add", out, "photos", "--bundle", "bundle"]) == 0
+    assert "0 added, 12 replaced" in said(capsys)
+    assert len({path.name for path in here.iterdir()} - before) == 1
+
+
+@pytest.mark.parametrize("out", ["photos", "photos/class 0/0.png", "dangling", "nowhere/../shop"])
+def test_what_is_in_the_way_is_said_before_an_image_is_read(here, monkeypatch, capsys, out):
+    (here / "dangling").symlink_to("gone")
+    monkeypatch.setattr("dml.commands.index.embedded", lambda *_, **__: pytest.fail("reads"))
+    (here / "nowhere").mkdir()
+    assert main(["index", "build", "bundle", "photos", "--out", out]) == 2
+    assert "is there already" in said(capsys)
+
+
+def test_columns_are_refused_before_an_image_is_read(here, monkeypatch, capsys):
+    monkeypatch.setattr("dml.commands.embed.embed_part", lambda *_: pytest.fail("reads"))
+    (here / "list.csv").write_text("path,two words,price\nphotos/class 0/0.png,1,2\n")
+    assert main(["index", "build", "bundle", "list.csv", "--out", "x", "--recall", "2"]) == 2
+    assert "recall must be" in said(capsys)
+    assert main(["index", "build", "bundle", "list.csv", "--out", "x", "--kind", "ivf_pq"]) == 2
+    assert "ivf_pq needs at least 1,024 images; got 1" in said(capsys)
+    assert sorted(p.name for p in here.iterdir()) == ["bundle", "list.csv", "photos", "shop"]
 
 
 def test_two_additions_at_once_are_refused_before_an_image_is_read(here, monkeypatch, capsys):

@@ -60,7 +60,15 @@ def unfinished_folder(out):
 
 
 def embedded(
-    encoder, sources, folder, batch_size=32, threads=2, engine="local", check=None, report=print
+    encoder,
+    sources,
+    folder,
+    batch_size=32,
+    threads=2,
+    engine="local",
+    check=None,
+    index=None,
+    report=print,
 ):
     """Embeds images part by part, each of which is kept in a folder when it is done.
 
@@ -76,6 +84,7 @@ def embedded(
         threads: Threads that read.
         engine: `local` or `ray`. What one has begun the other can finish.
         check: Called with the table of all images before any is read.
+        index: As `dml.sources.image_table` takes it.
         report: Called with each line of text for the user.
 
     Returns:
@@ -94,7 +103,7 @@ def embedded(
                 check(ready[0])
             return (*ready, pd.DataFrame(columns=["id", "path", "reason"]))
     left_out = LeftOut()
-    table = image_table(sources, left_out)
+    table = image_table(sources, left_out, index)
     if left_out:
         report(str(left_out))
     if check is not None:

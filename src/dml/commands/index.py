@@ -55,7 +55,7 @@ def add(path, sources, bundle=None, report=print):
     with index.changing(), measuring(folder):
         encoder = index.encoder(bundle)
         table, vectors, faults = embedded(
-            encoder, sources, folder, check=index.checked_items, report=report
+            encoder, sources, folder, check=index.checked_items, index=index, report=report
         )
         new, replaced = index.add(table, vectors)
     report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")

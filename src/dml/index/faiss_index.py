@@ -269,6 +269,14 @@ class FaissIndex(Index):
     def ids(self, where):
         return self.items["id"].iloc[self.kept(where)].tolist()
 
+    def ids_of(self, paths):
+        found = self.items[self.present & self.items["path"].isin(paths).to_numpy()]
+        found = found[~found["path"].duplicated(keep=False)]
+        return dict(zip(found["path"], found["id"], strict=True))
+
+    def has_label(self, label):
+        return bool((self.items["label"] == label).to_numpy()[self.present].any())
+
     def labels(self, most):
         return sorted(self.items["label"][self.present].dropna().unique())[:most]
 

@@ -96,6 +96,14 @@ class Index(abc.ABC):
         """Returns the ids of the items that a filter keeps."""
 
     @abc.abstractmethod
+    def ids_of(self, paths):
+        """Returns path -> id of those of some paths that one item has, and no other."""
+
+    @abc.abstractmethod
+    def has_label(self, label):
+        """Returns whether an item has a label."""
+
+    @abc.abstractmethod
     def labels(self, most):
         """Returns labels of its items, sorted, at most so many."""
 

@@ -252,6 +252,18 @@ class MilvusIndex(Index):
     def ids(self, where):
         return [row["id"] for row in self.rows(self.condition(where), ["id"])]
 
+    def ids_of(self, paths):
+        ids, twice = {}, set()
+        for start in range(0, len(paths), BATCH):
+            names = ", ".join(map(spelled, paths[start : start + BATCH]))
+            for row in self.rows(f"path in [{names}]", ["id", "path"]):
+                if ids.setdefault(row["path"], row["id"]) != row["id"]:
+                    twice.add(row["path"])
+        return {path: id for path, id in ids.items() if path not in twice}
+
+    def has_label(self, label):
+        return self.count(f"label == {spelled(label)}") > 0
+
     def rows(self, condition, fields):
         """Yields the rows that a condition keeps."""
         with milvus(self.location):
