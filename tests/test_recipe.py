@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from dml.folders import RunFolder
 from dml.losses import ProxyAnchor, SoftTriple
-from dml.recipe import load_recipe, shipped, training_loss
+from dml.recipe import anchored, load_recipe, load_run_recipe, shipped, training_loss
 
 
 def write(tmp_path, text):
@@ -181,3 +182,90 @@ def test_a_miner_or_a_memory_is_named_and_resolved():
     assert load_recipe("glyphs", flags).memory.size == 64
     with pytest.raises(ValueError, match="leave out miner or memory"):
         load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf[training]\nepochs = 3\n")
+    assert load_recipe(tmp_path / "mine.toml").training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[loss]\nmargin = " + b"[" * 100_000,
+        b"a = " + b"{b = " * 50_000,
+        b"[training]\nepochs = " + b"9" * 5000,
+        b"[loss]\nname = '\xe9'\n",
+        b"[loss]\nname = 'a\x00'\n",
+    ],
+)
+def test_toml_that_no_parser_takes_is_one_error(tmp_path, data):
+    (tmp_path / "mine.toml").write_bytes(data)
+    with pytest.raises(ValueError, match=r"mine\.toml: not (valid TOML|a text file in UTF-8)"):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_any_path_survives_the_round_trip(tmp_path):
+    root = 'a\r\n\t"b\\c\x01\x7f é\u2028'
+    recipe = load_recipe("glyphs", ["--dataset.root", root])
+    assert load_recipe(write(tmp_path, recipe.to_toml())).dataset.root == root
+
+
+def test_the_paths_of_a_run_are_absolute_where_there_is_such_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "triplets.csv").touch()
+    (tmp_path / "imagenet").touch()
+    flags = ["--sampler.name", "fixed_triplets", "--sampler.path", "triplets.csv"]
+    recipe = anchored(load_recipe("photos", [*flags, "--backbone.name", "conv4"]))
+    assert recipe.dataset.root == str(tmp_path / "photos")
+    assert recipe.sampler.path == str(tmp_path / "triplets.csv")
+    assert anchored(load_recipe("glyphs")).dataset.root == ""
+    names = ["imagenet", "none", "weights/under/DML_DATA.h5"]
+    for name in names:
+        part = load_recipe("photos", ["--backbone.weights", name])
+        assert anchored(part).backbone.weights == name
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run").create()
+    folder.recipe.write_text("[dataset]\nname = 'glyphs'\n[loss]\nname = 'triplet'\n")
+    folder.begin(folder.recipe.read_text(), ())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name = 'contrastive'\n", r"loss\.name was 'triplet' .* and is 'contrastive' now"),
+        ("name = 'triplet'\nmargin = 1\n", r"loss\.margin was not set .* and is 1 now"),
+        (
+            "name = 'triplet'\n[training]\nseed = 1\nepochs = 2\n",
+            r"training\.seed .*\(and 1 more\)",
+        ),
+        ("", r"loss\.name was 'triplet' .* and is not set now"),
+    ],
+)
+def test_an_edited_recipe_of_a_run_is_refused(run_folder, text, message):
+    run_folder.recipe.write_text(f"[dataset]\nname = 'glyphs'\n[loss]\n{text}")
+    with pytest.raises(ValueError, match=message + r".*--out DIR"):
+        load_run_recipe(run_folder)
+
+
+def test_what_decides_nothing_of_a_training_may_change(run_folder):
+    run_folder.recipe.write_text(
+        "# a note\n[loss]\nname = \"triplet\"\n[dataset]\nroot = 'moved'\nname = 'glyphs'\n"
+        "[training]\nthreads = 1\n[evaluation]\nks = [1]\n"
+    )
+    assert load_run_recipe(run_folder).evaluation.ks == (1,)
+
+
+def test_an_edited_file_of_parts_is_refused(run_folder, tmp_path):
+    file = tmp_path / "part.py"
+    file.write_text("")
+    run_folder.begin(run_folder.recipe.read_text(), [str(file)])
+    assert load_run_recipe(run_folder)
+    file.write_text("changed = True")
+    with pytest.raises(ValueError, match=r"part\.py is not what it was when .* began"):
+        load_run_recipe(run_folder)

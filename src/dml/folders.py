@@ -120,6 +120,40 @@ def read_json(path):
         raise ValueError(f"{path}: not valid JSON ({error})") from None
 
 
+def misfit(value, shape, name=""):
+    """Returns the name of the first field in which a JSON value is not of a shape, or None.
+
+    Args:
+        value: What `read_json` returned.
+        shape: A type or a tuple of types; or {field: shape} of a dictionary, in which the field
+            `str` stands for every field; or [shape] of a list's members.
+        name: Of the value, where it is a field.
+    """
+    kinds = type(shape) if isinstance(shape, (dict, list)) else shape
+    if type(value) not in (kinds if isinstance(kinds, tuple) else (kinds,)):
+        return name or "its value"
+    inner = []
+    if isinstance(shape, list):
+        inner = [(number, part, shape[0]) for number, part in enumerate(value)]
+    elif isinstance(shape, dict):
+        for field, part in shape.items():
+            inner += [(key, value.get(key), part) for key in (value if field is str else [field])]
+    found = (
+        misfit(part, wanted, f"{name}.{key}" if name else f"{key}") for key, part, wanted in inner
+    )
+    return next((field for field in found if field), None)
+
+
+NUMBER = (int, float)
+FIGURES = {str: {"value": NUMBER, str: (*NUMBER, type(None))}}
+METRICS = {
+    **{"dataset": str, "protocol": str, "figures": FIGURES, "untrained": FIGURES, "notes": [str]},
+    **dict.fromkeys(("queries", "classes", "gallery", "excluded"), int),
+    "thresholds": {str: {"wanted": NUMBER, "similarity": NUMBER}},
+}
+MANIFEST = {"recipe": str, "parts": {str: str}, "files": {str: str}}
+
+
 class RunFolder:
     """Names the files of one training run; the only place that knows them.
 
@@ -129,6 +163,8 @@ class RunFolder:
     Args:
         path: The folder; made by `create`.
     """
+
+    shapes: ClassVar[dict] = {"metrics.json": METRICS, "untrained.json": FIGURES}
 
     def __init__(self, path):
         self.path = Path(path)
@@ -255,9 +291,13 @@ class RunFolder:
         """Returns the value in a JSON file of the run.
 
         Raises:
-            FileNotFoundError, ValueError: As of `checked`.
+            FileNotFoundError: As of `checked`.
+            ValueError: As of `checked`; or it is of another shape than dml writes.
         """
-        return read_json(self.checked(file))
+        value = read_json(self.checked(file))
+        if field := misfit(value, self.shapes.get(file.name, dict)):
+            raise ValueError(f"{file}: {field} is missing or not what dml writes there")
+        return value
 
     def _name(self, file):
         return Path(file).relative_to(self.path).as_posix()
@@ -277,7 +317,7 @@ class RunFolder:
                 f"{error}. Remove it, and `dml train {self.path} --resume` goes on by recipe.toml "
                 "as it is now"
             ) from None
-        if manifest.get("schema") != 1:
+        if manifest.get("schema") != 1 or misfit(manifest, MANIFEST):
             raise ValueError(f"{self.manifest}: not of this version of dml; train anew")
         return manifest
 

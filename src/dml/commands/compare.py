@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe
+from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe, read_vectors
 from dml.folders import RunFolder
 from dml.recipe import fields_of, load_run_recipe, toml_value
 
@@ -127,8 +127,11 @@ def load_evaluated(run, on, flags, allow_parts):
             f"{run} is not evaluated on {on or 'its own data set'}: run "
             f"`dml evaluate {run}{f' --on {on}' if on else ''}` first"
         )
-    vectors = np.load(run_folder.checked(vectors_file))
-    items = pd.read_parquet(run_folder.checked(items_file))
+    try:
+        items = pd.read_parquet(run_folder.checked(items_file), columns=["id", "class", "split"])
+    except (OSError, NotImplementedError) as error:  # pyarrow's are of these, or ValueErrors
+        raise ValueError(f"{items_file}: damaged; evaluate the run again ({error})") from None
+    vectors = read_vectors(run_folder.checked(vectors_file), len(items))
     labels, queries = items["class"].to_numpy(), (items["split"] == "query").to_numpy()
     if queries.any():
         found = retrieval(

@@ -54,6 +54,8 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
     from dml.encoder import load_encoder
 
     encoder = load_encoder(folder.checked(folder.encoder))
+    known = on is None and folder.untrained.exists()
+    untrained = folder.read_json(folder.untrained) if known else {}
     items, facts = tested_items(folder, recipe, on)
     for note in facts["notes"]:
         report(f"note: {note}")
@@ -74,9 +76,7 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
         "thresholds": with_test_rates(thresholds, result, pairs, vectors, split),
-        "untrained": folder.read_json(folder.untrained)
-        if on is None and folder.untrained.exists()
-        else {},
+        "untrained": untrained,
         "seconds": round(time.monotonic() - started, 1),
         **facts,
     }
@@ -461,16 +461,30 @@ def rebuild_locked(folder, on, flags, allow_parts, report):
     split = TestSplit.read(
         folder.checked(output / "items.parquet"), metrics["protocol"], metrics["dataset"]
     )
-    vectors = np.load(folder.checked(output / "vectors.npy"))
-    if len(vectors) != len(split.items):
-        raise ValueError(
-            f"{output}: {len(vectors):,} vectors of {len(split.items):,} images; evaluate again"
-        )
+    vectors = read_vectors(folder.checked(output / "vectors.npy"), len(split.items))
     quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, bootstrap=1)
     result, pairs, _ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
     pages = [output / "report.html", *([folder.report] if on is None else [])]
     write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
     report(f"report: {pages[-1]}")
+
+
+def read_vectors(path, count):
+    """Returns the vectors (count, D) that an evaluation has left.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r")  # without the memory that its header claims
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: damaged; evaluate the run again ({error})") from None
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != count:
+        found = f"{vectors.dtype} {vectors.shape}"
+        raise ValueError(
+            f"{path}: {count:,} vectors belong here; it holds {found}. Evaluate the run again"
+        )
+    return np.array(vectors)
 
 
 def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):

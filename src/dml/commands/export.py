@@ -77,6 +77,7 @@ def export(
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
     encoder = load_encoder(folder.checked(folder.encoder))
     prepare = encoder.get_layer("prepare")
+    metrics = folder.read_json(folder.metrics) if folder.metrics.exists() else {}
     items, facts = tested_items(folder, recipe, on)
     for note in facts["notes"]:
         report(f"note: {note}")
@@ -96,7 +97,6 @@ def export(
         found["difference_at_any_size"] = float(np.max(apart))
         say(found, report)
         check(found, TOLERANCES[precision])
-        metrics = folder.read_json(folder.metrics) if folder.metrics.exists() else {}
         description = {
             "format": to,
             "precision": precision,
