@@ -8,6 +8,7 @@ import time
 import pytest
 
 from dml.cli import main
+from dml.folders import RunFolder
 
 
 def dml(*arguments, cwd=None, **environment):
@@ -16,7 +17,7 @@ def dml(*arguments, cwd=None, **environment):
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={k: v for k, v in {**os.environ, **environment}.items() if v is not None},
     )
 
 
@@ -79,6 +80,7 @@ def test_a_strangers_python_runs_only_when_told(tmp_path, capsys, words):
     (folder / "recipe.toml").write_text('parts = ["evil.py"]\n')
     (folder / "encoder.keras").touch()
     (folder / "evil.py").write_text(f"open({str(trace)!r}, 'w'); raise ValueError('ran')")
+    RunFolder(folder).begin('parts = ["evil.py"]\n', [folder / "evil.py"])
     words = words.replace("RUN", str(folder)).split()
     assert main(words) == 2
     error = capsys.readouterr().err
@@ -86,3 +88,59 @@ def test_a_strangers_python_runs_only_when_told(tmp_path, capsys, words):
     assert str(folder / "evil.py") in error and "--allow-parts" in error and not trace.exists()
     assert main([*words, "--allow-parts"]) == 2 and trace.exists()
     assert "evil.py: can't be imported: ValueError: ran" in capsys.readouterr().err
+
+
+SMALL = (
+    "--dataset.classes 12 --dataset.samples 6 --dataset.size 32 --backbone.input_size 16 "
+    "--backbone.resize_side 16 --backbone.filters 4 --embedding.dim 8 --training.epochs 1 "
+    "--sampler.classes_per_batch 4 --sampler.images_per_class 3 --evaluation.clustering_seeds 0"
+)
+
+
+@pytest.fixture(scope="module")
+def quiet_run(tmp_path_factory):
+    """A run that TensorFlow has trained where there is no JAX, and what was printed."""
+    folder = tmp_path_factory.mktemp("quiet")
+    missing = "raise ModuleNotFoundError(\"No module named 'jax'\", name='jax')"
+    (folder / "jax.py").write_text(missing)
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    words = [*SMALL.split(), "--out", folder / "run"]
+    level = {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": None}
+    return folder / "run", dml("--backend", "tensorflow", "train", "glyphs", *words, **level)
+
+
+def test_training_prints_our_lines_only(quiet_run):
+    _, result = quiet_run
+    assert result.returncode == 0 and result.stderr == ""
+    assert "WARNING" not in result.stdout and result.stdout.splitlines()[-1].startswith("report: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "litert", "saved-model", "keras"])
+def test_export_prints_our_lines_only(quiet_run, form):
+    result = dml("export", quiet_run[0], "--to", form)
+    assert result.returncode == 0 and result.stderr == ""
+    assert len(result.stdout.splitlines()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_backend_prints_our_lines_only(tmp_path, backend):
+    words = [*SMALL.split(), "--out", tmp_path / "run"]
+    for command in (["train", "glyphs", *words], ["report", tmp_path / "run"]):
+        result = dml("--backend", backend, *command)
+        assert result.returncode == 0 and result.stderr == ""
+
+
+@pytest.mark.slow
+def test_works_without_docstrings(tmp_path):
+    # `python -OO` keeps none; they are no data.
+    words = [*SMALL.split(), "--out", tmp_path / "run"]
+    for command in (["train", "glyphs", *words], ["parts", "backbones"], ["recipes", "glyphs"]):
+        result = dml(*command, PYTHONOPTIMIZE="2")
+        assert result.returncode == 0 and result.stderr == ""
+
+
+def test_an_ascii_terminal_breaks_nothing(tmp_path):
+    result = dml("evaluate", tmp_path / "caf\u00e9 \u00b1 \x1b[31m", PYTHONIOENCODING="ascii")
+    assert_refused(result, r"caf\xe9 \xb1 \x1b[31m is no finished run")

@@ -95,6 +95,13 @@ def test_suggests_the_nearest_recipe():
         load_recipe("glyph")
 
 
+def test_any_name_survives_being_written(tmp_path):
+    root = 'a"b\\c\x1b[31m\n\x7f\x85\u00e9'
+    recipe = load_recipe("folder", ["--dataset.root", root])
+    again = load_recipe(write(tmp_path, recipe.to_toml()))
+    assert again.dataset.root == root
+
+
 def test_a_folder_of_class_folders_is_a_recipe(tmp_path):
     (tmp_path / "cat").mkdir()
     recipe = load_recipe(tmp_path)

@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-import tempfile
+
+from dml.terminal import accept_any_text, complain, held_back, quiet_libraries, say
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
 TRAIN = """examples:
@@ -26,7 +27,15 @@ GOES_ON = {  # what to do after Ctrl-C
     "embed": "; the same command goes on from the last finished part",
     "index": "; the same command goes on from the last finished part",
 }
-BACKED = ("train", "evaluate", "compare", "export", "parts", "demo")  # commands that use Keras
+BACKED = (
+    "train",
+    "evaluate",
+    "report",
+    "compare",
+    "export",
+    "parts",
+    "demo",
+)  # commands that use Keras
 EXTRAS = {  # package -> the extra that brings it
     "fastapi": "serve",
     "uvicorn": "serve",
@@ -322,23 +331,8 @@ def import_backend():
 
     What an import that fails has printed is shown.
     """
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as printed:
-        os.dup2(printed.fileno(), 2)
-        try:
-            import keras  # noqa: F401
-        except BaseException:
-            printed.seek(0)
-            os.write(terminal, printed.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-
-
-def say(line):
-    print(line, flush=True)
+    with held_back():
+        import keras  # noqa: F401
 
 
 def main(arguments=None):
@@ -351,28 +345,26 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on processors without AVX-512; steps take up to twice as long.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    accept_any_text()
     try:
-        run(options, flags)
+        with quiet_libraries():
+            run(options, flags)
     except KeyboardInterrupt:
-        further = GOES_ON.get(options.command, "")
-        print(f"dml: interrupted{further}", file=sys.stderr)
+        complain(f"interrupted{GOES_ON.get(options.command, '')}")
         return 130
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRAS:
             raise
         extra = EXTRAS[error.name.split(".")[0]]
-        print(
-            f"dml: `dml {options.command}` needs the package {error.name}: "
-            f"pip install 'dml[{extra}]'",
-            file=sys.stderr,
+        complain(
+            f"`dml {options.command}` needs the package {error.name}: pip install 'dml[{extra}]'"
         )
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, KeyError, OSError, FloatingPointError) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"dml: {' '.join(str(text).split())}", file=sys.stderr)
+        complain(error.args[0] if isinstance(error, KeyError) and error.args else error)
         return 2
     return 0
 

@@ -7,6 +7,8 @@ from collections import Counter
 
 import numpy as np
 
+from dml.terminal import held_back
+
 PRECISIONS = ("float32", "half", "int8")
 OPSET = 18  # of ONNX: read by runtimes since 2023
 KEPT = ("prepare", "unit_length")  # stay float32: sizes and lengths need its range
@@ -54,8 +56,8 @@ def write_encoder(encoder, path, form, precision="float32"):
 
 @contextlib.contextmanager
 def quiet():
-    """Keeps the chatter of converters off the terminal."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """Keeps the chatter of converters off the terminal, unless they fail."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), held_back():
         warnings.simplefilter("ignore")
         yield
 
@@ -135,6 +137,7 @@ def read_encoder(path, form):
         return lambda images: model.serve(images).numpy()
     with quiet():
         runtime = tf.lite.Interpreter(str(path))
+        runtime.allocate_tensors()  # where it says what it computes with
     taken, given = runtime.get_input_details()[0]["index"], runtime.get_output_details()[0]["index"]
 
     def run(images):

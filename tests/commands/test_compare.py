@@ -66,7 +66,7 @@ def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path):
     lines = []
     tabulate([*bad, good], repeats=500, report=lines.append)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:]]
-    assert lines[0] == "glyphs: 120 queries of 20 classes\n"
+    assert lines[0] == "glyphs: 120 queries of 20 classes"
     assert rows[0][:3] == ["good", "proxy_nca: scale 5.0 + center", "1"]
     assert rows[1][0] == "bad" and rows[1][2] == "3"
     alone = [compare([good, one], repeats=100, report=lines.append)[one] for one in bad]

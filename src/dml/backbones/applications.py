@@ -85,6 +85,7 @@ WIDTH_NETWORKS = {
 }
 
 for base, networks in ((Application, NETWORKS), (WidthApplication, WIDTH_NETWORKS)):
+    options = "".join(part.__doc__ or "" for part in (Backbone, base))  # python -OO keeps none
     for name, (constructor, mode) in networks.items():
         part = make_dataclass(
             constructor,
@@ -95,7 +96,7 @@ for base, networks in ((Application, NETWORKS), (WidthApplication, WIDTH_NETWORK
                 "constructor": constructor,
                 "scaling_mode": mode,
                 "__doc__": f"`keras.applications.{constructor}` without its classifier.\n"
-                + (Backbone.__doc__ + base.__doc__).split("\n", 1)[1],
+                + options.partition("\n")[2],
                 "__module__": __name__,
             },
         )

@@ -176,9 +176,11 @@ def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=
         seedless = replace(recipe, training=replace(recipe.training, seed=0))
         rows.setdefault(seedless.to_toml(), (recipe, []))[1].append(one)
     classes = found[0].classes  # those of all: the images are the same
-    report(f"{found[0].dataset}: {len(classes):,} queries of {len(np.unique(classes)):,} classes\n")
+    report(f"{found[0].dataset}: {len(classes):,} queries of {len(np.unique(classes)):,} classes")
+    report("")
     columns = "".join(f" {figure} | 95 % interval |" for figure in TABLED)
-    report(f"| run | loss | seeds |{columns}\n|---|---|---|{'---|---|' * len(TABLED)}")
+    report(f"| run | loss | seeds |{columns}")
+    report(f"|---|---|---|{'---|---|' * len(TABLED)}")
     lines = []
     for recipe, seeds in rows.values():
         places = [seeds[0].figures.index(figure) for figure in TABLED]

@@ -93,7 +93,8 @@ def info(path, as_json=False, report=print):
     """Reports what an index is."""
     index = open_index(path)
     if as_json:
-        report(json.dumps(index.info(), indent=2))
+        for line in json.dumps(index.info(), indent=2).splitlines():
+            report(line)
     else:
         say(index, report)
         report(f"fields: {', '.join(index.info()['fields'])}")

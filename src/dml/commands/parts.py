@@ -33,7 +33,8 @@ def parts(family=None, report=print):
             f"no family {family!r}.{suggestion(family, families)} Known: {', '.join(families)}"
         )
     for name, part in sorted(registry_of(families[family]).items()):
-        report(f"{name}: {inspect.getdoc(part).splitlines()[0]}")
+        said = (inspect.getdoc(part) or "").partition("\n")[0]  # python -OO keeps none
+        report(f"{name}: {said}" if said else name)
         for field in fields_of(part):
             default = "none" if field.default is None else toml_value(field.default)
             required = field.default is dataclasses.MISSING

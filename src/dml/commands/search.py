@@ -71,7 +71,8 @@ def search(
         for query, near in zip(queries, index.search(vectors, k, where), strict=True)
     ]
     if as_json:
-        report(json.dumps(found, indent=2))
+        for line in json.dumps(found, indent=2).splitlines():
+            report(line)
     else:
         for one in found:
             print_table(one, limit, report)

@@ -14,6 +14,7 @@ from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
 from dml.folders import RunFolder, atomic_path, write_text
 from dml.recipe import anchored, load_recipe, load_run_recipe, read_source, training_loss
+from dml.terminal import held_back
 from dml.versions import installed_versions
 
 
@@ -73,7 +74,8 @@ def prepare(recipe, items, report):
     """Returns a recipe's learner and steps per epoch, from its seed on."""
     import keras
 
-    keras.utils.set_random_seed(recipe.training.seed)
+    with held_back():  # it imports TensorFlow where it finds one, on any backend
+        keras.utils.set_random_seed(recipe.training.seed)
     keras.config.set_dtype_policy(recipe.training.precision)
     check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
