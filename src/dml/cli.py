@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from dml.files import require_utf8
 from dml.terminal import accept_any_text, complain, held_back, quiet_libraries, say
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
@@ -337,7 +338,8 @@ def import_backend():
 
 def main(arguments=None):
     """Runs the command and returns its exit code: 2 for bad input, 130 when interrupted."""
-    ordinary, flags = split_flags(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    ordinary, flags = split_flags(arguments)
     options = parser().parse_args(ordinary)
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
@@ -347,6 +349,7 @@ def main(arguments=None):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     accept_any_text()
     try:
+        require_utf8(arguments)
         with quiet_libraries():
             run(options, flags)
     except KeyboardInterrupt:

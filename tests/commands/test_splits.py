@@ -207,3 +207,19 @@ def test_few_classes_can_be_validated_by_images(tmp_path):
     assert len({i[:8] for i in of_split(folder.path, "val")}) == 3
     assert all("val_recall_at_1" in row for row in folder.read_log()) and folder.best.exists()
     assert not any("validation has" in line for line in lines)
+
+
+def test_a_single_class_is_neither_trained_nor_tested_on(trained, tmp_path):
+    root = photos(tmp_path / "few", classes=4)  # 2 of which test, and 1 of the others validates
+    with pytest.raises(ValueError, match="few: there is one class only to train on"):
+        run_on(root, tmp_path / "few-run")
+    assert not (tmp_path / "few-run").exists()
+    only = photos(tmp_path / "only", classes=1)
+    with pytest.raises(ValueError, match="only: all test images are of one class, class 00"):
+        evaluate(trained / "run", on=str(only), flags=QUICK)
+    write_image(only / "test" / "a" / "1.jpg")
+    shutil.move(only / "class 00", only / "train" / "b")
+    photos(only / "train", classes=3)
+    with pytest.raises(ValueError, match="only: all test images are of one class, a"):
+        run_on(only, tmp_path / "only-run")
+    assert not (tmp_path / "only-run").exists()

@@ -128,8 +128,8 @@ LAYOUTS = {
     "sop": (sop, {"train": 4, "test": 4}),
     "inshop": (inshop, {"train": 4, "query": 2, "gallery": 2}),
     "omniglot": (omniglot, {"train": 8, "test": 8}),
-    "folder": (folder, {"train": 8, "test": 2}),
-    "table": (table, {"train": 8, "test": 2}),
+    "folder": (folder, {"train": 6, "test": 4}),
+    "table": (table, {"train": 6, "test": 4}),
 }
 
 

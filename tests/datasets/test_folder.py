@@ -24,12 +24,105 @@ def test_the_same_classes_on_both_sides_are_the_protocol_seen_class(tmp_path):
     assert Folder(root=str(tmp_path)).items().protocol == "seen-class"
 
 
-@pytest.mark.parametrize("present", [("train",), ("train", "val"), ("val", "test")])
-def test_splits_that_are_not_whole_are_not_taken_for_classes(tmp_path, present):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train", "Valid", "TEST"),
+        ("training", "validation", "testing"),
+        ("train", "dev", "test"),
+        ("TRAIN", "val", "Test"),
+    ],
+)
+def test_splits_are_known_by_their_common_names(tmp_path, names):
+    for name, classes in zip(names, ("ab", "cd", "ef"), strict=True):
+        for one in classes:
+            write_image(tmp_path / name / one / "1.jpg")
+    items = Folder(root=str(tmp_path)).items()
+    found = [items.select(split).class_names for split in ("train", "val", "test")]
+    assert found == [("a", "b"), ("c", "d"), ("e", "f")] and items.notes == ()
+
+
+def test_query_and_gallery_are_splits_too(tmp_path):
+    for name in ("train/a", "train/b", "query/c", "gallery/c", "gallery/d"):
+        write_image(tmp_path / name / "1.jpg")
+    items = Folder(root=str(tmp_path)).items()
+    assert items.protocol == "query-gallery" and len(items.select("gallery")) == 2
+
+
+def test_without_a_test_split_validation_tests_and_chooses_nothing(tmp_path):
+    for split in ("train", "validation"):
+        for name in ("cats", "dogs"):
+            for i in range(8):
+                write_image(tmp_path / split / name / f"{i}.jpg", i)
+    items = Folder(root=str(tmp_path)).items()
+    assert items.protocol == "seen-class" and len(items.select("test")) == 16
+    assert len(items.select("train")) == 12 and len(items.select("val")) == 4
+    assert {i.split("/")[0] for i in items.select("val").ids} == {"train"}
+    assert any(note.startswith("validation/ is read as the test split") for note in items.notes)
+
+
+@pytest.mark.parametrize(
+    "present, message",
+    [
+        (("train",), "holds train/, where dml reads train/ and test/"),
+        (("train", "query"), "holds query/ and train/, where dml reads"),
+        (("train", "test", "testing"), "two of which name one split: rename one"),
+        (("Train", "train", "val"), "two of which name one split: rename one"),
+    ],
+)
+def test_splits_that_are_not_whole_are_not_taken_for_classes(tmp_path, present, message):
     for split in present:
         write_image(tmp_path / split / "a" / "1.jpg")
-    with pytest.raises(ValueError, match=f"holds only {'/ and '.join(present)}/, where dml reads"):
+    with pytest.raises(ValueError, match=message):
         Folder(root=str(tmp_path)).items()
+
+
+def test_what_lies_beside_the_splits_is_named(tmp_path):
+    for name in ("train/a", "train/b", "test/c", "test/d", "masks/a"):
+        write_image(tmp_path / name / "1.jpg")
+    items = Folder(root=str(tmp_path)).items()
+    assert len(items) == 4 and "beside test/ and train/ these are not read: masks" in items.notes
+
+
+def test_cats_and_dogs_are_tested_by_other_images(tmp_path):
+    for name in ("cats", "dogs"):
+        for i in range(10):
+            write_image(tmp_path / name / f"{i}.jpg", i)
+    with pytest.raises(
+        ValueError, match=r"2 classes are too few .* dataset.protocol to seen-class"
+    ):
+        Folder(root=str(tmp_path)).items()
+    items = Folder(root=str(tmp_path), protocol="seen-class").items()
+    assert items.protocol == "seen-class"
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        part = items.select(split)
+        assert part.class_names == ("cats", "dogs") and len(part) == 2 * count
+    with pytest.raises(ValueError, match="protocol must be one of zero-shot, seen-class"):
+        Folder(protocol="seen")
+
+
+@pytest.mark.parametrize("count, tested", [(4, 2), (5, 2), (10, 2), (15, 3)])
+def test_a_test_has_two_classes_or_more(tmp_path, count, tested):
+    for i in range(count):
+        write_image(tmp_path / f"{i:02}" / "1.jpg")
+    options = {"validation_fraction": 0.0}
+    items = Folder(root=str(tmp_path), **options).items()
+    assert len(items.select("test").class_names) == tested
+
+
+def test_one_class_is_refused(tmp_path):
+    write_image(tmp_path / "cats" / "1.jpg")
+    with pytest.raises(ValueError, match="one class only, cats"):
+        Folder(root=str(tmp_path)).items()
+    assert len(Folder(root=str(tmp_path), test_fraction=0.0).items()) == 1
+
+
+def test_a_class_of_too_few_images_to_test_by_them(tmp_path):
+    for name in ("cats", "dogs"):
+        for i in range(3):
+            write_image(tmp_path / name / f"{i}.jpg", i)
+    with pytest.raises(ValueError, match="no class has the 4 images"):
+        Folder(root=str(tmp_path), protocol="seen-class").items()
 
 
 def test_a_test_split_alone_serves_evaluation(tmp_path):
@@ -41,7 +134,8 @@ def test_a_test_split_alone_serves_evaluation(tmp_path):
 def test_a_class_may_be_named_train(tmp_path):
     for name in ("bus", "car", "train"):
         write_image(tmp_path / name / "1.jpg")
-    assert Folder(root=str(tmp_path)).items().class_names == ("bus", "car", "train")
+    items = Folder(root=str(tmp_path), test_fraction=0.0).items()
+    assert items.class_names == ("bus", "car", "train")
 
 
 def test_an_empty_split_is_named(tmp_path):

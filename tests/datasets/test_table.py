@@ -25,6 +25,34 @@ def test_splits_of_ones_own(tmp_path, suffix):
     assert items.splits.tolist() == ["train", "val", "test"] and items.protocol == "zero-shot"
 
 
+def test_splits_are_known_by_their_common_names(tmp_path):
+    rows = [("a.jpg", "x", "Training"), ("b.jpg", "y", "dev"), ("c.jpg", "z", "TEST")]
+    assert Table(root=write(tmp_path, rows)).items().splits.tolist() == ["train", "val", "test"]
+    rows = [("a.jpg", "x", "train"), ("b.jpg", "y", "Validation")]
+    items = Table(root=write(tmp_path, rows)).items()
+    assert items.splits.tolist() == ["train", "test"]
+    assert items.notes[0].startswith("val is read as the test split")
+
+
+def test_two_classes_are_tested_by_other_images(tmp_path):
+    rows = [(f"{i}.jpg", "xy"[i % 2]) for i in range(20)]
+    path = write(tmp_path, rows)
+    with pytest.raises(ValueError, match="2 classes are too few"):
+        Table(root=path).items()
+    items = Table(root=path, protocol="seen-class").items()
+    assert items.protocol == "seen-class" and items.select("test").class_names == ("x", "y")
+
+
+def test_a_list_leaves_out_what_is_no_image(tmp_path):
+    rows = [("a.jpg", "x"), ("b.jpg", "y")]
+    path = write(tmp_path, rows)
+    with open(path, "a") as file:
+        file.write("c.heic,x\nd.txt,y\n")
+    items = Table(root=path, test_fraction=0.0).items()
+    assert items.ids.tolist() == ["a.jpg", "b.jpg"]
+    assert items.notes[0] == "left out: 1 .heic, 1 .txt"
+
+
 def test_query_and_gallery_make_the_protocol(tmp_path):
     rows = [("a.jpg", 1, "train"), ("b.jpg", 2, "query"), ("c.jpg", 2, "gallery")]
     assert Table(root=write(tmp_path, rows)).items().protocol == "query-gallery"
@@ -51,7 +79,7 @@ def test_super_labels_are_read(tmp_path):
         write_image(tmp_path / f"{name}.jpg")
     path = tmp_path / "t.csv"
     path.write_text("path,label,super_label\na.jpg,1,chair\nb.jpg,2,lamp\nc.jpg,2,lamp\n")
-    assert Table(root=str(path)).items().super_labels.tolist() == [0, 1, 1]
+    assert Table(root=str(path), test_fraction=0.0).items().super_labels.tolist() == [0, 1, 1]
     path.write_text("path,label,super_label\na.jpg,1,chair\nb.jpg,2,\n")
     with pytest.raises(ValueError, match="row 2 has no super_label"):
         Table(root=str(path)).items()
@@ -60,7 +88,7 @@ def test_super_labels_are_read(tmp_path):
 def test_paths_of_digits_keep_their_zeros(tmp_path):
     write_image(tmp_path / "7.jpg").rename(tmp_path / "007")
     (tmp_path / "t.csv").write_text("path,label\n007,x\n")
-    assert Table(root=str(tmp_path / "t.csv")).items().ids.tolist() == ["007"]
+    assert Table(root=str(tmp_path / "t.csv"), test_fraction=0.0).items().ids.tolist() == ["007"]
 
 
 @pytest.mark.parametrize(
@@ -72,11 +100,12 @@ def test_paths_of_digits_keep_their_zeros(tmp_path):
         ("path,label\n0.jpg,1\n1.jpg,1\n0.jpg,2\n", r"t\.csv: row 3 lists 0\.jpg a second time"),
         ("path,label\n", "no rows"),
         ("", "can't be read as a table"),
+        ("path,label\na.jpg,caf\udce9\n", "line 2 is not UTF-8 text: save it as UTF-8"),
     ],
 )
 def test_says_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "t.csv"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(ValueError, match=message):
         Table(root=str(path)).items()
 

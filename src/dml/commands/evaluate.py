@@ -224,7 +224,7 @@ class TestSplit:
         """Returns the test split of a data set's items; its class names are text.
 
         Raises:
-            ValueError: It has none.
+            ValueError: It has none, or of a single class.
         """
         with_gallery = items.protocol == "query-gallery"
         items = items.select(*(("query", "gallery") if with_gallery else ("test",)))
@@ -237,6 +237,11 @@ class TestSplit:
             )
         if not len(queries) or not len(gallery):
             raise ValueError(f"{name} has no test images to evaluate on")
+        if len(only := np.unique(items.labels[gallery])) == 1:
+            raise ValueError(
+                f"{name}: all test images are of one class, {items.class_names[only[0]]}, with "
+                "which every figure is 100: test on images of two classes or more"
+            )
         return cls(items, queries, gallery)
 
     @classmethod

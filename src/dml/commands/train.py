@@ -77,6 +77,7 @@ def prepare(recipe, items, report):
     with held_back():  # it imports TensorFlow where it finds one, on any backend
         keras.utils.set_random_seed(recipe.training.seed)
     keras.config.set_dtype_policy(recipe.training.precision)
+    check_classes(items, recipe)
     check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
     report(describe(items, recipe))
@@ -195,6 +196,22 @@ def build_learner(recipe, training_items):
     )
     learner.compile(optimizer)
     return learner, steps
+
+
+def check_classes(items, recipe):
+    """Refuses to train, or to test, on a single class: whatever is learned, all figures are 100."""
+    from dml.commands.evaluate import TestSplit, dataset_label
+
+    name = dataset_label(recipe)
+    train = items.select("train").class_names
+    if len(train) == 1 and recipe.training.views == 1:
+        raise ValueError(
+            f"{name}: there is one class only to train on, {train[0]}, from which nothing can be "
+            "told apart: give two or more, or, where others are set apart for validation, set "
+            "--dataset.validation images"
+        )
+    if len(items.select("test", "query")):
+        TestSplit.of(items, name)
 
 
 def check_validation_split(validation):

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
-from dml.datasets.items import Items
-from dml.files import FORMATS, LeftOut, image_files
+from dml.datasets.items import SPLIT_NAMES, Items, protocol_of
+from dml.files import FORMATS, LITTER, LeftOut, image_files
 
-SPLIT_FOLDERS = ("train", "val", "test")
+VALIDATION_TESTS = (
+    "{} is read as the test split, for there is no other: what is chosen during the training is "
+    "chosen by a part of the training split"
+)
 
 
 @DATASETS.register("folder")
@@ -17,24 +20,32 @@ class Folder(DatasetPart):
     """Images in a folder per class: `root/CLASS/any/depth/image.jpg`.
 
     If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
-    the class folders lie in them; `test` alone serves evaluation. Otherwise `test_fraction` of the
-    classes are set apart as the test split, so that its figures are on classes that were never
-    trained on.
+    the class folders lie in them; so do `query` and `gallery` in place of `test`. In any case, and
+    by their other common names: `training`, `testing`, `valid`, `validation`, `dev`. `test` alone
+    serves evaluation. Without a test split, `val` is the test, which nothing is chosen by.
+
+    Otherwise `test_fraction` of the classes are set apart as the test split, so that its figures
+    are on classes that were never trained on; with the protocol `seen-class`, that share of each
+    class's images.
 
     Args:
         root: The folder.
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
         validation: `classes`, or `images`: that share of each class's images instead.
-        test_fraction: Share of the classes that test, where no folder says so. In [0, 1); 0
-            trains on all of them.
-        test_seed: Which classes these are. At least 0.
+        test_fraction: Share of the classes, or of each one's images, that test, where no folder
+            says so. In [0, 1); 0 trains on all of them.
+        test_seed: Which these are. At least 0.
+        protocol: `zero-shot`: other classes test; `seen-class`: other images of the same classes.
+            Where folders say what tests, they make the protocol.
     """
 
     test_fraction: float = 0.2
     test_seed: int = 0
+    protocol: str = "zero-shot"
 
     name: ClassVar[str] = "folder"
+    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
 
     def __post_init__(self):
         super().__post_init__()
@@ -49,24 +60,23 @@ class Folder(DatasetPart):
         root = self.folder()
         if not root.is_dir():
             raise ValueError(f"{root} is a file: expected a folder with one folder per class")
-        splits = split_folders(root)
-        left_out = LeftOut()
+        left_out, notes = LeftOut(), []
+        splits = split_folders(root, notes)
         rows = []
-        for split in splits or [""]:
-            found = class_images(root / split, left_out)
+        for name, split in splits.items() or [("", "train")]:
+            found = class_images(root / name, left_out)
             if not found:
                 there = f"; {left_out}" if left_out else ""
                 raise ValueError(
-                    f"{root / split}: no images in class folders, CLASS/IMAGE "
+                    f"{root / name}: no images in class folders, CLASS/IMAGE "
                     f"({', '.join(FORMATS)}){there}"
                 )
-            rows += [(*row, split or "train") for row in found]
+            rows += [(*row, split) for row in found]
         paths, names, split_of_row = zip(*rows, strict=True)
         ids = [os.path.relpath(path, root) for path in paths]
-        seen = {n for n, s in zip(names, split_of_row, strict=True) if s == "train"}
-        tested = {n for n, s in zip(names, split_of_row, strict=True) if s == "test"}
-        protocol = "seen-class" if seen & tested else "zero-shot"
-        notes = [str(left_out)] if left_out else []
+        protocol = protocol_of(names, split_of_row) if splits else self.protocol
+        if left_out:
+            notes.append(str(left_out))
         items = Items.build(paths, names, split_of_row, ids, protocol, notes=notes)
         return items if splits else items.with_test(self.test_fraction, self.test_seed)
 
@@ -79,23 +89,43 @@ def check_test(fraction, seed):
         )
 
 
-def split_folders(root):
-    """Returns which of `SPLIT_FOLDERS` are the splits of a folder; none if it holds classes.
+def split_folders(root, notes):
+    """Returns {name: split} of the folders of splits in a folder; empty if it holds classes.
+
+    Args:
+        root: The folder.
+        notes: A list that takes lines for the user.
 
     Raises:
-        ValueError: There are such folders and nothing else, but not those that are needed.
+        ValueError: There are such folders, but not those that are needed, or two for one split.
     """
-    inside = {e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")}
-    splits = [name for name in SPLIT_FOLDERS if name in inside]
-    if {"train", "test"} <= inside or inside == {"test"}:
-        return splits
-    if inside and inside <= set(SPLIT_FOLDERS):  # they would pass for classes
-        names = " and ".join(f"{name}/" for name in splits)
+    inside = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if entry.is_dir() and not entry.name.startswith(".") and not LITTER.fullmatch(entry.name)
+    )
+    named = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
+    splits = set(named.values())
+    others = [name for name in inside if name not in named]
+    tests = splits & {"val", "test"} or {"query", "gallery"} <= splits
+    if not named or (others and not (tests and "train" in splits)):
+        return {}  # a class may be named `train`
+    folders = " and ".join(f"{name}/" for name in named)
+    if len(splits) < len(named):
+        raise ValueError(f"{root} holds {folders}, two of which name one split: rename one")
+    if not tests or len(splits & {"query", "gallery"}) == 1:  # they would pass for classes
         raise ValueError(
-            f"{root} holds only {names}, where dml reads train/ and test/: rename one, or set "
-            f"--dataset.root to {root / splits[0]}"
+            f"{root} holds {folders}, where dml reads train/ and test/, or train/, query/ and "
+            f"gallery/: rename one, or set --dataset.root to {root / next(iter(named))}"
         )
-    return []
+    if others:
+        notes.append(f"beside {folders} these are not read: {', '.join(others)}")
+    if not splits & {"test", "query"}:
+        name = next(name for name, split in named.items() if split == "val")
+        named[name] = "test"
+        notes.append(VALIDATION_TESTS.format(f"{name}/"))
+    order = list(SPLIT_NAMES.values())
+    return dict(sorted(named.items(), key=lambda item: order.index(item[1])))
 
 
 def class_images(root, left_out):

@@ -7,6 +7,18 @@ import numpy as np
 from dml.files import require_utf8
 
 SPLITS = ("train", "val", "test", "query", "gallery")
+SPLIT_NAMES = {  # in small letters, of folders and in tables
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "query": "query",
+    "gallery": "gallery",
+}
 VALIDATIONS = ("classes", "images")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
@@ -127,18 +139,42 @@ class Items:
         check_validation(fraction, seed, by)
         if "val" in self.splits:
             return self
-        return self.set_apart("val", fraction, seed, by)
+        return self.set_apart("val", fraction, seed, by, least=1)
 
     def with_test(self, fraction, seed=0):
-        """Returns the table with a share of the training classes set apart as split `test`.
+        """Returns the table with a part of the training split set apart as split `test`.
+
+        Whole classes; under `seen-class`, a share of each class's images.
 
         Args:
-            fraction: As of `with_validation`.
-            seed: As of `with_validation`.
-        """
-        return self.set_apart("test", fraction, seed, "classes")
+            fraction: Share of the classes, or of each one's images, in [0, 1). At least two
+                classes move and two stay: with a single one every figure is 100. Of images two
+                move and two stay, and of fewer than four none. 0 moves none.
+            seed: Of the choice; any integer that is at least 0.
 
-    def set_apart(self, split, fraction, seed, by):
+        Raises:
+            ValueError: There are too few classes, or too few images of each.
+        """
+        items = self.set_apart("test", fraction, seed, "classes", least=2)
+        if fraction == 0 or "test" in items.splits:
+            return items
+        if self.protocol == "seen-class":
+            raise ValueError(
+                "no class has the 4 images of which 2 can test: add images, or set "
+                "dataset.test_fraction to 0 to train without a test"
+            )
+        if len(self.class_names) == 1:
+            raise ValueError(
+                f"there is one class only, {self.class_names[0]}, from which nothing can be told "
+                "apart: give two or more, or set dataset.test_fraction to 0"
+            )
+        raise ValueError(
+            f"{len(self.class_names)} classes are too few to train on 2 and test on 2 others: set "
+            "dataset.protocol to seen-class to test on other images of the same classes, or "
+            "dataset.test_fraction to 0 to train without a test"
+        )
+
+    def set_apart(self, split, fraction, seed, by, least):
         """Returns the table with a share of the training split moved to another one."""
         if fraction == 0:
             return self
@@ -151,7 +187,7 @@ class Items:
                 splits[generator.permutation(rows)[: share(fraction, len(rows), least=2)]] = split
         else:
             codes = np.unique(self.labels[train])
-            chosen = generator.permutation(codes)[: share(fraction, len(codes), least=1)]
+            chosen = generator.permutation(codes)[: share(fraction, len(codes), least)]
             splits[train & np.isin(self.labels, chosen)] = split
         return replace(self, splits=splits)
 
@@ -164,6 +200,15 @@ def check_validation(fraction, seed, by):
         raise ValueError(f"validation_seed must be at least 0; got {seed}")
     if by not in VALIDATIONS:
         raise ValueError(f"validation must be one of {', '.join(VALIDATIONS)}; got {by!r}")
+
+
+def protocol_of(names, splits):
+    """Returns the protocol that these splits of classes make."""
+    if {"query", "gallery"} <= set(splits):
+        return "query-gallery"
+    trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
+    tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
+    return "seen-class" if trained & tested else "zero-shot"
 
 
 def share(fraction, count, least):

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from dml.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
-from dml.datasets.folder import check_test
-from dml.datasets.items import SPLITS, Items
-from dml.files import LeftOut
+from dml.datasets.folder import VALIDATION_TESTS, check_test
+from dml.datasets.items import SPLIT_NAMES, Items, protocol_of
+from dml.files import LeftOut, is_utf8
 
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 
@@ -21,7 +21,10 @@ INTEGER = re.compile("0|-?[1-9][0-9]*")
 class Table(DatasetPart):
     """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
 
-    Without a column `split`, `test_fraction` of the classes are set apart as the test split.
+    A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of their other
+    common names. Without a test split, `val` is the test, which nothing is chosen by. Without a
+    column `split`, `test_fraction` of the classes are set apart as the test split; with the
+    protocol `seen-class`, that share of each class's images.
     A `super_label` is the kind of thing that a class is, for samplers that want it.
     Labels may be text or integers of any size. In a CSV file, labels are integers if all of them
     are written as integers without leading zeros, and text otherwise.
@@ -32,14 +35,19 @@ class Table(DatasetPart):
             `val` split is listed. In [0, 1).
         validation_seed: Which classes these are. At least 0.
         validation: `classes`, or `images`: that share of each class's images instead.
-        test_fraction: Share of the classes that test, where no split is listed. In [0, 1).
-        test_seed: Which classes these are. At least 0.
+        test_fraction: Share of the classes, or of each one's images, that test, where no split is
+            listed. In [0, 1).
+        test_seed: Which these are. At least 0.
+        protocol: `zero-shot`: other classes test; `seen-class`: other images of the same classes.
+            Where splits are listed, they make the protocol.
     """
 
     test_fraction: float = 0.2
     test_seed: int = 0
+    protocol: str = "zero-shot"
 
     name: ClassVar[str] = "table"
+    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
 
     def __post_init__(self):
         super().__post_init__()
@@ -62,12 +70,18 @@ class Table(DatasetPart):
         names = frame["label"].tolist()
         if file.suffix.lower() == ".csv" and all(map(INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
-        splits = frame["split"].tolist() if "split" in frame else ["train"] * len(frame)
-        for row, split in enumerate(splits, start=1):
-            if split not in SPLITS:
+        has_splits, notes = "split" in frame, []
+        splits = frame["split"].tolist() if has_splits else ["train"] * len(frame)
+        for row, split in enumerate(splits):
+            if str(split).lower() not in SPLIT_NAMES:
+                known = ", ".join(SPLIT_NAMES)
                 raise ValueError(
-                    f"{file}: split must be one of {', '.join(SPLITS)}; row {row} has {split!r}"
+                    f"{file}: split must be one of {known}; row {row + 1} has {split!r}"
                 )
+            splits[row] = SPLIT_NAMES[split.lower()]
+        if "val" in splits and not {"test", "query"} & set(splits):
+            splits = ["test" if split == "val" else split for split in splits]
+            notes.append(VALIDATION_TESTS.format("val"))
         listed = frame["path"].astype(str).tolist()
         if len(repeated := frame.index[frame["path"].duplicated()]):
             row = repeated[0]
@@ -85,11 +99,11 @@ class Table(DatasetPart):
             names,
             splits,
             listed,
-            protocol(names, splits),
+            protocol_of(names, splits) if has_splits else self.protocol,
             supers and [supers[row] for row in taken],
-            notes=[str(left_out)] if left_out else [],
+            notes=[*notes, str(left_out)] if left_out else notes,
         )
-        return items if "split" in frame else items.with_test(self.test_fraction, self.test_seed)
+        return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
 
 
 def read_frame(path):
@@ -101,8 +115,12 @@ def read_frame(path):
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise ValueError(f"{path}: expected a .csv or .parquet file")
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: not a regular file")
     try:
         frame = read_csv(path) if suffix == ".csv" else read_parquet(path)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: {first_not_utf8(path)}: save it as UTF-8") from None
     except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
         raise ValueError(f"{path}: can't be read as a table: {error}") from None
     if not len(frame):
@@ -133,10 +151,10 @@ def read_csv(path):
     return frame.drop(columns=unnamed)
 
 
-def protocol(names, splits):
-    """Returns the protocol that these splits make."""
-    if {"query", "gallery"} <= set(splits):
-        return "query-gallery"
-    trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
-    tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
-    return "seen-class" if trained & tested else "zero-shot"
+def first_not_utf8(path):
+    """Returns which line of a file is the first that is not UTF-8, in words."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if b"\0" in line or not is_utf8(os.fsdecode(line)):
+                return f"line {number} is not UTF-8 text"
+    return "it is not UTF-8 text"
