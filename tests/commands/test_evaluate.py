@@ -170,11 +170,11 @@ def test_a_report_of_files_that_differ_is_refused(folder):
     output = folder.evaluation("glyphs")
     output.mkdir(parents=True)
     np.save(output / "vectors.npy", np.ones((3, 4), "float32"))
-    table = Split.of(items("zero-shot", ["test"] * 2), "mine").table()
+    table = Split.of(items("zero-shot", ["test"] * 4), "mine").table()
     table.to_parquet(output / "items.parquet")
     metrics = dict.fromkeys(("queries", "classes", "gallery", "excluded"), 2)
     metrics |= {"protocol": "zero-shot", "dataset": "mine", "notes": [], "figures": {}}
     write_json(output / "metrics.json", {**metrics, "untrained": {}, "thresholds": {}})
     folder.record(*(output / f for f in ("vectors.npy", "items.parquet", "metrics.json")))
-    with pytest.raises(ValueError, match=r"2 vectors belong here; it holds float32 \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"4 vectors belong here; it holds float32 \(3, 4\)"):
         rebuild(folder.path)

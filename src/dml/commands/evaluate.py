@@ -115,9 +115,9 @@ def evaluation_recipe(folder, on, flags, allow_parts=False):
     if on is None:
         return recipe
     other = load_recipe(on, flags, allow_parts)
-    whole = {"validation_fraction": 0.0}
-    if hasattr(other.dataset, "test_fraction") and Path(on).suffix != ".toml":
-        whole["test_fraction"] = 0.0
+    whole = unsplit(other.dataset)
+    if Path(on).suffix == ".toml":
+        whole.pop("test_fraction", None)
     unsaid = {k: v for k, v in whole.items() if ("dataset", k) not in flagged}
     return dataclasses.replace(
         recipe,
@@ -201,8 +201,17 @@ def tested_items(folder, recipe, on):
 def found_items(recorded, recipe, splits):
     """Returns the `Items` of a run that are as they were, those of `splits` read, and `Changes`."""
     wanted = int(np.isin(recorded.items.splits, splits).sum())
+    now = dataclasses.replace(recipe.dataset, **unsplit(recipe.dataset)).items()
     with progress("comparing with the training's images", wanted) as advance:
-        return recorded.found(recipe.dataset.items(), splits, recipe.training.threads, advance)
+        return recorded.found(now, splits, recipe.training.threads, advance)
+
+
+def unsplit(dataset):
+    """Returns the options of a part of `dml.datasets` with which nothing is set apart."""
+    options = {"validation_fraction": 0.0}
+    if hasattr(dataset, "test_fraction"):
+        options["test_fraction"] = 0.0
+    return options
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
