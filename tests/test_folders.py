@@ -1,10 +1,12 @@
 """Files appear whole or not at all."""
 
 import errno
+import os
+import time
 
 import pytest
 
-from dml.folders import RunFolder, atomic_path, read_json, write_json, write_text
+from dml.folders import RunFolder, atomic_path, new_folder, read_json, write_json, write_text
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
@@ -138,6 +140,33 @@ def test_a_run_takes_no_folder_in_which_another_has_left_files(tmp_path):
             RunFolder(tmp_path / name).create()
     (tmp_path / "mine" / "notes").mkdir(parents=True)
     RunFolder(tmp_path / "mine").create()
+
+
+def test_what_a_killed_process_has_left_of_a_new_folder_is_removed_and_what_is_held_is_not(
+    tmp_path,
+):
+    old = time.time() - 100
+
+    def left(name):
+        folder = tmp_path / f".writing-{name}"
+        folder.mkdir()
+        (folder / "half").touch()
+        return folder
+
+    dead, other, young = left("abcdefghbundle"), left("abcdefghothers"), left("12345678bundle")
+    for folder in (dead, other):
+        os.utime(folder, (old, old))
+    with (
+        pytest.raises(FileExistsError, match="bundle is there already"),
+        new_folder(tmp_path / "bundle") as at_work,
+    ):
+        assert not dead.exists() and other.exists() and young.exists()
+        (at_work / "encoder.onnx").touch()
+        os.utime(at_work, (old, old))
+        with new_folder(tmp_path / "bundle") as second:
+            assert at_work.exists()
+            (second / "first").touch()
+    assert os.listdir(tmp_path / "bundle") == ["first"]
 
 
 def test_litter_is_removed_by_the_next_writer_but_no_bundle_that_is_being_made(tmp_path):

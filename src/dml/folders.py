@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -9,12 +10,14 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from dml.locks import locked
 
 MOST_DIMENSIONS = 1 << 16
+HELD = ".writing"  # the lock in a folder that is being written
 
 
 @contextlib.contextmanager
@@ -49,25 +52,45 @@ def atomic_path(path):
 def new_folder(path):
     """Yields a temporary folder beside `path`, renamed to `path` if the block ends without error.
 
+    What a killed process has left of another attempt is removed.
+
     Raises:
         FileExistsError: There is something at `path`.
     """
     path = Path(path)
+    there = f"{path} is there already: remove it or choose another --out"
     if path.exists():
-        raise FileExistsError(f"{path} is there already: remove it or choose another --out")
+        raise FileExistsError(there)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".writing-{'?' * 8}{glob.escape(path.name)}"):
+        _remove_left(left)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix=path.name, dir=path.parent))
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for folder, _, files in os.walk(temporary):
-            for name in files:
-                _sync(os.path.join(folder, name))
-            _sync(folder)
-        os.rename(temporary, path)
+        with locked(temporary / HELD, str(path)):
+            yield temporary
+            (temporary / HELD).unlink()
+            temporary.chmod(0o777 & ~_umask())
+            for folder, _, files in os.walk(temporary):
+                for name in files:
+                    _sync(os.path.join(folder, name))
+                _sync(folder)
+            try:
+                os.rename(temporary, path)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # made meanwhile
+                    raise FileExistsError(there) from None
+                raise
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_left(folder):
+    """Removes a temporary folder of `new_folder` whose process is dead."""
+    with contextlib.suppress(FileNotFoundError, ValueError):  # gone, or held
+        if time.time() - folder.stat().st_mtime > 60:  # not one that is being made or renamed now
+            with locked(folder / HELD, str(folder)):
+                shutil.rmtree(folder)
 
 
 def sha256(path):
@@ -232,9 +255,12 @@ class RunFolder:
         """
         with locked(self.path / ".lock", str(self.path)):
             litter = [*self.path.glob(".writing-*"), *self.checkpoints.glob(".writing-*")]
-            for file in (*litter, *self.evaluations.rglob(".writing-*")):
-                if file.is_file():  # a folder is a bundle's, whose export may be at work
-                    file.unlink()
+            litter += [*self.evaluations.rglob(".writing-*")]
+            for left in litter:
+                if left.parent != self.path and left.is_dir():
+                    shutil.rmtree(left)
+                elif left.is_file():  # a folder is of a bundle or an index, with a lock of its own
+                    left.unlink()
             yield
 
     def evaluation(self, name):
