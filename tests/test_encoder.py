@@ -134,3 +134,10 @@ def test_stretching_shows_the_ends_of_a_long_image():
     assert embed(Prepare(20, 20)(image)).max() == 0
     stretched = embed(Prepare(20, 20, "stretch")(image))
     assert stretched.shape == (1, 20, 20, 3) and (stretched[0, :, :4] > 200).all()
+
+
+def test_the_layers_keep_their_names_when_saved(tmp_path):
+    made = build_encoder(Conv4(input_size=16, resize_side=16, filters=4), EmbeddingOptions(dim=4))
+    made.save(tmp_path / "encoder.keras")
+    networks = [e.get_layer("network") for e in (made, load_encoder(tmp_path / "encoder.keras"))]
+    assert [x.name for x in networks[0].layers] == [x.name for x in networks[1].layers]

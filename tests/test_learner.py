@@ -454,3 +454,21 @@ def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
     np.testing.assert_allclose(
         batch, again.train_on_batch(images[:4], np.array([0, 0, 2, 2])), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("loss", [ProxyAnchor(), LOSSES["magface"]()])
+def test_is_saved_whole_and_goes_on_where_it_was(tmp_path, loss):
+    images, labels = stripes(24)
+    options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+    learner = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
+    learner.compile()
+    whole = keras.callbacks.ModelCheckpoint(tmp_path / "learner.keras")
+    weights = keras.callbacks.ModelCheckpoint(tmp_path / "x.weights.h5", save_weights_only=True)
+    learner.fit(images, labels, epochs=2, callbacks=[whole, weights], **options)
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    np.testing.assert_allclose(again.embed(images), learner.embed(images), atol=1e-6)
+    losses = [x.fit(images, labels, epochs=2, **options).history["loss"] for x in (learner, again)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    assert int(again.optimizer.iterations) == 8
+    other = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
+    other.load_weights(tmp_path / "x.weights.h5")

@@ -8,7 +8,13 @@ from dml.backbones import Conv4
 from dml.encoder import EmbeddingOptions, build_encoder
 from dml.learner import Learner
 from dml.losses import ProxyAnchor
-from dml.optimizers import OPTIMIZERS, OptimizerOptions, Schedule, build_optimizer
+from dml.optimizers import (
+    OPTIMIZERS,
+    OptimizerOptions,
+    PartsOptimizer,
+    Schedule,
+    build_optimizer,
+)
 
 
 def rate(step, **options):
@@ -103,3 +109,78 @@ def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         OptimizerOptions(**options)
+
+
+def rates(optimizer):
+    """Returns the rate of each part now."""
+    step = optimizer.iterations
+    every = optimizer.schedules.items()
+    return {part: float(keras.ops.convert_to_numpy(s(step))) for part, s in every}
+
+
+def fit(learner, **options):
+    x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype="uint8")
+    return learner.fit(x, np.array([0, 0, 1, 1, 2, 2]), verbose=0, **options)
+
+
+def parts_values(learner):
+    return {
+        name: [keras.ops.convert_to_numpy(v) for v in part]
+        for name, part in learner.parts().items()
+    }
+
+
+def test_a_rate_that_is_set_scales_all_parts(learner):
+    optimizer = build_optimizer(learner, OptimizerOptions(), 1, 1)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+    optimizer.learning_rate = 5e-5
+    assert float(optimizer.learning_rate) == pytest.approx(5e-5)
+    assert rates(optimizer) == pytest.approx({"backbone": 5e-5, "embedding": 5e-5, "head": 5e-3})
+    falling = build_optimizer(learner, OptimizerOptions(schedule="cosine"), 1, 1)
+    falling.iterations.assign(1)
+    with pytest.raises(ValueError, match="rate is 0 at this step"):
+        falling.learning_rate = 1e-4
+
+
+def test_keras_callbacks_set_the_rate_from_the_first_epoch(learner):
+    learner.compile()
+    before = parts_values(learner)
+    stop = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0 if epoch == 0 else 1e-3)
+    history = fit(learner, callbacks=[stop])
+    assert history.history["learning_rate"] == [0.0]
+    for name, values in parts_values(learner).items():
+        for old, new in zip(before[name], values, strict=True):
+            np.testing.assert_array_equal(old, new)
+    fit(learner, initial_epoch=1, epochs=2, callbacks=[stop])
+    assert (before["head"][0] != parts_values(learner)["head"][0]).any()
+    assert rates(learner.optimizer) == pytest.approx(
+        {"backbone": 1e-3, "embedding": 1e-3, "head": 1e-1}, rel=1e-5
+    )
+
+
+def test_a_plateau_lowers_the_rate_of_all_parts(learner):
+    learner.compile()
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        monitor="loss", factor=0.5, patience=1, min_delta=1e9, min_lr=0.0
+    )
+    history = fit(learner, epochs=3, callbacks=[plateau])
+    assert history.history["learning_rate"] == pytest.approx([1e-4, 1e-4, 5e-5], rel=1e-5)
+    assert rates(learner.optimizer)["head"] == pytest.approx(2.5e-3, rel=1e-5)
+
+
+def test_a_scale_lies_over_a_schedule(learner):
+    options = OptimizerOptions(schedule="step", decay=0.1, decay_epochs=1)
+    learner.compile(build_optimizer(learner, options, steps_per_epoch=1, epochs=3))
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
+    history = fit(learner, epochs=2, callbacks=[halve])
+    # Read after the step, when the next epoch's factor counts.
+    assert history.history["learning_rate"] == pytest.approx([1e-5, 5e-7], rel=1e-5)
+
+
+def test_is_made_again_from_its_config(learner):
+    optimizer = build_optimizer(learner, OptimizerOptions(schedule="cosine"), 2, 3)
+    again = PartsOptimizer.from_config(optimizer.get_config())
+    again.build(learner.trainable_variables)
+    optimizer.build(learner.trainable_variables)
+    assert [v.path for v in again.variables] == [v.path for v in optimizer.variables]
+    assert rates(again) == rates(optimizer)

@@ -53,6 +53,10 @@ class UnitLength(layers.Layer):
     def call(self, x):
         return unit_length(x)
 
+    def get_config(self):
+        # Keras' own, which it would cut: it leaves out the name where `**options` is not `kwargs`.
+        return super().get_config()
+
 
 @keras.saving.register_keras_serializable("dml")
 class FrozenStatistics(layers.Wrapper):

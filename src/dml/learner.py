@@ -16,6 +16,7 @@ from dml.batch_ops import (
 from dml.chunks import embed_in_chunks
 from dml.heads import ProxyHead
 from dml.losses.base import WEIGHTS
+from dml.regularizers import REGULARIZERS
 from dml.training_data import (
     KnownLabels,
     checked_images,
@@ -25,11 +26,13 @@ from dml.training_data import (
 )
 
 
+@keras.saving.register_keras_serializable("dml")
 class Learner(keras.Model):
     """Trains an encoder with a metric learning loss, by plain `compile` and `fit`.
 
     If the loss compares embeddings with proxies, their layer is made here, as the learner's
-    `head`, so that Keras trains and saves them.
+    `head`, so that Keras trains and saves them. `save` and `ModelCheckpoint` write the whole
+    learner, with the state of its optimizer; what embeds is `learner.encoder` alone.
 
     Args:
         encoder: A Keras model from images to unit vectors (B, D): `dml.build_encoder`'s, or any
@@ -77,6 +80,7 @@ class Learner(keras.Model):
             )
         self.encoder = encoder
         self.metric_loss = loss
+        self.classes = classes
         self.training_encoder = unnormalised(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.chunks = chunks
@@ -241,6 +245,38 @@ class Learner(keras.Model):
                 targets_of(targets)
                 checked_targets(targets, **known, batch=True)
         return x, y
+
+    def get_config(self):
+        part = self.regularizer
+        return {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "loss": keras.saving.serialize_keras_object(self.metric_loss),
+            "classes": self.classes,
+            "augmentation": [keras.saving.serialize_keras_object(x) for x in self.augmentation],
+            "regularizer": part and REGULARIZERS.config_of(part),
+            "chunks": self.chunks,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def made(config):
+            return keras.saving.deserialize_keras_object(config, custom_objects)
+
+        part = config["regularizer"]
+        return cls(
+            **{
+                **config,
+                "encoder": made(config["encoder"]),
+                "loss": made(config["loss"]),
+                "augmentation": [made(layer) for layer in config["augmentation"]],
+                "regularizer": part and REGULARIZERS.part_of(part),
+            }
+        )
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if sample_weight is not None:

@@ -100,12 +100,16 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         decay: Factor of `step` and `exponential`.
         decay_steps: Steps between two factors.
         final_fraction: Where `cosine` ends, relative to the peak.
+
+    Attributes:
+        scale: A variable that multiplies every rate; None for 1. Not part of the config.
     """
 
     def __init__(
         self, peak, kind, wait=0, rise=0, total=1, decay=0.5, decay_steps=1, final_fraction=0.0
     ):
         super().__init__()
+        self.scale = None
         self.options = {
             "peak": peak,
             "kind": kind,
@@ -118,6 +122,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step):
+        rate = self.unscaled(step)
+        return rate if self.scale is None else rate * self.scale
+
+    def unscaled(self, step):
+        """Returns the rate of a step before it is scaled."""
         o = self.options
         step = ops.cast(step, "float32")
         rate = o["peak"] * ops.clip((step - o["wait"] + 1.0) / max(o["rise"], 1), 0.0, 1.0)
@@ -138,7 +147,30 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("dml")
 class PartsOptimizer(keras.optimizers.MultiOptimizer):
-    """A `MultiOptimizer` that also keeps the norm of the whole gradient of its last step."""
+    """One optimizer for each part of a learner, which share one `learning_rate`.
+
+    `learning_rate` is the encoder's rate at this step. Setting it, as `LearningRateScheduler` and
+    `ReduceLROnPlateau` do, scales the schedules of all parts alike, so that the head keeps its
+    multiple. `gradient_norm` is the norm of the whole gradient of the last step.
+
+    Args:
+        optimizers: {part: Keras optimizer}; `head` is the part that `learning_rate` is not of.
+        schedules: {part: `Schedule`}.
+        part_of: {variable's path: part}.
+
+    Raises:
+        ValueError: When it is built, for a variable of no part.
+    """
+
+    def __init__(self, optimizers, schedules, part_of, name="parts"):
+        of_variable = OptimizerOfVariable(optimizers, part_of)
+        super().__init__(of_variable, name=name)
+        self.of_variable = of_variable
+        self.schedules = dict(schedules)
+        self.scale = self.add_variable((), initializer="ones", dtype="float32", name="scale")
+        for part, optimizer in optimizers.items():
+            self.schedules[part].scale = self.scale
+            optimizer.learning_rate = self.schedules[part]
 
     def build(self, variables):
         if not self.built:
@@ -154,6 +186,73 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         self.gradient_norm.assign(ops.sqrt(sum(squares)))
         super().apply(grads, trainable_variables)
 
+    @property
+    def optimizers(self):
+        # Keras' callbacks would give each of them one rate, and the head lose its multiple.
+        raise AttributeError("the parts have one learning_rate, of the PartsOptimizer")
+
+    @property
+    def learning_rate(self):
+        return self.unscaled_rate() * self.scale
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        unscaled = float(ops.convert_to_numpy(self.unscaled_rate()))
+        if not unscaled:
+            raise ValueError(
+                "the schedule's learning rate is 0 at this step, and can't be scaled to another: "
+                "set it at another epoch, or train by OptimizerOptions(schedule='constant')"
+            )
+        self.scale.assign(float(rate) / unscaled)
+
+    def unscaled_rate(self):
+        """Returns the rate of the encoder at this step: of that part of it that learns faster."""
+        rates = [s.unscaled(self.iterations) for p, s in self.schedules.items() if p != "head"]
+        return ops.max(ops.stack(rates))
+
+    def get_config(self):
+        optimizers = {
+            part: keras.saving.serialize_keras_object(optimizer)
+            for part, optimizer in self.of_variable.optimizers.items()
+        }
+        schedules = {part: schedule.get_config() for part, schedule in self.schedules.items()}
+        return {
+            "optimizers": optimizers,
+            "schedules": schedules,
+            "part_of": self.of_variable.part_of,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        optimizers = {
+            part: keras.saving.deserialize_keras_object(optimizer, custom_objects)
+            for part, optimizer in config["optimizers"].items()
+        }
+        schedules = {part: Schedule(**options) for part, options in config["schedules"].items()}
+        return cls(optimizers, schedules, config["part_of"], config["name"])
+
+
+class OptimizerOfVariable:
+    """Which optimizer a variable has, as `keras.optimizers.MultiOptimizer` asks.
+
+    Args:
+        optimizers: {part: Keras optimizer}.
+        part_of: {variable's path: part}.
+    """
+
+    def __init__(self, optimizers, part_of):
+        self.optimizers, self.part_of = dict(optimizers), dict(part_of)
+
+    def values(self):
+        """Returns every optimizer."""
+        return self.optimizers.values()
+
+    def __call__(self, variable):
+        if variable.path not in self.part_of:
+            raise ValueError(f"variable {variable.path} is seen by no optimizer")
+        return self.optimizers[self.part_of[variable.path]]
+
 
 def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
     """Builds one optimizer for each part of the learner, with its own rate and decay.
@@ -166,12 +265,12 @@ def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
         warmup_epochs: Epochs in which the backbone's rate is 0: only embedding and head learn.
 
     Returns:
-        A Keras optimizer. A variable that belongs to no part is an error at its first step.
+        A `PartsOptimizer`. A variable that belongs to no part is an error at its first step.
     """
-    optimizer_of = {}
+    optimizers, schedules, part_of = {}, {}, {}
     for part, variables in learner.parts().items():
         head = part == "head"
-        schedule = Schedule(
+        schedules[part] = Schedule(
             peak=options.head_learning_rate if head else options.learning_rate,
             kind=options.schedule,
             wait=round(warmup_epochs * steps_per_epoch) if part == "backbone" else 0,
@@ -182,16 +281,9 @@ def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
             final_fraction=options.final_fraction,
         )
         decay = options.head_weight_decay if head else options.weight_decay
-        optimizer = part_optimizer(options, schedule, decay, name=part)
-        for variable in variables:
-            optimizer_of[variable.path] = optimizer
-
-    def choose(variable):
-        if variable.path not in optimizer_of:
-            raise ValueError(f"variable {variable.path} is seen by no optimizer")
-        return optimizer_of[variable.path]
-
-    return PartsOptimizer(choose)
+        optimizers[part] = part_optimizer(options, schedules[part], decay, name=part)
+        part_of.update((variable.path, part) for variable in variables)
+    return PartsOptimizer(optimizers, schedules, part_of)
 
 
 def part_optimizer(options, schedule, weight_decay, name):
