@@ -65,7 +65,10 @@ def read_header(data):
 def jpeg_header(data):
     import simplejpeg
 
-    height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except ValueError:  # its decoder reads it again, and says what is wrong
+        return Header("JPEG", 0, 0)
     return Header("JPEG", width, height)
 
 

@@ -76,8 +76,9 @@ class TrainingOptions:
         select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
             Without a validation split, the last.
         validate_every: Epochs between two validations; positive.
-        unreadable: What an image that can't be read does: `error` stops, `skip` takes another
-            image of its class and names the file in the log.
+        unreadable: What an image that can't be read does: `error` stops before the training,
+            `skip` leaves it out of every split, and the figures say how many. One that becomes
+            unreadable during the training has another of its class in its place.
         precision: Keras' type policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
         threads: Threads that read images; positive.
         chunks: Parts in which a batch passes through the encoder, so that it takes the memory of

@@ -223,3 +223,29 @@ def test_a_single_class_is_neither_trained_nor_tested_on(trained, tmp_path):
     with pytest.raises(ValueError, match="only: all test images are of one class, a"):
         run_on(only, tmp_path / "only-run")
     assert not (tmp_path / "only-run").exists()
+
+
+def test_unreadable_images_are_left_out_of_every_split(tmp_path):
+    for split, classes in (("train", "abcd"), ("val", "ef"), ("test", "ghi")):
+        for n, name in enumerate(classes):
+            for i in range(4):
+                write_image(tmp_path / "photos" / split / name / f"{i}.jpg", 10 * n + i)
+        file = tmp_path / "photos" / split / classes[0] / "0.jpg"
+        file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"0\.jpg: truncated or corrupt JPEG"):
+        run_on(tmp_path / "photos", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    lines, skip = [], {"training__unreadable": "skip"}
+    folder = run_on(tmp_path / "photos", tmp_path / "run", lines.append, **skip)
+    left_out = {"train": 1, "val": 1, "test": 1}
+    metrics = folder.read_json(folder.metrics)
+    assert metrics["unreadable"] == left_out and metrics["queries"] == 11
+    assert any("as unreadable: train 1, val 1, test 1 (" in line for line in lines)
+    assert len(folder.read_log()) == 2
+    for split in ("train", "test"):  # the same classes, so that a linear classifier reads all
+        for name in "gh":
+            for i in range(4):
+                write_image(tmp_path / "other" / split / name / f"{i}.jpg", i)
+        (tmp_path / "other" / split / "g" / "1.jpg").write_bytes(b"no image")
+    metrics = evaluate(folder.path, on=str(tmp_path / "other"), flags=QUICK, report=quiet)
+    assert metrics["unreadable"] == {"test": 1, "train": 1} and metrics["queries"] == 7

@@ -294,7 +294,8 @@ def test_a_truncated_image_is_named_or_left_out_as_the_recipe_says(tmp_path):
     words += ["--training.unreadable", "skip"]
     folder = train(str(tmp_path / "photos"), words, out=tmp_path / "b", report=lines.append)
     assert folder.encoder.exists()
-    assert any("left out of the training" in line and "5.jpg" in line for line in lines)
+    assert any("left out as unreadable: train 1 (" in line and "5.jpg" in line for line in lines)
+    assert not (tmp_path / "a").exists()  # refused before anything was written
 
 
 def test_batches_of_near_classes_leave_out_a_truncated_image_as_well(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from dml.datasets import Folder as ImageFolder
 from dml.datasets import Glyphs, Items, Omniglot, RecordedItems, Table
+from dml.datasets.recorded import image_digests
 from dml.images import ImageError
 from tests.datasets.layouts import omniglot, write_image
 
@@ -134,16 +135,25 @@ def test_counts_the_classes_and_images_that_were_seen(part, file, tmp_path):
     unseen = items.class_names[items.labels[items.splits == "test"][0]]
     write_image(other / unseen / "3.jpg", 72)
     found = ImageFolder(root=str(other), test_fraction=0, validation_fraction=0).items()
-    assert RecordedItems.read(file).seen_in(found) == (1, 1)
+    digests = image_digests(found.paths, threads=1)
+    assert RecordedItems.read(file).seen_in(found, digests) == (1, 1)
 
 
 def test_an_image_that_can_not_be_read_is_an_error_or_recorded_as_such(part, tmp_path):
-    items = part.items()
+    items, faults = part.items(), {}
     (tmp_path / items.paths[0]).unlink()
+    whole = (tmp_path / items.paths[1]).read_bytes()
+    (tmp_path / items.paths[1]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match="no such file"):
         RecordedItems.of(items)
-    recorded = RecordedItems.of(items, skip=True)
-    assert recorded.digests[0] == "" and recorded.seen_in(items)[1] < len(items)
+    recorded = RecordedItems.of(items, faults=faults)
+    assert sorted(faults) == [0, 1] and (recorded.digests[:2] == "").all()
+    assert sum(recorded.unreadable().values()) == 2
+    assert recorded.seen_in(items, recorded.digests)[1] < len(items)
+    recorded.write(tmp_path / "items.parquet")
+    (tmp_path / items.paths[1]).write_bytes(whole)  # mended since: it was not trained on
+    left, changes = RecordedItems.read(tmp_path / "items.parquet").found(items)
+    assert set(left.ids) == set(items.ids[2:]) and str(changes) == ""
 
 
 def damage(table, column, value):

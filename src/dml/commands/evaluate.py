@@ -4,12 +4,14 @@ import dataclasses
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from dml.commands.progress import progress
 from dml.datasets import Items, RecordedItems
+from dml.datasets.recorded import SEEN, image_digests
 from dml.folders import RunFolder, atomic_path, text_sha256
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 
@@ -162,26 +164,43 @@ def tested_items(folder, recipe, on):
     Returns:
         (items, facts): the facts are "protocol"; of the run's own data set "since_training",
         numbers of images that "came", are "gone" or "changed"; of another one "seen", numbers of
-        its "classes" and "images" that training or validation has seen; and "notes", lines for the
-        user.
+        its "classes" and "images" that training or validation has seen; "unreadable", numbers of
+        images of each split that can't be read and are left out, as the run's recipe says; and
+        "notes", lines for the user.
+
+    Raises:
+        ImageError: An image can't be read, and the recipe doesn't skip these.
     """
     recorded = RecordedItems.read(folder.checked(folder.items))
     if on is None:
         splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
         items, changes = found_items(recorded, recipe, splits)
         notes = [f"{changes}; the test is of what is as it was"] if str(changes) else []
+        if unreadable := recorded.unreadable():
+            notes.append(f"left out as unreadable when it was trained: {counted(unreadable)}")
         return items, {
             "protocol": items.protocol,
             "since_training": changes.counts(),
+            "unreadable": unreadable,
             "notes": notes,
         }
     items = recipe.dataset.items()
     if not np.isin(items.splits, TESTS).any():
         items = dataclasses.replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
-    tested = items.select(*TESTS)
-    with progress("looking for training images", len(tested)) as advance:
-        classes, images = recorded.seen_in(tested, recipe.training.threads, advance)
-    notes, seen = [*items.notes], {"classes": classes, "images": images}
+    items = items.select(*TESTS, *(SEEN if items.protocol == "seen-class" else ()))
+    skip = recipe.training.unreadable == "skip"
+    faults = {} if skip else None
+    with progress("looking for training images", len(items)) as advance:
+        digests = image_digests(items.paths, recipe.training.threads, advance, faults, decode=skip)
+    notes, readable = [*items.notes], digests != ""
+    unreadable = dict(Counter(items.splits[~readable].tolist()))
+    if unreadable:
+        notes.append(f"left out as unreadable: {counted(unreadable)} ({faults[min(faults)]})")
+    items, digests = items.take(readable), digests[readable]
+    rows = np.isin(items.splits, TESTS)
+    tested = items.take(rows)
+    classes, images = recorded.seen_in(tested, digests[rows])
+    seen = {"classes": classes, "images": images}
     if classes:
         notes.append(
             f"{classes:,} of the {len(tested.class_names):,} classes have the name of a class that "
@@ -195,7 +214,12 @@ def tested_items(folder, recipe, on):
     protocol = "seen-class" if classes or images else "zero-shot"
     if items.protocol == "query-gallery":
         protocol = items.protocol
-    return items, {"protocol": protocol, "seen": seen, "notes": notes}
+    return items, {"protocol": protocol, "seen": seen, "unreadable": unreadable, "notes": notes}
+
+
+def counted(counts):
+    """Returns {split: number} in words."""
+    return ", ".join(f"{split} {count:,}" for split, count in counts.items())
 
 
 def found_items(recorded, recipe, splits):

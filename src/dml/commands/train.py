@@ -62,7 +62,10 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
         RunFolder(out).check_new()
     items = recipe.dataset.items()
     prepared = prepare(recipe, items, report)
-    recorded = recorded_items(recipe, items)
+    recorded = recorded_items(recipe, items, report)
+    if recorded.unreadable():
+        items = items.take(recorded.digests != "")
+        prepared = prepare(recipe, items, report)
     folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
     with folder.writing():
         start(folder.create(), recipe, recorded)
@@ -92,16 +95,22 @@ def prepare(recipe, items, report):
     return learner, steps
 
 
-def recorded_items(recipe, items):
+def recorded_items(recipe, items, report):
     """Returns which split each image is in and what it holds, for evaluations and `resume`.
 
     Raises:
-        ImageError: An image is missing.
+        ImageError: An image can't be read, and the recipe doesn't skip these.
     """
+    from dml.commands.evaluate import counted
+
     options = recipe.training
+    faults = {} if options.unreadable == "skip" else None
     with progress("reading the images", len(items)) as advance:
-        skip = options.unreadable == "skip"
-        return RecordedItems.of(items, options.threads, advance, skip)
+        recorded = RecordedItems.of(items, options.threads, advance, faults)
+    if faults:
+        first = f"{faults[min(faults)]}{', ...' if len(faults) > 1 else ''}"
+        report(f"left out as unreadable: {counted(recorded.unreadable())} ({first})")
+    return recorded
 
 
 def start(folder, recipe, recorded):

@@ -9,8 +9,9 @@ import numpy as np
 
 from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
 from dml.folders import atomic_path
-from dml.images import ImageError, read_bytes
+from dml.images import ImageError, decode_image, read_bytes
 
+SMALL = 32  # pixels to which a JPEG may be decoded where it is only to be seen whether it can be
 BLOCK = 1024  # images whose digests are asked for at once
 SEEN = ("train", "val")  # the splits that choose weights, and the epoch that is kept
 COLUMNS = {"id", "class", "label", "split", "sha256", "protocol"}
@@ -22,26 +23,28 @@ class RecordedItems:
 
     Args:
         items: `Items` whose class names are text.
-        digests: Strings (N,): SHA-256 of each image's bytes; empty of one that could not be read.
+        digests: Strings (N,): SHA-256 of each image's bytes; empty of one that could not be read,
+            which no split of the run has.
     """
 
     items: Items
     digests: np.ndarray
 
     @classmethod
-    def of(cls, items, threads=2, advance=None, skip=False):
-        """Returns the record of items, every image of which is read once.
+    def of(cls, items, threads=2, advance=None, faults=None):
+        """Returns the record of items, every image of which is read and decoded once.
 
         Args:
             items: `Items`.
             threads: Threads that read; positive.
             advance: Called with the number of images done since its last call; None for silence.
-            skip: Whether an image that can't be read is recorded as such; else it is an error.
+            faults: A dictionary that takes {row: reason} of the images that can't be read, which
+                are recorded as such. If None, such an image is an error.
 
         Raises:
             ImageError: An image can't be read.
         """
-        digests = image_digests(items.paths, threads, advance, skip)
+        digests = image_digests(items.paths, threads, advance, faults, decode=True)
         return cls(replace(items, class_names=tuple(map(str, items.class_names))), digests)
 
     def write(self, path):
@@ -99,7 +102,7 @@ class RecordedItems:
         """Returns (`Items`, `Changes`): what is left of the recorded items, and what is not.
 
         An image that has come since has no part in it, nor has one of another content or class: in
-        a test it might be of a class that was trained on.
+        a test it might be of a class that was trained on. Nor has one that could not be read.
 
         Args:
             now: `Items` of the same data set today, whose splits are of no account.
@@ -117,25 +120,30 @@ class RecordedItems:
         same = there.copy()
         same[there] = classes[rows[there]] == before[there]
         read = np.flatnonzero(same & np.isin(old.splits, splits))
-        digests = image_digests(now.paths[rows[read]], threads, advance, skip=True)
+        digests = image_digests(now.paths[rows[read]], threads, advance, faults={})
         same[read] = digests == self.digests[read]
-        left = replace(old, paths=np.where(there, now.paths[rows], old.paths)).take(same)
+        readable = self.digests != ""
+        left = replace(old, paths=np.where(there, now.paths[rows], old.paths))
+        left = left.take(same & readable)
         came = np.ones(len(now), bool)
         came[rows[there]] = False
         return left, Changes(
             came=now.ids[came],
             came_classes=len(set(classes[came])),
-            gone=old.take(~there),
-            changed=old.take(there & ~same),
+            gone=old.take(~there & readable),
+            changed=old.take(there & ~same & readable),
         )
 
-    def seen_in(self, items, threads=2, advance=None):
+    def unreadable(self):
+        """Returns {split: number of its images that could not be read}, without those of none."""
+        return dict(Counter(self.items.splits[self.digests == ""].tolist()))
+
+    def seen_in(self, items, digests):
         """Returns how many (classes, images) of other items the training has seen.
 
         Args:
             items: `Items`.
-            threads: Threads that read.
-            advance: Called with the number of images read since its last call.
+            digests: As of `image_digests`.
 
         Returns:
             The number of their classes whose name, as text, is a training or validation class's,
@@ -143,7 +151,6 @@ class RecordedItems:
         """
         seen = np.isin(self.items.splits, SEEN)
         names = {self.items.class_names[code] for code in np.unique(self.items.labels[seen])}
-        digests = image_digests(items.paths, threads, advance, skip=True)
         return len(names & set(map(str, items.class_names))), self.copies(digests)
 
     def copies(self, digests):
@@ -217,31 +224,38 @@ def faulty(table):
     )
 
 
-def image_digests(paths, threads, advance=None, skip=False):
+def image_digests(paths, threads, advance=None, faults=None, decode=False):
     """Returns the SHA-256 of the bytes of images, strings (N,), read by threads.
 
     Args:
         paths: Paths as `dml.images.read_bytes` takes them.
         threads: Threads that read; positive.
         advance: Called with the number of images done since its last call; None for silence.
-        skip: Whether an image that can't be read has an empty digest; else it is an error.
+        faults: A dictionary that takes {row: reason} of the images that can't be read, whose
+            digests are empty. If None, such an image is an error.
+        decode: Whether to decode them, too, so that damaged ones can't be read.
 
     Raises:
         ImageError: An image can't be read.
     """
 
-    def digest(path):
+    def digest(row):
+        path = paths[row]
         try:
-            return hashlib.sha256(read_bytes(path)).hexdigest()
-        except ImageError:
-            if not skip:
+            data = read_bytes(path)
+            if decode and not path.startswith("glyph:"):
+                decode_image(data, path, SMALL)
+        except ImageError as error:
+            if faults is None:
                 raise
+            faults[row] = str(error)
             return ""
+        return hashlib.sha256(data).hexdigest()
 
     found = []
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), BLOCK):
-            found += pool.map(digest, paths[start : start + BLOCK])
+            found += pool.map(digest, range(start, min(start + BLOCK, len(paths))))
             if advance is not None:
                 advance(len(found) - start)
     return object_array(found)
