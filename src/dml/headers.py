@@ -67,7 +67,7 @@ def jpeg_header(data):
 
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:  # its decoder reads it again, and says what is wrong
+    except (ValueError, KeyError):  # its decoder reads it again, and says what is wrong
         return Header("JPEG", 0, 0)
     return Header("JPEG", width, height)
 
