@@ -5,6 +5,7 @@ import os
 import sys
 
 from dml.files import require_utf8
+from dml.memory import check_address_space, is_shortage
 from dml.terminal import accept_any_text, complain, held_back, quiet_libraries, say
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
@@ -28,6 +29,11 @@ GOES_ON = {  # what to do after Ctrl-C
     "embed": "; the same command goes on from the last finished part",
     "index": "; the same command goes on from the last finished part",
 }
+LESS = {  # what takes less memory
+    "train": "; smaller batches, a smaller backbone.input_size or training.chunks take less",
+    "evaluate": "; a smaller --evaluation.batch_size takes less",
+}
+EMBEDDING = ("embed", "index", "search", "serve")  # commands that use ONNX Runtime and FAISS
 BACKED = (
     "train",
     "evaluate",
@@ -220,7 +226,10 @@ def run(options, flags):
         raise ValueError(f"`dml {options.command}` takes no {flags[0]}")
     whole_recipe = options.command == "recipes" and options.name is not None
     if whole_recipe or options.command in BACKED:
+        check_address_space(backed=True)
         import_backend()
+    elif options.command in EMBEDDING:
+        check_address_space(backed=False)
     if options.command == "train":
         from dml.commands.train import train
 
@@ -368,6 +377,13 @@ def main(arguments=None):
         return 1
     except (ValueError, KeyError, OSError, FloatingPointError) as error:
         complain(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        return 2
+    except Exception as error:
+        if not is_shortage(error):
+            raise  # a fault of dml's
+        complain(
+            f"memory is short: {str(error) or type(error).__name__}{LESS.get(options.command, '')}"
+        )
         return 2
     return 0
 
