@@ -65,10 +65,7 @@ def read_header(data):
 def jpeg_header(data):
     import simplejpeg
 
-    try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except (ValueError, KeyError):  # its decoder reads it again, and says what is wrong
-        return Header("JPEG", 0, 0)
+    height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
     return Header("JPEG", width, height)
 
 

@@ -80,8 +80,10 @@ def decode_image(data, path, minimum_side=None):
     """Returns the image in `data`, the bytes of `path`, as `read_image` does."""
     header = read_header(data)
     if header is None:
-        kind = "empty file" if not data else "not an image of a known format, or damaged"
-        raise ImageError(f"{path}: {kind}")
+        kind = "not an image of a known format, or damaged"
+        if data[:2] == b"\xff\xd8":
+            kind = "truncated or corrupt JPEG"
+        raise ImageError(f"{path}: {kind if data else 'empty file'}")
     if header.width * header.height > MOST_PIXELS:
         raise ImageError(
             f"{path}: {header.width} x {header.height}: an image may have at most "
