@@ -15,6 +15,8 @@ from dml.folders import RunFolder
 from tests.commands.test_train import SMALL, command, flags, message
 from tests.datasets.layouts import write_image
 
+OPTIONS = flags(dataset__validation_fraction=0.4)  # two classes, so that there is a best epoch
+
 
 def quiet(line):
     pass
@@ -34,7 +36,7 @@ def weights(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return train("glyphs", flags(), out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
+    return train("glyphs", OPTIONS, out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def finished(whole, tmp_path):
 def second_epoch(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(KeyboardInterrupt):
-        train("glyphs", flags(), out=path, report=interrupt_at("epoch   2/"))
+        train("glyphs", OPTIONS, out=path, report=interrupt_at("epoch   2/"))
     return path
 
 
@@ -97,6 +99,7 @@ def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     said = []
+    assert (stopped.checkpoints / "best-0001.npz").exists()
     resume(stopped, said.append)
     assert any("epoch-0002.npz: the checkpoint can't be read" in line for line in said)
     assert "resuming after epoch 1" in said
@@ -169,12 +172,12 @@ def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped
 def test_a_new_run_never_goes_on_from_what_an_old_one_left(stopped):
     stopped.recipe.unlink()
     with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
-        train("glyphs", flags(), out=stopped.path, report=quiet)
+        train("glyphs", OPTIONS, out=stopped.path, report=quiet)
     stopped.manifest.unlink()
     stopped.untrained.unlink()
     stopped.log.unlink()
     with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
-        train("glyphs", flags(), out=stopped.path, report=quiet)
+        train("glyphs", OPTIONS, out=stopped.path, report=quiet)
 
 
 def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
@@ -185,7 +188,7 @@ def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
                 use(finished)
     new = RunFolder(tmp_path / "new")
     with new.writing(), pytest.raises(ValueError, match=r"new: process .* is writing it"):
-        train("glyphs", flags(), out=new.path, report=quiet)
+        train("glyphs", OPTIONS, out=new.path, report=quiet)
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):
@@ -221,7 +224,7 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
 def test_the_second_of_two_processes_is_told_of_the_first(tmp_path):
     process = command(tmp_path / "run", training__epochs=500)
     try:
-        while "epoch " not in (line := process.stdout.readline()):
+        while not (line := process.stdout.readline()).startswith("epoch "):
             assert line, message(process)
         with pytest.raises(ValueError, match=f"run: process {process.pid} on .* is writing it"):
             train(tmp_path / "run", resume=True)
