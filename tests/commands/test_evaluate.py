@@ -71,8 +71,9 @@ def test_measures_queries_against_the_gallery():
     split = Split.of(items("query-gallery", ["query", "gallery"] * 3), "mine")
     vectors = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     flags = ["--evaluation.clustering_seeds", "0", "--evaluation.ks", "1,2"]
-    result, pairs, figures = measure(split, vectors, load_recipe("glyphs", flags))
+    result, pairs, figures, notes = measure(split, vectors, load_recipe("glyphs", flags))
     assert figures["AUC"]["value"] == 1.0 and pairs.genuine == 3
+    assert notes == []
     assert len(result.labels) == 3 and result.neighbours[:, 0].tolist() == [0, 1, 2]
     assert all(figure["value"] == 1 for name, figure in figures.items() if "ecall" in name)
 

@@ -7,7 +7,7 @@ import pytest
 
 import dml.export as formats
 from dml.cli import main
-from dml.commands.export import Tolerance, check, compare, export, whole_classes
+from dml.commands.export import Tolerance, check, compare, export, say, whole_classes
 from dml.embed import embed_images
 from dml.encoder import load_encoder
 from dml.onnx_encoder import OnnxEncoder
@@ -61,6 +61,18 @@ def test_tells_how_far_two_encoders_are():
     found["difference_at_any_size"] = np.nan
     with pytest.raises(ValueError, match="vectors differ by nan"):
         check(found, Tolerance(0.1, 0.1, 0.5))
+
+
+def test_compares_images_of_which_no_two_are_of_one_class():
+    vectors, lines = np.eye(4, dtype="float32"), []
+    found = {**compare(vectors, vectors, np.arange(4)), "difference_at_any_size": 0.0}
+    assert "recall_at_1_before" not in found and found["overlap_of_the_top_10"] == 1
+    check(found, Tolerance(0.1, 0.1, 0.5))
+    one = {**compare(vectors[:1], vectors[:1], np.zeros(1, int)), "difference_at_any_size": 0.0}
+    check(one, Tolerance(0.1, 0.1, 0.5))
+    for figures in (found, one):
+        say(figures, lines.append)
+    assert "R@1" not in lines[0] and lines[1].startswith("1 images through both encoders: vectors")
 
 
 def test_compares_whole_classes():

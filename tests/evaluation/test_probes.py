@@ -25,9 +25,25 @@ def test_labels_that_the_training_never_saw_are_wrong():
     assert found.figures()["1-NN accuracy"]["value"] == 0.5
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1]])
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_one_image_is_fitted_and_chooses_nothing():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.eye(4), [5, 4, 3, 1], axis=0) + 0.3 * rng.normal(size=(13, 4))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    labels = np.repeat([0, 1, 2, 3], [5, 4, 3, 1])
+    test = np.concatenate([np.eye(4), x])
+    found = linear_evaluation(x, labels, test, [*range(4), *labels])
+    without = linear_evaluation(x[:12], labels[:12], test, [*range(4), *labels])
+    assert found.inverse_penalty == without.inverse_penalty
+    fitted = LogisticRegression(C=found.inverse_penalty, max_iter=500).fit(x, labels)
+    assert found.accuracy == fitted.score(test, [*range(4), *labels])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 2, 3]])
 def test_refuses_what_it_can_not_fit(labels):
-    with pytest.raises(ValueError, match="at least 2 classes and 2 training images"):
+    with pytest.raises(ValueError, match="2 training images of each of 2 classes"):
         linear_evaluation(np.eye(4), labels, np.eye(4), labels)
 
 

@@ -31,7 +31,6 @@ def test_any_hashable_names_a_class_and_its_code_stands_in():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"metrics": []}, "at least one metric"),
         ({"vectors": np.zeros((3, 6))}, "vectors has 3 rows for 20 labels"),
         ({"neighbours": np.zeros((3, 6), int)}, "neighbours has 3 rows"),
         ({"first_positive": np.ones(3, int)}, "first_positive has 3 rows"),

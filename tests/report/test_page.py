@@ -179,6 +179,11 @@ def test_a_dollar_in_a_name_is_no_placeholder():
         ({"first_positive": np.ones(20, int)}, {"Worst queries"}),
         ({"counts": {}, "metrics": [Metric("Recall@1", 0.5)]}, set()),
         ({"class_names": []}, set()),
+        (
+            {"neighbours": np.zeros((20, 0), int), "first_positive": np.zeros(20, int)},
+            {"Retrieval", "Worst queries"},
+        ),
+        ({"metrics": []}, {"Figures"}),
     ],
 )
 def test_leaves_out_what_it_was_not_given(changes, missing):
@@ -186,6 +191,11 @@ def test_leaves_out_what_it_was_not_given(changes, missing):
     Page(html)
     assert sections(html) == [s for s in SECTIONS if s not in missing]
     assert "None" not in html and "nan" not in re.sub(r"base64,[^\"]*", "", html)
+
+
+def test_says_what_could_not_be_measured():
+    html = page(example(notes=["no <linear> accuracy: it takes two classes"]))
+    assert '<p class="facts">No &lt;linear&gt; accuracy: it takes two classes.</p>' in html
 
 
 def test_a_gap_in_the_history_is_left_out():

@@ -133,12 +133,14 @@ def load_evaluated(run, on, flags, allow_parts):
         raise ValueError(f"{items_file}: damaged; evaluate the run again ({error})") from None
     vectors = read_vectors(run_folder.checked(vectors_file), len(items))
     labels, queries = items["class"].to_numpy(), (items["split"] == "query").to_numpy()
+    gallery = ()
     if queries.any():
-        found = retrieval(
-            vectors[queries], labels[queries], KS, vectors[~queries], labels[~queries]
-        )
-    else:
-        found = retrieval(vectors, labels, KS)
+        gallery = vectors[~queries], labels[~queries]
+        vectors, labels = vectors[queries], labels[queries]
+    try:
+        found = retrieval(vectors, labels, KS, *gallery)
+    except ValueError as error:
+        raise ValueError(f"{run}: {error}") from None
     return Evaluated(
         name=str(run),
         dataset=dataset_label(recipe),

@@ -16,7 +16,8 @@ from dml.folders import RunFolder, atomic_path, text_sha256
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 
 TESTS = ("test", "query", "gallery")  # splits
-VOTERS = (5, 20)  # nearest images of the k-NN accuracy
+VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
+TWO_CLASSES = "images of two classes, two of them of one"
 PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
 
@@ -65,15 +66,22 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
     started = time.monotonic()
     vectors = split.embed(encoder, recipe)
     output = folder.evaluation(evaluation_name(recipe, on))
-    result, pairs, figures = measure(split, vectors, recipe, output / "unfinished")
+    result, pairs, figures, lacking = measure(split, vectors, recipe, output / "unfinished")
+    thresholds = {}
     if items.protocol == "seen-class":
-        figures.update(linear_figures(encoder, items, recipe))
-    thresholds = calibrated(encoder, items, recipe) if on is None else {}
+        named, further = linear_figures(encoder, items, recipe)
+        figures.update(named)
+        lacking += further
+    if on is None:
+        thresholds, further = calibrated(encoder, items, recipe)
+        lacking += further
+    for note in lacking:
+        report(f"note: {note}")
     metrics = {
         "schema": 1,
         "dataset": dataset_label(recipe),
-        "queries": len(result.labels),
-        "excluded": int(result.excluded),
+        "queries": len(split.query_rows),
+        "excluded": int(result.excluded) if result else len(split.query_rows),
         "gallery": len(split.gallery_rows),
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
@@ -81,6 +89,7 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
         "untrained": untrained,
         "seconds": round(time.monotonic() - started, 1),
         **facts,
+        "notes": [*facts["notes"], *lacking],
     }
     with atomic_path(output / "vectors.npy") as path:
         np.save(path, vectors)
@@ -298,6 +307,14 @@ class TestSplit:
     def has_gallery(self):
         return self.items.protocol == "query-gallery"
 
+    @property
+    def has_positives(self):
+        """Whether any query has an image of its class, beside itself, to find."""
+        labels = self.items.labels
+        if self.has_gallery:
+            return bool(np.isin(labels[self.query_rows], labels[self.gallery_rows]).any())
+        return bool(np.bincount(labels).max() > 1)
+
     def embed(self, encoder, recipe):
         """Returns the vectors of all items, in their order."""
         from dml.embed import embed_images
@@ -323,46 +340,74 @@ class TestSplit:
 
 
 def measure(split, vectors, recipe, unfinished=None):
-    """Returns a test split's `Retrieval`, `Verification` or None, and figures ready for JSON.
+    """Returns what can be measured of a test split.
 
-    `unfinished` is a folder that keeps what is done of the search, should it be stopped.
+    Args:
+        split: A `TestSplit`.
+        vectors: Floats (N, D) of its items.
+        recipe: Whose evaluation options hold.
+        unfinished: A folder that keeps what is done of the search, should it be stopped.
+
+    Returns:
+        (`Retrieval` or None, `Verification` or None, figures ready for JSON, notes on those that
+        can't be measured).
     """
     from dml.evaluation import clustering, retrieval, verification
 
-    ks = recipe.evaluation.ks or recipe.dataset.recall_ks
-    labels = split.items.labels
-    gallery = {}
-    if split.has_gallery:
-        rows = split.gallery_rows
-        gallery = {"gallery": vectors[rows], "gallery_labels": labels[rows]}
-    rows = split.query_rows
-    also = recipe.evaluation.also
-    with progress("searching", len(rows)) as advance:
-        gallery.update(advance=advance, unfinished=unfinished)
-        result = retrieval(vectors[rows], labels[rows], ks=ks, also=also, **gallery)
-    figures = result.figures(repeats=recipe.evaluation.bootstrap)
-    if recipe.evaluation.clustering_seeds:
-        seeds = recipe.evaluation.clustering_seeds
-        figures.update(clustering(vectors[rows], labels[rows], seeds=seeds).figures())
-    pairs = None
-    if recipe.evaluation.verification and len(np.unique(labels)) > 1:
+    options, labels, rows = recipe.evaluation, split.items.labels, split.query_rows
+    result, pairs, figures, notes = None, None, {}, []
+    if split.has_positives:
+        gallery = {}
+        if split.has_gallery:
+            found = split.gallery_rows
+            gallery = {"gallery": vectors[found], "gallery_labels": labels[found]}
+        with progress("searching", len(rows)) as advance:
+            result = retrieval(
+                vectors[rows],
+                labels[rows],
+                ks=options.ks or recipe.dataset.recall_ks,
+                also=options.also,
+                advance=advance,
+                unfinished=unfinished,
+                **gallery,
+            )
+        figures.update(result.figures(repeats=options.bootstrap))
+    else:
+        notes.append("no retrieval figures: no query has an image of its class to find")
+    if options.clustering_seeds and two_classes(labels[rows]):
+        found = clustering(vectors[rows], labels[rows], seeds=options.clustering_seeds)
+        figures.update(found.figures())
+    elif options.clustering_seeds:
+        notes.append(f"no clustering figures: they take {TWO_CLASSES}")
+    if options.verification and two_classes(labels):
         with progress("comparing all pairs", len(vectors)) as advance:
             pairs = verification(vectors, labels, advance)
         figures.update({name: {"value": value} for name, value in pairs.figures().items()})
-    return result, pairs, figures
+    elif options.verification:
+        notes.append(f"no verification figures: they take {TWO_CLASSES}")
+    return result, pairs, figures, notes
+
+
+def two_classes(labels):
+    """Returns whether label codes (N,) are of two classes or more, and two are equal."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and counts.max() > 1
 
 
 def calibrated(encoder, items, recipe):
-    """Returns {name: threshold as written to JSON} that keep the recipe's promises.
+    """Returns thresholds that keep the recipe's promises, and notes on those that don't.
 
-    Calibrated on the validation classes; empty without any, or where they are too few to promise.
+    Calibrated on the validation split.
+
+    Returns:
+        ({name: threshold as written to JSON}, notes).
     """
     from dml.embed import embed_images
     from dml.evaluation import retrieval, threshold_for_far, threshold_for_precision, verification
 
-    options, items = recipe.evaluation, items.select("val")
-    if len(np.unique(items.labels)) < 2 or np.bincount(items.labels).max() < 2:
-        return {}
+    options, trained, items = recipe.evaluation, items.select("train"), items.select("val")
+    if not two_classes(items.labels):
+        return {}, [f"no calibrated thresholds: they take {TWO_CLASSES} in validation"]
     vectors = embed_images(
         encoder, items.paths, options.batch_size, threads=recipe.training.threads
     )
@@ -379,16 +424,39 @@ def calibrated(encoder, items, recipe):
             threshold_for_far(pairs, options.false_accepts),
         ),
     }
-    return {
+    notes = [
+        f"no similarity promises {promise(name, wanted)} on the validation split"
+        for name, (wanted, threshold) in found.items()
+        if threshold is None
+    ]
+    thresholds = {
         name: {"wanted": wanted, **dataclasses.asdict(threshold)}
         for name, (wanted, threshold) in found.items()
         if threshold is not None
     }
+    seen = set(items.class_names) & set(trained.class_names)
+    if thresholds and items.protocol != "seen-class" and seen:
+        notes.append(
+            "the thresholds were chosen on images of classes that were trained on; of other "
+            "classes they may let in more"
+        )
+    return thresholds, notes
+
+
+def promise(name, wanted):
+    """Returns what a threshold promises, in words."""
+    bound = "at least" if name == "precision" else "at most"
+    return f"{bound} {100 * wanted:g} % {PROMISES[name]}"
 
 
 def with_test_rates(thresholds, result, pairs, vectors, split):
     """Returns thresholds with what they do on the test split, on which they were not chosen."""
     labels, queries, gallery = split.items.labels, split.query_rows, split.gallery_rows
+    if result is None:
+        return {
+            name: {**threshold, "test_rate": None, "test_coverage": None}
+            for name, threshold in thresholds.items()
+        }
     nearest = gallery[result.neighbours[:, 0]]
     similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
     right = labels[queries] == labels[nearest]
@@ -407,14 +475,12 @@ def with_test_rates(thresholds, result, pairs, vectors, split):
 def print_thresholds(thresholds, report):
     """Reports from which similarity on results can be trusted, and how that held on the test."""
     for name, threshold in thresholds.items():
-        tested = threshold["test_rate"]
-        tested = "not measured" if tested is None else f"{100 * tested:.1f} %"
+        rate, coverage = threshold["test_rate"], threshold["test_coverage"]
+        tested = "not measured" if rate is None else f"{100 * rate:.1f} %"
+        covered = "" if coverage is None else f", for {100 * coverage:.0f} % of the queries"
         report(
-            f"similarity {threshold['similarity']:.3f}: "
-            f"{'at least' if name == 'precision' else 'at most'} "
-            f"{100 * threshold['wanted']:g} % {PROMISES[name]} on the validation classes "
-            f"(95 % sure); on the test {tested}, for "
-            f"{100 * threshold['test_coverage']:.0f} % of the queries"
+            f"similarity {threshold['similarity']:.3f}: {promise(name, threshold['wanted'])} on "
+            f"the validation split (95 % sure); on the test {tested}{covered}"
         )
 
 
@@ -423,11 +489,15 @@ def untrained_figures(encoder, items, recipe):
     split = TestSplit.of(items, recipe.names["dataset"])
     quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, verification=False)
     recipe = dataclasses.replace(recipe, evaluation=quick)
-    return measure(split, split.embed(encoder, recipe), recipe)[-1]
+    return measure(split, split.embed(encoder, recipe), recipe)[2]
 
 
 def linear_figures(encoder, items, recipe):
-    """Returns how well a linear classifier and the nearest training images name test images."""
+    """Returns how well a linear classifier and the nearest training images name test images.
+
+    Returns:
+        (figures ready for JSON, notes on those that can't be measured).
+    """
     from dml.embed import embed_images
     from dml.evaluation import knn_evaluation, linear_evaluation
 
@@ -437,11 +507,24 @@ def linear_figures(encoder, items, recipe):
     )
     test = items.splits == "test"
     sides = vectors[~test], items.labels[~test], vectors[test], items.labels[test]
-    figures = linear_evaluation(*sides).figures()
-    if ks := [k for k in VOTERS if k <= len(sides[0])]:
-        votes = knn_evaluation(*sides, ks=ks)
-        figures.update({f"{k}-NN accuracy": {"value": votes[k]} for k in ks})
-    return figures
+    sizes = np.bincount(sides[1])
+    unknown = ~np.isin(sides[3], sides[1])
+    if (sizes > 0).sum() < 2 or unknown.all():
+        needed = "training images of two classes, and test images of one of them"
+        return {}, [f"no linear and k-NN accuracy: they take {needed}"]
+    votes = knn_evaluation(*sides, ks=[k for k in VOTERS if k <= len(sides[0])])
+    figures = {f"{k}-NN accuracy": {"value": share} for k, share in votes.items()}
+    notes = []
+    if (sizes > 1).sum() < 2:
+        notes.append("no linear accuracy: it takes two training images of each of two classes")
+    else:
+        figures = {**linear_evaluation(*sides).figures(), **figures}
+    if unknown.any():
+        notes.append(
+            f"{unknown.sum():,} test images are of classes without a training image, which linear "
+            "and k-NN accuracy count as wrong"
+        )
+    return figures, notes
 
 
 def print_table(metrics, report):
@@ -501,7 +584,7 @@ def rebuild_locked(folder, on, flags, allow_parts, report):
     )
     vectors = read_vectors(folder.checked(output / "vectors.npy"), len(split.items))
     quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, bootstrap=1)
-    result, pairs, _ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
+    result, pairs, *_ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
     pages = [output / "report.html", *([folder.report] if on is None else [])]
     write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
     report(f"report: {pages[-1]}")
@@ -565,14 +648,14 @@ def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
         vectors=vectors[queries],
         labels=labels[queries],
         class_names=split.items.class_names,
-        neighbours=result.neighbours,
-        first_positive=result.first_positive,
+        neighbours=result.neighbours if result else np.zeros((len(queries), 0), int),
+        first_positive=result.first_positive if result else np.zeros(len(queries), int),
         thumbnail=reader(queries),
         gallery_vectors=vectors[gallery] if split.has_gallery else None,
         gallery_labels=labels[gallery] if split.has_gallery else None,
         gallery_thumbnail=reader(gallery) if split.has_gallery else None,
         thresholds={
-            f"{100 * threshold['wanted']:g} % {PROMISES[name]}": threshold["similarity"]
+            promise(name, threshold["wanted"]): threshold["similarity"]
             for name, threshold in metrics["thresholds"].items()
         },
         errors=error_rates(pairs),

@@ -36,13 +36,14 @@ class LinearEvaluation:
 def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
     """Fits a multinomial logistic regression to unit embeddings and scores it on test images.
 
-    Its L2 penalty is chosen by cross-validation on the training images alone (5 folds, or as many
-    as the smallest class has images). Classes must be the same on both sides: the `seen-class`
-    protocol.
+    Its L2 penalty is chosen by cross-validation on the training images alone, of the classes that
+    have two or more (5 folds, or as many as the smallest of them has images). Classes must be the
+    same on both sides: the `seen-class` protocol.
 
     Args:
         embeddings: Numbers (N, D) to fit on.
-        labels: N labels of any hashable type, in any array-like, of at least 2 classes.
+        labels: N labels of any hashable type, in any array-like; of at least 2 classes there are
+            2 images or more.
         test_embeddings: Numbers (M, D).
         test_labels: M labels.
 
@@ -50,8 +51,8 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
         A `LinearEvaluation`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, there is one class
-            only, or one has a single image, or no class is on both sides.
+        ValueError: An array is of the wrong shape, a row is not finite, fewer than 2 classes
+            have 2 images, or no class is on both sides.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -65,19 +66,20 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
         "test_labels",
     )
     counts = np.bincount(train_codes)
-    counts = counts[counts > 0]
-    if len(counts) < 2 or counts.min() < 2:
+    several = counts[train_codes] > 1
+    if (counts > 1).sum() < 2:
         raise ValueError(
-            "linear evaluation needs at least 2 classes and 2 training images of each; "
-            f"got {len(counts)} classes, the smallest of {counts.min()}"
+            "linear evaluation needs 2 training images of each of 2 classes; "
+            f"got {(counts > 1).sum()} such classes of {(counts > 0).sum()}"
         )
-    folds = StratifiedKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=0)
+    smallest = int(counts[counts > 1].min())
+    folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=0)
 
     def classifier(c):
         return LogisticRegression(C=c, max_iter=500)
 
     scores = [
-        cross_val_score(classifier(c), train, train_codes, cv=folds).mean()
+        cross_val_score(classifier(c), train[several], train_codes[several], cv=folds).mean()
         for c in INVERSE_PENALTIES
     ]
     best = INVERSE_PENALTIES[int(np.argmax(scores))]

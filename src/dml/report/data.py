@@ -36,7 +36,7 @@ class ReportData:
         title: The headline: what was trained.
         dataset: Name of the data set evaluated on.
         protocol: "zero-shot", "seen-class" or "query-gallery".
-        metrics: The first is the headline figure.
+        metrics: The first is the headline figure. None where nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
         notes: Lines on what the figures hold for, and on those that could not be measured.
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
@@ -98,8 +98,6 @@ class ReportData:
                 "a report with a gallery needs gallery_vectors, gallery_labels and "
                 "gallery_thumbnail together"
             )
-        if not self.metrics:
-            raise ValueError("a report needs at least one metric: its headline figure")
         queries = len(self.labels)
         for name in ("vectors", "neighbours", "first_positive"):
             rows = len(getattr(self, name))

@@ -72,18 +72,20 @@ def page(data):
 
 def hero(data):
     """Returns the headline figure beside the untrained encoder's."""
-    first = data.metrics[0]
-    bars = bar("Trained", first.value, first.interval, "trained")
-    if first.untrained is not None:
-        bars += bar("Untrained encoder", first.untrained, first.untrained_interval, "untrained")
+    headline = ""
+    if data.metrics:
+        first = data.metrics[0]
+        bars = bar("Trained", first.value, first.interval, "trained")
+        if first.untrained is not None:
+            bars += bar("Untrained encoder", first.untrained, first.untrained_interval, "untrained")
+        headline = (
+            f'<p class="headline"><b>{percent(first.value)}<small>%</small></b>'
+            f'<span>{escape(first.name)}</span></p><dl class="bars">{bars}</dl>'
+        )
     facts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     facts = f'<p class="facts">{escape(facts)}.</p>' if facts else ""
     facts += "".join(f'<p class="facts">{escape(sentence(note))}</p>' for note in data.notes)
-    return (
-        f'<div class="hero"><p class="headline"><b>{percent(first.value)}<small>%</small></b>'
-        f"<span>{escape(first.name)}</span></p>"
-        f'<dl class="bars">{bars}</dl>{facts}</div>'
-    )
+    return f'<div class="hero">{headline}{facts}</div>'
 
 
 def sentence(text):
@@ -106,7 +108,9 @@ def bar(name, value, ends, kind):
 
 
 def metrics_table(data):
-    """Returns the table of all figures."""
+    """Returns the table of all figures; empty without any."""
+    if not data.metrics:
+        return ""
     compared = any(m.untrained is not None for m in data.metrics)
     head = "<th scope=col>Untrained</th><th scope=col>Gain</th>" if compared else ""
     rows = []
@@ -163,11 +167,13 @@ def embedding(data, queries):
     if not len(data.labels):
         return ""
     edges, positive, negative, *means = similarity_histograms(data)
+    ranks = ""
+    if max(data.first_positive) > 0:
+        title = "Right class among the first k, % of queries"
+        ranks = figure(title, figures.rank_figure(data.first_positive))
     return (
         '<div class="figures wide">'
-        + figure(
-            "Right class among the first k, % of queries", figures.rank_figure(data.first_positive)
-        )
+        + ranks
         + figure(
             "Similarity of pairs",
             figures.histogram_figure(edges, positive, negative, *means, data.thresholds),

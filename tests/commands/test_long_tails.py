@@ -1,0 +1,139 @@
+"""Folders on which some figures can't be measured: a note says which, and the others are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dml.commands.compare import compare
+from dml.commands.evaluate import evaluate, rebuild
+from dml.commands.train import train
+from tests.datasets.layouts import write_image
+
+OPTIONS = {
+    "backbone.name": "conv4",
+    "backbone.weights": "none",
+    "backbone.input_size": 16,
+    "backbone.resize_side": 16,
+    "backbone.filters": 8,
+    "embedding.dim": 8,
+    "sampler.batch_size": 4,
+    "training.epochs": 1,
+    "evaluation.clustering_seeds": 1,
+    "evaluation.bootstrap": 20,
+}
+RETRIEVAL, CLUSTERING = {"R@1", "MAP@R"}, {"NMI", "AMI"}
+VERIFICATION, LINEAR = {"AUC", "EER"}, {"linear accuracy", "1-NN accuracy"}
+
+
+def photos(root, **splits):
+    """Writes splits whose classes have so many images; `unseen` is a test of other classes."""
+    seed = 0
+    for split, counts in splits.items():
+        for number, count in enumerate(counts):
+            name = f"{'new' if split == 'unseen' else 'class'} {number}"
+            folder = root / split.replace("unseen", "test") / name
+            for _ in range(count):
+                write_image(folder / f"{seed}.jpg", seed)
+                seed += 1
+    return root
+
+
+def run_on(root, out, lines, **changes):
+    options = {**OPTIONS, **{k.replace("__", "."): v for k, v in changes.items()}}
+    flags = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    folder = train(str(root), flags, out=out, report=lines.append)
+    metrics = json.loads(folder.metrics.read_text())
+    assert all(np.isfinite(figure["value"]) for figure in metrics["figures"].values())
+    for note in metrics["notes"]:
+        assert f"note: {note}" in lines and note[1:] in folder.report.read_text()
+    page = folder.report.read_text()
+    rebuild(folder.path, report=lines.append)
+    assert folder.report.read_text() == page
+    return folder, metrics
+
+
+def test_one_test_image_a_class_leaves_linear_and_nearest_neighbours(tmp_path):
+    root = photos(tmp_path / "photos", train=[7, 4, 5], test=[1, 1, 1])
+    folder, metrics = run_on(root, tmp_path / "run", lines := [])
+    assert metrics["protocol"] == "seen-class" and metrics["excluded"] == 3
+    assert set(metrics["figures"]) >= LINEAR
+    assert not set(metrics["figures"]) & (RETRIEVAL | CLUSTERING | VERIFICATION)
+    assert [note.split(":")[0] for note in metrics["notes"]][:3] == [
+        "no retrieval figures",
+        "no clustering figures",
+        "no verification figures",
+    ]
+    assert any("val 6 images of 3 classes" in line for line in lines)
+    assert evaluate(folder.path, report=lines.append)["figures"] == metrics["figures"]
+
+
+@pytest.mark.slow
+def test_a_long_tail_keeps_every_figure(tmp_path):
+    root = photos(tmp_path / "photos", train=[12, 5, 3, 1], test=[4, 2, 1, 1])
+    _, metrics = run_on(root, tmp_path / "run", lines := [])
+    figures = RETRIEVAL | CLUSTERING | VERIFICATION | LINEAR
+    assert metrics["excluded"] == 2 and figures <= set(metrics["figures"])
+    assert any("class 3 has a single training image" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", range(2, 8))
+def test_few_images_a_class(tmp_path, images):
+    root = photos(tmp_path / "photos", train=[images] * 3, test=[2] * 3)
+    _, metrics = run_on(root, tmp_path / "run", lines := [])
+    assert set(metrics["figures"]) >= RETRIEVAL | CLUSTERING | VERIFICATION | LINEAR
+    assert any("no validation" in line for line in lines) == (images < 4)
+    assert any("no calibrated thresholds" in note for note in metrics["notes"]) == (images < 4)
+
+
+@pytest.mark.slow
+def test_one_training_image_a_class_leaves_nearest_neighbours(tmp_path):
+    root = photos(tmp_path / "photos", train=[1] * 6, test=[2] * 6)
+    _, metrics = run_on(root, tmp_path / "run", [])
+    assert RETRIEVAL | {"1-NN accuracy"} <= set(metrics["figures"])
+    assert "linear accuracy" not in metrics["figures"] and "5-NN accuracy" in metrics["figures"]
+    assert any("no linear accuracy" in note for note in metrics["notes"])
+
+
+@pytest.mark.slow
+def test_test_classes_without_a_training_image_are_counted(tmp_path):
+    root = photos(tmp_path / "photos", train=[5, 5], test=[2, 2, 3])
+    _, metrics = run_on(root, tmp_path / "run", [])
+    assert set(metrics["figures"]) >= LINEAR
+    assert any("3 test images are of classes without a training" in n for n in metrics["notes"])
+
+
+@pytest.mark.slow
+def test_a_test_of_which_nothing_can_be_measured_loses_no_training(tmp_path):
+    root = photos(tmp_path / "photos", train=[5] * 6, unseen=[1] * 3)
+    folder, metrics = run_on(root, tmp_path / "run", lines := [])
+    assert metrics["protocol"] == "zero-shot" and metrics["figures"] == {}
+    assert folder.encoder.exists() and "no retrieval figures" in metrics["notes"][0]
+    with pytest.raises(ValueError, match=f"{folder.path}: no query has"):
+        compare([folder.path, folder.path], report=lines.append)
+
+
+@pytest.mark.slow
+def test_queries_whose_class_is_not_in_the_gallery(tmp_path):
+    rows = ["path,label,split"]
+    for i in range(18):
+        write_image(tmp_path / f"{i}.jpg", i)
+        split = "train" if i < 12 else "query" if i < 15 else "gallery"
+        rows.append(f"{i}.jpg,{'train' if i < 12 else split}{i % 3},{split}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'[dataset]\nname = "table"\nroot = "{tmp_path}/table.csv"\n')
+    _, metrics = run_on(recipe, tmp_path / "run", [], dataset__validation="images")
+    assert metrics["protocol"] == "query-gallery" and metrics["figures"] == {}
+    assert metrics["gallery"] == metrics["excluded"] == 3
+
+
+@pytest.mark.slow
+def test_thresholds_of_trained_classes_say_so(tmp_path):
+    root = photos(tmp_path / "photos", train=[12] * 4, unseen=[1] * 3)
+    changes = {"evaluation__false_accepts": 0.9, "dataset__validation": "images"}
+    _, metrics = run_on(root, tmp_path / "run", lines := [], **changes)
+    assert metrics["thresholds"]["false_accepts"]["test_rate"] is None
+    assert any("images of classes that were trained on" in note for note in metrics["notes"])
+    assert any("on the test not measured" in line for line in lines)
