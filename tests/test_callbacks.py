@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
-from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars, epoch_line
+from dml.callbacks import (
+    Checkpoint,
+    RunRecorder,
+    StopAtNan,
+    TensorBoardScalars,
+    collapsing,
+    epoch_line,
+)
 from dml.encoder import EmbeddingOptions, build_encoder
 from dml.folders import RunFolder
 from dml.learner import Learner
@@ -185,15 +192,30 @@ def test_the_log_has_a_line_an_epoch(folder):
 
 def test_says_once_in_words_that_everything_collapses(folder):
     made, lines = recorder(folder)
-    end_epochs(made, 3, negative_similarity=0.97, effective_rank=1.1)
+    end_epochs(made, 5, negative_similarity=0.97, effective_rank=1.1)
     (warning,) = [line for line in lines if line.startswith("warning: ")]
     assert "collapsing" in warning and "0.97" in warning and "smaller learning rate" in warning
+    assert lines.index(warning) == 3  # after the third epoch
+
+
+def rows(*negatives, rank=1.1):
+    return [{"negative_similarity": n, "effective_rank": rank} for n in negatives]
+
+
+def test_a_collapse_has_a_trend():
+    assert collapsing(rows(0.3, 0.95, 0.98))  # fell into it
+    assert collapsing(rows(0.99, 0.989, 0.99))  # began there, and stays
+    assert not collapsing(rows(0.949, 0.935, 0.900))  # `dml demo`, whose R@1 rises from 44 to 73
+    assert not collapsing(rows(0.96, 0.97))
+    assert not collapsing(rows(0.3, 0.5, 0.95))
+    assert not collapsing(rows(0.97, 0.97, 0.97, rank=9.0))
+    assert not collapsing([{"loss": 1.0}] * 3)
 
 
 def test_an_ordinary_run_gets_no_warning(folder):
     made, lines = recorder(folder)
     end_epochs(made, 2)
-    assert not any("warning" in line for line in lines)
+    assert not any(line.startswith("warning") for line in lines)
 
 
 def test_an_epoch_in_one_line():

@@ -1,5 +1,6 @@
 """What happens around the epochs of a training run: validation, checkpoints, log, alarms."""
 
+import itertools
 import json
 import math
 import time
@@ -220,14 +221,34 @@ class RunRecorder(keras.callbacks.Callback):
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)
         self.report(epoch_line(row, self.epochs))
-        self.watch_for_collapse(row)
-
-    def watch_for_collapse(self, row):
-        """Says in words when everything has become similar to everything."""
-        negative, rank = row.get("negative_similarity", 0.0), row.get("effective_rank", math.inf)
-        if negative > 0.9 and rank < 1.5 and not self.warned:
+        if not self.warned and collapsing(self.folder.read_log()):
             self.warned = True
+            negative, rank = row["negative_similarity"], row["effective_rank"]
             self.report("warning: " + COLLAPSE.format(negative=negative, rank=rank))
+
+
+def collapsing(rows):
+    """Tells whether everything has become similar to everything, and stays so.
+
+    Many networks begin there, and leave it within some epochs: in each of the last two the
+    embeddings must have been close to one point, and not have moved away from it.
+
+    Args:
+        rows: The log, one dictionary an epoch.
+    """
+
+    def close(row):
+        return row.get("negative_similarity", 0.0) > 0.9 and row.get("effective_rank", 2.0) < 1.5
+
+    def better(before, row):
+        return row["negative_similarity"] < before.get("negative_similarity", 0.0) - 0.005
+
+    last = rows[-3:]
+    return (
+        len(last) == 3
+        and all(close(row) for row in last[1:])
+        and not any(better(before, row) for before, row in itertools.pairwise(last))
+    )
 
 
 class StopAtNan(keras.callbacks.Callback):
