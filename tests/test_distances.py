@@ -48,6 +48,38 @@ def test_euclidean_of_duplicates_is_zero_with_gradient_zero():
     assert value == 0 and (grad == 0).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(DISTANCES) - {"dot"}))
+@pytest.mark.parametrize("dim", [3, 256, 2048])
+def test_equal_rows_are_at_exactly_zero(name, dim):
+    rng = np.random.default_rng(dim)
+    for count, kind in ((7, rng.random), (131, rng.normal)):
+        x = kind(size=(count, dim))
+        x = ops.cast(x / np.linalg.norm(x, axis=1, keepdims=True), "float32")
+        which, others = (rng.integers(0, count, size) for size in (2 * count, count + 1))
+        several = ops.take(x, which, axis=0)
+        within = ops.convert_to_numpy(DISTANCES[name](several, several))
+        assert ((within == 0) == (which[:, None] == which)).all()
+        between = ops.convert_to_numpy(DISTANCES[name](several, ops.take(x, others, axis=0)))
+        assert ((between == 0) == (which[:, None] == others)).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(DISTANCES) - {"dot", "cosine"}))
+def test_rows_of_any_length_are_told_apart(name):
+    lengths = np.array([1e-2, 1.0, 30.0])[:, None]
+    x, y = rows(3, 0) * lengths, rows(3, 1) * lengths
+    found = ops.convert_to_numpy(DISTANCES[name](ops.cast(x, "float32"), ops.cast(y, "float32")))
+    expected = [[reference_pairs.distance(a, b, name) for b in y] for a in x]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_what_is_not_a_number_does_not_become_zero(name):
+    x = ops.cast([[1.0, 0.0], [float("nan"), 1.0]], "float32")
+    for y in (x, x + 0.0):
+        found = ops.convert_to_numpy(DISTANCES[name](x, y))
+        assert np.isnan(found[0, 1]) and np.isnan(found[1]).all()
+
+
 def test_long_rows_stay_inside_the_ball():
     x = ops.cast(np.array([[100.0, 0.0], [0.0, 100.0]]), "float32")
     far = ops.convert_to_numpy(DISTANCES["poincare"](x, x))

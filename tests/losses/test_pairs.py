@@ -6,6 +6,7 @@ from keras import ops
 
 from dml.losses import LOSSES, PairLoss
 from tests.backend import value_and_grad
+from tests.losses import reference_pairs
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 1])
 PAIR_LOSSES = sorted(name for name in LOSSES if issubclass(LOSSES[name], PairLoss))
@@ -25,6 +26,33 @@ def embeddings(seed=0, rows=8):
 
 def relation(labels):
     return (labels[:, None] == labels[None, :]).astype("float32")
+
+
+@pytest.mark.parametrize("name", ["contrastive", "snr_contrastive"])
+@pytest.mark.parametrize("distance", ["euclidean", "snr", "squared"])
+def test_exact_duplicates_are_no_active_pairs(name, distance):
+    labels, x = with_duplicates()
+    loss = LOSSES[name](distance=distance, power=1)
+    options = {k: v for k, v in loss.get_config().items() if k not in ("name", "reduction")}
+    expected = getattr(reference_pairs, name)(labels, x.astype("float64"), **options)
+    assert number(loss(labels, x)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_exact_duplicates_are_no_active_pairs_by_cosine():
+    labels, x = with_duplicates()
+    options = {"positive_margin": 0.0, "power": 1}
+    found = LOSSES["contrastive"](distance="cosine", negative_margin=0.5, **options)(labels, x)
+    by_squares = reference_pairs.contrastive(
+        labels, x.astype("float64"), distance="squared", negative_margin=1.0, **options
+    )
+    assert number(found) == pytest.approx(by_squares / 2, rel=1e-4)
+
+
+def with_duplicates():
+    """Returns labels, and embeddings of which many are exact copies of others."""
+    rng = np.random.default_rng(0)
+    x = unit(rng.normal(size=(24, 256))).astype("float32")
+    return np.arange(48) % 4, x[rng.integers(0, 24, 48)]
 
 
 @pytest.mark.parametrize("name", PAIR_LOSSES)

@@ -151,6 +151,13 @@ def test_angular_agrees_with_loops():
     assert (positive == expected[0]).all() and (negative == expected[1]).all()
 
 
+def test_copies_have_no_angle():
+    for rounding in (-1e-6, 0.0, 1e-6):
+        s = np.full((4, 4), 1.0 + rounding)
+        positive, negative = mined(AngularMiner(), s, np.array([0, 0, 1, 1]))
+        assert not positive.any() and not negative.any()
+
+
 def test_pair_margin_by_hand():
     s = np.array([[1.0, 0.9, 0.3], [0.7, 1.0, 0.1], [0.3, 0.1, 1.0]])
     positive, negative = mined(PairMarginMiner(), s, np.array([0, 0, 1]))

@@ -8,6 +8,8 @@ from keras import ops
 from dml.batch_ops import keep, present
 from dml.miners.base import MINERS, Miner
 
+SAME = 1e-5  # squared distance below which float32 can't tell vectors of length 1 apart
+
 
 @MINERS.register("angular")
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class AngularMiner(Miner):
 
         tan(angle)^2 < |anchor - positive|^2 / (4 |negative - c|^2)
 
-    Takes O(B^3) time and memory.
+    Of an anchor and a positive that coincide there is no angle. Takes O(B^3) time and memory.
 
     Args:
         angle: In degrees, in (0, 90); 20 in pytorch-metric-learning.
@@ -38,7 +40,8 @@ class AngularMiner(Miner):
         t = math.tan(math.radians(self.angle)) ** 2
         # Of vectors of length 1: |a - p|^2 = 2 - 2 s_ap, |n - c|^2 = (3 + s_ap) / 2 - s_an - s_pn.
         reach = (1.5 + 0.5 * s)[:, :, None] - s[:, None, :] - s[None, :, :]  # (a, p, n)
-        wide = 4.0 * t * reach < (2.0 - 2.0 * s)[:, :, None]
-        wide = wide & present(positive)[:, :, None]
+        apart = 2.0 - 2.0 * s
+        wide = 4.0 * t * reach < apart[:, :, None]
+        wide = wide & (present(positive) & (apart > SAME))[:, :, None]
         wide = wide & present(negative)[:, None, :] & present(negative)[None, :, :]
         return keep(positive, ops.any(wide, axis=2)), keep(negative, ops.any(wide, axis=1))

@@ -15,8 +15,8 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 class KoLeo(Regularizer):
     """Pushes each embedding off its nearest in the batch, so that they fill the sphere.
 
-    The mean over the batch of -log(distance to the nearest other). Duplicates, nearer than 1e-3,
-    are left out: they have no direction to go.
+    The mean over the batch of -log(distance to the nearest other). Duplicates, which float32 can't
+    tell apart, are left out: they have no direction to go.
 
     Args:
         weight: Factor. At least 0; 0.1 here (the paper compares 0.01 to 1).
@@ -41,6 +41,6 @@ class KoLeo(Regularizer):
     def __call__(self, embeddings):
         itself = ops.eye(ops.shape(embeddings)[0], dtype="bool")
         nearest = ops.min(ops.where(itself, 1e9, squared(embeddings, embeddings)), axis=1)
-        counted = (nearest > 1e-6) & (nearest < 1e8)  # not alone in the batch
+        counted = (nearest > 0) & (nearest < 1e8)  # not alone in the batch
         logs = 0.5 * ops.log(ops.where(counted, nearest, ops.ones_like(nearest)))
         return self.weight * -ratio(ops.sum(logs), ops.sum(ops.cast(counted, logs.dtype)))
