@@ -139,6 +139,17 @@ def test_a_memory_fills_while_training_and_not_while_evaluating():
     assert int(learner.head.steps) == 4
 
 
+def test_a_memory_keeps_the_newest_where_the_last_batch_is_smaller():
+    images, labels = stripes(10)
+    learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=8, start=0))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    y = {"labels": labels, "samples": np.arange(10)}
+    for _ in range(2):
+        learner.fit(images, y, batch_size=4, epochs=1, shuffle=False, verbose=0)
+        known = keras.ops.convert_to_numpy(learner.head.memory_samples)
+        assert sorted(known) == list(range(2, 10))
+
+
 @pytest.mark.parametrize(
     "loss", [NTXent(), CrossBatchMemory(NTXent(), size=36, start=0), ProxyAnchor()]
 )

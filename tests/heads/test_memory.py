@@ -29,6 +29,83 @@ def test_a_batch_meets_what_came_before_it_and_takes_the_oldest_place():
     assert fourth["memory_labels"].tolist() == [30, 10, 20, 20, 30] and fourth["steps"] == 3
 
 
+def compiled(head):
+    """Returns a function that remembers labels (B,), compiled by the backend, and what is known."""
+
+    def remember(labels):
+        embeddings = ops.cast(labels, "float32")[:, None] * ops.ones((1, 3))
+        return head(embeddings, labels, samples=100 + labels, training=True)["steps"]
+
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            anything = tf.TensorSpec([None], "int32")
+            return tf.function(remember, input_signature=[anything])
+        case "jax":
+            import jax
+
+            @jax.jit
+            def pure(labels, state):
+                pairs = list(zip(head.variables, state, strict=True))
+                with keras.StatelessScope(state_mapping=pairs) as scope:
+                    remember(labels)
+                return [scope.get_current_value(v) for v in head.variables]
+
+            def step(labels):
+                state = pure(labels, [v.value for v in head.variables])
+                for variable, value in zip(head.variables, state, strict=True):
+                    variable.assign(value)
+
+            return step
+        case _:
+            return remember
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    "size, batches",
+    [(4, [2, 1, 2]), (5, [3, 3, 1, 4, 2, 5]), (3, [2, 5, 1]), (2, [7]), (4, [4, 4])],
+)
+def test_it_is_a_queue_whatever_the_sizes_of_batches(size, batches, jit):
+    head = MemoryHead(size, 3)
+    head.build((None, 3))
+    step = compiled(head) if jit else None
+    seen = 0
+    for count in batches:
+        labels = ops.arange(seen + 1, seen + count + 1, dtype="int32")
+        if jit:
+            step(labels)
+        else:
+            head(ops.ones((count, 3)), labels, samples=100 + labels, training=True)
+        seen += count
+        newest = list(range(max(seen - size, 0) + 1, seen + 1))
+        known = ops.convert_to_numpy(head.memory_labels)
+        assert sorted(known) == [-1] * (size - len(newest)) + newest
+        there = known >= 0
+        samples = ops.convert_to_numpy(head.memory_samples)
+        assert (samples[there] == 100 + known[there]).all() and (samples[~there] == -1).all()
+        if jit:
+            rows = ops.convert_to_numpy(head.memory)
+            assert (rows[there] == known[there][:, None]).all() and (rows[~there] == 0).all()
+    assert int(head.steps) == len(batches)
+
+
+def test_a_saved_memory_goes_on_where_it_was():
+    heads = [MemoryHead(4, 3), MemoryHead(4, 3)]
+    for head in heads:
+        head.build((None, 3))
+
+    def put(head, labels):
+        head(ops.ones((len(labels), 3)), ops.array(labels, dtype="int32"), training=True)
+        return ops.convert_to_numpy(head.memory_labels).tolist()
+
+    put(heads[0], [1, 2, 3])
+    for known, other in zip(heads[0].variables, heads[1].variables, strict=True):
+        other.assign(known)
+    assert put(heads[0], [4, 5]) == put(heads[1], [4, 5]) == [5, 2, 3, 4]
+
+
 def test_twins_are_the_same_image_of_an_earlier_batch():
     head = MemoryHead(size=5, embedding_dim=3)
     first = called(head, 1.0, 10, samples=[2**24 + 1, 2**24 + 2])  # one float32
@@ -59,7 +136,7 @@ def test_outside_training_nothing_is_remembered():
 def test_its_state_is_not_trained_but_saved():
     head = MemoryHead(size=4, embedding_dim=3)
     head.build((None, 3))
-    assert not head.trainable_variables and len(head.variables) == 4
+    assert not head.trainable_variables and len(head.variables) == 5
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
     assert (copy.size, copy.embedding_dim) == (4, 3)
 

@@ -11,14 +11,15 @@ class MemoryHead(keras.layers.Layer):
     """Keeps the newest embeddings and their labels, as part of what a checkpoint saves.
 
     `call` returns the memory as it was before the batch, and then, in training, puts the batch in
-    the place of the oldest: a batch never meets itself there.
+    the place of the oldest: a batch never meets itself there. Batches may differ in size; of one
+    that is larger than the memory, its last `size` are kept.
 
     Args:
         size: Embeddings that are kept; positive.
         embedding_dim: D, the length of an embedding; positive.
 
     Call arguments:
-        embeddings: Floats (B, D), B at most `size`.
+        embeddings: Floats (B, D).
         labels: Integers (B,), at least 0. Not read where `related` is given.
         samples: Int32 (B,), at least 0: which image each is; None where it is not known.
         related: Floats (B, N) in place of labels: how far each belongs to every image of the
@@ -58,6 +59,7 @@ class MemoryHead(keras.layers.Layer):
         self.memory_labels = state("memory_labels", (self.size,), nothing, "int32")
         self.memory_samples = state("memory_samples", (self.size,), nothing, "int32")
         self.steps = state("steps", (), "zeros", "int32")
+        self.place = state("place", (), "zeros", "int32")  # of the oldest: the next is put there
         super().build(input_shape)
 
     def call(self, embeddings, labels, samples=None, related=None, training=False):
@@ -85,19 +87,23 @@ class MemoryHead(keras.layers.Layer):
             usable = (known >= 0) & bool(training)
             before["memory_relation"] = ops.where(usable[None, :], relation, float("nan"))
         if training:
-            self.remember(ops.stop_gradient(embeddings), labels, samples, before)
+            self.remember(ops.stop_gradient(embeddings), labels, samples)
         return before if given is None else {**before, "samples": places_of_samples(samples)}
 
-    def remember(self, embeddings, labels, samples, before):
+    def remember(self, embeddings, labels, samples):
         """Puts a batch in the place of the oldest."""
-        count, steps = ops.shape(embeddings)[0], before["steps"]
-        places = ops.mod(steps * count + ops.arange(count, dtype="int32"), self.size)[:, None]
-        self.memory.assign(ops.scatter_update(before["memory"], places, embeddings))
-        self.memory_labels.assign(
-            ops.scatter_update(before["memory_labels"], places, ops.cast(labels, "int32"))
-        )
-        self.memory_samples.assign(ops.scatter_update(self.memory_samples, places, samples))
-        self.steps.assign(steps + 1)
+        count = ops.shape(embeddings)[0]
+        newest = slice(-self.size, None)  # all, of a batch that is no larger
+        order = ops.arange(count, dtype="int32")[newest]
+        places = ops.mod(ops.copy(self.place) + order, self.size)[:, None]
+        for known, rows in (
+            (self.memory, embeddings),
+            (self.memory_labels, ops.cast(labels, "int32")),
+            (self.memory_samples, samples),
+        ):
+            known.assign(ops.scatter_update(known, places, rows[newest]))
+        self.place.assign(ops.mod(self.place + count, self.size))
+        self.steps.assign(self.steps + 1)
 
     def get_config(self):
         return {
