@@ -50,6 +50,16 @@ def test_what_is_no_image_is_counted_by_its_suffix(photos):
     assert str(LeftOut(left_out)) == "left out: 2 .heic, 1 .txt, 1 without a suffix"
 
 
+def test_the_folders_of_runs_are_no_classes(photos):
+    write_image(photos / "runs" / "mine" / "index" / "a.png")
+    for name in ("recipe.toml", "items.parquet"):
+        (photos / "runs" / "mine" / name).touch()
+    (photos / "cats" / "recipe.toml").touch()
+    files, left_out = found(photos)
+    assert files == ["cats/a.png", "cats/deep/b.png", "dogs/c.png"]
+    assert left_out == {"in a run's folder": 3, ".toml": 1}
+
+
 def test_hidden_files_and_litter_are_no_classes(photos):
     for name in (
         ".cache/x.png",

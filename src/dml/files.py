@@ -28,6 +28,8 @@ LITTER = re.compile(
     r"|System Volume Information|lost\+found|(eh)?thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
+RUN = {"recipe.toml", "items.parquet"}  # what tells the folder of a training run
+RUNS = "in a run's folder"
 HIDDEN = "hidden"
 IRREGULAR = "not regular"
 LINKED = "linked twice"
@@ -77,9 +79,9 @@ def suffix_of(path):
 def image_files(folder, left_out, pattern="**"):
     """Returns the images below a folder, as paths relative to it, in order.
 
-    By their suffix, `FORMATS`. Hidden files and folders are left out, and so is what systems leave
-    behind. Linked folders are followed, but no folder is read twice, and none that the folder
-    itself lies in.
+    By their suffix, `FORMATS`. Hidden files and folders are left out, and so are the folders of
+    training runs and what systems leave behind. Linked folders are followed, but no folder is read
+    twice, and none that the folder itself lies in.
 
     Args:
         folder: Its path.
@@ -109,6 +111,9 @@ def read_folder(root, below, pattern, seen, found, links, left_out):
         below = folders.pop()
         with os.scandir(os.path.join(root, below)) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
+        if {entry.name for entry in entries} >= RUN:
+            left_out[RUNS] += len(entries)
+            continue
         for entry in entries:
             path = os.path.join(below, entry.name)
             if LITTER.fullmatch(entry.name) or not matches(

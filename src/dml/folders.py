@@ -220,8 +220,12 @@ class RunFolder:
         """Refuses a folder that a new run can't have.
 
         Raises:
-            ValueError: It already holds a run, or files that a run has left.
+            ValueError: It already holds a run, files that a run has left, or folders of runs.
         """
+        if inside := sorted(self.path.glob("*/recipe.toml")):
+            raise ValueError(
+                f"{self.path} holds runs, such as {inside[0].parent.name}: choose an --out in it"
+            )
         if self.recipe.exists():
             raise ValueError(
                 f"{self.path} already holds a run: choose another --out, or continue it "

@@ -1,6 +1,7 @@
 """What a run is validated and measured on: few classes, a folder that grows, other folders."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from dml.commands.compare import compare
 from dml.commands.evaluate import evaluate, rebuild
-from dml.commands.train import train
+from dml.commands.train import run_name, train
 from dml.folders import RunFolder
 from tests.datasets.layouts import write_image
 
@@ -198,6 +199,30 @@ def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
     assert any("100 by necessity" in line and "last epoch is kept" in line for line in lines)
     assert not any("val_recall_at_1" in row for row in folder.read_log())
     assert not list(folder.checkpoints.glob("best-*"))
+
+
+def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(photos(tmp_path / "pho.tos", classes=5))
+    folder = run_on(".", None, training__epochs=1, dataset__test_fraction=0)
+    assert folder.path == Path("runs/pho.tos") and folder.encoder.exists()
+    write_image(folder.path / "found" / "1.jpg")
+    lines = []
+    again = run_on("../pho.tos/", None, lines.append, training__epochs=1, dataset__test_fraction=0)
+    assert again.path == Path("runs/pho.tos-2")
+    assert of_split(again.path, "train", "val") == of_split(folder.path, "train", "val")
+    assert any("in a run's folder" in line for line in lines)
+    with pytest.raises(ValueError, match=r"runs holds runs, such as pho\.tos: choose an --out"):
+        run_on(".", "runs")
+
+
+@pytest.mark.parametrize(
+    "source, name",
+    [("glyphs", "glyphs"), ("a/recipe.v2.toml", "recipe.v2"), ("/", "folder"), ("b/..", "x.y")],
+)
+def test_a_run_is_named_after_what_it_is_trained_on(tmp_path, monkeypatch, source, name):
+    (tmp_path / "x.y").mkdir()
+    monkeypatch.chdir(tmp_path / "x.y")
+    assert run_name(source) == name
 
 
 def test_few_classes_can_be_validated_by_images(tmp_path):

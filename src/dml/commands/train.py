@@ -25,7 +25,8 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
         source: A recipe's path or shipped name, a data set's name, a folder of class folders; or,
             with `resume`, a run's folder.
         flags: `--section.option value` as a flat list of strings.
-        out: The run's folder; by default `runs/NAME`, with a number where it exists.
+        out: The run's folder; by default `runs/NAME` by the name of `source`, with a number where
+            it exists.
         resume: Go on with an interrupted run from its last checkpoint that can be read.
         allow_parts: With `resume`, whether to import the `parts` of the run's recipe. Those of a
             recipe that is named are always imported.
@@ -66,7 +67,7 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
     if recorded.unreadable():
         items = items.take(recorded.digests != "")
         prepared = prepare(recipe, items, report)
-    folder = RunFolder(out or free_folder(Path("runs"), Path(str(source)).stem))
+    folder = RunFolder(out or free_folder(Path("runs"), run_name(source)))
     with folder.writing():
         start(folder.create(), recipe, recorded)
         go_on(folder, recipe, items, *prepared, report)
@@ -144,6 +145,12 @@ def known_untrained(folder):
     except (FileNotFoundError, ValueError):  # never written, or damaged: they can be had again
         return False
     return True
+
+
+def run_name(source):
+    """Returns what a run of a recipe, a data set or a folder is called."""
+    path = Path(os.path.abspath(Path(source).expanduser()))
+    return (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
 
 
 def free_folder(parent, name):
