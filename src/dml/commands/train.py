@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.commands.progress import progress
+from dml.commands.progress import TrainingProgress, progress
 from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
 from dml.folders import RunFolder, atomic_path, write_text
@@ -85,6 +85,7 @@ def prepare(recipe, items, report):
     check_validation_split(items.select("val"))
     learner, steps = build_learner(recipe, items.select("train"))
     report(describe(items, recipe))
+    report(describe_training(recipe, steps))
     for note in items.notes:
         report(note)
     report_lone_images(items, report)
@@ -241,6 +242,8 @@ def check_validation_split(validation):
 
 def fit(learner, recipe, items, folder, steps, report):
     """Trains until the last epoch and returns the recorder's state."""
+    from keras.callbacks import LambdaCallback
+
     from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
     from dml.loader import training_batches
 
@@ -264,7 +267,15 @@ def fit(learner, recipe, items, folder, steps, report):
         epochs=options.epochs,
         report=report,
     )
-    callbacks = [StopAtNan(folder), recorder, TensorBoardScalars(folder.tensorboard)]
+    size = recipe.sampler.batch_size
+    bars = TrainingProgress(options.epochs, steps, size, state["epoch"], report)
+    shown = LambdaCallback(
+        on_epoch_begin=bars.on_epoch_begin,
+        on_train_batch_end=bars.on_batch_end,
+        on_epoch_end=bars.on_epoch_end,
+    )
+    # The bars first: they have to be away when the recorder prints.
+    callbacks = [shown, StopAtNan(folder), recorder, TensorBoardScalars(folder.tensorboard)]
     reads_classes = "class_vectors" in recipe.sampler.wants
     unreadable = {}
     for first, end in spans(state["epoch"], options.epochs, each_epoch=reads_classes):
@@ -285,7 +296,7 @@ def fit(learner, recipe, items, folder, steps, report):
         recorder.coverage = coverage_of(batches, training.labels)
         if not unreadable and first == state["epoch"]:
             report(f"sampler {recipe.names['sampler']}: {recorder.coverage(first)}")
-        with batches.named_errors():
+        with bars, batches.named_errors():
             learner.fit(
                 batches,
                 steps_per_epoch=steps,
@@ -352,9 +363,14 @@ def validate(encoder, items, recipe):
     from dml.embed import embed_images
     from dml.evaluation import retrieval
 
-    vectors = embed_images(
-        encoder, items.paths, recipe.evaluation.batch_size, threads=recipe.training.threads
-    )
+    with progress("validating", len(items)) as advance:
+        vectors = embed_images(
+            encoder,
+            items.paths,
+            recipe.evaluation.batch_size,
+            threads=recipe.training.threads,
+            advance=advance,
+        )
     return {"val_recall_at_1": float(retrieval(vectors, items.labels, ks=(1,)).recall[1])}
 
 
@@ -391,6 +407,24 @@ def describe(items, recipe):
         if len(part):
             counts.append(f"{split} {len(part):,} images of {len(part.class_names):,} classes")
     return f"{recipe.names['dataset']} ({items.protocol}): {', '.join(counts)}"
+
+
+def describe_training(recipe, steps):
+    """Returns one line about what is trained, from which weights, how and how long."""
+    backbone, names, training = recipe.backbone, recipe.names, recipe.training
+    own = names["backbone"] == "own"
+    weights = {
+        "imagenet": "ImageNet's weights",
+        "none": "its own weights" if own else "random weights",
+    }.get(backbone.weights, f"the weights {backbone.weights}")
+    beside = [f"{s} {names[s]}" for s in ("miner", "beside", "regularizer") if names[s] != "none"]
+    dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
+    size = backbone.input_size
+    return (
+        f"training {backbone.path if own else names['backbone']} from {weights}, {size} x {size} "
+        f"pixels to {dim}; loss {', '.join([names['loss'], *beside])}; {training.epochs:,} epochs "
+        f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
+    )
 
 
 def report_lone_images(items, report):
