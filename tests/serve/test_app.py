@@ -1,17 +1,19 @@
 """The service answers, and refuses what it should."""
 
+import os
 import struct
 import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from dml.index import FaissIndex, open_index
-from dml.serve.app import ServiceOptions, create_app
+from dml.serve.app import ServiceOptions, create_app, public
 from tests.jpegs import many_scans
 from tests.serve.shop import write_shop
 
@@ -175,6 +177,43 @@ def test_odd_bodies_have_an_answer(shop, body, status):
     with TestClient(create_app(shop)) as client:
         answer = client.post("/search/vector", content=body, headers=JSON)
         assert answer.status_code == status and answer.json()
+
+
+@pytest.mark.parametrize("where", ["label == 7", "label > 3", "id in [1, 2]", "label == True"])
+def test_a_comparison_that_can_t_be_true_is_refused_with_the_reason(client, where):
+    answer = client.get("/items", params={"where": where})
+    assert answer.status_code == 400 and "text" in answer.json()["detail"]
+
+
+def test_an_infinite_value_of_an_item_is_answered_as_text():
+    assert public({"id": "a", "path": "b", "price": float("-inf"), "weight": 0.5}) == {
+        "id": "a", "price": "-inf", "weight": 0.5
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "gone", "text", "scans", "large"])
+def test_an_item_whose_file_is_no_image_any_more_holds_nobody_up(tmp_path, kind):
+    shop = write_shop(tmp_path)
+    item = FaissIndex(shop).items.iloc[0]
+    path = Path(item["path"])
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "scans":
+        path.write_bytes(many_scans(500, 500, 10_000))
+    elif kind == "large":
+        path.write_bytes(png_header(50_000, 50_000))
+    elif kind == "text":
+        path.write_text("no image")
+    with TestClient(create_app(shop)) as client:
+        for _ in range(8):  # more than there are threads
+            answer = client.get(f"/images/{item['id']}")
+            assert answer.status_code == 404
+            assert answer.json() == {"detail": "the image is gone or can't be read"}
+        found = client.get("/search", params={"id": item["id"], "crop": True}).json()
+        assert len(found["results"]) == 10 and found["crop"] is None
 
 
 def test_samples_are_of_every_label(client):

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hmac
 import logging
+import math
 import os
 import queue
 import time
@@ -453,8 +454,12 @@ def told(state, near, crop=None):
 
 
 def public(item):
-    """Returns an item without what is nobody's business."""
-    return {name: value for name, value in item.items() if name not in HIDDEN}
+    """Returns an item without what is nobody's business, ready for JSON, which has no infinity."""
+    shown = {name: value for name, value in item.items() if name not in HIDDEN}
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in shown.items()
+    }
 
 
 def small(image):
