@@ -14,8 +14,11 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+
+from dml.folders import Bundle
 
 QUERIES = 1000
 K = 10
@@ -65,7 +68,7 @@ def measure(options, kind):
     ids = [str(n) for n in range(len(vectors))]
     items = pd.DataFrame({"id": ids, "path": ids, "label": None})
     with tempfile.TemporaryDirectory() as folder:
-        encoder = empty_bundle(Path(folder) / "bundle")
+        encoder = empty_bundle(Path(folder) / "bundle", vectors.shape[1])
         started = time.perf_counter()
         index = FaissIndex.build(Path(folder) / "index", encoder, items, vectors, kind, 0.95)
         built = time.perf_counter() - started
@@ -125,15 +128,12 @@ def timed(*works):
     return [(min(some), result) for some, result in zip(times, results, strict=True)]
 
 
-def empty_bundle(path):
+def empty_bundle(path, dimension):
     """Returns what `FaissIndex.build` asks of an encoder."""
-
-    class Encoder:
-        sha256 = "0" * 64
-
     path.mkdir()
-    Encoder.path = path
-    return Encoder
+    bundle = Bundle(path)
+    bundle.describe({})
+    return SimpleNamespace(sha256="0" * 64, bundle=bundle, dimension=dimension)
 
 
 def main():

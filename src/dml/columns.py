@@ -60,6 +60,7 @@ def check_names(names):
 
 def typed_column(values, name):
     """Returns one column, as of `typed`."""
+    import pandas as pd
     from pandas.api import types
 
     dtype = values.dtype
@@ -77,7 +78,10 @@ def typed_column(values, name):
         kind = str
     boxed = types.is_object_dtype(dtype)
     if boxed:
-        kind = INFERRED.get(types.infer_dtype(values, skipna=True))
+        found = types.infer_dtype(values, skipna=True)
+        kind = INFERRED.get(found)
+    if isinstance(dtype, pd.StringDtype) or (boxed and found in ("string", "empty")):
+        return values.astype(object).where(values.notna(), None)
     if name in ("id", "path", "label") and (kind or boxed):
         return texts(values, name)
     if kind is None:

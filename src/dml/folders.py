@@ -516,7 +516,8 @@ class IndexFolder:
 
     def check(self, manifest):
         """Raises KeyError, TypeError or ValueError where a manifest is not of the form of ours."""
-        entries = manifest["files"]
+        entries, recall = dict(manifest["files"]), dict(manifest["recall"])
+        effort = dict(manifest["effort"])
         whole = [manifest[name] for name in ("number", "rows")]
         whole += [entry["bytes"] for entry in entries.values()]
         texts = [manifest[name] for name in ("kind", "encoder", "bundle")]
@@ -530,9 +531,9 @@ class IndexFolder:
             or type(manifest["dimension"]) is not int
             or not 0 < manifest["dimension"] <= MOST_DIMENSIONS
             or entries["vectors"]["bytes"] != 4 * manifest["rows"] * manifest["dimension"]
-            or not {"target", "measured"} <= set(manifest["recall"])
-            or set(manifest["effort"]) != {"breadth", "oversample"}
-            or not all(type(value) is int for value in manifest["effort"].values())
+            or not all(0 <= recall[name] <= 1 for name in ("target", "measured"))
+            or set(effort) != {"breadth", "oversample"}
+            or not all(type(value) is int and 0 <= value < 2**31 for value in effort.values())
         ):
             raise ValueError
 

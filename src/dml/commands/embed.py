@@ -207,21 +207,30 @@ def read_vectors(path, encoder):
         if b"dml" not in (parquet.read_schema(path).metadata or {}):
             return None
         rows = parquet.read_table(path, page_checksum_verification=True)
-        mark = json.loads(rows.schema.metadata[b"dml"])
-        wanted = pa.list_(pa.float32(), mark["dimension"])
-        column = rows.column("vector").combine_chunks()
-        if column.type != wanted or column.null_count:
-            raise ValueError(f"vectors are {column.type}, not {wanted}")
-        vectors = column.flatten().to_numpy().reshape(-1, mark["dimension"])
-        if len(bad := np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3))):
-            raise ValueError(f"vector {bad[0]} is not of length 1")
-        table = typed(frame_of(rows.drop_columns(["vector"])))
-        other = mark["encoder"] != encoder.sha256
+        made_by = json.loads(rows.schema.metadata[b"dml"])["encoder"]
+        ready = parts_of(rows, encoder.dimension) if made_by == encoder.sha256 else None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: can't be read as vectors of `dml embed`: {error}") from None
-    if other:
+    if ready is None:
         raise ValueError(
             f"{path}: its vectors are of another encoder than {encoder.path}: embed the images "
             "again, with this one"
         )
-    return table, vectors
+    return ready
+
+
+def parts_of(rows, dimension):
+    """Returns the table and the vectors in an Arrow table as `write_vectors` makes it.
+
+    Raises:
+        KeyError, ValueError: It is another.
+    """
+    import pyarrow as pa
+
+    column = rows.column("vector").combine_chunks()
+    if column.type != pa.list_(pa.float32(), dimension) or column.null_count:
+        raise ValueError(f"vectors are not {dimension} numbers each")
+    vectors = column.flatten().to_numpy().reshape(-1, dimension)
+    if len(bad := np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3))):
+        raise ValueError(f"vector {bad[0]} is not of length 1")
+    return typed(frame_of(rows.drop_columns(["vector"]))), vectors

@@ -30,6 +30,7 @@ from dml.index.kinds import (
     compared,
     held_out,
     kind_for,
+    read_codes,
     tuned,
     untuned,
 )
@@ -98,13 +99,13 @@ class FaissIndex(Index):
             present = ~items.pop(REMOVED).to_numpy(bool)
             items = typed(items)
             ids = items["id"].to_numpy()
-        except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+        except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{files['items']}: damaged: {error}") from None
-        codes = None
-        if "codes" in files:
-            import faiss
-
-            codes = faiss.read_index(str(files["codes"]))
+        if len(items) != shape[0] or not {"path", "label"} <= set(items):
+            raise ValueError(f"{files['items']}: damaged: not of as many items as vectors")
+        if manifest["kind"] not in KINDS:
+            raise ValueError(f"{self.folder.manifest}: no kind {manifest['kind']!r}")
+        codes = read_codes(files["codes"], manifest["kind"], shape) if "codes" in files else None
         self.manifest, self.stale = manifest, False
         self.dimension, self.kind = manifest["dimension"], manifest["kind"]
         self.encoder_sha256 = manifest["encoder"]
@@ -369,16 +370,12 @@ class FaissIndex(Index):
         }
 
     def verify(self):
-        """Checks that the bundle is whole, vectors are of length 1, and codes are as many."""
+        """Checks that the bundle is whole and its own, and that vectors are of length 1."""
         self.encoder()
         for start in range(0, len(self.vectors), BLOCK):
             lengths = np.linalg.norm(self.vectors[start : start + BLOCK], axis=1)
             if len(bad := np.flatnonzero(~(np.abs(lengths - 1) < 1e-3))):
                 raise ValueError(f"{self.folder.path}: vector {start + bad[0]} is not of length 1")
-        if len(self.items) != len(self.vectors):
-            raise ValueError(f"{self.folder.path}: items and vectors are not as many")
-        if self.codes is not None and self.codes.ntotal != len(self.vectors):
-            raise ValueError(f"{self.folder.path}: codes and vectors are not as many")
 
     def renewed(self):
         if self.folder.open() == self.manifest:

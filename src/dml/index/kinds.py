@@ -85,6 +85,34 @@ def build_codes(kind, vectors):
     return codes
 
 
+def read_codes(path, kind, shape):
+    """Returns the FAISS index in a file.
+
+    Args:
+        path: The file.
+        kind: One of `KINDS`, not `flat`.
+        shape: Of the vectors.
+
+    Raises:
+        ValueError: The file is damaged, or of another kind or shape.
+    """
+    import faiss
+
+    classes = {
+        "hnsw": faiss.IndexHNSWFlat,
+        "int8": faiss.IndexScalarQuantizer,
+        "binary": faiss.IndexLSH,
+        "ivf_pq": faiss.IndexIVFPQ,
+    }
+    try:
+        codes = faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: damaged: {str(error).splitlines()[-1]}") from None
+    if type(codes) is not classes.get(kind) or (codes.ntotal, codes.d) != tuple(shape):
+        raise ValueError(f"{path}: damaged: not the codes of {shape[0]:,} vectors of kind {kind}")
+    return codes
+
+
 def coded_search(kind, codes, vectors, queries, k, effort, keep=None):
     """Returns exact similarities and rows (Q, k) of the nearest that the codes lead to.
 
