@@ -12,7 +12,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot
+.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,9 @@ bench-losses: $(VENV)/installed  ## time and memory of losses beside their matri
 
 bench-chunks: $(VENV)/installed  ## memory and time of a large batch, whole and in chunks
 	$(BIN)/python benchmarks/chunks.py $(ARGS)
+
+bench-intervals: $(VENV)/installed  ## how often 95 % intervals hold the truth, by simulation
+	$(BIN)/python benchmarks/intervals.py $(ARGS)
 
 bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
 	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)

@@ -57,7 +57,7 @@ def main():
             found = few_shot(vectors, labels, ways, shots)
             print(
                 f"{ways}-way {shots}-shot {100 * found.accuracy:.1f} "
-                f"+- {100 * found.half_width:.1f}"
+                f"+- {100 * found.half_width:.1f} (95 %, over episodes of these classes only)"
             )
 
 

@@ -132,7 +132,7 @@ def common(loss, flags, seed, epochs):
     return [
         *(*names, *flags, "--training.seed", str(seed)),
         *("--training.epochs", str(epochs), "--training.threads", "1"),
-        *("--evaluation.clustering_seeds", "0", "--evaluation.bootstrap", "200"),
+        *("--evaluation.clustering_seeds", "0"),
     ]
 
 

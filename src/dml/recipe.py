@@ -137,7 +137,6 @@ class EvaluationOptions:
         ks: The K of R@K; empty takes the data set's customary ones.
         also: Further retrieval figures, of `precision`, `map` and `ndcg` at each K, and `full_map`.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
-        bootstrap: Resamples behind the 95 % intervals; positive.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
             the true accept rate at small false ones. Takes time with the square of the images.
         precision: Of nearest neighbours, that the calibrated threshold promises; in (0, 1).
@@ -148,16 +147,15 @@ class EvaluationOptions:
     ks: tuple[int, ...] = ()
     also: tuple[str, ...] = ()
     clustering_seeds: int = 3
-    bootstrap: int = 1000
     verification: bool = True
     precision: float = 0.9
     false_accepts: float = 0.01
 
     def __post_init__(self):
-        if self.batch_size < 1 or self.bootstrap < 1 or self.clustering_seeds < 0:
+        if self.batch_size < 1 or self.clustering_seeds < 0:
             raise ValueError(
-                "batch_size and bootstrap must be positive and clustering_seeds at least 0; "
-                f"got {self.batch_size}, {self.bootstrap}, {self.clustering_seeds}"
+                "batch_size must be positive and clustering_seeds at least 0; "
+                f"got {self.batch_size}, {self.clustering_seeds}"
             )
         if not (0 < self.precision < 1 and 0 < self.false_accepts < 1):
             raise ValueError(

@@ -30,7 +30,7 @@ REFUSALS = (ValueError, KeyError, OSError)  # what the command makes one line of
 def whole(tmp_path_factory):
     changes = {"training__epochs": 2, "dataset__validation_fraction": 0.4}
     changes |= {"evaluation__verification": "false", "evaluation__clustering_seeds": 0}
-    options = flags(**changes, evaluation__bootstrap=2)
+    options = flags(**changes)
     path = tmp_path_factory.mktemp("runs") / "run"
     return train("glyphs", options, out=path, report=lambda line: None)
 

@@ -20,7 +20,6 @@ OPTIONS = {
     "sampler.batch_size": 4,
     "training.epochs": 1,
     "evaluation.clustering_seeds": 1,
-    "evaluation.bootstrap": 20,
 }
 RETRIEVAL, CLUSTERING = {"R@1", "MAP@R"}, {"NMI", "AMI"}
 VERIFICATION, LINEAR = {"AUC", "EER"}, {"linear accuracy", "1-NN accuracy"}

@@ -23,9 +23,8 @@ OPTIONS = {
     "sampler.batch_size": 8,
     "training.epochs": 2,
     "evaluation.clustering_seeds": 0,
-    "evaluation.bootstrap": 20,
 }
-QUICK = ["--evaluation.clustering_seeds", "0", "--evaluation.bootstrap", "20"]
+QUICK = ["--evaluation.clustering_seeds", "0"]
 
 
 def quiet(line):

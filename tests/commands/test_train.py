@@ -33,7 +33,6 @@ SMALL = {
     "sampler.images_per_class": 3,
     "training.epochs": 3,
     "evaluation.clustering_seeds": 2,
-    "evaluation.bootstrap": 20,
 }
 
 

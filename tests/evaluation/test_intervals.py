@@ -1,35 +1,73 @@
-"""Bootstrap intervals by class."""
+"""Intervals of means for other classes."""
 
 import numpy as np
+import pytest
+from scipy.stats import binomtest
 
-from dml.evaluation.intervals import bootstrap
+from dml.evaluation.intervals import class_interval
 
 
-def test_cover_the_true_mean_about_as_often_as_they_say():
+def planted(rng, classes, level, spread, sizes):
+    """Returns hits and classes of queries, of classes whose own levels differ."""
+    rest = 1 / spread**2 - 1
+    own = rng.beta(level * rest, (1 - level) * rest, classes)
+    codes = np.repeat(np.arange(classes), sizes)
+    return (rng.random(len(codes)) < own[codes]).astype("float64")[:, None], codes
+
+
+@pytest.mark.parametrize("classes", [10, 20])
+@pytest.mark.parametrize("level", [0.6, 0.9])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_hold_the_truth_as_often_as_they_say(classes, level, uneven):
     rng = np.random.default_rng(0)
-    covered = 0
-    for trial in range(200):
-        centres = rng.normal(size=40)  # queries of a class share most of their value
-        values = np.repeat(centres, 5) + 0.1 * rng.normal(size=200)
-        low, high = bootstrap(values[:, None], np.repeat(np.arange(40), 5), 200, seed=trial)
-        covered += low[0] <= 0 <= high[0]
-    assert 0.88 <= covered / 200 <= 0.99
+    held = 0
+    for _ in range(400):
+        sizes = rng.integers(4, 40, classes) if uneven else np.full(classes, 20)
+        low, high = class_interval(*planted(rng, classes, level, 0.3, sizes))
+        held += low[0] <= level <= high[0]
+    assert 0.92 <= held / 400 <= 0.99
 
 
-def test_classes_weigh_by_their_queries():
+def test_where_classes_do_not_differ_it_is_wilsons_of_the_queries():
+    # 5 queries of each of 2,000 classes, as if each were drawn by itself.
+    rng = np.random.default_rng(0)
+    values = (rng.random(10_000) < 0.97).astype("float64")[:, None]
+    low, high = class_interval(values, np.arange(10_000) // 5)
+    exact = binomtest(int(values.sum()), 10_000).proportion_ci(method="wilson")
+    assert low[0] == pytest.approx(exact.low, abs=4e-4)
+    assert high[0] == pytest.approx(exact.high, abs=4e-4)
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_classes_that_are_all_right_or_all_wrong_are_one_observation_each(right):
+    low, high = class_interval(np.full((60, 1), right), np.arange(60) // 6)
+    # Wilson's of 10 of 10, by Student's t of 9 degrees of freedom, 2.262.
+    assert (high - low)[0] == pytest.approx(2.262**2 / (10 + 2.262**2), abs=1e-4)
+    assert right in (low[0], high[0])
+
+
+def test_one_class_says_nothing_and_two_say_little():
     values = np.array([1.0] * 9 + [0.0])[:, None]
-    low, high = bootstrap(values, [0] * 9 + [1], repeats=500)
-    assert low == 0 and high == 1
-    low, high = bootstrap(values, [0] * 10, repeats=50)
-    assert low == high == 0.9
+    assert class_interval(values, [0] * 10).ravel().tolist() == [0, 1]
+    low, high = class_interval(values, [0] * 9 + [1])
+    assert low < 0.05 and high > 0.95
 
 
-def test_the_seed_decides():
-    values, codes = np.random.default_rng(0).random((50, 2)), np.arange(50) // 3
-    assert (bootstrap(values, codes, 50, seed=1) == bootstrap(values, codes, 50, seed=1)).all()
-    assert (bootstrap(values, codes, 50, seed=1) != bootstrap(values, codes, 50, seed=2)).any()
+def test_differences_have_a_range_of_their_own():
+    rng = np.random.default_rng(0)
+    codes = np.arange(300) // 10
+    gaps = rng.choice([-1.0, 0.0, 0.0, 1.0, 1.0], size=(300, 1))
+    low, high = class_interval(gaps, codes, lowest=-1.0)
+    assert -1 <= low < gaps.mean() < high <= 1
+    turned = class_interval(-gaps, codes, lowest=-1.0)
+    np.testing.assert_allclose(turned[::-1], [-low, -high], atol=1e-12)
+    assert class_interval(np.zeros((300, 1)), codes, lowest=-1.0).ravel().tolist() == [0, 0]
+    percent = class_interval(100 * np.abs(gaps), codes, highest=100.0)
+    np.testing.assert_allclose(percent, 100 * class_interval(np.abs(gaps), codes), rtol=1e-9)
 
 
-def test_more_repeats_than_are_drawn_at_once():
-    values, codes = np.random.default_rng(0).random((30, 1)), np.arange(30) // 3
-    assert bootstrap(values, codes, repeats=250).shape == (2, 1)
+def test_figures_that_are_no_shares_of_hits_are_narrower():
+    codes = np.arange(200) // 10
+    values = 0.5 + 0.01 * np.random.default_rng(0).normal(size=(200, 1))
+    low, high = class_interval(values, codes)
+    assert (high - low)[0] < 0.01 and low < values.mean() < high

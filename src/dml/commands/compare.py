@@ -35,18 +35,17 @@ class Evaluated:
     classes: np.ndarray
 
 
-def compare(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=print):
+def compare(runs, on=None, flags=(), allow_parts=False, report=print):
     """Compares runs with the first of them, query by query, on the same test images.
 
-    The interval of a difference is a paired bootstrap: classes are drawn again, and with a class
-    all its queries in both runs. A difference is called real where 0 is outside its 95 % interval.
+    The interval of a difference is that of its mean over the queries, each paired with itself, for
+    other test classes (`class_interval`). It is called real where 0 is outside its 95 % interval.
     It says nothing of what another seed would have given: compare several.
 
     Args:
         runs: At least two run folders, each evaluated on the same data set.
         on: The data set that they were evaluated on; by default their own.
         flags: `--dataset.option value` of that evaluation.
-        repeats: Resamples; positive.
         allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
 
@@ -57,7 +56,7 @@ def compare(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=p
         ValueError: There are fewer than two runs, or their test images differ.
         FileNotFoundError: A run is not evaluated on that data set.
     """
-    from dml.evaluation.intervals import bootstrap
+    from dml.evaluation.intervals import class_interval
 
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
@@ -69,7 +68,7 @@ def compare(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=p
     result = {}
     for other in others:
         gaps = other.values - first.values
-        ends = bootstrap(gaps, first.classes, repeats)
+        ends = class_interval(gaps, first.classes, lowest=-1.0)
         rows = zip(other.figures, other.values.mean(axis=0), gaps.mean(axis=0), *ends, strict=True)
         report(f"{'':14}{other.name[-20:]:>22}  difference   95 % interval")
         result[other.name] = {}
@@ -151,17 +150,16 @@ def load_evaluated(run, on, flags, allow_parts):
     )
 
 
-def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=print):
+def tabulate(runs, on=None, flags=(), allow_parts=False, report=print):
     """Reports a Markdown table of runs, the best first; runs of other seeds share a row.
 
     Each figure is the mean over the seeds, ± their standard deviation, with the 95 % interval of
-    that mean when the test classes are drawn again.
+    that mean for other test classes.
 
     Args:
         runs: Run folders, each evaluated on the same data set.
         on: The data set that they were evaluated on; by default their own.
         flags: `--dataset.option value` of that evaluation.
-        repeats: Resamples; positive.
         allow_parts: Whether to import the Python files that runs' recipes list under `parts`.
         report: Called with each line of text for the user.
 
@@ -169,7 +167,7 @@ def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=
         ValueError: Their test images differ.
         FileNotFoundError: A run is not evaluated on that data set.
     """
-    from dml.evaluation.intervals import bootstrap
+    from dml.evaluation.intervals import class_interval
 
     recipes = [load_run_recipe(RunFolder(run).open(), (), allow_parts) for run in runs]
     rows = {}
@@ -188,7 +186,7 @@ def tabulate(runs, on=None, flags=(), repeats=10_000, allow_parts=False, report=
         places = [seeds[0].figures.index(figure) for figure in TABLED]
         # (seeds, queries, figures)
         values = 100 * np.stack([one.values[:, places] for one in seeds])
-        ends = bootstrap(values.mean(axis=0), classes, repeats)
+        ends = class_interval(values.mean(axis=0), classes, highest=100.0)
         line = f"| {shared_name(seeds)} | {loss_in_words(recipe)} | {len(seeds)} |"
         for by_seed, low, high in zip(values.mean(axis=1).T, *ends, strict=True):
             spread = f" ± {by_seed.std(ddof=1):.1f}" if len(seeds) > 1 else ""

@@ -371,7 +371,7 @@ def measure(split, vectors, recipe, unfinished=None):
                 unfinished=unfinished,
                 **gallery,
             )
-        figures.update(result.figures(repeats=options.bootstrap))
+        figures.update(result.figures())
     else:
         notes.append("no retrieval figures: no query has an image of its class to find")
     if options.clustering_seeds and two_classes(labels[rows]):
@@ -583,7 +583,7 @@ def rebuild_locked(folder, on, flags, allow_parts, report):
         folder.checked(output / "items.parquet"), metrics["protocol"], metrics["dataset"]
     )
     vectors = read_vectors(folder.checked(output / "vectors.npy"), len(split.items))
-    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0, bootstrap=1)
+    quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0)
     result, pairs, *_ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
     pages = [output / "report.html", *([folder.report] if on is None else [])]
     write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)

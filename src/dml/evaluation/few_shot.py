@@ -13,7 +13,9 @@ class FewShot:
 
     Args:
         accuracy: Mean over the episodes, in [0, 1].
-        half_width: Of its 95 % interval, over the episodes.
+        half_width: Of the 95 % interval of that mean over the episodes alone, as papers give it: of
+            what other draws from the same images and classes would give. It narrows with
+            `episodes`, and says nothing of other classes.
         episodes: Float64 (E,): accuracy of each.
     """
 

@@ -12,7 +12,7 @@ from dml.evaluation.arrays import (
     checked_labels,
     codes,
 )
-from dml.evaluation.intervals import bootstrap
+from dml.evaluation.intervals import class_interval
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation.scores import ALSO, Scores
@@ -52,15 +52,10 @@ class Retrieval:
     per_query: dict = field(repr=False)
     classes: np.ndarray = field(repr=False)
 
-    def figures(self, repeats=1000, seed=0):
-        """Returns {name: {"value", "low", "high"}} with 95 % bootstrap intervals by class.
-
-        Args:
-            repeats: Resamples; positive.
-            seed: Of the resampling.
-        """
+    def figures(self):
+        """Returns {name: {"value", "low", "high"}} with 95 % intervals for other classes."""
         values = np.stack(list(self.per_query.values()), axis=1)
-        ends = bootstrap(values, self.classes, repeats, seed)
+        ends = class_interval(values, self.classes)
         return {
             name: {"value": float(mean), "low": float(low), "high": float(high)}
             for name, mean, low, high in zip(

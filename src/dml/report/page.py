@@ -122,7 +122,7 @@ def metrics_table(data):
             row += f"<td>{gain.replace('-', '−')}</td>"
         rows.append(f"<tr>{row}</tr>")
     intervals = any(m.interval for m in data.metrics)
-    note = "In percent; the range is the 95 % interval, bootstrapped over the queries by class."
+    note = "In percent; the range is the 95 % interval for other classes of the kind."
     return (
         f'<p class="note">{note if intervals else "In percent."}</p><table><thead><tr>'
         f'<th scope=col><span class="hidden">Figure</span></th><th scope=col>Trained</th>{head}'
