@@ -170,7 +170,7 @@ def test_reports_and_compares_an_evaluation_on_another_folder(trained, monkeypat
             compare(runs, on="photos", report=quiet)
         evaluate(run, on="photos/", flags=QUICK, report=quiet)
     lines = []
-    found = compare(runs, on=str(trained / "photos"), repeats=20, report=lines.append)
+    found = compare(runs, on=str(trained / "photos"), report=lines.append)
     assert found[runs[1]]["R@1"]["difference"] == 0 and lines[0].startswith("photos: 60 queries")
     page = next((trained / "run" / "evaluation").glob("photos-*")) / "report.html"
     before = page.read_text()
