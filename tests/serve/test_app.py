@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from dml.commands import index as commands
 from dml.index import FaissIndex, open_index
 from dml.serve.app import ServiceOptions, create_app, public
+from tests.bundles import write_bundle
 from tests.jpegs import many_scans
 from tests.serve.shop import write_shop
 
@@ -214,6 +216,18 @@ def test_an_item_whose_file_is_no_image_any_more_holds_nobody_up(tmp_path, kind)
             assert answer.json() == {"detail": "the image is gone or can't be read"}
         found = client.get("/search", params={"id": item["id"], "crop": True}).json()
         assert len(found["results"]) == 10 and found["crop"] is None
+
+
+def test_drawn_images_are_shown_and_searched_by(tmp_path):
+    names = [f"glyph:seed=0,size=64,class={n % 2},sample={n}" for n in range(4)]
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(["id,path", *(f'i{n},"{name}"' for n, name in enumerate(names))]))
+    bundle = write_bundle(tmp_path / "bundle")
+    commands.build(bundle, [listed], tmp_path / "shop", report=lambda line: None)
+    with TestClient(create_app(tmp_path / "shop")) as client:
+        assert client.get("/images/i0").content[:2] == b"\xff\xd8"
+        found = client.get("/search", params={"id": "i0", "crop": True}).json()
+        assert len(found["results"]) == 3 and found["crop"]
 
 
 def test_samples_are_of_every_label(client):
