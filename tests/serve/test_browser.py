@@ -167,11 +167,11 @@ def test_a_result_searches_on_and_back_returns(tab, photo):
 
 def test_opened_it_shows_images_of_every_label_and_others_on_demand(tab, address):
     tab.wait_for(BROWSED)
-    assert status(tab) == "All 14 images. Choose one to search by it."
+    assert status(tab) == "All 14 images. Choose one to search."
     assert tab.evaluate("document.getElementById('others').hidden")
     tab.open(f"{address}?k=4")
     tab.wait_for(BROWSED)
-    assert status(tab) == "4 of 14 images. Choose one to search by it."
+    assert status(tab) == "4 of 14 images. Choose one to search."
     first = tab.evaluate(CARDS)
     assert {card["label"] for card in first} == {"class 0", "class 1", "class 2", ODD}
     assert all("score" not in card for card in first)

@@ -151,7 +151,7 @@ function browse({ items, total }) {
   at("results").replaceChildren(...items.map(card));
   at("others").hidden = items.length === total;
   const all = items.length === total ? "All" : `${items.length} of`;
-  say(items.length ? `${all} ${total.toLocaleString("en")} images. Choose one to search by it.`
+  say(items.length ? `${all} ${total.toLocaleString("en")} images. Choose one to search.`
     : nothing());
 }
 
