@@ -533,7 +533,8 @@ class IndexFolder:
             or entries["vectors"]["bytes"] != 4 * manifest["rows"] * manifest["dimension"]
             or not all(0 <= recall[name] <= 1 for name in ("target", "measured"))
             or set(effort) != {"breadth", "oversample"}
-            or not all(type(value) is int and 0 <= value < 2**31 for value in effort.values())
+            or not all(type(value) is int and 0 <= value <= 2**20 for value in effort.values())
+            or not effort["oversample"]
         ):
             raise ValueError
 
