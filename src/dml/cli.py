@@ -354,6 +354,7 @@ def main(arguments=None):
         os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     # TensorFlow leaves oneDNN off on processors without AVX-512; steps take up to twice as long.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     accept_any_text()

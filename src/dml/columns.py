@@ -256,18 +256,21 @@ def plain(value):
     return None if value is None or value is pd.NA or value != value else value
 
 
-def read_parquet(source):
+def read_parquet(source, columns=None):
     """Returns the table in a Parquet file, as of `frame_of`.
 
     Args:
         source: As PyArrow takes it.
+        columns: Names of those that are read; None for all.
 
     Raises:
         pyarrow.ArrowException, OSError: It is none, or damaged.
     """
     import pyarrow.parquet as parquet
 
-    return frame_of(parquet.read_table(source, page_checksum_verification=True))
+    table = parquet.read_table(source, columns=columns, page_checksum_verification=True)
+    table.validate(full=True)  # texts are UTF-8
+    return frame_of(table)
 
 
 def frame_of(table):

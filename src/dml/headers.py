@@ -57,7 +57,7 @@ def read_header(data):
             return avif_header(data)
         if found := PNM.match(data[:4096]):
             return Header("PPM", int(found[1]), int(found[2]))
-    except (struct.error, KeyError, ValueError):  # it is cut, or damaged
+    except (struct.error, LookupError, ValueError):  # it is cut, or damaged
         return None
     return None
 
@@ -78,8 +78,10 @@ def png_header(data):
             key = bytes(body[:2]) if colour == GREY else None
         elif name == b"eXIf":
             exif = body
-        elif name == b"IDAT" and not transparent:
+        elif name == b"IEND":
             break
+    else:
+        raise ValueError("it does not end, or a chunk says that it is longer than the file")
     code = tiff_orientation(exif) if transparent else 1
     return Header("PNG", width, height, transparent, key, depth, orientation=code)
 
@@ -109,7 +111,10 @@ def webp_header(data):
 
 
 def chunks(data, place, form, after):
-    """Yields the (name, body) of chunks with a length and `after` bytes behind; from `place` on."""
+    """Yields the (name, body) of chunks with a length and `after` bytes behind; from `place` on.
+
+    Until the first that is not whole: decoders set room aside for what it says.
+    """
     data = memoryview(data)
     for _ in range(MOST_CHUNKS):
         if place + 8 > len(data):
@@ -117,6 +122,8 @@ def chunks(data, place, form, after):
         name, size = struct.unpack_from(form, data, place)
         if isinstance(name, int):  # PNG's length comes first
             name, size = size, name
+        if place + 8 + size > len(data):
+            return
         yield name, data[place + 8 : place + 8 + size]
         place += 8 + size + (after or size % 2)
 

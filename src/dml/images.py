@@ -11,6 +11,7 @@ from dml.scans import MOST_SCANS, count_scans
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
 MOST_PIXELS = 2**28
+MOST_PACKED = 8 * 1032  # pixels in a byte of a PNG: what deflate makes of one, at a bit each
 ROWS = 256  # laid on white at a time
 
 
@@ -128,7 +129,7 @@ def decode_other(data, path, header):
     """Returns the pixels of any format that OpenCV knows, on white, or None."""
     import cv2
 
-    if header.format == "PNG" and b"IEND" not in data:
+    if header.format == "PNG" and header.width * header.height > MOST_PACKED * len(data):
         return None
     data = np.frombuffer(data, np.uint8)
     try:

@@ -18,6 +18,7 @@ from dml.encoder import load_encoder
 from dml.folders import RunFolder
 from dml.recipe import load_recipe, toml_value
 from tests.commands.test_train import flags
+from tests.damage import damaged
 
 pytestmark = pytest.mark.slow
 
@@ -38,24 +39,6 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def run(whole, tmp_path):
     return RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
-
-
-def damaged(rng, data):
-    """Returns bytes of which some are others, missing, or there twice."""
-    place, data = rng.randrange(len(data)), bytearray(data)
-    kind = rng.choice(("flip", "flip", "cut", "take out", "repeat", "zeros"))
-    if kind == "flip":
-        for _ in range(rng.choice((1, 1, 8))):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    elif kind == "cut":
-        del data[place:]
-    elif kind == "take out":
-        del data[place : place + rng.randrange(1, 100)]
-    elif kind == "repeat":
-        data[place:place] = data[place : place + 50]
-    else:
-        data[place : place + 50] = bytes(50)
-    return bytes(data)
 
 
 def fields(value, path=()):

@@ -1,6 +1,9 @@
 """Only what is peculiar to a table of images."""
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dml.datasets import DATASETS
@@ -113,3 +116,32 @@ def test_says_what_is_wrong(tmp_path, text, message):
 def test_refuses_other_files(tmp_path):
     with pytest.raises(ValueError, match=r"expected a \.csv or \.parquet"):
         Table(root=str(table(tmp_path).rename(tmp_path / "t.xlsx"))).items()
+
+
+@pytest.mark.parametrize("as_category", [False, True])
+def test_a_small_file_that_says_a_long_text_a_million_times_is_refused(tmp_path, as_category):
+    column = pa.DictionaryArray.from_arrays(np.zeros(10**6, "int32"), ["x" * 10**5])
+    table = pa.table({"path": column, "label": np.zeros(10**6, "int8")})
+    path = tmp_path / "t.parquet"
+    pq.write_table(table, path, store_schema=as_category)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(ValueError, match="it unpacks to more than 4 GiB"):
+        Table(root=str(path)).items()
+
+
+def test_so_is_one_of_a_billion_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr("dml.datasets.table.MOST_BYTES", 10**6)
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"path": np.zeros(10**6), "label": np.zeros(10**6)}), path)
+    with pytest.raises(ValueError, match="it unpacks to more than"):
+        Table(root=str(path)).items()
+
+
+def test_columns_of_no_use_are_not_read(tmp_path):
+    rows = [("a.jpg", "x"), ("b.jpg", "y")]
+    path = write(tmp_path, rows, "parquet")
+    pd.read_parquet(path).assign(boxes=[[1, 2], [3]]).to_parquet(path)
+    assert len(Table(root=path, test_fraction=0.0).items()) == 2
+    pd.read_parquet(path).rename(columns={"path": "image"}).to_parquet(path)
+    with pytest.raises(ValueError, match="no column 'path'; it has image, label, boxes"):
+        Table(root=path).items()

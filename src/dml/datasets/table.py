@@ -13,6 +13,19 @@ from dml.datasets.folder import VALIDATION_TESTS, check_test
 from dml.datasets.items import SPLIT_NAMES, Items, protocol_of
 from dml.files import LeftOut, is_utf8
 
+MOST_BYTES = 2**32  # of a table's values
+DAMAGE = (  # what pandas raises for damaged files, and pyarrow beside its own
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+REQUIRED = ("path", "label")
+COLUMNS = (*REQUIRED, "split", "super_label")
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
@@ -60,8 +73,8 @@ class Table(DatasetPart):
 
     def read(self):
         file = self.folder()
-        frame = read_frame(file)
-        for column in ("path", "label", *({"super_label"} & set(frame.columns))):
+        frame = read_frame(file, COLUMNS)
+        for column in (*REQUIRED, *({"super_label"} & set(frame.columns))):
             if column not in frame.columns:
                 found = ", ".join(map(str, frame.columns))
                 raise ValueError(f"{file}: no column {column!r}; it has {found}")
@@ -106,26 +119,82 @@ class Table(DatasetPart):
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
 
 
-def read_frame(path):
+def read_frame(path, columns=None):
     """Returns the table in a CSV or Parquet file. CSV is all text; integers stay integers.
+
+    Args:
+        path: The file.
+        columns: Of a Parquet file only these are read, if they are there, and `REQUIRED` must be;
+            None for all.
 
     Raises:
         ValueError: It is neither, or corrupt, or empty.
     """
+    import pyarrow
+
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise ValueError(f"{path}: expected a .csv or .parquet file")
     if not Path(path).is_file():
         raise ValueError(f"{path}: not a regular file")
     try:
-        frame = read_csv(path) if suffix == ".csv" else read_parquet(path)
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: {first_not_utf8(path)}: save it as UTF-8") from None
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
+        if suffix == ".csv":
+            frame = read_csv(path)
+        else:
+            frame = read_parquet(path, checked_columns(path, columns))
+    except UnicodeDecodeError as error:
+        fault = f"{first_not_utf8(path)}: save it as UTF-8" if suffix == ".csv" else error
+        raise ValueError(f"{path}: {fault}") from None
+    except (pyarrow.ArrowException, *DAMAGE) as error:
         raise ValueError(f"{path}: can't be read as a table: {error}") from None
     if not len(frame):
         raise ValueError(f"{path}: the table has no rows")
     return frame
+
+
+def checked_columns(path, columns):
+    """Returns which columns of a Parquet file are read, and refuses what it unpacks to.
+
+    A few bytes can say that a long text occurs a billion times, so that texts are counted by how
+    often each occurs.
+
+    Args:
+        path: The file.
+        columns: As of `read_frame`.
+
+    Raises:
+        ValueError: It has no path or label, lists in a column, or more than `MOST_BYTES`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as parquet
+
+    schema = parquet.read_schema(path)
+    if columns is not None and (absent := [n for n in REQUIRED if n not in schema.names]):
+        raise ValueError(f"no column {absent[0]!r}; it has {', '.join(schema.names)}")
+    fields = [field for field in schema if columns is None or field.name in columns]
+    texts = []
+    for field in fields:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_nested(kind):
+            raise ValueError(
+                f"column {field.name!r} holds {kind}: images have text, numbers, true or false "
+                "and dates. Remove the column, or write it as text"
+            )
+        if kind in (pa.string(), pa.binary()):
+            texts.append(field.name)
+    file = parquet.ParquetFile(path, read_dictionary=texts)
+    size = 8 * file.metadata.num_rows * len(fields)
+    for group in range(file.metadata.num_row_groups):
+        if size > MOST_BYTES:
+            break
+        for column in file.read_row_group(group, texts, use_threads=False).columns:
+            for part in column.chunks:
+                lengths = pc.binary_length(part.dictionary)
+                size += pc.sum(lengths.take(part.indices)).as_py() or 0
+    if size > MOST_BYTES:
+        raise ValueError(f"it unpacks to more than {MOST_BYTES // 2**30} GiB")
+    return [field.name for field in fields]
 
 
 def read_csv(path):
