@@ -26,6 +26,14 @@ def test_a_full_disk_is_named_with_the_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_in_the_files_place_is_named(tmp_path):
+    (tmp_path / "a.parquet").mkdir()
+    message = r"a\.parquet is a folder"
+    with pytest.raises(IsADirectoryError, match=message), atomic_path(tmp_path / "a.parquet"):
+        raise AssertionError("nothing is written")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
     with atomic_path(tmp_path / "a.weights.h5") as temporary:
         assert temporary.name.endswith(".weights.h5")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dml.cli import main
-from dml.memory import BACKED, LIGHT, check_address_space, is_shortage
+from dml.memory import BACKED, LIGHT, check_address_space, shortage
 
 
 def test_knows_a_shortage_by_what_libraries_say():
@@ -22,18 +22,20 @@ def test_knows_a_shortage_by_what_libraries_say():
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
     ):
-        assert is_shortage(error)
+        assert shortage(error) == (str(error) or "MemoryError")
     with pytest.raises(MemoryError) as numpy_error:
         np.empty(1 << 60, "uint8")
-    assert is_shortage(numpy_error.value)
+    assert shortage(numpy_error.value)
     try:
         try:
             raise MemoryError
         except MemoryError:
             raise SystemError("of a library") from None
     except SystemError as error:
-        assert is_shortage(error)
-    assert not is_shortage(TypeError("unsupported operand"))
+        assert shortage(error) == "MemoryError"
+    many = RuntimeError("Graph execution error:\n\n  OOM when allocating tensor\n\nmore")
+    assert shortage(many) == "OOM when allocating tensor"
+    assert shortage(TypeError("unsupported operand")) is None
 
 
 @pytest.mark.parametrize("backed, need", [(False, LIGHT), (True, BACKED)])

@@ -95,6 +95,11 @@ def test_suggests_the_nearest_recipe():
         load_recipe("glyph")
 
 
+def test_no_name_is_not_the_current_folder():
+    with pytest.raises(ValueError, match="The name is empty"):
+        load_recipe("")
+
+
 def test_any_name_survives_being_written(tmp_path):
     root = 'a"b\\c\x1b[31m\n\x7f\x85\u00e9'
     recipe = load_recipe("folder", ["--dataset.root", root])
@@ -131,6 +136,9 @@ def test_the_users_own_part_starts_from_the_recipes_folder(tmp_path, monkeypatch
     assert load_recipe(resolved, allow_parts=True).parts == (str(file),)
     file.write_text("1/0")
     with pytest.raises(ValueError, match="ZeroDivisionError"):
+        load_recipe(path, allow_parts=True)
+    file.write_text("raise SystemExit(3)")
+    with pytest.raises(ValueError, match="SystemExit: 3"):
         load_recipe(path, allow_parts=True)
     file.unlink()
     with pytest.raises(FileNotFoundError, match="no file"):

@@ -5,7 +5,7 @@ import os
 import sys
 
 from dml.files import require_utf8
-from dml.memory import check_address_space, is_shortage
+from dml.memory import check_address_space, shortage
 from dml.terminal import accept_any_text, complain, held_back, quiet_libraries, say
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
@@ -380,11 +380,9 @@ def main(arguments=None):
         complain(error.args[0] if isinstance(error, KeyError) and error.args else error)
         return 2
     except Exception as error:
-        if not is_shortage(error):
+        if (said := shortage(error)) is None:
             raise  # a fault of dml's
-        complain(
-            f"memory is short: {str(error) or type(error).__name__}{LESS.get(options.command, '')}"
-        )
+        complain(f"memory is short: {said}{LESS.get(options.command, '')}")
         return 2
     return 0
 

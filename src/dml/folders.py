@@ -28,15 +28,15 @@ def atomic_path(path):
     full disk leaves the old one. The temporary name keeps the suffix, which Keras and NumPy go by.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, where a file is to be written")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
     os.close(handle)
     try:
         yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        put_in_place(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(
@@ -46,6 +46,13 @@ def atomic_path(path):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def put_in_place(temporary, path):
+    """Renames a file that is done, so that its bytes and its name survive a power failure."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(Path(path).parent)
 
 
 @contextlib.contextmanager

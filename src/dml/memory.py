@@ -9,10 +9,10 @@ GIB = 2**30
 # threads reserve some. Measured: 2.0 to 2.5 and 4.5 to 5.0 GiB with two processors.
 LIGHT = (1.5, 0.5)
 BACKED = (4.0, 0.5)  # with Keras and its backend
-SHORTAGE = re.compile(
-    "bad_alloc|failed to map segment|cannot allocate memory|can't allocate memory|out of memory|"
-    "not enough memory|unable to allocate|failed to allocate|resource_exhausted|"
-    "resource exhausted|can't start new thread|cannot create thread|pthread_create",
+SHORTAGE = re.compile(  # what libraries say
+    "bad_alloc|out of memory|oom when allocating|not enough memory|resource.exhausted|"
+    "failed to map segment|(can't|cannot|unable to|failed to) allocate|"
+    "can't start new thread|cannot create thread|pthread_create",
     re.IGNORECASE,
 )
 
@@ -39,10 +39,16 @@ def check_address_space(backed):
         )
 
 
-def is_shortage(error):
-    """Returns whether an error, or what it came from, says that memory is short."""
+def shortage(error):
+    """Returns the line in which an error, or what it came from, says that memory is short, or None.
+
+    Libraries have no type in common for it, and tell it among much else.
+    """
     while error is not None:
-        if isinstance(error, MemoryError) or SHORTAGE.search(str(error)):
-            return True
+        for line in str(error).splitlines():
+            if SHORTAGE.search(line):
+                return line.strip()
+        if isinstance(error, MemoryError):
+            return str(error) or type(error).__name__
         error = error.__cause__ or error.__context__
-    return False
+    return None

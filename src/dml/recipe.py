@@ -456,6 +456,8 @@ class Flag(str):
 
 def read_source(source):
     """Returns (TOML text, its name for messages) of what the user named."""
+    if not str(source):
+        raise ValueError("which recipe, data set or folder? The name is empty")
     path = Path(source).expanduser()
     if path.suffix == ".toml":
         if not path.is_file():
@@ -625,6 +627,6 @@ def import_parts(path):
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may fail in any way
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way
         del sys.modules[name]
         raise ValueError(f"{file}: can't be imported: {type(error).__name__}: {error}") from None

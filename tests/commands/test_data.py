@@ -71,10 +71,11 @@ def test_duplicates_within_a_split_are_counted_and_not_called_across(tmp_path):
     assert "images with equal bytes: 2 in 1 groups, 0 of which lie in more than one" in text
 
 
-def test_drawn_images_can_be_checked():
+def test_drawn_images_can_be_checked(capsys):
     lines = []
     run("check", "glyphs", ["--dataset.classes", "4", "--dataset.samples", "2"], lines.append)
     assert lines[0] == "glyphs (zero-shot): 8 images"
+    assert capsys.readouterr().err == ""  # the bar is for terminals
 
 
 def test_other_flags_are_refused():

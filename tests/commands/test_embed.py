@@ -36,6 +36,13 @@ def test_writes_a_row_for_each_image(here):
     assert sorted(p.name for p in here.iterdir()) == ["bundle", "out.parquet", "photos"]
 
 
+def test_a_folder_in_the_files_place_is_refused_before_the_work(here):
+    (here / "out.parquet").mkdir()
+    with pytest.raises(IsADirectoryError, match="another --out"):
+        embed("bundle", ["photos"], "out.parquet", report=print)
+    assert not (here / "out.parquet.unfinished").exists()
+
+
 def test_lists_unreadable_images_and_goes_on(here):
     (here / "photos" / "class 1" / "2.png").write_bytes(b"no image")
     lines = []

@@ -36,7 +36,7 @@ def test_seen_class_splits_the_drawings():
 
 @pytest.mark.parametrize(
     "options",
-    [{"classes": 1}, {"samples": 0}, {"size": 7}, {"seed": -1}],
+    [{"classes": 1}, {"samples": 0}, {"size": 7}, {"seed": -1}, {"samples": 10**30}],
 )
 def test_refuses_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):

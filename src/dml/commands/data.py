@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import http.client
-import os
 import shutil
 import tarfile
 import urllib.error
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.folders import data_folder
+from dml.folders import data_folder, put_in_place
 from dml.images import ImageError, decode_image, read_bytes, read_image
 from dml.recipe import load_dataset
 
@@ -208,7 +207,7 @@ def download(archive, file):
             f"{archive.url}: the checksum is not {archive.checksum}: damaged on the way, or "
             "another file; run it again"
         )
-    os.replace(partial, file)
+    put_in_place(partial, file)
 
 
 def fetch_rest(url, partial):
@@ -269,7 +268,10 @@ def progress(steps, title, total, unit, done=0, size=lambda step: 1):
         TextColumn("{task.completed:,}/{task.total:,} " + unit),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=total, completed=done)
         for step in steps:
             yield step

@@ -37,12 +37,15 @@ def embed(bundle, sources, out, batch_size=32, threads=2, engine="local", report
         report: Called with each line of text for the user.
 
     Raises:
+        IsADirectoryError: `out` is a folder.
         ValueError: `out` is no `.parquet`, or the bundle or a list is damaged.
         FileNotFoundError: The bundle or a source is missing.
     """
     out = Path(out)
     if out.suffix != ".parquet":
         raise ValueError(f"--out must end in .parquet; got {out}")
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder: choose another --out")
     encoder = OnnxEncoder(bundle)
     folder = unfinished_folder(out)
     with measuring(folder):

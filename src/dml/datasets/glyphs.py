@@ -7,6 +7,8 @@ from dml.datasets.base import DATASETS, DatasetPart, halves
 from dml.datasets.items import Items
 from dml.strokes import LARGEST, SMALLEST
 
+MOST = 10_000_000  # images, whose list takes some GB
+
 
 @DATASETS.register("glyphs")
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Glyphs(DatasetPart):
         validation_seed: Which classes these are. At least 0.
         validation: `classes`, or `images`: that share of each class's images instead.
         classes: Characters; at least 2.
-        samples: Drawings of each character; positive, at least 2 with `seen-class`.
+        samples: Drawings of each character; positive, at least 2 with `seen-class`. Ten million in
+            all at most.
         size: Side of an image in pixels; 8 to 4,096.
         seed: Of the characters. At least 0.
         protocol: `zero-shot`: the first half of the characters trains, the second tests;
@@ -48,6 +51,11 @@ class Glyphs(DatasetPart):
                 f"classes must be at least 2, samples at least {fewest}, size {SMALLEST} to "
                 f"{LARGEST} and seed at least 0; got {self.classes}, {self.samples}, {self.size}, "
                 f"{self.seed}"
+            )
+        if self.classes * self.samples > MOST:
+            raise ValueError(
+                f"classes times samples must be at most {MOST:,} images; got {self.classes} and "
+                f"{self.samples}"
             )
 
     def read(self):
