@@ -144,3 +144,15 @@ def test_works_without_docstrings(tmp_path):
 def test_an_ascii_terminal_breaks_nothing(tmp_path):
     result = dml("evaluate", tmp_path / "caf\u00e9 \u00b1 \x1b[31m", PYTHONIOENCODING="ascii")
     assert_refused(result, r"caf\xe9 \xb1 \x1b[31m is no finished run")
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_done(tmp_path, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    for words in (
+        ["search", str(tmp_path), f"{name}.jpg"],
+        ["train", "glyphs", "--out", f"{tmp_path}/{name}"],
+        ["index", "build", str(tmp_path), str(tmp_path), "--out", f"{tmp_path}/{name}"],
+    ):
+        assert main(words) == 2
+        assert r"caf\xe9" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import os
 import pytest
 from PIL import Image
 
-from dml.datasets.folder import class_images
+from dml.datasets.folder import Folder, class_images
 from dml.files import FORMATS, LeftOut, image_files, require_utf8
 from dml.images import read_image
 from dml.sources import image_table
@@ -109,12 +109,13 @@ def test_only_regular_files_are_images(photos):
     (photos / "cats" / "folder.jpg").mkdir()
     (photos / "dogs" / "null.png").symlink_to("/dev/null")
     (photos / "dogs" / "gone.png").symlink_to("nowhere")
+    (photos / "dogs" / "itself.png").symlink_to("itself.png")
     files, left_out = found(photos)
     assert files == ["cats/a.png", "cats/deep/b.png", "dogs/c.png"]
-    assert left_out == {"not regular": 3}
+    assert left_out == {"not regular": 4}
     counted = LeftOut()
     assert len(image_table([f"{photos}/*/*"], counted)) == 2
-    assert counted == {"not regular": 3}
+    assert counted == {"not regular": 4}
 
 
 def test_a_folder_in_the_litter_of_others_can_be_named(tmp_path):
@@ -129,3 +130,19 @@ def test_names_that_are_not_utf8_are_named():
     with pytest.raises(ValueError, match=r"^caf\\xe9.png and 1 more: the name is not UTF-8"):
         require_utf8(names)
     require_utf8(["café.png"])
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9/a.png"])
+def test_so_are_those_of_images_among_others(photos, name):
+    write_image(photos / "x.png")
+    target = photos / os.fsdecode(b"cats/" + name)
+    target.parent.mkdir(exist_ok=True)
+    (photos / "x.png").rename(target)
+    for read in (
+        lambda: image_table([photos], LeftOut()),
+        lambda: image_table([f"{photos}/**/*.png"], LeftOut()),
+        lambda: image_table([target], LeftOut()),
+        Folder(root=str(photos), test_fraction=0.0).items,
+    ):
+        with pytest.raises(ValueError, match=r"cats/caf\\xe9.*: the name is not UTF-8: rename it"):
+            read()

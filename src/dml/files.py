@@ -116,19 +116,19 @@ def read_folder(root, below, pattern, seen, found, links, left_out):
             continue
         for entry in entries:
             path = os.path.join(below, entry.name)
-            if LITTER.fullmatch(entry.name) or not matches(
-                path.split(os.sep), pattern, entry.is_dir()
-            ):
+            linked = entry.is_symlink()  # of which one that leads nowhere is an error of `entry`
+            is_folder = os.path.isdir(entry.path) if linked else entry.is_dir()
+            if LITTER.fullmatch(entry.name) or not matches(path.split(os.sep), pattern, is_folder):
                 continue
             if entry.name.startswith("."):
                 left_out[HIDDEN] += 1
-            elif entry.is_dir():
-                if entry.is_symlink():
+            elif is_folder:
+                if linked:
                     links.append(path)
                 elif enter(entry.path, seen):
                     folders.append(path)
             elif left_out.takes(entry.name):
-                if entry.is_file():
+                if os.path.isfile(entry.path) if linked else entry.is_file():
                     found.append(path)
                 else:
                     left_out[IRREGULAR] += 1

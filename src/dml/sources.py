@@ -52,6 +52,7 @@ def image_table(sources, left_out, index=None):
         frame = rows_of(source, counted)
         if not len(frame):
             raise FileNotFoundError(f"{printable(source)}: {no_images(counted)}")
+        require_utf8(frame["path"])
         left_out.update(counted)
         named = frame.attrs.get("named", False)
         try:
@@ -65,7 +66,6 @@ def image_table(sources, left_out, index=None):
         unnamed += zip(frame["path"], frame["id"], strict=True) if not named else ()
         tables.append((source, frame))
     table = joined(tables)
-    require_utf8(table["path"])
     check_files(unnamed)
     if len(repeated := table.index[table["id"].duplicated()]):
         raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
