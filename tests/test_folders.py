@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from dml.folders import RunFolder, atomic_path, new_folder, read_json, write_json, write_text
+from dml.folders import (
+    Bundle,
+    RunFolder,
+    atomic_path,
+    new_folder,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
@@ -187,3 +195,11 @@ def test_litter_is_removed_by_the_next_writer_but_no_bundle_that_is_being_made(t
     with folder.writing():
         assert not any((path / ".writing-x").exists() for path in litter)
     assert (folder.path / ".writing-bundle").exists()
+
+
+def test_a_bundle_described_while_it_is_written_is_whole(tmp_path):
+    with new_folder(tmp_path / "bundle") as temporary:
+        bundle = Bundle(temporary)
+        bundle.encoder.write_bytes(b"encoder")
+        bundle.describe({})
+    assert list(Bundle(tmp_path / "bundle").open()["files"]) == ["encoder.onnx"]

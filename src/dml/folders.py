@@ -426,8 +426,9 @@ class Bundle:
 
     def names(self):
         """Returns the names of all files but the description, sorted, relative to the folder."""
-        files = (file for file in self.path.rglob("*") if file.is_file())
-        return sorted(f.relative_to(self.path).as_posix() for f in files if f != self.description)
+        files = {file for file in self.path.rglob("*") if file.is_file()}
+        files -= {self.description, self.path / HELD}  # which is gone when the bundle is whole
+        return sorted(file.relative_to(self.path).as_posix() for file in files)
 
     def open(self):
         """Returns the description, after a check that its files are there and as it says.
