@@ -70,6 +70,13 @@ def test_a_process_that_dies_costs_its_image_alone(decoder, photo):
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
+def test_nothing_of_the_current_folder_is_imported(decoder, photo, tmp_path, monkeypatch):
+    for name in ("numpy", "cv2", "dml"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
+
+
 def test_closed_while_it_decodes(decoder, photo):
     decoder(photo, "a.webp", 20, PREPARE)
     process = decoder.process

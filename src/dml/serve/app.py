@@ -455,10 +455,10 @@ def told(state, near, crop=None):
 
 def public(item):
     """Returns an item without what is nobody's business, ready for JSON, which has no infinity."""
-    shown = {name: value for name, value in item.items() if name not in HIDDEN}
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in shown.items()
+        for name, value in item.items()
+        if name not in HIDDEN
     }
 
 

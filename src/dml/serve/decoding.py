@@ -78,7 +78,8 @@ class Decoder:
         self.connection, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dml.serve.decoding", str(theirs.fileno())],
+                # -P: without the folder that happens to be the current one
+                [sys.executable, "-P", "-m", "dml.serve.decoding", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
