@@ -41,6 +41,15 @@ def test_ties_are_taken_in_together():
     assert threshold_for_precision(similarities, right, 0.9).similarity == 0.9
 
 
+def test_ties_that_are_rounded_apart_are_taken_in_together():
+    rng = np.random.default_rng(0)
+    similarities = np.repeat([0.9, 0.5], 40) + rng.uniform(-2e-7, 2e-7, 80)
+    right = np.arange(80) < 60
+    similarities[40:60] = similarities[40:].max() + 1e-8  # the right ones a little nearer
+    found = threshold_for_precision(similarities, right, 0.9)
+    assert found.similarity == pytest.approx(0.9, abs=1e-6) and found.count == 40
+
+
 def test_too_few_can_promise_nothing():
     assert threshold_for_precision([0.9, 0.8], [True, True], 0.9) is None
     x = np.random.default_rng(0).normal(size=(12, 4))

@@ -78,6 +78,13 @@ def test_threshold_clusters_agree_with_all_pairs(monkeypatch):
     assert len(set(threshold_clusters(x, 1.0))) == 80 and set(threshold_clusters(x, -1.0)) == {0}
 
 
+@pytest.mark.parametrize("dim", [8, 64, 512])
+def test_copies_are_one_cluster_at_any_threshold(dim):
+    x = np.random.default_rng(0).normal(size=(50, dim))
+    found = threshold_clusters(np.concatenate([x, x]), 1.0)
+    assert (found[:50] == found[50:]).all() and len(set(found)) == 50
+
+
 @pytest.mark.parametrize("threshold", [-1.1, 1.1])
 def test_refuses_a_threshold_that_is_no_similarity(threshold):
     with pytest.raises(ValueError, match=r"threshold must be in \[-1, 1\]"):

@@ -20,6 +20,13 @@ def test_separate_classes_are_named_and_collapsed_ones_are_not():
     assert few_shot(np.ones_like(x), labels, episodes=50).accuracy == 0.0  # all tie
 
 
+@pytest.mark.parametrize("dim", [8, 256])
+def test_copies_tie_however_products_are_rounded(dim):
+    x = np.tile(np.random.default_rng(0).normal(size=(1, dim)), (96, 1))
+    found = few_shot(x, np.arange(96) % 12, ways=5, shots=3, episodes=50)
+    assert found.accuracy == 0.0
+
+
 def test_noise_scores_by_chance():
     x = np.random.default_rng(0).normal(size=(400, 32))
     found = few_shot(x, np.arange(400) % 20, ways=5, episodes=300)

@@ -26,6 +26,19 @@ def test_by_hand():
     assert found.at_fpir(1.0) == (pytest.approx(1 / 3), -np.inf)
 
 
+@pytest.mark.parametrize("dim", [8, 64, 256, 512])
+def test_exact_copies_are_missed_however_products_are_rounded(dim):
+    # Every query is a copy of one of the gallery, half of them under a class that is not there.
+    gallery = np.random.default_rng(0).normal(size=(200, dim))
+    labels = np.arange(200)
+    queries = np.concatenate([gallery, gallery])
+    found = identification(queries, np.append(labels, labels + 1000), gallery, labels)
+    assert found.at_fpir(0.9)[0] == 1.0 and found.at_fpir(1.0)[0] == 0.0
+    # A copy in the gallery under another class is as near as the right one.
+    twice = np.concatenate([gallery, gallery]), np.append(labels, labels + 500)
+    assert identification(queries, np.append(labels, labels + 1000), *twice).at_fpir(1.0)[0] == 1.0
+
+
 def test_a_stranger_as_near_as_a_mate_keeps_it_out():
     found = identification(on_circle(10, -10), ["a", "x"], GALLERY, GALLERY_LABELS)
     assert found.at_fpir(0.0)[0] == 1.0

@@ -62,6 +62,15 @@ def test_votes_that_tie_count_against_the_model():
     assert knn_evaluation(train, ["a", "b", "a"], test, ["a", "a"], ks=(2,)) == {2: 0.0}
 
 
+def test_a_copy_of_another_class_ties_however_products_are_rounded():
+    train = np.random.default_rng(0).normal(size=(60, 64))
+    labels = np.arange(60) % 3
+    twice = np.concatenate([train, train]), np.append(labels, (labels + 1) % 3)
+    assert linear_evaluation(*twice, train, labels).nearest_accuracy == 0.0
+    assert knn_evaluation(*twice, train, labels, ks=(2,)) == {2: 0.0}
+    assert linear_evaluation(train, labels, train, labels).nearest_accuracy == 1.0
+
+
 @pytest.mark.parametrize("ks", [(), (0,), (4,)])
 def test_refuses_votes_of_more_than_there_are(ks):
     with pytest.raises(ValueError, match=r"ks must be in \[1, 3\]"):

@@ -61,6 +61,24 @@ def test_perfect_and_collapsed_embeddings():
     assert collapsed.at_far(0.1)[0] == 0.0
 
 
+def test_copies_are_as_similar_to_others_however_products_are_rounded():
+    # Of each image there are two, of two classes: genuine pairs and impostors are as similar.
+    x = np.random.default_rng(0).normal(size=(150, 64))
+    copies = np.concatenate([x, x])
+    found = verification(copies, np.append(np.zeros(150), np.ones(150)))
+    between = found.impostor_counts.copy()
+    between[-1] -= 150  # a copy itself
+    assert (between == found.genuine_counts).all()
+
+
+def test_similarities_of_minus_one_zero_and_one_are_inside_a_bin():
+    x = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    found = verification(np.concatenate([x, -x, x]), np.arange(180) % 60 % 7)
+    assert (np.flatnonzero(found.genuine_counts) == [0, (BINS - 1) // 2, BINS - 1]).all()
+    thresholds, _, _ = found.roc()
+    assert (np.abs(thresholds[1:] - [1, 0, -1]) < 2e-6).all()
+
+
 def test_the_order_of_rows_and_blocks_does_not_matter(monkeypatch):
     x, labels = clustered(200, 5)
     whole = verification(x, labels)

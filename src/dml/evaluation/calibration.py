@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dml.evaluation.neighbours import TIE
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -29,7 +31,8 @@ def threshold_for_precision(similarities, right, precision, confidence=0.95):
 
     For search: of each query, the similarity of its nearest neighbour and whether that is right.
     The Clopper-Pearson lower bound of the precision, not the precision measured, is at least
-    `precision`, at the returned threshold taken alone.
+    `precision`, at the returned threshold taken alone. Similarities that differ by 1e-6 or less
+    are ties, which are decided alike.
 
     Args:
         similarities: Floats (N,).
@@ -50,7 +53,7 @@ def threshold_for_precision(similarities, right, precision, confidence=0.95):
     accepted = np.arange(1, len(falling) + 1)
     bounds = lower_bound(hits, accepted, confidence)
     # A threshold takes in all ties.
-    whole = np.append(falling[1:] < falling[:-1], True)
+    whole = np.append(falling[:-1] - falling[1:] > TIE, True)
     good = np.flatnonzero(whole & (bounds >= precision))
     if not len(good):
         return None

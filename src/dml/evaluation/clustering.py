@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import BLOCK
+from dml.evaluation.neighbours import BLOCK, TIE, rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def threshold_clusters(embeddings, threshold):
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        threshold: The least cosine similarity of a pair; in [-1, 1].
+        threshold: The least cosine similarity of a pair, as near as float32 can tell; in [-1, 1].
 
     Returns:
         Int32 (N,): the cluster of each row, from 0.
@@ -124,8 +124,8 @@ def threshold_clusters(embeddings, threshold):
     index.add(vectors)
     pairs = []
     for start in range(0, len(vectors), BLOCK):
-        # faiss keeps what is above its radius, not at it.
-        radius = float(np.nextafter(np.float32(threshold), np.float32(-2)))
+        # Copies are in it at a threshold of 1, too, however their product is rounded.
+        radius = float(np.float32(threshold - TIE - rounding(vectors)))
         ends, _, found = index.range_search(vectors[start : start + BLOCK], radius)
         rows = start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype("int64"))
         later = found > rows

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation.neighbours import TIE
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,6 @@ def few_shot(embeddings, labels, ways=5, shots=1, queries=15, episodes=1000, see
         place = np.arange(len(own))
         mine = similarities[place, own].copy()
         similarities[place, own] = -np.inf
-        accuracies[episode] = (mine > similarities.max(axis=1)).mean()
+        accuracies[episode] = (mine > similarities.max(axis=1) + TIE).mean()
     spread = accuracies.std(ddof=1) if episodes > 1 else 0.0
     return FewShot(float(accuracies.mean()), float(1.96 * spread / episodes**0.5), accuracies)

@@ -10,7 +10,9 @@ from dml.evaluation.arrays import (
     checked_labels,
     shared_codes,
 )
-from dml.evaluation.neighbours import BLOCK, nearest
+from dml.evaluation.neighbours import TIE, rank_positives
+from dml.evaluation.relevance import Relevance, SameCode
+from dml.evaluation.scores import Scores
 
 FPIRS = (1e-1, 1e-2, 1e-3)
 
@@ -22,7 +24,8 @@ class Identification:
     Args:
         mated: Queries whose class is in the gallery.
         strangers: Queries whose class is not.
-        hits: Float64, falling: similarity of the nearest, of mated queries whose nearest is right.
+        hits: Float64, falling: similarity of the nearest, of mated queries whose nearest is right:
+            nearer than all that are wrong, by more than 1e-6.
         alarms: Float64, falling: similarity of the nearest, of strangers.
     """
 
@@ -38,7 +41,8 @@ class Identification:
             fpir: The largest share of strangers for whom anything may be found, in [0, 1].
 
         Returns:
-            (FNIR, threshold): missed are those whose nearest is wrong or not above the threshold.
+            (FNIR, threshold): missed are those whose nearest is wrong or not above the threshold,
+            by more than 1e-6. Ties count against the model, as in `retrieval`.
 
         Raises:
             ValueError: `fpir` is out of its range.
@@ -47,7 +51,7 @@ class Identification:
             raise ValueError(f"fpir must be in [0, 1]; got {fpir}")
         allowed = int(fpir * self.strangers + 1e-9)
         threshold = self.alarms[allowed] if allowed < self.strangers else -np.inf
-        found = np.searchsorted(-self.hits, -threshold, side="left")  # above it, not at it
+        found = np.searchsorted(-self.hits, -(threshold + TIE), side="left")  # above it, not at it
         return 1.0 - found / self.mated, float(threshold)
 
     def figures(self, fpirs=FPIRS):
@@ -84,15 +88,15 @@ def identification(embeddings, labels, gallery, gallery_labels):
         raise ValueError(
             "all of the queries have their class in the gallery: an open set has strangers, too"
         )
-    blocks = [
-        nearest(queries[start : start + BLOCK], gallery, 1)
-        for start in range(0, len(queries), BLOCK)
-    ]
-    similarity, row = (np.concatenate(part)[:, 0] for part in zip(*blocks, strict=True))
-    right = mated & (gallery_codes[row] == query_codes)
+    relevance = Relevance(SameCode(query_codes, gallery_codes))
+    ranks = rank_positives(queries, gallery, relevance, Scores((1,)), shown=1)
+    nearest = gallery[ranks.neighbours[:, 0]]
+    # In float64: copies of an image are as similar, wherever they are.
+    similarity = np.einsum("qd,qd->q", queries, nearest, dtype="float64")
+    right = ranks.first == 1
     return Identification(
         int(mated.sum()),
         int((~mated).sum()),
-        np.sort(similarity[right].astype("float64"))[::-1],
-        np.sort(similarity[~mated].astype("float64"))[::-1],
+        np.sort(similarity[right])[::-1],
+        np.sort(similarity[~mated])[::-1],
     )

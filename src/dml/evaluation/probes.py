@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, shared_codes
-from dml.evaluation.neighbours import BLOCK, nearest
+from dml.evaluation.neighbours import BLOCK, TIE, nearest, rank_positives
+from dml.evaluation.relevance import Relevance, SameCode
+from dml.evaluation.scores import Scores
 
 INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # unit vectors want weak regularisation
 FOLDS = 5
@@ -17,7 +19,7 @@ class LinearEvaluation:
 
     Args:
         accuracy: Of the linear classifier.
-        nearest_accuracy: Of the class of the nearest training image.
+        nearest_accuracy: Of the class of the nearest training image; ties count against the model.
         inverse_penalty: The C that cross-validation on the training images chose.
     """
 
@@ -84,10 +86,8 @@ def linear_evaluation(embeddings, labels, test_embeddings, test_labels):
     ]
     best = INVERSE_PENALTIES[int(np.argmax(scores))]
     accuracy = classifier(best).fit(train, train_codes).score(test, test_codes)
-    _, found = nearest(test, train, 1)
-    return LinearEvaluation(
-        float(accuracy), float((train_codes[found[:, 0]] == test_codes).mean()), best
-    )
+    ranks = rank_positives(test, train, Relevance(SameCode(test_codes, train_codes)), Scores((1,)))
+    return LinearEvaluation(float(accuracy), float((ranks.first == 1).mean()), best)
 
 
 def knn_evaluation(embeddings, labels, test_embeddings, test_labels, ks=(1, 5, 20)):
@@ -135,7 +135,7 @@ def winners(voters, votes):
     # For each voter, what its whole class has.
     totals = np.einsum("qij,qj->qi", voters[:, :, None] == voters[:, None, :], votes)
     best = totals.max(axis=1, keepdims=True)
-    leads = totals >= best * (1 - 1e-9)
+    leads = totals >= best * (1 - TIE)
     first = np.take_along_axis(voters, leads.argmax(axis=1)[:, None], axis=1)
     alone = (~leads | (voters == first)).all(axis=1) & (best[:, 0] > 0)
     return np.where(alone, first[:, 0], -1)

@@ -6,8 +6,10 @@ import numpy as np
 
 from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
 
-BINS = 1 << 20  # of the similarities from -1 to 1: 2e-6 wide, about what float32 can tell apart
-BLOCK_BYTES = 96 << 20  # of some rows' similarities to all others, and their bins
+STEPS = 1 << 20  # from a similarity of -1 to 1: 2e-6 wide, about what float32 can tell apart
+BINS = STEPS + 1  # in whose middle -1, 0 and 1 are: many pairs may be just there
+COLUMNS = 8192  # compared with some rows at once
+BLOCK_BYTES = 96 << 20  # of similarities and their bins
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -112,30 +114,35 @@ def verification(embeddings, labels, advance=None):
 def pair_counts(vectors, classes, advance):
     """Returns the genuine and impostor pairs in each bin; vectors are sorted by their class."""
     every, genuine = np.zeros((2, BINS), "int64")
-    ends = np.searchsorted(classes, classes, side="right")
-    step = max(BLOCK_BYTES // (12 * len(vectors)), 1)
+    step = max(BLOCK_BYTES // (12 * min(len(vectors), COLUMNS)), 1)
     for start in range(0, len(vectors), step):
         rows = np.arange(start, min(start + step, len(vectors)))
-        places = bins(vectors[rows] @ vectors[start:].T)
-        later = np.arange(start, len(vectors)) > rows[:, None]  # each pair once
-        every += np.bincount(places[later], minlength=BINS)
-        width = ends[rows[-1]] - start
-        own = later[:, :width] & (classes[start : start + width] == classes[rows, None])
-        genuine += np.bincount(places[:, :width][own], minlength=BINS)
+        # In float64: copies of an image are as similar to others, wherever they are.
+        some = vectors[rows].astype("float64")
+        for first in range(start, len(vectors), COLUMNS):
+            columns = np.arange(first, min(first + COLUMNS, len(vectors)))
+            places = bins(some @ vectors[columns].T.astype("float64"))
+            later = columns > rows[:, None]  # each pair once
+            mine = places.ravel() if first > rows[-1] else places[later]
+            every += np.bincount(mine, minlength=BINS)
+            width = np.searchsorted(classes[columns], classes[rows[-1]], side="right")
+            own = later[:, :width] & (classes[columns[:width]] == classes[rows, None])
+            genuine += np.bincount(places[:, :width][own], minlength=BINS)
         if advance is not None:
             advance(len(rows))
     return genuine, every - genuine
 
 
 def bins(similarities):
-    """Returns the bin of each similarity."""
-    places = (similarities + np.float32(1)) * np.float32(BINS / 2)
-    return np.clip(places, 0, BINS - 1).astype("int32")
+    """Returns the bin of each similarity. Changes the array."""
+    similarities += 1
+    similarities *= STEPS / 2
+    return np.clip(np.rint(similarities, out=similarities), 0, STEPS).astype("int32")
 
 
 def edge(bin):
     """Returns the lowest similarity of a bin."""
-    return np.asarray(bin) * (2.0 / BINS) - 1.0
+    return (np.asarray(bin) - 0.5) * (2.0 / STEPS) - 1.0
 
 
 def rates(genuine, impostors):
