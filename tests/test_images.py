@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dml.images import ImageError, read_bytes, read_image
+from dml.images import ImageError, read_bytes, read_image, square
 
 
 def gradient(height=40, width=60):
@@ -375,3 +375,9 @@ def test_a_member_that_is_not_in_the_archive(tmp_path):
 def test_bytes_are_those_of_the_file(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"abc")
     assert read_bytes(tmp_path / "a.bin") == b"abc"
+
+
+@pytest.mark.parametrize("aspect", ["keep", "stretch"])
+def test_a_side_of_nothing_is_refused(aspect):
+    with pytest.raises(ValueError, match="side must be at least 1; got 0"):
+        square(np.zeros((5, 7, 3), "uint8"), 0, aspect)

@@ -195,9 +195,14 @@ def resized(image, size):
 
     Sides that shrink to a quarter or less are halved first, which is several times as fast.
     Halves and then interpolation would be faster still (why not: docs/decisions/0014).
+
+    Raises:
+        ValueError: The size is not positive.
     """
     import cv2
 
+    if size < 1:
+        raise ValueError(f"an image's side must be at least 1; got {size}")
     height, width = image.shape[:2]
     while max(height, width) >= 4 * size:
         height, width = (-(-n // 2) if n >= 4 * size else n for n in (height, width))
