@@ -141,6 +141,23 @@ def test_works_without_docstrings(tmp_path):
         assert result.returncode == 0 and result.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "words, streams",
+    [
+        ("data check nothing", ">&-"),
+        ("parts nothing", "2>&-"),  # loads Keras, whose chatter is held back
+        ("data check nothing", ">&- 2>&-"),
+        ("data check nothing", "2>/dev/full"),
+        ("data check nothing", "<&-"),
+    ],
+)
+def test_closed_streams_keep_the_exit_code(words, streams):
+    command = f"{sys.executable} -m dml {words} {streams}"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == ("2>" not in streams)
+
+
 def test_an_ascii_terminal_breaks_nothing(tmp_path):
     result = dml("evaluate", tmp_path / "caf\u00e9 \u00b1 \x1b[31m", PYTHONIOENCODING="ascii")
     assert_refused(result, r"caf\xe9 \xb1 \x1b[31m is no finished run")

@@ -9,9 +9,9 @@ import warnings
 import pytest
 
 from dml.terminal import (
-    accept_any_text,
     complain,
     held_back,
+    prepare_streams,
     printable,
     quiet_libraries,
     say,
@@ -40,7 +40,7 @@ def test_controls_are_shown_not_obeyed(text, shown, capsys):
 def test_what_the_encoding_lacks_is_an_escape(monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
     monkeypatch.setattr(sys, "stdout", out)
-    accept_any_text()
+    prepare_streams()
     say("1.0 \u00b1 0.5, \udcff.jpg")
     assert out.buffer.getvalue() == rb"1.0 \xb1 0.5, \udcff.jpg" + b"\n"
 

@@ -6,7 +6,7 @@ import sys
 
 from dml.files import require_utf8
 from dml.memory import check_address_space, shortage
-from dml.terminal import accept_any_text, complain, held_back, quiet_libraries, say
+from dml.terminal import complain, held_back, prepare_streams, quiet_libraries, say
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
 TRAIN = """examples:
@@ -357,7 +357,7 @@ def main(arguments=None):
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     # TensorFlow leaves oneDNN off on processors without AVX-512; steps take up to twice as long.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    accept_any_text()
+    prepare_streams()
     try:
         require_utf8(arguments)
         with quiet_libraries():

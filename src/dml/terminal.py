@@ -27,15 +27,19 @@ def say(line):
 
 
 def complain(text):
-    """Prints a fault as one line on the error stream."""
-    print(f"dml: {printable(' '.join(str(text).split()))}", file=sys.stderr, flush=True)
+    """Prints a fault as one line on the error stream; a full disk there hides no exit code."""
+    with contextlib.suppress(OSError):
+        print(f"dml: {printable(' '.join(str(text).split()))}", file=sys.stderr, flush=True)
 
 
-def accept_any_text():
-    """Makes both streams write what their encoding lacks as an escape instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def prepare_streams():
+    """Lets both streams write what their encoding lacks as an escape, and be closed."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # closed by who started the command
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 class OneLine(logging.Formatter):

@@ -36,5 +36,6 @@ def exported(folder, report):
     if config.backend() == "tensorflow":
         return export(folder.path, report=report)
     command = [sys.executable, "-m", "dml.cli", "--backend", "tensorflow", "export", folder.path]
-    subprocess.run(command, check=True)
+    if subprocess.run(command).returncode:
+        raise ValueError(f"{folder.path} can't be exported: the reason is above")
     return folder.path / "bundle"
