@@ -16,10 +16,12 @@ from fastapi.testclient import TestClient
 from dml.commands import index as commands
 from dml.index import FaissIndex, open_index
 from dml.serve.app import ServiceOptions, create_app, public
+from dml.serve.decoding import Decoder
 from tests.bundles import write_bundle
 from tests.jpegs import many_scans
 from tests.serve.shop import write_shop
 
+SQUARE = np.full((20, 20, 3), 200, "uint8")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -347,20 +349,31 @@ def test_too_much_at_once_is_told_to_come_again(shop, photo):
         assert upload(client, photo).status_code == 200
 
 
-def test_images_that_take_long_are_given_up_and_hold_nobody_up(shop, photo):
-    slow, answers = many_scans(5000, 5000, 99), []
+def test_an_image_that_takes_long_is_given_up(shop, photo):
+    slow = many_scans(5000, 5000, 99)
     with TestClient(create_app(shop, ServiceOptions(decode_seconds=0.3))) as client:
+        answer = upload(client, slow)
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "the upload: takes more than 0.3 s to decode"
+        assert upload(client, photo).status_code == 200
+
+
+def test_images_that_take_long_hold_up_no_others(shop, photo, monkeypatch):
+    released, answers = threading.Event(), []
+    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: released.wait(60) and SQUARE)
+    slow = many_scans(501, 500, 100)
+    with TestClient(create_app(shop, ServiceOptions(seconds=60.0))) as client:
         threads = [
             threading.Thread(target=lambda: answers.append(upload(client, slow))) for _ in range(12)
         ]
         for thread in threads:
             thread.start()
-        others = [upload(client, photo).status_code for _ in range(5)]
-        assert others == [200] * 5 and len(answers) < len(threads)
+        assert [upload(client, photo).status_code for _ in range(5)] == [200] * 5
+        assert answers == []
+        released.set()
         for thread in threads:
             thread.join()
-    assert {answer.status_code for answer in answers} == {413}
-    assert "takes more than 0.3 s to decode" in answers[0].json()["detail"]
+    assert [answer.status_code for answer in answers] == [200] * 12
 
 
 def wait_for(is_so):
