@@ -55,6 +55,8 @@ REFUSED = {
     "alpha": (IMAGES[..., [0, 1, 2, 0]], r"images\[..., :3\]"),
     "channels first": (np.moveaxis(IMAGES, 3, 1), r"np.moveaxis\(images, 1, -1\)"),
     "two channels": (IMAGES[..., :2], r"images must be \(N, H, W, 3\); got \(6, 16, 16, 2\)$"),
+    "nothing": (None, r"an array \(N, H, W, 3\); got NoneType"),
+    "dictionary": ({"images": IMAGES}, r"an array \(N, H, W, 3\); got dict"),
     "sizes": ([IMAGES[0], IMAGES[0, :8]], "images must be of one size"),
 }
 

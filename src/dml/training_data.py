@@ -95,6 +95,8 @@ def checked_images(images, encoder):
             ) from None
     if not takes_pixels(encoder):
         return images
+    if not hasattr(images, "shape"):
+        raise ValueError(f"images must be an array (N, H, W, 3); got {type(images).__name__}")
     check_image_shape(tuple(images.shape))
     if type_name(images.dtype) != "uint8" and len(images):
         check_pixels(as_array(images))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dml.commands.evaluate import evaluate, rebuild
-from dml.commands.train import train
+from dml.commands.train import describe_training, train
 from dml.embed import embed_images
 from dml.encoder import build_encoder, load_encoder
 from dml.evaluation import retrieval
@@ -383,3 +383,20 @@ def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
     test = items.select("test")
     found = retrieval(embed_images(encoder, test.paths), test.labels)
     assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17
+
+
+def test_says_what_is_trained_from_which_weights_and_how_long():
+    assert describe_training(load_recipe("glyphs"), 25) == (
+        "training conv4 from random weights, 48 x 48 pixels to embeddings of 64; "
+        "loss proxy_anchor; 12 epochs of 25 batches of 64 images"
+    )
+    flags = "--backbone.name own --backbone.path my.keras --loss.name contrastive"
+    flags += " --miner.name batch_hard --beside.name center --embedding.dim 0"
+    assert describe_training(load_recipe("glyphs", flags.split()), 1000) == (
+        "training my.keras from its own weights, 224 x 224 pixels to pooled features; "
+        "loss contrastive, miner batch_hard, beside center; 12 epochs of 1,000 batches of 64 images"
+    )
+    imagenet = load_recipe(
+        "glyphs", ["--backbone.name", "resnet50", "--backbone.weights", "imagenet"]
+    )
+    assert "training resnet50 from ImageNet's weights, " in describe_training(imagenet, 1)
