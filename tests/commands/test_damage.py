@@ -29,11 +29,10 @@ REFUSALS = (ValueError, KeyError, OSError)  # what the command makes one line of
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    changes = {"training__epochs": 2, "dataset__validation_fraction": 0.4}
-    changes |= {"evaluation__verification": "false", "evaluation__clustering_seeds": 0}
-    options = flags(**changes)
+    changes = {"training__epochs": 2, "evaluation__clustering_seeds": 0}
+    changes |= {"evaluation__verification": "false"}
     path = tmp_path_factory.mktemp("runs") / "run"
-    return train("glyphs", options, out=path, report=lambda line: None)
+    return train("glyphs", flags(**changes), out=path, report=lambda line: None)
 
 
 @pytest.fixture

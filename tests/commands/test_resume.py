@@ -15,8 +15,6 @@ from dml.folders import RunFolder
 from tests.commands.test_train import SMALL, command, flags, message
 from tests.datasets.layouts import write_image
 
-OPTIONS = flags(dataset__validation_fraction=0.4)  # two classes, so that there is a best epoch
-
 
 def quiet(line):
     pass
@@ -36,7 +34,7 @@ def weights(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return train("glyphs", OPTIONS, out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
+    return train("glyphs", flags(), out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def finished(whole, tmp_path):
 def second_epoch(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(KeyboardInterrupt):
-        train("glyphs", OPTIONS, out=path, report=interrupt_at("epoch   2/"))
+        train("glyphs", flags(), out=path, report=interrupt_at("epoch   2/"))
     return path
 
 
@@ -172,12 +170,12 @@ def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped
 def test_a_new_run_never_goes_on_from_what_an_old_one_left(stopped):
     stopped.recipe.unlink()
     with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
-        train("glyphs", OPTIONS, out=stopped.path, report=quiet)
+        train("glyphs", flags(), out=stopped.path, report=quiet)
     stopped.manifest.unlink()
     stopped.untrained.unlink()
     stopped.log.unlink()
     with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
-        train("glyphs", OPTIONS, out=stopped.path, report=quiet)
+        train("glyphs", flags(), out=stopped.path, report=quiet)
 
 
 def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
@@ -188,7 +186,7 @@ def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
                 use(finished)
     new = RunFolder(tmp_path / "new")
     with new.writing(), pytest.raises(ValueError, match=r"new: process .* is writing it"):
-        train("glyphs", OPTIONS, out=new.path, report=quiet)
+        train("glyphs", flags(), out=new.path, report=quiet)
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):

@@ -25,6 +25,7 @@ SMALL = {
     "dataset.classes": 12,
     "dataset.samples": 6,
     "dataset.size": 32,
+    "dataset.validation_fraction": 0.4,  # two classes
     "backbone.input_size": 16,
     "backbone.resize_side": 16,
     "backbone.filters": 8,
@@ -144,7 +145,7 @@ def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(t
     others = items.labels[first] != items.labels[second]
     assert found["false_accepts"]["test_rate"] == pytest.approx(accepted[others].mean(), abs=2e-3)
     assert {"AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["figures"])
-    assert any("on the validation classes (95 % sure)" in line for line in lines)
+    assert any("on the validation split (95 % sure)" in line for line in lines)
 
 
 def test_seen_class_adds_the_linear_evaluation(tmp_path):
