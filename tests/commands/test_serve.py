@@ -22,10 +22,11 @@ def shop(tmp_path_factory):
     return str(write_shop(tmp_path_factory.mktemp("shop")))
 
 
-def test_serves_until_it_is_stopped(shop):
-    command = [sys.executable, "-m", "dml.cli", "serve", shop, "--port", "0"]
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_serves_until_it_is_stopped(shop, host):
+    command = [sys.executable, "-m", "dml.cli", "serve", shop, "--port", "0", "--host", host]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
-        address = re.match(r"(http://127\.0\.0\.1:\d+/)", it.stdout.readline())[1]
+        address = re.match(rf"(http://{re.escape(host)}:\d+/)", it.stdout.readline())[1]
         assert httpx.get(address + "health").json()["items"] == 12
         it.send_signal(signal.SIGTERM)
         _, err = it.communicate(timeout=20)

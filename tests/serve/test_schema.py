@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.serve.shop import served, write_shop
 
+pytestmark = pytest.mark.slow
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -46,7 +47,6 @@ def test_every_operation_is_tried(described):
     assert {(one.path, one.method.upper()) for one in operations} == set(OPERATIONS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path, method", OPERATIONS)
 def test_every_request_gets_an_answer_that_is_described(described, path, method):
     requests = described[path][method].as_strategy(generation_mode=GenerationMode.POSITIVE)
@@ -79,7 +79,6 @@ FILTERS = st.recursive(
 )
 
 
-@pytest.mark.slow
 def test_every_filter_is_answered_or_refused_and_none_asks_for_paths(described):
     address = described.location.removesuffix("openapi.json")
 
