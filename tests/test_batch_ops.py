@@ -45,6 +45,22 @@ def test_unit_length_of_any_size(size):
     np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e-40, 1e-36, 1e-30, 1e30])
+def test_unit_length_has_a_finite_gradient_at_any_size(size):
+    weights = ops.cast([[3.0, -1.0, 2.0]], "float32")
+    x = size * np.array([[1.0, 2.0, -2.0]])
+    value, grad = value_and_grad(lambda x: ops.sum(weights * batch_ops.unit_length(x)), x)
+    expected = (3 - 2 - 4) / 3 if size > 1e-34 else 0.0
+    assert value == pytest.approx(expected, rel=1e-5) and np.isfinite(grad).all()
+
+
+def test_spread_of_long_proxies_is_finite():
+    proxies = np.random.default_rng(0).normal(size=(2, 3, 4))
+    for size in (1e18, 1e20, 1e37):
+        value, grad = value_and_grad(batch_ops.spread_within_classes, size * proxies)
+        assert np.isfinite(value) and np.isfinite(grad).all()
+
+
 def test_unit_length_of_zero():
     value, grad = value_and_grad(lambda x: ops.sum(batch_ops.unit_length(x)), np.zeros((2, 3)))
     assert value == 0 and (grad == 0).all()

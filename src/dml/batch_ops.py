@@ -7,10 +7,13 @@ from keras import backend, ops
 
 
 def unit_length(x):
-    """Returns float x (..., D) divided by its length; a zero vector stays zero, with gradient 0."""
+    """Returns float x (..., D) divided by its length; zero, with gradient 0, of a zero vector.
+
+    So it is of vectors shorter than 1e-34, whose gradient float32 can't hold.
+    """
     # Squares of tiny entries underflow float32 and those of large ones overflow: scale first.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
-    there = largest > 0
+    there = ~(largest <= 1e-34)  # what is not a number is there, too
     x = x / ops.where(there, largest, ops.ones_like(largest))
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)  # at least 1, but of zero vectors
     inverse = ops.rsqrt(ops.where(there, squares, ops.ones_like(squares)))
@@ -21,8 +24,8 @@ def unit_length(x):
 def cosines_to(embeddings, rows):
     """Returns the cosines (B, N) of embeddings (B, D) of length 1 to rows (N, D) of any length.
 
-    0, with gradient 0, of rows shorter than 1e-12. Its own gradient holds two (N, D) arrays at
-    most, where that of the formula holds four: rows may be millions of proxies.
+    0, with gradient 0, of rows shorter than 1e-12 or longer than 1e19. Its own gradient holds two
+    (N, D) arrays at most, where that of the formula holds four: rows may be millions of proxies.
     """
     inverse = inverse_length(ops.sum(ops.square(rows), axis=1))
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
@@ -278,13 +281,13 @@ def mean_over(values, mask, axis=None):
 def spread_within_classes(proxies):
     """Returns the summed distances of all pairs of a class's directions, of proxies (C, K, D).
 
-    A proxy shorter than 1e-12 is at sqrt(2) from all others, with gradient 0. Its own gradient is
-    one array (C, K, D).
+    A proxy shorter than 1e-12 or longer than 1e19 is at sqrt(2) from all others, with gradient 0.
+    Its own gradient is one array (C, K, D).
     """
     inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
     inverse = inverse_length(ops.diagonal(inner, axis1=1, axis2=2))  # (C, K)
     lengths = inverse[:, :, None] * inverse[:, None, :]
-    cosines = inner * lengths
+    cosines = ops.where(lengths == 0, 0.0, inner * lengths)  # products of long ones are infinite
     # The 1e-5 of SoftTriple's authors: the root's gradient is infinite where proxies coincide.
     distances = ops.sqrt(ops.maximum(2.0 + 1e-5 - 2.0 * cosines, 1e-5))
     itself = ops.eye(proxies.shape[1])

@@ -63,6 +63,17 @@ def test_finite_at_degenerate_input(part, shape):
         assert np.isfinite(value) and np.isfinite(grad).all()
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e-40, 1e-20, 1e10, 1e18, 1e37])
+def test_proxies_of_any_size_are_finite(part, size):
+    if part.acts_on != "raw_proxies":
+        pytest.skip("it acts on vectors of length 1")
+    x = size * given(part, (4, 3, 8))
+    value, grad = value_and_grad(part, x)
+    assert np.isfinite(value) and np.isfinite(grad).all()
+    if size == 1e37:
+        assert value > 0 and (grad != 0).any()
+
+
 def test_compiled_it_is_the_same(part):
     x = given(part, (4, 3, 8))
     value, grad = value_and_grad(part, x)

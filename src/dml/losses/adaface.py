@@ -19,7 +19,9 @@ class AdaFace(MetricLoss):
 
     With q in [-1, 1] the quality of an image, how long its embedding is among those of late, the
     mean of the cross-entropy of scale (cos(theta - margin q) - margin (1 + q)) for the own class
-    and scale cos(theta) for the others. No gradient passes through q.
+    and scale cos(theta) for the others. No gradient passes through q. The angle theta - margin q is
+    held in [0, 180] degrees, as in the authors' code, which besides keeps all angles 0.001 from
+    both ends; in the paper the cosine turns back there.
 
     Args:
         margin: m in the paper, in radians and cosine alike. In [0, 1]; 0.4.
@@ -58,7 +60,6 @@ class AdaFace(MetricLoss):
         angle = -self.margin * quality
         sines = ops.sqrt(ops.maximum(1.0 - ops.square(own), 1e-6))
         turned = ops.cos(angle) * own - ops.sin(angle) * sines
-        # Angles stay in [0, 180] degrees, as in the authors' code: beyond, the cosine turns back.
         turned = ops.where((angle > 0) & (own < -ops.cos(angle)), -ops.ones_like(own), turned)
         turned = ops.where((angle < 0) & (own > ops.cos(angle)), ops.ones_like(own), turned)
         return cross_entropy(cosines, labels, turned - self.margin * (1.0 + quality), self.scale)

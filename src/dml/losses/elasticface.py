@@ -21,7 +21,9 @@ class ElasticFace(MetricLoss):
     """ArcFace or CosFace with a margin drawn anew for each image.
 
     The margin is normal around `margin` with a deviation of `deviation`, so that classes are not
-    all held to one distance.
+    all held to one distance. It is held in [0, 1.5]; the authors' code draws without bounds. Where
+    angle and margin of `arc` come to more than 180 degrees, the logit goes on falling, as in the
+    code of ArcFace; in the paper and the authors' code the cosine rises again there.
 
     Args:
         margin: Mean margin, in radians (`arc`) or cosine (`cos`). In [0, 1]; 0.5 in the paper for

@@ -20,7 +20,9 @@ class MagFace(MetricLoss):
     With a the length before it is brought to 1, held between `shortest` and `longest`, the mean of
     the cross-entropy of scale cos(theta + m(a)) for the own class and scale cos(theta) for the
     others, where m rises linearly from `smallest_margin` to `largest_margin`, plus
-    length_weight (1 / a + a / longest^2), which draws lengths up.
+    length_weight (1 / a + a / longest^2), which draws lengths up. The margin is there at any angle,
+    as in the paper, and the logit goes on falling beyond 180 degrees; the authors' code, by its
+    default `easy_margin`, leaves the margin out from 90 degrees on.
 
     Args:
         smallest_margin: Of the shortest embeddings, in degrees. At least 0; 25.8 (0.45 rad).

@@ -25,7 +25,8 @@ class PNP(PairLoss):
         Ds: log(1 + R)    Dq: 1 - (1 + R)^-power
 
     I forms push positives with many negatives before them more, D forms less: those may be of
-    another look of the class, or mislabelled. Takes O(B^3) memory.
+    another look of the class, or mislabelled. The anchor itself is no positive; the authors' code
+    counts it as one, without negatives before it. Takes O(B^3) memory.
 
     Args:
         variant: `Dq`, the paper's best, `Ds`, `O`, `Iu` or `Ib`.

@@ -7,6 +7,8 @@ from keras import ops
 
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
+LARGEST = 1e7  # entry: the fourth power of lengths stays below float32's largest
+
 
 @REGULARIZERS.register("center_invariant")
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class CenterInvariant(Regularizer):
     """Draws the proxies to one length, so that all turn equally fast.
 
     A quarter of the mean squared difference between a proxy's squared length and the mean of all.
-    Only a proxy's direction acts in the losses, but a longer one turns more slowly.
+    Only a proxy's direction acts in the losses, but a longer one turns more slowly. Where an entry
+    is beyond 1e7, all proxies are shortened alike first, to what float32 can hold.
 
     Args:
         weight: Factor. At least 0; 0.1 here.
@@ -37,5 +40,7 @@ class CenterInvariant(Regularizer):
             raise ValueError(f"weight must be at least 0; got {self.weight}")
 
     def __call__(self, raw_proxies):
-        squares = ops.sum(ops.square(raw_proxies), axis=-1)
+        largest = ops.stop_gradient(ops.max(ops.abs(raw_proxies)))
+        shortened = ops.multiply(raw_proxies, LARGEST / ops.maximum(largest, LARGEST))
+        squares = ops.sum(ops.square(shortened), axis=-1)
         return self.weight * 0.25 * ops.mean(ops.square(squares - ops.mean(squares)))
