@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dml.images import decode_image, square
+from dml.serve.batching import Busy
 from dml.serve.decoding import Decoder
 from dml.serve.uploads import UploadError
 from tests.jpegs import many_scans
@@ -77,14 +78,24 @@ def test_nothing_of_the_current_folder_is_imported(decoder, photo, tmp_path, mon
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
+def test_a_process_that_does_not_start_is_told_and_tried_again(decoder, photo, monkeypatch, caplog):
+    with monkeypatch.context() as broken:
+        for command in ("/bin/false", "/none"):
+            broken.setattr("sys.executable", command)
+            with pytest.raises(Busy):
+                decoder(photo, "a.webp", 20, PREPARE)
+    assert caplog.text.count("the process that decodes images does not start") == 2
+    assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
+
+
 def test_closed_while_it_decodes(decoder, photo):
     decoder(photo, "a.webp", 20, PREPARE)
     process = decoder.process
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(decoder, SLOW, "slow.jpg", 20, PREPARE)
         threading.Timer(0.1, decoder.close).start()
-        with pytest.raises(OSError, match="the service is stopped"):
+        with pytest.raises(Busy):
             answer.result(timeout=20)
     assert process.returncode is not None
-    with pytest.raises(OSError, match="the service is stopped"):
+    with pytest.raises(Busy):
         decoder(photo, "a.webp", 20, PREPARE)

@@ -1,5 +1,6 @@
 """Decoding of images in processes that can be stopped, for those that may take long."""
 
+import logging
 import resource
 import signal
 import subprocess
@@ -8,8 +9,10 @@ import threading
 from multiprocessing.connection import Connection, Pipe
 
 from dml.images import ImageError, decode_image
+from dml.serve.batching import Busy
 from dml.serve.uploads import UploadError, check_header
 
+LOG = logging.getLogger("dml.serve")
 MEMORY = 4 * 2**30  # bytes of addresses that a process may use
 
 
@@ -40,17 +43,17 @@ class Decoder:
 
         Raises:
             UploadError: It can't be decoded, or takes too long.
-            OSError: The decoder is closed, or its process does not start.
+            Busy: The decoder is closed, or its process does not start.
         """
         if self.process is None:
             self.start()
-        late = threading.Event()
+        late, process = threading.Event(), self.process
 
-        def stop():
+        def kill():
             late.set()
-            self.process.kill()
+            process.kill()
 
-        timer = threading.Timer(self.seconds, stop)
+        timer = threading.Timer(self.seconds, kill)
         timer.start()
         try:
             self.connection.send((data, name, minimum_side, finish, self.most_pixels))
@@ -58,7 +61,7 @@ class Decoder:
         except (EOFError, OSError):
             self.stop()
             if self.closed.is_set():
-                raise OSError("the service is stopped") from None
+                raise Busy from None
             if late.is_set():
                 raise UploadError(
                     413, f"{name}: takes more than {self.seconds:g} s to decode"
@@ -76,29 +79,34 @@ class Decoder:
     def start(self):
         """Starts the process."""
         self.connection, theirs = Pipe()
-        with theirs:
-            self.process = subprocess.Popen(
-                # -P: without the folder that happens to be the current one
-                [sys.executable, "-P", "-m", "dml.serve.decoding", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders' warnings about strangers' files
-            )
         try:
-            if self.closed.is_set():
-                raise OSError("the service is stopped")
-            self.connection.recv()
+            with theirs:
+                self.process = subprocess.Popen(
+                    # -P: without the folder that happens to be the current one
+                    [sys.executable, "-P", "-m", "dml.serve.decoding", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # decoders' warnings about strangers' files
+                )
+            if not self.closed.is_set():
+                self.connection.recv()
         except (EOFError, OSError) as error:
+            if not self.closed.is_set():
+                LOG.error("dml: the process that decodes images does not start: %s", error)
             self.stop()
-            raise OSError(f"the process that decodes images does not start: {error}") from None
+            raise Busy from None
+        if self.closed.is_set():
+            self.stop()
+            raise Busy
 
     def stop(self):
         """Ends the process."""
-        self.process.kill()
-        self.process.wait()
         self.connection.close()
-        self.process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def close(self):
         """Ends the process for good; safe to call while it decodes."""
