@@ -203,3 +203,37 @@ def test_a_bundle_described_while_it_is_written_is_whole(tmp_path):
         bundle.encoder.write_bytes(b"encoder")
         bundle.describe({})
     assert list(Bundle(tmp_path / "bundle").open()["files"]) == ["encoder.onnx"]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "evaluation", "tensorboard", "evaluation/birds"])
+def test_a_run_is_not_written_through_links(tmp_path, name):
+    folder = begun(tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".writing-x").touch()
+    (folder.path / name).parent.mkdir(exist_ok=True)
+    (folder.path / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(ValueError, match=f"{name}: a link"), folder.writing():
+        raise AssertionError("the run could be written")
+    assert os.listdir(tmp_path / "mine") == [".writing-x"]
+
+
+def test_a_log_that_is_a_link_is_not_written(tmp_path):
+    folder = begun(tmp_path / "run")
+    folder.log.symlink_to(tmp_path / "diary.txt")
+    with pytest.raises(OSError):
+        folder.append_log({"epoch": 1})
+    assert not (tmp_path / "diary.txt").exists()
+
+
+def test_a_pipe_among_the_files_of_a_run_is_refused(tmp_path):
+    folder = begun(tmp_path / "run")
+    for file in (folder.encoder, folder.log):
+        os.mkfifo(file)
+    with pytest.raises(ValueError, match="not a regular file"):
+        folder.checked(folder.encoder)
+    with pytest.raises(ValueError, match="not a regular file"):
+        folder.read_log()
+    folder.manifest.unlink()
+    os.mkfifo(folder.manifest)
+    with pytest.raises(ValueError, match="not a regular file"):
+        folder.begun_with()

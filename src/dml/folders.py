@@ -262,9 +262,16 @@ class RunFolder:
         """Keeps other processes from writing the run; removes what killed ones left half-written.
 
         Raises:
-            ValueError: Another process is writing it.
+            ValueError: Another process is writing it, or what is written would go elsewhere.
         """
         with locked(self.path / ".lock", str(self.path)):
+            folders = (self.checkpoints, self.tensorboard, self.evaluations)
+            for inside in (*folders, *self.evaluations.rglob("*")):
+                if inside.is_symlink():  # in a stranger's run it may lead anywhere
+                    raise ValueError(
+                        f"{inside}: a link, but a run is written within its own folder only; put "
+                        "there what it leads to"
+                    )
             litter = [*self.path.glob(".writing-*"), *self.checkpoints.glob(".writing-*")]
             litter += [*self.evaluations.rglob(".writing-*")]
             for left in litter:
@@ -360,7 +367,7 @@ class RunFolder:
 
     def append_log(self, row):
         """Adds one epoch's figures as a line of JSON."""
-        with open(self.log, "a", encoding="utf-8") as file:
+        with open(self.log, "a", encoding="utf-8", opener=without_links) as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
