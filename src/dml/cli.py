@@ -87,7 +87,11 @@ def parser():
     add_allow_parts(command)
     command = add("evaluate", "measure a run on its test split, or on another data set")
     command.add_argument("run", metavar="RUN")
-    command.add_argument("--on", metavar="DATASET", help="a data set's name or a folder")
+    command.add_argument(
+        "--on",
+        metavar="DATASET",
+        help="a data set's name or a folder, measured whole where it has no test split of its own",
+    )
     add_allow_parts(command)
     command = add("report", "write the page of an evaluation again, from the files it left")
     command.add_argument("run", metavar="RUN")

@@ -5,17 +5,22 @@ import pandas as pd
 import pytest
 
 from dml.commands.compare import compare, tabulate
+from dml.datasets import Items, RecordedItems
 from dml.folders import RunFolder
 from dml.recipe import load_recipe
 
 LABELS = np.repeat(np.arange(20), 6)
 
 
-def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=()):
+def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=(), digest="0"):
     """Makes a run folder whose embeddings are class centres and noise."""
     folder = RunFolder(path).create()
     folder.recipe.write_text(load_recipe("glyphs", flags).to_toml())
     folder.begin(folder.recipe.read_text(), ())
+    ids = (np.arange(len(LABELS)) if ids is None else ids).astype(str)
+    items = Items.build(ids, LABELS.tolist(), "test", ids, "zero-shot")
+    RecordedItems(items, np.full(len(ids), digest, object)).write(folder.items)
+    folder.record(folder.items)
     folder.encoder.touch()
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(20, 8))
@@ -24,8 +29,7 @@ def run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=()):
         output = folder.evaluation("glyphs")
         output.mkdir(parents=True)
         np.save(output / "vectors.npy", vectors.astype("float32"))
-        ids = np.arange(len(LABELS)) if ids is None else ids
-        table = {"id": ids.astype(str), "class": LABELS.astype(str), "split": splits}
+        table = {"id": ids, "class": LABELS.astype(str), "split": splits}
         pd.DataFrame(table).to_parquet(output / "items.parquet")
         folder.record(output / "vectors.npy", output / "items.parquet")
     return str(path)
@@ -82,6 +86,9 @@ def test_refuses_what_can_not_be_compared(tmp_path):
     other = run(tmp_path / "other", 1.0, ids=np.arange(len(LABELS)) + 5)
     with pytest.raises(ValueError, match="different images"):
         compare([a, other])
+    namesake = run(tmp_path / "namesake", 1.0, digest="1")
+    with pytest.raises(ValueError, match="different images"):
+        compare([a, namesake])
     with pytest.raises(FileNotFoundError, match=r"`dml evaluate .*raw`"):
         compare([a, run(tmp_path / "raw", 1.0, evaluated=False)])
     with pytest.raises(ValueError, match="two runs"):

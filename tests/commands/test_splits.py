@@ -1,5 +1,6 @@
 """What a run is validated and measured on: few classes, a folder that grows, other folders."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -136,13 +137,14 @@ def test_other_folders_are_measured_whole_and_their_protocol_is_found_out(origin
     on_itself = evaluate(run, on=str(trained / "photos"), flags=QUICK, report=lines.append)
     assert on_itself["protocol"] == "seen-class" and on_itself["queries"] == 60
     assert on_itself["seen"] == {"classes": 12, "images": 48}
-    assert any("48 of the 60 images are exact copies" in line for line in lines)
+    assert any("48 of the 60 test images are exact copies" in line for line in lines)
     on_unseen = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
     assert on_unseen["protocol"] == "zero-shot" and on_unseen["queries"] == 12
     assert on_unseen["seen"] == {"classes": 0, "images": 0} and not on_unseen["notes"]
     assert len(list((run / "evaluation").iterdir())) == 3
     assert (run / "metrics.json").read_text() == own
     shutil.copy(next((trained / "photos").rglob("0.jpg")), unseen / "unseen 1" / "copy.jpg")
+    assert json.loads(own)["seen"] == {"classes": 0, "images": 0}
     with_copy = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
     assert with_copy["protocol"] == "seen-class" and with_copy["seen"]["images"] == 1
 

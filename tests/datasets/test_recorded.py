@@ -136,7 +136,7 @@ def test_counts_the_classes_and_images_that_were_seen(part, file, tmp_path):
     write_image(other / unseen / "3.jpg", 72)
     found = ImageFolder(root=str(other), test_fraction=0, validation_fraction=0).items()
     digests = image_digests(found.paths, threads=1)
-    assert RecordedItems.read(file).seen_in(found, digests) == (1, 1)
+    assert RecordedItems.read(file).seen_in(found, digests) == {"classes": 1, "images": 1}
 
 
 def test_an_image_that_can_not_be_read_is_an_error_or_recorded_as_such(part, tmp_path):
@@ -149,7 +149,7 @@ def test_an_image_that_can_not_be_read_is_an_error_or_recorded_as_such(part, tmp
     recorded = RecordedItems.of(items, faults=faults)
     assert sorted(faults) == [0, 1] and (recorded.digests[:2] == "").all()
     assert sum(recorded.unreadable().values()) == 2
-    assert recorded.seen_in(items, recorded.digests)[1] < len(items)
+    assert recorded.seen_in(items, recorded.digests)["images"] < len(items)
     recorded.write(tmp_path / "items.parquet")
     (tmp_path / items.paths[1]).write_bytes(whole)  # mended since: it was not trained on
     left, changes = RecordedItems.read(tmp_path / "items.parquet").found(items)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe, read_vectors
+from dml.datasets import RecordedItems
 from dml.folders import RunFolder
 from dml.recipe import fields_of, load_run_recipe, toml_value
 
@@ -21,7 +22,7 @@ class Evaluated:
     Args:
         name: The run's folder.
         dataset: What the data set is called.
-        ids: Strings (N,): the images.
+        images: Strings (N,): id and, of the run's own data set, SHA-256 of each image.
         figures: Names of the figures (M,).
         values: Floats (scored queries, M): the figures of each query.
         classes: Integers (scored queries,).
@@ -29,7 +30,7 @@ class Evaluated:
 
     name: str
     dataset: str
-    ids: np.ndarray
+    images: np.ndarray
     figures: tuple
     values: np.ndarray
     classes: np.ndarray
@@ -98,7 +99,7 @@ def all_evaluated(runs, on, flags, allow_parts):
     """
     first, *others = found = [load_evaluated(run, on, flags, allow_parts) for run in runs]
     for other in others:
-        if other.ids.shape != first.ids.shape or (other.ids != first.ids).any():
+        if not np.array_equal(other.images, first.images):
             raise ValueError(
                 f"{other.name} and {first.name} are evaluated on different images: evaluate both "
                 "on the same data set, `dml evaluate RUN --on DATASET`"
@@ -131,6 +132,10 @@ def load_evaluated(run, on, flags, allow_parts):
     except (OSError, NotImplementedError) as error:  # pyarrow's are of these, or ValueErrors
         raise ValueError(f"{items_file}: damaged; evaluate the run again ({error})") from None
     vectors = read_vectors(run_folder.checked(vectors_file), len(items))
+    images = items["id"].astype(str)
+    if on is None:  # folders of one layout have the same ids
+        recorded = RecordedItems.read(run_folder.checked(run_folder.items))
+        images += " " + images.map(dict(zip(recorded.items.ids, recorded.digests, strict=True)))
     labels, queries = items["class"].to_numpy(), (items["split"] == "query").to_numpy()
     gallery = ()
     if queries.any():
@@ -143,7 +148,7 @@ def load_evaluated(run, on, flags, allow_parts):
     return Evaluated(
         name=str(run),
         dataset=dataset_label(recipe),
-        ids=items["id"].astype(str).to_numpy(),
+        images=images.to_numpy(),
         figures=tuple(found.per_query),
         values=np.stack(list(found.per_query.values()), axis=1),
         classes=found.classes,

@@ -17,6 +17,10 @@ from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 
 TESTS = ("test", "query", "gallery")  # splits
 VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
+COPIES = (
+    "{:,} of the {:,} test images are exact copies of images that the training or its validation "
+    "has seen"
+)
 TWO_CLASSES = "images of two classes, two of them of one"
 PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
@@ -172,8 +176,8 @@ def tested_items(folder, recipe, on):
 
     Returns:
         (items, facts): the facts are "protocol"; of the run's own data set "since_training",
-        numbers of images that "came", are "gone" or "changed"; of another one "seen", numbers of
-        its "classes" and "images" that training or validation has seen; "unreadable", numbers of
+        numbers of images that "came", are "gone" or "changed"; "seen", numbers of "classes" and
+        "images" of the test that training or validation has seen; "unreadable", numbers of
         images of each split that can't be read and are left out, as the run's recipe says; and
         "notes", lines for the user.
 
@@ -184,12 +188,17 @@ def tested_items(folder, recipe, on):
     if on is None:
         splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
         items, changes = found_items(recorded, recipe, splits)
-        notes = [f"{changes}; the test is of what is as it was"] if str(changes) else []
+        notes = [f"{changes}; what is as it was is measured"] if str(changes) else []
         if unreadable := recorded.unreadable():
             notes.append(f"left out as unreadable when it was trained: {counted(unreadable)}")
+        tests = np.isin(recorded.items.splits, TESTS)
+        seen = recorded.seen_in(recorded.items.take(tests), recorded.digests[tests])
+        if seen["images"]:
+            notes.append(COPIES.format(seen["images"], tests.sum()))
         return items, {
             "protocol": items.protocol,
             "since_training": changes.counts(),
+            "seen": seen,
             "unreadable": unreadable,
             "notes": notes,
         }
@@ -208,19 +217,16 @@ def tested_items(folder, recipe, on):
     items, digests = items.take(readable), digests[readable]
     rows = np.isin(items.splits, TESTS)
     tested = items.take(rows)
-    classes, images = recorded.seen_in(tested, digests[rows])
-    seen = {"classes": classes, "images": images}
-    if classes:
+    seen = recorded.seen_in(tested, digests[rows])
+    if seen["classes"]:
         notes.append(
-            f"{classes:,} of the {len(tested.class_names):,} classes have the name of a class that "
-            "the training or its validation has seen; it may be another class of that name"
+            f"{seen['classes']:,} of the {len(tested.class_names):,} classes have the name of a "
+            "class that the training or its validation has seen; it may be another class of that "
+            "name"
         )
-    if images:
-        notes.append(
-            f"{images:,} of the {len(tested):,} images are exact copies of images that the "
-            "training or its validation has seen"
-        )
-    protocol = "seen-class" if classes or images else "zero-shot"
+    if seen["images"]:
+        notes.append(COPIES.format(seen["images"], len(tested)))
+    protocol = "seen-class" if any(seen.values()) else "zero-shot"
     if items.protocol == "query-gallery":
         protocol = items.protocol
     return items, {"protocol": protocol, "seen": seen, "unreadable": unreadable, "notes": notes}
@@ -536,7 +542,8 @@ def print_table(metrics, report):
         f"{metrics['dataset']}, {metrics['protocol']}: {metrics['queries']:,} queries of "
         f"{metrics['classes']:,} classes in a gallery of {metrics['gallery']:,}{excluded}"
     )
-    report(f"{'':18}{'trained':>8}  {'95 % interval':>15}{'untrained':>11}")
+    if metrics["figures"]:
+        report(f"{'':18}{'trained':>8}  {'95 % interval':>15}{'untrained':>11}")
     for name, figure in metrics["figures"].items():
         text = f"{name:18}{100 * figure['value']:8.1f}  "
         low_high = [figure.get(key) for key in ("low", "high")]

@@ -139,7 +139,7 @@ class RecordedItems:
         return dict(Counter(self.items.splits[self.digests == ""].tolist()))
 
     def seen_in(self, items, digests):
-        """Returns how many (classes, images) of other items the training has seen.
+        """Returns {"classes", "images"}: how many of other items the training has seen.
 
         Args:
             items: `Items`.
@@ -151,12 +151,11 @@ class RecordedItems:
         """
         seen = np.isin(self.items.splits, SEEN)
         names = {self.items.class_names[code] for code in np.unique(self.items.labels[seen])}
-        return len(names & set(map(str, items.class_names))), self.copies(digests)
-
-    def copies(self, digests):
-        """Returns how many of these digests are a training or validation image's."""
-        known = set(self.digests[np.isin(self.items.splits, SEEN)]) - {""}
-        return sum(digest in known for digest in digests)
+        known = set(self.digests[seen]) - {""}
+        return {
+            "classes": len(names & set(map(str, items.class_names))),
+            "images": sum(digest in known for digest in digests),
+        }
 
 
 @dataclass(frozen=True, eq=False)
