@@ -22,7 +22,7 @@ def test_knows_a_shortage_by_what_libraries_say():
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
     ):
-        assert shortage(error) == (str(error) or "MemoryError")
+        assert shortage(error) == (str(error).rstrip(".") or "MemoryError")
     with pytest.raises(MemoryError) as numpy_error:
         np.empty(1 << 60, "uint8")
     assert shortage(numpy_error.value)

@@ -47,7 +47,7 @@ def shortage(error):
     while error is not None:
         for line in str(error).splitlines():
             if SHORTAGE.search(line):
-                return line.strip()
+                return line.strip(" .")
         if isinstance(error, MemoryError):
             return str(error) or type(error).__name__
         error = error.__cause__ or error.__context__
