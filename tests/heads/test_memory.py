@@ -62,10 +62,15 @@ def compiled(head):
             return remember
 
 
-@pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize(
-    "size, batches",
-    [(4, [2, 1, 2]), (5, [3, 3, 1, 4, 2, 5]), (3, [2, 5, 1]), (2, [7]), (4, [4, 4])],
+    "size, batches, jit",
+    [
+        (4, [2, 1, 2], False),
+        (4, [2, 1, 2], True),
+        (5, [3, 3, 1, 4, 2, 5], True),
+        (3, [2, 5, 1], True),
+        (2, [7], True),
+    ],
 )
 def test_it_is_a_queue_whatever_the_sizes_of_batches(size, batches, jit):
     head = MemoryHead(size, 3)
