@@ -2,8 +2,6 @@
 
 import os
 import struct
-import threading
-import zipfile
 import zlib
 
 import cv2
@@ -171,29 +169,6 @@ def test_a_jpeg_may_be_decoded_smaller_but_not_below_the_side_asked_for(tmp_path
     assert read_image(tmp_path / "a.jpg", minimum_side=1000).shape == (400, 600, 3)
 
 
-def test_members_of_an_archive_are_read_by_many_threads(tmp_path):
-    path = tmp_path / "many.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for i in range(40):
-            member = zipfile.ZipInfo(f"in/{i}.png")
-            member.compress_type = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[i % 2]
-            member.extra = b"\xfe\xca\x02\x00ab"  # as the archives of some tools have
-            archive.writestr(member, encoded(np.full((8, 8, 3), i, "uint8"), ".png"))
-    wrong = []
-
-    def read():
-        for i in range(40):
-            if (read_image(f"{path}!in/{i}.png") != i).any():
-                wrong.append(i)
-
-    threads = [threading.Thread(target=read) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("share", [0.3, 0.95])
 def test_truncated_files_are_refused(tmp_path, suffix, share):
@@ -268,26 +243,6 @@ def test_a_drawing_has_a_size_within_bounds():
         read_image("glyph:seed=0,size=1000000,class=0,sample=0")
 
 
-def test_a_member_unpacks_to_no_more_than_it_says(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.png", bytes(10**7))
-    data = path.read_bytes()
-    for size in (100, 2**31):  # the directory lies
-        lying = data.replace(struct.pack("<I", 10**7), struct.pack("<I", size))
-        path.write_bytes(lying)
-        with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: "):
-            read_image(f"{path}!a.png")
-
-
-def test_an_archive_that_changes_is_read_anew(tmp_path):
-    for colour, members in ((10, 1), (20, 2)):
-        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-            for n in range(members):
-                archive.writestr(f"{n}.png", encoded(np.full((8, 8, 3), colour, "uint8"), ".png"))
-        assert (read_image(f"{tmp_path}/a.zip!{members - 1}.png") == colour).all()
-
-
 @pytest.mark.parametrize(
     "path, data, message",
     [
@@ -332,44 +287,6 @@ def test_a_fault_behind_a_harmless_one_is_named(tmp_path):
     (tmp_path / "a.jpg").write_bytes(data[:start] + b"\x00\x00" + data[start + 2 :])
     with pytest.raises(ImageError, match=r"a\.jpg: truncated or corrupt JPEG"):
         read_image(tmp_path / "a.jpg")
-
-
-def test_an_encrypted_member_is_named(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.png", b"1")
-    data = bytearray(path.read_bytes())
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        data[data.index(mark) + place] |= 1  # the flag that says encrypted
-    path.write_bytes(data)
-    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*encrypted"):
-        read_image(f"{path}!a.png")
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_packed_otherwise_is_read(tmp_path, method):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
-        archive.writestr("a.png", encoded(gradient(), ".png"))
-    assert (read_image(f"{tmp_path}/a.zip!a.png") == gradient()).all()
-
-
-@pytest.mark.parametrize("place", [0, 45])  # in the header, and in the image
-def test_a_member_that_is_corrupt_is_named(tmp_path, place):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.png", encoded(gradient(), ".png"))
-    data = bytearray(path.read_bytes())
-    data[place] ^= 255
-    path.write_bytes(data)
-    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*(corrupt|checksum)"):
-        read_image(f"{path}!a.png")
-
-
-def test_a_member_that_is_not_in_the_archive(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
-        pass
-    with pytest.raises(ImageError, match="no such member"):
-        read_image(f"{tmp_path}/a.zip!b.png")
 
 
 def test_bytes_are_those_of_the_file(tmp_path):

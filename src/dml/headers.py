@@ -93,6 +93,8 @@ def png_chunks(data):
 
 def webp_header(data):
     kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ValueError("it is cut")
     if kind == b"VP8X":
         width, height = (1 + int.from_bytes(body[at : at + 3], "little") for at in (4, 7))
         transparent = bool(body[0] & 0x10)
