@@ -1,13 +1,16 @@
 """Headers say what Pillow says of the same bytes."""
 
 import io
+import struct
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from dml.files import FORMATS
-from dml.headers import orientation, read_header
+from dml.headers import decisive_png, orientation, read_header
 
 LETTERS = {"PNG": ("1", "L", "LA", "P", "RGB", "RGBA"), "GIF": ("P",), "PPM": ("L", "RGB")}
 ORIENTATION = 0x0112
@@ -72,3 +75,30 @@ def test_cut_anywhere_there_is_a_size_or_nothing(form, mode):
 @pytest.mark.parametrize("data", [b"", b"P", b"%PDF-1.4", bytes(1000), b"P7\n1 1\n255\n"])
 def test_other_bytes_have_none(data):
     assert read_header(data) is None
+
+
+@pytest.mark.parametrize("mode", LETTERS["PNG"])
+def test_a_png_without_its_other_chunks_has_the_same_pixels(mode):
+    data = written("PNG", mode, dpi=(72, 72), icc_profile=b"no profile at all")
+    kept = decisive_png(data)
+    assert b"pHYs" not in kept and b"iCCP" not in kept
+    for flag in (cv2.IMREAD_UNCHANGED, cv2.IMREAD_COLOR_RGB):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        assert np.array_equal(cv2.imdecode(np.frombuffer(kept, np.uint8), flag), pixels)
+
+
+def test_what_decides_the_pixels_of_a_png_stays():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    frames = [Image.new("P", (8, 8), colour) for colour in (0, 1)]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer, "PNG", save_all=True, append_images=frames[1:], exif=exif, transparency=1
+    )
+    assert decisive_png(buffer.getvalue()) == buffer.getvalue()
+
+
+def test_after_a_png_ends_nothing_stays():
+    data = written("PNG")
+    text = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
+    assert decisive_png(data[:33] + 900 * text + data[33:] + b"more") == data

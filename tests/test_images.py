@@ -289,6 +289,17 @@ def test_a_fault_behind_a_harmless_one_is_named(tmp_path):
         read_image(tmp_path / "a.jpg")
 
 
+def test_what_else_a_png_holds_is_neither_unpacked_nor_printed(tmp_path, capfd):
+    data = cv2.imencode(".png", np.zeros((8, 8, 3), "uint8"))[1].tobytes()
+    body = b"a\0\0" + zlib.compress(bytes(100))[:-1]  # cut: libpng prints a warning of each
+    text = struct.pack(">I4s", len(body), b"zTXt") + body
+    text += struct.pack(">I", zlib.crc32(text[4:]))
+    path = tmp_path / "image.png"
+    path.write_bytes(data[:33] + 100 * text + data[33:])
+    assert read_image(path).shape == (8, 8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_bytes_are_those_of_the_file(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"abc")
     assert read_bytes(tmp_path / "a.bin") == b"abc"

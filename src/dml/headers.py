@@ -9,6 +9,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 100_000  # of a PNG or WebP; others are not looked at
 AVIF = re.compile(rb"avi[fs]")  # among the brands
 PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}  # for pixels, beside critical chunks
 GREY = 0  # colour types of PNG
 WITH_ALPHA = (4, 6)
 
@@ -89,6 +90,26 @@ def png_header(data):
 def png_chunks(data):
     """Yields the (name, body) of a PNG's chunks."""
     return chunks(data, 8, ">I4s", after=4)
+
+
+def decisive_png(data):
+    """Returns a PNG without the chunks that do not decide its pixels, such as texts and profiles.
+
+    They may unpack to a thousand times their size, each, and where they are at fault libpng prints
+    what they say.
+
+    Args:
+        data: Bytes of a whole PNG, as `read_header` finds it.
+    """
+    view, place, kept = memoryview(data), len(PNG), [PNG]
+    for name, body in png_chunks(data):
+        end = place + 12 + len(body)  # with length, name and checksum
+        if name[:1].isupper() or name in DECISIVE:
+            kept.append(view[place:end])
+        place = end
+        if name == b"IEND":
+            break
+    return b"".join(kept)
 
 
 def webp_header(data):

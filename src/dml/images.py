@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from dml.archives import read_file, read_tar_member, read_zip_member
-from dml.headers import Header, orientation, read_header
+from dml.headers import Header, decisive_png, orientation, read_header
 from dml.scans import MOST_SCANS, count_scans
 
 # Faults of encoders that every decoder reads past; a truncated file is not among them.
@@ -129,8 +129,10 @@ def decode_other(data, path, header):
     """Returns the pixels of any format that OpenCV knows, on white, or None."""
     import cv2
 
-    if header.format == "PNG" and header.width * header.height > MOST_PACKED * len(data):
-        return None
+    if header.format == "PNG":
+        if header.width * header.height > MOST_PACKED * len(data):
+            return None
+        data = decisive_png(data)
     data = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if header.transparent else None
