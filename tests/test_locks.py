@@ -64,7 +64,7 @@ def test_what_a_link_or_pipe_leads_to_is_not_written(tmp_path):
     (tmp_path / "diary").write_text("mine")
     (tmp_path / "link").symlink_to("diary")
     os.mkfifo(tmp_path / "pipe")
-    for name in ("link", "pipe"):
-        with pytest.raises(OSError, match=name), locked(tmp_path / name, "it"):
+    for name, reason in (("link", "link: a link"), ("pipe", "pipe: not a regular")):
+        with pytest.raises(OSError, match=reason), locked(tmp_path / name, "it"):
             raise AssertionError("locked")
     assert (tmp_path / "diary").read_text() == "mine"

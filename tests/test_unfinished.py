@@ -40,6 +40,14 @@ def test_rows_belong_to_their_keys_alone(tmp_path):
     np.testing.assert_array_equal(found, [X[0] + 7, [-1] * 3, X[1], X[1]])
 
 
+def test_no_parts_are_kept_behind_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "parts").symlink_to("elsewhere")
+    with pytest.raises(ValueError, match="parts: a link"), measuring(tmp_path / "parts"):
+        raise AssertionError("measured")
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])
 def test_a_damaged_part_is_measured_again(tmp_path, damage):
     kept(tmp_path).part(0, lambda: (X,))

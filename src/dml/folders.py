@@ -539,7 +539,7 @@ class IndexFolder:
         texts += [entry["sha256"] for entry in entries.values()]
         if (
             manifest["schema"] != 2
-            or not all(type(number) is int and number >= 0 for number in whole)
+            or not all(type(number) is int and 0 <= number < 2**53 for number in whole)
             or not all(isinstance(text, str) for text in texts)
             or not {"vectors", "items"} <= set(entries) <= set(self.NAMES)
             or not all(re.fullmatch(self.NAMES[f], entries[f]["name"]) for f in entries)

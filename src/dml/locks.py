@@ -1,6 +1,7 @@
 """Locks of files and folders that one process at a time may write."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -37,6 +38,10 @@ def _acquire(path, what):
             handle = os.open(path, flags, 0o666)
         except FileNotFoundError:  # its folder was removed meanwhile
             continue
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(f"{path}: a link, where a lock is to be; remove it") from None
+            raise
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(f"{path}: not a regular file; remove it")

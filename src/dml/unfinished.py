@@ -28,9 +28,11 @@ def measuring(folder):
         folder: Where parts are kept; made if need be.
 
     Raises:
-        ValueError: Another process holds it.
+        ValueError: Another process holds it, or it is a link.
     """
     folder = Path(folder)
+    if folder.is_symlink():
+        raise ValueError(f"{folder}: a link, where finished parts are to be kept; remove it")
     with locked(folder / LOCK, folder):
         try:
             yield

@@ -193,6 +193,12 @@ def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, na
     assert diary.read_text() == DIARY
 
 
+def test_a_number_that_no_file_name_holds_is_found(flat):
+    sealed(flat.folder.path, lambda manifest: manifest.update(number=10**400))
+    with pytest.raises(ValueError, match="damaged, or not of this version"):
+        FaissIndex(flat.folder.path)
+
+
 def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
     for entry in flat.files.values():
         file = flat.folder.path / entry["name"]
