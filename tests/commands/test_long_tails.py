@@ -77,7 +77,7 @@ def test_a_long_tail_keeps_every_figure(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", range(2, 8))
+@pytest.mark.parametrize("images", [2, 4, 7])
 def test_few_images_a_class(tmp_path, images):
     root = photos(tmp_path / "photos", train=[images] * 3, test=[2] * 3)
     _, metrics = run_on(root, tmp_path / "run", lines := [])
