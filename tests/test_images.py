@@ -189,6 +189,12 @@ def test_only_regular_files_are_opened(tmp_path, path):
         read_image(f"{tmp_path}/{path}")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc here")
+def test_what_the_kernel_writes_as_it_is_read_is_not_waited_for():
+    with pytest.raises(ImageError, match="empty file"):
+        read_image("/proc/self/stat")
+
+
 def test_a_device_is_no_image():
     with pytest.raises(ImageError, match="not a regular file"):
         read_image("/dev/zero")

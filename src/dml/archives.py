@@ -46,8 +46,9 @@ def read_file(path):
     """
     require_regular(path)
     with open(path, "rb") as file:
-        require_few(os.fstat(file.fileno()).st_size)
-        return file.read()
+        size = os.fstat(file.fileno()).st_size
+        require_few(size)
+        return file.read(size)  # of /proc/kmsg, whose size is 0, there is no end
 
 
 def require_regular(path):
