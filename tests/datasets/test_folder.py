@@ -31,6 +31,9 @@ def test_the_same_classes_on_both_sides_are_the_protocol_seen_class(tmp_path):
         ("training", "validation", "testing"),
         ("train", "dev", "test"),
         ("TRAIN", "val", "Test"),
+        ("training_set", "val_set", "test_set"),
+        ("train-images", "Validation", "Test Images"),
+        ("training", "validation", "evaluation"),
     ],
 )
 def test_splits_are_known_by_their_common_names(tmp_path, names):
@@ -40,6 +43,13 @@ def test_splits_are_known_by_their_common_names(tmp_path, names):
     items = Folder(root=str(tmp_path)).items()
     found = [items.select(split).class_names for split in ("train", "val", "test")]
     assert found == [("a", "b"), ("c", "d"), ("e", "f")] and items.notes == ()
+
+
+def test_a_split_of_that_very_name_comes_first(tmp_path):
+    for name in ("train/a", "test/b", "test/c", "train_images/d"):
+        write_image(tmp_path / name / "1.jpg")
+    items = Folder(root=str(tmp_path)).items()
+    assert items.class_names == ("a", "b", "c") and "not read: train_images" in items.notes[0]
 
 
 def test_query_and_gallery_are_splits_too(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
-from dml.datasets.items import SPLIT_NAMES, Items, protocol_of
+from dml.datasets.items import SPLIT_NAMES, SPLITS, Items, protocol_of, split_named
 from dml.files import FORMATS, LITTER, LeftOut, image_files
 
 VALIDATION_TESTS = (
@@ -21,8 +21,9 @@ class Folder(DatasetPart):
 
     If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
     the class folders lie in them; so do `query` and `gallery` in place of `test`. In any case, and
-    by their other common names: `training`, `testing`, `valid`, `validation`, `dev`. `test` alone
-    serves evaluation. Without a test split, `val` is the test, which nothing is chosen by.
+    by their other common names: `training`, `testing`, `evaluation`, `valid`, `validation`, `dev`,
+    also as in `test_set` and `train-images`. `test` alone serves evaluation. Without a test split,
+    `val` is the test, which nothing is chosen by.
 
     Otherwise `test_fraction` of the classes are set apart as the test split, so that its figures
     are on classes that were never trained on; with the protocol `seen-class`, that share of each
@@ -105,6 +106,8 @@ def split_folders(root, notes):
         if entry.is_dir() and not entry.name.startswith(".") and not LITTER.fullmatch(entry.name)
     )
     named = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
+    longer = {name: split_named(name) for name in inside if name not in named}
+    named |= {name: split for name, split in longer.items() if split not in {None, *named.values()}}
     splits = set(named.values())
     others = [name for name in inside if name not in named]
     tests = splits & {"val", "test"} or {"query", "gallery"} <= splits
@@ -124,8 +127,7 @@ def split_folders(root, notes):
         name = next(name for name, split in named.items() if split == "val")
         named[name] = "test"
         notes.append(VALIDATION_TESTS.format(f"{name}/"))
-    order = list(SPLIT_NAMES.values())
-    return dict(sorted(named.items(), key=lambda item: order.index(item[1])))
+    return dict(sorted(named.items(), key=lambda item: SPLITS.index(item[1])))
 
 
 def class_images(root, left_out):

@@ -1,5 +1,6 @@
 """The table that every data set becomes: one row per image."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +17,13 @@ SPLIT_NAMES = {  # in small letters, of folders and in tables
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
     "query": "query",
     "gallery": "gallery",
 }
+# What a split's name may be followed by, as in `training_set` and `test-images`.
+CONTENTS = re.compile(r"[\W_]*(set|dataset|data|images?|imgs?|split)$")
 VALIDATIONS = ("classes", "images")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
@@ -240,3 +245,9 @@ def factorise(names):
         ordered = sorted(distinct, key=lambda name: (type(name).__name__, str(name)))
     code = {name: number for number, name in enumerate(ordered)}
     return tuple(ordered), np.array([code[name] for name in names], dtype="int32")
+
+
+def split_named(name):
+    """Returns the split that a name, in any case, is a common one of; None if it is of none."""
+    name = str(name).strip().lower()
+    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(CONTENTS.sub("", name))

@@ -10,7 +10,7 @@ from typing import ClassVar
 from dml.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import VALIDATION_TESTS, check_test
-from dml.datasets.items import SPLIT_NAMES, Items, protocol_of
+from dml.datasets.items import SPLIT_NAMES, Items, protocol_of, split_named
 from dml.files import LeftOut, is_utf8
 
 MOST_BYTES = 2**32  # of a table's values
@@ -86,12 +86,12 @@ class Table(DatasetPart):
         has_splits, notes = "split" in frame, []
         splits = frame["split"].tolist() if has_splits else ["train"] * len(frame)
         for row, split in enumerate(splits):
-            if str(split).lower() not in SPLIT_NAMES:
+            splits[row] = split_named(split)
+            if splits[row] is None:
                 known = ", ".join(SPLIT_NAMES)
                 raise ValueError(
                     f"{file}: split must be one of {known}; row {row + 1} has {split!r}"
                 )
-            splits[row] = SPLIT_NAMES[split.lower()]
         if "val" in splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
