@@ -38,6 +38,14 @@ def test_a_tensor_with_a_gradient_is_an_array():
     assert as_array(torch.ones(2, requires_grad=True)).tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(
+    "tensor", [torch.tensor([1.5, 2]).bfloat16(), jnp.array([1.5, 2], "bfloat16")]
+)
+def test_numbers_that_numpy_has_not_become_float32(tensor):
+    found = as_array(tensor)
+    assert found.dtype == np.float32 and found.tolist() == [1.5, 2]
+
+
 @pytest.mark.parametrize("labels", ["abc", {"a": 1}, {1, 2}, None, 3])
 def test_what_has_no_order_is_no_labels(labels):
     with pytest.raises(ValueError, match="gallery_labels must be a sequence of labels"):

@@ -366,6 +366,25 @@ def test_nothing_has_no_embeddings():
         assert vectors.shape == (0, 8) and vectors.dtype == np.float32
 
 
+def test_nothing_is_not_trained_on():
+    images, labels = stripes(4)
+    learner = compiled()
+    for attempt in (
+        lambda: learner.fit(images[:0], labels[:0], verbose=0),
+        lambda: learner.evaluate(images[:0], labels[:0], verbose=0),
+        lambda: learner.predict(images[:0], verbose=0),
+        lambda: learner.train_on_batch(images[:0], labels[:0]),
+    ):
+        with pytest.raises(ValueError, match=r"no images: got \(0, 16, 16, 3\)"):
+            attempt()
+
+
+def test_labels_of_one_batch_are_checked():
+    images, labels = stripes(8)
+    with pytest.raises(ValueError, match="got 4 in row 3"):
+        compiled().train_on_batch(images, labels + 1)
+
+
 def test_images_scaled_to_1_are_refused_everywhere():
     images, labels = stripes(24)
     shares, learner = images / 255.0, compiled()
@@ -381,6 +400,9 @@ def test_images_scaled_to_1_are_refused_everywhere():
         lambda: learner.fit(images, labels, validation_data=(b for b in batches), verbose=0),
         lambda: learner.evaluate(shares, labels, verbose=0),
         lambda: learner.evaluate((batch for batch in batches), verbose=0),
+        lambda: learner.train_on_batch(*batches[0]),
+        lambda: learner.test_on_batch(*batches[0]),
+        lambda: learner.predict_on_batch(shares),
     ):
         with pytest.raises(ValueError, match="multiply them by 255"):
             attempt()
@@ -461,7 +483,8 @@ def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
     with pytest.raises(ValueError, match="memberships must be"):
         compiled(ProxyAnchor()).fit(images, np.eye(5)[labels], verbose=0)
     learner, again = compiled(MultiSimilarity()), compiled(MultiSimilarity())
-    batch = learner.train_on_batch(images[:4], np.eye(4)[[0, 0, 2, 2]])  # in no order of theirs
+    unchecked = keras.Model.train_on_batch  # as a data set's later batches are
+    batch = unchecked(learner, images[:4], np.eye(4)[[0, 0, 2, 2]])  # in no order of theirs
     np.testing.assert_allclose(
         batch, again.train_on_batch(images[:4], np.array([0, 0, 2, 2])), rtol=1e-5
     )

@@ -7,10 +7,13 @@ def as_array(values):
     """Returns an array-like as a NumPy array: tensors of any library, Series, lists.
 
     Without a copy where the library shares its memory; of tensors on an accelerator, a copy.
+    bfloat16, which NumPy does not have, becomes float32.
     """
     if hasattr(values, "detach"):  # PyTorch, whose tensors may have a gradient or be on a GPU
         values = values.detach().cpu()
-    return np.asarray(values)
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+    array = np.asarray(values)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def label_array(labels, name="labels"):

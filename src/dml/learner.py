@@ -183,7 +183,7 @@ class Learner(keras.Model):
             **options: As for `keras.Model.fit`, without weights of samples or classes.
 
         Raises:
-            ValueError: Images are scaled to 0..1, normalised, not finite or of another shape;
+            ValueError: Images are none, scaled to 0..1, normalised, not finite or of another shape;
                 labels are missing, no integers, one-hot, or of a class for which there is no
                 proxy (in later batches of a data set: at the end of the epoch); targets are a
                 dictionary with something else in it; or weights of samples or classes are given.
@@ -224,11 +224,30 @@ class Learner(keras.Model):
 
     def predict(self, x, **options):
         """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
-        x = peek(x, self.encoder)[0] if is_data_set(x) else checked_images(x, self.encoder)
+        x = peek(x, self.encoder)[0] if is_data_set(x) else some(checked_images(x, self.encoder))
         return super().predict(x, **options)
 
-    def checked(self, x, y=None, training=False):
-        """Returns images and targets, or a data set and None, after checking them."""
+    def train_on_batch(self, x, y=None, **options):
+        """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
+        return super().train_on_batch(*self.checked(x, y, training=True, batch=True), **options)
+
+    def test_on_batch(self, x, y=None, **options):
+        """Returns what `evaluate` does of one batch, as `keras.Model.test_on_batch` does."""
+        return super().test_on_batch(*self.checked(x, y, batch=True), **options)
+
+    def predict_on_batch(self, x):
+        """Returns the embeddings of one batch, as `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(some(checked_images(x, self.encoder)))
+
+    def checked(self, x, y=None, training=False, batch=False):
+        """Returns images and targets, or a data set and None, after checking them.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`.
+            training: Whether labels must be of the learner's classes.
+            batch: Whether these are one batch, whose labels may be a relation (B, B).
+        """
         targets_of(y)
         classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
         known = {
@@ -236,7 +255,8 @@ class Learner(keras.Model):
             "memberships": classes if self.metric_loss.takes_memberships() else 0,
         }
         if not is_data_set(x):
-            return checked_images(x, self.encoder), checked_targets(y, **known)
+            images = some(checked_images(x, self.encoder))
+            return images, checked_targets(y, **known, batch=batch)
         from dml.loader import TrainingBatches
 
         if not isinstance(x, TrainingBatches):  # whose images and labels are right
@@ -393,6 +413,17 @@ class Learner(keras.Model):
             return np.zeros((0, self.encoder.output_shape[-1]), "float32")
         images = checked_images(images, self.encoder)
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def some(images):
+    """Returns images (N, H, W, 3).
+
+    Raises:
+        ValueError: There are none: Keras would train and measure without a word.
+    """
+    if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
+        raise ValueError(f"there are no images: got {tuple(images.shape)}")
+    return images
 
 
 def targets_of(y):

@@ -134,7 +134,7 @@ def check_image_shape(shape):
 
 def check_pixels(images):
     """Raises ValueError unless an array of images has values in 0..255 that are no shares of 1."""
-    if images.dtype.kind not in "biuf" and images.dtype.name != "bfloat16":
+    if images.dtype.kind not in "biuf":
         raise ValueError(f"images must be numbers in 0..255; got {images.dtype}")
     low, high = float(images.min()), float(images.max())
     if not np.isfinite([low, high]).all():
