@@ -284,3 +284,10 @@ def test_an_edited_file_of_parts_is_refused(run_folder, tmp_path):
     file.write_text("changed = True")
     with pytest.raises(ValueError, match=r"part\.py is not what it was when .* began"):
         load_run_recipe(run_folder)
+
+
+@pytest.mark.parametrize("text", ["a" + 100_000 * ".a" + " = 1", "#" * 2**21])
+def test_a_recipe_that_takes_gigabytes_to_read_is_refused(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"mine.toml: not valid TOML: a recipe has at most"):
+        load_recipe(str(tmp_path / "mine.toml"))

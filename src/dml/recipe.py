@@ -18,6 +18,9 @@ from pathlib import Path
 from dml.folders import sha256
 from dml.registry import suggestion
 
+LONGEST = 2**20  # characters of a recipe
+MOST_DOTS = 200  # in a line: what tomllib keeps of a dotted key is the square of its length
+
 # Sections that name a part, and where the family's registry is.
 FAMILIES = {
     "dataset": ("dml.datasets", "DATASETS", "glyphs"),
@@ -319,6 +322,10 @@ def load_recipe(source, flags=(), allow_parts=False):
 def read_toml(text, origin):
     """Returns {section: options} of a recipe's text; `origin` names it in messages."""
     try:
+        if len(text) > LONGEST or any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+            raise ValueError(
+                f"a recipe has at most {LONGEST:,} characters, and {MOST_DOTS} dots in a line"
+            )
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of a number's length or a list's depth, too
         raise ValueError(f"{origin}: not valid TOML: {error}") from None
