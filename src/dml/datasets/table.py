@@ -207,15 +207,17 @@ def read_csv(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=[""], index_col=False,
-                skipinitialspace=True,
-            )  # fmt: skip
+            options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+            options |= {"index_col": False, "skipinitialspace": True}
+            frame = pd.read_csv(path, **options)
+            # As they are: of two equal names pandas makes another one.
+            names = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].dropna()
         except pd.errors.ParserWarning:
             raise ValueError("rows have more fields than the first line has names") from None
     frame.columns = [str(name).strip() for name in frame.columns]
-    if len(twice := frame.columns[frame.columns.duplicated()]):
-        raise ValueError(f"two columns have the name {twice[0]!r}")
+    names = names.str.strip()
+    if len(twice := names[names.duplicated()]):
+        raise ValueError(f"two columns have the name {twice.iloc[0]!r}")
     unnamed = [n for n in frame if n.startswith("Unnamed: ") and frame[n].isna().all()]
     return frame.drop(columns=unnamed)
 
