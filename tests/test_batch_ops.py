@@ -1,16 +1,33 @@
 """Where the obvious formulas overflow, or have no finite gradient."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from dml import batch_ops
+from dml.losses import MultiSimilarity
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
 
 
 def array(x):
     return ops.convert_to_numpy(x)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's retracing")
+def test_labels_of_other_axes_than_before_want_another_compilation():
+    x, labels = np.eye(6, dtype="float32"), np.arange(6) % 3
+    layers = [keras.Input((6,)), keras.layers.Dense(4), keras.layers.UnitNormalization()]
+    model = keras.Sequential(layers)
+    model.compile("sgd", loss=MultiSimilarity())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="pass np"):
+        model.fit(x, np.eye(3, dtype=int)[labels], batch_size=4, verbose=0)
+    with pytest.raises(ValueError, match="compile"):
+        model.fit(x, labels, batch_size=4, verbose=0)
+    model.compile("sgd", loss=MultiSimilarity())
+    assert np.isfinite(model.fit(x, labels, batch_size=4, verbose=0).history["loss"]).all()
 
 
 def test_log1p_sum_exp_by_hand():

@@ -67,7 +67,15 @@ def products_within(x):
 
 
 def is_relation(labels):
-    """Tells whether `labels` is a matrix of relations, not one class for each sample."""
+    """Tells whether `labels` is a matrix of relations, not one class for each sample.
+
+    Raises:
+        ValueError: TensorFlow, which has compiled the step for labels of other axes, does not say.
+    """
+    if getattr(labels.shape, "rank", 0) is None:
+        raise ValueError(
+            "labels have another number of axes than in an earlier call: compile() the model again"
+        )
     return len(labels.shape) == 2 and labels.shape[1] != 1
 
 
