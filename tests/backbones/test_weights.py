@@ -4,6 +4,7 @@ import http.client
 import os
 import random
 import urllib.error
+import zipfile
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from dml.backbones import BACKBONES, Conv4
+from dml.backbones.base import load_model
 from dml.backbones.scaling import InputScaling
 from dml.cli import main
 from dml.datasets import DATASETS
@@ -157,3 +159,13 @@ def test_frozen_weights_retrieve_unseen_cars(name, alpha, file, expected):
     found = retrieval(embed_images(encoder, items.paths), items.labels, ks=(1,))
     print(f"{name}: frozen R@1 {100 * found.recall[1]:.1f}, expected {expected}")
     assert 100 * found.recall[1] == pytest.approx(expected, abs=1.0)
+
+
+def test_a_model_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path):
+    path = tmp_path / "encoder.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", " " * 2**20)
+    with pytest.raises(
+        ValueError, match=r"encoder.keras: can't be read as .* unpacks to 1,048,576"
+    ):
+        load_model(path, "an encoder")

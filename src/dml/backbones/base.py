@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import os
 import socket
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from dml.registry import Registry
 BACKBONES = Registry("backbone")
 PATIENCE = 60  # seconds without an answer of the server that has the ImageNet weights
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what HDF5 and Keras raise of it
+MOST_UNPACKED = 100  # times a model's file; Keras packs nothing
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,9 @@ def load_model(path, what):
     try:
         check_regular(path)
         with zipfile.ZipFile(path) as file:
+            unpacked = sum(member.file_size for member in file.infolist())
+            if unpacked > MOST_UNPACKED * os.path.getsize(path):
+                raise ValueError(f"it unpacks to {unpacked:,} bytes")
             if damaged := file.testzip():
                 raise ValueError(f"{damaged} in it is damaged")
         return keras.saving.load_model(path, compile=False)
