@@ -102,6 +102,7 @@ def damage(path, keep):
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 10, 0.5])
 def test_the_checkpoint_before_a_damaged_one_is_taken(folder, keep):
     model, lines = learner(), []

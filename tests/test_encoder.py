@@ -51,6 +51,7 @@ def test_saves_and_loads(encoder, tmp_path):
     assert (wanted.resize_side, wanted.input_size, wanted.aspect) == (36, 32, "keep")
 
 
+@pytest.mark.slow
 def test_loads_where_nothing_else_of_dml_is_imported(encoder, tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     code = f"import dml; dml.load_encoder({str(tmp_path / 'encoder.keras')!r})"

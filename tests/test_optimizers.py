@@ -158,6 +158,7 @@ def test_keras_callbacks_set_the_rate_from_the_first_epoch(learner):
     )
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_rate_of_all_parts(learner):
     learner.compile()
     plateau = keras.callbacks.ReduceLROnPlateau(

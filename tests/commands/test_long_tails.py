@@ -52,6 +52,7 @@ def run_on(root, out, lines, **changes):
     return folder, metrics
 
 
+@pytest.mark.slow
 def test_one_test_image_a_class_leaves_linear_and_nearest_neighbours(tmp_path):
     root = photos(tmp_path / "photos", train=[7, 4, 5], test=[1, 1, 1])
     folder, metrics = run_on(root, tmp_path / "run", lines := [])

@@ -104,6 +104,7 @@ def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     assert_same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
     stopped.manifest.unlink()
     shutil.rmtree(stopped.checkpoints)
@@ -145,6 +146,7 @@ def test_a_damaged_manifest_is_named(finished, text):
             use(finished)
 
 
+@pytest.mark.slow
 def test_a_run_without_its_manifest_goes_on_by_its_recipe(stopped, whole):
     stopped.manifest.unlink()
     said = []
@@ -195,6 +197,7 @@ def test_a_new_folder_is_nobody_elses(tmp_path):
     assert all(path.is_dir() for path in made)
 
 
+@pytest.mark.slow
 def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
     for i in range(24):
         write_image(tmp_path / "here" / "photos" / f"class {i // 4}" / f"{i}.jpg", i)

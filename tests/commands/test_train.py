@@ -148,6 +148,7 @@ def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(t
     assert any("on the validation split (95 % sure)" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_seen_class_adds_the_linear_evaluation(tmp_path):
     changes = {"dataset__samples": 12, "dataset__validation_fraction": 0.4}
     folder = run(tmp_path / "seen", dataset__protocol="seen-class", training__epochs=1, **changes)
@@ -172,6 +173,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
     assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["proxy_anchor", "multi_similarity"])
 def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
     changes = {"sampler__name": "hard_class", "loss__name": loss}
@@ -198,6 +200,7 @@ def test_batches_of_a_few_alphabets():
     assert {len(set(items.super_labels[rows].tolist())) for rows in batches} == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -241,6 +244,7 @@ class Breaking(ProxyAnchor):
 """
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
     (tmp_path / "part.py").write_text(BREAKING_LOSS)
     recipe = tmp_path / "recipe.toml"
@@ -298,6 +302,7 @@ def test_a_truncated_image_is_named_or_left_out_as_the_recipe_says(tmp_path):
     assert not (tmp_path / "a").exists()  # refused before anything was written
 
 
+@pytest.mark.slow
 def test_batches_of_near_classes_leave_out_a_truncated_image_as_well(tmp_path):
     options = photos(tmp_path / "photos")
     del options["sampler.batch_size"]
