@@ -59,6 +59,8 @@ def test_every_shipped_recipe_says_command_hardware_time_number_and_source(name)
         ("[loss]\n\nmargin = 'a'\n", r"mine\.toml, line 3: loss\.margin: wants float; got 'a'"),
         ("[loss]\nmargin = 7\n", r"line 2: loss: margin must be in"),
         ("[training]\nepochs = 1.5\n", r"training\.epochs: wants int; got 1\.5"),
+        ("[optimizer]\nlearning_rate = nan\n", r"line 2: optimizer\.learning_rate: must be finite"),
+        (f"[loss]\nscale = {10**400}\n", r"line 2: loss\.scale: wants float; got 1000"),
         ("[training]\nepochs = true\n", r"training\.epochs: wants int; got True"),
         ("[training]\nselect = 'worst'\n", r"select must be one of best, last"),
         (
@@ -79,6 +81,7 @@ def test_names_file_line_and_option(tmp_path, text, message):
     "flags, message",
     [
         (["--loss.margin", "big"], r"command line: loss\.margin: wants float; got 'big'"),
+        (["--loss.margin", "inf"], r"command line: loss\.margin: must be finite; got inf"),
         (["--loss.margin"], "needs a value"),
         (["--lossy.margin", "1"], "Did you mean 'loss'"),
         (["--training.epochs", "many"], "wants int; got 'many'"),

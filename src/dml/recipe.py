@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import os
 import re
 import sys
@@ -554,7 +555,7 @@ def converted(value, hint, place):
     """Returns `value` as the type that an option declares.
 
     Raises:
-        ValueError: It is of another type.
+        ValueError: It is of another type, or not finite.
     """
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if types.NoneType in kinds and value == "none":
@@ -562,6 +563,9 @@ def converted(value, hint, place):
     for kind in kinds:
         result = convert_to(value, kind)
         if result is not None:
+            numbers = result if isinstance(result, tuple) else (result,)
+            if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
+                raise ValueError(f"{place}: must be finite; got {value}")
             return result
     wanted = " or ".join(
         "none" if k is types.NoneType else getattr(k, "__name__", str(k)) for k in kinds
@@ -592,7 +596,7 @@ def convert_to(value, kind):
         if text or (isinstance(value, int) and kind is float):
             try:
                 return kind(value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 return None
         return value if isinstance(value, kind) else None
     if kind is str:
