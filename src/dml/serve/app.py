@@ -454,7 +454,7 @@ def told(state, near, crop=None):
 
 
 def public(item):
-    """Returns an item without what is nobody's business, ready for JSON, which has no infinity."""
+    """Returns an item without its hidden fields, ready for JSON, which has no infinity."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in item.items()
