@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What holds on every backend, and so is tested on each.
-ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/test_batch_ops.py tests/test_chunks.py tests/test_distances.py tests/test_learner.py
+ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_learner.py
 # What kills, listens, waits and takes times has the machine to itself; all else shares it.
-ALONE := tests/index tests/samplers tests/serve tests/commands/test_serve.py tests/test_ray_engine.py tests/test_unfinished.py
+ALONE := tests/index tests/samplers tests/serve tests/commands/test_serve.py tests/encoding/test_ray_engine.py tests/storage/test_unfinished.py
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
 # The two compile much the same: what one has compiled, the other reads.

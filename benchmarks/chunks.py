@@ -22,9 +22,9 @@ def measure(batch, size, chunks):
     import numpy as np
 
     from dml.backbones import BACKBONES
-    from dml.encoder import EmbeddingOptions, build_encoder
-    from dml.learner import Learner
+    from dml.encoding.encoder import EmbeddingOptions, build_encoder
     from dml.losses import MultiSimilarity
+    from dml.training.learner import Learner
 
     keras.utils.set_random_seed(0)
     backbone = BACKBONES["mobilenet"](input_size=size, resize_side=size, weights="none")

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from dml.folders import Bundle
+from dml._storage.bundle import Bundle
 
 QUERIES = 1000
 K = 10

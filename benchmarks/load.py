@@ -71,8 +71,8 @@ class Bare:
     def __init__(self, index, paths):
         import onnxruntime
 
-        from dml.embed import read_squares
-        from dml.onnx_encoder import OnnxEncoder
+        from dml.encoding.embed import read_squares
+        from dml.encoding.onnx_encoder import OnnxEncoder
 
         encoder = OnnxEncoder(Path(index) / "bundle")
         self.squares = np.stack(list(read_squares(paths, encoder.preparation, 2, len(paths))))

@@ -14,8 +14,8 @@ import time
 
 def reading_rate(items, augmentation, size, batch_size, threads, batches=20):
     """Returns how many images a second the loader alone delivers."""
-    from dml.loader import training_batches
     from dml.samplers import Shuffle
+    from dml.training.loader import training_batches
 
     loaded = iter(training_batches(items, Shuffle(batch_size), augmentation, size, threads=threads))
     for _ in range(threads + 3):  # what was read ahead
@@ -44,7 +44,7 @@ def training_rates(model, items, sampler, augmentation, size, steps=12, rounds=5
     Returns:
         Images a second (from files, from memory): two lists of `rounds` figures.
     """
-    from dml.loader import training_batches
+    from dml.training.loader import training_batches
 
     batches = training_batches(items, sampler, augmentation, size, threads=threads)
     held = next(iter(batches))

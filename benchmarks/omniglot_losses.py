@@ -89,8 +89,9 @@ def flag(option):
 
 def choose(loss, epochs, out):
     """Returns the setting with the best R@1 on the validation classes."""
+    from dml._storage.records import write_json
+    from dml._storage.run_folder import RunFolder
     from dml.commands.train import build_learner, fit, recorded_items, start
-    from dml.folders import RunFolder, write_json
     from dml.recipe import load_recipe
 
     chosen = out / f"{loss}.json"

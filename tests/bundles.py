@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.folders import Bundle
+from dml._storage.bundle import Bundle
 
 DIMENSION = 6
 THRESHOLDS = {"false_accepts": {"similarity": 0.5, "wanted": 0.01}}

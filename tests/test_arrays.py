@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from dml.arrays import as_array, label_array, missing
+from dml._arrays import as_array, label_array, missing
 
 CONTAINERS = {
     "array": np.array,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.cli import main
-from dml.folders import RunFolder
 
 
 def dml(*arguments, cwd=None, **environment):

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dml.archives import tar_members, zip_members
+from dml._console.terminal import printable
+from dml._storage.archives import tar_members, zip_members
 from dml.datasets.table import Table
-from dml.files import FORMATS, LeftOut
-from dml.images import read_image
-from dml.sources import image_table
-from dml.terminal import printable
+from dml.encoding._sources import image_table
+from dml.images._files import FORMATS, LeftOut
+from dml.images._reading import read_image
 from tests.damage import damaged
 
 pytestmark = pytest.mark.slow

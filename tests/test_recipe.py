@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dml.folders import RunFolder
+from dml._storage.run_folder import RunFolder
 from dml.losses import ProxyAnchor, SoftTriple
 from dml.recipe import anchored, load_recipe, load_run_recipe, shipped, training_loss
 

@@ -8,10 +8,10 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.commands.recipes import recipes
-from dml.encoder import EmbeddingOptions, build_encoder
-from dml.learner import Learner
-from dml.optimizers import build_optimizer
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.recipe import load_recipe, shipped
+from dml.training.learner import Learner
+from dml.training.optimizers import build_optimizer
 
 NAMES = sorted(shipped())
 DATASETS = ("cub200", "cars196", "sop", "inshop")

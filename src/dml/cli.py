@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from dml.files import require_utf8
-from dml.memory import check_address_space, shortage
-from dml.terminal import complain, held_back, prepare_streams, quiet_libraries, say
+from dml._console.memory import check_address_space, shortage
+from dml._console.terminal import complain, held_back, prepare_streams, quiet_libraries, say
+from dml.images._files import require_utf8
 
 DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
 TRAIN = """examples:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from dml.folders import sha256
+from dml._storage.records import sha256
 from dml.registry import suggestion
 
 LONGEST = 2**20  # characters of a recipe
@@ -35,8 +35,8 @@ FAMILIES = {
     "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
 }
 OPTIONS = {
-    "embedding": ("dml.encoder", "EmbeddingOptions"),
-    "optimizer": ("dml.optimizers", "OptimizerOptions"),
+    "embedding": ("dml.encoding.encoder", "EmbeddingOptions"),
+    "optimizer": ("dml.training.optimizers", "OptimizerOptions"),
     "memory": ("dml.recipe", "MemoryOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
     "evaluation": ("dml.recipe", "EvaluationOptions"),

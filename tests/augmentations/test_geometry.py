@@ -3,7 +3,7 @@
 import numpy as np
 
 from dml.augmentations.geometry import random_area, randomly_flipped
-from dml.images import centre_square, resized
+from dml.images._resizing import centre_square, resized
 
 
 def stripes(height, width):

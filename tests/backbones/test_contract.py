@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dml.backbones import BACKBONES
-from dml.encoder import EmbeddingOptions, build_encoder
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
 
 SMALL = ["conv4", "mobilenet", "mobilenet_v2", "mobilenet_v3_small"]
 EACH_FAMILY = ["resnet50_v2", "densenet121", "efficientnet_b0", "inception_v3", "convnext_tiny"]

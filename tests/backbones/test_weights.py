@@ -16,8 +16,8 @@ from dml.backbones.base import load_model
 from dml.backbones.scaling import InputScaling
 from dml.cli import main
 from dml.datasets import DATASETS
-from dml.embed import embed_images
-from dml.encoder import EmbeddingOptions, build_encoder
+from dml.encoding.embed import embed_images
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.evaluation import retrieval
 
 FILE = "weights/mobilenet_0.75_224_imagenet_notop.weights.h5"

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.commands.compare import compare, tabulate
 from dml.datasets import Items, RecordedItems
-from dml.folders import RunFolder
 from dml.recipe import load_recipe
 
 LABELS = np.repeat(np.arange(20), 6)

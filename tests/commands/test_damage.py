@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dml.callbacks import Checkpoint
+from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.commands.train import build_learner, train
-from dml.encoder import load_encoder
-from dml.folders import RunFolder
+from dml.encoding.encoder import load_encoder
 from dml.recipe import load_recipe, toml_value
+from dml.training._callbacks import Checkpoint
 from tests.commands.test_train import flags
 from tests.damage import damaged
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import dml.commands.demo as module
+from dml._storage.run_folder import RunFolder
 from dml.cli import main
-from dml.folders import RunFolder
-from dml.onnx_encoder import OnnxEncoder
+from dml.encoding.onnx_encoder import OnnxEncoder
 
 
 @pytest.fixture

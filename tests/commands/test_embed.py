@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import dml.commands.embed as module
+from dml._storage.unfinished import measuring
 from dml.commands.embed import embed, embedded, read_vectors
-from dml.embed import embed_images
-from dml.onnx_encoder import OnnxEncoder
-from dml.unfinished import measuring
+from dml.encoding.embed import embed_images
+from dml.encoding.onnx_encoder import OnnxEncoder
 from tests.bundles import write_bundle, write_images
 
 

@@ -5,6 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from dml._storage.records import write_json
+from dml._storage.run_folder import RunFolder
 from dml.commands.evaluate import TestSplit as Split
 from dml.commands.evaluate import (
     evaluate,
@@ -15,7 +17,6 @@ from dml.commands.evaluate import (
     rebuild,
 )
 from dml.datasets import Items
-from dml.folders import RunFolder, write_json
 from dml.recipe import load_recipe
 
 

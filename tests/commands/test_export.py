@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-import dml.export as formats
 from dml.cli import main
 from dml.commands.export import Tolerance, check, compare, export, say, whole_classes
-from dml.embed import embed_images
-from dml.encoder import load_encoder
-from dml.onnx_encoder import OnnxEncoder
+from dml.encoding import _formats
+from dml.encoding.embed import embed_images
+from dml.encoding.encoder import load_encoder
+from dml.encoding.onnx_encoder import OnnxEncoder
 
 PATHS = [f"glyph:seed=0,size=28,class={c},sample=0" for c in range(5)]
 
@@ -42,9 +42,9 @@ def test_a_bundle_gives_the_runs_vectors(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_failed_check_leaves_nothing(run, tmp_path, monkeypatch, capsys):
-    real = formats.read_encoder
+    real = _formats.read_encoder
     monkeypatch.setattr(
-        formats, "read_encoder", lambda *a: lambda images: np.roll(real(*a)(images), 1, axis=1)
+        _formats, "read_encoder", lambda *a: lambda images: np.roll(real(*a)(images), 1, axis=1)
     )
     assert main(["export", str(run), "--out", str(tmp_path / "bundle")]) == 2
     assert "the exported encoder is not the trained one" in capsys.readouterr().err

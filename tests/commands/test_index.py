@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from dml._storage.unfinished import measuring
 from dml.cli import main
 from dml.index import open_index
-from dml.unfinished import measuring
 from tests.bundles import write_bundle, write_images
 
 

@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.commands.compare import compare
 from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.export import export
 from dml.commands.train import free_folder, train
-from dml.encoder import load_encoder
-from dml.folders import RunFolder
+from dml.encoding.encoder import load_encoder
 from tests.commands.test_train import SMALL, command, flags, message
 from tests.datasets.layouts import write_image
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.commands.compare import compare
 from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.train import run_name, train
-from dml.folders import RunFolder
 from tests.datasets.layouts import write_image
 
 OPTIONS = {

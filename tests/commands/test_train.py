@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.train import describe_training, train
-from dml.embed import embed_images
-from dml.encoder import build_encoder, load_encoder
+from dml.encoding.embed import embed_images
+from dml.encoding.encoder import build_encoder, load_encoder
 from dml.evaluation import retrieval
-from dml.folders import RunFolder
-from dml.images import read_image
+from dml.images._reading import read_image
 from dml.recipe import load_recipe
 from tests.datasets.layouts import write_image
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dml.folders import Bundle, write_sealed
+from dml._storage.bundle import Bundle
+from dml._storage.records import write_sealed
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import FaissIndex
 from dml.index.kinds import KINDS
-from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -106,7 +107,7 @@ def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
         lambda: index.remove([f"i{n}" for n in range(COUNT // 2)]),
     ):
         with monkeypatch.context() as full:
-            full.setattr("dml.folders.write_json", refuse)
+            full.setattr("dml._storage.records.write_json", refuse)
             with pytest.raises(OSError, match="No space left"):
                 work()
         assert len(index) == COUNT
@@ -121,7 +122,7 @@ def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
 
 def test_a_change_that_failed_and_can_not_be_read_again_is_not_made_either(flat, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("dml.folders.write_json", refuse)
+        broken.setattr("dml._storage.records.write_json", refuse)
         broken.setattr(FaissIndex, "load", refuse)
         with pytest.raises(OSError, match="No space left"):
             flat.remove(["i3"])

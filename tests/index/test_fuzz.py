@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
+from dml._storage.records import sha256, write_sealed
 from dml.cli import main
 from dml.commands.embed import embed
-from dml.folders import sha256, write_sealed
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import FaissIndex
-from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle, write_images
 from tests.index.clusters import clusters
 from tests.index.shops import items

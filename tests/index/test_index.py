@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from dml.columns import typed
+from dml._storage.columns import typed
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import build_index, is_milvus, open_index
 from dml.index.kinds import KINDS
 from dml.index.where import matching
-from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items

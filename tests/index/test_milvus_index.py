@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
 
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index.milvus_index import MilvusIndex, builders, connected, parsed
-from dml.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -178,7 +178,7 @@ MADE = """
 import sys
 sys.path[:0] = sys.argv[3:]
 from dml.index.milvus_index import MilvusIndex
-from dml.onnx_encoder import OnnxEncoder
+from dml.encoding.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION
 from tests.index.clusters import clusters
 from tests.index.shops import items

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dml.columns import kinds_of, typed
+from dml._storage.columns import kinds_of, typed
 from dml.index.where import check_filter, matching, milvus_filter
 
 ITEMS = typed(

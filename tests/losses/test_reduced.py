@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.batch_ops import pair_masks
-from dml.learner import Learner
 from dml.losses import (
     LOSSES,
     AdaptedTriplet,
@@ -24,7 +22,9 @@ from dml.losses import (
 )
 from dml.losses.mined import has_pairs
 from dml.miners import BatchHardMiner
+from dml.ops.batch_ops import pair_masks
 from dml.reductions import ClassWeighted, NonZero, PerAnchor
+from dml.training.learner import Learner
 from tests.backend import value_and_grad
 from tests.losses.test_contract import batch, number
 

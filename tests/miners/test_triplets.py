@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from dml.batch_ops import pair_masks
 from dml.miners.triplets import MINING, largest, triplet_counts
+from dml.ops.batch_ops import pair_masks
 from tests.losses import reference
 
 

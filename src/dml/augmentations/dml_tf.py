@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
 from dml.augmentations.colour import colour_layers
 from dml.augmentations.geometry import randomly_flipped
-from dml.images import resized
+from dml.images._resizing import resized
 
 
 @AUGMENTATIONS.register("dml-tf")

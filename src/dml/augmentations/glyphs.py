@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
-from dml.images import centre_square
+from dml.images._resizing import centre_square
 
 
 @AUGMENTATIONS.register("glyphs")

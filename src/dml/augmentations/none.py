@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
-from dml.images import centre_square
+from dml.images._resizing import centre_square
 
 
 @AUGMENTATIONS.register("none")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
 from dml.augmentations.geometry import random_area, randomly_flipped
-from dml.images import resized
+from dml.images._resizing import resized
 
 
 @AUGMENTATIONS.register("paper")

@@ -14,7 +14,8 @@ import h5py
 import keras
 import numpy as np
 
-from dml.folders import check_regular, data_folder
+from dml._storage.atomic import check_regular
+from dml._storage.places import data_folder
 from dml.registry import Registry
 
 BACKBONES = Registry("backbone")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._storage.run_folder import RunFolder
 from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe, read_vectors
 from dml.datasets import RecordedItems
-from dml.folders import RunFolder
 from dml.recipe import fields_of, load_run_recipe, toml_value
 
 KS = (1, 2, 4, 8)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.folders import data_folder, put_in_place
-from dml.images import ImageError, decode_image, read_bytes, read_image
+from dml._storage.atomic import put_in_place
+from dml._storage.places import data_folder
+from dml.images._reading import ImageError, decode_image, read_bytes, read_image
 from dml.recipe import load_dataset
 
 NAMED = 10  # files named for each kind of fault; the rest are counted

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.columns import frame_of, typed
-from dml.commands.progress import progress
-from dml.embed import embed_part
-from dml.files import LeftOut
-from dml.folders import atomic_path
-from dml.images import container
-from dml.onnx_encoder import OnnxEncoder
-from dml.sources import image_table
-from dml.unfinished import UnfinishedRows, measuring
+from dml._console.progress import progress
+from dml._storage.atomic import atomic_path
+from dml._storage.columns import frame_of, typed
+from dml._storage.unfinished import UnfinishedRows, measuring
+from dml.encoding._sources import image_table
+from dml.encoding.embed import embed_part
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.images._files import LeftOut
+from dml.images._reading import container
 
 PART = 512  # images that a stop can lose
 NAMED = 5  # unreadable images named on the terminal
@@ -29,7 +29,7 @@ def embed(bundle, sources, out, batch_size=32, threads=2, engine="local", report
 
     Args:
         bundle: The bundle's folder.
-        sources: As `dml.sources.image_table` takes them.
+        sources: As `dml.encoding._sources.image_table` takes them.
         out: The `.parquet` file.
         batch_size: Images embedded at once; positive.
         threads: Threads that read images; positive.
@@ -80,14 +80,14 @@ def embedded(
 
     Args:
         encoder: An `OnnxEncoder`.
-        sources: As `dml.sources.image_table` takes them; or a `.parquet` of `dml embed`, which
+        sources: As `image_table` takes them; or a `.parquet` of `dml embed`, which
             is taken as it is.
         folder: Where finished parts are kept, by one process at a time (`measuring`).
         batch_size: Images embedded at once.
         threads: Threads that read.
         engine: `local` or `ray`. What one has begun the other can finish.
         check: Called with the table of all images before any is read.
-        index: As `dml.sources.image_table` takes it.
+        index: As `dml.encoding._sources.image_table` takes it.
         report: Called with each line of text for the user.
 
     Returns:
@@ -159,7 +159,7 @@ def content_keys(encoder, paths):
 def computed(encoder, parts, batch_size, threads, engine, advance):
     """Yields the number and arrays of each part, in any order."""
     if engine == "ray" and parts:
-        from dml.ray_engine import embed_parts
+        from dml.encoding._ray_engine import embed_parts
 
         for number, arrays in embed_parts(encoder.path, parts, batch_size, threads):
             advance(len(parts[number]))

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.commands.progress import progress
+from dml._console.progress import progress
+from dml._storage.atomic import atomic_path
+from dml._storage.records import text_sha256
+from dml._storage.run_folder import RunFolder
 from dml.datasets import Items, RecordedItems
 from dml.datasets.recorded import SEEN, image_digests
-from dml.folders import RunFolder, atomic_path, text_sha256
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 
 TESTS = ("test", "query", "gallery")  # splits
@@ -58,7 +60,7 @@ def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
 def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
     """Does what `evaluate` does, for a caller that holds the run's lock."""
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
-    from dml.encoder import load_encoder
+    from dml.encoding.encoder import load_encoder
 
     encoder = load_encoder(folder.checked(folder.encoder))
     known = on is None and folder.untrained.exists()
@@ -323,7 +325,7 @@ class TestSplit:
 
     def embed(self, encoder, recipe):
         """Returns the vectors of all items, in their order."""
-        from dml.embed import embed_images
+        from dml.encoding.embed import embed_images
 
         with progress("embedding the test images", len(self.items)) as advance:
             return embed_images(
@@ -408,7 +410,7 @@ def calibrated(encoder, items, recipe):
     Returns:
         ({name: threshold as written to JSON}, notes).
     """
-    from dml.embed import embed_images
+    from dml.encoding.embed import embed_images
     from dml.evaluation import retrieval, threshold_for_far, threshold_for_precision, verification
 
     options, trained, items = recipe.evaluation, items.select("train"), items.select("val")
@@ -504,7 +506,7 @@ def linear_figures(encoder, items, recipe):
     Returns:
         (figures ready for JSON, notes on those that can't be measured).
     """
-    from dml.embed import embed_images
+    from dml.encoding.embed import embed_images
     from dml.evaluation import knn_evaluation, linear_evaluation
 
     items = items.select("train", "val", "test")
@@ -617,7 +619,7 @@ def read_vectors(path, count):
 
 def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
     """Writes the report of an evaluation."""
-    from dml.images import read_image
+    from dml.images._reading import read_image
     from dml.report import Metric, ReportData, write_report
 
     untrained = metrics["untrained"]

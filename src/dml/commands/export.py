@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.folders import Bundle, RunFolder, new_folder
-from dml.versions import installed_versions
+from dml._storage.atomic import new_folder
+from dml._storage.bundle import Bundle
+from dml._storage.run_folder import RunFolder
+from dml._storage.versions import installed_versions
 
 CHECKED = 1000  # images that the exported encoder is compared on
 WHOLE = 16  # of these, at their own size
@@ -66,10 +68,10 @@ def export(
         FileNotFoundError: The run or the images are missing.
     """
     from dml.commands.evaluate import TestSplit, dataset_label, evaluation_recipe, tested_items
-    from dml.embed import embed_images
-    from dml.encoder import load_encoder
-    from dml.export import read_encoder, write_encoder
-    from dml.images import read_image
+    from dml.encoding._formats import read_encoder, write_encoder
+    from dml.encoding.embed import embed_images
+    from dml.encoding.encoder import load_encoder
+    from dml.images._reading import read_image
 
     folder = RunFolder(run).open()
     name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])

@@ -5,10 +5,10 @@ import re
 from functools import partial
 from pathlib import Path
 
+from dml._storage.unfinished import measuring
 from dml.commands.embed import embedded, list_unreadable, unfinished_folder
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import build_index, check_build, check_free, open_index, plain_location
-from dml.onnx_encoder import OnnxEncoder
-from dml.unfinished import measuring
 
 
 def build(bundle, sources, out, kind="auto", recall=0.95, report=print):

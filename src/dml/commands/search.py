@@ -4,9 +4,9 @@ import json
 from html import escape
 from pathlib import Path
 
-from dml.embed import embed_images
-from dml.folders import write_text
-from dml.images import ImageError, read_image
+from dml._storage.atomic import write_text
+from dml.encoding.embed import embed_images
+from dml.images._reading import ImageError, read_image
 from dml.index import open_index
 
 STYLE = """
@@ -136,7 +136,7 @@ def card(near):
 
 def image(path, name):
     """Returns a picture that lives inside the page, or why there is none."""
-    from dml.thumbnails import thumbnail_uri
+    from dml.images._thumbnails import thumbnail_uri
 
     try:
         uri = thumbnail_uri(read_image(path, 256), 256)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.commands.progress import TrainingProgress, progress
+from dml._console.progress import TrainingProgress, progress
+from dml._console.terminal import held_back
+from dml._storage.atomic import atomic_path, write_text
+from dml._storage.run_folder import RunFolder
+from dml._storage.versions import installed_versions
 from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
-from dml.folders import RunFolder, atomic_path, write_text
 from dml.recipe import anchored, load_recipe, load_run_recipe, read_source, training_loss
-from dml.terminal import held_back
-from dml.versions import installed_versions
 
 
 def train(source, flags=(), out=None, resume=False, allow_parts=False, report=print):
@@ -184,9 +185,9 @@ def resumed_items(folder, recipe, report):
 
 def build_learner(recipe, training_items):
     """Returns the compiled learner of a recipe and its steps per epoch."""
-    from dml.encoder import build_encoder
-    from dml.learner import Learner
-    from dml.optimizers import build_optimizer
+    from dml.encoding.encoder import build_encoder
+    from dml.training.learner import Learner
+    from dml.training.optimizers import build_optimizer
 
     if not len(training_items):
         raise ValueError(
@@ -244,8 +245,8 @@ def fit(learner, recipe, items, folder, steps, report):
     """Trains until the last epoch and returns the recorder's state."""
     from keras.callbacks import LambdaCallback
 
-    from dml.callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
-    from dml.loader import training_batches
+    from dml.training._callbacks import Checkpoint, RunRecorder, StopAtNan, TensorBoardScalars
+    from dml.training.loader import training_batches
 
     options = recipe.training
     state = Checkpoint(folder).load(learner, report)
@@ -341,7 +342,7 @@ def class_vectors(learner, items, recipe):
     """Returns where each class is now, floats (classes, D): its proxies' mean or its images'."""
     import keras
 
-    from dml.embed import embed_images
+    from dml.encoding.embed import embed_images
     from dml.heads import ProxyHead
 
     if isinstance(learner.head, ProxyHead):
@@ -360,7 +361,7 @@ def class_vectors(learner, items, recipe):
 
 def validate(encoder, items, recipe):
     """Returns the R@1 of the validation classes."""
-    from dml.embed import embed_images
+    from dml.encoding.embed import embed_images
     from dml.evaluation import retrieval
 
     with progress("validating", len(items)) as advance:
@@ -376,7 +377,7 @@ def validate(encoder, items, recipe):
 
 def finish(learner, recipe, folder, state):
     """Writes the encoder: the best epoch's by the validation classes, or the last one's."""
-    from dml.callbacks import Checkpoint
+    from dml.training._callbacks import Checkpoint
 
     if recipe.training.select == "best" and state["best_epoch"]:
         Checkpoint(folder).load_best(learner.encoder, state["best_epoch"])

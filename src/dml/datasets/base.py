@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from dml._storage.places import data_folder
 from dml.datasets.items import check_validation
-from dml.folders import data_folder
 from dml.registry import Registry
 
 FEW_CLASSES = 5  # below, validation by images is recommended

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import SPLIT_NAMES, SPLITS, Items, protocol_of, split_named
-from dml.files import FORMATS, LITTER, LeftOut, image_files
+from dml.images._files import FORMATS, LITTER, LeftOut, image_files
 
 VALIDATION_TESTS = (
     "{} is read as the test split, for there is no other: what is chosen during the training is "

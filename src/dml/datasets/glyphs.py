@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart, halves
 from dml.datasets.items import Items
-from dml.strokes import LARGEST, SMALLEST
+from dml.images._strokes import LARGEST, SMALLEST
 
 MOST = 10_000_000  # images, whose list takes some GB
 

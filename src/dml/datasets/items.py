@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dml.files import require_utf8
+from dml.images._files import require_utf8
 
 SPLITS = ("train", "val", "test", "query", "gallery")
 SPLIT_NAMES = {  # in small letters, of folders and in tables

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml.archives import zip_members
+from dml._storage.archives import zip_members
 from dml.datasets.base import DATASETS, Archive, DatasetPart, find_file
 from dml.datasets.items import Items
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dml._storage.atomic import atomic_path
 from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
-from dml.folders import atomic_path
-from dml.images import ImageError, decode_image, read_bytes
+from dml.images._reading import ImageError, decode_image, read_bytes
 
 SMALL = 32  # pixels to which a JPEG may be decoded where it is only to be seen whether it can be
 BLOCK = 1024  # images whose digests are asked for at once

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dml.columns import read_parquet
+from dml._storage.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import VALIDATION_TESTS, check_test
 from dml.datasets.items import SPLIT_NAMES, Items, protocol_of, split_named
-from dml.files import LeftOut, is_utf8
+from dml.images._files import LeftOut, is_utf8
 
 MOST_BYTES = 2**32  # of a table's values
 DAMAGE = (  # what pandas raises for damaged files, and pyarrow beside its own

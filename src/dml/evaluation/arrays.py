@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.arrays import as_array, label_array, missing
+from dml._arrays import as_array, label_array, missing
 
 ROWS = 16384  # brought to length 1 at once
 

@@ -61,7 +61,7 @@ def rank_positives(
         shown: Neighbours to return for each query.
         memory_mib: Memory for lists and matrices, beside the vectors and the result.
         advance: Called with the number of queries done since its last call; None for silence.
-        unfinished: `dml.unfinished.Unfinished`, which keeps what is done; None for
+        unfinished: `dml._storage.unfinished.Unfinished`, which keeps what is done; None for
             keeping nothing.
 
     Returns:

@@ -4,7 +4,7 @@ from itertools import chain
 
 import numpy as np
 
-from dml.arrays import missing
+from dml._arrays import missing
 from dml.evaluation.arrays import codes, nothing_shared, shared_codes
 
 NONE = -1  # the code of a missing key

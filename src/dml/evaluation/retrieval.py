@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dml._storage.unfinished import Unfinished, measuring
 from dml.evaluation.arrays import (
     checked_embeddings,
     checked_gallery,
@@ -16,7 +17,6 @@ from dml.evaluation.intervals import class_interval
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation.scores import ALSO, Scores
-from dml.unfinished import Unfinished, measuring
 
 SHOWN = 10  # neighbours kept for each query
 LEAST_MIB = 16

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, present, ratio, weights
-from dml.distances import euclidean
+from dml.ops.batch_ops import pair_masks, present, ratio, weights
+from dml.ops.distances import euclidean
 
 
 @keras.saving.register_keras_serializable("dml")

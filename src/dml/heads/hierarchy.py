@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import same_label
-from dml.distances import poincare
+from dml.ops.batch_ops import same_label
+from dml.ops.distances import poincare
 
 NO_TRIPLET = -1e9  # a gap that no hinge reaches
 

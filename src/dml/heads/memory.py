@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import places_of_samples
+from dml.ops.batch_ops import places_of_samples
 
 
 @keras.saving.register_keras_serializable("dml")

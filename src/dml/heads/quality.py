@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, own_column, shares, unit_length
 from dml.heads.proxies import ProxyHead
+from dml.ops.batch_ops import is_relation, own_column, shares, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")

@@ -8,8 +8,13 @@ import time
 
 import numpy as np
 
-from dml.columns import fitted, kinds_of, read_parquet, typed
-from dml.folders import IndexFolder, atomic_path, new_folder, sha256
+from dml._storage.atomic import atomic_path, new_folder
+from dml._storage.columns import fitted, kinds_of, read_parquet, typed
+from dml._storage.index_folder import IndexFolder
+from dml._storage.locks import locked
+from dml._storage.records import sha256
+from dml._storage.versions import installed_versions
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index.index import (
     Index,
     check_recall,
@@ -35,9 +40,6 @@ from dml.index.kinds import (
     untuned,
 )
 from dml.index.where import matching
-from dml.locks import locked
-from dml.onnx_encoder import OnnxEncoder
-from dml.versions import installed_versions
 
 EXACT = 20_000  # rows up to which comparing each is faster than codes, or than a filtered walk
 BLOCK = 65_536  # rows compared at once where some are left out

@@ -4,7 +4,7 @@ import abc
 
 import numpy as np
 
-from dml.columns import fitted, plain, typed
+from dml._storage.columns import fitted, plain, typed
 
 
 class Index(abc.ABC):
@@ -207,7 +207,7 @@ class Index(abc.ABC):
 
 
 def checked_items(items):
-    """Returns items with columns of the types that an index keeps (`dml.columns`).
+    """Returns items with columns of the types that an index keeps (`dml._storage.columns`).
 
     Raises:
         ValueError: A column is of none, or ids are missing or not unique.

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from dml.columns import fitted, kind_of, typed
+from dml._storage.columns import fitted, kind_of, typed
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index.index import (
     Index,
     check_recall,
@@ -23,7 +24,6 @@ from dml.index.index import (
 )
 from dml.index.kinds import EFFORTS, Effort, held_out, tuned, untuned
 from dml.index.where import always, milvus_filter, spelled
-from dml.onnx_encoder import OnnxEncoder
 
 KINDS = {"auto": "AUTOINDEX", "flat": "FLAT", "hnsw": "HNSW"}
 BUILD = {"hnsw": {"M": 32, "efConstruction": 80}}

@@ -7,7 +7,7 @@ import operator
 
 import numpy as np
 
-from dml.columns import KINDS, kinds_of
+from dml._storage.columns import KINDS, kinds_of
 
 COMPARISONS = {
     ast.Eq: operator.eq,
@@ -40,7 +40,7 @@ def matching(text, items):
 
     Args:
         text: The filter. Read by Python's parser, never executed.
-        items: A pandas frame (N, fields), its columns as `dml.columns.typed` returns them.
+        items: A pandas frame (N, fields), its columns as `dml._storage.columns.typed` returns them.
 
     Returns:
         Booleans (N,).

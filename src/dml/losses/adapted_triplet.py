@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, same_label
-from dml.distances import squared
 from dml.losses.base import LOSSES
 from dml.losses.triplet import Triplet
+from dml.ops.batch_ops import pair_masks, same_label
+from dml.ops.distances import squared
 
 KERNELS = ("linear", "gaussian")
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over, present, weights
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import mean_over, present, weights
 
 
 @LOSSES.register("angular")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, ratio, weights
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.ops.batch_ops import pair_masks, ratio, weights
 
 
 @LOSSES.register("barlow_twins")

@@ -6,9 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, pair_masks, products, relation_of, without_twins
-from dml.distances import DISTANCES, check_distance
 from dml.heads import ProxyHead
+from dml.ops.batch_ops import is_relation, pair_masks, products, relation_of, without_twins
+from dml.ops.distances import DISTANCES, check_distance
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
@@ -133,7 +133,7 @@ class PairLoss(MetricLoss):
     """A loss of a matrix that compares anchors (B) with references (R), and masks of its pairs.
 
     Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
-    `dml.batch_ops`: boolean, or weights.
+    `dml.ops.batch_ops`: boolean, or weights.
     """
 
     # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.

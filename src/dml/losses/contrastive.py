@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import keep, ratio, weights
 from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.ops.batch_ops import keep, ratio, weights
 
 
 @LOSSES.register("contrastive")
@@ -30,7 +30,7 @@ class Contrastive(DistanceLoss):
         negative_margin: Distance beyond which a negative pair rests. Above `positive_margin`;
             1 in the paper's experiments. On unit vectors, unrelated ones are sqrt(2) apart.
         power: 2 (paper), or 1, which much code uses.
-        distance: `euclidean` (paper), or another of `dml.distances`.
+        distance: `euclidean` (paper), or another of `dml.ops.distances`.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, relation_masks, without_twins
 from dml.heads import MemoryHead
 from dml.losses.base import MetricLoss, require
 from dml.losses.mined import check_minable
+from dml.ops.batch_ops import pair_masks, relation_masks, without_twins
 
 
 @keras.saving.register_keras_serializable("dml")

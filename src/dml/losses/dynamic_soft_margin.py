@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over
 from dml.heads import DifferenceHead
 from dml.heads.differences import hard_differences
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.ops.batch_ops import mean_over
 
 
 @LOSSES.register("dynamic_soft_margin")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over, present, ratio, weights
-from dml.distances import squared
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import mean_over, present, ratio, weights
+from dml.ops.distances import squared
 
 
 @LOSSES.register("fast_ap")

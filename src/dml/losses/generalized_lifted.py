@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over, present
 from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.ops.batch_ops import log_sum_exp, mean_over, present
 
 
 @LOSSES.register("generalized_lifted")
@@ -21,7 +21,7 @@ class GeneralizedLifted(DistanceLoss):
 
     Args:
         margin: In units of the distance. At least 0; 1 in the paper's table is one of several.
-        distance: `euclidean` (paper), or another of `dml.distances`.
+        distance: `euclidean` (paper), or another of `dml.ops.distances`.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import ratio
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.fast_ap import soft_histogram
+from dml.ops.batch_ops import ratio
 
 
 @LOSSES.register("histogram")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.distances import poincare
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.n_pairs import pairs_against_negatives
+from dml.ops.distances import poincare
 
 
 @LOSSES.register("hyperbolic")

@@ -6,8 +6,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over
 from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.ops.batch_ops import log_sum_exp, mean_over
 
 
 @LOSSES.register("lifted_structure")
@@ -23,7 +23,7 @@ class LiftedStructure(DistanceLoss):
 
     Args:
         margin: In units of the distance. At least 0; 1 in the paper.
-        distance: `euclidean` (paper), or another symmetric one of `dml.distances`.
+        distance: `euclidean` (paper), or another symmetric one of `dml.ops.distances`.
 
     Call arguments:
         labels: Integers (B,), or a symmetric relation (B, B).

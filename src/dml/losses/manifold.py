@@ -6,9 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, memberships, others, shares
 from dml.heads import WalkHead
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.ops.batch_ops import log_sum_exp, memberships, others, shares
 
 
 @LOSSES.register("manifold")

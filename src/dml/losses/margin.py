@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, ratio, weights
-from dml.distances import euclidean
 from dml.heads import BoundaryHead
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.ops.batch_ops import pair_masks, ratio, weights
+from dml.ops.distances import euclidean
 
 
 @LOSSES.register("margin")

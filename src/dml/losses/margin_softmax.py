@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from dml.batch_ops import is_relation, memberships, own_column, present, shares
 from dml.losses.base import MetricLoss
+from dml.ops.batch_ops import is_relation, memberships, own_column, present, shares
 
 
 class MarginSoftmax(MetricLoss):

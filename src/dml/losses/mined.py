@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks, ratio, weights
 from dml.losses.base import MetricLoss, PairLoss
 from dml.miners import MINERS
+from dml.ops.batch_ops import pair_masks, ratio, weights
 
 
 def has_pairs(loss):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log1p_sum_exp, ratio, weights
 from dml.losses.base import LOSSES, PairLoss
 from dml.miners.multi_similarity import MultiSimilarityMiner
+from dml.ops.batch_ops import log1p_sum_exp, ratio, weights
 
 
 @LOSSES.register("multi_similarity")

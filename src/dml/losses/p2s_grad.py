@@ -6,8 +6,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import memberships, weights
 from dml.losses.base import LOSSES, MetricLoss
+from dml.ops.batch_ops import memberships, weights
 
 
 @LOSSES.register("p2s_grad")

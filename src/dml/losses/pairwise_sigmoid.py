@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import weights
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import weights
 
 
 @LOSSES.register("pairwise_sigmoid")

@@ -6,7 +6,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import (
+from dml.losses.base import LOSSES, MetricLoss
+from dml.ops.batch_ops import (
     is_relation,
     log1p_sum_exp,
     mean_over,
@@ -18,7 +19,6 @@ from dml.batch_ops import (
     same_label,
     weights,
 )
-from dml.losses.base import LOSSES, MetricLoss
 
 
 @LOSSES.register("proxy_anchor")

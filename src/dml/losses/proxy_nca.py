@@ -6,8 +6,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import is_relation, memberships, own_column, present, shares
 from dml.losses.base import LOSSES, MetricLoss
+from dml.ops.batch_ops import is_relation, memberships, own_column, present, shares
 
 FORMS = ("squared_distance", "cosine")
 

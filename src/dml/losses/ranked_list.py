@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import keep, log_sum_exp, mean_over, present, weights
 from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.ops.batch_ops import keep, log_sum_exp, mean_over, present, weights
 
 
 @LOSSES.register("ranked_list")
@@ -29,7 +29,7 @@ class RankedList(DistanceLoss):
             [0, boundary]; 0.4.
         temperature: Sharpness among negatives, T in the paper. At least 0; 10.
         balance: Weight of the negatives, lambda in the paper. In [0, 1]; 0.5.
-        distance: `euclidean` (paper), or another of `dml.distances`.
+        distance: `euclidean` (paper), or another of `dml.ops.distances`.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

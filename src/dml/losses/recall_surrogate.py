@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over, present, ratio, weights
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.smooth_ap import count_above, nearer, without_itself
+from dml.ops.batch_ops import mean_over, present, ratio, weights
 
 
 @LOSSES.register("recall_surrogate")

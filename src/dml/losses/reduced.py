@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from dml.batch_ops import memberships, weights
 from dml.losses.base import MetricLoss, PairLoss
 from dml.losses.mined import has_pairs
+from dml.ops.batch_ops import memberships, weights
 from dml.reductions import REDUCTIONS
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import pair_masks
 from dml.losses.base import LOSSES, require
 from dml.losses.contrastive import Contrastive
+from dml.ops.batch_ops import pair_masks
 
 
 @LOSSES.register("snr_contrastive")
@@ -24,7 +24,7 @@ class SignalToNoiseContrastive(Contrastive):
         positive_margin: As of `Contrastive`, in this distance. At least 0.
         negative_margin: As of `Contrastive`. 1 here; unrelated unit vectors are 2 apart.
         power: As of `Contrastive`; the paper's hinge has power 1.
-        distance: `snr`, or another of `dml.distances`.
+        distance: `snr`, or another of `dml.ops.distances`.
         zero_mean_weight: Of the zero-mean term, at least 0; 0.1 is customary in re-implementations,
             the paper's own was not at hand.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over, present
 from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.ops.batch_ops import log_sum_exp, mean_over, present
 
 
 @LOSSES.register("soft_nearest_neighbour")
@@ -25,7 +25,7 @@ class SoftNearestNeighbour(DistanceLoss):
     Args:
         temperature: Positive. 0.1 here, for embeddings of length 1; the paper lets it be learned
             for embeddings of any length.
-        distance: `squared` (paper), or another of `dml.distances`.
+        distance: `squared` (paper), or another of `dml.ops.distances`.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -6,9 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.batch_ops import spread_within_classes
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
+from dml.ops.batch_ops import spread_within_classes
 
 
 @LOSSES.register("soft_triple")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over, present
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import log_sum_exp, mean_over, present
 
 
 @LOSSES.register("sup_con")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.batch_ops import keep, mean_over
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import keep, mean_over
 
 
 @LOSSES.register("threshold_consistent_margin")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import ratio, weighted_sum, weights
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.miners.triplets import MINING, triplet_counts
+from dml.ops.batch_ops import ratio, weighted_sum, weights
 
 
 @LOSSES.register("triplet")
@@ -30,7 +30,7 @@ class Triplet(DistanceLoss):
             positive; `all`: every triplet with a hinge (the mean is over those); `hard`: each
             anchor's farthest positive and nearest negative (Hermans et al., 2017).
         distance: `squared` Euclidean (paper), plain `euclidean` (Hermans et al.), or another of
-            `dml.distances`.
+            `dml.ops.distances`.
         soft_margin: log(1 + exp(d(anchor, positive) - d(anchor, negative))) in place of the
             hinge (Hermans et al.), with `mining="hard"` only. False in the paper.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import log_sum_exp, mean_over
 from dml.losses.base import LOSSES, PairLoss, require
+from dml.ops.batch_ops import log_sum_exp, mean_over
 
 
 def turned_nearer(cosines, angle):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.batch_ops import mean_over, pair_masks
-from dml.distances import squared
 from dml.losses.base import LOSSES, MetricLoss, require
+from dml.ops.batch_ops import mean_over, pair_masks
+from dml.ops.distances import squared
 
 
 @LOSSES.register("vicreg")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import keep, present
 from dml.miners.base import MINERS, Miner
+from dml.ops.batch_ops import keep, present
 
 SAME = 1e-5  # squared distance below which float32 can't tell vectors of length 1 apart
 

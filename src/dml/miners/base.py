@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.batch_ops import keep, pair_masks, present
+from dml.ops.batch_ops import keep, pair_masks, present
 from dml.registry import Registry
 
 MINERS = Registry("miner")
@@ -18,7 +18,7 @@ class Miner:
         """Returns the masks (B, B) of the positive and the negative pairs that are kept.
 
         Args:
-            labels: Integers (B,), or a relation (B, B): see `dml.batch_ops.pair_masks`. A sample
+            labels: Integers (B,), or a relation (B, B): see `dml.ops.pair_masks`. A sample
                 is never its own positive: self-pairs go by index, so exact duplicates stay.
             similarities: Floats (B, B), cosines; row i for anchor i. No gradient passes.
         """

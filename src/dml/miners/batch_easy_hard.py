@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import keep, present
 from dml.miners.base import MINERS, Miner, of_whole_triplets
+from dml.ops.batch_ops import keep, present
 
 CHOICES = ("hard", "semi_hard", "easy", "all")
 

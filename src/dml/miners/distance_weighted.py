@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import present, weights
 from dml.miners.base import MINERS, Miner, of_whole_triplets
+from dml.ops.batch_ops import present, weights
 
 
 @MINERS.register("distance_weighted")

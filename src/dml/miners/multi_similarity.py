@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import keep, present
 from dml.miners.base import MINERS, Miner
+from dml.ops.batch_ops import keep, present
 
 
 @MINERS.register("multi_similarity")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from dml.batch_ops import keep
 from dml.miners.base import MINERS, Miner
+from dml.ops.batch_ops import keep
 
 
 @MINERS.register("pair_margin")

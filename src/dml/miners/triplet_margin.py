@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from dml.batch_ops import keep
 from dml.miners.base import MINERS, Miner
 from dml.miners.triplets import triplet_counts
+from dml.ops.batch_ops import keep
 
 KINDS = ("all", "semi_hard")
 

@@ -4,7 +4,7 @@ import functools
 
 from keras import ops
 
-from dml.batch_ops import is_boolean, keep, present, shares, weights
+from dml.ops.batch_ops import is_boolean, keep, present, shares, weights
 
 MINING = ("all", "semi_hard", "hard")
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.batch_ops import present, weights
 from dml.miners.base import MINERS, Miner
+from dml.ops.batch_ops import present, weights
 
 
 @MINERS.register("uniform_histogram")

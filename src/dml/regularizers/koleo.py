@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from keras import ops
 
-from dml.batch_ops import ratio
-from dml.distances import squared
+from dml.ops.batch_ops import ratio
+from dml.ops.distances import squared
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 

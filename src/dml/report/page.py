@@ -4,7 +4,7 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from dml.folders import write_text
+from dml._storage.atomic import write_text
 from dml.report import figures
 from dml.report.queries import Queries
 from dml.report.selection import principal_plane, similarity_histograms

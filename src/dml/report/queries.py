@@ -5,8 +5,8 @@ from html import escape
 import numpy as np
 
 from dml.evaluation import doctor
+from dml.images._thumbnails import SIDE, thumbnail_uri
 from dml.report.selection import drawn_queries, nearest_positive, worst_queries
-from dml.thumbnails import SIDE, thumbnail_uri
 
 DRAWN = 24
 WORST = 12

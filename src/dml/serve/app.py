@@ -22,15 +22,16 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
-from dml.images import ImageError, decode_image, read_bytes, read_image, square
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.images._reading import ImageError, decode_image, read_bytes, read_image
+from dml.images._resizing import square
+from dml.images._thumbnails import jpeg, shrunk
 from dml.index import Index, open_index
 from dml.index.where import check_filter
-from dml.onnx_encoder import OnnxEncoder
 from dml.serve.batching import Batcher, Busy
 from dml.serve.decoding import Decoder
 from dml.serve.limits import COOKIE, Limits
 from dml.serve.uploads import BODY, UploadError, check_header, is_quick, uploaded
-from dml.thumbnails import jpeg, shrunk
 
 HIDDEN = ("path",)  # fields of items that answers do not show and filters can't ask about
 FILTER = 'such as label in ["cat", "dog"] and not price > 10'

@@ -2,8 +2,8 @@
 
 from itertools import islice
 
-from dml.files import FORMATS
-from dml.headers import PNG, png_chunks, read_header
+from dml.images._files import FORMATS
+from dml.images._headers import PNG, png_chunks, read_header
 
 KNOWN = ", ".join(sorted(set(FORMATS.values())))
 JPEG = b"\xff\xd8"

@@ -1,0 +1,26 @@
+"""What `import dml` offers; each is imported when it is first used."""
+
+from . import augmentations as augmentations
+from . import backbones as backbones
+from . import datasets as datasets
+from . import evaluation as evaluation
+from . import heads as heads
+from . import images as images
+from . import index as index
+from . import losses as losses
+from . import miners as miners
+from . import reductions as reductions
+from . import regularizers as regularizers
+from . import samplers as samplers
+from .encoding import EmbeddingOptions as EmbeddingOptions
+from .encoding import OnnxEncoder as OnnxEncoder
+from .encoding import build_encoder as build_encoder
+from .encoding import embed_images as embed_images
+from .encoding import load_encoder as load_encoder
+from .recipe import load_recipe as load_recipe
+from .training import Learner as Learner
+from .training import OptimizerOptions as OptimizerOptions
+from .training import build_optimizer as build_optimizer
+from .training import training_batches as training_batches
+
+__version__: str

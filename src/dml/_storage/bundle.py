@@ -1,0 +1,91 @@
+"""The files of an exported encoder."""
+
+import shutil
+from pathlib import Path
+from typing import ClassVar
+
+from dml._storage.atomic import HELD, check_regular
+from dml._storage.records import is_below, read_sealed, sha256, write_sealed
+
+
+class Bundle:
+    """Names the files of an exported encoder.
+
+    Its description says what they are: their SHA-256, its own, and what a caller needs to know.
+
+    Args:
+        path: The folder.
+        form: One of `FORMS`.
+    """
+
+    FORMS: ClassVar[dict] = {
+        "onnx": "encoder.onnx",
+        "saved-model": "encoder",
+        "litert": "encoder.tflite",
+        "keras": "encoder.keras",
+    }
+
+    def __init__(self, path, form="onnx"):
+        self.path = Path(path)
+        self.encoder = self.path / self.FORMS[form]
+        self.description = self.path / "dml.json"
+
+    def describe(self, description):
+        """Writes the description of the files that are there."""
+        files = {name: sha256(self.path / name) for name in self.names()}
+        write_sealed(self.description, {"schema": 2, "files": files, **description})
+
+    def names(self):
+        """Returns the names of all files but the description, sorted, relative to the folder."""
+        files = {file for file in self.path.rglob("*") if file.is_file()}
+        files -= {self.description, self.path / HELD}  # which is gone when the bundle is whole
+        return sorted(file.relative_to(self.path).as_posix() for file in files)
+
+    def open(self):
+        """Returns the description, after a check that its files are there and as it says.
+
+        Raises:
+            FileNotFoundError: One is missing.
+            ValueError: One is not as described, or the description is damaged.
+        """
+        for file in (self.description, self.encoder):
+            if not file.exists():
+                raise FileNotFoundError(
+                    f"{self.path} is no bundle: {file.name} is missing. `dml export RUN` writes one"
+                )
+        check_regular(self.description)
+        description = read_sealed(self.description)
+        files = description.get("files")
+        if description.get("schema") != 2 or not isinstance(files, dict):
+            raise ValueError(f"{self.description}: not written by this version of dml")
+        for name, digest in files.items():
+            if not is_below(name):
+                raise ValueError(f"{self.description}: names a file outside its folder: {name!r}")
+            check_regular(self.path / name)
+            if sha256(self.path / name) != digest:
+                raise ValueError(
+                    f"{self.path / name}: damaged, or of another bundle: its SHA-256 is not the "
+                    f"one in {self.description.name}. Export the run again"
+                )
+        self.check_unlisted(files)
+        return description
+
+    def check_unlisted(self, files):
+        """Raises ValueError where the encoder may read a file that the description has not."""
+        listed = {*files, *(Path(name).parts[0] for name in files)}
+        if self.encoder.name not in listed:
+            raise ValueError(f"{self.description}: damaged: {self.encoder.name} is not in it")
+        if others := [name for name in self.names() if name not in files]:
+            inside = b"" if self.encoder.is_dir() else self.encoder.read_bytes()
+            for name in others:
+                if Path(name).name.encode() in inside:
+                    raise ValueError(
+                        f"{self.encoder}: reads {name}, which {self.description.name} does not "
+                        "list. Export the run again"
+                    )
+
+    def copy(self, path):
+        """Copies the description and its files to a new folder."""
+        for name in (self.description.name, *read_sealed(self.description)["files"]):
+            (Path(path) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.path / name, Path(path) / name)

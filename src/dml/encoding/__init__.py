@@ -1,0 +1,6 @@
+"""Encoders: from images of any size to unit vectors, under Keras or ONNX Runtime."""
+
+import lazy_loader
+
+# The encoder of a bundle runs where Keras is not installed.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,121 @@
+"""Encoder and images in, vectors out, in the order of the images."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.images._reading import ImageError, read_image
+from dml.images._resizing import square
+
+
+def embed_images(encoder, paths, batch_size=64, threads=2, advance=None, unreadable=None):
+    """Embeds image files.
+
+    Args:
+        encoder: A Keras model as `dml.build_encoder` returns it, or an `OnnxEncoder`.
+        paths: N paths as `dml.images.read_image` takes them.
+        batch_size: Images embedded at once; positive.
+        threads: Threads that read images; positive.
+        advance: Called with the number of images done since its last call; None for silence.
+        unreadable: A dictionary that takes {row: reason} of the images that can't be read, whose
+            vectors are then zero. If None, such an image is an error.
+
+    Returns:
+        Float32 (N, D); row i belongs to path i.
+
+    Raises:
+        ImageError: An image can't be read; the message names it.
+        ValueError: An option is not positive, or the encoder gave a vector that is not finite.
+    """
+    for name, value in {"batch_size": batch_size, "threads": threads}.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
+    wanted = preparation(encoder)
+    vectors = np.zeros((len(paths), encoder.output_shape[-1]), "float32")
+    batch = np.zeros((batch_size, wanted.resize_side, wanted.resize_side, 3), "uint8")
+    rows = []
+
+    def finish():
+        if rows:  # whole batches always: one shape, one compilation
+            vectors[rows] = np.asarray(encoder.predict_on_batch(batch))[: len(rows)]
+            rows.clear()
+
+    for row, image in enumerate(read_squares(paths, wanted, threads, ahead=2 * batch_size)):
+        if isinstance(image, ImageError):
+            if unreadable is None:
+                raise image
+            unreadable[row] = str(image)
+        else:
+            batch[len(rows)] = image
+            rows.append(row)
+        if len(rows) == batch_size:
+            finish()
+        if advance is not None and ((row + 1) % batch_size == 0 or row + 1 == len(paths)):
+            advance(row % batch_size + 1)
+    finish()
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise ValueError(f"the embedding of {paths[bad[0]]} is not finite: training diverged")
+    return vectors
+
+
+def embed_part(encoder, paths, batch_size, threads, advance=None):
+    """Embeds one part.
+
+    Args:
+        encoder: An `OnnxEncoder`.
+        paths: Paths of its images.
+        batch_size: Images embedded at once.
+        threads: Threads that read.
+        advance: As `embed_images` takes it.
+
+    Returns:
+        Vectors float32 (N, D), and the rows int64 and reasons of images that can't be read.
+    """
+    unreadable = {}
+    vectors = embed_images(encoder, paths, batch_size, threads, advance, unreadable)
+    rows = np.array(list(unreadable), "int64")
+    return vectors, rows, np.array(list(unreadable.values()), dtype=str)
+
+
+def preparation(encoder):
+    """Returns what says which squares an encoder wants: `resize_side` and `aspect`."""
+    return encoder.preparation if isinstance(encoder, OnnxEncoder) else encoder.get_layer("prepare")
+
+
+def read_squares(paths, wanted, threads, ahead):
+    """Yields images as an encoder wants them, in order, read by threads ahead of their use.
+
+    Args:
+        paths: Paths as `dml.images.read_image` takes them.
+        wanted: With `resize_side` and `aspect`.
+        threads: Threads that read.
+        ahead: Images read before their turn.
+
+    Yields:
+        Uint8 (side, side, 3), or the `ImageError` of an image that can't be read.
+    """
+    import cv2
+
+    cv2.setNumThreads(0)  # it would start more threads for each single image
+    side = wanted.resize_side
+
+    def read(path):
+        try:
+            return square(read_image(path, side), side, wanted.aspect)
+        except ImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(threads)
+    waiting = deque()
+    try:
+        for path in paths:
+            waiting.append(pool.submit(read, path))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

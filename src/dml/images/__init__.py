@@ -1,0 +1,5 @@
+"""Images: which files are images, and reading them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,248 @@
+"""What an image's header says, read before any of its pixels are decoded."""
+
+import functools
+import re
+import struct
+from dataclasses import dataclass
+
+PNG = b"\x89PNG\r\n\x1a\n"
+MOST_CHUNKS = 100_000  # of a PNG or WebP; others are not looked at
+AVIF = re.compile(rb"avi[fs]")  # among the brands
+PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}  # for pixels, beside critical chunks
+GREY = 0  # colour types of PNG
+WITH_ALPHA = (4, 6)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before it is decoded.
+
+    Args:
+        format: One of the values of `dml.images._files.FORMATS`.
+        width: In pixels, as stored.
+        height: In pixels, as stored.
+        transparent: Whether some of its pixels may be.
+        key: Bytes of the one grey that is transparent in a PNG without an alpha channel; or None.
+        depth: Bits of each channel, where it may be transparent.
+        premultiplied: Whether colours come out of the decoder multiplied by their alpha.
+        orientation: EXIF's, 1 to 8, where the decoder of transparent images doesn't turn them.
+    """
+
+    format: str
+    width: int
+    height: int
+    transparent: bool = False
+    key: bytes | None = None
+    depth: int = 8
+    premultiplied: bool = False
+    orientation: int = 1
+
+
+def read_header(data):
+    """Returns the `Header` in an image's bytes; None where they are of no known format, or cut."""
+    try:
+        if data[:2] == b"\xff\xd8":
+            return jpeg_header(data)
+        if data[:8] == PNG:
+            return png_header(data)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return webp_header(data)
+        if data[:6] in (b"GIF87a", b"GIF89a"):
+            return gif_header(data)
+        if data[:2] == b"BM":
+            return bmp_header(data)
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return tiff_header(data)
+        if data[4:8] == b"ftyp" and AVIF.search(data, 8, box_size(data, 0)):
+            return avif_header(data)
+        if found := PNM.match(data[:4096]):
+            return Header("PPM", int(found[1]), int(found[2]))
+    except (struct.error, LookupError, ValueError):  # it is cut, or damaged
+        return None
+    return None
+
+
+def jpeg_header(data):
+    import simplejpeg
+
+    height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+    return Header("JPEG", width, height)
+
+
+def png_header(data):
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    key, transparent, exif = None, colour in WITH_ALPHA, b""
+    for name, body in png_chunks(data):
+        if name == b"tRNS":
+            transparent = True
+            key = bytes(body[:2]) if colour == GREY else None
+        elif name == b"eXIf":
+            exif = body
+        elif name == b"IEND":
+            break
+    else:
+        raise ValueError("it does not end, or a chunk says that it is longer than the file")
+    code = tiff_orientation(exif) if transparent else 1
+    return Header("PNG", width, height, transparent, key, depth, orientation=code)
+
+
+def png_chunks(data):
+    """Yields the (name, body) of a PNG's chunks."""
+    return chunks(data, 8, ">I4s", after=4)
+
+
+def decisive_png(data):
+    """Returns a PNG without the chunks that do not decide its pixels, such as texts and profiles.
+
+    They may unpack to a thousand times their size, each, and where they are at fault libpng prints
+    what they say.
+
+    Args:
+        data: Bytes of a whole PNG, as `read_header` finds it.
+    """
+    view, place, kept = memoryview(data), len(PNG), [PNG]
+    for name, body in png_chunks(data):
+        end = place + 12 + len(body)  # with length, name and checksum
+        if name[:1].isupper() or name in DECISIVE:
+            kept.append(view[place:end])
+        place = end
+        if name == b"IEND":
+            break
+    return b"".join(kept)
+
+
+def webp_header(data):
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ValueError("it is cut")
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(body[at : at + 3], "little") for at in (4, 7))
+        transparent = bool(body[0] & 0x10)
+    elif kind == b"VP8L":
+        bits = struct.unpack_from("<I", body, 1)[0]
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        transparent = bool(bits >> 28 & 1)
+    else:
+        width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", body, 6))
+        transparent = False
+    code = 1
+    if transparent:
+        parts = (body for name, body in chunks(data, 12, "<4sI", after=0) if name == b"EXIF")
+        code = tiff_orientation(bytes(next(parts, b"")).removeprefix(b"Exif\0\0"))
+    return Header("WEBP", width, height, transparent, orientation=code)
+
+
+def chunks(data, place, form, after):
+    """Yields the (name, body) of chunks with a length and `after` bytes behind; from `place` on.
+
+    Until the first that is not whole: decoders set room aside for what it says.
+    """
+    data = memoryview(data)
+    for _ in range(MOST_CHUNKS):
+        if place + 8 > len(data):
+            return
+        name, size = struct.unpack_from(form, data, place)
+        if isinstance(name, int):  # PNG's length comes first
+            name, size = size, name
+        if place + 8 + size > len(data):
+            return
+        yield name, data[place + 8 : place + 8 + size]
+        place += 8 + size + (after or size % 2)
+
+
+def gif_header(data):
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Header("GIF", width, height, transparent=True)
+
+
+def bmp_header(data):
+    size = struct.unpack_from("<I", data, 14)[0]
+    if size == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+    else:
+        width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+    return Header("BMP", abs(width), abs(height), transparent=bits == 32)
+
+
+def tiff_header(data):
+    tags = tiff_tags(data)
+    width, height = tags[256], tags[257]
+    alpha = tags.get(262) == 2 and tags.get(277, 1) > 3  # RGB, and samples beyond it
+    depth = tags.get(258, 8)
+    premultiplied = depth == 8 or tags.get(338) == 1  # libtiff makes all of 8 bits so
+    return Header("TIFF", width, height, alpha, depth=depth, premultiplied=premultiplied)
+
+
+def tiff_tags(data):
+    """Returns {tag: first value} of the whole numbers in a TIFF's first directory."""
+    order = "<" if data[:1] == b"I" else ">"
+    if data[2:4] in (b"+\0", b"\0+"):
+        place, count, entry = struct.unpack_from(order + "Q", data, 8)[0], "Q", "HHQ"
+    else:
+        place, count, entry = struct.unpack_from(order + "I", data, 4)[0], "H", "HHI"
+    field = 4 if entry == "HHI" else 8
+    tags = {}
+    number = struct.unpack_from(order + count, data, place)[0]
+    place += struct.calcsize(order + count)
+    for _ in range(min(number, 4096)):
+        tag, kind, amount = struct.unpack_from(order + entry, data, place)
+        value = place + struct.calcsize(order + entry)
+        place = value + field
+        form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+        if form is None:
+            continue
+        if amount * struct.calcsize(form) > field:  # then there stands where they are
+            value = struct.unpack_from(order + ("I" if field == 4 else "Q"), data, value)[0]
+        if value + struct.calcsize(form) <= len(data):
+            tags[tag] = struct.unpack_from(order + form, data, value)[0]
+    return tags
+
+
+def avif_header(data):
+    place = 0
+    while data[place + 4 : place + 8] != b"meta":
+        place += box_size(data, place)
+    meta = data[place : place + box_size(data, place)]
+    sizes = [struct.unpack_from(">II", meta, m.end() + 4) for m in re.finditer(b"ispe", meta)]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])  # or of a part, or of its alpha
+    bits = meta[meta.index(b"av1C") + 6]
+    depth = 8 + 2 * (bits >> 6 & 1) + 2 * (bits >> 5 & 1)  # high_bitdepth and twelve_bit
+    return Header("AVIF", width, height, transparent=b"auxC" in meta, depth=depth)
+
+
+def box_size(data, place):
+    """Returns the bytes of the box at a place in an AVIF.
+
+    Raises:
+        ValueError: There is none.
+    """
+    size = int.from_bytes(data[place : place + 4], "big")
+    if size == 1:
+        size = int.from_bytes(data[place + 8 : place + 16], "big")
+    if size < 8:
+        raise ValueError("not a box, or the last")
+    return size
+
+
+def orientation(data):
+    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 where it has none."""
+    start = data.find(b"Exif\0\0", 0, 4096) + 6
+    return tiff_orientation(data[start : start + 65536]) if start >= 6 else 1
+
+
+def tiff_orientation(data):
+    """Returns the orientation in the TIFF structure that EXIF is, 1 to 8; 1 where it has none."""
+    order = {b"II": "little", b"MM": "big"}.get(bytes(data[:2]))
+    if order is None:
+        return 1
+    number = functools.partial(int.from_bytes, byteorder=order)
+    entry = number(data[4:8])
+    for _ in range(number(data[entry : entry + 2])):
+        if number(data[entry + 2 : entry + 4]) == 0x0112:
+            value = number(data[entry + 10 : entry + 12])
+            return value if 1 <= value <= 8 else 1
+        entry += 12
+        if entry > len(data):
+            break
+    return 1

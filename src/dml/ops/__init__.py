@@ -1,0 +1,1 @@
+"""Operations on a batch that neither overflow nor lose their gradient."""

@@ -1,0 +1,311 @@
+"""What happens around the epochs of a training run: validation, checkpoints, log, alarms."""
+
+import itertools
+import json
+import math
+import time
+import zipfile
+
+import keras
+import numpy as np
+
+from dml._storage.atomic import atomic_path, check_regular
+
+COLLAPSE = (
+    "the embeddings are collapsing: images of different classes have a mean similarity of "
+    "{negative:.2f} and the batch an effective rank of {rank:.1f}. The usual remedies: a smaller "
+    "learning rate, a warm-up epoch, for triplets mining = 'semi_hard' instead of 'hard'"
+)
+
+
+class Checkpoint:
+    """Saves and restores everything that a training needs to go on exactly as if it had not ended.
+
+    That is the learner's variables (weights, proxies, random states), the optimizer's, the epoch
+    and the best epoch so far, in `epoch-NNNN.npz`, and the encoder of the best epoch in
+    `best-NNNN.npz`. The last two of each are kept, so that a damaged one costs an epoch. The
+    batches are a function of seed and epoch and need no state.
+
+    Args:
+        folder: A `RunFolder`.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def save(self, learner, state):
+        """Writes the state after an epoch; the earlier ones stay until this one is whole."""
+        name = f"epoch-{state['epoch']:04d}.npz"
+        save_variables(self.folder.checkpoints / name, self.variables(learner), state)
+        for pattern in ("epoch-*.npz", "best-*.npz"):
+            for old in sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)[:-2]:
+                old.unlink()
+
+    def save_best(self, encoder, epoch):
+        """Writes the encoder of an epoch that is the best so far."""
+        save_variables(self.best(epoch), encoder.variables, {"epoch": epoch})
+
+    def load(self, learner, report):
+        """Puts back what `save` wrote last, or before that where it is damaged.
+
+        Args:
+            learner: The compiled learner.
+            report: Called with a line of text for each damaged file.
+
+        Returns:
+            The state that `save` was given; None where nothing was saved.
+
+        Raises:
+            ValueError: The checkpoint does not fit the learner, or each of them is damaged, or the
+                encoder of the best epoch is.
+        """
+        files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
+        for file in files:
+            try:
+                state, values = read_variables(file)
+            except ValueError as error:
+                report(f"warning: {error}")
+                continue
+            assign(self.variables(learner), values, file)
+            for best in self.folder.checkpoints.glob("best-*.npz"):
+                if by_epoch(best) > by_epoch(self.best(state["epoch"])):
+                    best.unlink()  # of an epoch that will be trained again
+            self.check_best(learner.encoder, state, report)
+            return state
+        if files:
+            raise ValueError(
+                f"{self.folder.checkpoints}: no checkpoint can be read, so nothing is left to go "
+                "on from. Train again into another folder, or remove this one"
+            )
+        return None
+
+    def check_best(self, encoder, state, report):
+        """Refuses a damaged encoder of the best epoch; without one, forgets that epoch."""
+        if not state["best_epoch"]:
+            return
+        file = self.best(state["best_epoch"])
+        if not file.exists():
+            report(
+                f"warning: {file} is missing: epoch {state['best_epoch']} was the best and is "
+                "lost; what is kept is the best of those to come, or the last"
+            )
+            state.update(best_epoch=None, best_score=None)
+            return
+        try:
+            _, values = read_variables(file)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. It holds epoch {state['best_epoch']}, the best so far: restore it, or "
+                "remove it to go on without that epoch"
+            ) from None
+        check_shapes(encoder.variables, values, file)
+
+    def load_best(self, encoder, epoch):
+        """Puts the encoder of the best epoch back.
+
+        Raises:
+            ValueError: It can't be read.
+        """
+        _, values = read_variables(self.best(epoch))
+        assign(encoder.variables, values, self.best(epoch))
+
+    def best(self, epoch):
+        """Returns where the encoder of an epoch is kept."""
+        return self.folder.checkpoints / f"best-{epoch:04d}.npz"
+
+    def variables(self, learner):
+        learner.optimizer.build(learner.trainable_variables)
+        return [*learner.variables, *learner.optimizer.variables]
+
+
+def save_variables(path, variables, state):
+    """Writes the values of variables, in their order, and a state of numbers, atomically."""
+    values = {f"v{i}": to_numpy(v) for i, v in enumerate(variables)}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, state=np.array(json.dumps(state)), **values)
+
+
+def read_variables(path):
+    """Returns the state and the values that `save_variables` wrote.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # before any size in it is believed
+                raise ValueError(f"{damaged} is damaged")
+        with np.load(path) as arrays:
+            state = json.loads(arrays["state"].item())
+            values = [arrays[f"v{i}"] for i in range(len(arrays.files) - 1)]
+        if any(type(value) not in (int, float, type(None)) for value in state.values()):
+            raise ValueError(f"its state is {state}")
+        if f"{state['epoch']:04d}" != path.stem.partition("-")[2]:
+            raise ValueError(f"it holds epoch {state['epoch']}")
+    except Exception as error:  # zipfile, NumPy and JSON fail in many ways on damaged files
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: the checkpoint can't be read ({reason})") from None
+    return state, values
+
+
+def check_shapes(variables, values, path):
+    """Refuses values of other shapes than those of the variables."""
+    if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+        raise ValueError(f"{path}: the checkpoint belongs to another recipe")
+
+
+def assign(variables, values, path):
+    """Puts values into variables; `path` is where they come from, for the message."""
+    check_shapes(variables, values, path)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def by_epoch(file):
+    """Returns what sorts files of one kind by the epoch in their name."""
+    return len(file.name), file.name
+
+
+def to_numpy(variable):
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+class RunRecorder(keras.callbacks.Callback):
+    """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
+
+    Args:
+        folder: A `RunFolder`.
+        state: {"epoch": epochs done, "best_epoch": or None, "best_score": or None}.
+        validate: Called without arguments; returns {"val_recall_at_1": ...}. None without a
+            validation split.
+        validate_every: Epochs between two validations.
+        epochs: Epochs of the whole training.
+        report: Called with a line of text for the user.
+        coverage: Called with an epoch, from 0; returns its `dml.samplers.Coverage`. None leaves
+            it out of the log.
+    """
+
+    def __init__(self, folder, state, validate, validate_every, epochs, report, coverage=None):
+        super().__init__()
+        self.coverage = coverage
+        self.folder = folder
+        self.state = state
+        self.validate = validate
+        self.validate_every = validate_every
+        self.epochs = epochs
+        self.report = report
+        self.checkpoint = Checkpoint(folder)
+        self.warned = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        done = epoch + 1
+        row = {"epoch": done, **{k: float(v) for k, v in (logs or {}).items()}}
+        norm = getattr(self.model.optimizer, "gradient_norm", None)
+        if norm is not None:
+            row["gradient_norm"] = float(to_numpy(norm))
+        if self.coverage is not None:
+            seen = self.coverage(epoch)
+            row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
+        row["seconds"] = round(time.monotonic() - self.started, 2)
+        if self.validate and (done % self.validate_every == 0 or done == self.epochs):
+            row.update(self.validate())
+            score = row["val_recall_at_1"]
+            if self.state["best_score"] is None or score > self.state["best_score"]:
+                self.state.update(best_score=score, best_epoch=done)
+                self.checkpoint.save_best(self.model.encoder, done)
+        self.state["epoch"] = done
+        self.folder.append_log(row)
+        self.checkpoint.save(self.model, self.state)
+        self.report(epoch_line(row, self.epochs))
+        if not self.warned and collapsing(self.folder.read_log()):
+            self.warned = True
+            negative, rank = row["negative_similarity"], row["effective_rank"]
+            self.report("warning: " + COLLAPSE.format(negative=negative, rank=rank))
+
+
+def collapsing(rows):
+    """Tells whether everything has become similar to everything, and stays so.
+
+    Many networks begin there, and leave it within some epochs: in each of the last two the
+    embeddings must have been close to one point, and not have moved away from it.
+
+    Args:
+        rows: The log, one dictionary an epoch.
+    """
+
+    def close(row):
+        return row.get("negative_similarity", 0.0) > 0.9 and row.get("effective_rank", 2.0) < 1.5
+
+    def better(before, row):
+        return row["negative_similarity"] < before.get("negative_similarity", 0.0) - 0.005
+
+    last = rows[-3:]
+    return (
+        len(last) == 3
+        and all(close(row) for row in last[1:])
+        and not any(better(before, row) for before, row in itertools.pairwise(last))
+    )
+
+
+class StopAtNan(keras.callbacks.Callback):
+    """Ends the training as soon as the loss is not a number; the last checkpoint stays.
+
+    Raises:
+        FloatingPointError: Names the epoch and step.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            kept = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch)
+            where = f"the last good checkpoint is {kept[-1]}" if kept else "no epoch was finished"
+            raise FloatingPointError(
+                f"the loss is not finite at epoch {self.epoch + 1}, step {batch + 1}; {where}. "
+                "Try a smaller learning rate or optimizer.clip_norm"
+            )
+
+
+def epoch_line(row, epochs):
+    """Returns one epoch's figures as a line of text."""
+    text = f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.4f}"
+    if "val_recall_at_1" in row:
+        text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
+    same, other = row["positive_similarity"], row["negative_similarity"]
+    text += f"  similarity {same:.2f} in a class, {other:.2f} across"
+    return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes each epoch's figures for TensorBoard, on any backend.
+
+    Args:
+        folder: Where the event file goes.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs=None):
+        from tensorboard.summary import Writer
+
+        self.writer = Writer(str(self.folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.writer.add_scalar(name, float(value), step=epoch + 1)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()

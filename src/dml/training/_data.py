@@ -1,0 +1,286 @@
+"""What a learner is given, checked before it trains: images, labels, and data sets of both."""
+
+import itertools
+import types
+
+import keras
+import numpy as np
+
+from dml._arrays import as_array, label_array, missing
+
+AS_INTEGERS = "np.unique(labels, return_inverse=True)[1] gives such"
+LARGEST = 2**31 - 1
+
+
+def is_data_set(x):
+    """Tells a data set, which yields batches, from arrays."""
+    return not hasattr(x, "shape") and not isinstance(x, (list, tuple, dict)) and x is not None
+
+
+def yields_uint8(data):
+    """Tells whether a data set is of TensorFlow and yields uint8 images, whose values are right.
+
+    Raises:
+        ValueError: The images are no (N, H, W, 3).
+    """
+    spec = getattr(data, "element_spec", None)
+    images = spec[0] if isinstance(spec, tuple) else spec
+    if type_name(getattr(images, "dtype", None)) != "uint8":
+        return False
+    if images.shape.rank is not None:
+        check_image_shape(tuple(images.shape))
+    return True
+
+
+def first_batch(data):
+    """Returns the first batch of a data set, and the data set with that batch still in it.
+
+    Raises:
+        ValueError: There is no batch.
+    """
+    if isinstance(data, keras.utils.PyDataset):
+        return data[0], data
+    batches = iter(data)
+    try:
+        batch = next(batches)
+    except StopIteration:
+        raise ValueError("the data set is empty: it yields no batch") from None
+    if isinstance(data, types.GeneratorType):
+        return batch, (each for each in itertools.chain([batch], batches))
+    return batch, data
+
+
+def peek(data, encoder):
+    """Checks the images of a data set's first batch.
+
+    Args:
+        data: As `keras.Model.fit` takes it.
+        encoder: A Keras model.
+
+    Returns:
+        The data set with that batch still in it, and the batch's targets; None for these where no
+        batch was read, because its images are uint8 for sure.
+
+    Raises:
+        ValueError: As of `checked_images`, or there is no batch.
+    """
+    if yields_uint8(data):
+        return data, None
+    batch, data = first_batch(data)
+    images, targets, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    checked_images(images, encoder)
+    return data, targets
+
+
+def checked_images(images, encoder):
+    """Returns images (N, H, W, 3) in 0..255; those of a list as one array, others as they came.
+
+    Only of an encoder that takes uint8, as `dml.build_encoder`'s do, is known which values it
+    expects: for others nothing is checked.
+
+    Args:
+        images: An array or tensor of any library, or a list of images of one size.
+        encoder: A Keras model.
+
+    Raises:
+        ValueError: They are of another shape, or are scaled, normalised or not finite.
+    """
+    if isinstance(images, (list, tuple)):
+        try:
+            images = np.stack([as_array(image) for image in images])
+        except ValueError:
+            raise ValueError(
+                "images must be of one size to be one array: resize them, or embed files by "
+                "dml.embed_images"
+            ) from None
+    if not takes_pixels(encoder):
+        return images
+    if not hasattr(images, "shape"):
+        raise ValueError(f"images must be an array (N, H, W, 3); got {type(images).__name__}")
+    check_image_shape(tuple(images.shape))
+    if type_name(images.dtype) != "uint8" and len(images):
+        check_pixels(as_array(images))
+    return images
+
+
+def takes_pixels(encoder):
+    """Tells whether an encoder takes uint8 images."""
+    inputs = getattr(encoder, "inputs", None)
+    return bool(inputs) and type_name(inputs[0].dtype) == "uint8"
+
+
+def type_name(dtype):
+    """Returns the name of a number type of any library."""
+    return str(getattr(dtype, "name", dtype)).split(".")[-1]
+
+
+def check_image_shape(shape):
+    """Raises ValueError unless a shape is (N, H, W, 3)."""
+    if len(shape) == 4 and shape[3] in (3, None):
+        return
+    remedy = ""
+    if len(shape) == 3:
+        remedy = ": one image is images[None]"
+        if shape[2] != 3:
+            remedy = ": of grey images, np.repeat(images[..., None], 3, axis=-1)"
+    elif len(shape) == 4 and shape[3] == 1:
+        remedy = ": of grey images, np.repeat(images, 3, axis=-1)"
+    elif len(shape) == 4 and shape[1] == 3:
+        remedy = ": of channels first, np.moveaxis(images, 1, -1)"
+    elif len(shape) == 4 and shape[3] == 4:
+        remedy = ": images[..., :3] leaves out the transparency"
+    raise ValueError(f"images must be (N, H, W, 3); got {shape}{remedy}")
+
+
+def check_pixels(images):
+    """Raises ValueError unless an array of images has values in 0..255 that are no shares of 1."""
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"images must be numbers in 0..255; got {images.dtype}")
+    low, high = float(images.min()), float(images.max())
+    if not np.isfinite([low, high]).all():
+        finite = np.isfinite(images.astype("float32")).reshape(len(images), -1).all(axis=1)
+        raise ValueError(f"images: image {np.argmin(finite)} has a value that is not finite")
+    if low < -0.5 or high > 255.5:
+        raise ValueError(
+            f"images must be in 0..255, best uint8; got {low:.4g} to {high:.4g}. The encoder "
+            "normalises them itself: pass them as they were read"
+        )
+    if 0 < high <= 1:
+        raise ValueError(
+            f"images must be in 0..255, best uint8; the largest value is {high:.4g}, which is "
+            "black: multiply them by 255"
+        )
+
+
+def class_labels(labels, classes=0):
+    """Returns labels as int32 (N,).
+
+    Args:
+        labels: Integers (N,) or (N, 1) in any array-like.
+        classes: They must be in [0, classes); 0 allows every int32.
+
+    Raises:
+        ValueError: They are not; the message names the row.
+    """
+    if labels is None:
+        raise ValueError("labels are missing: fit(images, labels)")
+    labels = label_array(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be one class for each image, (N,); got {labels.shape}")
+    gaps = missing(labels)
+    if gaps.any():
+        row = np.flatnonzero(gaps)[0]
+        raise ValueError(f"labels: row {row} has no label ({labels[row]}): leave such images out")
+    if labels.dtype.kind == "O":
+        numbers = (int, float, np.integer, np.floating)
+        strange = [row for row, v in enumerate(labels) if not isinstance(v, numbers)]
+        if not strange:
+            labels = np.array(labels.tolist())
+    else:
+        strange = [] if labels.dtype.kind in "biuf" else [0]
+    strange = strange or np.flatnonzero(labels != np.round(labels)).tolist()
+    if strange:
+        row = strange[0]
+        raise ValueError(
+            f"labels must be integers; got {labels[row : row + 1].tolist()[0]!r} in row {row}. "
+            f"{AS_INTEGERS}"
+        )
+    low, high = (0, classes - 1) if classes else (-LARGEST - 1, LARGEST)
+    outside = (labels < low) | (labels > high)
+    if outside.any():
+        row = np.flatnonzero(outside)[0]
+        wanted = f"[0, {classes}), the learner's classes" if classes else "32 bits"
+        raise ValueError(
+            f"labels must be in {wanted}; got {labels[row]} in row {row}. {AS_INTEGERS}"
+        )
+    return labels.astype("int32")
+
+
+def is_one_hot(matrix):
+    """Tells whether each row of a matrix holds a single 1 and zeros otherwise."""
+    return bool(((matrix == 1).sum(axis=1) == 1).all() and np.isin(matrix, (0, 1)).all())
+
+
+def checked_matrix(matrix, memberships, batch):
+    """Returns labels that are a matrix: memberships of classes, or a batch's relation.
+
+    Args:
+        matrix: Numbers (N, M).
+        memberships: Classes of which the loss takes memberships; 0 where it takes none.
+        batch: Whether it is of one batch, whose images it may relate to each other.
+
+    Raises:
+        ValueError: The loss can't use it; the message says what to pass instead.
+    """
+    if memberships:
+        if matrix.shape[1] != memberships or not ((matrix >= 0) & (matrix <= 1)).all():
+            raise ValueError(
+                f"memberships must be (N, {memberships}), one column for each of the learner's "
+                f"classes, in [0, 1]; got {matrix.shape}, {matrix.min():g} to {matrix.max():g}"
+            )
+        return matrix
+    if is_one_hot(matrix):
+        raise ValueError(
+            f"labels must be one class for each image, (N,); got one-hot {matrix.shape}: pass "
+            "np.argmax(labels, axis=1)"
+        )
+    if batch and matrix.shape[0] == matrix.shape[1]:
+        return matrix
+    raise ValueError(
+        f"labels must be one class for each image, (N,); got {matrix.shape}. How far images are "
+        'related goes as {"related": floats (N, N), "samples": np.arange(N)}'
+    )
+
+
+def checked_targets(y, classes=0, memberships=0, batch=False):
+    """Returns targets with labels as int32 (N,), and all else as arrays.
+
+    Args:
+        y: As `Learner.fit` takes it.
+        classes: Labels must be in [0, classes); 0 allows every int32.
+        memberships: Classes of which the loss takes memberships (N, classes); 0 for none.
+        batch: Whether it is one batch of a data set.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    if isinstance(y, dict):
+        return {
+            name: checked_targets(value, classes, memberships, batch)
+            if name == "labels"
+            else as_array(value)
+            for name, value in y.items()
+        }
+    array = as_matrix(y)
+    if array is not None:
+        return checked_matrix(array, memberships, batch)
+    return class_labels(y, classes)
+
+
+def as_matrix(y):
+    """Returns labels that are a table of several numeric columns as an array; None for others."""
+    nested = isinstance(y, (list, tuple)) and len(y) and isinstance(y[0], (list, np.ndarray))
+    if not hasattr(y, "shape") and not nested:
+        return None
+    array = as_array(y)
+    several = array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "biuf"
+    return array if several else None
+
+
+class KnownLabels(keras.callbacks.Callback):
+    """Ends a training in which a data set has brought labels that are no class of the learner.
+
+    After the first epoch, because the labels of each step are on the device.
+
+    Raises:
+        ValueError: Names the lowest and the highest.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        low, high = keras.ops.convert_to_numpy(self.model.label_range.value).tolist()
+        classes = self.model.head.classes
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"labels must be in [0, {classes}), the learner's classes; the data set had "
+                f"{low} to {high} in epoch {epoch + 1}"
+            )

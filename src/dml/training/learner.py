@@ -1,0 +1,481 @@
+"""The learner: a Keras model of encoder and head whose loss is one of deep metric learning."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from dml.heads import ProxyHead
+from dml.losses.base import WEIGHTS
+from dml.ops.batch_ops import (
+    is_relation,
+    mean_over,
+    pair_masks,
+    places_of_samples,
+    relation_of,
+    unit_length,
+    weights,
+)
+from dml.regularizers import REGULARIZERS
+from dml.training._chunks import embed_in_chunks
+from dml.training._data import KnownLabels, checked_images, checked_targets, is_data_set, peek
+
+
+@keras.saving.register_keras_serializable("dml")
+class Learner(keras.Model):
+    """Trains an encoder with a metric learning loss, by plain `compile` and `fit`.
+
+    If the loss compares embeddings with proxies, their layer is made here, as the learner's
+    `head`, so that Keras trains and saves them. `save` and `ModelCheckpoint` write the whole
+    learner, with the state of its optimizer; what embeds is `learner.encoder` alone.
+
+    Args:
+        encoder: A Keras model from images to unit vectors (B, D): `dml.build_encoder`'s, or any
+            other whose output is normalised.
+        loss: A part of `dml.losses`.
+        classes: Classes among the training labels, which are 0 .. classes - 1. Needed by losses
+            with proxies only.
+        augmentation: Keras layers applied to the batch in training, on the device.
+        regularizer: A part of `dml.regularizers`, of the proxies or of the embeddings.
+        chunks: Parts in which a training batch passes through the encoder, one after the other.
+            The loss still sees the whole batch: the gradient at its embeddings is taken first,
+            and each part's activations are computed again for its share. So a batch takes the
+            memory of one part, and about a third more time. Must divide the batch; batch
+            normalisation sees each part alone.
+
+    Raises:
+        ValueError: `classes` is missing; or the loss holds variables, which Keras never trains;
+            or `chunks` is not positive.
+
+    Example:
+        learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=98)
+        learner.compile()
+        learner.fit(images, labels, epochs=5)
+        vectors = learner.embed(test_images)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        loss,
+        classes=None,
+        augmentation=(),
+        regularizer=None,
+        chunks=1,
+        name=None,
+    ):
+        super().__init__(name=name or "learner")
+        if chunks < 1:
+            raise ValueError(f"chunks must be positive; got {chunks}")
+        held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
+        if held:
+            raise ValueError(
+                f"{type(loss).__name__} holds variables, which no optimizer would see: "
+                "put what is learned into a layer of dml.heads"
+            )
+        self.encoder = encoder
+        self.metric_loss = loss
+        self.classes = classes
+        self.training_encoder = unnormalised(encoder) if loss.reads_length else None
+        self.regularizer = regularizer
+        self.chunks = chunks
+        self.augmentation = list(augmentation)
+        self.head = loss.head(classes, encoder.output_shape[-1])
+        if self.head is not None:
+            self.head.build((None, encoder.output_shape[-1]))
+        self.regularizer_head = None
+        if regularizer is not None and regularizer.acts_on == "head":
+            self.regularizer_head = regularizer.head(encoder.output_shape[-1])
+            self.regularizer_head.build((None, encoder.output_shape[-1]))
+        needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
+        if needs_proxies and not isinstance(self.head, ProxyHead):
+            raise ValueError(
+                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
+            )
+        names = ["positive_similarity", "negative_similarity", "effective_rank"]
+        if loss.has_active_share():
+            names.append("active_share")
+        self.telemetry = {n: keras.metrics.Mean(name=n) for n in names}
+        if getattr(self.head, "classes", 0):
+            self.label_range = self.add_weight(
+                name="label_range", shape=(2,), initializer="zeros", dtype="int32", trainable=False
+            )
+        self.built = True
+
+    def call(self, images, training=False):
+        """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
+        network = self.encoder
+        if training:
+            images = self.views_of(images)
+            network = self.training_encoder or network
+        if network is self.encoder:
+            network = self.embedding_network(images)
+        if training and self.chunks > 1:
+            return embed_in_chunks(network, images, self.chunks)
+        return network(images, training=training)
+
+    def views_of(self, images):
+        """Returns the augmented images, one batch for each view that the loss wants."""
+        views = []
+        for _ in range(self.metric_loss.views):
+            view = images
+            for layer in self.augmentation:
+                view = layer(view, training=True)
+            views.append(view)
+        return views[0] if len(views) == 1 else ops.concatenate(views)
+
+    def embedding_network(self, images):
+        """Returns the model for these images: crops of the network's size need no preparation."""
+        try:
+            network = self.encoder.get_layer("network")
+        except ValueError:
+            return self.encoder
+        return network if tuple(images.shape[1:3]) == network.input_shape[1:3] else self.encoder
+
+    def compile(self, optimizer=None, **options):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            optimizer: A Keras optimizer or its name; by default `dml.OptimizerOptions()`, which
+                gives the proxies a hundred times the encoder's rate.
+            **options: As for `keras.Model.compile`, except `loss`, which the learner has, and
+                `loss_weights`. XLA is on by default where there is an accelerator and off on CPU,
+                where it is slower.
+
+        Raises:
+            ValueError: A loss or its weights are given, or the batch would be divided among
+                devices that each see their part of its pairs alone.
+        """
+        refuse_replicas()
+        if options.get("loss") is not None:
+            raise ValueError("a Learner brings its loss: leave `loss` out of compile()")
+        if options.get("loss_weights") is not None:
+            raise ValueError(
+                "a Learner has one loss: weights of several are dml.losses.MultipleLosses' own"
+            )
+        if optimizer is None:
+            from dml.training.optimizers import OptimizerOptions, build_optimizer
+
+            optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
+        options.setdefault("jit_compile", compiles_with_xla())
+        super().compile(optimizer=optimizer, **options)
+
+    def fit(self, x=None, y=None, **options):
+        """Trains, as `keras.Model.fit` does.
+
+        Arrays are checked before the training, and so is the first batch of a data set, unless it
+        is a `tf.data.Dataset` of uint8 images.
+
+        Args:
+            x: Images (N, H, W, 3), uint8 or other numbers in 0..255, in any array-like; or any
+                data set that Keras takes.
+            y: Labels, integers (N,) or (N, 1) in any array-like; or {"labels": labels, "samples":
+                integers (N,)}, which also says which image each is: pairs of one image are then
+                neither positive nor negative, in a batch and with a memory. Or {"related": floats
+                (N, N), "samples": arange(N)}, how far each image belongs to each in place of
+                labels, for pair losses. For losses of proxies, memberships of classes, floats
+                (N, classes) in [0, 1].
+            **options: As for `keras.Model.fit`, without weights of samples or classes.
+
+        Raises:
+            ValueError: Images are none, scaled to 0..1, normalised, not finite or of another shape;
+                labels are missing, no integers, one-hot, or of a class for which there is no
+                proxy (in later batches of a data set: at the end of the epoch); targets are a
+                dictionary with something else in it; or weights of samples or classes are given.
+        """
+        x, y = self.checked(x, y, training=True)
+        if (validation := options.get("validation_data")) is not None:
+            pair = isinstance(validation, (list, tuple))
+            x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
+            checked = self.checked(*x_y)
+            options["validation_data"] = (*checked, *weights) if pair else checked[0]
+        if hasattr(self, "label_range") and is_data_set(x):
+            watch = KnownLabels()
+            if isinstance(callbacks := options.get("callbacks"), keras.callbacks.CallbackList):
+                callbacks.append(watch)
+            else:  # before those that would save what was learned
+                options["callbacks"] = [watch, *keras.tree.flatten(callbacks or [])]
+        from dml.training.loader import TrainingBatches
+
+        if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
+            x = x.tensorflow_dataset()
+            options["shuffle"] = False  # the sampler has, and Keras would warn that it can't
+        return super().fit(x, y, **options)
+
+    def evaluate(self, x=None, y=None, **options):
+        """Returns loss and telemetry, as `keras.Model.evaluate` does.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`; labels may be of other classes than the learner's.
+            **options: As for `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: As of `fit`.
+        """
+        if "_use_cached_eval_dataset" not in options:  # `fit`, which has checked them
+            x, y = self.checked(x, y)
+        return super().evaluate(x, y, **options)
+
+    def predict(self, x, **options):
+        """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
+        x = peek(x, self.encoder)[0] if is_data_set(x) else some(checked_images(x, self.encoder))
+        return super().predict(x, **options)
+
+    def train_on_batch(self, x, y=None, **options):
+        """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
+        return super().train_on_batch(*self.checked(x, y, training=True, batch=True), **options)
+
+    def test_on_batch(self, x, y=None, **options):
+        """Returns what `evaluate` does of one batch, as `keras.Model.test_on_batch` does."""
+        return super().test_on_batch(*self.checked(x, y, batch=True), **options)
+
+    def predict_on_batch(self, x):
+        """Returns the embeddings of one batch, as `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(some(checked_images(x, self.encoder)))
+
+    def checked(self, x, y=None, training=False, batch=False):
+        """Returns images and targets, or a data set and None, after checking them.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`.
+            training: Whether labels must be of the learner's classes.
+            batch: Whether these are one batch, whose labels may be a relation (B, B).
+        """
+        targets_of(y)
+        classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
+        known = {
+            "classes": classes if training else 0,
+            "memberships": classes if self.metric_loss.takes_memberships() else 0,
+        }
+        if not is_data_set(x):
+            images = some(checked_images(x, self.encoder))
+            return images, checked_targets(y, **known, batch=batch)
+        from dml.training.loader import TrainingBatches
+
+        if not isinstance(x, TrainingBatches):  # whose images and labels are right
+            x, targets = peek(x, self.encoder)
+            if targets is not None:
+                targets_of(targets)
+                checked_targets(targets, **known, batch=True)
+        return x, y
+
+    def get_config(self):
+        part = self.regularizer
+        return {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "loss": keras.saving.serialize_keras_object(self.metric_loss),
+            "classes": self.classes,
+            "augmentation": [keras.saving.serialize_keras_object(x) for x in self.augmentation],
+            "regularizer": part and REGULARIZERS.config_of(part),
+            "chunks": self.chunks,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def made(config):
+            return keras.saving.deserialize_keras_object(config, custom_objects)
+
+        part = config["regularizer"]
+        return cls(
+            **{
+                **config,
+                "encoder": made(config["encoder"]),
+                "loss": made(config["loss"]),
+                "augmentation": [made(layer) for layer in config["augmentation"]],
+                "regularizer": part and REGULARIZERS.part_of(part),
+            }
+        )
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if sample_weight is not None:
+            raise ValueError(WEIGHTS)
+        labels, samples, related = targets_of(y)
+        if samples is not None:
+            samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
+        if related is not None:
+            if self.metric_loss.proxies_per_class:
+                raise ValueError(
+                    f"{type(self.metric_loss).__name__} compares images with proxies: in place of "
+                    "how far images are related it takes their classes"
+                )
+            related = ops.cast(related, "float32")
+            labels = ops.take(related, samples, axis=1)
+        labels = ops.convert_to_tensor(labels)
+        if not is_relation(labels):
+            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+            if training and hasattr(self, "label_range"):
+                seen = ops.stack([ops.min(labels), ops.max(labels)])
+                low_high = ops.convert_to_tensor(self.label_range)
+                low, high = ops.minimum(low_high, seen)[0], ops.maximum(low_high, seen)[1]
+                self.label_range.assign(ops.stack([low, high]))
+        elif related is None and not self.metric_loss.takes_memberships():
+            labels = relation_of(labels)
+        embeddings = ops.cast(y_pred, "float32")
+        if self.metric_loss.views > 1:
+            labels = ops.concatenate([labels] * self.metric_loss.views)
+            if not training:  # there is one: its views are the same
+                embeddings = ops.concatenate([embeddings] * self.metric_loss.views)
+            samples = None  # its views are what it compares
+        targets, read = labels, {}
+        if samples is not None:
+            targets = {"labels": labels, "samples": places_of_samples(samples)}
+        compared = embeddings
+        if self.head is not None:
+            if getattr(self.head, "reads_samples", False):
+                read = {"samples": samples, "related": related}
+            compared = self.head(embeddings, labels, training=training, **read)
+        if self.metric_loss.reads_length:
+            embeddings = unit_length(embeddings)
+        loss = ops.sum(self.metric_loss(targets, compared))
+        penalty = self.metric_loss.penalty(self.head)
+        loss = loss if penalty is None else loss + penalty
+        if self.regularizer is not None:
+            loss = loss + self.regularizer(self.regularized(embeddings, labels, training))
+        for extra in self.losses:  # weight regularisers of the user's own layers
+            loss = loss + extra
+        self.update_telemetry(labels, embeddings, compared)
+        return loss
+
+    def regularized(self, embeddings, labels, training):
+        """Returns what the regularizer acts on."""
+        if self.regularizer_head is not None:
+            return self.regularizer_head(embeddings, labels, training=training)
+        if self.regularizer.acts_on == "embeddings":
+            return embeddings
+        if self.regularizer.acts_on == "proxies":
+            return self.head.unit_proxies()
+        return ops.convert_to_tensor(self.head.proxies)
+
+    def update_telemetry(self, labels, embeddings, compared):
+        """Records what tells learning from collapse: similarities, effective rank, active share."""
+        embeddings = ops.stop_gradient(embeddings)
+        count = ops.cast(ops.shape(embeddings)[0], "float32")
+        similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
+        if self.head is None or not is_relation(labels):
+            names = ("positive_similarity", "negative_similarity")
+            for name, pairs in zip(names, pair_masks(labels), strict=True):
+                mean = mean_over(similarities, pairs)
+                self.telemetry[name].update_state(mean, sample_weight=ops.sum(weights(pairs)))
+        # Participation ratio of the batch's spectrum: 1 when all point one way, at most min(B, D).
+        rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
+        self.telemetry["effective_rank"].update_state(rank)
+        if "active_share" in self.telemetry:
+            constant = keras.tree.map_structure(ops.stop_gradient, compared)
+            active = self.metric_loss.active_share(labels, constant)
+            self.telemetry["active_share"].update_state(active)
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self.telemetry.values()]
+
+    def parts(self):
+        """Returns the trainable variables by part: `backbone`, `embedding` and `head`."""
+        embedding = []
+        for layer in self.encoder._flatten_layers():
+            if layer.name == "embedding":
+                embedding = layer.trainable_variables
+        known = {id(v) for v in embedding}
+        parts = {
+            "backbone": [v for v in self.encoder.trainable_variables if id(v) not in known],
+            "embedding": embedding,
+            "head": [
+                variable
+                for head in (self.head, self.regularizer_head)
+                if head is not None
+                for variable in head.trainable_variables
+            ],
+        }
+        return {name: variables for name, variables in parts.items() if variables}
+
+    def embed(self, images, batch_size=64):
+        """Returns the float32 unit vectors (N, D) of images (N, H, W, 3) of any size.
+
+        Args:
+            images: uint8, or other numbers in 0..255, in any array-like. N may be 0.
+            batch_size: Images embedded at once.
+
+        Raises:
+            ValueError: Images are scaled to 0..1, normalised, not finite or of another shape.
+        """
+        if not len(images):
+            return np.zeros((0, self.encoder.output_shape[-1]), "float32")
+        images = checked_images(images, self.encoder)
+        return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def some(images):
+    """Returns images (N, H, W, 3).
+
+    Raises:
+        ValueError: There are none: Keras would train and measure without a word.
+    """
+    if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
+        raise ValueError(f"there are no images: got {tuple(images.shape)}")
+    return images
+
+
+def targets_of(y):
+    """Returns the labels, samples and relation that `fit` was given; None for what it was not.
+
+    Raises:
+        ValueError: There is something else, or a relation without samples.
+    """
+    if not isinstance(y, dict):
+        return y, None, None
+    if "samples" not in y or len(y) != 2 or not {"labels", "related"} & set(y):
+        raise ValueError(
+            'targets are labels, {"labels", "samples"} or {"related", "samples"}; '
+            f"got {', '.join(map(repr, y))}"
+        )
+    return y.get("labels"), y["samples"], y.get("related")
+
+
+def unnormalised(encoder):
+    """Returns the model of an encoder's crops whose vectors keep their length.
+
+    Raises:
+        ValueError: The encoder is not of `dml.build_encoder`, and so its last step is not known.
+    """
+    try:
+        network = encoder.get_layer("network")
+        return keras.Model(network.inputs, network.get_layer("unit_length").input)
+    except ValueError:
+        raise ValueError(
+            "this loss reads the length of embeddings before they are brought to 1: it needs an "
+            "encoder of dml.build_encoder"
+        ) from None
+
+
+def refuse_replicas():
+    """Raises ValueError under a TensorFlow strategy of several replicas.
+
+    Each would compare the images of its own share of the batch only.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"{replicas} replicas would each see the pairs of their own part of the batch "
+                "only. Train on several devices with KERAS_BACKEND=jax and "
+                "keras.distribution.DataParallel, where the loss sees the whole batch"
+            )
+
+
+def compiles_with_xla():
+    """Tells whether XLA pays: on accelerators; on CPU it makes depthwise convolutions slow.
+
+    JAX always compiles with XLA; False there would run step by step.
+    """
+    if keras.backend.backend() == "jax":
+        return True
+    if keras.backend.backend() == "torch":
+        return False
+    return any(not str(device).startswith("cpu") for device in keras.distribution.list_devices())

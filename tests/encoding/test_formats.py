@@ -1,0 +1,71 @@
+"""What is exported computes what was trained, in each format, from images of any size."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml._storage.bundle import Bundle
+from dml.backbones import Conv4
+from dml.encoding._formats import read_encoder, write_encoder
+from dml.encoding.encoder import EmbeddingOptions, build_encoder, squares
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    keras.utils.set_random_seed(0)
+    return build_encoder(Conv4(input_size=28, resize_side=32), EmbeddingOptions(dim=16))
+
+
+def images(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="export goes through TensorFlow")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "form, precision, error",
+    [
+        ("onnx", "float32", 1e-5),
+        ("onnx", "half", 1e-2),
+        ("onnx", "int8", 5e-2),
+        ("litert", "float32", 1e-5),
+        ("saved-model", "float32", 1e-5),
+        ("keras", "float32", 1e-6),
+    ],
+)
+def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
+    path = Bundle(tmp_path, form).encoder
+    write_encoder(encoder, path, form, precision)
+    run = read_encoder(path, form)
+    for shape in [(3, 32, 32), (2, 50, 90), (1, 20, 13)]:
+        x = images(*shape)
+        np.testing.assert_allclose(run(x), np.asarray(encoder(x)), atol=error)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="export goes through TensorFlow")
+@pytest.mark.slow
+def test_smaller_precisions_are_smaller(encoder, tmp_path):
+    sizes = {}
+    for precision in ("float32", "half", "int8"):
+        path = tmp_path / f"{precision}.onnx"
+        write_encoder(encoder, path, "onnx", precision)
+        sizes[precision] = path.stat().st_size
+    assert sizes["int8"] < sizes["half"] < sizes["float32"]
+
+
+def test_refuses_what_there_is_not(encoder, tmp_path):
+    with pytest.raises(ValueError, match="--half and --int8 are for --to onnx; got litert"):
+        write_encoder(encoder, tmp_path / "x", "litert", "half")
+
+
+@pytest.mark.parametrize("aspect", ["keep", "stretch"])
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (20, 13), (32, 32), (333, 47)])
+def test_squares_are_those_of_the_backends_own_resizing(size, aspect):
+    x = images(2, *size).astype("float32")
+    expected = keras.ops.image.resize(
+        x, (32, 32), antialias=True, crop_to_aspect_ratio=aspect == "keep"
+    )
+    found = keras.ops.convert_to_numpy(squares(x, 32, aspect))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(expected), atol=0.01)

@@ -1,0 +1,146 @@
+"""A Ray cluster embeds as this machine does, every row once, whoever dies meanwhile."""
+
+import itertools
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dml.commands.embed as command
+from dml.cli import main
+from tests.bundles import write_bundle, write_images
+
+pytest.importorskip("ray", reason="needs dml[ray]")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A bundle and 60 images, large enough that a part takes a while, 4 to a part."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "PART", 4)
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    write_bundle(tmp_path / "bundle")
+    write_images(tmp_path / "photos", classes=6, each=10, side=900)
+    (tmp_path / "photos" / "class 2" / "3.png").write_bytes(b"\x89PNG\r\n")
+    assert main(["embed", "bundle", "photos", "--out", "local.parquet"]) == 0
+    return tmp_path
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head that works nothing and two workers of one processor each."""
+    from ray.cluster_utils import Cluster
+
+    made, workers = start(Cluster)
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    yield made, workers
+    made.shutdown()
+
+
+def start(Cluster, tries=3):
+    """Returns a cluster and its workers; a node now and then does not come up in time."""
+    made = Cluster()
+    try:
+        made.add_node(num_cpus=0)
+        workers = [made.add_node(num_cpus=1) for _ in range(2)]
+        made.wait_for_nodes()
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return start(Cluster, tries - 1)
+    return made, workers
+
+
+def rows_of(name):
+    frame = pd.read_parquet(name)
+    return frame.drop(columns="vector"), np.stack(frame["vector"])
+
+
+def assert_the_same(a, b):
+    (items, vectors), (other_items, other_vectors) = rows_of(a), rows_of(b)
+    pd.testing.assert_frame_equal(items, other_items)
+    np.testing.assert_allclose(vectors, other_vectors, atol=1e-6)
+    assert not items["id"].duplicated().any()
+
+
+def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch, capsys):
+    cluster, workers = cluster
+    monkeypatch.setattr("dml.commands.embed.computed", one_thread(command.computed))
+    kept = command.UnfinishedRows.keep
+    seen = []
+
+    def keep(self, keys, rows):
+        kept(self, keys, rows)
+        seen.append(keys)
+        if len(seen) == 3:
+            cluster.remove_node(workers[0], allow_graceful=False)  # SIGKILL
+
+    monkeypatch.setattr(command.UnfinishedRows, "keep", keep)
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 0
+    assert len(seen) == 15 and len(set(itertools.chain(*seen))) == 59
+    assert_the_same("ray.parquet", "local.parquet")
+    assert "1 images could not be read" in capsys.readouterr().out
+    lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
+    assert lists[0] == lists[1] and "3.png" in lists[0]
+    assert not (here / "ray.parquet.unfinished").exists()
+
+
+def one_thread(computed):
+    """Returns `computed` for workers of one processor."""
+    return lambda encoder, parts, batch_size, threads, *rest: computed(
+        encoder, parts, batch_size, 1, *rest
+    )
+
+
+def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
+    import ray
+
+    from dml.encoding._ray_engine import join_or_start
+
+    tried = []
+    comes_up_at = 3
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) < comes_up_at:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    join_or_start(ray)
+    assert len(tried) == 3
+    tried.clear()
+    comes_up_at = 4
+    with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
+        join_or_start(ray)
+    assert len(tried) == 3
+
+
+@pytest.mark.parametrize("port", ["1", "99999"])
+def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, capsys, port):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    start = time.monotonic()
+    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 2
+    assert time.monotonic() - start < 30
+    assert f"no Ray cluster answers at RAY_ADDRESS 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    kept, taken = command.UnfinishedRows.keep, []
+
+    def stopped(self, keys, rows):
+        kept(self, keys, rows)
+        taken.append(len(rows))
+        if len(taken) == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.UnfinishedRows, "keep", stopped)
+    assert main(["embed", "bundle", "photos", "--out", "both.parquet"]) == 130
+    assert len(list(here.glob("both.parquet.unfinished/*.part"))) == 10
+    assert main(["embed", "bundle", "photos", "--out", "both.parquet", "--engine", "ray"]) == 0
+    assert len(taken) == 16  # what could not be read is tried again
+    assert_the_same("both.parquet", "local.parquet")

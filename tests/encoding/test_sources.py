@@ -1,0 +1,143 @@
+"""Images named on the command line become one table."""
+
+import io
+import tarfile
+
+import pandas as pd
+import pytest
+
+from dml.encoding._sources import image_table
+from dml.images._files import LeftOut
+from dml.images._reading import read_image
+from tests.bundles import write_images
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", classes=2, each=2)
+    return tmp_path / "photos"
+
+
+def test_a_folder_names_labels_by_the_first_folder_below(photos):
+    (photos / ".hidden.png").write_bytes(b"")
+    (photos / "notes.txt").write_text("no image")
+    (photos / "class 0" / "1.png").rename(photos / "loose.png")
+    table = image_table(["photos"], LeftOut())
+    assert table["id"].tolist() == [
+        "photos/class 0/0.png",
+        "photos/class 1/0.png",
+        "photos/class 1/1.png",
+        "photos/loose.png",
+    ]
+    assert table["label"].tolist() == ["class 0", "class 1", "class 1", None]
+    assert table["path"][0] == str(photos / "class 0" / "0.png")
+
+
+def test_patterns_files_and_several_sources(photos):
+    table = image_table(["photos/*/0.png", "photos/class 1/1.png"], LeftOut())
+    assert len(table) == 3 and table["label"].isna().all()
+
+
+def test_a_list_keeps_ids_labels_and_own_fields(photos):
+    frame = pd.DataFrame({"path": ["class 0/0.png", "class 1/0.png"], "price": [3, 4]})
+    frame.assign(label=["a", None], id=["x", "y"]).to_parquet(photos / "list.parquet")
+    table = image_table([photos / "list.parquet"], LeftOut())
+    assert table.to_dict("list") == {
+        "id": ["x", "y"],
+        "path": [str(photos / "class 0/0.png"), str(photos / "class 1/0.png")],
+        "label": ["a", None],
+        "price": [3, 4],
+    }
+    frame.to_csv(photos / "list.csv", index=False)
+    table = image_table([photos / "list.csv"], LeftOut())
+    assert table["id"].tolist() == ["class 0/0.png", "class 1/0.png"]
+
+
+def test_a_shard_of_images_and_labels(photos):
+    with tarfile.open("shard.tar", "w") as tar:
+        tar.add(photos / "class 0" / "0.png", "000.png")
+        for name, data in {"000.cls": b"7\n", "001.json": b"{}"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    table = image_table(["shard.tar"], LeftOut())
+    assert table["id"].tolist() == ["shard.tar!000.png"] and table["label"].tolist() == ["7"]
+    image = read_image(table["path"][0])
+    assert (image == read_image(photos / "class 0" / "0.png")).all()
+
+
+@pytest.mark.parametrize(
+    "sources, error, message",
+    [
+        (["nowhere"], FileNotFoundError, "nowhere: no such file, folder or pattern"),
+        (["*.jpg"], FileNotFoundError, "no images there"),
+        (["photos", "photos/class 0/0.png"], ValueError, "occurs more than once"),
+        (["broken.tar"], ValueError, "not an uncompressed tar"),
+        (["list.csv"], ValueError, "no column 'path'"),
+    ],
+)
+def test_says_what_is_wrong(photos, sources, error, message):
+    (photos.parent / "broken.tar").write_bytes(b"x" * 2000)
+    (photos.parent / "list.csv").write_text("file\na.png\n")
+    with pytest.raises(error, match=message):
+        image_table(sources, LeftOut())
+
+
+def table_of(folder, *lists):
+    for number, text in enumerate(lists):
+        (folder / f"list{number}.csv").write_text(text)
+    return image_table([folder / f"list{n}.csv" for n in range(len(lists))], LeftOut())
+
+
+def test_numbers_in_a_csv_list_are_numbers(photos):
+    table = table_of(
+        photos,
+        "path, label ,price, sku,\nclass 0/0.png, 7, 3, 007,\nclass 1/0.png,,4.5,12,\n",
+    )
+    assert table.to_dict("list") == {
+        "id": ["class 0/0.png", "class 1/0.png"],
+        "path": [str(photos / "class 0/0.png"), str(photos / "class 1/0.png")],
+        "label": ["7", None],
+        "price": [3.0, 4.5],
+        "sku": ["007", "12"],
+    }
+
+
+def test_lists_of_unlike_columns_are_refused_by_name(photos):
+    path = "class 0/0.png"
+    with pytest.raises(ValueError, match=r"'ok' holds true or false in .*\.parquet and text in"):
+        pd.DataFrame({"path": [path], "ok": [True]}).to_parquet(photos / "a.parquet")
+        (photos / "b.csv").write_text("path,ok\nclass 1/0.png,yes\n")
+        image_table([photos / "a.parquet", photos / "b.csv"], LeftOut())
+    (photos / "c.csv").write_text("path,price\nclass 1/0.png,cheap\n")
+    pd.DataFrame({"path": [path], "price": [1.5]}).to_parquet(photos / "d.parquet")
+    with pytest.raises(ValueError, match=r"'price' holds text in .*c\.csv and numbers in .*d\.par"):
+        image_table([photos / "c.csv", photos / "d.parquet"], LeftOut())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("path,label\nclass 0/0.png,a,b,c\n", "rows have more fields than the first line"),
+        ("path,similarity\nclass 0/0.png,1\n", r"list0\.csv: column 'similarity' would stand"),
+        ("path,id\nclass 0/0.png,\n", r"list0\.csv: row 1 has no id"),
+        ("path,label,label \nclass 0/0.png,a,b\n", "two columns have the name 'label'"),
+        ("path, label,label\nclass 0/0.png,a,b\n", "two columns have the name 'label'"),
+    ],
+)
+def test_lists_that_can_not_be_are_refused(photos, text, message):
+    with pytest.raises(ValueError, match=message):
+        table_of(photos, text)
+
+
+@pytest.mark.parametrize("spelled", ["photos", "photos/", "./photos", "photos/../photos//"])
+def test_ids_are_in_the_shortest_spelling(photos, spelled):
+    for source in (spelled, f"{spelled}/class */0.png", f"{spelled}/class 0/0.png"):
+        assert image_table([source], LeftOut())["id"][0] == "photos/class 0/0.png"
+
+
+def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
+    with pytest.raises(ValueError, match=r"'photos/class 0/0\.png' and '/.*' are the same"):
+        image_table(["photos", photos / "class 0" / "0.png"], LeftOut())
+    assert len(table_of(photos, "path,id\nclass 0/0.png,a\nclass 0/0.png,b\n")) == 2

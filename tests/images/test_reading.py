@@ -1,0 +1,313 @@
+"""Images of every format and their faults."""
+
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dml.images._reading import ImageError, read_bytes, read_image
+
+
+def gradient(height=40, width=60):
+    """Returns a smooth RGB image, red to the right, green downwards."""
+    image = np.zeros((height, width, 3), "uint8")
+    image[..., 0] = np.linspace(0, 255, width)
+    image[..., 1] = np.linspace(0, 255, height)[:, None]
+    return image
+
+
+def encoded(image, suffix, *options):
+    channels = cv2.COLOR_RGB2BGR if image.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
+    return cv2.imencode(suffix, cv2.cvtColor(image, channels), options)[1].tobytes()
+
+
+def with_orientation(jpeg, code):
+    """Returns a JPEG with an EXIF block that says how it is to be turned."""
+    tiff = b"II*\0" + (8).to_bytes(4, "little") + (1).to_bytes(2, "little")
+    tiff += b"\x12\x01\x03\0\x01\0\0\0" + code.to_bytes(4, "little") + bytes(4)
+    body = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
+
+
+@pytest.mark.parametrize(
+    "suffix, tolerance", [(".png", 0), (".jpg", 12), (".bmp", 0), (".webp", 12)]
+)
+def test_formats(tmp_path, suffix, tolerance):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encoded(gradient(), suffix))
+    image = read_image(path)
+    assert image.shape == (40, 60, 3) and image.dtype == np.uint8
+    assert np.abs(image.astype(int) - gradient()).max() <= tolerance
+
+
+def test_grey_and_deep_images_become_rgb(tmp_path):
+    grey = gradient()[..., 0]
+    for name, image in {
+        "grey.png": grey,
+        "deep.png": grey.astype("uint16") * 257,
+    }.items():
+        assert cv2.imwrite(str(tmp_path / name), image)
+        found = read_image(tmp_path / name)
+        assert found.dtype == np.uint8 and (found == grey[..., None]).all(), name
+
+
+def transparent(colour):
+    """Returns a disc's edge on nothing: RGBA whose invisible pixels have a colour."""
+    image = np.full((24, 32, 4), (10, 90, 200, 255), "uint8")
+    image[:8] = (*colour, 0)
+    image[8:16, :, 3] = np.arange(32) * 8
+    return image
+
+
+SEEN = transparent((0, 0, 0)).astype(float)
+
+
+SEEN = SEEN[..., 3:] / 255 * SEEN[..., :3] + 255 - SEEN[..., 3:]
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0), (255, 255, 255), (3, 250, 77)])
+@pytest.mark.parametrize(
+    "name, options, tolerance",
+    [
+        ("PNG", {}, 0.5),
+        ("WEBP", {"lossless": True, "exact": True}, 0.5),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 3),
+        ("TIFF", {}, 1.5),  # its decoder multiplies by alpha, in 8 bits
+    ],
+)
+def test_transparent_images_are_laid_on_white(tmp_path, name, options, tolerance, colour):
+    Image.fromarray(transparent(colour)).save(tmp_path / "a", name, **options)
+    image = read_image(tmp_path / "a")
+    assert image.dtype == np.uint8 and np.abs(image - SEEN).max() <= tolerance
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0)])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_so_are_deep_ones(tmp_path, suffix, colour):
+    image = transparent(colour).astype("uint16") * 257
+    (tmp_path / "a").write_bytes(encoded(image, suffix))
+    assert np.abs(read_image(tmp_path / "a") - SEEN).max() <= 1
+    opaque = image | np.array([0, 0, 0, 65535], "uint16")
+    (tmp_path / "b").write_bytes(encoded(opaque, suffix))
+    (tmp_path / "c").write_bytes(encoded(opaque[..., :3], suffix))
+    difference = read_image(tmp_path / "b").astype(int) - read_image(tmp_path / "c")
+    assert np.abs(difference).max() <= (0 if suffix == ".png" else 1)
+
+
+@pytest.mark.parametrize("depth", [10, 12])
+def test_so_are_avif_images_of_more_bits(tmp_path, depth):
+    image = transparent((0, 255, 0)).astype("uint16") << (depth - 8)
+    image |= image >> 8
+    options = (cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 100)
+    (tmp_path / "a").write_bytes(encoded(image, ".avif", *options))
+    image = read_image(tmp_path / "a").astype(int)
+    assert (image[:7] == 255).all() and np.abs(image - SEEN)[17:].max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "L", "RGB", "1"])
+@pytest.mark.parametrize("invisible", [0, 255])
+def test_grey_indexed_and_keyed_ones_too(tmp_path, mode, invisible):
+    grey = np.full((12, 10), 128 if mode != "1" else 255 - invisible, "uint8")
+    grey[:5] = invisible
+    options, image = {}, Image.fromarray(grey)
+    if mode == "LA":
+        image.putalpha(Image.fromarray(np.where(grey == invisible, 0, 255).astype("uint8")))
+    elif mode == "RGB":
+        image, options = image.convert("RGB"), {"transparency": (invisible,) * 3}
+    else:
+        image = image.convert(mode, dither=Image.Dither.NONE)
+        options = {"transparency": invisible}
+    image.save(tmp_path / "a.png", **options)
+    found = read_image(tmp_path / "a.png")
+    assert (found[:5] == 255).all() and (found[5:] == grey[5:, :, None]).all()
+
+
+@pytest.mark.parametrize("invisible", [0, 1])
+def test_of_a_gif_the_first_image_is_laid_on_white(tmp_path, invisible):
+    indices = np.full((12, 10), 1 - invisible, "uint8")
+    indices[:5] = invisible
+    image = Image.fromarray(indices, "P")
+    image.putpalette([10, 90, 200, 10, 90, 200])
+    image.save(tmp_path / "a.gif", transparency=invisible, optimize=False)
+    found = read_image(tmp_path / "a.gif")
+    assert (found[:5] == 255).all() and (found[5:] == (10, 90, 200)).all()
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP"])
+def test_transparent_images_stand_upright(tmp_path, name):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image = Image.fromarray(transparent((9, 9, 9)))
+    image.save(tmp_path / "a", name, exif=turned.tobytes(), lossless=True)
+    assert np.abs(read_image(tmp_path / "a") - np.rot90(SEEN, -1)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "code, change",
+    [
+        (3, lambda x: x[::-1, ::-1]),
+        (6, lambda x: np.rot90(x, -1)),
+        (8, lambda x: np.rot90(x)),
+        (2, lambda x: x[:, ::-1]),
+    ],
+)
+def test_photographs_stand_upright(tmp_path, code, change):
+    (tmp_path / "a.jpg").write_bytes(with_orientation(encoded(gradient(), ".jpg"), code))
+    image, expected = read_image(tmp_path / "a.jpg"), change(gradient())
+    assert image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).max() <= 12
+
+
+def test_a_jpeg_may_be_decoded_smaller_but_not_below_the_side_asked_for(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(gradient(400, 600), ".jpg"))
+    image = read_image(tmp_path / "a.jpg", minimum_side=90)
+    assert 90 <= min(image.shape[:2]) < 200
+    small = cv2.resize(gradient(400, 600), image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(image.astype(int) - small).max() <= 15
+    assert read_image(tmp_path / "a.jpg", minimum_side=1000).shape == (400, 600, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_truncated_files_are_refused(tmp_path, suffix, share):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
+    data = encoded(noise, suffix)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ImageError, match=rf"cut\{suffix}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("path", ["pipe.jpg", "folder.png", "pipe.zip!a.png", "pipe.tar!a.png"])
+def test_only_regular_files_are_opened(tmp_path, path):
+    for name in ("pipe.jpg", "pipe.zip", "pipe.tar"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=f"{path}: can't be read: not a regular file"):
+        read_image(f"{tmp_path}/{path}")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc here")
+def test_what_the_kernel_writes_as_it_is_read_is_not_waited_for():
+    with pytest.raises(ImageError, match="empty file"):
+        read_image("/proc/self/stat")
+
+
+def test_a_device_is_no_image():
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_image("/dev/zero")
+
+
+def size_claimed(data, suffix, width, height):
+    """Returns an image's bytes with another size in its header."""
+    data = bytearray(data)
+    if suffix == ".jpg":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif suffix == ".png":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif suffix == ".bmp":
+        data[18:26] = struct.pack("<ii", width, height)
+    elif suffix == ".gif":
+        data[6:10] = struct.pack("<HH", width, height)
+    elif suffix == ".ppm":
+        data[:] = b"P6\n%d %d\n255\n" % (width, height) + bytes(100)
+    elif suffix == ".tiff":
+        directory = struct.unpack_from("<I", data, 4)[0]
+        for place in range(directory + 2, len(data) - 11, 12):
+            tag = struct.unpack_from("<H", data, place)[0]
+            if tag in (256, 257):
+                value = (width, height)[tag - 256]
+                data[place : place + 12] = struct.pack("<HHII", tag, 4, 1, value)
+    elif suffix == ".avif":
+        while (place := data.find(b"ispe")) > 0:
+            data[place : place + 16] = b"ISPE" + struct.pack(">III", 0, width, height)
+        data = data.replace(b"ISPE", b"ispe")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".ppm", ".tiff", ".avif"])
+def test_more_pixels_than_any_photograph_are_refused_before_they_are_decoded(tmp_path, suffix):
+    data = size_claimed(encoded(gradient(), suffix), suffix, 65000, 65000)
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a: 65000 x 65000: .* at most 268 million pixels"):
+        read_image(tmp_path / "a")
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path):
+    with open(tmp_path / "a.bmp", "wb") as file:
+        file.truncate(2**41)  # takes no room on the disk
+    with pytest.raises(ImageError, match=r"a\.bmp: can't be read: .* at most 512 MiB"):
+        read_image(tmp_path / "a.bmp")
+
+
+def test_a_drawing_has_a_size_within_bounds():
+    with pytest.raises(ImageError, match="size of 8 to 4096"):
+        read_image("glyph:seed=0,size=1000000,class=0,sample=0")
+
+
+@pytest.mark.parametrize(
+    "path, data, message",
+    [
+        ("missing.jpg", None, "no such file"),
+        ("empty.jpg", b"", "empty file"),
+        ("text.png", b"not an image at all", "not an image"),
+        ("glyph:size=64", None, "expected glyph:seed=N"),
+        ("missing.zip!a.png", None, "no such file"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, monkeypatch, path, data, message):
+    monkeypatch.chdir(tmp_path)
+    if data is not None:
+        (tmp_path / path).write_bytes(data)
+    with pytest.raises(ImageError, match=message) as error:
+        read_image(path)
+    assert path.split("!")[0] in str(error.value)
+
+
+def test_a_fault_that_loses_no_pixel_is_read_past(tmp_path):
+    data = encoded(gradient(), ".jpg")
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + bytes(4) + data[-2:])
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - gradient()).max() <= 12
+
+
+@pytest.mark.parametrize("transform", [0, 2])  # CMYK, and YCCK
+def test_a_jpeg_in_the_colours_of_print_becomes_rgb(tmp_path, transform):
+    inks = np.dstack([255 - gradient(), np.zeros(gradient().shape[:2], "uint8")])
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    data[data.index(b"Adobe") + 11] = transform
+    (tmp_path / "a.jpg").write_bytes(data)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.shape == (40, 60, 3)
+    if transform == 0:  # the other's pixels were not written as such
+        assert np.abs(image.astype(int) - gradient()).max() <= 12
+
+
+def test_a_fault_behind_a_harmless_one_is_named(tmp_path):
+    data = encoded(gradient(), ".jpg")
+    start = data.index(b"\xff\xdb")  # the first table becomes bytes that belong nowhere
+    (tmp_path / "a.jpg").write_bytes(data[:start] + b"\x00\x00" + data[start + 2 :])
+    with pytest.raises(ImageError, match=r"a\.jpg: truncated or corrupt JPEG"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_what_else_a_png_holds_is_neither_unpacked_nor_printed(tmp_path, capfd):
+    data = cv2.imencode(".png", np.zeros((8, 8, 3), "uint8"))[1].tobytes()
+    body = b"a\0\0" + zlib.compress(bytes(100))[:-1]  # cut: libpng prints a warning of each
+    text = struct.pack(">I4s", len(body), b"zTXt") + body
+    text += struct.pack(">I", zlib.crc32(text[4:]))
+    path = tmp_path / "image.png"
+    path.write_bytes(data[:33] + 100 * text + data[33:])
+    assert read_image(path).shape == (8, 8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bytes_are_those_of_the_file(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    assert read_bytes(tmp_path / "a.bin") == b"abc"

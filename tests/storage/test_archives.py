@@ -1,0 +1,92 @@
+"""Members of archives are read whole, and no further than they say."""
+
+import struct
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+from dml.images._reading import ImageError, read_image
+from tests.images.test_reading import encoded, gradient
+
+
+def test_members_of_an_archive_are_read_by_many_threads(tmp_path):
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(40):
+            member = zipfile.ZipInfo(f"in/{i}.png")
+            member.compress_type = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[i % 2]
+            member.extra = b"\xfe\xca\x02\x00ab"  # as the archives of some tools have
+            archive.writestr(member, encoded(np.full((8, 8, 3), i, "uint8"), ".png"))
+    wrong = []
+
+    def read():
+        for i in range(40):
+            if (read_image(f"{path}!in/{i}.png") != i).any():
+                wrong.append(i)
+
+    threads = [threading.Thread(target=read) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_member_unpacks_to_no_more_than_it_says(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(10**7))
+    data = path.read_bytes()
+    for size in (100, 2**31):  # the directory lies
+        lying = data.replace(struct.pack("<I", 10**7), struct.pack("<I", size))
+        path.write_bytes(lying)
+        with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: "):
+            read_image(f"{path}!a.png")
+
+
+def test_an_archive_that_changes_is_read_anew(tmp_path):
+    for colour, members in ((10, 1), (20, 2)):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for n in range(members):
+                archive.writestr(f"{n}.png", encoded(np.full((8, 8, 3), colour, "uint8"), ".png"))
+        assert (read_image(f"{tmp_path}/a.zip!{members - 1}.png") == colour).all()
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"1")
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1  # the flag that says encrypted
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*encrypted"):
+        read_image(f"{path}!a.png")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_packed_otherwise_is_read(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", encoded(gradient(), ".png"))
+    assert (read_image(f"{tmp_path}/a.zip!a.png") == gradient()).all()
+
+
+@pytest.mark.parametrize("place", [0, 45])  # in the header, and in the image
+def test_a_member_that_is_corrupt_is_named(tmp_path, place):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", encoded(gradient(), ".png"))
+    data = bytearray(path.read_bytes())
+    data[place] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.zip!a\.png: can't be read: .*(corrupt|checksum)"):
+        read_image(f"{path}!a.png")
+
+
+def test_a_member_that_is_not_in_the_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+        pass
+    with pytest.raises(ImageError, match="no such member"):
+        read_image(f"{tmp_path}/a.zip!b.png")

@@ -1,0 +1,248 @@
+"""What happens around the epochs: checkpoints, log, the best epoch, alarms."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from dml._storage.run_folder import RunFolder
+from dml.backbones import Conv4
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.losses import ProxyAnchor
+from dml.samplers import Coverage
+from dml.training._callbacks import (
+    Checkpoint,
+    RunRecorder,
+    StopAtNan,
+    TensorBoardScalars,
+    collapsing,
+    epoch_line,
+)
+from dml.training.learner import Learner
+
+LOGS = {
+    "loss": 1.5,
+    "positive_similarity": 0.8,
+    "negative_similarity": 0.1,
+    "effective_rank": 12.0,
+}
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
+LABELS = np.arange(8) % 4
+
+
+def learner(dim=4):
+    encoder = build_encoder(
+        Conv4(input_size=16, resize_side=16, filters=4), EmbeddingOptions(dim=dim)
+    )
+    learner = Learner(encoder, ProxyAnchor(), classes=4)
+    learner.compile()
+    return learner
+
+
+def state(epoch, best_epoch=None, best_score=None):
+    return {"epoch": epoch, "best_epoch": best_epoch, "best_score": best_score}
+
+
+def values(model):
+    return [keras.ops.convert_to_numpy(v.value) for v in Checkpoint(None).variables(model)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run").create()
+
+
+def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, **options):
+    """Returns a recorder whose validations give these scores, and the lines that it reports."""
+    lines, remaining = [], iter(scores or [])
+    validate = (lambda: {"val_recall_at_1": next(remaining)}) if scores else None
+    made = RunRecorder(folder, state(0), validate, validate_every, epochs, lines.append, **options)
+    made.set_model(model or learner())
+    return made, lines
+
+
+def end_epochs(callback, count, **logs):
+    for epoch in range(count):
+        callback.on_epoch_begin(epoch)
+        callback.on_epoch_end(epoch, {**LOGS, **logs})
+
+
+def test_a_checkpoint_brings_back_every_variable(folder):
+    model = learner()
+    model.fit(IMAGES, LABELS, verbose=0)
+    saved = values(model)
+    Checkpoint(folder).save(model, state(1))
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    assert any((a != b).any() for a, b in zip(values(model), saved, strict=True))
+    for restored in (model, learner()):
+        assert Checkpoint(folder).load(restored, print) == state(1)
+        for found, expected in zip(values(restored), saved, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_the_last_two_checkpoints_are_kept(folder):
+    model, checkpoint = learner(), Checkpoint(folder)
+    for epoch in (1, 2, 9_999, 10_000):
+        checkpoint.save_best(model.encoder, epoch)
+        checkpoint.save(model, state(epoch))
+    kept = sorted(f.name for f in folder.checkpoints.iterdir())
+    assert kept == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
+    assert checkpoint.load(model, print)["epoch"] == 10_000
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(folder):
+    Checkpoint(folder).save(learner(), state(1))
+    with pytest.raises(ValueError, match="belongs to another recipe"):
+        Checkpoint(folder).load(learner(dim=5), print)
+
+
+def damage(path, keep):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [0, 10, 0.5])
+def test_the_checkpoint_before_a_damaged_one_is_taken(folder, keep):
+    model, lines = learner(), []
+    Checkpoint(folder).save(model, state(1))
+    first = values(model)
+    model.fit(IMAGES, LABELS, verbose=0)
+    Checkpoint(folder).save_best(model.encoder, 2)
+    Checkpoint(folder).save(model, state(2, best_epoch=2, best_score=0.5))
+    damage(folder.checkpoints / "epoch-0002.npz", keep)
+    assert Checkpoint(folder).load(model, lines.append) == state(1)
+    assert len(lines) == 1 and "epoch-0002.npz: the checkpoint can't be read" in lines[0]
+    for found, expected in zip(values(model), first, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not (folder.checkpoints / "best-0002.npz").exists()  # it will be trained again
+    damage(folder.checkpoints / "epoch-0001.npz", keep)
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(model, lines.append)
+
+
+def test_a_header_that_claims_terabytes_allocates_nothing(folder):
+    path = folder.checkpoints / "epoch-0001.npz"
+    path.parent.mkdir()
+    header = np.lib.format.magic(1, 0) + b"\x76\x00"
+    header += b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999,), }".ljust(118)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("v0.npy", header)
+        file.writestr("state.npy", header)
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(learner(), print)
+
+
+def test_objects_in_a_checkpoint_are_not_unpickled(folder):
+    path = folder.checkpoints / "epoch-0001.npz"
+    path.parent.mkdir()
+    np.savez(path, v0=np.array([print], dtype=object), state=np.array('{"epoch": 1}'))
+    lines = []
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        Checkpoint(folder).load(learner(), lines.append)
+    assert "allow_pickle=False" in lines[0]
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_damage_of_the_best_epoch_is_found_before_the_training_goes_on(folder, keep):
+    model, lines = learner(), []
+    Checkpoint(folder).save_best(model.encoder, 1)
+    Checkpoint(folder).save(model, state(2, best_epoch=1, best_score=0.5))
+    best = folder.checkpoints / "best-0001.npz"
+    damage(best, keep)
+    with pytest.raises(ValueError, match=r"best-0001\.npz: .* It holds epoch 1, the best so far"):
+        Checkpoint(folder).load(model, lines.append)
+    best.unlink()  # as the message says
+    assert Checkpoint(folder).load(model, lines.append) == state(2)
+    assert "epoch 1 was the best and is lost" in lines[0]
+
+
+def test_keeps_the_best_epoch_and_a_tie_is_not_better(folder):
+    made, _ = recorder(folder, [0.3, 0.6, 0.6, 0.5])
+    end_epochs(made, 4)
+    assert made.state == {"epoch": 4, "best_epoch": 2, "best_score": 0.6}
+    kept = [f.name for f in sorted(folder.checkpoints.iterdir())]
+    assert kept == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
+    assert Checkpoint(folder).load(made.model, print) == made.state
+
+
+def test_validates_every_so_many_epochs_and_after_the_last(folder):
+    made, _ = recorder(folder, [0.1, 0.2, 0.3], validate_every=2, epochs=5)
+    end_epochs(made, 5)
+    validated = [row["epoch"] for row in folder.read_log() if "val_recall_at_1" in row]
+    assert validated == [2, 4, 5]
+
+
+def test_without_validation_there_is_no_best_epoch(folder):
+    made, _ = recorder(folder)
+    end_epochs(made, 1)
+    assert made.state["best_epoch"] is None and not list(folder.checkpoints.glob("best-*"))
+
+
+def test_the_log_has_a_line_an_epoch(folder):
+    model = learner()
+    model.fit(IMAGES, LABELS, verbose=0)
+    made, lines = recorder(folder, [0.25, 0.5], model=model, coverage=lambda e: Coverage(1, 0.9, 0))
+    end_epochs(made, 2)
+    rows = folder.read_log()
+    assert [row["epoch"] for row in rows] == [1, 2] and len(lines) == 2
+    assert rows[0].items() >= {**LOGS, "val_recall_at_1": 0.25, "images_seen": 0.9}.items()
+    assert "seconds" in rows[0]
+
+
+def test_says_once_in_words_that_everything_collapses(folder):
+    made, lines = recorder(folder)
+    end_epochs(made, 5, negative_similarity=0.97, effective_rank=1.1)
+    (warning,) = [line for line in lines if line.startswith("warning: ")]
+    assert "collapsing" in warning and "0.97" in warning and "smaller learning rate" in warning
+    assert lines.index(warning) == 3  # after the third epoch
+
+
+def rows(*negatives, rank=1.1):
+    return [{"negative_similarity": n, "effective_rank": rank} for n in negatives]
+
+
+def test_a_collapse_has_a_trend():
+    assert collapsing(rows(0.3, 0.95, 0.98))  # fell into it
+    assert collapsing(rows(0.99, 0.989, 0.99))  # began there, and stays
+    assert not collapsing(rows(0.949, 0.935, 0.900))  # `dml demo`, whose R@1 rises from 44 to 73
+    assert not collapsing(rows(0.96, 0.97))
+    assert not collapsing(rows(0.3, 0.5, 0.95))
+    assert not collapsing(rows(0.97, 0.97, 0.97, rank=9.0))
+    assert not collapsing([{"loss": 1.0}] * 3)
+
+
+def test_an_ordinary_run_gets_no_warning(folder):
+    made, lines = recorder(folder)
+    end_epochs(made, 2)
+    assert not any(line.startswith("warning") for line in lines)
+
+
+def test_an_epoch_in_one_line():
+    row = {**LOGS, "epoch": 3, "seconds": 61.2}
+    assert epoch_line(row, 12) == (
+        "epoch   3/12  loss 1.5000  similarity 0.80 in a class, 0.10 across  rank 12  61 s"
+    )
+    assert "  validation R@1 73.5  " in epoch_line({**row, "val_recall_at_1": 0.735}, 12)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_stops_with_the_step_and_the_last_good_checkpoint(folder, loss):
+    stop = StopAtNan(folder)
+    stop.on_epoch_begin(2)
+    stop.on_train_batch_end(0, {"loss": 3.0})
+    with pytest.raises(FloatingPointError, match="epoch 3, step 8; no epoch was finished"):
+        stop.on_train_batch_end(7, {"loss": loss})
+    Checkpoint(folder).save(learner(), state(2))
+    with pytest.raises(FloatingPointError, match=r"last good checkpoint is .*epoch-0002\.npz"):
+        stop.on_train_batch_end(7, {"loss": loss})
+
+
+def test_writes_scalars_for_tensorboard(folder):
+    callback = TensorBoardScalars(folder.tensorboard)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {"loss": np.float32(1.5)})
+    callback.on_train_end()
+    (file,) = folder.tensorboard.iterdir()
+    assert "tfevents" in file.name and b"loss" in file.read_bytes()

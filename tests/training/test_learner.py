@@ -1,0 +1,516 @@
+"""Plain compile and fit train encoder and proxies, on every backend."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import torch
+
+from dml.backbones import Conv4
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.losses import (
+    LOSSES,
+    Contrastive,
+    CrossBatchMemory,
+    Matryoshka,
+    Mined,
+    MultiSimilarity,
+    NTXent,
+    ProxyAnchor,
+    SelfSupervised,
+)
+from dml.miners import BatchHardMiner
+from dml.regularizers import REGULARIZERS, KoLeo, Orthogonality
+from dml.training.learner import Learner
+
+
+def encoder():
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(input_size=16, resize_side=16, filters=8)
+    return build_encoder(backbone, EmbeddingOptions(dim=8))
+
+
+def stripes(count=48, classes=4, side=16, seed=0):
+    """Returns images whose class is the period of their stripes, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    x = np.arange(side)[None, None, :] + rng.integers(0, side, (count, 1, 1))
+    period = (2 + 2 * labels)[:, None, None]
+    image = np.where(x % period < period // 2, 220, 30) + rng.integers(0, 30, (count, side, side))
+    return np.repeat(image[..., None], 3, axis=-1).astype("uint8"), labels
+
+
+QUICK = ("proxy_anchor", "soft_triple", "multi_similarity", "triplet", "arcface")
+# These are meant to stand beside another loss: they separate no classes.
+BESIDE = {"center", "instance", "intra_pair_variance", "threshold_consistent_margin"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *QUICK,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in sorted(set(LOSSES) - {*QUICK, *BESIDE})),
+    ],
+)
+def test_every_loss_trains(name):
+    images, labels = stripes()
+    learner = Learner(encoder(), LOSSES[name](), classes=4)
+    learner.compile(keras.optimizers.Adam(3e-3), run_eagerly=False)
+    history = learner.fit(images, labels, batch_size=24, epochs=12, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    gap = np.subtract(history["positive_similarity"], history["negative_similarity"])
+    assert gap[-1] > gap[0]
+
+
+def test_default_compile_moves_the_proxies():
+    images, labels = stripes()
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile()
+    before = keras.ops.convert_to_numpy(learner.head.trainable_variables[0])
+    learner.fit(images, labels, batch_size=24, epochs=1, verbose=0)
+    after = keras.ops.convert_to_numpy(learner.head.trainable_variables[0])
+    assert np.abs(after - before).max() > 1e-3
+
+
+def test_telemetry_of_a_collapsed_batch():
+    learner = Learner(encoder(), MultiSimilarity())
+    same = keras.ops.array(np.tile([[1.0, 0.0]], (4, 1)).astype("float32"))
+    learner.update_telemetry(keras.ops.array([0, 0, 1, 1]), same, same)
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == values["negative_similarity"] == pytest.approx(1)
+    assert values["effective_rank"] == pytest.approx(1)
+
+
+def test_pair_losses_work_in_anyones_model():
+    images, labels = stripes()
+    model = keras.Sequential(
+        [
+            keras.layers.Flatten(),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Dense(8),
+            keras.layers.UnitNormalization(),
+        ]
+    )
+    model.compile("adam", loss=MultiSimilarity())
+    history = model.fit(images, labels, epochs=4, batch_size=24, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_says_what_is_missing():
+    with pytest.raises(ValueError, match="say how many classes"):
+        Learner(encoder(), ProxyAnchor())
+    with pytest.raises(ValueError, match="MultiSimilarity has none"):
+        Learner(encoder(), MultiSimilarity(), regularizer=Orthogonality())
+    with pytest.raises(ValueError, match="brings its loss"):
+        Learner(encoder(), MultiSimilarity()).compile(loss="mse")
+
+
+@pytest.mark.parametrize("name", sorted(REGULARIZERS))
+def test_every_regularizer_is_added(name):
+    images, labels = stripes(8)
+
+    def loss_of(regularizer):
+        learner = Learner(encoder(), ProxyAnchor(), classes=4, regularizer=regularizer)
+        learner.head.proxies.assign(np.random.default_rng(0).normal(size=(4, 1, 8)))
+        embeddings = learner(images)
+        return float(learner.compute_loss(images, keras.ops.array(labels), embeddings))
+
+    part = REGULARIZERS[name](weight=0.5)
+    if name == "sparse_centers":  # one proxy a class has none that are superfluous
+        assert loss_of(part) == pytest.approx(loss_of(None))
+    else:
+        assert abs(loss_of(part) - loss_of(None)) > 1e-4
+
+
+def test_a_memory_fills_while_training_and_not_while_evaluating():
+    images, labels = stripes()
+    learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=36, start=1))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    learner.fit(images, labels, batch_size=12, epochs=1, verbose=0)
+    filled = keras.ops.convert_to_numpy(learner.head.memory_labels)
+    assert (filled >= 0).all() and int(learner.head.steps) == 4
+    learner.evaluate(images, labels, batch_size=12, verbose=0)
+    assert int(learner.head.steps) == 4
+
+
+def test_a_memory_keeps_the_newest_where_the_last_batch_is_smaller():
+    images, labels = stripes(10)
+    learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=8, start=0))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    y = {"labels": labels, "samples": np.arange(10)}
+    for _ in range(2):
+        learner.fit(images, y, batch_size=4, epochs=1, shuffle=False, verbose=0)
+        known = keras.ops.convert_to_numpy(learner.head.memory_samples)
+        assert sorted(known) == list(range(2, 10))
+
+
+@pytest.mark.parametrize(
+    "loss", [NTXent(), CrossBatchMemory(NTXent(), size=36, start=0), ProxyAnchor()]
+)
+def test_pairs_of_one_image_are_left_out(loss):
+    images, labels = stripes(12)
+    twice, again = np.concatenate([images, images]), np.concatenate([labels, labels])
+    samples = np.tile(np.arange(12), 2) + 2**24  # neighbours are one float32
+
+    def step(y):
+        learner = Learner(encoder(), loss, classes=4)
+        learner.compile(keras.optimizers.SGD(0.0))
+        return learner.fit(twice, y, batch_size=24, epochs=2, shuffle=False, verbose=0).history
+
+    plain, known = step(again), step({"labels": again, "samples": samples})
+    assert np.isfinite(known["loss"]).all()
+    if isinstance(loss, ProxyAnchor):  # has no pairs of images
+        assert known["loss"] == plain["loss"]
+    else:
+        assert known["loss"][0] > plain["loss"][0]  # a twin's distance of 0 lowers the mean
+    if isinstance(loss, CrossBatchMemory):
+        assert known["loss"][1] > plain["loss"][1]
+
+
+@pytest.mark.parametrize("loss", [Contrastive(), CrossBatchMemory(Contrastive(), 24, start=1)])
+def test_how_far_all_images_are_related_does_as_their_labels_do(loss):
+    images, labels = stripes(36)
+    samples = np.arange(36)
+    related = (labels[:, None] == labels[None, :]).astype("float32")
+
+    def losses(y):
+        learner = Learner(encoder(), loss)
+        learner.compile(keras.optimizers.Adam(1e-3))
+        history = learner.fit(images, y, batch_size=12, epochs=2, shuffle=False, verbose=0)
+        assert np.isfinite(learner.evaluate(images, y, batch_size=12, verbose=0)).all()
+        return history.history["loss"]
+
+    found = losses({"related": related, "samples": samples})
+    np.testing.assert_allclose(found, losses({"labels": labels, "samples": samples}), rtol=1e-5)
+
+
+def test_targets_that_are_none_are_named():
+    images, labels = stripes(12)
+    related, samples = np.eye(12), np.arange(12)
+    learner = Learner(encoder(), Contrastive())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    for wrong in ({"related": related}, {"label": labels, "samples": samples}):
+        with pytest.raises(ValueError, match=r'targets are labels, \{"labels", "samples"\}'):
+            learner.fit(images, wrong, verbose=0)
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile(keras.optimizers.Adam(1e-3))
+    with pytest.raises(ValueError, match="ProxyAnchor compares images with proxies"):
+        learner.fit(images, {"related": related, "samples": samples}, verbose=0)
+
+
+def test_a_miner_chooses_the_pairs():
+    images, labels = stripes()
+    learner = Learner(encoder(), Mined(Contrastive(), BatchHardMiner()))
+    learner.compile(keras.optimizers.Adam(1e-3))
+    history = learner.fit(images, labels, batch_size=24, epochs=2, verbose=0).history
+    assert 0 < history["active_share"][-1] < 0.3
+
+
+@pytest.mark.parametrize("name", ["magface", "adaface", "margin", "curricularface", "elasticface"])
+def test_a_loss_with_a_head_of_its_own_trains(name):
+    images, labels = stripes()
+    learner = Learner(encoder(), LOSSES[name](), classes=4)
+    learner.compile(keras.optimizers.Adam(3e-3))
+    history = learner.fit(images, labels, batch_size=24, epochs=8, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    np.testing.assert_allclose(np.linalg.norm(learner.embed(images), axis=1), 1, atol=1e-5)
+
+
+def test_two_views_without_labels():
+    images, labels = stripes(24)
+    noise = keras.layers.RandomBrightness(0.2, seed=0)
+    learner = Learner(encoder(), SelfSupervised(NTXent()), augmentation=[noise])
+    learner.compile(keras.optimizers.Adam(1e-3))
+    losses = learner.fit(images, np.zeros(24), batch_size=12, epochs=6, verbose=0).history["loss"]
+    assert min(losses[1:]) < losses[0]
+    views = keras.ops.convert_to_numpy(learner.views_of(keras.ops.array(images[:12])))
+    assert len(views) == 24 and (views[:12] != views[12:]).any()
+    assert np.isfinite(learner.evaluate(images, labels, verbose=0, return_dict=True)["loss"])
+
+
+def test_a_relation_in_place_of_labels():
+    images, labels = stripes(24)
+    relation = (labels[:, None] == labels[None, :]).astype("float32")
+    learner = Learner(encoder(), MultiSimilarity())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    one = learner.train_on_batch(images, relation)
+    again = Learner(encoder(), MultiSimilarity())
+    again.compile(keras.optimizers.Adam(1e-3))
+    np.testing.assert_allclose(one, again.train_on_batch(images, labels), rtol=1e-4)
+
+
+def test_lengths_need_an_encoder_whose_last_step_is_known():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+    with pytest.raises(ValueError, match="encoder of dml"):
+        Learner(model, LOSSES["magface"](), classes=3)
+
+
+def test_a_regularizer_of_embeddings_needs_no_proxies():
+    images, labels = stripes()
+    learner = Learner(encoder(), MultiSimilarity(), regularizer=KoLeo())
+    learner.compile("adam")
+    assert np.isfinite(learner.fit(images, labels, epochs=1, verbose=0).history["loss"]).all()
+
+
+def test_ancestors_are_learned_beside_any_loss():
+    images, labels = stripes()
+    hierarchy = REGULARIZERS["hier"](ancestors=8, neighbours=4, triplets=50)
+    learner = Learner(encoder(), MultiSimilarity(), regularizer=hierarchy)
+    learner.compile()
+    before = keras.ops.convert_to_numpy(learner.regularizer_head.points)
+    learner.fit(images, labels, batch_size=24, epochs=2, verbose=0)
+    assert (keras.ops.convert_to_numpy(learner.regularizer_head.points) != before).any()
+    assert [v.name for v in learner.parts()["head"]] == ["ancestors"]
+
+
+REPLICAS = """
+import keras, tensorflow as tf
+from dml.training.learner import Learner
+from dml.losses import MultiSimilarity
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+    Learner(model, MultiSimilarity()).compile("adam")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own replicas")
+def test_replicas_that_see_a_part_of_the_batch_are_refused():
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert "2 replicas would each see the pairs of their own part" in done.stderr
+
+
+TWO_DEVICES = """
+import keras, numpy as np
+from dml.training.learner import Learner
+from dml.losses import MultiSimilarity, ProxyAnchor
+rng = np.random.default_rng(0)
+x, labels = rng.normal(size=(16, 4)).astype("float32"), np.repeat(np.arange(4), 4)
+
+def history(loss):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.add(keras.layers.UnitNormalization())
+    learner = Learner(model, loss, classes=4)
+    learner.compile(keras.optimizers.Adam(0.01))
+    return learner.fit(x, labels, batch_size=16, epochs=4, verbose=0).history["loss"]
+
+alone = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+assert keras.distribution.distribution().device_mesh.shape == (2,)
+both = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
+np.testing.assert_allclose(both, alone, rtol=1e-5)
+print("the same")
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the global batch is JAX's")
+def test_two_devices_train_to_the_same_losses():
+    two = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",  # of which the flag makes two, also where there is a GPU
+    }
+    command = [sys.executable, "-c", TWO_DEVICES]
+    done = subprocess.run(command, capture_output=True, text=True, env=two)
+    assert "the same" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_loss_that_holds_variables_is_refused():
+    loss = MultiSimilarity()
+    loss.proxies = keras.Variable(np.zeros(2, "float32"))
+    with pytest.raises(ValueError, match="holds variables"):
+        Learner(encoder(), loss)
+
+
+@pytest.mark.parametrize("labels", [np.arange(1, 5), np.array([-1, 0, 1, 2]), [0, 1, 2, 7]])
+def test_labels_without_a_proxy_are_refused(labels):
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile()
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 4\)"):
+        learner.fit(np.zeros((4, 16, 16, 3), "uint8"), labels)
+
+
+@pytest.mark.parametrize("name", ["proxy_anchor", "proxy_nca", "soft_triple", "arcface"])
+def test_evaluates_images_of_other_classes(name):
+    images, labels = stripes()
+    learner = Learner(encoder(), LOSSES[name](), classes=2)
+    learner.compile()
+    found = learner.evaluate(images[:24], labels[:24], verbose=0, return_dict=True)
+    assert np.isfinite(list(found.values())).all() and "effective_rank" in found
+
+
+def test_embeds_images_of_any_size():
+    vectors = Learner(encoder(), MultiSimilarity()).embed(np.zeros((2, 40, 30, 3), "uint8"))
+    assert vectors.shape == (2, 8)
+
+
+def compiled(loss=None, classes=4):
+    learner = Learner(encoder(), loss or ProxyAnchor(), classes=classes)
+    learner.compile(keras.optimizers.Adam(1e-3))
+    return learner
+
+
+def test_nothing_has_no_embeddings():
+    learner = compiled()
+    for nothing in (np.zeros((0, 40, 30, 3), "uint8"), np.zeros(0), []):
+        vectors = learner.embed(nothing)
+        assert vectors.shape == (0, 8) and vectors.dtype == np.float32
+
+
+def test_nothing_is_not_trained_on():
+    images, labels = stripes(4)
+    learner = compiled()
+    for attempt in (
+        lambda: learner.fit(images[:0], labels[:0], verbose=0),
+        lambda: learner.evaluate(images[:0], labels[:0], verbose=0),
+        lambda: learner.predict(images[:0], verbose=0),
+        lambda: learner.train_on_batch(images[:0], labels[:0]),
+    ):
+        with pytest.raises(ValueError, match=r"no images: got \(0, 16, 16, 3\)"):
+            attempt()
+
+
+def test_labels_of_one_batch_are_checked():
+    images, labels = stripes(8)
+    with pytest.raises(ValueError, match="got 4 in row 3"):
+        compiled().train_on_batch(images, labels + 1)
+
+
+def test_images_scaled_to_1_are_refused_everywhere():
+    images, labels = stripes(24)
+    shares, learner = images / 255.0, compiled()
+    batches = [(shares[:12], labels[:12]), (shares[12:], labels[12:])]
+    for attempt in (
+        lambda: learner.embed(shares),
+        lambda: learner.predict(shares, verbose=0),
+        lambda: learner.predict((each[0] for each in batches), verbose=0),
+        lambda: learner.fit(shares, labels, verbose=0),
+        lambda: learner.fit((batch for batch in batches), verbose=0),
+        lambda: learner.fit(tf.data.Dataset.from_tensors(batches[0]), verbose=0),
+        lambda: learner.fit(images, labels, validation_data=batches[0], verbose=0),
+        lambda: learner.fit(images, labels, validation_data=(b for b in batches), verbose=0),
+        lambda: learner.evaluate(shares, labels, verbose=0),
+        lambda: learner.evaluate((batch for batch in batches), verbose=0),
+        lambda: learner.train_on_batch(*batches[0]),
+        lambda: learner.test_on_batch(*batches[0]),
+        lambda: learner.predict_on_batch(shares),
+    ):
+        with pytest.raises(ValueError, match="multiply them by 255"):
+            attempt()
+
+
+def test_images_in_other_numbers_are_the_same_images():
+    images, _ = stripes(6)
+    learner = compiled()
+    expected = learner.embed(images)
+    for same in (images.astype("float32"), torch.tensor(images), list(images)):
+        np.testing.assert_allclose(learner.embed(same), expected, atol=1e-6)
+
+
+def test_labels_in_any_container_train_and_count_alike():
+    images, labels = stripes(24)
+    options = {"batch_size": 12, "verbose": 0}
+
+    def fitted(y):
+        learner = compiled()
+        learner.fit(images, y, validation_data=(images, y), shuffle=False, **options)
+        return learner
+
+    learner, other = fitted(labels), fitted(torch.tensor(labels)[:, None])
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(
+            other.history.history[name], learner.history.history[name], rtol=1e-6
+        )
+    expected = learner.evaluate(images, labels, **options)
+    for kind in (list, pd.Series, torch.tensor, tf.constant, lambda y: y[:, None], np.float32):
+        found = learner.evaluate(images, kind(labels), **options)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [{"sample_weight": np.ones(24)}, {"class_weight": {0: 2.0}}])
+def test_weights_of_images_and_classes_are_refused(weights):
+    images, labels = stripes(24)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().fit(images, labels, verbose=0, **weights)
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8)])
+    model.compile("adam", loss=MultiSimilarity())
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        model.fit(images, labels, verbose=0, **weights)
+
+
+def test_weights_in_a_data_set_and_of_losses_are_refused():
+    images, labels = stripes(12)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().fit(((images, labels, np.ones(12)) for _ in range(2)), verbose=0)
+    with pytest.raises(ValueError, match="no weights of single ones"):
+        compiled().evaluate(images, labels, sample_weight=np.ones(12), verbose=0)
+    with pytest.raises(ValueError, match="MultipleLosses"):
+        compiled().compile(loss_weights=[1.0])
+
+
+@pytest.mark.parametrize(
+    "loss, data",
+    [(ProxyAnchor(), "generator"), (Matryoshka(ProxyAnchor(), dims=[4, 8]), "tf.data")],
+)
+def test_unknown_labels_of_a_later_batch_end_the_epoch(loss, data):
+    images, labels = stripes(36)
+    labels[-1] = 4
+    batches = [(images[i : i + 12], labels[i : i + 12]) for i in (0, 12, 24)]
+    x = (batch for batch in batches)
+    if data == "tf.data":
+        x = tf.data.Dataset.from_tensor_slices((images, labels)).batch(12)
+    with pytest.raises(ValueError, match=r"in \[0, 4\), .*the data set had 0 to 4 in epoch 1"):
+        compiled(loss).fit(x, epochs=2, verbose=0)
+
+
+def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
+    images, labels = stripes(24)
+    one_hot = np.eye(4)[labels]
+
+    def loss_of(loss, y):
+        options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+        return compiled(loss).fit(images, y, **options).history["loss"]
+
+    np.testing.assert_allclose(
+        loss_of(ProxyAnchor(), one_hot), loss_of(ProxyAnchor(), labels), rtol=1e-5
+    )
+    for y in (one_hot, np.eye(24)[labels]):  # as many as the batch
+        with pytest.raises(ValueError, match=r"np.argmax\(labels, axis=1\)"):
+            compiled(MultiSimilarity()).fit(images, y, batch_size=24, verbose=0)
+    with pytest.raises(ValueError, match="memberships must be"):
+        compiled(ProxyAnchor()).fit(images, np.eye(5)[labels], verbose=0)
+    learner, again = compiled(MultiSimilarity()), compiled(MultiSimilarity())
+    unchecked = keras.Model.train_on_batch  # as a data set's later batches are
+    batch = unchecked(learner, images[:4], np.eye(4)[[0, 0, 2, 2]])  # in no order of theirs
+    np.testing.assert_allclose(
+        batch, again.train_on_batch(images[:4], np.array([0, 0, 2, 2])), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [ProxyAnchor(), pytest.param(LOSSES["magface"](), marks=pytest.mark.slow)]
+)
+def test_is_saved_whole_and_goes_on_where_it_was(tmp_path, loss):
+    images, labels = stripes(24)
+    options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+    learner = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
+    learner.compile()
+    whole = keras.callbacks.ModelCheckpoint(tmp_path / "learner.keras")
+    weights = keras.callbacks.ModelCheckpoint(tmp_path / "x.weights.h5", save_weights_only=True)
+    learner.fit(images, labels, epochs=2, callbacks=[whole, weights], **options)
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    np.testing.assert_allclose(again.embed(images), learner.embed(images), atol=1e-6)
+    losses = [x.fit(images, labels, epochs=2, **options).history["loss"] for x in (learner, again)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    assert int(again.optimizer.iterations) == 8
+    other = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
+    other.load_weights(tmp_path / "x.weights.h5")

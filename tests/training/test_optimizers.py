@@ -1,0 +1,187 @@
+"""Each part learns at its own rate, and a variable that no optimizer sees is an error."""
+
+import keras
+import numpy as np
+import pytest
+
+from dml.backbones import Conv4
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.losses import ProxyAnchor
+from dml.training.learner import Learner
+from dml.training.optimizers import (
+    OPTIMIZERS,
+    OptimizerOptions,
+    PartsOptimizer,
+    Schedule,
+    build_optimizer,
+)
+
+
+def rate(step, **options):
+    return float(keras.ops.convert_to_numpy(Schedule(**options)(step)))
+
+
+def test_waits_rises_and_falls_like_a_cosine():
+    options = {"peak": 2.0, "kind": "cosine", "wait": 10, "rise": 4, "total": 34}
+    assert rate(0, **options) == rate(9, **options) == 0
+    assert rate(10, **options) == pytest.approx(0.5)  # first of four steps of the rise
+    assert rate(13, **options) == pytest.approx(2.0)
+    assert rate(24, **options) == pytest.approx(1.0)  # half-way down
+    assert rate(34, **options) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_steps_and_falls_exponentially():
+    step = {"peak": 1.0, "kind": "step", "decay": 0.5, "decay_steps": 10}
+    assert [rate(s, **step) for s in (0, 9, 10, 25)] == pytest.approx([1, 1, 0.5, 0.25])
+    smooth = {**step, "kind": "exponential"}
+    assert rate(5, **smooth) == pytest.approx(0.5**0.5)
+
+
+def test_schedule_is_saved():
+    schedule = Schedule(peak=0.1, kind="cosine", total=5)
+    copy = Schedule.from_config(schedule.get_config())
+    assert copy.get_config() == schedule.get_config()
+
+
+@pytest.fixture
+def learner():
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(input_size=16, resize_side=16, filters=4)
+    return Learner(build_encoder(backbone, EmbeddingOptions(dim=4)), ProxyAnchor(), classes=3)
+
+
+def step(learner, options, warmup_epochs=0):
+    """Returns the largest change of each part's variables in one step."""
+    optimizer = build_optimizer(learner, options, 1, 1, warmup_epochs)
+    learner.compile(optimizer, run_eagerly=True)
+    values = {n: [keras.ops.convert_to_numpy(v) for v in p] for n, p in learner.parts().items()}
+    x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype="uint8")
+    learner.train_on_batch(x, np.array([0, 0, 1, 1, 2, 2]))
+    change = {}
+    for part, variables in learner.parts().items():
+        pairs = zip(values[part], variables, strict=True)
+        change[part] = max(np.abs(a - keras.ops.convert_to_numpy(b)).max() for a, b in pairs)
+    return change
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_moves_every_part(learner, name):
+    assert all(change > 0 for change in step(learner, OptimizerOptions(name=name)).values())
+
+
+def test_proxies_have_their_own_rate(learner):
+    options = OptimizerOptions(name="adam", learning_rate=1e-4, head_learning_rate=1e-2)
+    change = step(learner, options)
+    assert change["head"] == pytest.approx(1e-2, rel=0.01)
+    assert change["backbone"] == pytest.approx(1e-4, rel=0.01)
+
+
+def test_the_backbone_waits_for_the_warm_up(learner):
+    change = step(learner, OptimizerOptions(), warmup_epochs=1)
+    assert change["backbone"] == 0 and change["embedding"] > 0 and change["head"] > 0
+
+
+def test_records_the_norm_of_the_gradient(learner):
+    step(learner, OptimizerOptions())
+    norm = float(keras.ops.convert_to_numpy(learner.optimizer.gradient_norm.value))
+    assert 0 < norm < np.inf
+
+
+def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
+    optimizer = build_optimizer(learner, OptimizerOptions(), 1, 1)
+    stranger = keras.Variable(np.zeros(2, "float32"), name="stranger")
+    with pytest.raises(ValueError, match="stranger is seen by no optimizer"):
+        optimizer.build([*learner.trainable_variables, stranger])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "adagrad"},
+        {"schedule": "linear"},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"weight_decay": 1e-4, "name": "adam"},
+        {"momentum": 1.0},
+        {"clip_value": 1.0, "clip_norm": 1.0},
+    ],
+)
+def test_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        OptimizerOptions(**options)
+
+
+def rates(optimizer):
+    """Returns the rate of each part now."""
+    step = optimizer.iterations
+    every = optimizer.schedules.items()
+    return {part: float(keras.ops.convert_to_numpy(s(step))) for part, s in every}
+
+
+def fit(learner, **options):
+    x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype="uint8")
+    return learner.fit(x, np.array([0, 0, 1, 1, 2, 2]), verbose=0, **options)
+
+
+def parts_values(learner):
+    return {
+        name: [keras.ops.convert_to_numpy(v) for v in part]
+        for name, part in learner.parts().items()
+    }
+
+
+def test_a_rate_that_is_set_scales_all_parts(learner):
+    optimizer = build_optimizer(learner, OptimizerOptions(), 1, 1)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+    optimizer.learning_rate = 5e-5
+    assert float(optimizer.learning_rate) == pytest.approx(5e-5)
+    assert rates(optimizer) == pytest.approx({"backbone": 5e-5, "embedding": 5e-5, "head": 5e-3})
+    falling = build_optimizer(learner, OptimizerOptions(schedule="cosine"), 1, 1)
+    falling.iterations.assign(1)
+    with pytest.raises(ValueError, match="rate is 0 at this step"):
+        falling.learning_rate = 1e-4
+
+
+def test_keras_callbacks_set_the_rate_from_the_first_epoch(learner):
+    learner.compile()
+    before = parts_values(learner)
+    stop = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0 if epoch == 0 else 1e-3)
+    history = fit(learner, callbacks=[stop])
+    assert history.history["learning_rate"] == [0.0]
+    for name, values in parts_values(learner).items():
+        for old, new in zip(before[name], values, strict=True):
+            np.testing.assert_array_equal(old, new)
+    fit(learner, initial_epoch=1, epochs=2, callbacks=[stop])
+    assert (before["head"][0] != parts_values(learner)["head"][0]).any()
+    assert rates(learner.optimizer) == pytest.approx(
+        {"backbone": 1e-3, "embedding": 1e-3, "head": 1e-1}, rel=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_plateau_lowers_the_rate_of_all_parts(learner):
+    learner.compile()
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        monitor="loss", factor=0.5, patience=1, min_delta=1e9, min_lr=0.0
+    )
+    history = fit(learner, epochs=3, callbacks=[plateau])
+    assert history.history["learning_rate"] == pytest.approx([1e-4, 1e-4, 5e-5], rel=1e-5)
+    assert rates(learner.optimizer)["head"] == pytest.approx(2.5e-3, rel=1e-5)
+
+
+def test_a_scale_lies_over_a_schedule(learner):
+    options = OptimizerOptions(schedule="step", decay=0.1, decay_epochs=1)
+    learner.compile(build_optimizer(learner, options, steps_per_epoch=1, epochs=3))
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
+    history = fit(learner, epochs=2, callbacks=[halve])
+    # Read after the step, when the next epoch's factor counts.
+    assert history.history["learning_rate"] == pytest.approx([1e-5, 5e-7], rel=1e-5)
+
+
+def test_is_made_again_from_its_config(learner):
+    optimizer = build_optimizer(learner, OptimizerOptions(schedule="cosine"), 2, 3)
+    again = PartsOptimizer.from_config(optimizer.get_config())
+    again.build(learner.trainable_variables)
+    optimizer.build(learner.trainable_variables)
+    assert [v.path for v in again.variables] == [v.path for v in optimizer.variables]
+    assert rates(again) == rates(optimizer)
