@@ -41,7 +41,11 @@ def main():
 
     def measured(name, queries, wanted, gallery=None, gallery_labels=None):
         found = retrieval(
-            queries, wanted, gallery=gallery, gallery_labels=gallery_labels, also=["full_map"]
+            queries,
+            wanted,
+            gallery=gallery,
+            gallery_labels=gallery_labels,
+            extra_metrics=["full_map"],
         )
         line(name, found.recall[1], found.per_query["MAP"].mean())
 

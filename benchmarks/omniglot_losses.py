@@ -128,8 +128,8 @@ def common(loss, flags, seed, epochs):
     names = ["--loss.name", loss]
     if loss.startswith(JOINED):
         beside = loss.removeprefix(JOINED)
-        names = ["--loss.name", "normalized_softmax", "--beside.name", beside]
-        names += ["--training.beside_weight", str(BESIDE[beside])]
+        names = ["--loss.name", "normalized_softmax", "--auxiliary_loss.name", beside]
+        names += ["--training.auxiliary_loss_weight", str(BESIDE[beside])]
     return [
         *(*names, *flags, "--training.seed", str(seed)),
         *("--training.epochs", str(epochs), "--training.threads", "1"),

@@ -164,7 +164,7 @@ def test_pairs_for_a_loss_of_proxies_are_refused_with_a_reason(flag):
 
 
 def test_what_stands_around_a_loss_is_resolved():
-    flags = ["--beside.name", "center", "--training.beside_weight", "0.1"]
+    flags = ["--auxiliary_loss.name", "center", "--training.auxiliary_loss_weight", "0.1"]
     loss = training_loss(load_recipe("glyphs", [*flags, "--training.nested_dims", "8,16"]))
     assert loss.lengths[:2] == [8, 16] and loss.loss.weights == [1, 0.1]
     assert [type(part).__name__ for part in loss.loss.parts] == ["ProxyAnchor", "Center"]
@@ -177,7 +177,10 @@ def test_what_stands_around_a_loss_is_resolved():
     [
         (["--training.views", "2"], "command line: training.views: without labels there are no"),
         (["--training.nested_dims", "4096"], "nested_dims must be below embedding.dim"),
-        (["--beside.name", "magface"], "beside: losses that read an embedding's length"),
+        (
+            ["--auxiliary_loss.name", "magface"],
+            "auxiliary_loss: losses that read an embedding's length",
+        ),
         (["--reduction.name", "non_zero"], "reduction: a reduction takes the loss of each anchor"),
         (["--training.views", "3"], "views must be 1 or 2"),
     ],

@@ -110,7 +110,11 @@ def test_its_parts_make_a_learner_with_an_optimizer(name, encoder):
         regularizer=recipe.regularizer,
     )
     optimizer = build_optimizer(
-        learner, recipe.optimizer, 10, recipe.training.epochs, recipe.training.warmup_epochs
+        learner,
+        recipe.optimizer,
+        10,
+        recipe.training.epochs,
+        recipe.training.freeze_backbone_epochs,
     )
     learner.compile(optimizer)
     image = np.zeros((300, 260, 3), np.uint8)

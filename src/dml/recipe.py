@@ -31,7 +31,7 @@ FAMILIES = {
     "loss": ("dml.losses", "LOSSES", "proxy_anchor"),
     "miner": ("dml.miners", "MINERS", "none"),
     "reduction": ("dml.reductions", "REDUCTIONS", "none"),
-    "beside": ("dml.losses", "LOSSES", "none"),  # a second loss
+    "auxiliary_loss": ("dml.losses", "LOSSES", "none"),  # a second loss
     "regularizer": ("dml.regularizers", "REGULARIZERS", "none"),
 }
 OPTIONS = {
@@ -75,7 +75,8 @@ class TrainingOptions:
 
     Args:
         epochs: Passes over the training split; positive.
-        warmup_epochs: First epochs in which only embedding and head learn. At least 0.
+        freeze_backbone_epochs: First epochs in which the backbone is frozen, and only embedding
+            and head learn. At least 0.
         seed: Of weights, batches and augmentation.
         select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
             Without a validation split, the last.
@@ -87,14 +88,15 @@ class TrainingOptions:
         threads: Threads that read images; positive.
         chunks: Parts in which a batch passes through the encoder, so that it takes the memory of
             one and about a third more time; the loss sees the whole batch. Must divide it.
-        beside_weight: Of the second loss that the section `beside` names; at least 0.
+        auxiliary_loss_weight: Weight of the loss that the section `auxiliary_loss` names; at
+            least 0.
         nested_dims: Lengths of the embedding's beginnings that are trained as embeddings
             themselves, beside the whole (Matryoshka). Empty for none.
         views: 2 trains without labels: two views of an image are its only positive pair.
     """
 
     epochs: int = 30
-    warmup_epochs: int = 0
+    freeze_backbone_epochs: int = 0
     seed: int = 0
     select: str = "best"
     validate_every: int = 1
@@ -102,7 +104,7 @@ class TrainingOptions:
     precision: str = "float32"
     threads: int = 2
     chunks: int = 1
-    beside_weight: float = 1.0
+    auxiliary_loss_weight: float = 1.0
     nested_dims: tuple[int, ...] = ()
     views: int = 1
 
@@ -110,7 +112,7 @@ class TrainingOptions:
         for field in ("epochs", "validate_every", "threads", "chunks"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
-        for field in ("warmup_epochs", "beside_weight"):
+        for field in ("freeze_backbone_epochs", "auxiliary_loss_weight"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be at least 0; got {getattr(self, field)}")
         if self.views not in (1, 2):
@@ -129,7 +131,7 @@ class TrainingOptions:
                 )
 
 
-FIGURES = ("precision", "map", "ndcg", "full_map")  # `dml.evaluation.scores.ALSO`, not loaded here
+EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`
 
 
 @dataclass(frozen=True)
@@ -139,21 +141,22 @@ class EvaluationOptions:
     Args:
         batch_size: Images embedded at once; positive.
         ks: The K of R@K; empty takes the data set's customary ones.
-        also: Further retrieval figures, of `precision`, `map` and `ndcg` at each K, and `full_map`.
+        extra_metrics: Further retrieval metrics: `precision`, `map` and `ndcg` at each K, and
+            `full_map`.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
             the true accept rate at small false ones. Takes time with the square of the images.
-        precision: Of nearest neighbours, that the calibrated threshold promises; in (0, 1).
-        false_accepts: Share of pairs of two classes that the other one lets in; in (0, 1).
+        target_precision: Of nearest neighbours, that the calibrated threshold promises; in (0, 1).
+        target_far: Share of pairs of two classes that the other one lets in; in (0, 1).
     """
 
     batch_size: int = 64
     ks: tuple[int, ...] = ()
-    also: tuple[str, ...] = ()
+    extra_metrics: tuple[str, ...] = ()
     clustering_seeds: int = 3
     verification: bool = True
-    precision: float = 0.9
-    false_accepts: float = 0.01
+    target_precision: float = 0.9
+    target_far: float = 0.01
 
     def __post_init__(self):
         if self.batch_size < 1 or self.clustering_seeds < 0:
@@ -161,15 +164,17 @@ class EvaluationOptions:
                 "batch_size must be positive and clustering_seeds at least 0; "
                 f"got {self.batch_size}, {self.clustering_seeds}"
             )
-        if not (0 < self.precision < 1 and 0 < self.false_accepts < 1):
+        if not (0 < self.target_precision < 1 and 0 < self.target_far < 1):
             raise ValueError(
-                "precision and false_accepts must be in (0, 1); "
-                f"got {self.precision}, {self.false_accepts}"
+                "target_precision and target_far must be in (0, 1); "
+                f"got {self.target_precision}, {self.target_far}"
             )
         if any(k < 1 for k in self.ks):
             raise ValueError(f"ks must be positive; got {self.ks}")
-        if unknown := [name for name in self.also if name not in FIGURES]:
-            raise ValueError(f"also must be of {', '.join(FIGURES)}; got {unknown[0]!r}")
+        if unknown := [name for name in self.extra_metrics if name not in EXTRA_METRICS]:
+            raise ValueError(
+                f"extra_metrics must be of {', '.join(EXTRA_METRICS)}; got {unknown[0]!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ class Recipe:
     loss: typing.Any
     miner: typing.Any
     reduction: typing.Any
-    beside: typing.Any
+    auxiliary_loss: typing.Any
     regularizer: typing.Any
     optimizer: typing.Any
     memory: MemoryOptions
@@ -426,7 +431,9 @@ def training_loss(recipe, where=()):
         "reduction": lambda loss: reduced(loss, recipe.reduction),
         "miner": lambda loss: Mined(loss, recipe.miner),
         "memory": lambda loss: CrossBatchMemory(loss, memory.size, memory.start, memory.weight),
-        "beside": lambda loss: MultipleLosses([loss, recipe.beside], [1, training.beside_weight]),
+        "auxiliary_loss": lambda loss: MultipleLosses(
+            [loss, recipe.auxiliary_loss], [1, training.auxiliary_loss_weight]
+        ),
         "training.nested_dims": lambda loss: Matryoshka(
             loss, sorted({*training.nested_dims, recipe.embedding.dim})
         ),
@@ -436,7 +443,7 @@ def training_loss(recipe, where=()):
         "reduction": recipe.reduction is not None,
         "miner": recipe.miner is not None,
         "memory": memory.size > 0,
-        "beside": recipe.beside is not None,
+        "auxiliary_loss": recipe.auxiliary_loss is not None,
         "training.nested_dims": bool(training.nested_dims),
         "training.views": training.views > 1,
     }

@@ -65,7 +65,7 @@ def test_queries_search_their_gallery(tmp_path):
 def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path):
     seeds = [["--training.seed", str(seed)] for seed in range(3)]
     bad = [run(tmp_path / f"bad-{n}", 3.0, seed=n, flags=seeds[n]) for n in range(3)]
-    flags = ["--loss.name", "proxy_nca", "--loss.scale", "5", "--beside.name", "center"]
+    flags = ["--loss.name", "proxy_nca", "--loss.scale", "5", "--auxiliary_loss.name", "center"]
     good = run(tmp_path / "good", 0.3, flags=flags)
     lines = []
     tabulate([*bad, good], report=lines.append)

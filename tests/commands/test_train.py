@@ -204,7 +204,11 @@ def test_batches_of_a_few_alphabets():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"beside__name": "center", "training__beside_weight": 0.1, "training__nested_dims": "4"},
+        {
+            "auxiliary_loss__name": "center",
+            "training__auxiliary_loss_weight": 0.1,
+            "training__nested_dims": "4",
+        },
         {"loss__name": "nt_xent", "training__views": 2},
         {"loss__name": "contrastive", "memory__size": 24, "memory__start": 0},
         {"regularizer__name": "hier", "regularizer__triplets": 50, "training__chunks": 3},
@@ -397,10 +401,11 @@ def test_says_what_is_trained_from_which_weights_and_how_long():
         "loss proxy_anchor; 12 epochs of 25 batches of 64 images"
     )
     flags = "--backbone.name own --backbone.path my.keras --loss.name contrastive"
-    flags += " --miner.name batch_hard --beside.name center --embedding.dim 0"
+    flags += " --miner.name batch_hard --auxiliary_loss.name center --embedding.dim 0"
     assert describe_training(load_recipe("glyphs", flags.split()), 1000) == (
         "training my.keras from its own weights, 224 x 224 pixels to pooled features; "
-        "loss contrastive, miner batch_hard, beside center; 12 epochs of 1,000 batches of 64 images"
+        "loss contrastive, miner batch_hard, auxiliary loss center; 12 epochs of 1,000 batches "
+        "of 64 images"
     )
     imagenet = load_recipe(
         "glyphs", ["--backbone.name", "resnet50", "--backbone.weights", "imagenet"]

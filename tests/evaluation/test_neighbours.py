@@ -10,10 +10,10 @@ from dml.evaluation.scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
 
 
-def ranked(x, codes, ks=(1,), also=(), **options):
+def ranked(x, codes, ks=(1,), extra_metrics=(), **options):
     """Ranks the positives of rows that search each other."""
     relevance = Relevance(SameCode(codes, codes), itself=True)
-    return rank_positives(x, x, relevance, Scores(ks, also), **options)
+    return rank_positives(x, x, relevance, Scores(ks, extra_metrics), **options)
 
 
 @pytest.mark.parametrize("block, unit_rows, memory", [(7, 8192, 224), (2048, 50, 1), (5, 20, 1)])

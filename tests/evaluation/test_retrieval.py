@@ -221,17 +221,19 @@ def test_all_figures_agree_with_loops(listed, data):
     ks = (1, 3, 20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "LONGEST", listed)
-        found = retrieval(x, labels, ks=ks, exclude=keys, also=EVERY, **others)
+        found = retrieval(x, labels, ks=ks, exclude=keys, extra_metrics=EVERY, **others)
     agrees_in_all(found, ranks, ks)
 
 
-@pytest.mark.parametrize("also", [EVERY, EVERY[:3]])
-def test_all_figures_agree_with_loops_where_lists_are_short(monkeypatch, also):
+@pytest.mark.parametrize("extra_metrics", [EVERY, EVERY[:3]])
+def test_all_figures_agree_with_loops_where_lists_are_short(monkeypatch, extra_metrics):
     monkeypatch.setattr(neighbours, "LONGEST", 12)
     x, labels = planted(250, classes=10, spread=1.5)
     keys = list(zip(labels.tolist(), (np.arange(250) % 3).tolist(), strict=True))
     ranks = reference.ranks_of_positives(x, labels, keys=keys)
-    found = retrieval(x, labels, ks=(1, 5, 40), exclude=keys, also=also, memory_mib=16)
+    found = retrieval(
+        x, labels, ks=(1, 5, 40), exclude=keys, extra_metrics=extra_metrics, memory_mib=16
+    )
     agrees(found, ranks)
     means = {name: values.mean() for name, values in found.per_query.items()}
     assert means["NDCG@40"] == pytest.approx(reference.ndcg_at(ranks, 40))
@@ -276,7 +278,10 @@ def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"also": ("recal",)}, "also knows precision, map, ndcg, full_map; got 'recal'"),
+        (
+            {"extra_metrics": ("recal",)},
+            "extra_metrics knows precision, map, ndcg, full_map; got 'recal'",
+        ),
         ({"memory_mib": 1}, "memory_mib must be at least 16; got 1"),
         ({"exclude": [1]}, "exclude must be 3 labels"),
         ({"gallery_exclude": [1, 2, 3]}, "exclude and gallery_exclude go together"),

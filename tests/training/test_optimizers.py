@@ -22,7 +22,7 @@ def rate(step, **options):
 
 
 def test_waits_rises_and_falls_like_a_cosine():
-    options = {"peak": 2.0, "kind": "cosine", "wait": 10, "rise": 4, "total": 34}
+    options = {"peak": 2.0, "kind": "cosine", "wait": 10, "warmup": 4, "total": 34}
     assert rate(0, **options) == rate(9, **options) == 0
     assert rate(10, **options) == pytest.approx(0.5)  # first of four steps of the rise
     assert rate(13, **options) == pytest.approx(2.0)
@@ -50,9 +50,9 @@ def learner():
     return Learner(build_encoder(backbone, EmbeddingOptions(dim=4)), ProxyAnchor(), classes=3)
 
 
-def step(learner, options, warmup_epochs=0):
+def step(learner, options, freeze_backbone_epochs=0):
     """Returns the largest change of each part's variables in one step."""
-    optimizer = build_optimizer(learner, options, 1, 1, warmup_epochs)
+    optimizer = build_optimizer(learner, options, 1, 1, freeze_backbone_epochs)
     learner.compile(optimizer, run_eagerly=True)
     values = {n: [keras.ops.convert_to_numpy(v) for v in p] for n, p in learner.parts().items()}
     x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype="uint8")
@@ -77,7 +77,7 @@ def test_proxies_have_their_own_rate(learner):
 
 
 def test_the_backbone_waits_for_the_warm_up(learner):
-    change = step(learner, OptimizerOptions(), warmup_epochs=1)
+    change = step(learner, OptimizerOptions(), freeze_backbone_epochs=1)
     assert change["backbone"] == 0 and change["embedding"] > 0 and change["head"] > 0
 
 

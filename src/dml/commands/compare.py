@@ -210,7 +210,7 @@ def shared_name(runs):
 def loss_in_words(recipe):
     """Returns the losses of a recipe and the options in which they differ from their defaults."""
     said = []
-    for section in ("loss", "beside"):
+    for section in ("loss", "auxiliary_loss"):
         part = getattr(recipe, section)
         if part is None:
             continue

@@ -374,7 +374,7 @@ def measure(split, vectors, recipe, unfinished=None):
                 vectors[rows],
                 labels[rows],
                 ks=options.ks or recipe.dataset.recall_ks,
-                also=options.also,
+                extra_metrics=options.extra_metrics,
                 advance=advance,
                 unfinished=unfinished,
                 **gallery,
@@ -424,12 +424,12 @@ def calibrated(encoder, items, recipe):
     pairs = verification(vectors, items.labels)
     found = {
         "precision": (
-            options.precision,
-            threshold_for_precision(similarities, right, options.precision),
+            options.target_precision,
+            threshold_for_precision(similarities, right, options.target_precision),
         ),
         "false_accepts": (
-            options.false_accepts,
-            threshold_for_far(pairs, options.false_accepts),
+            options.target_far,
+            threshold_for_far(pairs, options.target_far),
         ),
     }
     notes = [

@@ -20,8 +20,10 @@ def parts(family=None, report=print):
     Raises:
         ValueError: There is no such family.
     """
-    families = {  # what stands beside a loss is one, too
-        PLURALS.get(section, f"{section}s"): section for section in FAMILIES if section != "beside"
+    families = {  # an auxiliary loss is one, too
+        PLURALS.get(section, f"{section}s"): section
+        for section in FAMILIES
+        if section != "auxiliary_loss"
     }
     if family is None:
         for name, section in families.items():

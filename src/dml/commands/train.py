@@ -210,7 +210,7 @@ def build_learner(recipe, training_items):
         recipe.optimizer,
         steps_per_epoch=steps,
         epochs=recipe.training.epochs,
-        warmup_epochs=recipe.training.warmup_epochs,
+        freeze_backbone_epochs=recipe.training.freeze_backbone_epochs,
     )
     learner.compile(optimizer)
     return learner, steps
@@ -418,12 +418,16 @@ def describe_training(recipe, steps):
         "imagenet": "ImageNet's weights",
         "none": "its own weights" if own else "random weights",
     }.get(backbone.weights, f"the weights {backbone.weights}")
-    beside = [f"{s} {names[s]}" for s in ("miner", "beside", "regularizer") if names[s] != "none"]
+    further = [
+        f"{s.replace('_', ' ')} {names[s]}"
+        for s in ("miner", "auxiliary_loss", "regularizer")
+        if names[s] != "none"
+    ]
     dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
     size = backbone.input_size
     return (
         f"training {backbone.path if own else names['backbone']} from {weights}, {size} x {size} "
-        f"pixels to {dim}; loss {', '.join([names['loss'], *beside])}; {training.epochs:,} epochs "
+        f"pixels to {dim}; loss {', '.join([names['loss'], *further])}; {training.epochs:,} epochs "
         f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
     )
 

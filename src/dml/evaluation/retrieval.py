@@ -16,7 +16,7 @@ from dml.evaluation.arrays import (
 from dml.evaluation.intervals import class_interval
 from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
 from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
-from dml.evaluation.scores import ALSO, Scores
+from dml.evaluation.scores import EXTRA_METRICS, Scores
 
 SHOWN = 10  # neighbours kept for each query
 LEAST_MIB = 16
@@ -91,7 +91,7 @@ def retrieval(
     gallery_labels=None,
     exclude=None,
     gallery_exclude=None,
-    also=(),
+    extra_metrics=(),
     memory_mib=MEMORY_MIB,
     advance=None,
     unfinished=None,
@@ -117,10 +117,11 @@ def retrieval(
             Re-identification: (person, camera), so that none is found by the same camera; or the
             sequence.
         gallery_exclude: G keys.
-        also: Further figures: `precision` (share of positives among the K nearest), `map` (sum of
-            the precisions at the ranks of the positives among the K nearest, over the smaller of
-            K and R) and `ndcg` (relevance 0 or 1) at each of `ks`; `full_map` (mean average
-            precision of the whole ranking; every query is counted in float64, some times slower).
+        extra_metrics: Further metrics: `precision` (share of positives among the K nearest),
+            `map` (sum of the precisions at the ranks of the positives among the K nearest, over
+            the smaller of K and R) and `ndcg` (relevance 0 or 1) at each of `ks`; `full_map` (mean
+            average precision of the whole ranking; every query is counted in float64, some times
+            slower).
         memory_mib: Memory for blocks of queries, beside arrays and result; at least 16.
         advance: Called with the number of queries done since its last call; None for silence.
         unfinished: A folder that keeps what is done until all is, so that a search that was
@@ -137,7 +138,7 @@ def retrieval(
     queries = checked_embeddings(embeddings, "embeddings")
     labels = as_hashable(checked_labels(labels, len(queries), "labels"))
     ks = tuple(sorted(set(ks)))
-    check_options(ks, also, memory_mib)
+    check_options(ks, extra_metrics, memory_mib)
     itself = gallery is None
     if itself:
         gallery, gallery_labels = queries, None
@@ -150,12 +151,12 @@ def retrieval(
     if not scored.any():
         reason = "every class has one sample only" if left_out is None else "`exclude` takes all"
         raise ValueError(f"no query has a positive: {reason}")
-    scores = Scores(ks, tuple(also))
+    scores = Scores(ks, tuple(extra_metrics))
     with measuring(unfinished) if unfinished else contextlib.nullcontext():
         kept = unfinished and Unfinished(
             unfinished,
             [queries, gallery, *every_code(relevance)],
-            {"ks": ks, "also": list(also), "itself": itself},
+            {"ks": ks, "extra_metrics": list(extra_metrics), "itself": itself},
         )
         ranks = rank_positives(
             queries, gallery, relevance, scores, SHOWN, memory_mib, advance, kept
@@ -180,12 +181,12 @@ def retrieval(
     )
 
 
-def check_options(ks, also, memory_mib):
+def check_options(ks, extra_metrics, memory_mib):
     """Raises ValueError for an option of `retrieval` that is out of its range."""
     if not ks or ks[0] < 1:
         raise ValueError(f"ks must be positive; got {ks}")
-    if unknown := [name for name in also if name not in ALSO]:
-        raise ValueError(f"also knows {', '.join(ALSO)}; got {unknown[0]!r}")
+    if unknown := [name for name in extra_metrics if name not in EXTRA_METRICS]:
+        raise ValueError(f"extra_metrics knows {', '.join(EXTRA_METRICS)}; got {unknown[0]!r}")
     if memory_mib < LEAST_MIB:
         raise ValueError(f"memory_mib must be at least {LEAST_MIB}; got {memory_mib}")
 

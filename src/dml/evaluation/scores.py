@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 AT_K = {"precision": "P", "map": "MAP", "ndcg": "NDCG"}
-ALSO = (*AT_K, "full_map")
+EXTRA_METRICS = (*AT_K, "full_map")
 
 
 @dataclass(frozen=True)
@@ -14,23 +14,28 @@ class Scores:
 
     Args:
         ks: The K of figures at K; positive, rising.
-        also: Figures beside R-precision and MAP@R, from `ALSO`: `precision`, `map` and `ndcg` at
-            each K, `full_map` over the whole ranking.
+        extra_metrics: Metrics in addition to R-precision and MAP@R, from `EXTRA_METRICS`:
+            `precision`, `map` and `ndcg` at each K, `full_map` over the whole ranking.
     """
 
     ks: tuple
-    also: tuple = ()
+    extra_metrics: tuple = ()
 
     @property
     def names(self):
         """The figures' names, in the order of the columns."""
-        at_k = [f"{AT_K[name]}@{k}" for name in AT_K if name in self.also for k in self.ks]
-        return ["R-precision", "MAP@R", *at_k, *(["MAP"] if "full_map" in self.also else [])]
+        at_k = [f"{AT_K[name]}@{k}" for name in AT_K if name in self.extra_metrics for k in self.ks]
+        return [
+            "R-precision",
+            "MAP@R",
+            *at_k,
+            *(["MAP"] if "full_map" in self.extra_metrics else []),
+        ]
 
     @property
     def depth(self):
         """Ranks that the figures at K need; 0 where there is none."""
-        return max(self.ks) if set(self.also) & set(AT_K) else 0
+        return max(self.ks) if set(self.extra_metrics) & set(AT_K) else 0
 
     def horizon(self, positives, gallery):
         """Returns the largest rank (Q,) at which a positive still counts for its query.
@@ -39,7 +44,7 @@ class Scores:
             positives: Integers (Q,).
             gallery: Rows of the gallery.
         """
-        if "full_map" in self.also:
+        if "full_map" in self.extra_metrics:
             return np.full(len(positives), gallery)
         return np.minimum(np.maximum(positives, self.depth), gallery)
 
@@ -65,7 +70,7 @@ class Scores:
         own = rank <= r[query]
         found = [first, total(every, own) / r, total(precision, own) / r]
         for name in AT_K:
-            for k in self.ks if name in self.also else ():
+            for k in self.ks if name in self.extra_metrics else ():
                 near, most = rank <= k, np.minimum(r, k)
                 if name == "precision":
                     found.append(total(every, near) / k)
@@ -74,6 +79,6 @@ class Scores:
                 else:
                     gains = np.cumsum(1 / np.log2(np.arange(2, k + 2)))
                     found.append(total(1 / np.log2(rank + 1), near) / gains[most - 1])
-        if "full_map" in self.also:
+        if "full_map" in self.extra_metrics:
             found.append(total(precision, slice(None)) / r)
         return np.stack(found, axis=1)

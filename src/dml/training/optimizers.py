@@ -32,7 +32,8 @@ class OptimizerOptions:
         decay: Factor of `step` and `exponential`, in (0, 1].
         decay_epochs: Epochs between two factors. Positive.
         final_fraction: Where `cosine` ends, as a fraction of the peak, in [0, 1].
-        rise_epochs: Epochs in which the rate rises linearly from 0 to its peak. May be broken.
+        warmup_epochs: Epochs in which the rate rises linearly from 0 to its peak. May be
+            fractional.
         clip_value: Largest absolute value of a gradient's entry; 0 does not clip.
         clip_norm: Largest norm of the gradient of a part (backbone, embedding, head); 0 does not
             clip.
@@ -50,7 +51,7 @@ class OptimizerOptions:
     decay: float = 0.5
     decay_epochs: float = 10.0
     final_fraction: float = 0.0
-    rise_epochs: float = 0.0
+    warmup_epochs: float = 0.0
     clip_value: float = 0.0
     clip_norm: float = 0.0
 
@@ -67,7 +68,7 @@ class OptimizerOptions:
         for field in (
             "weight_decay",
             "head_weight_decay",
-            "rise_epochs",
+            "warmup_epochs",
             "clip_value",
             "clip_norm",
         ):
@@ -95,7 +96,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         peak: Rate after the rise.
         kind: `constant`, `step`, `cosine` or `exponential`.
         wait: Steps at rate 0, in which the part does not learn.
-        rise: Steps of the linear rise, after the wait.
+        warmup: Steps of the linear rise, after the wait.
         total: Steps of the whole training; where `cosine` ends.
         decay: Factor of `step` and `exponential`.
         decay_steps: Steps between two factors.
@@ -106,7 +107,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, peak, kind, wait=0, rise=0, total=1, decay=0.5, decay_steps=1, final_fraction=0.0
+        self, peak, kind, wait=0, warmup=0, total=1, decay=0.5, decay_steps=1, final_fraction=0.0
     ):
         super().__init__()
         self.scale = None
@@ -114,7 +115,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             "peak": peak,
             "kind": kind,
             "wait": wait,
-            "rise": rise,
+            "warmup": warmup,
             "total": total,
             "decay": decay,
             "decay_steps": decay_steps,
@@ -129,9 +130,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         """Returns the rate of a step before it is scaled."""
         o = self.options
         step = ops.cast(step, "float32")
-        rate = o["peak"] * ops.clip((step - o["wait"] + 1.0) / max(o["rise"], 1), 0.0, 1.0)
+        rate = o["peak"] * ops.clip((step - o["wait"] + 1.0) / max(o["warmup"], 1), 0.0, 1.0)
         if o["kind"] == "cosine":
-            start = o["wait"] + o["rise"]
+            start = o["wait"] + o["warmup"]
             progress = ops.clip((step - start) / max(o["total"] - start, 1), 0.0, 1.0)
             fall = 0.5 * (1.0 + ops.cos(math.pi * progress))
             rate = rate * (o["final_fraction"] + (1.0 - o["final_fraction"]) * fall)
@@ -254,7 +255,7 @@ class OptimizerOfVariable:
         return self.optimizers[self.part_of[variable.path]]
 
 
-def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
+def build_optimizer(learner, options, steps_per_epoch, epochs, freeze_backbone_epochs=0):
     """Builds one optimizer for each part of the learner, with its own rate and decay.
 
     Args:
@@ -262,7 +263,8 @@ def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
         options: `OptimizerOptions`.
         steps_per_epoch: Steps in an epoch; positive.
         epochs: Epochs of the whole training; positive.
-        warmup_epochs: Epochs in which the backbone's rate is 0: only embedding and head learn.
+        freeze_backbone_epochs: Epochs in which the backbone's rate is 0: only embedding and
+            head learn.
 
     Returns:
         A `PartsOptimizer`. A variable that belongs to no part is an error at its first step.
@@ -273,8 +275,8 @@ def build_optimizer(learner, options, steps_per_epoch, epochs, warmup_epochs=0):
         schedules[part] = Schedule(
             peak=options.head_learning_rate if head else options.learning_rate,
             kind=options.schedule,
-            wait=round(warmup_epochs * steps_per_epoch) if part == "backbone" else 0,
-            rise=round(options.rise_epochs * steps_per_epoch),
+            wait=round(freeze_backbone_epochs * steps_per_epoch) if part == "backbone" else 0,
+            warmup=round(options.warmup_epochs * steps_per_epoch),
             total=epochs * steps_per_epoch,
             decay=options.decay,
             decay_steps=options.decay_epochs * steps_per_epoch,
