@@ -1,14 +1,9 @@
-"""Too little memory is one line, not a crash."""
-
-import os
-import resource
-import subprocess
-import sys
+"""Errors that mean too little memory."""
 
 import numpy as np
 import pytest
 
-from dml._console.memory import BACKED, LIGHT, check_address_space, shortage
+from dml._console.memory import shortage
 from dml.cli import main
 
 
@@ -36,28 +31,6 @@ def test_knows_a_shortage_by_what_libraries_say():
     many = RuntimeError("Graph execution error:\n\n  OOM when allocating tensor\n\nmore")
     assert shortage(many) == "OOM when allocating tensor"
     assert shortage(TypeError("unsupported operand")) is None
-
-
-@pytest.mark.parametrize("backed, need", [(False, LIGHT), (True, BACKED)])
-def test_refuses_a_limit_below_what_is_needed(monkeypatch, backed, need):
-    least = int((need[0] + need[1] * os.cpu_count()) * 2**30)
-    for limit in (resource.RLIM_INFINITY, least):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=limit: (soft, soft))
-        check_address_space(backed)
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (least - 1, least))
-    with pytest.raises(MemoryError, match="ulimit -v"):
-        check_address_space(backed)
-
-
-@pytest.mark.parametrize("words", ["search no/index a.jpg", "serve no/index", "train glyphs"])
-def test_a_gibibyte_is_one_line(words):
-    def limited():
-        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
-
-    command = [sys.executable, "-m", "dml", *words.split()]
-    result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert result.stderr.startswith("dml: memory is short: the address space is limited to 1.0 GiB")
 
 
 def test_what_runs_out_on_the_way_is_one_line_and_a_bug_is_not(monkeypatch, capsys):

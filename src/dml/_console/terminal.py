@@ -1,4 +1,4 @@
-"""What the user of a command sees: our lines whole and harmless, of libraries only their errors."""
+"""Output of a command: dml's lines, free of control characters, and libraries' errors only."""
 
 import contextlib
 import logging
@@ -7,55 +7,66 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 
-# Those of ASCII and Latin-1, which move the cursor or colour what follows, breaks of lines, and
-# those that turn the direction of writing around.
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Control characters of ASCII and Latin-1, which move the cursor or set colours, line breaks, and
+# those that reverse the direction of writing.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
-def printable(text):
-    """Returns a text as one line that changes nothing but itself on a terminal.
+def printable(text: object) -> str:
+    """Returns a text as one line without control characters.
 
-    File names, ids and labels are other people's: what is in them is shown, as Python writes it.
+    File names, ids and labels may come from others: control characters in them are shown as Python
+    escapes.
     """
-    return CONTROLS.sub(lambda match: ascii(match[0])[1:-1], str(text))
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
-def say(line):
-    """Prints a line at once."""
+def say(line: object) -> None:
+    """Prints a line on standard output at once."""
     print(printable(line), flush=True)
 
 
-def complain(text):
-    """Prints a fault as one line on the error stream; a full disk there hides no exit code."""
-    with contextlib.suppress(OSError):
-        print(f"dml: {printable(' '.join(str(text).split()))}", file=sys.stderr, flush=True)
+def warn(line: object) -> None:
+    """Prints a warning on standard error."""
+    _print_on_stderr(f"warning: {printable(line)}")
 
 
-def prepare_streams():
-    """Lets both streams write what their encoding lacks as an escape, and be closed."""
+def complain(text: object) -> None:
+    """Prints an error as one line on standard error."""
+    _print_on_stderr(f"dml: {printable(' '.join(str(text).split()))}")
+
+
+def _print_on_stderr(line):
+    with contextlib.suppress(OSError):  # a full disk there must not change the exit code
+        print(line, file=sys.stderr, flush=True)
+
+
+def prepare_streams() -> None:
+    """Opens closed standard streams, and escapes characters that their encoding lacks."""
     for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:  # closed by who started the command
+        if getattr(sys, name) is None:  # closed by the parent process
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-class OneLine(logging.Formatter):
+class _OneLine(logging.Formatter):
     def format(self, record):
         return printable(super().format(record))
 
 
 @contextlib.contextmanager
-def quiet_libraries():
-    """Keeps warnings of libraries off the terminal: their errors, and what dml logs, are shown.
+def quiet_libraries() -> Iterator[None]:
+    """Hides warnings of libraries; their errors and dml's own log records are shown.
 
-    Python's warnings come where they are asked for, by `-W` or PYTHONWARNINGS.
+    Python's warnings are shown if `-W` or PYTHONWARNINGS asks for them.
     """
     root, own, handler = logging.getLogger(), logging.getLogger("dml"), logging.StreamHandler()
     before = root.level, own.level, own.propagate
-    handler.setFormatter(OneLine("%(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     root.setLevel(logging.ERROR)
     own.setLevel(logging.WARNING)
     own.addHandler(handler)
@@ -73,8 +84,8 @@ def quiet_libraries():
 
 
 @contextlib.contextmanager
-def held_back():
-    """Holds back what the block prints on the error stream, also from C++; shown if it fails."""
+def held_back() -> Iterator[None]:
+    """Hides what the block, C++ included, prints on standard error; shows it if the block fails."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as printed:

@@ -1,1 +1,1 @@
-"""One function for each command, read top to bottom."""
+"""The commands of `dml`, one module each; every module defines its `COMMAND`."""

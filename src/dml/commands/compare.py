@@ -1,15 +1,20 @@
 """`dml compare`: runs side by side, and which of their differences are real."""
 
+import argparse
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from dml._console.runtime import Runtime
 from dml._storage.run_folder import RunFolder
+from dml.commands._arguments import add_allow_parts
+from dml.commands._command import Command
 from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe, read_vectors
 from dml.datasets import RecordedItems
 from dml.recipe import fields_of, load_run_recipe, toml_value
+from dml.reporting import Reporter
 
 KS = (1, 2, 4, 8)
 TABLED = ("R@1", "MAP@R")
@@ -219,3 +224,34 @@ def loss_in_words(recipe):
         name = recipe.names[section]
         said.append(f"{name}: {', '.join(words)}" if words else name)
     return " + ".join(said)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="a Markdown table; runs of other seeds share a row"
+    )
+    parser.add_argument("--on", metavar="DATASET", help="default: the runs' own")
+    add_allow_parts(parser)
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    (tabulate if options.table else compare)(
+        options.runs,
+        options.on,
+        options.flags,
+        allow_parts=options.allow_parts,
+        report=reporter.info,
+    )
+
+
+COMMAND = Command(
+    "compare",
+    "put evaluated runs side by side and say which differences are real",
+    _add_arguments,
+    _run,
+    runtime=Runtime.KERAS,
+    takes_flags=True,
+)

@@ -1,5 +1,6 @@
 """`dml data`: checks a data set on the disk, or downloads it."""
 
+import argparse
 import errno
 import hashlib
 import http.client
@@ -17,8 +18,10 @@ import numpy as np
 
 from dml._storage.atomic import put_in_place
 from dml._storage.places import data_folder
+from dml.commands._command import Command
 from dml.images._reading import ImageError, decode_image, read_bytes, read_image
 from dml.recipe import load_dataset
+from dml.reporting import Reporter
 
 NAMED = 10  # files named for each kind of fault; the rest are counted
 SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)
@@ -277,3 +280,17 @@ def progress(steps, title, total, unit, done=0, size=lambda step: 1):
         for step in steps:
             yield step
             bar.advance(task, size(step))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("check", "get"))
+    parser.add_argument("name", metavar="DATASET")
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    run(options.action, options.name, options.flags, report=reporter.info)
+
+
+COMMAND = Command(
+    "data", "check a data set, or download it", _add_arguments, _run, takes_flags=True
+)

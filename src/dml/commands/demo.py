@@ -1,13 +1,17 @@
 """`dml demo`: the whole way on the embedded data set, from training to a page to search in."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
+from dml._console.runtime import Runtime
 from dml.commands import index
+from dml.commands._command import Command
 from dml.commands.export import export
 from dml.commands.serve import serve
 from dml.commands.train import free_folder, train
+from dml.reporting import Reporter
 
 
 def demo(out=None, page=True, report=print):
@@ -39,3 +43,21 @@ def exported(folder, report):
     if subprocess.run(command).returncode:
         raise ValueError(f"{folder.path} can't be exported: the reason is above")
     return folder.path / "bundle"
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/demo)")
+    parser.add_argument("--no-page", action="store_true", help="stop when the index is built")
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    demo(options.out, not options.no_page, report=reporter.info)
+
+
+COMMAND = Command(
+    "demo",
+    "from training to a page to search in, on the embedded data set",
+    _add_arguments,
+    _run,
+    runtime=Runtime.KERAS,
+)

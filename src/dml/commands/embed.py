@@ -1,5 +1,6 @@
 """`dml embed`: the vectors of images by an exported encoder, in a Parquet file."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -8,14 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from dml._console.progress import progress
+from dml._console.runtime import Runtime
 from dml._storage.atomic import atomic_path
 from dml._storage.columns import frame_of, typed
 from dml._storage.unfinished import UnfinishedRows, measuring
+from dml.commands._arguments import IMAGES
+from dml.commands._command import Command
 from dml.encoding._sources import image_table
 from dml.encoding.embed import embed_part
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.images._files import LeftOut
 from dml.images._reading import container
+from dml.reporting import Reporter
 
 PART = 512  # images that a stop can lose
 NAMED = 5  # unreadable images named on the terminal
@@ -237,3 +242,29 @@ def parts_of(rows, dimension):
     if len(bad := np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3))):
         raise ValueError(f"vector {bad[0]} is not of length 1")
     return typed(frame_of(rows.drop_columns(["vector"]))), vectors
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    parser.add_argument("--out", metavar="FILE.parquet", required=True)
+    parser.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="threads of this machine (default), or the Ray cluster that RAY_ADDRESS names",
+    )
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    embed(options.bundle, options.images, options.out, engine=options.engine, report=reporter.info)
+
+
+COMMAND = Command(
+    "embed",
+    "write the vectors of images to a Parquet file; goes on after a stop",
+    _add_arguments,
+    _run,
+    runtime=Runtime.ENCODER,
+    after_interrupt="the same command goes on from the last finished part",
+)

@@ -1,5 +1,6 @@
 """`dml evaluate`: the figures of a run on a test split, with their protocol and intervals."""
 
+import argparse
 import dataclasses
 import os
 import re
@@ -10,12 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from dml._console.progress import progress
+from dml._console.runtime import Runtime
 from dml._storage.atomic import atomic_path
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
+from dml.commands._arguments import add_allow_parts
+from dml.commands._command import Command
 from dml.datasets import Items, RecordedItems
 from dml.datasets.recorded import SEEN, image_digests
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
+from dml.reporting import Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
 VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
@@ -682,3 +687,29 @@ def error_rates(pairs):
         return None
     _, accepted, found = pairs.roc()
     return accepted, 1.0 - found
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument(
+        "--on",
+        metavar="DATASET",
+        help="a data set's name or a folder, measured whole where it has no test split of its own",
+    )
+    add_allow_parts(parser)
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    evaluate(options.run, options.on, options.flags, options.allow_parts, report=reporter.info)
+
+
+COMMAND = Command(
+    "evaluate",
+    "measure a run on its test split, or on another data set",
+    _add_arguments,
+    _run,
+    runtime=Runtime.KERAS,
+    takes_flags=True,
+    after_interrupt="the same command goes on from the last finished part of the search",
+    less_memory="a smaller --evaluation.batch_size takes less",
+)

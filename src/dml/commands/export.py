@@ -1,13 +1,18 @@
 """`dml export`: a run's encoder as a bundle that other runtimes take, checked on real images."""
 
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
 
+from dml._console.runtime import Runtime
 from dml._storage.atomic import new_folder
 from dml._storage.bundle import Bundle
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
+from dml.commands._arguments import add_allow_parts
+from dml.commands._command import Command
+from dml.reporting import Reporter
 
 CHECKED = 1000  # images that the exported encoder is compared on
 WHOLE = 16  # of these, at their own size
@@ -192,3 +197,38 @@ def check(found, tolerance):
         raise ValueError(
             f"the exported encoder is not the trained one: {'; '.join(faults)}. Nothing is written"
         )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--to", choices=("onnx", "saved-model", "litert", "keras"), default="onnx")
+    smaller = parser.add_mutually_exclusive_group()
+    smaller.add_argument("--half", action="store_true", help="float16: half the size")
+    smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
+    parser.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
+    parser.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
+    add_allow_parts(parser)
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    precision = "half" if options.half else "int8" if options.int8 else "float32"
+    export(
+        options.run,
+        options.to,
+        precision,
+        options.out,
+        options.on,
+        options.flags,
+        options.allow_parts,
+        report=reporter.info,
+    )
+
+
+COMMAND = Command(
+    "export",
+    "write a run's encoder as a bundle for other runtimes, checked",
+    _add_arguments,
+    _run,
+    runtime=Runtime.KERAS,
+    takes_flags=True,
+)

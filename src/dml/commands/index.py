@@ -1,14 +1,19 @@
 """`dml index`: builds, changes and checks an index of images."""
 
+import argparse
 import json
 import re
 from functools import partial
 from pathlib import Path
 
+from dml._console.runtime import Runtime
 from dml._storage.unfinished import measuring
+from dml.commands._arguments import IMAGES, INDEX, WHERE, add_bundle
+from dml.commands._command import Command
 from dml.commands.embed import embedded, list_unreadable, unfinished_folder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import build_index, check_build, check_free, open_index, plain_location
+from dml.reporting import Reporter
 
 
 def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
@@ -130,3 +135,63 @@ def say(index, report):
     )
     if facts["recall_at_10"] < facts["recall_wanted"]:
         report("that is less than wanted: take another --kind")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add_action(name, text):
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        first = "bundle" if name == "build" else "index"
+        action.add_argument(first, metavar=first.upper(), help=None if name == "build" else INDEX)
+        return action
+
+    action = add_action("build", "embed images and write an index of them")
+    action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    action.add_argument("--out", metavar="INDEX", required=True, help=INDEX)
+    action.add_argument(
+        "--kind",
+        default="auto",
+        choices=("auto", "flat", "hnsw", "ivf_pq", "int8", "binary"),
+        help="default: by the number of images; in Milvus auto, flat or hnsw",
+    )
+    action.add_argument(
+        "--recall",
+        type=float,
+        default=0.95,
+        help="share of the true nearest 10 to find (default: 0.95)",
+    )
+    action = add_action("add", "embed more images and add them; an id that is there is replaced")
+    add_bundle(action)
+    action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    action = add_action("remove", "remove items")
+    action.add_argument("ids", metavar="ID", nargs="*")
+    action.add_argument("--where", metavar="FILTER", help=WHERE)
+    add_action("info", "say what an index holds").add_argument("--json", action="store_true")
+    add_action("verify", "check every file of an index")
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    report = reporter.info
+    if options.action == "build":
+        build(
+            options.bundle, options.images, options.out, options.kind, options.recall, report=report
+        )
+    elif options.action == "add":
+        add(options.index, options.images, options.bundle, report=report)
+    elif options.action == "remove":
+        remove(options.index, options.ids, options.where, report=report)
+    elif options.action == "info":
+        info(options.index, options.json, report=report)
+    else:
+        verify(options.index, report=report)
+
+
+COMMAND = Command(
+    "index",
+    "build, change or check an index of images",
+    _add_arguments,
+    _run,
+    runtime=Runtime.ENCODER,
+    after_interrupt="the same command goes on from the last finished part",
+)

@@ -1,11 +1,15 @@
 """`dml parts`: the parts of a family, and their options."""
 
+import argparse
 import dataclasses
 import importlib
 import inspect
 
+from dml._console.runtime import Runtime
+from dml.commands._command import Command
 from dml.recipe import FAMILIES, fields_of, toml_value
 from dml.registry import suggestion
+from dml.reporting import Reporter
 
 PLURALS = {"loss": "losses"}
 
@@ -47,3 +51,20 @@ def registry_of(section):
     """Returns the registry of the parts that a section names."""
     module, registry, _ = FAMILIES[section]
     return getattr(importlib.import_module(module), registry)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("family", nargs="?", metavar="FAMILY", help="losses, miners, ...")
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    parts(options.family, report=reporter.info)
+
+
+COMMAND = Command(
+    "parts",
+    "list the losses, miners, samplers, ... with their options",
+    _add_arguments,
+    _run,
+    runtime=Runtime.KERAS,
+)

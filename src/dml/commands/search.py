@@ -1,13 +1,18 @@
 """`dml search`: the nearest items of an index, as a table, as JSON or as a page."""
 
+import argparse
 import json
 from html import escape
 from pathlib import Path
 
+from dml._console.runtime import Runtime
 from dml._storage.atomic import write_text
+from dml.commands._arguments import INDEX, WHERE, add_bundle
+from dml.commands._command import Command
 from dml.encoding.embed import embed_images
 from dml.images._reading import ImageError, read_image
 from dml.index import open_index
+from dml.reporting import Reporter
 
 STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
@@ -143,3 +148,39 @@ def image(path, name):
     except ImageError as error:
         return f"<p>{escape(str(error))}</p>"
     return f'<img class="{name}" alt="" src="{uri}">'
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", metavar="INDEX", help=INDEX)
+    parser.add_argument("queries", metavar="QUERY", nargs="+", help="an image")
+    parser.add_argument("-k", type=int, default=10, help="neighbours of each (default: 10)")
+    parser.add_argument("--where", metavar="FILTER", help=WHERE)
+    parser.add_argument(
+        "--threshold", metavar="SIMILARITY", help="the least to show: a number, or `calibrated`"
+    )
+    add_bundle(parser)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--html", metavar="FILE", help="write a page of the results")
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    search(
+        options.index,
+        options.queries,
+        options.k,
+        options.where,
+        options.threshold,
+        options.bundle,
+        options.json,
+        options.html,
+        report=reporter.info,
+    )
+
+
+COMMAND = Command(
+    "search",
+    "find the images of an index that are nearest to others",
+    _add_arguments,
+    _run,
+    runtime=Runtime.ENCODER,
+)

@@ -1,5 +1,6 @@
 """`dml serve`: an index over HTTP, with a page to search it."""
 
+import argparse
 import contextlib
 import gc
 import ipaddress
@@ -9,6 +10,11 @@ import socket
 import sys
 import webbrowser
 from pathlib import Path
+
+from dml._console.runtime import Runtime
+from dml.commands._arguments import INDEX, add_bundle
+from dml.commands._command import Command
+from dml.reporting import Reporter
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 CONNECTIONS = 2000
@@ -116,3 +122,33 @@ def allow_connections():
     if soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", metavar="INDEX", help=INDEX)
+    add_bundle(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="what requests must bring (default: DML_TOKEN)"
+    )
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    serve(
+        options.index,
+        options.host,
+        options.port,
+        options.token_file,
+        options.bundle,
+        report=reporter.info,
+    )
+
+
+COMMAND = Command(
+    "serve",
+    "serve an index over HTTP, with a page to search it",
+    _add_arguments,
+    _run,
+    runtime=Runtime.ENCODER,
+)

@@ -1,5 +1,6 @@
 """`dml train`: from a recipe to a run folder with an evaluated encoder."""
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -10,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from dml._console.progress import TrainingProgress, progress
+from dml._console.runtime import Runtime
 from dml._console.terminal import held_back
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
+from dml.commands._arguments import add_allow_parts
+from dml.commands._command import Command
 from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
 from dml.recipe import anchored, load_recipe, load_run_recipe, read_source, training_loss
+from dml.reporting import Reporter
 
 
 def train(source, flags=(), out=None, resume=False, allow_parts=False, report=print):
@@ -447,3 +452,45 @@ def report_lone_images(items, report):
 def minutes(seconds):
     """Returns a duration as text."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+_EPILOG = """examples:
+  dml train glyphs                         the embedded data set: needs nothing
+  dml train my_images/                     a folder of class folders
+  dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
+  dml train my_recipe.toml --out runs/mine
+  dml train runs/mine --resume
+
+sections: dataset backbone embedding sampler augmentation loss miner memory regularizer
+optimizer training evaluation. `dml recipes NAME` prints a recipe with every option."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="RECIPE_OR_DATASET")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add_allow_parts(parser)
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    train(
+        options.source,
+        options.flags,
+        out=options.out,
+        resume=options.resume,
+        allow_parts=options.allow_parts,
+        report=reporter.info,
+    )
+
+
+COMMAND = Command(
+    "train",
+    "train an encoder from a recipe, a data set or a folder of class folders",
+    _add_arguments,
+    _run,
+    epilog=_EPILOG,
+    runtime=Runtime.KERAS,
+    takes_flags=True,
+    after_interrupt="`dml train RUN --resume` goes on from the last epoch",
+    less_memory="smaller batches, a smaller backbone.input_size or training.chunks take less",
+)

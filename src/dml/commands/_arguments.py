@@ -1,0 +1,23 @@
+"""Arguments that several commands share."""
+
+import argparse
+
+IMAGES = "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, or an image"
+INDEX = "a folder, milvus://HOST[:PORT][/COLLECTION], or a .db file of milvus-lite"
+WHERE = """a filter, such as 'label in ["cat", "dog"] and price < 10'"""
+
+
+def add_allow_parts(parser: argparse.ArgumentParser) -> None:
+    """Adds `--allow-parts`, for commands that read a run's recipe."""
+    parser.add_argument(
+        "--allow-parts",
+        action="store_true",
+        help="run the Python files that a run's recipe lists under `parts`",
+    )
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Adds `--bundle`, for commands that search or extend an index."""
+    parser.add_argument(
+        "--bundle", metavar="DIR", help="the encoder (default: the index's own; Milvus has none)"
+    )
