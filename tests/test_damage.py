@@ -19,8 +19,8 @@ from dml._console.terminal import printable
 from dml._storage.archives import tar_members, zip_members
 from dml.datasets.table import Table
 from dml.encoding._sources import image_table
+from dml.images import read_image
 from dml.images._files import FORMATS, LeftOut
-from dml.images._reading import read_image
 from tests.damage import damaged
 
 pytestmark = pytest.mark.slow

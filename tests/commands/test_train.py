@@ -17,7 +17,7 @@ from dml.commands.train import describe_training, train
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import build_encoder, load_encoder
 from dml.evaluation import retrieval
-from dml.images._reading import read_image
+from dml.images import read_image
 from dml.recipe import load_recipe
 from tests.datasets.layouts import write_image
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dml.datasets import DATASETS
-from dml.images._reading import read_image
+from dml.images import read_image
 from tests.datasets.layouts import LAYOUTS, part
 
 FILES = sorted(set(DATASETS) - {"glyphs"})

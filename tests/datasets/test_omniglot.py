@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dml.datasets import DATASETS
-from dml.images._reading import read_image
+from dml.images import read_image
 from tests.datasets.layouts import part
 
 

@@ -10,7 +10,7 @@ import pytest
 from dml.datasets import Folder as ImageFolder
 from dml.datasets import Glyphs, Items, Omniglot, RecordedItems, Table
 from dml.datasets.recorded import image_digests
-from dml.images._reading import ImageError
+from dml.images import ImageError
 from tests.datasets.layouts import omniglot, write_image
 
 

@@ -7,7 +7,7 @@ import pytest
 from dml.backbones import Conv4
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.images._reading import ImageError, read_image
+from dml.images import ImageError, read_image
 
 # Of the size that the encoder wants: OpenCV and Keras do not resize alike to the last digit.
 PATHS = [f"glyph:seed=0,size=20,class={c},sample=0" for c in range(7)]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dml.encoding._sources import image_table
+from dml.images import read_image
 from dml.images._files import LeftOut
-from dml.images._reading import read_image
 from tests.bundles import write_images
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from dml.datasets.folder import Folder, class_images
 from dml.encoding._sources import image_table
+from dml.images import read_image
 from dml.images._files import FORMATS, LeftOut, image_files, require_utf8
-from dml.images._reading import read_image
 from tests.datasets.layouts import write_image
 
 

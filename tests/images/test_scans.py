@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dml.images._reading import ImageError, decode_image
+from dml.images import ImageError
+from dml.images._decoding import decode_image
 from dml.images._scans import MOST_SCANS, count_scans
 from tests.jpegs import many_scans
 

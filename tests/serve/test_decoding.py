@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dml.images._reading import decode_image
+from dml.images._decoding import decode_image
 from dml.images._resizing import square
 from dml.serve.batching import Busy
 from dml.serve.decoding import Decoder

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dml.images._reading import ImageError, read_image
-from tests.images.test_reading import encoded, gradient
+from dml.images import ImageError, read_image
+from tests.images.test_decoding import encoded, gradient
 
 
 def test_members_of_an_archive_are_read_by_many_threads(tmp_path):

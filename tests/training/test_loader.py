@@ -9,7 +9,7 @@ import pytest
 
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets.items import Items
-from dml.images._reading import ImageError
+from dml.images import ImageError
 from dml.losses import Contrastive
 from dml.samplers import MPerClass, Shuffle
 from dml.training.learner import Learner

@@ -1,4 +1,4 @@
-"""Members of zip and tar archives, read by threads, within bounds, whatever the archive claims."""
+"""Reads files and members of zip and tar archives: thread-safe and within bounds."""
 
 import contextlib
 import functools
@@ -9,6 +9,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
+
+from dml.errors import DataError
 
 MOST_BYTES = 2**29  # of a file or member
 ENCRYPTED = 1  # the flag of a member
@@ -29,56 +31,56 @@ DAMAGE = (  # what Python's readers raise for damaged archives
 
 
 @contextlib.contextmanager
-def naming_damage(what):
-    """Raises what a damaged archive raises as ValueError."""
+def naming_damage(path, what):
+    """Raises the errors of a damaged archive as a DataError."""
     try:
         yield
     except DAMAGE as error:
-        raise ValueError(f"{what}: {error or type(error).__name__}") from None
+        raise DataError(path, f"{what}: {error or type(error).__name__}") from None
 
 
 def read_file(path):
     """Returns the bytes of a regular file.
 
     Raises:
-        OSError: There is none, or it can't be read.
-        ValueError: It is no regular file, or is too large; the message says so, without its name.
+        OSError: It is missing, or can't be read.
+        DataError: It is not a regular file, or too large.
     """
     require_regular(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        require_few(size)
+        check_size(path, size)
         return file.read(size)  # of /proc/kmsg, whose size is 0, there is no end
 
 
 def require_regular(path):
-    """Refuses pipes, devices, sockets and folders, of which some hang when they are opened.
+    """Refuses pipes, devices, sockets and folders; opening some of them never returns.
 
     Returns:
         Its `os.stat_result`.
 
     Raises:
-        OSError: There is nothing at the path.
-        ValueError: It is no regular file.
+        OSError: It is missing.
+        DataError: It is not a regular file.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")
+        raise DataError(path, "not a regular file")
     return status
 
 
-def require_few(count):
-    """Refuses more bytes than one image may have."""
+def check_size(path, count):
+    """Refuses more bytes than an image may have."""
     if count > MOST_BYTES:
-        raise ValueError(f"{count:,} bytes: a file may have at most {MOST_BYTES // 2**20} MiB")
+        raise DataError(path, f"{count:,} bytes: a file may have at most {MOST_BYTES // 2**20} MiB")
 
 
 def zip_members(path):
     """Returns {name: `zipfile.ZipInfo`} of a zip.
 
     Raises:
-        OSError: There is none, or it can't be read.
-        ValueError: It is damaged, or no regular file.
+        OSError: It is missing, or can't be read.
+        DataError: It is damaged, or not a regular file.
     """
     status = require_regular(path)
     return zip_directory(path, status.st_size, status.st_mtime_ns)
@@ -87,16 +89,16 @@ def zip_members(path):
 @functools.lru_cache(maxsize=64)
 def zip_directory(path, size, time):
     """Returns the members of a zip of this size and time."""
-    with naming_damage("not a zip archive, or not whole"), zipfile.ZipFile(path) as archive:
+    with naming_damage(path, "not a zip archive, or truncated"), zipfile.ZipFile(path) as archive:
         return {member.filename: member for member in archive.infolist()}
 
 
 def tar_members(path):
-    """Returns {name: (first byte, length)} of the files in an uncompressed tar, in order.
+    """Returns {name: (offset, length)} of the files in an uncompressed tar, in order.
 
     Raises:
-        OSError: There is none, or it can't be read.
-        ValueError: It is damaged, or no regular file.
+        OSError: It is missing, or can't be read.
+        DataError: It is damaged, or not a regular file.
     """
     status = require_regular(path)
     return tar_directory(path, status.st_size, status.st_mtime_ns)
@@ -105,23 +107,26 @@ def tar_members(path):
 @functools.lru_cache(maxsize=64)
 def tar_directory(path, size, time):
     """Returns the members of a tar of this size and time."""
-    with naming_damage("not an uncompressed tar archive"), tarfile.open(path, "r:") as archive:
+    with (
+        naming_damage(path, "not an uncompressed tar archive"),
+        tarfile.open(path, "r:") as archive,
+    ):
         return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
 
 
 def read_zip_member(path, name):
     """Returns the bytes of a member of a zip, on a file handle of its own.
 
-    An open `zipfile.ZipFile` is not for threads: in some releases of Python 3.12 to 3.14 one moves
-    the place in the file from which another reads on (python/cpython#127847).
+    An open `zipfile.ZipFile` is not thread-safe: in some releases of Python 3.12 to 3.14 one thread
+    moves the file position from which another reads (python/cpython#127847).
 
     Raises:
         KeyError: There is no such member.
-        OSError, ValueError: As of `zip_members`; or the member is damaged or too large.
+        OSError, DataError: As of `zip_members`; or the member is damaged or too large.
     """
     member = zip_members(path)[name]
-    require_few(max(member.file_size, member.compress_size))
-    with naming_damage("the member is damaged"):
+    check_size(path, max(member.file_size, member.compress_size))
+    with naming_damage(path, "the member is damaged"):
         plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         if not plain or member.flag_bits & ENCRYPTED:  # rare; reads the whole directory again
             with zipfile.ZipFile(path) as archive, archive.open(member) as opened:
@@ -146,13 +151,13 @@ def read_tar_member(path, name):
 
     Raises:
         KeyError: There is no such member.
-        OSError, ValueError: As of `tar_members`; or the member is too large, or not whole.
+        OSError, DataError: As of `tar_members`; or the member is too large, or truncated.
     """
     start, length = tar_members(path)[name]
-    require_few(length)
+    check_size(path, length)
     with open(path, "rb") as file:
         file.seek(start)
         data = file.read(length)
     if len(data) < length:
-        raise ValueError("the archive has changed, or is not whole")
+        raise DataError(path, "the archive has changed, or is truncated")
     return data

@@ -19,7 +19,7 @@ import numpy as np
 from dml._storage.atomic import put_in_place
 from dml._storage.places import data_folder
 from dml.commands._command import Command
-from dml.images._reading import ImageError, decode_image, read_bytes, read_image
+from dml.images import ImageError, ImageRef
 from dml.recipe import load_dataset
 from dml.reporting import Reporter
 
@@ -92,9 +92,10 @@ def check(dataset, report=print, threads=2):
 
 def scan(path):
     """Returns the `Scan` of one image."""
+    reference = ImageRef.parse(path)
     try:
-        data = read_bytes(path)
-        pixels = read_image(path) if path.startswith("glyph:") else decode_image(data, path)
+        data = reference.read_bytes()
+        pixels = reference.decode(data)
     except ImageError as error:
         return Scan(fault=str(error))
     shape = str(pixels.shape).encode()

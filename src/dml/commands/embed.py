@@ -18,8 +18,8 @@ from dml.commands._command import Command
 from dml.encoding._sources import image_table
 from dml.encoding.embed import embed_part
 from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.images import ImageRef
 from dml.images._files import LeftOut
-from dml.images._reading import container
 from dml.reporting import Reporter
 
 PART = 512  # images that a stop can lose
@@ -148,7 +148,7 @@ def content_keys(encoder, paths):
     status = {}
     keys = []
     for path in paths:
-        file = container(path)
+        file = ImageRef.parse(path).container
         if file not in status:
             try:
                 found = os.stat(file) if file else None

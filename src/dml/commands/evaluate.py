@@ -19,6 +19,7 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.datasets import Items, RecordedItems
 from dml.datasets.recorded import SEEN, image_digests
+from dml.images import ImageRef
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 from dml.reporting import Reporter
 
@@ -346,7 +347,7 @@ class TestSplit:
         import pandas as pd
 
         items = self.items
-        paths = [p if p.startswith("glyph:") else os.path.abspath(p) for p in items.paths]
+        paths = [str(ImageRef.parse(path).absolute()) for path in items.paths]
         names = [items.class_names[code] for code in items.labels]
         columns = {"id": items.ids, "path": paths, "class": names, "split": items.splits}
         return pd.DataFrame(columns)
@@ -624,7 +625,7 @@ def read_vectors(path, count):
 
 def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
     """Writes the report of an evaluation."""
-    from dml.images._reading import read_image
+    from dml.images import read_image
     from dml.report import Metric, ReportData, write_report
 
     untrained = metrics["untrained"]

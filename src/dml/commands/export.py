@@ -76,7 +76,7 @@ def export(
     from dml.encoding._formats import read_encoder, write_encoder
     from dml.encoding.embed import embed_images
     from dml.encoding.encoder import load_encoder
-    from dml.images._reading import read_image
+    from dml.images import read_image
 
     folder = RunFolder(run).open()
     name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])

@@ -10,7 +10,7 @@ from dml._storage.atomic import write_text
 from dml.commands._arguments import INDEX, WHERE, add_bundle
 from dml.commands._command import Command
 from dml.encoding.embed import embed_images
-from dml.images._reading import ImageError, read_image
+from dml.images import ImageError, read_image
 from dml.index import open_index
 from dml.reporting import Reporter
 

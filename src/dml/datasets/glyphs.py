@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart, halves
 from dml.datasets.items import Items
+from dml.images._references import DrawnRef
 from dml.images._strokes import LARGEST, SMALLEST
 
 MOST = 10_000_000  # images, whose list takes some GB
@@ -63,9 +64,7 @@ class Glyphs(DatasetPart):
         paths, names, splits = [], [], []
         for character in range(self.classes):
             for sample in range(self.samples):
-                paths.append(
-                    f"glyph:seed={self.seed},size={self.size},class={character},sample={sample}"
-                )
+                paths.append(str(DrawnRef.of(character, sample, self.size, self.seed)))
                 names.append(character)
                 if self.protocol == "zero-shot":
                     splits.append(split_of_class[character])

@@ -6,6 +6,7 @@ from typing import ClassVar
 from dml._storage.archives import zip_members
 from dml.datasets.base import DATASETS, Archive, DatasetPart, find_file
 from dml.datasets.items import Items
+from dml.images._references import ArchiveMemberRef
 
 ARCHIVES = ("images_background_small1.zip", "images_background_small2.zip")
 
@@ -53,10 +54,10 @@ class Omniglot(DatasetPart):
         rows = [(first, *row, "train") for row in trained]
         rows += [(second, *row, "test") for row in tested]
         return Items.build(
-            [f"{archive}!{member}" for archive, member, *_ in rows],
+            [str(ArchiveMemberRef(str(archive), member)) for archive, member, *_ in rows],
             [name for *_, name, _ in rows],
             [split for *_, split in rows],
-            [f"{archive.name}!{member}" for archive, member, *_ in rows],
+            [str(ArchiveMemberRef(archive.name, member)) for archive, member, *_ in rows],
             "zero-shot",
             [alphabet(name) for *_, name, _ in rows],
         )
@@ -71,11 +72,8 @@ def drawings(archive):
     """Returns (member, "ALPHABET/CHARACTER") of every drawing in an archive.
 
     Raises:
-        ValueError: The archive is damaged.
+        DataError: The archive is damaged.
     """
-    try:
-        members = sorted(n for n in zip_members(str(archive)) if n.endswith(".png"))
-    except ValueError as error:
-        raise ValueError(f"{archive} is corrupt: {error}") from None
+    members = sorted(name for name in zip_members(str(archive)) if name.endswith(".png"))
     # NAME/ALPHABET/CHARACTER/DRAWING.png
     return [(member, "/".join(member.split("/")[1:3])) for member in members]

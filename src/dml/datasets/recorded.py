@@ -9,7 +9,7 @@ import numpy as np
 
 from dml._storage.atomic import atomic_path
 from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
-from dml.images._reading import ImageError, decode_image, read_bytes
+from dml.images import ImageError, ImageRef
 
 SMALL = 32  # pixels to which a JPEG may be decoded where it is only to be seen whether it can be
 BLOCK = 1024  # images whose digests are asked for at once
@@ -227,7 +227,7 @@ def image_digests(paths, threads, advance=None, faults=None, decode=False):
     """Returns the SHA-256 of the bytes of images, strings (N,), read by threads.
 
     Args:
-        paths: Paths as `dml.images.read_bytes` takes them.
+        paths: Texts that `dml.images.ImageRef.parse` takes.
         threads: Threads that read; positive.
         advance: Called with the number of images done since its last call; None for silence.
         faults: A dictionary that takes {row: reason} of the images that can't be read, whose
@@ -239,11 +239,11 @@ def image_digests(paths, threads, advance=None, faults=None, decode=False):
     """
 
     def digest(row):
-        path = paths[row]
+        image = ImageRef.parse(paths[row])
         try:
-            data = read_bytes(path)
-            if decode and not path.startswith("glyph:"):
-                decode_image(data, path, SMALL)
+            data = image.read_bytes()
+            if decode:
+                image.decode(data, SMALL)
         except ImageError as error:
             if faults is None:
                 raise

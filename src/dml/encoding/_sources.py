@@ -6,7 +6,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from dml._storage.columns import joined, typed, with_numbers
+from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
+from dml.images._references import ArchiveMemberRef
 
 LISTS = (".csv", ".parquet")
 
@@ -54,7 +56,7 @@ def image_table(sources, left_out, index=None):
         except ValueError as error:
             raise ValueError(f"{printable(source)}: {error}") from None
         if not named:
-            frame["id"] = [shortest(id) for id in frame["id"]]
+            frame["id"] = [str(ImageRef.parse(id).normalized()) for id in frame["id"]]
         if index is not None:
             take_known(frame, index, named)
         unnamed += zip(frame["path"], frame["id"], strict=True) if not named else ()
@@ -64,12 +66,6 @@ def image_table(sources, left_out, index=None):
     if len(repeated := table.index[table["id"].duplicated()]):
         raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
     return table
-
-
-def shortest(id):
-    """Returns an id that is a path in its shortest spelling: `./a//b.png` as `a/b.png`."""
-    shard, mark, member = id.partition(".tar!")
-    return id if id.startswith("glyph:") else os.path.normpath(shard) + mark + member
 
 
 def take_known(table, index, named):
@@ -172,9 +168,7 @@ def listed(path, left_out):
     if not own:
         frame["id"] = named
     folder = path.parent
-    frame["path"] = [
-        p if p.startswith("glyph:") else os.path.abspath(os.path.join(folder, p)) for p in named
-    ]
+    frame["path"] = [str(ImageRef.parse(path).absolute(folder)) for path in named]
     if "label" not in frame:
         frame["label"] = None
     first = ["id", "path", "label"]
@@ -188,20 +182,17 @@ def shard(source, left_out):
     import pandas as pd
 
     from dml._storage.archives import tar_members
-    from dml.images._reading import read_bytes
 
-    path = os.path.abspath(source)
-    try:
-        members = tar_members(path)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+    members = tar_members(source)
     rows = []
     for member in members:
+        image = ArchiveMemberRef(source, member)
         stem, suffix = os.path.splitext(member)
         if suffix == ".cls" or not left_out.takes(member.removeprefix("./")):
             continue
         label = None
         if stem + ".cls" in members:
-            label = read_bytes(f"{path}!{stem}.cls").decode("utf-8", "replace").strip()
-        rows.append((f"{source}!{member}", f"{path}!{member}", label))
+            label_file = ArchiveMemberRef(source, f"{stem}.cls")
+            label = label_file.read_bytes().decode("utf-8", "replace").strip()
+        rows.append((str(image), str(image.absolute()), label))
     return pd.DataFrame(rows, columns=["id", "path", "label"], dtype=object)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.images._reading import ImageError, read_image
+from dml.images import ImageError, read_image
 from dml.images._resizing import square
 
 

@@ -1,4 +1,4 @@
-"""Images: which files are images, and reading them."""
+"""Images: which files are images, references to them, and reading them."""
 
 import lazy_loader
 

@@ -1,2 +1,3 @@
-from ._reading import ImageError as ImageError
-from ._reading import read_image as read_image
+from ._decoding import ImageError as ImageError
+from ._references import ImageRef as ImageRef
+from ._references import read_image as read_image

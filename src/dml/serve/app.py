@@ -23,7 +23,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pydantic import BaseModel, Field
 
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.images._reading import ImageError, decode_image, read_bytes, read_image
+from dml.images import ImageError, ImageRef
+from dml.images._decoding import decode_image
 from dml.images._resizing import square
 from dml.images._thumbnails import jpeg, shrunk
 from dml.index import Index, open_index
@@ -326,9 +327,10 @@ class Service:
         Raises:
             ValueError: It can't be read.
         """
-        if path.startswith("glyph:"):
-            return await self.run(lambda: finish(read_image(path)))
-        data = await self.run(read_bytes, path)
+        reference = ImageRef.parse(path)
+        data = await self.run(reference.read_bytes)
+        if reference.container is None:  # drawn
+            return await self.run(lambda: finish(reference.decode(data)))
         if is_quick(data):
             return await self.run(self.decode, data, path, minimum_side, finish)
         async with asyncio.timeout(self.options.seconds):

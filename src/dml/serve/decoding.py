@@ -8,7 +8,7 @@ import sys
 import threading
 from multiprocessing.connection import Connection, Pipe
 
-from dml.images._reading import ImageError, decode_image
+from dml.images._decoding import ImageError, decode_image
 from dml.serve.batching import Busy
 from dml.serve.uploads import UploadError, check_header
 

@@ -10,7 +10,7 @@ import cv2
 import grain
 import numpy as np
 
-from dml.images._reading import ImageError, read_image
+from dml.images import ImageError, read_image
 
 LOGGER = logging.getLogger(__name__)
 ON_UNREADABLE = ("error", "skip")
@@ -210,8 +210,9 @@ class TrainingReader:
             rows[place] = row
             return self.augmentation.crop(image, self.size, np.random.default_rng(key))
         self.error = ImageError(
-            f"{self.items.paths[rows[place]]}: can't be read, and no other image can take its "
-            "place: all of them are in the batch or can't be read either"
+            self.items.paths[rows[place]],
+            "can't be read, and no other image can take its place: all of them are in the batch "
+            "or can't be read either",
         )
         raise self.error
 
