@@ -7,6 +7,7 @@ import numpy as np
 
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.images import ImageError, read_image
+from dml.images._opencv import single_threaded_opencv
 from dml.images._resizing import square
 
 
@@ -97,9 +98,6 @@ def read_squares(paths, wanted, threads, ahead):
     Yields:
         Uint8 (side, side, 3), or the `ImageError` of an image that can't be read.
     """
-    import cv2
-
-    cv2.setNumThreads(0)  # it would start more threads for each single image
     side = wanted.resize_side
 
     def read(path):
@@ -110,12 +108,13 @@ def read_squares(paths, wanted, threads, ahead):
 
     pool = ThreadPoolExecutor(threads)
     waiting = deque()
-    try:
-        for path in paths:
-            waiting.append(pool.submit(read, path))
-            if len(waiting) > ahead:
+    with single_threaded_opencv():
+        try:
+            for path in paths:
+                waiting.append(pool.submit(read, path))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -6,11 +6,11 @@ import logging
 import sys
 import threading
 
-import cv2
 import grain
 import numpy as np
 
 from dml.images import ImageError, read_image
+from dml.images._opencv import single_threaded_opencv
 
 LOGGER = logging.getLogger(__name__)
 ON_UNREADABLE = ("error", "skip")
@@ -182,8 +182,9 @@ class TrainingReader:
         epoch, step = divmod(number, self.steps_per_epoch)
         rows = self.epoch_rows(epoch)[step].copy()
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for place in range(len(rows)):
-            images[place] = self.image(rows, place, (self.seed, epoch, step + 1, place))
+        with single_threaded_opencv():
+            for place in range(len(rows)):
+                images[place] = self.image(rows, place, (self.seed, epoch, step + 1, place))
         labels = self.items.labels[rows].astype(np.int32)
         if self.samples:
             return images, {"labels": labels, "samples": rows.astype(np.int32)}
@@ -240,7 +241,6 @@ class TrainingReader:
 def read_ahead(batches, threads):
     """Returns a grain dataset's batches, read by threads a few ahead of their use."""
     check_at_least(1, threads=threads)
-    cv2.setNumThreads(0)  # it would start more threads for each single image
     # Each thread makes one batch at a time, and two are ready when the model asks.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
     return batches.to_iter_dataset(options)
