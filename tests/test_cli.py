@@ -1,13 +1,17 @@
-"""The command: bad input is one line and exit code 2, never a traceback."""
+"""The command line: bad input is one line and exit code 2, a bug keeps its traceback."""
 
 import os
 import subprocess
 import sys
+import tempfile
+from importlib.metadata import version
 
 import pytest
 
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
+from dml.commands._command import Command
+from dml.errors import DataError
 
 
 def dml(*arguments, cwd=None, **environment):
@@ -59,6 +63,73 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("dml: ") and all(word in line for word in words)
+
+
+def failing(monkeypatch, error):
+    """Makes a command of which `run` raises an error the only one."""
+
+    def run(options, reporter):
+        raise error
+
+    command = Command("parts", "fails", lambda parser: None, run, less_memory="less takes less")
+    monkeypatch.setattr("dml.cli.find_commands", lambda: {"parts": command})
+
+
+def test_a_bug_keeps_its_traceback_in_a_file(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    failing(monkeypatch, TypeError("a bug"))
+    assert main(["parts"]) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dml: this is a bug of dml: TypeError: a bug; please report it with ")
+    (kept,) = tmp_path.glob("dml-*/traceback.txt")
+    assert line.endswith(str(kept)) and "raise error" in kept.read_text()
+
+
+def test_a_bug_without_a_place_for_its_traceback(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    failing(monkeypatch, TypeError("a bug"))
+    assert main(["parts"]) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "TypeError: a bug" in line and "`dml --debug` shows it" in line
+
+
+@pytest.mark.parametrize("error, code", [(TypeError("a bug"), 70), (DataError("a", "bad"), 2)])
+def test_debug_shows_the_traceback(monkeypatch, tmp_path, capsys, error, code):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    failing(monkeypatch, error)
+    assert main(["--debug", "parts"]) == code
+    printed = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in printed and "raise error" in printed
+    assert printed.splitlines()[-1].startswith("dml: ") and not list(tmp_path.iterdir())
+
+
+def test_little_memory_an_interrupt_and_a_closed_pipe(monkeypatch, capsys):
+    failing(monkeypatch, RuntimeError("CUDA out of memory"))
+    assert main(["parts"]) == 2
+    expected = "dml: memory is short: CUDA out of memory; less takes less\n"
+    assert capsys.readouterr().err == expected
+    failing(monkeypatch, KeyboardInterrupt())
+    assert main(["parts"]) == 130 and capsys.readouterr().err == "dml: interrupted\n"
+    result = subprocess.run(
+        f"{sys.executable} -m dml recipes | head -c 1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode in (0, 1) and result.stderr == ""
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dml {version('dml')}\n"
+
+
+def test_a_command_without_sections_refuses_flags(capsys):
+    assert main(["parts", "--loss.margin", "1"]) == 2
+    assert "--loss.margin" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 
+import dml
 import dml.commands
-from dml._console.memory import shortage
+from dml._console.failures import BAD_INPUT, BUG, INTERRUPTED, explain, keep_traceback
 from dml._console.reporter import ConsoleReporter
 from dml._console.runtime import load_runtime
 from dml._console.terminal import complain, prepare_streams, quiet_libraries
@@ -17,25 +19,6 @@ from dml.errors import OptionError
 from dml.images._files import require_utf8
 
 _DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
-_EXTRAS = {  # package -> the extra that brings it
-    "fastapi": "serve",
-    "uvicorn": "serve",
-    "starlette": "serve",
-    "prometheus_client": "serve",
-    "ray": "ray",
-    "pymilvus": "milvus",
-    "grpc": "milvus",
-    "keras": "train",
-    "tensorflow": "train",
-    "tf2onnx": "train",
-    "onnx": "train",
-    "grain": "train",
-    "sklearn": "train",
-    "matplotlib": "train",
-    "scipy": "train",
-    "jax": "jax",
-    "torch": "torch",
-}
 
 
 def find_commands() -> dict[str, Command]:
@@ -51,6 +34,8 @@ def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     top.add_argument(
         "--backend", choices=("tensorflow", "jax", "torch"), help="default: KERAS_BACKEND"
     )
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    top.add_argument("--version", action="version", version=f"dml {dml.__version__}")
     parsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in commands.values():
         parser = parsers.add_parser(
@@ -97,8 +82,34 @@ def _run(command, options):
     command.run(options, ConsoleReporter())
 
 
+def _failed(error, command, arguments, debug):
+    """Prints why a command failed, and returns its exit code."""
+    if debug:
+        traceback.print_exception(error)
+    line = explain(error, command.name, command.less_memory)
+    if line is not None:
+        complain(line)
+        return BAD_INPUT
+    text = f"this is a bug of dml: {type(error).__name__}: {error}"
+    if not debug:
+        try:
+            text += f"; please report it with {keep_traceback(error, arguments)}"
+        except OSError as full:
+            text += f"; its traceback can't be kept ({full}), `dml --debug` shows it"
+    complain(text)
+    return BUG
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 2 for bad input, 130 when interrupted."""
+    """Runs a command.
+
+    Args:
+        arguments: The command line without the program's name; None for `sys.argv`.
+
+    Returns:
+        The exit code: 0, or 1 where the reader of the output has gone, 2 for what the user can
+        mend, 70 for a bug of dml, 130 after Ctrl-C.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = find_commands()
     ordinary, flags = split_flags(arguments)
@@ -113,27 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(command, options)
     except KeyboardInterrupt:
         complain(f"interrupted{f'; {command.after_interrupt}' if command.after_interrupt else ''}")
-        return 130
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRAS:
-            raise
-        extra = _EXTRAS[error.name.split(".")[0]]
-        complain(
-            f"`dml {options.command}` needs the package {error.name}: pip install 'dml[{extra}]'"
-        )
-        return 2
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, KeyError, OSError, FloatingPointError) as error:
-        complain(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        return 2
     except Exception as error:
-        if (reported := shortage(error)) is None:
-            raise
-        hint = f"; {command.less_memory}" if command.less_memory else ""
-        complain(f"memory is short: {reported}{hint}")
-        return 2
+        return _failed(error, command, arguments, options.debug)
     return 0
 
 

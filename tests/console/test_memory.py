@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from dml._console.memory import shortage
-from dml.cli import main
 
 
 def test_knows_a_shortage_by_what_libraries_say():
@@ -31,21 +30,3 @@ def test_knows_a_shortage_by_what_libraries_say():
     many = RuntimeError("Graph execution error:\n\n  OOM when allocating tensor\n\nmore")
     assert shortage(many) == "OOM when allocating tensor"
     assert shortage(TypeError("unsupported operand")) is None
-
-
-def test_what_runs_out_on_the_way_is_one_line_and_a_bug_is_not(monkeypatch, capsys):
-    import dml.commands.parts as command
-
-    def fail(error):
-        def parts(*_, **__):
-            raise error
-
-        monkeypatch.setattr(command, "parts", parts)
-        return main(["parts"])
-
-    assert fail(RuntimeError("CUDA out of memory")) == 2
-    assert capsys.readouterr().err == "dml: memory is short: CUDA out of memory\n"
-    assert fail(MemoryError()) == 2
-    assert capsys.readouterr().err == "dml: memory is short: MemoryError\n"
-    with pytest.raises(TypeError, match="a bug"):
-        fail(TypeError("a bug"))
