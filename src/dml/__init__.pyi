@@ -9,6 +9,7 @@ from . import images as images
 from . import index as index
 from . import losses as losses
 from . import miners as miners
+from . import ops as ops
 from . import reductions as reductions
 from . import regularizers as regularizers
 from . import samplers as samplers

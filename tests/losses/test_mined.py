@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses import Contrastive, Instance, Mined, ProxyAnchor, Triplet
 from dml.miners import MINERS, BatchHardMiner, MultiSimilarityMiner, PairMarginMiner
-from dml.ops.batch_ops import pair_masks
+from dml.ops import pair_masks
 from tests.backend import value_and_grad
 
 LABELS = np.array([0, 0, 1, 1, 2, 2])

@@ -22,7 +22,7 @@ from dml.losses import (
 )
 from dml.losses.mined import has_pairs
 from dml.miners import BatchHardMiner
-from dml.ops.batch_ops import pair_masks
+from dml.ops import pair_masks
 from dml.reductions import ClassWeighted, NonZero, PerAnchor
 from dml.training.learner import Learner
 from tests.backend import value_and_grad

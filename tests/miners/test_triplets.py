@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml.miners.triplets import MINING, largest, triplet_counts
-from dml.ops.batch_ops import pair_masks
+from dml.ops import pair_masks
 from tests.losses import reference
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.ops.distances import DISTANCES, check_distance
+from dml.ops import DISTANCES, check_distance
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
 from tests.losses import reference_pairs

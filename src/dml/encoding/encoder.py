@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import dml.backbones.scaling  # noqa: F401, registers a layer of saved encoders
 from dml.backbones.base import load_model
-from dml.ops.batch_ops import unit_length
+from dml.ops import unit_length
 
 POOLINGS = ("average", "max", "average+max", "gem")
 

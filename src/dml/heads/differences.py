@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from dml.ops.batch_ops import pair_masks, present, ratio, weights
-from dml.ops.distances import euclidean
+from dml.ops import as_weights, euclidean, pair_masks, present, ratio
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -72,4 +71,4 @@ def hard_differences(embeddings, labels):
     nearest = ops.min(ops.where(present(negative), d, 4.0), axis=1)  # no distance exceeds 2
     nearest = ops.minimum(nearest[:, None], nearest[None, :])
     found = ops.cast(nearest < 3.0, "float32")
-    return ops.where(nearest < 3.0, d - nearest, ops.zeros_like(d)), weights(positive) * found
+    return ops.where(nearest < 3.0, d - nearest, ops.zeros_like(d)), as_weights(positive) * found

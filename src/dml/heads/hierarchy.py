@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from dml.ops.batch_ops import same_label
-from dml.ops.distances import poincare
+from dml.ops import poincare, same_label
 
 NO_TRIPLET = -1e9  # a gap that no hinge reaches
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.ops.batch_ops import unit_length
+from dml.ops import unit_length
 
 
 @keras.saving.register_keras_serializable("dml")

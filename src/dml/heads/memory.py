@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.ops.batch_ops import places_of_samples
+from dml.ops import first_positions
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -88,7 +88,7 @@ class MemoryHead(keras.layers.Layer):
             before["memory_relation"] = ops.where(usable[None, :], relation, float("nan"))
         if training:
             self.remember(ops.stop_gradient(embeddings), labels, samples)
-        return before if given is None else {**before, "samples": places_of_samples(samples)}
+        return before if given is None else {**before, "samples": first_positions(samples)}
 
     def remember(self, embeddings, labels, samples):
         """Puts a batch in the place of the oldest."""

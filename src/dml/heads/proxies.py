@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml.ops.batch_ops import cosines_to, unit_length
+from dml.ops import cosines_to, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")

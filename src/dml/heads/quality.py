@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml.heads.proxies import ProxyHead
-from dml.ops.batch_ops import is_relation, own_column, shares, unit_length
+from dml.ops import is_relation, own_column, row_shares, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -98,7 +98,7 @@ class CurriculumHead(ProxyHead):
         if training:
             labels = ops.convert_to_tensor(labels)
             if is_relation(labels):
-                own = ops.sum(cosines * shares(labels), axis=1)
+                own = ops.sum(cosines * row_shares(labels), axis=1)
             else:
                 own = own_column(cosines, ops.cast(labels, "int32"))
             progress = 0.99 * progress + 0.01 * ops.stop_gradient(ops.mean(own))

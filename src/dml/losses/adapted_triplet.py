@@ -7,8 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES
 from dml.losses.triplet import Triplet
-from dml.ops.batch_ops import pair_masks, same_label
-from dml.ops.distances import squared
+from dml.ops import pair_masks, same_label, squared
 
 KERNELS = ("linear", "gaussian")
 

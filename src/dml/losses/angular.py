@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import mean_over, present, weights
+from dml.ops import as_weights, mean_over, present
 
 
 @LOSSES.register("angular")
@@ -50,7 +50,7 @@ class Angular(PairLoss):
 
     def pair_loss(self, s, positive, negative):
         t = math.tan(math.radians(self.angle)) ** 2
-        apart = weights(negative) * ops.exp(4 * t * s)  # at most e^12
+        apart = as_weights(negative) * ops.exp(4 * t * s)  # at most e^12
         both = ops.matmul(apart, ops.transpose(apart))  # (B, B): sums over n
         some = both > 0
         rivals = ops.where(some, ops.log(ops.where(some, both, ops.ones_like(both))), -float("inf"))

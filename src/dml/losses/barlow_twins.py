@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.ops.batch_ops import pair_masks, ratio, weights
+from dml.ops import as_weights, pair_masks, ratio
 
 
 @LOSSES.register("barlow_twins")
@@ -48,7 +48,7 @@ class BarlowTwins(MetricLoss):
 
     def batch_loss(self, labels, embeddings):
         dim = embeddings.shape[1]
-        pairs = weights(pair_masks(labels)[0])
+        pairs = as_weights(pair_masks(labels)[0])
         centred = embeddings - ops.mean(embeddings, axis=0)
         # A dimension that does not vary counts as one of a deviation of 1e-3.
         x = centred * ops.rsqrt(ops.mean(ops.square(centred), axis=0) + 1e-6)

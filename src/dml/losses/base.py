@@ -7,8 +7,15 @@ import keras
 from keras import ops
 
 from dml.heads import ProxyHead
-from dml.ops.batch_ops import is_relation, pair_masks, products, relation_of, without_twins
-from dml.ops.distances import DISTANCES, check_distance
+from dml.ops import (
+    DISTANCES,
+    check_distance,
+    is_relation,
+    pair_masks,
+    products,
+    relation_of,
+    relation_of_distinct,
+)
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
@@ -75,7 +82,7 @@ class MetricLoss(keras.losses.Loss):
 
     def known(self, labels, samples):
         """Returns what `batch_loss` takes for labels where it is known which image each is."""
-        return labels if self.proxies_per_class else without_twins(labels, samples)
+        return labels if self.proxies_per_class else relation_of_distinct(labels, samples)
 
     def takes_memberships(self):
         """Tells whether labels may be memberships (B, classes)."""
@@ -133,7 +140,7 @@ class PairLoss(MetricLoss):
     """A loss of a matrix that compares anchors (B) with references (R), and masks of its pairs.
 
     Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
-    `dml.ops.batch_ops`: boolean, or weights.
+    `dml.ops`: boolean, or weights.
     """
 
     # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.

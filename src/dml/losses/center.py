@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops.batch_ops import memberships, ratio, weights
+from dml.ops import as_weights, memberships, ratio
 
 
 @LOSSES.register("center")
@@ -33,5 +33,5 @@ class Center(MetricLoss):
     averages_images: ClassVar[bool] = True
 
     def batch_loss(self, labels, cosines):
-        own = weights(memberships(labels, cosines.shape[1]))
+        own = as_weights(memberships(labels, cosines.shape[1]))
         return ratio(ops.sum(own * (1.0 - cosines)), ops.sum(own))

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, DistanceLoss, require
-from dml.ops.batch_ops import keep, ratio, weights
+from dml.ops import as_weights, custom_gradient, keep, ratio
 
 
 @LOSSES.register("contrastive")
@@ -68,8 +68,8 @@ class Contrastive(DistanceLoss):
 
     def pair_share(self, d, positive, negative):
         sides = self.sides(d, positive, negative)
-        active = sum(ops.sum(weights(keep(mask, off > 0))) for off, mask in sides)
-        return ratio(active, sum(ops.sum(weights(mask)) for _, mask in sides))
+        active = sum(ops.sum(as_weights(keep(mask, off > 0))) for off, mask in sides)
+        return ratio(active, sum(ops.sum(as_weights(mask)) for _, mask in sides))
 
 
 def active_mean(off, mask, power):
@@ -78,14 +78,13 @@ def active_mean(off, mask, power):
     0 where there is none. `power` is 1 or 2; its own gradient keeps one array (B, R).
     """
 
-    @ops.custom_gradient
+    @custom_gradient
     def result_of(off):
-        active = weights(keep(mask, off > 0))
+        active = as_weights(keep(mask, off > 0))
         count = ops.sum(active)
         slope = active * off if power == 2 else active
 
-        def gradient(*arguments, upstream=None):
-            upstream = arguments[0] if upstream is None else upstream
+        def gradient(upstream):
             return power * ratio(upstream, count) * slope
 
         return ratio(ops.sum(slope * off), count), gradient

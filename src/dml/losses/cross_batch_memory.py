@@ -6,7 +6,7 @@ from keras import ops
 from dml.heads import MemoryHead
 from dml.losses.base import MetricLoss, require
 from dml.losses.mined import check_minable
-from dml.ops.batch_ops import pair_masks, relation_masks, without_twins
+from dml.ops import pair_masks, relation_masks, relation_of_distinct
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -59,7 +59,7 @@ class CrossBatchMemory(MetricLoss):
         remembered = self.loss.pair_loss(compared, *self.memory_masks(labels, x))
         used = self.weight * ops.cast(x["steps"] >= self.start, "float32")
         if "samples" in x:
-            labels = without_twins(labels, x["samples"])
+            labels = relation_of_distinct(labels, x["samples"])
         return self.loss.batch_loss(labels, x["embeddings"]) + used * remembered
 
     def memory_masks(self, labels, x):

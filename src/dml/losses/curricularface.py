@@ -11,7 +11,7 @@ from dml.heads import CurriculumHead
 from dml.losses.arcface import turned_away
 from dml.losses.base import LOSSES, MetricLoss, require
 from dml.losses.margin_softmax import cross_entropy, own_scores
-from dml.ops.batch_ops import is_relation
+from dml.ops import is_relation
 
 
 @LOSSES.register("curricularface")

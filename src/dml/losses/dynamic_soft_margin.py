@@ -8,7 +8,7 @@ from keras import ops
 from dml.heads import DifferenceHead
 from dml.heads.differences import hard_differences
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.ops.batch_ops import mean_over
+from dml.ops import mean_over
 
 
 @LOSSES.register("dynamic_soft_margin")

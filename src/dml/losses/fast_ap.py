@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import mean_over, present, ratio, weights
-from dml.ops.distances import squared
+from dml.ops import as_weights, mean_over, present, ratio, squared
 
 
 @LOSSES.register("fast_ap")
@@ -51,7 +50,7 @@ class FastAP(PairLoss):
         own = soft_histogram(d, positive, 0.0, 4.0, self.bins)  # (B, bins + 1)
         every = own + soft_histogram(d, negative, 0.0, 4.0, self.bins)
         share = ratio(ops.cumsum(own, axis=1) * own, ops.cumsum(every, axis=1))
-        positives = ops.sum(weights(positive), axis=1)
+        positives = ops.sum(as_weights(positive), axis=1)
         precision = ratio(ops.sum(share, axis=1), positives)
         return mean_over(1.0 - precision, ops.any(present(positive), axis=1))
 
@@ -68,7 +67,7 @@ def soft_histogram(x, mask, low, high, bins):
     rows = ops.shape(x)[0]
     row = ops.arange(rows, dtype="int32")[:, None] * (bins + 1)
     first = ops.reshape(ops.cast(lower, "int32") + row, (-1,))
-    chosen = weights(mask)
+    chosen = as_weights(mask)
 
     def counts(share, cells):
         return ops.segment_sum(ops.reshape(share * chosen, (-1,)), cells, rows * (bins + 1))

@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.fast_ap import soft_histogram
-from dml.ops.batch_ops import ratio
+from dml.ops import ratio
 
 
 @LOSSES.register("histogram")

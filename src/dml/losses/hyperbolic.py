@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.n_pairs import pairs_against_negatives
-from dml.ops.distances import poincare
+from dml.ops import poincare
 
 
 @LOSSES.register("hyperbolic")

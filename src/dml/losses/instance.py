@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import pair_masks, present
+from dml.ops import pair_masks, present
 
 
 @LOSSES.register("instance")

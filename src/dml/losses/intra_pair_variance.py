@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import mean_over
+from dml.ops import mean_over
 
 
 @LOSSES.register("intra_pair_variance")

@@ -10,7 +10,7 @@ from dml.heads import ProxyLengthHead
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy_of, own_scores
 from dml.losses.sphereface import check_multiple, multiplied
-from dml.ops.batch_ops import memberships, present
+from dml.ops import memberships, present
 
 
 @LOSSES.register("large_margin_softmax")

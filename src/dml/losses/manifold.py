@@ -8,7 +8,7 @@ from keras import ops
 
 from dml.heads import WalkHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.ops.batch_ops import log_sum_exp, memberships, others, shares
+from dml.ops import complement, log_sum_exp, memberships, row_shares
 
 
 @LOSSES.register("manifold")
@@ -63,6 +63,6 @@ class Manifold(MetricLoss):
 
     def batch_loss(self, labels, x):
         own = memberships(labels, x.shape[1])
-        nearest_others = log_sum_exp(x, others(own), axis=1)[:, None]
+        nearest_others = log_sum_exp(x, complement(own), axis=1)[:, None]
         costs = ops.softplus(nearest_others - x + self.margin)
-        return ops.mean(ops.sum(shares(own) * costs, axis=1))
+        return ops.mean(ops.sum(row_shares(own) * costs, axis=1))

@@ -7,8 +7,7 @@ from keras import ops
 
 from dml.heads import BoundaryHead
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.ops.batch_ops import pair_masks, ratio, weights
-from dml.ops.distances import euclidean
+from dml.ops import as_weights, euclidean, pair_masks, ratio
 
 
 @LOSSES.register("margin")
@@ -68,7 +67,7 @@ class Margin(MetricLoss):
         """Returns how much each pair (B, B) costs, by the weight of its mask."""
         embeddings, boundaries = x[:, :-1], x[:, -1:]
         d = euclidean(embeddings, embeddings)
-        positive, negative = (weights(mask) for mask in pair_masks(labels))
+        positive, negative = (as_weights(mask) for mask in pair_masks(labels))
         pull = ops.relu(self.margin + d - boundaries)
         push = ops.relu(self.margin - d + boundaries)
         return positive * pull + negative * push
@@ -80,4 +79,4 @@ class Margin(MetricLoss):
 
     def active_share(self, labels, x):
         active = ops.sum(ops.cast(self.hinges(labels, x) > 0, "float32"))
-        return ratio(active, sum(ops.sum(weights(mask)) for mask in pair_masks(labels)))
+        return ratio(active, sum(ops.sum(as_weights(mask)) for mask in pair_masks(labels)))

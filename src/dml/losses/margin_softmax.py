@@ -3,7 +3,7 @@
 from keras import ops
 
 from dml.losses.base import MetricLoss
-from dml.ops.batch_ops import is_relation, memberships, own_column, present, shares
+from dml.ops import is_relation, memberships, own_column, present, row_shares
 
 
 class MarginSoftmax(MetricLoss):
@@ -53,7 +53,7 @@ def cross_entropy_of(logits, labels):
     """
     if not is_relation(labels):
         return ops.mean(ops.logsumexp(logits, axis=1) - own_column(logits, labels)[:, 0])
-    share = shares(labels)
+    share = row_shares(labels)
     crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
     total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
     return ops.mean(total - crossed)

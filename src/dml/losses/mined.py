@@ -5,7 +5,7 @@ from keras import ops
 
 from dml.losses.base import MetricLoss, PairLoss
 from dml.miners import MINERS
-from dml.ops.batch_ops import pair_masks, ratio, weights
+from dml.ops import as_weights, pair_masks, ratio
 
 
 def has_pairs(loss):
@@ -58,7 +58,7 @@ class Mined(MetricLoss):
 
     def active_share(self, labels, embeddings):
         kept, pairs = (
-            sum(ops.sum(weights(mask)) for mask in masks)
+            sum(ops.sum(as_weights(mask)) for mask in masks)
             for masks in (self.mined(labels, embeddings), pair_masks(labels))
         )
         return ratio(kept, pairs)

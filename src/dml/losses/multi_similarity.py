@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss
 from dml.miners.multi_similarity import MultiSimilarityMiner
-from dml.ops.batch_ops import log1p_sum_exp, ratio, weights
+from dml.ops import as_weights, log1p_sum_exp, ratio
 
 
 @LOSSES.register("multi_similarity")
@@ -69,6 +69,6 @@ class MultiSimilarity(PairLoss):
     def pair_share(self, similarities, positive, negative):
         mined = self.miner.mine(similarities, positive, negative)
         kept, pairs = (
-            sum(ops.sum(weights(m)) for m in masks) for masks in (mined, (positive, negative))
+            sum(ops.sum(as_weights(m)) for m in masks) for masks in (mined, (positive, negative))
         )
         return ratio(kept, pairs)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops.batch_ops import memberships, weights
+from dml.ops import as_weights, memberships
 
 
 @LOSSES.register("p2s_grad")
@@ -33,5 +33,5 @@ class P2SGrad(MetricLoss):
     averages_images: ClassVar[bool] = True
 
     def batch_loss(self, labels, cosines):
-        wanted = weights(memberships(labels, cosines.shape[1]))
+        wanted = as_weights(memberships(labels, cosines.shape[1]))
         return ops.mean(ops.sum(ops.square(cosines - wanted), axis=1))

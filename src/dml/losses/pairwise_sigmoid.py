@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import weights
+from dml.ops import as_weights
 
 
 @LOSSES.register("pairwise_sigmoid")
@@ -48,6 +48,6 @@ class PairwiseSigmoid(PairLoss):
 
     def pair_loss(self, similarities, positive, negative):
         logits = self.scale * similarities + self.bias
-        pull = weights(positive) * ops.softplus(-logits)
-        push = weights(negative) * ops.softplus(logits)
+        pull = as_weights(positive) * ops.softplus(-logits)
+        push = as_weights(negative) * ops.softplus(logits)
         return ops.mean(ops.sum(pull + push, axis=1))

@@ -7,17 +7,17 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops.batch_ops import (
+from dml.ops import (
+    as_weights,
+    complement,
     is_relation,
     log1p_sum_exp,
     mean_over,
     memberships,
-    others,
     own_column,
     present,
     ratio,
     same_label,
-    weights,
 )
 
 
@@ -67,7 +67,7 @@ class ProxyAnchor(MetricLoss):
 
     def batch_loss(self, labels, cosines):
         own = memberships(labels, cosines.shape[1])  # (B, classes)
-        push = log1p_sum_exp(self.scale * (cosines + self.margin), where=others(own), axis=0)
+        push = log1p_sum_exp(self.scale * (cosines + self.margin), where=complement(own), axis=0)
         if is_relation(labels):
             pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
             return mean_over(pull, ops.any(present(own), axis=0)) + ops.mean(push)
@@ -77,5 +77,5 @@ class ProxyAnchor(MetricLoss):
         same = ops.logical_and(same_label(labels), known[None, :])
         nearness = own_column(cosines, labels)[:, 0]
         logits = ops.broadcast_to(-self.scale * (nearness - self.margin), ops.shape(same))
-        share = ratio(weights(known), ops.sum(weights(same), axis=1))
+        share = ratio(as_weights(known), ops.sum(as_weights(same), axis=1))
         return mean_over(log1p_sum_exp(logits, where=same, axis=1), share) + ops.mean(push)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops.batch_ops import is_relation, memberships, own_column, present, shares
+from dml.ops import is_relation, memberships, own_column, present, row_shares
 
 FORMS = ("squared_distance", "cosine")
 
@@ -87,4 +87,4 @@ def own_and_others(logits, labels):
         own = own_column(logits, labels)[:, 0]
         return own, ops.sum(logits, axis=1) - own
     others = ops.where(present(labels), ops.zeros_like(logits), logits)
-    return ops.sum(shares(labels) * logits, axis=1), ops.sum(others, axis=1)
+    return ops.sum(row_shares(labels) * logits, axis=1), ops.sum(others, axis=1)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, DistanceLoss, require
-from dml.ops.batch_ops import keep, log_sum_exp, mean_over, present, weights
+from dml.ops import as_weights, keep, log_sum_exp, mean_over, present
 
 
 @LOSSES.register("ranked_list")
@@ -72,5 +72,5 @@ class RankedList(DistanceLoss):
         total = log_sum_exp(sharp, inside, axis=1)[:, None]
         some = ops.any(present(inside), axis=1)[:, None]
         shares = ops.exp(ops.where(some & present(inside), sharp - total, -float("inf")))
-        push = ops.sum(shares * weights(inside) * near, axis=1)
+        push = ops.sum(shares * as_weights(inside) * near, axis=1)
         return ops.mean((1 - self.balance) * pull + self.balance * push)

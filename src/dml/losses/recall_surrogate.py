@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.smooth_ap import count_above, nearer, without_itself
-from dml.ops.batch_ops import mean_over, present, ratio, weights
+from dml.ops import as_weights, mean_over, present, ratio
 
 
 @LOSSES.register("recall_surrogate")
@@ -60,7 +60,7 @@ class RecallSurrogate(PairLoss):
     def pair_loss(self, s, positive, negative):
         above = nearer(s, self.rank_temperature)
         ranks = 1.0 + count_above(above, without_itself(positive)) + count_above(above, negative)
-        share = weights(positive)
+        share = as_weights(positive)
         positives = ops.sum(share, axis=1)
         recall = 0.0
         for k in self.ks:

@@ -5,7 +5,7 @@ from keras import ops
 
 from dml.losses.base import MetricLoss, PairLoss
 from dml.losses.mined import has_pairs
-from dml.ops.batch_ops import memberships, weights
+from dml.ops import as_weights, memberships
 from dml.reductions import REDUCTIONS
 
 
@@ -71,7 +71,7 @@ class ReducedPairs(Reduced, PairLoss):
             return self.loss.pair_loss(*(row[None, :] for row in rows))
 
         values = each_row(alone, (compared, positive, negative))
-        return self.reducer(values, 1.0 + ops.sum(weights(positive), axis=1))
+        return self.reducer(values, 1.0 + ops.sum(as_weights(positive), axis=1))
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -100,6 +100,6 @@ class ReducedImages(Reduced, MetricLoss):
             return self.loss.batch_loss(label[None], own[None])
 
         values = each_row(alone, (labels, x))
-        own = weights(memberships(labels, x.shape[1]))
-        same = ops.sum(weights(ops.matmul(own, ops.transpose(own)) > 0.5), axis=1)
+        own = as_weights(memberships(labels, x.shape[1]))
+        same = ops.sum(as_weights(ops.matmul(own, ops.transpose(own)) > 0.5), axis=1)
         return self.reducer(values, ops.maximum(same, 1.0))

@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
 from dml.losses.smooth_ap import count_above, mean_of_anchors, without_itself
-from dml.ops.batch_ops import mean_over
+from dml.ops import mean_over
 
 
 @LOSSES.register("roadmap")

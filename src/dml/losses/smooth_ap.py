@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import mean_over, present, weights
+from dml.ops import as_weights, mean_over, present
 
 
 @LOSSES.register("smooth_ap")
@@ -61,12 +61,12 @@ def nearer(similarities, temperature):
 def without_itself(mask):
     """Returns a mask (B, R, R) of an anchor's pairs k for each j, without k = j."""
     itself = ops.eye(ops.shape(mask)[1])
-    return weights(mask)[:, None, :] * (1.0 - itself)
+    return as_weights(mask)[:, None, :] * (1.0 - itself)
 
 
 def count_above(above, mask):
     """Returns how many (B, R) of a mask's pairs rank above each j."""
-    shares = weights(mask)
+    shares = as_weights(mask)
     if len(shares.shape) == 2:
         return ops.einsum("ijk,ik->ij", above, shares)
     return ops.sum(above * shares, axis=2)

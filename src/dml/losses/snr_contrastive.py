@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, require
 from dml.losses.contrastive import Contrastive
-from dml.ops.batch_ops import pair_masks
+from dml.ops import pair_masks
 
 
 @LOSSES.register("snr_contrastive")

@@ -8,7 +8,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
-from dml.ops.batch_ops import spread_within_classes
+from dml.ops import custom_gradient, spread_within_classes
 
 
 @LOSSES.register("soft_triple")
@@ -90,15 +90,14 @@ def pooled(cosines, temperature):
     keeps two arrays of the cosines' size.
     """
 
-    @ops.custom_gradient
+    @custom_gradient
     def result_of(cosines):
         exponents = ops.transpose(cosines, (2, 0, 1)) / temperature
         chosen = ops.exp(exponents - ops.max(exponents, axis=0))
         total = ops.sum(chosen, axis=0)
         level = ops.sum(chosen * exponents, axis=0) / total
 
-        def gradient(*arguments, upstream=None):
-            upstream = arguments[0] if upstream is None else upstream
+        def gradient(upstream):
             turned = upstream / total * chosen * (1.0 + exponents - level)
             return ops.transpose(turned, (1, 2, 0))
 

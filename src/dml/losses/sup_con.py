@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import log_sum_exp, mean_over, present
+from dml.ops import log_sum_exp, mean_over, present
 
 
 @LOSSES.register("sup_con")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import keep, mean_over
+from dml.ops import keep, mean_over
 
 
 @LOSSES.register("threshold_consistent_margin")

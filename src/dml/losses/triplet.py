@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.miners.triplets import MINING, triplet_counts
-from dml.ops.batch_ops import ratio, weighted_sum, weights
+from dml.ops import as_weights, ratio, weighted_sum
 
 
 @LOSSES.register("triplet")
@@ -82,7 +82,7 @@ class Triplet(DistanceLoss):
             gaps, valid = anchor_gaps(d, as_positive, as_negative)
             active = ops.cast(self.soft_margin or gaps + self.margin > 0, "float32") * valid
             return ratio(ops.sum(active), ops.sum(valid))
-        positives, negatives = (ops.sum(weights(m), axis=1) for m in (positive, negative))
+        positives, negatives = (ops.sum(as_weights(m), axis=1) for m in (positive, negative))
         return ratio(ops.sum(as_positive), ops.sum(positives * negatives))
 
 

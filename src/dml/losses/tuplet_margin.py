@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, PairLoss, require
-from dml.ops.batch_ops import log_sum_exp, mean_over
+from dml.ops import log_sum_exp, mean_over
 
 
 def turned_nearer(cosines, angle):

@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss, require
-from dml.ops.batch_ops import mean_over, pair_masks
-from dml.ops.distances import squared
+from dml.ops import mean_over, pair_masks, squared
 
 
 @LOSSES.register("vicreg")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.miners.base import MINERS, Miner
-from dml.ops.batch_ops import keep, present
+from dml.ops import keep, present
 
 SAME = 1e-5  # squared distance below which float32 can't tell vectors of length 1 apart
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.ops.batch_ops import keep, pair_masks, present
+from dml.ops import keep, pair_masks, present
 from dml.registry import Registry
 
 MINERS = Registry("miner")

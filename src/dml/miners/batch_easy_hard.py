@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.miners.base import MINERS, Miner, of_whole_triplets
-from dml.ops.batch_ops import keep, present
+from dml.ops import keep, present
 
 CHOICES = ("hard", "semi_hard", "easy", "all")
 

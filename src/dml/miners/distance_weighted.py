@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.miners.base import MINERS, Miner, of_whole_triplets
-from dml.ops.batch_ops import present, weights
+from dml.ops import as_weights, present
 
 
 @MINERS.register("distance_weighted")
@@ -53,7 +53,7 @@ class DistanceWeightedMiner(Miner):
         rarity = ops.where(inside, -density, -math.inf)
         some = ops.any(inside, axis=1, keepdims=True)
         highest = ops.where(some, ops.max(rarity, axis=1, keepdims=True), 0.0)
-        chances = ops.exp(rarity - highest) * weights(negative)
+        chances = ops.exp(rarity - highest) * as_weights(negative)
         total = ops.sum(chances, axis=1, keepdims=True)
         shares = chances / ops.where(some, total, ops.ones_like(total))
-        return of_whole_triplets(weights(positive), shares)
+        return of_whole_triplets(as_weights(positive), shares)

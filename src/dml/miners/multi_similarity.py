@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.miners.base import MINERS, Miner
-from dml.ops.batch_ops import keep, present
+from dml.ops import keep, present
 
 
 @MINERS.register("multi_similarity")

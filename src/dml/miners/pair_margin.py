@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dml.miners.base import MINERS, Miner
-from dml.ops.batch_ops import keep
+from dml.ops import keep
 
 
 @MINERS.register("pair_margin")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dml.miners.base import MINERS, Miner
 from dml.miners.triplets import triplet_counts
-from dml.ops.batch_ops import keep
+from dml.ops import keep
 
 KINDS = ("all", "semi_hard")
 

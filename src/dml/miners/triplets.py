@@ -4,7 +4,7 @@ import functools
 
 from keras import ops
 
-from dml.ops.batch_ops import is_boolean, keep, present, shares, weights
+from dml.ops import as_weights, is_boolean, keep, present, row_shares
 
 MINING = ("all", "semi_hard", "hard")
 
@@ -42,8 +42,8 @@ def triplet_counts(distances, positive, negative, margin, mining):
         nearest = ops.min(ops.where(there[1], distances, float("inf")), axis=1, keepdims=True)
         valid = ops.isfinite(farthest) & ops.isfinite(nearest)
         return (
-            shares(keep(positive, valid & (distances == farthest))),
-            shares(keep(negative, valid & (distances == nearest))),
+            row_shares(keep(positive, valid & (distances == farthest))),
+            row_shares(keep(negative, valid & (distances == nearest))),
         )
     low = TIE if mining == "semi_hard" else -float("inf")
     width = distances.shape[1]
@@ -64,7 +64,7 @@ def counts_of_few(distances, positive, negative, low, high, most):
     infinity = float("inf")
     own, places = largest(ops.where(present(positive), distances, -infinity), most)
     if is_boolean(positive):
-        share = weights(own > -infinity)  # (B, most), 0 where there is none
+        share = as_weights(own > -infinity)  # (B, most), 0 where there is none
     else:
         share = ops.take_along_axis(positive, places, axis=1)
     reachable = ops.where(present(negative), distances, infinity)
@@ -75,7 +75,7 @@ def counts_of_few(distances, positive, negative, low, high, most):
         between = reachable < one + high
         if low > -infinity:
             between = between & (reachable > one + low)
-        between = weights(between)
+        between = as_weights(between)
         if not is_boolean(negative):
             between = between * negative
         counted = between if is_boolean(positive) else share[:, k : k + 1] * between
@@ -137,13 +137,13 @@ def counts_below(distances, positive, negative, margin):
         nothing = ops.zeros_like(positive)
         counts = counts_below_apart(
             ops.concatenate([distances + margin, distances], axis=1),
-            ops.concatenate([weights(positive), nothing], axis=1),
-            ops.concatenate([nothing, weights(negative)], axis=1),
+            ops.concatenate([as_weights(positive), nothing], axis=1),
+            ops.concatenate([nothing, as_weights(negative)], axis=1),
         )
         width = distances.shape[1]
         return counts[0][:, :width], counts[1][:, width:]
     moved = ops.where(positive, distances + margin, distances)
-    return counts_below_apart(moved, weights(positive), weights(negative))
+    return counts_below_apart(moved, as_weights(positive), as_weights(negative))
 
 
 def counts_below_apart(moved, positive, negative):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from dml.miners.base import MINERS, Miner
-from dml.ops.batch_ops import present, weights
+from dml.ops import as_weights, present
 
 
 @MINERS.register("uniform_histogram")
@@ -43,4 +43,4 @@ class UniformHistogramMiner(Miner):
         there = ops.cast(present(mask), "float32")
         counts = ops.segment_sum(ops.reshape(there, (-1,)), ops.reshape(places, (-1,)), self.bins)
         share = ops.minimum(1.0, self.per_bin / ops.maximum(counts, 1.0))
-        return weights(mask) * ops.take(share, places)
+        return as_weights(mask) * ops.take(share, places)

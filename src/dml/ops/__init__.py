@@ -1,1 +1,69 @@
-"""Operations on a batch that neither overflow nor lose their gradient."""
+"""Operations of a batch's losses: labels, masks of pairs, stable sums, distances, gradients."""
+
+from dml.ops.distances import (
+    DISTANCES,
+    check_distance,
+    cosine,
+    dot,
+    euclidean,
+    poincare,
+    snr,
+    squared,
+)
+from dml.ops.gradients import custom_gradient
+from dml.ops.labels import (
+    first_positions,
+    is_relation,
+    memberships,
+    own_column,
+    relation_of,
+    relation_of_distinct,
+    same_label,
+)
+from dml.ops.masks import (
+    as_weights,
+    complement,
+    is_boolean,
+    keep,
+    pair_masks,
+    present,
+    relation_masks,
+)
+from dml.ops.sums import log1p_sum_exp, log_sum_exp, mean_over, ratio, row_shares, weighted_sum
+from dml.ops.vectors import cosines_to, products, spread_within_classes, unit_length
+
+__all__ = [
+    "DISTANCES",
+    "as_weights",
+    "check_distance",
+    "complement",
+    "cosine",
+    "cosines_to",
+    "custom_gradient",
+    "dot",
+    "euclidean",
+    "first_positions",
+    "is_boolean",
+    "is_relation",
+    "keep",
+    "log1p_sum_exp",
+    "log_sum_exp",
+    "mean_over",
+    "memberships",
+    "own_column",
+    "pair_masks",
+    "poincare",
+    "present",
+    "products",
+    "ratio",
+    "relation_masks",
+    "relation_of",
+    "relation_of_distinct",
+    "row_shares",
+    "same_label",
+    "snr",
+    "spread_within_classes",
+    "squared",
+    "unit_length",
+    "weighted_sum",
+]

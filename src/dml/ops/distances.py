@@ -2,13 +2,15 @@
 
 from keras import ops
 
-from dml.ops.batch_ops import products, unit_length
+from dml.errors import OptionError
+from dml.ops.gradients import custom_gradient
+from dml.ops.vectors import products, unit_length
 
 
 def cosine(x, y):
     """Returns 1 - the cosine of rows of length 1, in [0, 2]."""
     distances = 1.0 - products(x, y)
-    return ops.where(distances <= blur(x) / 2, 0.0, distances)
+    return ops.where(distances <= _blur(x) / 2, 0.0, distances)
 
 
 def dot(x, y):
@@ -18,22 +20,21 @@ def dot(x, y):
 
 def squared(x, y):
     """Returns the squared Euclidean distances, at least 0; exactly 0 of equal rows."""
-    return squared_within(x) if x is y else squared_from(x, y)
+    return _squared_within(x) if x is y else _squared_from(x, y)
 
 
-@ops.custom_gradient
-def squared_within(x):
+@custom_gradient
+def _squared_within(x):
     """Returns the squared distances (B, B) of the rows of x (B, D), with one product each way."""
 
-    def gradient(*arguments, upstream=None):
-        upstream = arguments[0] if upstream is None else upstream
+    def gradient(upstream):
         both = upstream + ops.transpose(upstream)
         return 2.0 * (ops.sum(both, axis=1, keepdims=True) * x - ops.matmul(both, x))
 
-    return squared_from(x, x), gradient
+    return _squared_from(x, x), gradient
 
 
-def squared_from(x, y):
+def _squared_from(x, y):
     """Returns the squared distances (B, R) of the rows of x (B, D) and y (R, D)."""
     inner = ops.matmul(x, ops.transpose(y))
     if x is y:
@@ -42,10 +43,10 @@ def squared_from(x, y):
     else:
         of_x, of_y = ops.sum(ops.square(x), axis=1), ops.sum(ops.square(y), axis=1)
     distances = of_x[:, None] + of_y[None, :] - 2.0 * inner
-    return ops.where(distances <= blur(x) * of_x[:, None], 0.0, distances)
+    return ops.where(distances <= _blur(x) * of_x[:, None], 0.0, distances)
 
 
-def blur(x):
+def _blur(x):
     """Returns what float32 products leave of the squared distance of two equal rows of length 1.
 
     Nearer rows than that, by about 2e-3, can't be told apart and are at a distance of 0: it must
@@ -61,16 +62,15 @@ def euclidean(x, y):
     Of rows that float32 can't tell apart, 2e-3 of their length or nearer, 0 with gradient 0: the
     gradient of a distance is not finite at 0.
     """
-    return root(squared(x, y))
+    return _root(squared(x, y))
 
 
-@ops.custom_gradient
-def root(x):
+@custom_gradient
+def _root(x):
     """Returns the square root of x >= 0, with gradient 0 at 0."""
     roots = ops.sqrt(x)
 
-    def gradient(*arguments, upstream=None):
-        upstream = arguments[0] if upstream is None else upstream
+    def gradient(upstream):
         return ops.divide_no_nan(0.5 * upstream, roots)
 
     return roots, gradient
@@ -82,12 +82,12 @@ def snr(x, y):
     The inverse signal-to-noise ratio of Yuan et al. (CVPR 2019), of an anchor and its noise; not
     symmetric. Variances are over the D entries, the anchor's at least 1e-6.
     """
-    signal = centred(x)
-    noise = squared(signal, signal if x is y else centred(y)) / x.shape[1]
+    signal = _centred(x)
+    noise = squared(signal, signal if x is y else _centred(y)) / x.shape[1]
     return noise / ops.maximum(ops.mean(ops.square(signal), axis=1)[:, None], 1e-6)
 
 
-def centred(rows):
+def _centred(rows):
     """Returns rows less the mean of each."""
     return rows - ops.mean(rows, axis=1, keepdims=True)
 
@@ -103,20 +103,20 @@ def poincare(x, y, curvature=1.0, largest_length=2.3):
     which is taken from |u|, |v| and |u - v| alone: no (B, R, D) tensor is formed.
     """
     radius = curvature**0.5
-    u = into_ball(x, radius, largest_length)
-    v = u if x is y else into_ball(y, radius, largest_length)
+    u = _into_ball(x, radius, largest_length)
+    v = u if x is y else _into_ball(y, radius, largest_length)
     uu = ops.sum(ops.square(u), axis=1)[:, None]
     vv = ops.sum(ops.square(v), axis=1)[None, :]
     # |(-u) + v|^2 = |u - v|^2 / (1 - 2c u.v + c^2 |u|^2 |v|^2), where 2 u.v = |u|^2 + |v|^2 - gap
     gap = squared(u, v)
     below = (1.0 - curvature * uu) * (1.0 - curvature * vv) + curvature * gap
-    reach = ops.minimum(radius * root(gap / ops.maximum(below, 1e-6)), 1.0 - 1e-5)
+    reach = ops.minimum(radius * _root(gap / ops.maximum(below, 1e-6)), 1.0 - 1e-5)
     return (ops.log1p(reach) - ops.log1p(-reach)) / radius
 
 
-def into_ball(rows, radius, largest_length):
+def _into_ball(rows, radius, largest_length):
     """Maps tangent vectors at the centre of the ball into it, shorter than 1 / radius."""
-    length = root(ops.sum(ops.square(rows), axis=1, keepdims=True))
+    length = _root(ops.sum(ops.square(rows), axis=1, keepdims=True))
     shorter = ops.minimum(length, largest_length)
     return unit_length(rows) * ops.tanh(radius * shorter) / radius
 
@@ -131,7 +131,7 @@ DISTANCES = {
 }
 
 
-def check_distance(name):
-    """Raises ValueError unless there is a distance of that name."""
+def check_distance(name: str) -> None:
+    """Raises OptionError unless there is a distance of that name."""
     if name not in DISTANCES:
-        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {name!r}")
+        raise OptionError("distance", f"must be one of {', '.join(DISTANCES)}; got {name!r}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dml.ops.batch_ops import mean_over
+from dml.ops import mean_over
 from dml.reductions.base import REDUCTIONS, Reduction
 
 

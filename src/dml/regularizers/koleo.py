@@ -5,8 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
-from dml.ops.batch_ops import ratio
-from dml.ops.distances import squared
+from dml.ops import ratio, squared
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml.ops.batch_ops import spread_within_classes
+from dml.ops import spread_within_classes
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 

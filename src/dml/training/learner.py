@@ -6,14 +6,14 @@ from keras import ops
 
 from dml.heads import ProxyHead
 from dml.losses.base import WEIGHTS
-from dml.ops.batch_ops import (
+from dml.ops import (
+    as_weights,
+    first_positions,
     is_relation,
     mean_over,
     pair_masks,
-    places_of_samples,
     relation_of,
     unit_length,
-    weights,
 )
 from dml.regularizers import REGULARIZERS
 from dml.training._chunks import embed_in_chunks
@@ -324,7 +324,7 @@ class Learner(keras.Model):
             samples = None  # its views are what it compares
         targets, read = labels, {}
         if samples is not None:
-            targets = {"labels": labels, "samples": places_of_samples(samples)}
+            targets = {"labels": labels, "samples": first_positions(samples)}
         compared = embeddings
         if self.head is not None:
             if getattr(self.head, "reads_samples", False):
@@ -361,7 +361,7 @@ class Learner(keras.Model):
             names = ("positive_similarity", "negative_similarity")
             for name, pairs in zip(names, pair_masks(labels), strict=True):
                 mean = mean_over(similarities, pairs)
-                self.telemetry[name].update_state(mean, sample_weight=ops.sum(weights(pairs)))
+                self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 when all point one way, at most min(B, D).
         rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
         self.telemetry["effective_rank"].update_state(rank)

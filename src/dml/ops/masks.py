@@ -1,0 +1,54 @@
+"""Masks of pairs: boolean, or float weights in [0, 1] where relations are graded."""
+
+from keras import backend, ops
+
+from dml.ops.labels import is_relation, same_label
+
+
+def pair_masks(labels):
+    """Returns the masks (B, B) of positive and of negative pairs; self-pairs are neither.
+
+    Args:
+        labels: Integers (B,), for boolean masks; or a relation, floats (B, B), for float ones: r
+            is a positive pair of weight r and a negative one of weight 1 - r, NaN is neither.
+    """
+    labels = ops.convert_to_tensor(labels)
+    itself = ops.eye(ops.shape(labels)[0], dtype="bool")
+    if is_relation(labels):
+        return relation_masks(ops.where(itself, float("nan"), labels))
+    same = same_label(labels)
+    return ops.logical_and(same, ~itself), ~same
+
+
+def relation_masks(relation):
+    """Returns the float masks (B, R) of positive and of negative pairs; NaN is neither."""
+    known = ops.logical_not(ops.isnan(relation))
+    safe = ops.where(known, relation, ops.zeros_like(relation))
+    return safe, ops.where(known, 1.0 - safe, ops.zeros_like(relation))
+
+
+def is_boolean(mask) -> bool:
+    """Returns whether a mask is boolean, not one of weights."""
+    return backend.standardize_dtype(mask.dtype) == "bool"
+
+
+def present(mask):
+    """Returns, as booleans, where a mask (...) has a pair at all."""
+    return mask if is_boolean(mask) else mask > 0
+
+
+def complement(mask):
+    """Returns the mask (...) of what `mask` leaves out."""
+    return ops.logical_not(mask) if is_boolean(mask) else 1.0 - mask
+
+
+def as_weights(mask):
+    """Returns a mask (...) as float32."""
+    return ops.cast(mask, "float32")
+
+
+def keep(mask, where):
+    """Returns a mask (...) without the pairs where booleans `where` are false."""
+    if is_boolean(mask):
+        return ops.logical_and(mask, where)
+    return ops.where(where, mask, ops.zeros_like(mask))

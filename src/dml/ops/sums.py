@@ -1,0 +1,72 @@
+"""Sums and means over masks, stable where the obvious formula overflows."""
+
+from keras import ops
+
+from dml.ops.gradients import custom_gradient
+from dml.ops.masks import as_weights, is_boolean, present
+
+
+def log_sum_exp(x, mask, axis):
+    """Returns the logarithm of the sum of exp(x) over `axis`, each entry weighted by its mask.
+
+    Minus infinity where there is no entry, with gradient 0; never forms exp(x), which overflows
+    float32 above 88.
+    """
+    return ops.logsumexp(_masked(x, mask), axis=axis)
+
+
+def log1p_sum_exp(x, where, axis):
+    """Returns log(1 + sum of exp(x)) over `axis`, each entry weighted by its mask `where`.
+
+    0 where there is no entry. Its gradient, exp(x - result), keeps no array but x.
+    """
+
+    @custom_gradient
+    def result_of(x):
+        result = ops.softplus(ops.logsumexp(x, axis=axis))
+
+        def gradient(upstream):
+            at = [ops.expand_dims(array, axis) for array in (result, upstream)]
+            return ops.exp(x - at[0]) * at[1]
+
+        return result, gradient
+
+    return result_of(_masked(x, where))
+
+
+def _masked(x, mask):
+    """Returns exponents x (...) plus the logarithm of their mask's weights."""
+    if not is_boolean(mask):
+        x = x + ops.log(ops.where(mask > 0, mask, ops.ones_like(mask)))
+    return ops.where(present(mask), x, -float("inf"))
+
+
+def weighted_sum(values, by):
+    """Returns the sum of values (B, N) times weights `by`, through which no gradient passes."""
+    by = ops.stop_gradient(by)
+
+    @custom_gradient
+    def result_of(values):
+        return ops.sum(values * by), lambda upstream: upstream * by
+
+    return result_of(values)
+
+
+def ratio(total, count):
+    """Returns total / count, and 0 where the count is 0."""
+    return total / ops.where(count > 0, count, ops.ones_like(count))
+
+
+def mean_over(values, mask, axis=None):
+    """Returns the mean of values by a mask's weights, over `axis` or all; 0 where it is empty.
+
+    Values that the mask leaves out may be infinite.
+    """
+    share = as_weights(mask)
+    chosen = ops.where(share > 0, values, ops.zeros_like(values))
+    return ratio(ops.sum(chosen * share, axis=axis), ops.sum(share, axis=axis))
+
+
+def row_shares(mask):
+    """Returns the weights of a mask (B, N) divided by their sum in each row; 0 in empty rows."""
+    return ratio(as_weights(mask), ops.sum(as_weights(mask), axis=1, keepdims=True))
