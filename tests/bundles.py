@@ -3,9 +3,18 @@
 import numpy as np
 
 from dml._storage.bundle import Bundle
+from dml.evaluation import CalibratedThreshold
 
 DIMENSION = 6
-THRESHOLDS = {"false_accepts": {"similarity": 0.5, "wanted": 0.01}}
+
+
+def threshold(kind="far", similarity=0.5):
+    """Returns a calibrated threshold, as a bundle's description holds it."""
+    measured = {"rate": 0.005, "bound": 0.009, "count": 1000, "coverage": 0.4}
+    return CalibratedThreshold(kind, similarity, target=0.01, **measured).to_json()
+
+
+THRESHOLDS = (threshold(),)
 
 
 def write_bundle(path, thresholds=THRESHOLDS, contents=None, seed=0, side=20):
@@ -16,7 +25,7 @@ def write_bundle(path, thresholds=THRESHOLDS, contents=None, seed=0, side=20):
         {
             "dimension": DIMENSION,
             "preparation": {"resize_side": side, "input_size": side, "aspect": "keep"},
-            "thresholds": thresholds,
+            "thresholds": list(thresholds),
         }
     )
     return path

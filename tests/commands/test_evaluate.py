@@ -176,7 +176,7 @@ def test_a_report_of_files_that_differ_is_refused(folder):
     table.to_parquet(output / "items.parquet")
     metrics = dict.fromkeys(("queries", "classes", "gallery", "excluded"), 2)
     metrics |= {"protocol": "zero-shot", "dataset": "mine", "notes": [], "figures": {}}
-    write_json(output / "metrics.json", {**metrics, "untrained": {}, "thresholds": {}})
+    write_json(output / "metrics.json", {**metrics, "untrained": {}, "thresholds": []})
     folder.record(*(output / f for f in ("vectors.npy", "items.parquet", "metrics.json")))
     with pytest.raises(ValueError, match=r"4 vectors belong here; it holds float32 \(3, 4\)"):
         rebuild(folder.path)

@@ -55,7 +55,7 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
         (["index", "info", "photos"], "photos is no index"),
         (["search", "shop", "nowhere.png"], "nowhere.png: no such file"),
         (["search", "shop", "photos/class 0/0.png", "-k", "0"], "k must be at least 1"),
-        (["search", "shop", "photos/class 0/0.png", "--threshold", "x"], "a threshold is"),
+        (["search", "shop", "photos/class 0/0.png", "--threshold", "x"], "threshold must be"),
         (["search", "shop", "photos/class 0/0.png", "--where", "a == 1"], "no field 'a'"),
     ],
 )

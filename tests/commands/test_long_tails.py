@@ -132,8 +132,8 @@ def test_queries_whose_class_is_not_in_the_gallery(tmp_path):
 @pytest.mark.slow
 def test_thresholds_of_trained_classes_say_so(tmp_path):
     root = photos(tmp_path / "photos", train=[12] * 4, unseen=[1] * 3)
-    changes = {"evaluation__false_accepts": 0.9, "dataset__validation": "images"}
+    changes = {"evaluation__target_far": 0.9, "dataset__validation": "images"}
     _, metrics = run_on(root, tmp_path / "run", lines := [], **changes)
-    assert metrics["thresholds"]["false_accepts"]["test_rate"] is None
+    assert {one["kind"]: one["test_rate"] for one in metrics["thresholds"]}["far"] is None
     assert any("images of classes that were trained on" in note for note in metrics["notes"])
-    assert any("on the test not measured" in line for line in lines)
+    assert any("on the test split not measured" in line for line in lines)

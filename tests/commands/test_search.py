@@ -6,7 +6,8 @@ import re
 import pytest
 
 from dml.commands import index as commands
-from dml.commands.search import search
+from dml.commands.search import Calibrated, parse_threshold, search
+from dml.errors import OptionError
 from tests.bundles import write_bundle, write_images
 
 
@@ -28,6 +29,14 @@ def test_the_image_itself_comes_first_then_its_class(shop):
     assert len(lines) == 5 and re.search(r"1 +1\.000 +same +class 2", lines[1])
 
 
+def test_a_threshold_is_calibrated_or_a_similarity():
+    assert parse_threshold("calibrated") is Calibrated.CALIBRATED
+    assert parse_threshold("-0.25") == -0.25
+    for wrong in ("high", "2", "-1.1", "nan", ""):
+        with pytest.raises(OptionError, match=r"threshold must be 'calibrated' or in \[-1, 1\]"):
+            parse_threshold(wrong)
+
+
 def test_json_html_filter_and_threshold(shop, tmp_path):
     query, lines = shop / "photos" / "class 2" / "1.png", []
     page = tmp_path / "page.html"
@@ -42,9 +51,11 @@ def test_json_html_filter_and_threshold(shop, tmp_path):
     }
     text = page.read_text()
     assert text.count("data:image/jpeg") == 8 and "http" not in text
-    (strict,) = search(shop / "shop", [query], 12, threshold="0.9999999", report=lines.append)
+    (strict,) = search(shop / "shop", [query], 12, threshold=0.9999999, report=lines.append)
     assert len(strict["neighbours"]) <= 2
-    (loose,) = search(shop / "shop", [query], 12, threshold="calibrated", report=lines.append)
+    (loose,) = search(
+        shop / "shop", [query], 12, threshold=Calibrated.CALIBRATED, report=lines.append
+    )
     assert all(n["similarity"] >= 0.5 for n in loose["neighbours"])
     (empty,) = search(shop / "shop", [query], 3, 'label == "no"', report=lines.append)
     assert empty["neighbours"] == [] and lines[-1] == "  nothing"

@@ -131,21 +131,26 @@ def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(t
         lines.append,
         dataset__classes=20,
         dataset__validation_fraction=0.5,
-        evaluation__precision=0.2,
-        evaluation__false_accepts=0.3,
+        evaluation__target_precision=0.2,
+        evaluation__target_far=0.3,
     )
     metrics = json.loads(folder.metrics.read_text())
-    found = metrics["thresholds"]
-    assert found["precision"]["bound"] >= 0.2 and found["false_accepts"]["bound"] <= 0.3
-    assert 0 <= found["precision"]["test_coverage"] <= 1
+    found = {one["kind"]: one for one in metrics["thresholds"]}
+    assert found["precision"]["bound"] >= 0.2 and found["far"]["bound"] <= 0.3
     vectors = np.load(tmp_path / "run" / "evaluation" / "glyphs" / "vectors.npy")
     items = load_recipe(folder.recipe).dataset.items().select("test")
     first, second = np.triu_indices(len(items), 1)
-    accepted = (vectors[first] * vectors[second]).sum(1) >= found["false_accepts"]["similarity"]
+    accepted = (vectors[first] * vectors[second]).sum(1) >= found["far"]["similarity"]
     others = items.labels[first] != items.labels[second]
-    assert found["false_accepts"]["test_rate"] == pytest.approx(accepted[others].mean(), abs=2e-3)
+    assert found["far"]["test_rate"] == pytest.approx(accepted[others].mean(), abs=2e-3)
+    similarities = vectors @ vectors.T - 2 * np.eye(len(items))
+    nearest, precise = similarities.argmax(axis=1), found["precision"]
+    trusted = similarities.max(axis=1) >= precise["similarity"]
+    right = items.labels[nearest] == items.labels
+    assert precise["test_rate"] == pytest.approx(right[trusted].mean())
+    assert precise["test_coverage"] == pytest.approx(trusted.mean())
     assert {"AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["figures"])
-    assert any("on the validation split (95 % sure)" in line for line in lines)
+    assert any("on the validation split (95 % confidence)" in line for line in lines)
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import pytest
 from dml._storage.bundle import Bundle
 from dml._storage.records import sha256, write_sealed
 from dml.encoding.onnx_encoder import OnnxEncoder
-from tests.bundles import graph, write_bundle
+from dml.errors import DataError
+from tests.bundles import graph, threshold, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +29,15 @@ def test_embeds_squares_and_images_of_any_size_to_unit_vectors(bundle):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_threshold(bundle, tmp_path):
-    encoder = OnnxEncoder(bundle)
-    assert encoder.threshold("calibrated") == 0.5 and encoder.threshold("0.25") == 0.25
-    for wrong in ("high", "2", "nan"):
-        with pytest.raises(ValueError, match="a threshold is 'calibrated' or a number"):
-            encoder.threshold(wrong)
-    both = {name: {"similarity": x} for name, x in {"false_accepts": 0.5, "precision": 0.7}.items()}
+def test_its_threshold_is_that_of_a_precision_or_else_of_a_false_accept_rate(bundle, tmp_path):
+    assert OnnxEncoder(bundle).calibrated_threshold().similarity == 0.5
+    both = (threshold("far", 0.5), threshold("precision", 0.7))
     both = OnnxEncoder(write_bundle(tmp_path / "both", thresholds=both))
-    assert both.threshold("calibrated") == 0.7
-    bare = OnnxEncoder(write_bundle(tmp_path / "bare", thresholds={}))
-    with pytest.raises(ValueError, match="no calibrated threshold"):
-        bare.threshold("calibrated")
+    assert [one.similarity for one in both.thresholds] == [0.5, 0.7]
+    assert both.calibrated_threshold() == both.thresholds[1]
+    bare = OnnxEncoder(write_bundle(tmp_path / "bare", thresholds=()))
+    with pytest.raises(DataError, match="no calibrated threshold"):
+        bare.calibrated_threshold()
 
 
 def test_refuses_damaged_bundles(bundle, tmp_path):
@@ -78,9 +76,17 @@ SQUARE = {"resize_side": 20, "input_size": 20, "aspect": "keep"}
         ({"preparation": 7}, "damaged"),
         ({"dimension": 7}, "an encoder takes images, uint8, and gives vectors of 7 numbers"),
         ({"dimension": "six"}, "damaged"),
-        ({"thresholds": {"precision": {"similarity": 7}}}, "the threshold precision is 7"),
-        ({"thresholds": {"precision": 0.5}}, "damaged"),
-        ({"thresholds": [0.5]}, "damaged"),
+        (
+            {"thresholds": [{**threshold(), "similarity": 7}]},
+            r"damaged: thresholds\[0\]: similarity must be in \[-1, 1\]; got 7",
+        ),
+        (
+            {"thresholds": [threshold(), {**threshold(), "kind": "recall"}]},
+            r"thresholds\[1\]: kind must be precision or far; got 'recall'",
+        ),
+        ({"thresholds": [0.5]}, r"thresholds\[0\]: threshold must be an object"),
+        ({"thresholds": {"precision": 0.5}}, "thresholds must be a list"),
+        ({"thresholds": "gone"}, "damaged: 'thresholds'"),
         ({"files": {}}, r"encoder\.onnx is not in it"),
         ({"files": {"encoder.onnx": "0"}}, r"encoder\.onnx: damaged"),
         ({"files": {"../diary.txt": "0"}}, r"names a file outside its folder: '\.\./diary\.txt'"),
@@ -117,7 +123,7 @@ def test_what_decides_a_vector_makes_another_encoder(bundle, tmp_path):
     assert (
         OnnxEncoder(described(bundle, tmp_path / "a", preparation=other)).sha256 != encoder.sha256
     )
-    assert OnnxEncoder(described(bundle, tmp_path / "b", thresholds={})).sha256 == encoder.sha256
+    assert OnnxEncoder(described(bundle, tmp_path / "b", thresholds=[])).sha256 == encoder.sha256
 
 
 def test_pipes_are_not_read(bundle, tmp_path):

@@ -235,7 +235,7 @@ def test_pipes_are_not_read(flat):
 def test_a_bundle_that_is_not_the_indexes_own_is_found(flat, replaced):
     bundle = flat.folder.bundle
     about = json.loads((bundle / "dml.json").read_text())
-    new = {"thresholds": {}, "dimension": 7, "preparation": SQUARE}[replaced]
+    new = {"thresholds": [], "dimension": 7, "preparation": SQUARE}[replaced]
     del about["sha256"]
     Bundle(bundle).describe({**about, replaced: new})
     with pytest.raises(ValueError, match=r"not the one|another encoder|an encoder takes"):

@@ -394,7 +394,7 @@ def test_takes_up_a_changed_index(tmp_path, monkeypatch):
 def test_takes_up_an_index_of_another_encoder(tmp_path, monkeypatch, photo):
     monkeypatch.setattr("dml.serve.app.RELOAD", 0.05)
     shop = write_shop(tmp_path / "old")
-    write_shop(tmp_path / "new", seed=1, side=12, thresholds={})
+    write_shop(tmp_path / "new", seed=1, side=12, thresholds=())
     with TestClient(create_app(shop)) as client:
         shop.rename(tmp_path / "away")
         wait_for(lambda: client.get("/health").json()["status"] == "stale")
@@ -440,7 +440,7 @@ def test_an_index_that_stays_of_another_encoder_is_reported(tmp_path, monkeypatc
 
 
 def test_without_calibration_nothing_is_said_to_be_the_same(tmp_path, photo):
-    with TestClient(create_app(write_shop(tmp_path, thresholds={}))) as client:
+    with TestClient(create_app(write_shop(tmp_path, thresholds=()))) as client:
         found = upload(client, photo).json()
         assert found["threshold"] is None and found["results"][0]["same"] is None
 

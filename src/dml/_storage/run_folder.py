@@ -20,7 +20,7 @@ FIGURES = {str: {"value": NUMBER, str: (*NUMBER, type(None))}}
 METRICS = {
     **{"dataset": str, "protocol": str, "figures": FIGURES, "untrained": FIGURES, "notes": [str]},
     **dict.fromkeys(("queries", "classes", "gallery", "excluded"), int),
-    "thresholds": {str: {"wanted": NUMBER, "similarity": NUMBER}},
+    "thresholds": list,
 }
 
 

@@ -19,6 +19,7 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.datasets import Items, RecordedItems
 from dml.datasets.recorded import SEEN, image_digests
+from dml.evaluation import ThresholdKind, thresholds_from_json
 from dml.images import ImageRef
 from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
 from dml.reporting import Reporter
@@ -30,7 +31,6 @@ COPIES = (
     "has seen"
 )
 TWO_CLASSES = "images of two classes, two of them of one"
-PROMISES = {"precision": "right", "false_accepts": "of other pairs let in"}
 
 
 def evaluate(run, on=None, flags=(), allow_parts=False, report=print):
@@ -79,7 +79,7 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
     vectors = split.embed(encoder, recipe)
     output = folder.evaluation(evaluation_name(recipe, on))
     result, pairs, figures, lacking = measure(split, vectors, recipe, output / "unfinished")
-    thresholds = {}
+    thresholds = ()
     if items.protocol == "seen-class":
         named, further = linear_figures(encoder, items, recipe)
         figures.update(named)
@@ -89,6 +89,7 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
         lacking += further
     for note in lacking:
         report(f"note: {note}")
+    thresholds = with_test_rates(thresholds, result, pairs, vectors, split)
     metrics = {
         "schema": 1,
         "dataset": dataset_label(recipe),
@@ -97,7 +98,7 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
         "gallery": len(split.gallery_rows),
         "classes": len(np.unique(split.items.labels[split.query_rows])),
         "figures": figures,
-        "thresholds": with_test_rates(thresholds, result, pairs, vectors, split),
+        "thresholds": [one.to_json() for one in thresholds],
         "untrained": untrained,
         "seconds": round(time.monotonic() - started, 1),
         **facts,
@@ -113,9 +114,9 @@ def evaluate_locked(folder, on=None, flags=(), allow_parts=False, report=print):
     if on is None:
         folder.write_json(folder.metrics, metrics)
         pages.append(folder.report)
-    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
+    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics, thresholds)
     print_table(metrics, report)
-    print_thresholds(metrics["thresholds"], report)
+    print_thresholds(thresholds, report)
     report(f"report: {pages[-1]}")
     return metrics
 
@@ -414,40 +415,34 @@ def calibrated(encoder, items, recipe):
     Calibrated on the validation split.
 
     Returns:
-        ({name: threshold as written to JSON}, notes).
+        (tuple of `CalibratedThreshold`, notes).
     """
     from dml.encoding.embed import embed_images
     from dml.evaluation import retrieval, threshold_for_far, threshold_for_precision, verification
 
     options, trained, items = recipe.evaluation, items.select("train"), items.select("val")
     if not two_classes(items.labels):
-        return {}, [f"no calibrated thresholds: they take {TWO_CLASSES} in validation"]
+        return (), [f"no calibrated thresholds: they take {TWO_CLASSES} in validation"]
     vectors = embed_images(
         encoder, items.paths, options.batch_size, threads=recipe.training.threads
     )
     nearest = retrieval(vectors, items.labels, ks=(1,)).neighbours[:, 0]
     similarities, right = (vectors * vectors[nearest]).sum(1), items.labels == items.labels[nearest]
     pairs = verification(vectors, items.labels)
-    found = {
-        "precision": (
-            options.target_precision,
-            threshold_for_precision(similarities, right, options.target_precision),
+    wanted = {
+        f"a precision of {100 * options.target_precision:g} %": threshold_for_precision(
+            similarities, right, options.target_precision
         ),
-        "false_accepts": (
-            options.target_far,
-            threshold_for_far(pairs, options.target_far),
+        f"a false accept rate of {100 * options.target_far:g} %": threshold_for_far(
+            pairs, options.target_far
         ),
     }
     notes = [
-        f"no similarity promises {promise(name, wanted)} on the validation split"
-        for name, (wanted, threshold) in found.items()
+        f"no similarity promises {name} on the validation split"
+        for name, threshold in wanted.items()
         if threshold is None
     ]
-    thresholds = {
-        name: {"wanted": wanted, **dataclasses.asdict(threshold)}
-        for name, (wanted, threshold) in found.items()
-        if threshold is not None
-    }
+    thresholds = tuple(threshold for threshold in wanted.values() if threshold is not None)
     seen = set(items.class_names) & set(trained.class_names)
     if thresholds and items.protocol != "seen-class" and seen:
         notes.append(
@@ -457,44 +452,38 @@ def calibrated(encoder, items, recipe):
     return thresholds, notes
 
 
-def promise(name, wanted):
-    """Returns what a threshold promises, in words."""
-    bound = "at least" if name == "precision" else "at most"
-    return f"{bound} {100 * wanted:g} % {PROMISES[name]}"
-
-
 def with_test_rates(thresholds, result, pairs, vectors, split):
     """Returns thresholds with what they do on the test split, on which they were not chosen."""
-    labels, queries, gallery = split.items.labels, split.query_rows, split.gallery_rows
     if result is None:
-        return {
-            name: {**threshold, "test_rate": None, "test_coverage": None}
-            for name, threshold in thresholds.items()
-        }
+        return thresholds
+    labels, queries, gallery = split.items.labels, split.query_rows, split.gallery_rows
     nearest = gallery[result.neighbours[:, 0]]
     similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
     right = labels[queries] == labels[nearest]
-    tested = {}
-    for name, threshold in thresholds.items():
-        trusted, rate = similarities >= threshold["similarity"], None
-        if name == "precision" and trusted.any():
-            rate = float(right[trusted].mean())
-        elif name == "false_accepts" and pairs is not None:
+    tested = []
+    for threshold in thresholds:
+        accepted, rate = similarities >= threshold.similarity, None
+        if threshold.kind is ThresholdKind.PRECISION and accepted.any():
+            rate = float(right[accepted].mean())
+        elif threshold.kind is ThresholdKind.FAR and pairs is not None:
             limits, rates, _ = pairs.roc()
-            rate = float(rates[np.searchsorted(-limits, -threshold["similarity"], "right") - 1])
-        tested[name] = {**threshold, "test_rate": rate, "test_coverage": float(trusted.mean())}
-    return tested
+            rate = float(rates[np.searchsorted(-limits, -threshold.similarity, "right") - 1])
+        tested.append(
+            dataclasses.replace(threshold, test_rate=rate, test_coverage=float(accepted.mean()))
+        )
+    return tuple(tested)
 
 
 def print_thresholds(thresholds, report):
     """Reports from which similarity on results can be trusted, and how that held on the test."""
-    for name, threshold in thresholds.items():
-        rate, coverage = threshold["test_rate"], threshold["test_coverage"]
-        tested = "not measured" if rate is None else f"{100 * rate:.1f} %"
-        covered = "" if coverage is None else f", for {100 * coverage:.0f} % of the queries"
+    for one in thresholds:
+        tested = "not measured" if one.test_rate is None else f"{100 * one.test_rate:.1f} %"
+        covered = ""
+        if one.test_coverage is not None:
+            covered = f", for {100 * one.test_coverage:.0f} % of the queries"
         report(
-            f"similarity {threshold['similarity']:.3f}: {promise(name, threshold['wanted'])} on "
-            f"the validation split (95 % sure); on the test {tested}{covered}"
+            f"similarity {one.similarity:.3f}: {one.promise} on the validation split (95 % "
+            f"confidence); on the test split {tested}{covered}"
         )
 
 
@@ -594,6 +583,7 @@ def rebuild_locked(folder, on, flags, allow_parts, report):
             f"`dml evaluate {folder.path}{f' --on {on}' if on else ''}`"
         )
     metrics = folder.read_json(output / "metrics.json")
+    thresholds = thresholds_from_json(metrics["thresholds"], output / "metrics.json")
     split = TestSplit.read(
         folder.checked(output / "items.parquet"), metrics["protocol"], metrics["dataset"]
     )
@@ -601,7 +591,7 @@ def rebuild_locked(folder, on, flags, allow_parts, report):
     quick = dataclasses.replace(recipe.evaluation, clustering_seeds=0)
     result, pairs, *_ = measure(split, vectors, dataclasses.replace(recipe, evaluation=quick))
     pages = [output / "report.html", *([folder.report] if on is None else [])]
-    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics)
+    write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics, thresholds)
     report(f"report: {pages[-1]}")
 
 
@@ -623,7 +613,7 @@ def read_vectors(path, count):
     return np.array(vectors)
 
 
-def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
+def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics, thresholds):
     """Writes the report of an evaluation."""
     from dml.images import read_image
     from dml.report import Metric, ReportData, write_report
@@ -669,10 +659,7 @@ def write_pages(pages, folder, recipe, split, vectors, result, pairs, metrics):
         gallery_vectors=vectors[gallery] if split.has_gallery else None,
         gallery_labels=labels[gallery] if split.has_gallery else None,
         gallery_thumbnail=reader(gallery) if split.has_gallery else None,
-        thresholds={
-            promise(name, threshold["wanted"]): threshold["similarity"]
-            for name, threshold in metrics["thresholds"].items()
-        },
+        thresholds={one.promise: one.similarity for one in thresholds},
         errors=error_rates(pairs),
         recipe=recipe.to_toml(),
         versions=folder.read_json(folder.versions),

@@ -112,7 +112,7 @@ def export(
                 key: getattr(prepare, key) for key in ("resize_side", "input_size", "aspect")
             },
             "trained_on": metrics.get("dataset"),
-            "thresholds": metrics.get("thresholds", {}),
+            "thresholds": metrics.get("thresholds", []),
             "check": found,
             "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
         }

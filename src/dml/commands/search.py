@@ -1,6 +1,7 @@
 """`dml search`: the nearest items of an index, as a table, as JSON or as a page."""
 
 import argparse
+import enum
 import json
 from html import escape
 from pathlib import Path
@@ -10,6 +11,7 @@ from dml._storage.atomic import write_text
 from dml.commands._arguments import INDEX, WHERE, add_bundle
 from dml.commands._command import Command
 from dml.encoding.embed import embed_images
+from dml.errors import OptionError
 from dml.images import ImageError, read_image
 from dml.index import open_index
 from dml.reporting import Reporter
@@ -23,6 +25,29 @@ img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 4px; displ
 .query { width: 12rem; } .id { overflow-wrap: anywhere; font-size: .8125rem; opacity: .75; }
 .same { font-weight: 600; }
 """
+
+
+class Calibrated(enum.Enum):
+    """The value of `--threshold` that is not a number."""
+
+    CALIBRATED = "calibrated"
+
+
+def parse_threshold(text: str) -> float | Calibrated:
+    """Returns what `--threshold` asks for: a similarity, or the calibrated one.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    if text == Calibrated.CALIBRATED.value:
+        return Calibrated.CALIBRATED
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -1 <= value <= 1:
+        raise OptionError("threshold", f"must be 'calibrated' or in [-1, 1]; got {text!r}")
+    return value
 
 
 def search(
@@ -43,8 +68,9 @@ def search(
         queries: Paths of images, as `dml.images.read_image` takes them.
         k: Neighbours wanted for each; positive.
         where: A filter, as `dml.index.where.matching` takes it; None for all items.
-        threshold: `calibrated` or a similarity, from which on a neighbour is shown at all; None
-            shows the nearest k, and says of each whether it passes the calibrated threshold.
+        threshold: A similarity, or `Calibrated.CALIBRATED` for the encoder's, from which on a
+            neighbour is shown at all; None shows the nearest k, and says of each whether it passes
+            the calibrated threshold.
         bundle: The encoder; by default the index's own, which Milvus has not. Another than it was
             built with is refused.
         as_json: Reports JSON.
@@ -61,7 +87,8 @@ def search(
     """
     index = open_index(path)
     encoder = index.encoder(bundle)
-    limit = encoder.threshold(threshold) if threshold is not None else None
+    if threshold is Calibrated.CALIBRATED:
+        threshold = encoder.calibrated_threshold().similarity
     vectors = embed_images(encoder, queries, batch_size=min(32, len(queries)))
     same = calibrated(encoder)
     found = [
@@ -70,7 +97,7 @@ def search(
             "neighbours": [
                 neighbour(item, similarity, same)
                 for similarity, item in near
-                if limit is None or similarity >= limit
+                if threshold is None or similarity >= threshold
             ],
         }
         for query, near in zip(queries, index.search(vectors, k, where), strict=True)
@@ -80,7 +107,7 @@ def search(
             report(line)
     else:
         for one in found:
-            print_table(one, limit, report)
+            print_table(one, threshold, report)
     if html is not None:
         write_text(html, page(found))
         if not as_json:
@@ -89,8 +116,8 @@ def search(
 
 
 def calibrated(encoder):
-    """Returns the calibrated threshold of an encoder, or None."""
-    return encoder.threshold("calibrated") if encoder.thresholds else None
+    """Returns the similarity of an encoder's calibrated threshold, or None."""
+    return encoder.calibrated_threshold().similarity if encoder.thresholds else None
 
 
 def neighbour(item, similarity, same):
@@ -169,7 +196,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         options.queries,
         options.k,
         options.where,
-        options.threshold,
+        None if options.threshold is None else parse_threshold(options.threshold),
         options.bundle,
         options.json,
         options.html,

@@ -7,15 +7,10 @@ import numpy as np
 
 from dml._storage.bundle import Bundle
 from dml._storage.records import text_sha256
+from dml.errors import DataError
+from dml.evaluation import CalibratedThreshold, ThresholdKind, thresholds_from_json
 
 MOST = 8192  # pixels of a square's side
-
-
-def check_thresholds(thresholds):
-    """Raises ValueError where a calibrated threshold is no similarity."""
-    for name, one in thresholds.items():
-        if not -1 <= one["similarity"] <= 1:
-            raise ValueError(f"the threshold {name} is {one['similarity']!r}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,8 @@ class OnnxEncoder:
         dimension: Numbers in a vector.
         preparation: The `Preparation` that its images go through.
         sha256: Of what decides a vector: its files, its preparation and its dimension.
-        thresholds: The calibrated ones, each with its `similarity`.
+        thresholds: A tuple of `dml.evaluation.CalibratedThreshold`; empty where the run could
+            calibrate none.
 
     Raises:
         FileNotFoundError: A file of the bundle is missing.
@@ -71,10 +67,10 @@ class OnnxEncoder:
         try:
             self.preparation = Preparation(**self.description["preparation"])
             self.dimension = int(self.description["dimension"])
-            self.thresholds = self.description["thresholds"]
-            check_thresholds(self.thresholds)
+            thresholds = self.description["thresholds"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{bundle.description}: damaged: {error}") from None
+        self.thresholds = thresholds_from_json(thresholds, bundle.description)
         decides = {key: self.description[key] for key in ("files", "preparation", "dimension")}
         self.sha256 = text_sha256(decides)
         options = onnxruntime.SessionOptions()
@@ -109,29 +105,21 @@ class OnnxEncoder:
         """Returns the float32 unit vectors (B, D) of uint8 images (B, H, W, 3) of any size."""
         return self.session.run(None, {self.input: np.ascontiguousarray(images)})[0]
 
-    def threshold(self, wanted):
-        """Returns the similarity from which on two images are said to show the same.
+    def calibrated_threshold(self) -> CalibratedThreshold:
+        """Returns the threshold that a search decides by: "the same class" from there on.
 
-        Args:
-            wanted: A number, or `calibrated` for the one calibrated in training: that from which
-                on most nearest neighbours are right, or else that which lets in few pairs of
-                different classes; few pairs of a large index are many.
+        The one of a precision, where the run has calibrated it; else that of a false accept rate,
+        which is of pairs: few pairs of a large index are many.
 
         Raises:
-            ValueError: It is neither, or the run had no validation classes to calibrate on.
+            DataError: The run calibrated none.
         """
-        if wanted == "calibrated":
-            for name in ("precision", "false_accepts"):
-                if name in self.thresholds:
-                    return float(self.thresholds[name]["similarity"])
-            raise ValueError(
-                f"{self.path} has no calibrated threshold: the run had no validation classes, or "
-                "too few to promise anything. Give a similarity, such as --threshold 0.7"
-            )
-        try:
-            value = float(wanted)
-        except ValueError:
-            value = 2.0
-        if not -1 <= value <= 1:
-            raise ValueError(f"a threshold is 'calibrated' or a number in [-1, 1]; got {wanted!r}")
-        return value
+        for kind in (ThresholdKind.PRECISION, ThresholdKind.FAR):
+            for threshold in self.thresholds:
+                if threshold.kind is kind:
+                    return threshold
+        raise DataError(
+            self.path,
+            "has no calibrated threshold: the run had no validation classes, or too few to "
+            "promise anything. Give a similarity, such as --threshold 0.7",
+        )

@@ -1,6 +1,5 @@
 """Figures of embeddings: arrays in, numbers out."""
 
-from dml.evaluation.calibration import Threshold, threshold_for_far, threshold_for_precision
 from dml.evaluation.clustering import (
     Clustering,
     clustering,
@@ -14,16 +13,24 @@ from dml.evaluation.identification import Identification, identification
 from dml.evaluation.probes import LinearEvaluation, knn_evaluation, linear_evaluation
 from dml.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
 from dml.evaluation.retrieval import Retrieval, retrieval
+from dml.evaluation.thresholds import (
+    CalibratedThreshold,
+    ThresholdKind,
+    threshold_for_far,
+    threshold_for_precision,
+    thresholds_from_json,
+)
 from dml.evaluation.verification import Verification, verification
 
 __all__ = [
+    "CalibratedThreshold",
     "Clustering",
     "FewShot",
     "Findings",
     "Identification",
     "LinearEvaluation",
     "Retrieval",
-    "Threshold",
+    "ThresholdKind",
     "Verification",
     "augment_gallery",
     "clustering",
@@ -40,5 +47,6 @@ __all__ = [
     "threshold_clusters",
     "threshold_for_far",
     "threshold_for_precision",
+    "thresholds_from_json",
     "verification",
 ]

@@ -107,7 +107,9 @@ class State:
     @property
     def threshold(self):
         """The calibrated one; None where the encoder has none."""
-        return self.encoder.threshold("calibrated") if self.encoder.thresholds else None
+        if not self.encoder.thresholds:
+            return None
+        return self.encoder.calibrated_threshold().similarity
 
     @property
     def prepare(self):

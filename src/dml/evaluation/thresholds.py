@@ -1,0 +1,249 @@
+"""Thresholds that keep a promise: a wanted precision or false accept rate, with confidence."""
+
+import dataclasses
+import numbers
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dml.errors import ArrayError, DataError, OptionError
+from dml.evaluation.neighbours import TIE
+from dml.evaluation.verification import Verification
+
+
+class ThresholdKind(StrEnum):
+    """What a calibrated threshold promises."""
+
+    PRECISION = "precision"  # of nearest neighbours: the share that is right
+    FAR = "far"  # of pairs of two classes: the share that is accepted
+
+
+@dataclass(frozen=True)
+class CalibratedThreshold:
+    """A similarity from which on a decision "the same class" keeps a promise.
+
+    Args:
+        kind: What is promised.
+        similarity: Decide "the same" from here on; in [-1, 1].
+        target: The precision or false accept rate that is promised, in (0, 1).
+        rate: What was measured there on the validation split, in [0, 1].
+        bound: The confidence bound of `rate`, which keeps the promise; in [0, 1].
+        count: Decisions that `rate` rests on; positive.
+        coverage: Share of all decisions that are "the same", in [0, 1].
+        test_rate: What was measured there on the test split; None where it was not.
+        test_coverage: Share of the test queries whose nearest neighbour is accepted; None where it
+            was not measured.
+
+    Raises:
+        OptionError: A field is out of its range.
+    """
+
+    kind: ThresholdKind
+    similarity: float
+    target: float
+    rate: float
+    bound: float
+    count: int
+    coverage: float
+    test_rate: float | None = None
+    test_coverage: float | None = None
+
+    def __post_init__(self):
+        if self.kind not in list(ThresholdKind):
+            raise OptionError("kind", f"must be {' or '.join(ThresholdKind)}; got {self.kind!r}")
+        object.__setattr__(self, "kind", ThresholdKind(self.kind))
+        _check_number("similarity", self.similarity, -1)
+        _check_share(target=self.target)
+        for name in ("rate", "bound", "coverage"):
+            _check_number(name, getattr(self, name), 0)
+        for name in ("test_rate", "test_coverage"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), 0)
+        if type(self.count) is not int or self.count < 1:
+            raise OptionError("count", f"must be a positive integer; got {self.count!r}")
+
+    @property
+    def promise(self) -> str:
+        """What it promises, in words."""
+        if self.kind is ThresholdKind.PRECISION:
+            return f"at least {100 * self.target:g} % right"
+        return f"at most {100 * self.target:g} % of other pairs accepted"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> "CalibratedThreshold":
+        """Returns a threshold as `to_json` wrote it.
+
+        Raises:
+            OptionError: A field is missing, unknown or out of its range.
+        """
+        if not isinstance(value, dict):
+            raise OptionError("threshold", f"must be an object of its fields; got {value!r}")
+        for field in dataclasses.fields(cls):
+            if field.name not in value and field.default is dataclasses.MISSING:
+                raise OptionError(field.name, "is missing")
+        for name in value:
+            if name not in cls.__dataclass_fields__:
+                raise OptionError(str(name), "is not a field of a threshold")
+        return cls(**value)
+
+
+def thresholds_from_json(
+    value: object, path: str | os.PathLike[str]
+) -> tuple[CalibratedThreshold, ...]:
+    """Returns the thresholds in a file.
+
+    Args:
+        value: What the file holds: a list of thresholds as `CalibratedThreshold.to_json` returns
+            them.
+        path: The file, for messages.
+
+    Raises:
+        DataError: It is no such list; the message names the threshold and its field.
+    """
+    if not isinstance(value, list):
+        raise DataError(path, f"damaged: thresholds must be a list; got {value!r}")
+    found = []
+    for number, one in enumerate(value):
+        try:
+            found.append(CalibratedThreshold.from_json(one))
+        except OptionError as error:
+            raise DataError(path, f"damaged: thresholds[{number}]: {error}") from None
+    return tuple(found)
+
+
+def threshold_for_precision(
+    similarities: ArrayLike, right: ArrayLike, precision: float, confidence: float = 0.95
+) -> CalibratedThreshold | None:
+    """Returns the lowest threshold whose precision is sure to be as wanted.
+
+    For search: of each query, the similarity of its nearest neighbour and whether that is right.
+    The Clopper-Pearson lower bound of the precision, not the precision measured, is at least
+    `precision`, at the returned threshold taken alone. Similarities that differ by 1e-6 or less
+    are ties, which are decided alike.
+
+    Args:
+        similarities: Cosine similarities, floats (N,) in [-1, 1].
+        right: Booleans (N,).
+        precision: The precision to promise, in (0, 1).
+        confidence: One-sided, in (0, 1).
+
+    Returns:
+        A `CalibratedThreshold`, or None if no threshold can promise it.
+
+    Raises:
+        ArrayError: The arrays differ in length or are empty, or a similarity is out of its range.
+        OptionError: `precision` or `confidence` is out of its range.
+    """
+    similarities, right = _checked(similarities, right)
+    _check_share(precision=precision, confidence=confidence)
+    order = np.argsort(-similarities, kind="stable")
+    falling, hits = similarities[order], np.cumsum(right[order])
+    accepted = np.arange(1, len(falling) + 1)
+    bounds = _lower_bound(hits, accepted, confidence)
+    # All ties are accepted together.
+    whole = np.append(falling[:-1] - falling[1:] > TIE, True)
+    good = np.flatnonzero(whole & (bounds >= precision))
+    if not len(good):
+        return None
+    last = good[-1]
+    return CalibratedThreshold(
+        kind=ThresholdKind.PRECISION,
+        similarity=float(np.clip(falling[last], -1, 1)),
+        target=float(precision),
+        rate=float(hits[last] / accepted[last]),
+        bound=float(bounds[last]),
+        count=int(accepted[last]),
+        coverage=float(accepted[last] / len(falling)),
+    )
+
+
+def threshold_for_far(
+    verification: Verification, far: float, confidence: float = 0.95
+) -> CalibratedThreshold | None:
+    """Returns the lowest threshold whose false accept rate is sure to be as wanted.
+
+    The bound takes pairs as independent; pairs of one image are not, so leave a margin where it
+    matters.
+
+    Args:
+        verification: The counts of all pairs, as `dml.evaluation.verification` returns them.
+        far: The false accept rate to promise, in (0, 1).
+        confidence: One-sided, in (0, 1).
+
+    Returns:
+        A `CalibratedThreshold`, or None if there are too few impostors to promise it.
+
+    Raises:
+        OptionError: `far` or `confidence` is out of its range.
+    """
+    _check_share(far=far, confidence=confidence)
+    thresholds, fars, tars = verification.roc()
+    count = verification.impostors
+    accepted = np.rint(fars * count).astype("int64")
+    bounds = 1.0 - _lower_bound(count - accepted, np.full(len(accepted), count), confidence)
+    good = np.flatnonzero(bounds <= far)
+    if not len(good) or not np.isfinite(thresholds[good[-1]]):
+        return None
+    last = good[-1]
+    pairs = count + verification.genuine
+    every = accepted[last] + round(tars[last] * verification.genuine)
+    return CalibratedThreshold(
+        kind=ThresholdKind.FAR,
+        similarity=float(np.clip(thresholds[last], -1, 1)),
+        target=float(far),
+        rate=float(fars[last]),
+        bound=float(bounds[last]),
+        count=int(count),
+        coverage=float(every / pairs),
+    )
+
+
+def _lower_bound(hits, count, confidence):
+    """Returns the Clopper-Pearson lower bound (N,) of the share of `hits` in `count`, one-sided."""
+    from scipy.special import betaincinv
+
+    hits, count = np.asarray(hits, "float64"), np.asarray(count, "float64")
+    some = np.maximum(hits, 1.0)
+    return np.where(hits > 0, betaincinv(some, count - some + 1.0, 1.0 - confidence), 0.0)
+
+
+def _checked(similarities, right):
+    """Returns float64 and boolean arrays of one length.
+
+    Raises:
+        ArrayError: They are not, or are empty, or a similarity is out of its range.
+    """
+    similarities, right = np.asarray(similarities, "float64"), np.asarray(right, bool)
+    if similarities.shape != right.shape or similarities.ndim != 1 or not len(right):
+        raise ArrayError(
+            "similarities and right must be as many, at least one; "
+            f"got {similarities.shape} and {right.shape}"
+        )
+    # Products of float32 vectors may be above 1 by their rounding.
+    wrong = ~(np.abs(similarities) <= 1 + 1e-4)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ArrayError(
+            f"similarities must be in [-1, 1], cosines; row {row} is {similarities[row]}"
+        )
+    return similarities, right
+
+
+def _check_number(name, value, lowest):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not lowest <= value <= 1:
+        raise OptionError(name, f"must be in [{lowest}, 1]; got {value!r}")
+
+
+def _check_share(**shares):
+    """Raises OptionError for the first share outside (0, 1)."""
+    for name, value in shares.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
+            raise OptionError(name, f"must be in (0, 1); got {value!r}")

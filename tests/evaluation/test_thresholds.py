@@ -1,0 +1,178 @@
+"""Thresholds that keep their promise."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from dml.errors import ArrayError, DataError, OptionError
+from dml.evaluation import (
+    CalibratedThreshold,
+    ThresholdKind,
+    threshold_for_far,
+    threshold_for_precision,
+    thresholds_from_json,
+    verification,
+)
+
+FIELDS = {
+    "kind": "precision",
+    "similarity": 0.75,
+    "target": 0.9,
+    "rate": 0.95,
+    "bound": 0.91,
+    "count": 100,
+    "coverage": 0.5,
+    "test_rate": None,
+    "test_coverage": None,
+}
+
+
+def test_a_precision_by_hand():
+    # 40 right ones are nearer than 40 wrong ones. Of n decisions, all right, the lower bound is
+    # 0.05^(1/n): 0.928 of 40. Of 40 right ones among 41 it is below 0.9, for which 46 are needed.
+    similarities = np.concatenate([np.linspace(0.99, 0.6, 40), np.linspace(0.4, -0.9, 40)])
+    found = threshold_for_precision(similarities, np.arange(80) < 40, 0.9)
+    assert (found.kind, found.target) == (ThresholdKind.PRECISION, 0.9)
+    assert found.similarity == pytest.approx(0.6)
+    assert (found.rate, found.count, found.coverage) == (1.0, 40, 0.5)
+    assert found.bound == pytest.approx(0.05 ** (1 / 40))
+    # The other way round, the nearest are wrong, and no threshold is right in 9 of 10.
+    assert threshold_for_precision(-similarities, np.arange(80) < 40, 0.9) is None
+
+
+def test_a_false_accept_rate_by_hand():
+    # Two classes, each of 10 copies, 60 degrees apart: 90 genuine pairs at 1, 100 others at 0.5.
+    # Of n impostors, none accepted, the upper bound is 1 - 0.05^(1/n): 0.0295 of 100.
+    x = np.repeat([[1.0, 0.0], [0.5, 0.75**0.5]], 10, axis=0)
+    found = threshold_for_far(verification(x, np.arange(20) // 10), 0.03)
+    assert (found.kind, found.target) == (ThresholdKind.FAR, 0.03)
+    assert found.similarity == pytest.approx(1.0, abs=2e-6)
+    assert (found.rate, found.count) == (0.0, 100)
+    assert found.bound == pytest.approx(1 - 0.05 ** (1 / 100))
+    assert found.coverage == pytest.approx(90 / 190)
+    assert threshold_for_far(verification(x, np.arange(20) // 10), 0.029) is None
+
+
+def test_a_threshold_of_copies_is_a_similarity():
+    # Products of float32 vectors with themselves may be above 1.
+    found = threshold_for_precision([1 + 2e-7] * 40 + [0.5] * 40, np.arange(80) < 40, 0.9)
+    assert found.similarity == 1.0
+
+
+def test_json_gives_the_same_threshold():
+    threshold = CalibratedThreshold.from_json(FIELDS)
+    assert threshold.kind is ThresholdKind.PRECISION and threshold.similarity == 0.75
+    text = json.dumps([threshold.to_json()])
+    assert json.loads(text) == [FIELDS]
+    assert thresholds_from_json(json.loads(text), "dml.json") == (threshold,)
+
+
+def test_promises_in_words():
+    assert CalibratedThreshold.from_json(FIELDS).promise == "at least 90 % right"
+    far = CalibratedThreshold.from_json({**FIELDS, "kind": "far", "target": 0.001})
+    assert far.promise == "at most 0.1 % of other pairs accepted"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"kind": "recall"}, "kind must be precision or far; got 'recall'"),
+        ({"kind": None}, "kind must be precision or far"),
+        ({"kind": ["far"]}, "kind must be precision or far"),
+        ({"similarity": 1.5}, r"similarity must be in \[-1, 1\]; got 1.5"),
+        ({"similarity": float("nan")}, r"similarity must be in \[-1, 1\]"),
+        ({"similarity": "0.5"}, r"similarity must be in \[-1, 1\]; got '0.5'"),
+        ({"target": 1.0}, r"target must be in \(0, 1\); got 1.0"),
+        ({"target": None}, r"target must be in \(0, 1\); got None"),
+        ({"rate": -0.1}, r"rate must be in \[0, 1\]"),
+        ({"test_rate": 2}, r"test_rate must be in \[0, 1\]"),
+        ({"count": 0}, "count must be a positive integer"),
+        ({"count": True}, "count must be a positive integer"),
+        ({"wanted": 0.9}, "wanted is not a field"),
+    ],
+)
+def test_an_invalid_threshold_in_a_file_is_named(change, message):
+    with pytest.raises(DataError, match=rf"dml.json: damaged: thresholds\[1\]: {message}"):
+        thresholds_from_json([FIELDS, {**FIELDS, **change}], "dml.json")
+
+
+def test_a_threshold_without_a_field_is_named():
+    with pytest.raises(OptionError, match="similarity is missing"):
+        CalibratedThreshold.from_json({"kind": "far"})
+    with pytest.raises(OptionError, match=r"an object of its fields; got 0\.5"):
+        CalibratedThreshold.from_json(0.5)
+
+
+def test_the_bound_is_clopper_and_pearsons():
+    similarities = np.linspace(1, 0, 200)
+    right = np.ones(200, bool)
+    right[[50, 120, 160, 180, 190]] = False
+    found = threshold_for_precision(similarities, right, 0.9)
+    accepted = similarities >= found.similarity
+    hits, count = int(right[accepted].sum()), int(accepted.sum())
+    # A two-sided 90 % interval's lower end is a one-sided bound of 95 %.
+    exact = binomtest(hits, count).proportion_ci(0.9, method="exact").low
+    assert found.bound == pytest.approx(exact, rel=1e-6) and found.bound >= 0.9
+    assert found.count == count and found.rate == pytest.approx(hits / count)
+    assert found.coverage == pytest.approx(count / 200)
+
+
+def test_it_keeps_its_promise_on_other_data():
+    kept = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+
+        def draw(rng=rng):
+            s = rng.uniform(size=400)
+            return s, rng.uniform(size=400) < s  # precision grows with similarity
+
+        found = threshold_for_precision(*draw(), precision=0.8)
+        kept += (1 + found.similarity) / 2 >= 0.8  # the true precision from there on
+    assert kept >= 180
+
+
+def test_ties_are_taken_in_together():
+    similarities = np.array([0.9] * 40 + [0.5] * 40)
+    right = np.array([True] * 40 + [True] * 20 + [False] * 20)
+    assert threshold_for_precision(similarities, right, 0.9).similarity == 0.9
+
+
+def test_ties_that_are_rounded_apart_are_taken_in_together():
+    rng = np.random.default_rng(0)
+    similarities = np.repeat([0.9, 0.5], 40) + rng.uniform(-2e-7, 2e-7, 80)
+    right = np.arange(80) < 60
+    similarities[40:60] = similarities[40:].max() + 1e-8  # the right ones a little nearer
+    found = threshold_for_precision(similarities, right, 0.9)
+    assert found.similarity == pytest.approx(0.9, abs=1e-6) and found.count == 40
+
+
+def test_too_few_can_promise_nothing():
+    assert threshold_for_precision([0.9, 0.8], [True, True], 0.9) is None
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    assert threshold_for_far(verification(x, np.arange(12) % 3), 0.001) is None
+
+
+def test_a_false_accept_rate_is_kept_with_confidence():
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 6
+    x = rng.normal(size=(6, 8))[labels] + rng.normal(size=(600, 8))
+    pairs = verification(x, labels)
+    found = threshold_for_far(pairs, 0.01)
+    assert found.rate < found.bound <= 0.01
+    assert found.similarity >= pairs.at_far(0.01)[1]
+
+
+@pytest.mark.parametrize("options", [{"precision": 1.0}, {"precision": 0.5, "confidence": 0.0}])
+def test_shares_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=r"must be in \(0, 1\)"):
+        threshold_for_precision([0.5], [True], **options)
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="as many"):
+        threshold_for_precision([0.5], [True, False], 0.5)
+    for wrong in (np.nan, 1.1, -np.inf):
+        with pytest.raises(ArrayError, match=r"must be in \[-1, 1\], cosines; row 1 is"):
+            threshold_for_precision([0.5, wrong], [True, False], 0.5)
