@@ -1,26 +1,29 @@
-# `make demo` and `make test` set up everything they need in .venv on their first run.
+# `make demo` and `make test` set up everything they need in .venv on their first run, in the exact
+# versions of constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
 # What holds on every backend, and so is tested on each.
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_learner.py
 # What kills, listens, waits and takes times has the machine to itself; all else shares it.
 ALONE := tests/index tests/samplers tests/serve tests/commands/test_serve.py tests/encoding/test_ray_engine.py tests/storage/test_unfinished.py
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
+COVERED := --cov --cov-report=
 # The two compile much the same: what one has compiled, the other reads.
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals
+.PHONY: demo test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[train,serve]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,serve]'
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 demo: $(VENV)/installed  ## from training to a page to search in, on the embedded data set
@@ -33,15 +36,32 @@ test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and Py
 	$(JAX_SHARED) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
-test-quick: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -m "not slow" $(ALONE)
-	$(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ELSEWHERE)
-	$(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with the least covered files
+	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) $(ALONE)
+	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ELSEWHERE)
+	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ON_EVERY_BACKEND)
+	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
-check: $(VENV)/installed-test
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+check: $(VENV)/installed-test  ## format, lint, import layers
+	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/lint-imports
+
+mutants: $(VENV)/installed-test  ## small errors put into the code that a test has to notice (ARGS: names)
+	$(BIN)/python tools/mutants.py $(ARGS)
+
+constraints:  ## constraints.txt: the newest versions within the bounds of pyproject.toml
+	$(PYTHON) -m venv --clear .venv-constraints
+	.venv-constraints/bin/pip install --quiet --editable '.[test]'
+	.venv-constraints/bin/pip freeze --exclude-editable | sed 's/+.*//' > constraints.txt
+	rm -r .venv-constraints
+
+try-newest:  ## the quick tests with the newest of every package, beyond the bounds of pyproject.toml
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python tools/newest.py
+	touch $(NEWEST)/installed
+	touch $(NEWEST)/installed-test
+	$(MAKE) test-quick VENV=$(NEWEST)
 
 bench-loader: $(VENV)/installed  ## training from files against one batch in memory (DML_DATA)
 	$(BIN)/python benchmarks/loader.py
@@ -71,4 +91,4 @@ bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
 	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) $(NEWEST) .coverage build dist src/*.egg-info
