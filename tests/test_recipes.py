@@ -9,11 +9,11 @@ import pytest
 from dml.backbones import Conv4
 from dml.commands.recipes import recipes
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.recipe import load_recipe, shipped
+from dml.recipe import load_recipe, shipped_recipes
 from dml.training.learner import Learner
 from dml.training.optimizers import build_optimizer
 
-NAMES = sorted(shipped())
+NAMES = sorted(shipped_recipes())
 DATASETS = ("cub200", "cars196", "sop", "inshop")
 SETTINGS = (
     "proxy_nca",
@@ -31,7 +31,7 @@ CLASSES = {"cub200": 100, "cars196": 98, "sop": 11318, "inshop": 3997}
 
 def header(name):
     """Returns the title and the fields of a recipe's header; a field may occur more than once."""
-    text = shipped()[name].read_text(encoding="utf-8").split("\n\n")[0]
+    text = shipped_recipes()[name].read_text(encoding="utf-8").split("\n\n")[0]
     title, *rest = text.splitlines()
     fields = {}
     for line in rest:

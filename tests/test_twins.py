@@ -20,7 +20,7 @@ MODULES = sorted(
     path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if not path.name.startswith("__")
 )
 REGISTRIES = {
-    **{module.split(".")[-1]: (module, registry) for module, registry, _ in FAMILIES.values()},
+    **{f.package.split(".")[-1]: (f.package, f.registry) for f in FAMILIES.values()},
     "miners": ("dml.miners", "MINERS"),
 }
 

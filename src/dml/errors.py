@@ -15,15 +15,17 @@ class OptionError(DmlError, ValueError):
     Args:
         option: Its name, such as `margin`; of several, the first at fault.
         text: What is wrong, following the name: "must be in [0, 1]; got 1.5".
+        place: Where it was set, such as "mine.toml, line 3"; empty where it needs no telling.
     """
 
-    def __init__(self, option: str, text: str):
-        super().__init__(f"{option} {text}")
+    def __init__(self, option: str, text: str, place: str = ""):
+        super().__init__(f"{place}: {option} {text}" if place else f"{option} {text}")
         self.option = option
         self.text = text
+        self.place = place
 
     def __reduce__(self):  # errors of worker processes come back by pickle
-        return type(self), (self.option, self.text)
+        return type(self), (self.option, self.text, self.place)
 
 
 class DataError(DmlError, ValueError):

@@ -156,7 +156,7 @@ def test_prints_figures_intervals_and_the_untrained_encoder():
 
 def test_figures_that_recipes_may_ask_for_are_those_there_are():
     from dml.evaluation import scores
-    from dml.recipe import EXTRA_METRICS
+    from dml.recipe._schema import EXTRA_METRICS
 
     assert EXTRA_METRICS == scores.EXTRA_METRICS
 

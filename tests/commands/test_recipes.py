@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from dml.commands.recipes import recipes
-from dml.recipe import SECTIONS, shipped
+from dml.recipe import SECTIONS, shipped_recipes
 
 
 def reported(*arguments):
@@ -16,8 +16,8 @@ def reported(*arguments):
 
 def test_lists_every_recipe_with_its_title():
     lines = reported()
-    assert len(lines) == len(shipped())
-    for name, line in zip(shipped(), lines, strict=True):
+    assert len(lines) == len(shipped_recipes())
+    for name, line in zip(shipped_recipes(), lines, strict=True):
         first, title = line.split(maxsplit=1)
         assert first == name and len(title) > 20 and not title.startswith("#")
 

@@ -13,7 +13,7 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.commands.evaluate import dataset_label, evaluation_name, evaluation_recipe, read_vectors
 from dml.datasets import RecordedItems
-from dml.recipe import fields_of, load_run_recipe, toml_value
+from dml.recipe import load_run_recipe, options_of, toml_value
 from dml.reporting import Reporter
 
 KS = (1, 2, 4, 8)
@@ -219,7 +219,7 @@ def loss_in_words(recipe):
         part = getattr(recipe, section)
         if part is None:
             continue
-        values = {o.name: (getattr(part, o.name), o.default) for o in fields_of(type(part))}
+        values = {o.name: (getattr(part, o.name), o.default) for o in options_of(type(part))}
         words = [f"{name} {toml_value(v)}" for name, (v, default) in values.items() if v != default]
         name = recipe.names[section]
         said.append(f"{name}: {', '.join(words)}" if words else name)

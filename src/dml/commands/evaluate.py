@@ -21,7 +21,7 @@ from dml.datasets import Items, RecordedItems
 from dml.datasets.recorded import SEEN, image_digests
 from dml.evaluation import ThresholdKind, thresholds_from_json
 from dml.images import ImageRef
-from dml.recipe import fields_of, load_recipe, load_run_recipe, read_flags
+from dml.recipe import load_recipe, load_run_recipe, options_of, read_flags
 from dml.reporting import Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
@@ -168,7 +168,7 @@ def evaluation_name(recipe, on):
     if on is None:
         return recipe.names["dataset"]
     part = recipe.dataset
-    options = {field.name: getattr(part, field.name) for field in fields_of(type(part))}
+    options = {field.name: getattr(part, field.name) for field in options_of(type(part))}
     options["root"] = part.root and os.path.realpath(os.path.expanduser(part.root))
     digest = text_sha256([recipe.names["dataset"], options])[:8]
     label = re.sub(r"[^\w.-]", "_", dataset_label(recipe))

@@ -2,12 +2,11 @@
 
 import argparse
 import dataclasses
-import importlib
 import inspect
 
 from dml._console.runtime import Runtime
 from dml.commands._command import Command
-from dml.recipe import FAMILIES, fields_of, toml_value
+from dml.recipe import FAMILIES, options_of, toml_value
 from dml.registry import suggestion
 from dml.reporting import Reporter
 
@@ -41,7 +40,7 @@ def parts(family=None, report=print):
     for name, part in sorted(registry_of(families[family]).items()):
         said = (inspect.getdoc(part) or "").partition("\n")[0]  # python -OO keeps none
         report(f"{name}: {said}" if said else name)
-        for field in fields_of(part):
+        for field in options_of(part):
             default = "none" if field.default is None else toml_value(field.default)
             required = field.default is dataclasses.MISSING
             report(f"    --{families[family]}.{field.name} {'(required)' if required else default}")
@@ -49,8 +48,7 @@ def parts(family=None, report=print):
 
 def registry_of(section):
     """Returns the registry of the parts that a section names."""
-    module, registry, _ = FAMILIES[section]
-    return getattr(importlib.import_module(module), registry)
+    return FAMILIES[section].parts()
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

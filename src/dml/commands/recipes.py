@@ -5,7 +5,7 @@ import argparse
 from dml._console.runtime import Runtime, load_runtime
 from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
-from dml.recipe import load_recipe, shipped
+from dml.recipe import load_recipe, shipped_recipes
 from dml.reporting import Reporter
 
 
@@ -15,7 +15,7 @@ def recipes(name=None, allow_parts=False, report=print):
         for line in load_recipe(name, (), allow_parts).to_toml().rstrip().split("\n"):
             report(line)
         return
-    for recipe, path in shipped().items():
+    for recipe, path in shipped_recipes().items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
         report(f"{recipe:28} {first.lstrip('# ')}")
 

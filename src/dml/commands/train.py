@@ -20,7 +20,7 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.datasets import RecordedItems
 from dml.datasets.recorded import SEEN
-from dml.recipe import anchored, load_recipe, load_run_recipe, read_source, training_loss
+from dml.recipe import load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import Reporter
 
 
@@ -58,13 +58,13 @@ def train(source, flags=(), out=None, resume=False, allow_parts=False, report=pr
                 if folder.checkpoints.exists():  # otherwise it was stopped as it began
                     report(f"warning: {folder.manifest} is missing: going on by recipe.toml as is")
                 parts = load_recipe(folder.recipe, allow_parts=allow_parts).parts
-                folder.begin(read_source(folder.recipe)[0], parts)
+                folder.begin(read_source(folder.recipe).text, parts)
                 folder.record(folder.items)
             recipe = load_run_recipe(folder, allow_parts=allow_parts)
             items = resumed_items(folder, recipe, report)
             go_on(folder, recipe, items, *prepare(recipe, items, report), report)
         return folder
-    recipe = anchored(load_recipe(source, flags, allow_parts=True))
+    recipe = load_recipe(source, flags, allow_parts=True).with_absolute_paths()
     if out:
         RunFolder(out).check_new()
     items = recipe.dataset.items()

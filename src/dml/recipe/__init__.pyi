@@ -1,0 +1,15 @@
+from ._composing import training_loss as training_loss
+from ._reading import load_dataset as load_dataset
+from ._reading import load_recipe as load_recipe
+from ._reading import read_flags as read_flags
+from ._reading import read_source as read_source
+from ._reading import shipped_recipes as shipped_recipes
+from ._runs import load_run_recipe as load_run_recipe
+from ._schema import FAMILIES as FAMILIES
+from ._schema import SECTIONS as SECTIONS
+from ._schema import EvaluationOptions as EvaluationOptions
+from ._schema import MemoryOptions as MemoryOptions
+from ._schema import Recipe as Recipe
+from ._schema import TrainingOptions as TrainingOptions
+from ._schema import options_of as options_of
+from ._schema import toml_value as toml_value

@@ -1,0 +1,61 @@
+"""The loss that is trained: the recipe's loss with all that is put around it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from dml.errors import OptionError
+from dml.losses import (
+    CrossBatchMemory,
+    Matryoshka,
+    MetricLoss,
+    Mined,
+    MultipleLosses,
+    SelfSupervised,
+    reduced,
+)
+from dml.recipe._schema import Recipe
+
+
+def training_loss(recipe: Recipe) -> MetricLoss:
+    """Returns the recipe's loss with its reduction, miner, memory and all else put around it.
+
+    Raises:
+        OptionError: The loss can't be combined with one of them, or they don't go together.
+    """
+    memory, training, dim = recipe.memory, recipe.training, recipe.embedding.dim
+    if recipe.miner is not None and memory.size:
+        raise OptionError(
+            "memory.size",
+            "does not go with a miner, which chooses a batch's own pairs: leave out one of them",
+        )
+    if training.nested_dims and max(training.nested_dims) >= dim:
+        raise OptionError(
+            "training.nested_dims",
+            f"must be below embedding.dim, {dim}; got {list(training.nested_dims)}",
+        )
+    loss = recipe.loss
+    if recipe.reduction is not None:
+        loss = _put_around("reduction", reduced, loss, recipe.reduction)
+    if recipe.miner is not None:
+        loss = _put_around("miner", Mined, loss, recipe.miner)
+    if memory.size:
+        loss = _put_around(
+            "memory", CrossBatchMemory, loss, memory.size, memory.start, memory.weight
+        )
+    if recipe.auxiliary_loss is not None:
+        losses, weights = [loss, recipe.auxiliary_loss], [1, training.auxiliary_loss_weight]
+        loss = _put_around("auxiliary_loss", MultipleLosses, losses, weights)
+    if training.nested_dims:
+        lengths = sorted({*training.nested_dims, dim})
+        loss = _put_around("training.nested_dims", Matryoshka, loss, lengths)
+    if training.views > 1:
+        loss = _put_around("training.views", SelfSupervised, loss)
+    return loss
+
+
+def _put_around(option: str, wrapper: Callable[..., MetricLoss], *arguments: Any) -> MetricLoss:
+    """Returns `wrapper(*arguments)`; what it refuses is an error of the recipe's `option`."""
+    try:
+        return wrapper(*arguments)
+    except ValueError as error:
+        raise OptionError(option, f"does not fit the loss: {error}") from None

@@ -1,0 +1,64 @@
+"""The recipe of a run, which has to be the one that its training began with."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dml._storage.records import sha256
+from dml._storage.run_folder import RunFolder
+from dml.errors import DataError
+from dml.recipe._reading import load_recipe, read_source, read_toml
+from dml.recipe._schema import Recipe
+
+# What may change between two parts of a training, as all of `evaluation` may.
+FREE = {"dataset.root", "training.threads"}
+
+
+def load_run_recipe(
+    folder: RunFolder, flags: Iterable[str] = (), allow_parts: bool = False
+) -> Recipe:
+    """Reads a run's recipe, which has to be the one that its training began with.
+
+    What does not affect the training may differ: `[evaluation]`, the data set's root, threads.
+
+    Args:
+        folder: A `RunFolder` that holds a recipe.
+        flags: As of `load_recipe`.
+        allow_parts: As of `load_recipe`.
+
+    Raises:
+        OptionError: As of `load_recipe`.
+        DataError: The recipe, or a file of parts that it names, was changed; or the run's
+            manifest is missing.
+    """
+    text, parts = folder.begun_with()
+    begun = _training_options(text, str(folder.manifest))
+    source = read_source(folder.recipe)
+    now = _training_options(source.text, source.name)
+    changed = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
+    for name in changed[:1]:
+        more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
+        raise DataError(
+            folder.recipe,
+            f"{name} was {begun.get(name, 'not set')} when the training began and is "
+            f"{now.get(name, 'not set')} now{more}: put it back, or train the changed recipe as a "
+            f"new run, `dml train {folder.recipe} --out DIR`",
+        )
+    for path, digest in parts.items():
+        if Path(path).is_file() and sha256(path) != digest:
+            raise DataError(
+                path,
+                f"changed since {folder.path} began: put it back, or train with the changed one as "
+                f"a new run, `dml train {folder.recipe} --out DIR`",
+            )
+    return load_recipe(folder.recipe, flags, allow_parts)
+
+
+def _training_options(text: str, name: str) -> dict[str, str]:
+    """Returns {"section.option": value} of what affects a training in a recipe's text."""
+    found = {}
+    for section, options in read_toml(text, name).items():
+        if not isinstance(options, dict):
+            found[section] = repr(options)
+        elif section != "evaluation":
+            found.update({f"{section}.{name}": repr(value) for name, value in options.items()})
+    return {name: value for name, value in found.items() if name not in FREE}

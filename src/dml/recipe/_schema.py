@@ -1,0 +1,268 @@
+"""What a recipe consists of: its sections and their options."""
+
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dml.errors import OptionError
+from dml.registry import Registry
+
+if TYPE_CHECKING:  # these load Keras
+    from dml.augmentations import Augmentation
+    from dml.backbones import Backbone
+    from dml.datasets import DatasetPart
+    from dml.encoding import EmbeddingOptions
+    from dml.losses import MetricLoss
+    from dml.miners import Miner
+    from dml.reductions import Reduction
+    from dml.regularizers import Regularizer
+    from dml.samplers import Sampler
+    from dml.training import OptimizerOptions
+
+
+@dataclass(frozen=True)
+class Family:
+    """A section that names one of a family's parts.
+
+    Args:
+        package: Where the family lives.
+        registry: What its registry is called there.
+        default: The part of a recipe that names none; `none` where the section may stay empty.
+    """
+
+    package: str
+    registry: str
+    default: str
+
+    def parts(self) -> Registry:
+        """Returns {name: class} of the family, which loads it."""
+        return getattr(importlib.import_module(self.package), self.registry)
+
+
+FAMILIES = {
+    "dataset": Family("dml.datasets", "DATASETS", "glyphs"),
+    "backbone": Family("dml.backbones", "BACKBONES", "mobilenet"),
+    "sampler": Family("dml.samplers", "SAMPLERS", "shuffle"),
+    "augmentation": Family("dml.augmentations", "AUGMENTATIONS", "paper"),
+    "loss": Family("dml.losses", "LOSSES", "proxy_anchor"),
+    "miner": Family("dml.miners", "MINERS", "none"),
+    "reduction": Family("dml.reductions", "REDUCTIONS", "none"),
+    "auxiliary_loss": Family("dml.losses", "LOSSES", "none"),
+    "regularizer": Family("dml.regularizers", "REGULARIZERS", "none"),
+}
+# Sections that only hold options: package and name of their class.
+GROUPS = {
+    "embedding": ("dml.encoding", "EmbeddingOptions"),
+    "optimizer": ("dml.training", "OptimizerOptions"),
+    "memory": ("dml.recipe", "MemoryOptions"),
+    "training": ("dml.recipe", "TrainingOptions"),
+    "evaluation": ("dml.recipe", "EvaluationOptions"),
+}
+SECTIONS = (*FAMILIES, *GROUPS)
+PATHS = {("dataset", "root"), ("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
+EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
+
+
+def require_at_least(options: object, least: float, names: Iterable[str]) -> None:
+    """Raises `OptionError` for the first of these options that is below `least`."""
+    for name in names:
+        if getattr(options, name) < least:
+            wanted = "positive" if least == 1 else f"at least {least}"
+            raise OptionError(name, f"must be {wanted}; got {getattr(options, name)}")
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Embeddings of earlier batches as further references of a pair loss.
+
+    Args:
+        size: Embeddings that are kept; 0 keeps none. Below the number of training images.
+        start: Batches before the memory is used; at least 0. 1000 in the paper (Wang et al., 2020).
+        weight: Weight of the memory's pairs, relative to the batch's own; at least 0.
+    """
+
+    size: int = 0
+    start: int = 1000
+    weight: float = 1.0
+
+    def __post_init__(self):
+        require_at_least(self, 0, ("size", "start", "weight"))
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how to train.
+
+    Args:
+        epochs: Passes over the training split; positive.
+        freeze_backbone_epochs: First epochs in which the backbone is frozen, and only embedding
+            and head learn. At least 0.
+        seed: Seed of weights, batches and augmentation.
+        select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
+            Without a validation split, the last.
+        validate_every: Epochs between two validations; positive.
+        unreadable: How to handle unreadable images: `error` stops before the training, `skip`
+            leaves them out of every split and reports how many. An image that becomes unreadable
+            during the training is replaced by another of its class.
+        precision: Keras' dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
+        threads: Threads that read images; positive.
+        chunks: Parts in which a batch passes through the encoder, so that it takes the memory of
+            one and about a third more time; the loss sees the whole batch. Must divide it.
+        auxiliary_loss_weight: Weight of the loss that the section `auxiliary_loss` names; at
+            least 0.
+        nested_dims: Lengths of the embedding's beginnings that are trained as embeddings
+            themselves, in addition to the whole (Matryoshka). Empty for none.
+        views: 2 trains without labels: two views of an image are its only positive pair.
+    """
+
+    epochs: int = 30
+    freeze_backbone_epochs: int = 0
+    seed: int = 0
+    select: str = "best"
+    validate_every: int = 1
+    unreadable: str = "error"
+    precision: str = "float32"
+    threads: int = 2
+    chunks: int = 1
+    auxiliary_loss_weight: float = 1.0
+    nested_dims: tuple[int, ...] = ()
+    views: int = 1
+
+    def __post_init__(self):
+        require_at_least(self, 1, ("epochs", "validate_every", "threads", "chunks"))
+        require_at_least(self, 0, ("freeze_backbone_epochs", "auxiliary_loss_weight"))
+        if self.views not in (1, 2):
+            raise OptionError("views", f"must be 1 or 2; got {self.views}")
+        if self.nested_dims and min(self.nested_dims) < 1:
+            raise OptionError("nested_dims", f"must be positive; got {self.nested_dims}")
+        allowed = {
+            "select": ("best", "last"),
+            "unreadable": ("error", "skip"),
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise OptionError(
+                    name, f"must be one of {', '.join(values)}; got {getattr(self, name)!r}"
+                )
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How the test split is measured.
+
+    Args:
+        batch_size: Images embedded at once; positive.
+        ks: The K of R@K; empty takes the data set's customary ones.
+        extra_metrics: Further retrieval metrics: `precision`, `map` and `ndcg` at each K, and
+            `full_map`.
+        clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
+        verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
+            the true accept rate at small false accept rates. Its time grows with the square of
+            the images.
+        target_precision: Precision of nearest neighbours that the calibrated threshold promises;
+            in (0, 1).
+        target_far: False accept rate, the share of pairs of two classes that it accepts, which
+            the other calibrated threshold promises; in (0, 1).
+    """
+
+    batch_size: int = 64
+    ks: tuple[int, ...] = ()
+    extra_metrics: tuple[str, ...] = ()
+    clustering_seeds: int = 3
+    verification: bool = True
+    target_precision: float = 0.9
+    target_far: float = 0.01
+
+    def __post_init__(self):
+        require_at_least(self, 1, ("batch_size",))
+        require_at_least(self, 0, ("clustering_seeds",))
+        for name in ("target_precision", "target_far"):
+            if not 0 < getattr(self, name) < 1:
+                raise OptionError(name, f"must be in (0, 1); got {getattr(self, name)}")
+        if any(k < 1 for k in self.ks):
+            raise OptionError("ks", f"must be positive; got {self.ks}")
+        if unknown := [name for name in self.extra_metrics if name not in EXTRA_METRICS]:
+            raise OptionError(
+                "extra_metrics", f"must be of {', '.join(EXTRA_METRICS)}; got {unknown[0]!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that configures a run: one part or set of options per section.
+
+    `names` maps each section that names a part to that name, `parts` lists the absolute paths of
+    the user's own files.
+    """
+
+    dataset: "DatasetPart"
+    backbone: "Backbone"
+    embedding: "EmbeddingOptions"
+    sampler: "Sampler"
+    augmentation: "Augmentation"
+    loss: "MetricLoss"
+    miner: "Miner | None"
+    reduction: "Reduction | None"
+    auxiliary_loss: "MetricLoss | None"
+    regularizer: "Regularizer | None"
+    optimizer: "OptimizerOptions"
+    memory: MemoryOptions
+    training: TrainingOptions
+    evaluation: EvaluationOptions
+    names: dict[str, str]
+    parts: tuple[str, ...] = field(default=())
+
+    def to_toml(self) -> str:
+        """Returns the recipe as TOML, with every option and its value."""
+        lines = [f"parts = {toml_value(list(self.parts))}", ""] if self.parts else []
+        for section in SECTIONS:
+            lines.append(f"[{section}]")
+            if section in self.names:
+                lines.append(f"name = {toml_value(self.names[section])}")
+            part = getattr(self, section)
+            for option in options_of(type(part)) if part is not None else ():
+                value = getattr(part, option.name)
+                if value is not None:
+                    lines.append(f"{option.name} = {toml_value(value)}")
+                elif option.default is not None:
+                    lines.append(f'{option.name} = "none"')
+            lines.append("")
+        return "\n".join(lines)
+
+    def with_absolute_paths(self) -> "Recipe":
+        """Returns the recipe with its paths made absolute, so that it holds in any folder."""
+
+        def absolute(value):
+            path = Path(value).expanduser()
+            return os.path.abspath(path) if path.exists() else value
+
+        changes = {}
+        for section, option in PATHS:
+            part = changes.get(section, getattr(self, section))
+            value = getattr(part, option, None)
+            if value and value not in ("imagenet", "none"):
+                changes[section] = dataclasses.replace(part, **{option: absolute(value)})
+        return dataclasses.replace(self, **changes)
+
+
+def options_of(part: type) -> list[dataclasses.Field]:
+    """Returns the option fields of a part's class; none where it has no options."""
+    return [f for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
+
+
+def toml_value(value: Any) -> str:
+    """Returns a number, string, boolean or list as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, which also wants DEL escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return repr(value)

@@ -1,0 +1,53 @@
+"""The loss with all that a recipe puts around it."""
+
+import pytest
+
+from dml.recipe import load_recipe, training_loss
+
+
+@pytest.mark.parametrize("flag", ["--miner.name=batch_hard", "--memory.size=64"])
+def test_pairs_for_a_loss_of_proxies_are_refused_with_a_reason(flag):
+    with pytest.raises(
+        ValueError,
+        match=r"command line: m\w+ does not fit the loss: .*compares images with proxies",
+    ):
+        load_recipe("glyphs", [flag, "--loss.name", "proxy_anchor"])
+
+
+def test_what_stands_around_a_loss_is_resolved():
+    flags = ["--auxiliary_loss.name", "center", "--training.auxiliary_loss_weight", "0.1"]
+    loss = training_loss(load_recipe("glyphs", [*flags, "--training.nested_dims", "8,16"]))
+    assert loss.lengths[:2] == [8, 16] and loss.loss.weights == [1, 0.1]
+    assert [type(part).__name__ for part in loss.loss.parts] == ["ProxyAnchor", "Center"]
+    alone = load_recipe("glyphs", ["--loss.name", "nt_xent", "--training.views", "2"])
+    assert training_loss(alone).views == 2
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--training.views", "2"], "command line: training.views .*: without labels there are no"),
+        (["--training.nested_dims", "4096"], "nested_dims must be below embedding.dim"),
+        (
+            ["--auxiliary_loss.name", "magface"],
+            "auxiliary_loss .*: losses that read an embedding's length",
+        ),
+        (
+            ["--reduction.name", "non_zero"],
+            "reduction .*: a reduction takes the loss of each anchor",
+        ),
+        (["--training.views", "3"], "views must be 1 or 2"),
+    ],
+)
+def test_what_does_not_go_together_is_named(flags, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe("glyphs", flags)
+
+
+def test_a_miner_or_a_memory_is_named_and_resolved():
+    recipe = load_recipe("glyphs", ["--loss.name", "contrastive", "--miner.name", "batch_hard"])
+    assert 'name = "batch_hard"' in recipe.to_toml()
+    flags = ["--loss.name", "contrastive", "--memory.size", "64", "--memory.start", "2"]
+    assert load_recipe("glyphs", flags).memory.size == 64
+    with pytest.raises(ValueError, match=r"memory\.size does not go with a miner"):
+        load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])
