@@ -8,6 +8,7 @@ import dml.commands.demo as module
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.encoding.onnx_encoder import OnnxEncoder
+from tests.reporters import Lines
 
 
 @pytest.fixture
@@ -29,18 +30,18 @@ def steps(tmp_path, monkeypatch):
         called.append(("build", str(bundle), [str(source) for source in sources], str(out)))
 
     def serve(path, **options):
-        called.append(("serve", str(path), options["browser"]))
+        called.append(("serve", str(path), options["open_browser"]))
 
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "export", export)
     monkeypatch.setattr(module.index, "build", build)
-    monkeypatch.setattr(module, "serve", serve)
+    monkeypatch.setattr("dml.serve.server.run_server", serve)
     return called
 
 
 def test_goes_the_whole_way_in_a_new_folder(steps, tmp_path):
-    lines = []
-    module.demo(report=lines.append)
+    reporter = Lines()
+    module.demo(reporter=reporter)
     assert steps == [
         ("train", "glyphs", "runs/demo-2"),
         ("export", "runs/demo-2"),
@@ -52,14 +53,14 @@ def test_goes_the_whole_way_in_a_new_folder(steps, tmp_path):
         ),
         ("serve", "runs/demo-2/index", True),
     ]
-    assert lines == [f"report: file://{tmp_path}/runs/demo-2/report.html"]
+    assert reporter.lines == [f"report: file://{tmp_path}/runs/demo-2/report.html"]
 
 
 def test_can_stop_before_the_page(steps, tmp_path):
-    lines = []
-    module.demo(out=tmp_path / "mine", page=False, report=lines.append)
+    reporter = Lines()
+    module.demo(out=tmp_path / "mine", page=False, reporter=reporter)
     assert [step[0] for step in steps] == ["train", "export", "build"]
-    assert lines[-1] == f"search: dml serve {tmp_path}/mine/index"
+    assert reporter.lines[-1] == f"search: dml serve {tmp_path}/mine/index"
 
 
 def test_as_it_is_typed(steps, capsys):

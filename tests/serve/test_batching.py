@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from dml.serve.batching import Batcher, Busy
+from dml.serve._batching import Batcher, Overloaded
 
 
 def image(value):
@@ -21,15 +21,17 @@ def means(images):
 def test_each_gets_its_own_and_batches_grow(threads):
     async def work():
         sizes = []
-        async with Batcher(means, 8, most=100, threads=threads, observe=sizes.append) as batcher:
-            found = await asyncio.gather(*(batcher.ask(image(n)) for n in range(50)))
+        async with Batcher(
+            means, 8, max_pending=100, threads=threads, observe=sizes.append
+        ) as batcher:
+            found = await asyncio.gather(*(batcher.submit(image(n)) for n in range(50)))
         return sizes, [vector.item() for vector in found]
 
     sizes, found = asyncio.run(work())
     assert found == list(range(50)) and max(sizes) == 8 and sum(sizes) == 50
 
 
-def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
+def test_a_full_queue_is_overloaded_and_an_error_is_raised_to_all():
     held = threading.Event()
 
     def slow(images):
@@ -39,13 +41,13 @@ def test_a_full_queue_is_busy_and_a_fault_is_told_to_all():
         return means(images)
 
     async def work():
-        async with Batcher(slow, largest=1, most=2) as batcher:
-            first = asyncio.create_task(batcher.ask(image(1)))
+        async with Batcher(slow, max_size=1, max_pending=2) as batcher:
+            first = asyncio.create_task(batcher.submit(image(1)))
             await asyncio.sleep(0.05)
-            waiting = [asyncio.create_task(batcher.ask(image(n))) for n in (9, 3)]
+            waiting = [asyncio.create_task(batcher.submit(image(n))) for n in (9, 3)]
             await asyncio.sleep(0.05)
-            with pytest.raises(Busy):
-                await batcher.ask(image(4))
+            with pytest.raises(Overloaded):
+                await batcher.submit(image(4))
             held.set()
             answers = await asyncio.gather(first, *waiting, return_exceptions=True)
         return answers
@@ -60,7 +62,7 @@ def test_an_exception_among_the_answers_is_for_one_alone():
 
     async def work():
         async with Batcher(halves) as batcher:
-            asked = [batcher.ask(n) for n in range(4)]
+            asked = [batcher.submit(n) for n in range(4)]
             return await asyncio.gather(*asked, return_exceptions=True)
 
     first, second, third, fourth = asyncio.run(work())
@@ -72,18 +74,20 @@ def test_threads_have_batches_at_the_same_time():
     met = threading.Barrier(2, timeout=5)
 
     async def work():
-        async with Batcher(lambda x: [met.wait() for _ in x], largest=1, threads=2) as batcher:
-            return await asyncio.gather(*(batcher.ask(n) for n in (1, 2)), return_exceptions=True)
+        async with Batcher(lambda x: [met.wait() for _ in x], max_size=1, threads=2) as batcher:
+            return await asyncio.gather(
+                *(batcher.submit(n) for n in (1, 2)), return_exceptions=True
+            )
 
     assert len(asyncio.run(work())) == 2 and not met.broken
 
 
-def test_who_gave_up_is_not_answered():
+def test_cancelled_requests_are_not_processed():
     seen = []
 
     async def work():
         async with Batcher(lambda x: seen.append(len(x)) or means(x)) as batcher:
-            tasks = [asyncio.create_task(batcher.ask(image(n))) for n in range(3)]
+            tasks = [asyncio.create_task(batcher.submit(image(n))) for n in range(3)]
             await asyncio.sleep(0)
             tasks[0].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,8 +100,8 @@ def test_a_stop_waits_for_the_batch_and_lets_the_others_go():
     held = threading.Event()
 
     async def work():
-        async with Batcher(lambda x: held.wait(5) and means(x), largest=1) as batcher:
-            first, second = (asyncio.create_task(batcher.ask(image(n))) for n in (1, 2))
+        async with Batcher(lambda x: held.wait(5) and means(x), max_size=1) as batcher:
+            first, second = (asyncio.create_task(batcher.submit(image(n))) for n in (1, 2))
             await asyncio.sleep(0.05)
             asyncio.get_running_loop().call_later(0.05, held.set)
         answers = await asyncio.gather(first, second, return_exceptions=True)

@@ -11,9 +11,9 @@ import pytest
 
 from dml.images._decoding import decode_image
 from dml.images._resizing import square
-from dml.serve.batching import Busy
-from dml.serve.decoding import Decoder
-from dml.serve.uploads import UploadError
+from dml.serve._batching import Overloaded
+from dml.serve._decoding import Decoder
+from dml.serve._uploads import UploadError
 from tests.jpegs import many_scans
 
 PREPARE = partial(square, side=20, aspect="keep")
@@ -22,7 +22,7 @@ SLOW = many_scans(5000, 5000, 99)  # seconds, which no test waits for
 
 @pytest.fixture
 def decoder():
-    decoder = Decoder(25_000_000, seconds=30)
+    decoder = Decoder(25_000_000, timeout=30)
     yield decoder
     decoder.close()
 
@@ -57,11 +57,13 @@ def test_what_is_no_image_to_decode_is_refused(decoder, photo, data, status, why
 
 def test_one_that_takes_too_long_is_given_up_and_the_next_is_decoded(decoder, photo):
     decoder(photo, "a.webp", 20, PREPARE)
-    decoder.seconds, process = 0.1, decoder.process
-    with pytest.raises(UploadError, match=r"slow\.jpg: takes more than 0\.1 s") as caught:
+    decoder.timeout, process = 0.1, decoder.process
+    with pytest.raises(
+        UploadError, match=r"slow\.jpg: decoding takes longer than 0\.1 s"
+    ) as caught:
         decoder(SLOW, "slow.jpg", 20, PREPARE)
     assert caught.value.status == 413 and process.returncode is not None
-    decoder.seconds = 30
+    decoder.timeout = 30
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
@@ -83,9 +85,9 @@ def test_a_process_that_does_not_start_is_told_and_tried_again(decoder, photo, m
     with monkeypatch.context() as broken:
         for command in ("/bin/false", "/none"):
             broken.setattr("sys.executable", command)
-            with pytest.raises(Busy):
+            with pytest.raises(Overloaded):
                 decoder(photo, "a.webp", 20, PREPARE)
-    assert caplog.text.count("the process that decodes images does not start") == 2
+    assert caplog.text.count("the image decoder process does not start") == 2
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
@@ -95,8 +97,8 @@ def test_closed_while_it_decodes(decoder, photo):
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(decoder, SLOW, "slow.jpg", 20, PREPARE)
         threading.Timer(0.1, decoder.close).start()
-        with pytest.raises(Busy):
+        with pytest.raises(Overloaded):
             answer.result(timeout=20)
     assert process.returncode is not None
-    with pytest.raises(Busy):
+    with pytest.raises(Overloaded):
         decoder(photo, "a.webp", 20, PREPARE)

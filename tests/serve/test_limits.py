@@ -12,19 +12,19 @@ import httpx
 import pytest
 import uvicorn
 
-from dml.serve.app import ServiceOptions, create_app
-from dml.serve.limits import ImpatientProtocol
+from dml.serve import ServiceOptions, create_app
+from dml.serve._limits import ImpatientProtocol
 from tests.serve.shop import served, write_shop
 
 
 class Impatient(ImpatientProtocol):
-    seconds = 1
+    header_timeout = 1
 
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     shop = write_shop(tmp_path_factory.mktemp("shop"))
-    app = create_app(shop, ServiceOptions(seconds=1.0, most_bytes=100_000))
+    app = create_app(shop, ServiceOptions(timeout=1.0, max_upload_bytes=100_000))
     bound = socket.create_server(("127.0.0.1", 0), backlog=512)
     config = uvicorn.Config(app, http=Impatient, log_level="error")
     server = uvicorn.Server(config)
@@ -111,7 +111,7 @@ def test_a_thousand_clients_that_send_a_mebibyte_each_take_a_bounded_memory(tmp_
         before = memory_mib(service, "VmRSS")
         for _ in range(1000):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            with contextlib.suppress(OSError):  # it is told to come again, and cut off
+            with contextlib.suppress(OSError):  # it receives 503 and is cut off
                 connection.sendall(head + bytes(2**20))
         assert healthy(port)
         # ServiceOptions: 16 bodies of 16 MiB; as much again for what is between them and a socket.

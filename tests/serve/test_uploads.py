@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dml.serve.uploads import UploadError, check_header, is_quick
+from dml.serve._uploads import UploadError, check_header, is_quick
 from tests.jpegs import many_scans
 
 

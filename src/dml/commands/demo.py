@@ -9,26 +9,28 @@ from dml._console.runtime import Runtime
 from dml.commands import index
 from dml.commands._command import Command
 from dml.commands.export import export
-from dml.commands.serve import serve
 from dml.commands.train import free_folder, train
-from dml.reporting import Reporter
+from dml.reporting import SILENT, Reporter
 
 
-def demo(out=None, page=True, report=print):
+def demo(out=None, page=True, reporter=SILENT):
     """Trains, evaluates and reports on `glyphs`, indexes its test images and opens the page.
 
     Args:
         out: The run's folder; by default a new one, `runs/demo`. The index is `index` in it.
         page: Serves the page until it is stopped; otherwise says how to.
-        report: Called with each line of text for the user.
+        reporter: Receives text for the user.
     """
+    from dml.serve import run_server
+
+    report = reporter.info
     folder = train("glyphs", out=out or free_folder(Path("runs"), "demo"), report=report)
     bundle = exported(folder, report)
     images = folder.evaluation("glyphs") / "items.parquet"
     index.build(bundle, [images], folder.index, report=report)
     report(f"report: {folder.report.resolve().as_uri()}")
     if page:
-        serve(folder.index, port=0, browser=True, report=report)
+        run_server(folder.index, port=0, open_browser=True, reporter=reporter)
     else:
         report(f"search: dml serve {folder.index}")
 
@@ -51,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
-    demo(options.out, not options.no_page, report=reporter.info)
+    demo(options.out, not options.no_page, reporter)
 
 
 COMMAND = Command(

@@ -211,8 +211,8 @@ function text(tag, content, name) {
 function take(files) {
   const image = files[0];
   if (!image) return;
-  if (image.size > about.most_bytes) {
-    say(`Can't search by ${fileName(image)}: it has more than ${about.most_bytes / 2 ** 20} MiB.`, true);
+  if (image.size > about.max_upload_bytes) {
+    say(`Can't search by ${fileName(image)}: it has more than ${about.max_upload_bytes / 2 ** 20} MiB.`, true);
     return;
   }
   const name = Date.now();

@@ -2,16 +2,18 @@
 
 from itertools import islice
 
+from starlette.requests import Request
+
 from dml.images._files import FORMATS
 from dml.images._headers import PNG, png_chunks, read_header
 
 KNOWN = ", ".join(sorted(set(FORMATS.values())))
 JPEG = b"\xff\xd8"
 QUICK = 25_000_000  # pixels, times scans, that are decoded in less than a third of a second
-PNG_COST = 3  # scans that take as long as a PNG does
-MOST_CHUNKS = 1000  # of a PNG; the decoder may print a line for each
+PNG_COST = 3  # decoding a PNG takes as long as so many scans of a JPEG
+MAX_CHUNKS = 1000  # of a PNG; the decoder may print a line for each
 
-BODY = {  # for OpenAPI
+REQUEST_BODY = {  # for OpenAPI
     "required": True,
     "content": {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -27,14 +29,14 @@ BODY = {  # for OpenAPI
 
 
 class UploadError(ValueError):
-    """An upload that is no image to search with; says why, and the HTTP status.
+    """An upload that can't be searched with.
 
     Args:
-        status: 413 or 415.
-        text: For the user.
+        status: HTTP status, 413 or 415.
+        text: The reason.
     """
 
-    def __init__(self, status, text):
+    def __init__(self, status: int, text: str):
         super().__init__(status, text)
         self.status = status
 
@@ -42,10 +44,10 @@ class UploadError(ValueError):
         return self.args[1]
 
 
-async def uploaded(request):
+async def read_upload(request: Request) -> bytes:
     """Returns the bytes of the image in a request: its body, or the field `image` of a form.
 
-    The name of the file and the type that it is said to be are not looked at.
+    File names and content types are ignored.
 
     Raises:
         UploadError: There is none.
@@ -60,12 +62,12 @@ async def uploaded(request):
         return await image.read()
 
 
-def check_header(data, most_pixels):
-    """Refuses bytes that are no image of a known format, or one of too many pixels.
+def check_header(data: bytes, max_pixels: int) -> None:
+    """Checks that bytes are an image of a supported format and not too large.
 
     Args:
         data: Bytes.
-        most_pixels: Width times height.
+        max_pixels: Width times height.
 
     Raises:
         UploadError: 415 or 413.
@@ -74,14 +76,15 @@ def check_header(data, most_pixels):
         raise UploadError(415, "the file is empty")
     header = read_header(data)
     if header is None:
-        raise UploadError(415, f"not an image that can be read ({KNOWN})")
-    if header.width * header.height > most_pixels:
-        most = f"an image may have at most {most_pixels / 1e6:g} million pixels"
-        raise UploadError(413, f"{header.width} x {header.height}: {most}")
+        raise UploadError(415, f"not an image in a supported format ({KNOWN})")
+    if header.width * header.height > max_pixels:
+        size = f"{header.width} x {header.height}"
+        limit = f"{max_pixels / 1e6:g} million pixels"
+        raise UploadError(413, f"{size}: an image may have at most {limit}")
 
 
-def is_quick(data):
-    """Returns whether bytes are decoded soon: a JPEG or PNG of few pixels, scans and chunks.
+def is_quick(data: bytes) -> bool:
+    """Returns whether decoding is quick: a JPEG or PNG of few pixels, scans and chunks.
 
     Decoders of other formats take up to fifty times as long for as many pixels.
     """
@@ -93,6 +96,6 @@ def is_quick(data):
     if header.format == "JPEG":
         cost = data.count(b"\xff\xda")  # scans, or more; at once for any length
     else:
-        few = len(list(islice(png_chunks(data), MOST_CHUNKS + 1))) <= MOST_CHUNKS
+        few = len(list(islice(png_chunks(data), MAX_CHUNKS + 1))) <= MAX_CHUNKS
         cost = PNG_COST if few else QUICK
     return header.width * header.height * cost <= QUICK

@@ -1,0 +1,158 @@
+"""The server: one process that listens, until it is stopped."""
+
+import contextlib
+import gc
+import ipaddress
+import os
+import resource
+import socket
+import sys
+import webbrowser
+from collections.abc import Iterator
+
+import uvicorn
+
+from dml.errors import OptionError, StorageError
+from dml.reporting import SILENT, Reporter
+from dml.serve._limits import ImpatientProtocol
+from dml.serve.app import create_app
+from dml.serve.options import ServiceOptions
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+MAX_CONNECTIONS = 2000
+SWITCH_INTERVAL = 0.0005  # seconds until a thread that waits for the interpreter gets it
+SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have when the service is stopped
+
+
+def run_server(
+    location,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    bundle=None,
+    open_browser: bool = False,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Serves an index until it is stopped by SIGINT or SIGTERM.
+
+    Args:
+        location: The index, as `dml.index.open_index` takes it.
+        host: Address to bind to. One that other machines can reach requires a token.
+        port: Port to bind to; 0 for any free one.
+        token: Bearer token that requests must present; None for no authentication.
+        bundle: The encoder's bundle; by default the index's own, which Milvus does not have.
+        open_browser: Opens the page in a browser, if there is a display.
+        reporter: Receives the address.
+
+    Raises:
+        OptionError: A token is required, or an option is out of range.
+        DataError: The index is missing or damaged.
+        StorageError: The address can't be bound.
+    """
+    local = _is_loopback(host)
+    if not local and not token:
+        raise OptionError(
+            "host",
+            f"{host} can be reached by other machines, which requires a token: put a long random "
+            "one into the variable DML_TOKEN, or into a file for --token-file",
+        )
+    if not 0 <= port <= 65535:
+        raise OptionError("port", f"must be in [0, 65535]; got {port}")
+    shown = f"[{host}]" if ":" in host else host
+    options = ServiceOptions(
+        token=token or None, allowed_hosts=(*LOOPBACK_HOSTS, shown) if local else None
+    )
+    with contextlib.ExitStack() as process:
+        process.enter_context(_openmp_threads(options.threads_per_batch))
+        app = create_app(location, options, bundle)
+        bound = process.enter_context(_bind(host, port))
+        process.enter_context(_open_files(2 * MAX_CONNECTIONS))
+        address = f"http://{shown}:{bound.getsockname()[1]}/"
+        reporter.info(f"{address} (Ctrl-C stops it)")
+        if open_browser and _has_display():
+            webbrowser.open(address)
+        process.enter_context(_low_latency())
+        config = uvicorn.Config(
+            app,
+            http=ImpatientProtocol,
+            log_level="error",
+            access_log=False,  # queries and tokens stay out of logs
+            server_header=False,
+            proxy_headers=False,  # clients could forge them
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[bound])
+    reporter.info("stopped")
+
+
+def _bind(host, port):
+    """Returns a listening socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise StorageError(f"can't listen on {host} port {port}: {error.strerror}") from None
+
+
+def _is_loopback(host):
+    """Returns whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _has_display():
+    """Returns whether a browser could show a page."""
+    named = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(named) or sys.platform in ("darwin", "win32")
+
+
+@contextlib.contextmanager
+def _openmp_threads(count: int) -> Iterator[None]:
+    """Has FAISS use as many threads as the encoder, which do not spin between searches.
+
+    OpenMP reads its settings when it is loaded; those that the user has set take precedence.
+    """
+    added = {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+    added = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _low_latency() -> Iterator[None]:
+    """Has waiting threads resume soon, and garbage collections ignore all that exists now."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
+
+
+@contextlib.contextmanager
+def _open_files(wanted: int) -> Iterator[None]:
+    """Raises this process's limit of open files where it is lower than wanted, if allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if limit <= soft:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
