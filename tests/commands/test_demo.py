@@ -35,7 +35,7 @@ def steps(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "export", export)
     monkeypatch.setattr(module.index, "build", build)
-    monkeypatch.setattr("dml.serve.server.run_server", serve)
+    monkeypatch.setattr("dml.serve.run_server", serve)
     return called
 
 
