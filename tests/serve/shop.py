@@ -3,8 +3,10 @@
 import contextlib
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 
 from dml.commands import index as commands
 from tests.bundles import write_bundle, write_images
@@ -28,3 +30,15 @@ def served(shop, token=""):
             yield re.match(r"(http://127\.0\.0\.1:\d+/)", service.stdout.readline())[1], service
         finally:
             service.terminate()
+
+
+def upload(client, data, name="a.png", kind="image/png", **parameters):
+    """Searches by an uploaded file, as a form."""
+    return client.post("/search", files={"image": (name, data, kind)}, params=parameters)
+
+
+def png_header(width, height):
+    """Returns a PNG with a header and no pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + chunks + struct.pack(">I", 1000) + b"IDAT" + bytes(10)

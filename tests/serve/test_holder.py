@@ -23,16 +23,6 @@ def often(monkeypatch):
     monkeypatch.setattr("dml.serve._holder.CHECK_SECONDS", 0.02)
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    return write_shop(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture
-def photo(shop):
-    return (shop.parent / "photos" / "class 1" / "2.png").read_bytes()
-
-
 def search(client, photo, **parameters):
     return client.post("/search", content=photo, params=parameters).json()
 

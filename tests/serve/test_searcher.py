@@ -1,0 +1,109 @@
+"""Concurrent searches, and images that take long or are missing."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from fastapi.testclient import TestClient
+
+from dml.commands import index as commands
+from dml.index import FaissIndex
+from dml.serve import ServiceOptions, create_app
+from dml.serve._decoding import Decoder
+from tests.bundles import write_bundle
+from tests.jpegs import many_scans
+from tests.serve.shop import png_header, upload, write_shop
+
+SQUARE = np.full((20, 20, 3), 200, "uint8")
+
+
+def test_searches_at_the_same_time_each_get_their_own(client, shop):
+    index = FaissIndex(shop)
+
+    def near(row, k):
+        query = {"vector": index.vectors[row].tolist(), "k": k}
+        return [one["label"] for one in client.post("/search/vector", json=query).json()["results"]]
+
+    rows, sizes = [row % 12 for row in range(60)], [1 + row % 5 for row in range(60)]
+    with ThreadPoolExecutor(20) as threads:
+        found = list(threads.map(near, rows, sizes))
+    for row, k, labels in zip(rows, sizes, found, strict=True):
+        assert len(labels) == k and labels[0] == index.items["label"][row]
+
+
+def test_items_whose_files_are_no_images_any_more_hold_nobody_up(tmp_path):
+    shop = write_shop(tmp_path)
+    items = FaissIndex(shop).items.iloc[:6]
+    for path in items["path"]:
+        Path(path).unlink()
+    pipe, folder, text, scans, large, _ = map(Path, items["path"])
+    os.mkfifo(pipe)
+    folder.mkdir()
+    text.write_text("no image")
+    scans.write_bytes(many_scans(500, 500, 10_000))
+    large.write_bytes(png_header(50_000, 50_000))
+    with TestClient(create_app(shop)) as client:
+        for id in list(items["id"]) * 4:  # more than there are threads
+            answer = client.get(f"/images/{id}")
+            assert answer.status_code == 404
+            assert answer.json() == {"detail": "the image is missing or can't be read"}
+            found = client.get("/search", params={"id": id, "crop": True}).json()
+            assert len(found["results"]) == 10 and found["crop"] is None
+
+
+def test_drawn_images_are_shown_and_searched_by(tmp_path):
+    names = [f"glyph:seed=0,size=64,class={n % 2},sample={n}" for n in range(4)]
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(["id,path", *(f'i{n},"{name}"' for n, name in enumerate(names))]))
+    bundle = write_bundle(tmp_path / "bundle")
+    commands.build(bundle, [listed], tmp_path / "shop", report=lambda line: None)
+    with TestClient(create_app(tmp_path / "shop")) as client:
+        assert client.get("/images/i0").content[:2] == b"\xff\xd8"
+        found = client.get("/search", params={"id": "i0", "crop": True}).json()
+        assert len(found["results"]) == 3 and found["crop"]
+
+
+def test_excess_requests_receive_503(shop, photo):
+    app = create_app(shop, ServiceOptions(max_pending=2, max_batch_size=1))
+    with TestClient(app) as client:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(upload(client, photo)))
+            for _ in range(40)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        assert all(a.headers["retry-after"] == "1" for a in answers if a.status_code == 503)
+        assert upload(client, photo).status_code == 200
+
+
+def test_an_image_that_takes_long_is_given_up(shop, photo):
+    slow = many_scans(5000, 5000, 99)
+    with TestClient(create_app(shop, ServiceOptions(decode_timeout=0.3))) as client:
+        answer = upload(client, slow)
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "the upload: decoding takes longer than 0.3 s"
+        assert upload(client, photo).status_code == 200
+
+
+def test_images_that_take_long_hold_up_no_others(shop, photo, monkeypatch):
+    released, answers = threading.Event(), []
+    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: released.wait(60) and SQUARE)
+    slow = many_scans(501, 500, 100)
+    with TestClient(create_app(shop, ServiceOptions(timeout=60.0))) as client:
+        threads = [
+            threading.Thread(target=lambda: answers.append(upload(client, slow))) for _ in range(12)
+        ]
+        for thread in threads:
+            thread.start()
+        assert [upload(client, photo).status_code for _ in range(5)] == [200] * 5
+        assert answers == []
+        released.set()
+        for thread in threads:
+            thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 12

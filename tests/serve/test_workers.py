@@ -1,0 +1,36 @@
+"""Threads: bounded in number and in time."""
+
+import asyncio
+import threading
+
+import pytest
+
+from dml.serve._batching import Overloaded
+from dml.serve._workers import Workers
+
+
+def test_runs_functions_and_raises_their_errors():
+    async def work():
+        async with Workers(2, max_pending=4, timeout=10) as workers:
+            assert await workers.run(pow, 2, 5) == 32
+            with pytest.raises(ZeroDivisionError):
+                await workers.run(divmod, 1, 0)
+
+    asyncio.run(work())
+
+
+def test_more_calls_than_allowed_are_refused_and_slow_ones_time_out():
+    released = threading.Event()
+
+    async def work():
+        async with Workers(1, max_pending=2, timeout=0.2) as workers:
+            pending = [asyncio.create_task(workers.run(released.wait, 60)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded):
+                await workers.run(pow, 2, 5)
+            results = await asyncio.gather(*pending, return_exceptions=True)
+            assert [type(one) for one in results] == [TimeoutError] * 2
+            released.set()
+            assert await workers.run(pow, 2, 5) == 32  # the calls that timed out do not count
+
+    asyncio.run(work())
