@@ -51,7 +51,7 @@ def test_a_changed_index_is_reloaded(tmp_path):
 
 def test_an_index_with_another_encoder_is_reloaded_with_it(tmp_path, photo):
     shop = write_shop(tmp_path / "old")
-    write_shop(tmp_path / "new", seed=1, side=12, thresholds={})
+    write_shop(tmp_path / "new", seed=1, side=12, thresholds=())
     with TestClient(create_app(shop)) as client:
         shop.rename(tmp_path / "away")
         wait_for(lambda: health(client)["status"] == "stale")

@@ -32,8 +32,10 @@ class Snapshot:
 
     @property
     def threshold(self) -> float | None:
-        """The calibrated threshold; None where the encoder has none."""
-        return self.encoder.threshold("calibrated") if self.encoder.thresholds else None
+        """Similarity from which on two images count as the same; None without calibration."""
+        if not self.encoder.thresholds:
+            return None
+        return self.encoder.calibrated_threshold().similarity
 
     @property
     def prepare(self):
