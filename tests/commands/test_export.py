@@ -36,7 +36,7 @@ def test_a_bundle_gives_the_runs_vectors(run, tmp_path):
     described = json.loads((path / "dml.json").read_text())
     assert described["check"]["overlap_of_the_top_10"] > 0.99
     assert described["thresholds"] == json.loads((run / "metrics.json").read_text())["thresholds"]
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         export(run)
 
 

@@ -46,7 +46,7 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
     "command, message",
     [
         (["index", "build", "bundle", "photos", "--out", "shop"], "shop is there already"),
-        (["index", "build", "photos", "photos", "--out", "x"], "photos is no bundle"),
+        (["index", "build", "photos", "photos", "--out", "x"], "photos: not a bundle"),
         (["index", "build", "bundle", "photos", "--out", "x", "--recall", "2"], "recall must be"),
         (["index", "add", "shop", "nowhere"], "nowhere: no such file"),
         (["index", "remove", "shop"], "which items?"),

@@ -41,7 +41,7 @@ def test_its_threshold_is_that_of_a_precision_or_else_of_a_false_accept_rate(bun
 
 
 def test_refuses_damaged_bundles(bundle, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is no bundle: dml\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"not a bundle: dml\.json is missing"):
         OnnxEncoder(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)

@@ -4,9 +4,12 @@ import errno
 import os
 import time
 
+import numpy as np
 import pytest
 
-from dml._storage.atomic import atomic_path, new_folder, write_text
+from dml._storage.atomic import atomic_path, make_folder, new_folder, put_in_place, write_text
+from dml.errors import OccupiedError, StorageError
+from tests.storage.durability import Journal
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
@@ -20,16 +23,16 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
 
 
 def test_a_full_disk_is_named_with_the_file(tmp_path):
-    message = r"log\.txt: No space left on device; what was there before"
-    with pytest.raises(OSError, match=message), atomic_path(tmp_path / "log.txt"):
+    message = r"log\.txt: No space left on device; the old file, if any, is unchanged"
+    with pytest.raises(StorageError, match=message), atomic_path(tmp_path / "log.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_in_the_files_place_is_named(tmp_path):
     (tmp_path / "a.parquet").mkdir()
-    message = r"a\.parquet is a folder"
-    with pytest.raises(IsADirectoryError, match=message), atomic_path(tmp_path / "a.parquet"):
+    message = r"a\.parquet: is a folder"
+    with pytest.raises(OccupiedError, match=message), atomic_path(tmp_path / "a.parquet"):
         raise AssertionError("nothing is written")
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -55,7 +58,7 @@ def test_what_a_killed_process_has_left_of_a_new_folder_is_removed_and_what_is_h
     for folder in (dead, other):
         os.utime(folder, (old, old))
     with (
-        pytest.raises(FileExistsError, match="bundle is there already"),
+        pytest.raises(FileExistsError, match="bundle: already exists"),
         new_folder(tmp_path / "bundle") as at_work,
     ):
         assert not dead.exists() and other.exists() and young.exists()
@@ -65,3 +68,36 @@ def test_what_a_killed_process_has_left_of_a_new_folder_is_removed_and_what_is_h
             assert at_work.exists()
             (second / "first").touch()
     assert os.listdir(tmp_path / "bundle") == ["first"]
+
+
+@pytest.fixture
+def journal(monkeypatch):
+    return Journal(monkeypatch)
+
+
+def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(tmp_path, journal):
+    for text in ("old", "the new one"):
+        write_text(tmp_path / "a.txt", text)
+        journal.require_durable(tmp_path / "a.txt")
+    with atomic_path(tmp_path / "a.npy") as temporary:
+        np.save(temporary, np.zeros(5000))
+    journal.require_durable(tmp_path / "a.npy")
+    (tmp_path / "part").write_text("all of it")
+    put_in_place(tmp_path / "part", tmp_path / "whole")
+    journal.require_durable(tmp_path / "whole")
+
+
+def test_each_file_of_a_new_folder_is_flushed_before_it_is_renamed(tmp_path, journal):
+    with new_folder(tmp_path / "bundle") as folder:
+        (folder / "model").mkdir()
+        (folder / "model" / "weights").write_bytes(bytes(5000))
+        (folder / "dml.json").write_text("{}")
+    journal.require_durable(tmp_path / "bundle")
+
+
+def test_the_names_of_new_parents_are_flushed(tmp_path, journal):
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    for folder in (tmp_path, tmp_path / "a", tmp_path / "a" / "b"):
+        assert journal.is_flushed(folder, journal.events), folder
+    make_folder(tmp_path / "a")  # again

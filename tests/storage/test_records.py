@@ -2,7 +2,8 @@
 
 import pytest
 
-from dml._storage.records import read_json, write_json
+from dml._storage.records import misfit, read_json, read_sealed, write_json, write_sealed
+from tests.storage.durability import Journal
 
 
 def test_json_survives_the_round_trip_and_damage_is_named(tmp_path):
@@ -20,3 +21,28 @@ def test_json_that_no_parser_takes_is_one_error(tmp_path, text):
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
         read_json(path)
+
+
+def test_json_is_written_durably(tmp_path, monkeypatch):
+    journal = Journal(monkeypatch)
+    write_json(tmp_path / "a.json", [1, 2])
+    write_sealed(tmp_path / "b.json", {"a": 1})
+    journal.require_durable(tmp_path / "a.json")
+    journal.require_durable(tmp_path / "b.json")
+    assert read_sealed(tmp_path / "b.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "value, schema, field",
+    [
+        ({"a": 1}, {"a": int}, None),
+        ({"a": True}, {"a": int}, "a"),
+        ({}, {"a": int}, "a"),
+        ({"a": {"b": 1, "c": "2"}}, {"a": {str: int}}, "a.c"),
+        ([1, "2"], [int], "1"),
+        ([], {"a": int}, "its value"),
+        (None, (int, type(None)), None),
+    ],
+)
+def test_the_first_field_that_does_not_fit_is_named(value, schema, field):
+    assert misfit(value, schema) == field

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from dml._storage.atomic import write_text
-from dml._storage.run_folder import RunFolder
+from dml._storage.run_folder import RunFolder, RunManifest
+from tests.storage.durability import Journal
 
 
 def test_a_run_is_never_overwritten(tmp_path):
@@ -71,7 +72,7 @@ def test_what_is_recorded_is_known_again_and_what_is_not_is_refused(tmp_path):
     write_text(folder.encoder, "never recorded")
     with pytest.raises(ValueError, match=r"encoder\.keras: damaged, .*--resume` writes it again"):
         folder.checked(folder.encoder)
-    with pytest.raises(FileNotFoundError, match=r"versions\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"versions\.json: missing"):
         folder.read_json(folder.versions)
 
 
@@ -145,3 +146,31 @@ def test_a_pipe_among_the_files_of_a_run_is_refused(tmp_path):
     os.mkfifo(folder.manifest)
     with pytest.raises(ValueError, match="not a regular file"):
         folder.begun_with()
+
+
+def test_the_log_is_flushed_with_each_line_and_its_name_once(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run").create()
+    journal = Journal(monkeypatch)
+    folder.append_log({"epoch": 1})
+    assert journal.is_flushed(folder.log, journal.events)
+    assert journal.is_flushed(folder.path, journal.events)
+    folder.append_log({"epoch": 2})
+    assert journal.is_flushed(folder.log, journal.events)
+    folder.trim_log(1)
+    journal.require_durable(folder.log)
+
+
+def test_the_files_of_a_run_are_written_durably(tmp_path, monkeypatch):
+    journal = Journal(monkeypatch)
+    folder = begun(tmp_path / "runs" / "mine")
+    assert journal.is_flushed(tmp_path / "runs", journal.events)
+    folder.write_json(folder.untrained, {"R@1": {"value": 1}})
+    journal.require_durable(folder.untrained)
+    journal.require_durable(folder.manifest)
+
+
+def test_a_manifest_of_another_version_is_none():
+    manifest = RunManifest("[loss]\n", {"a.py": "1"}, {"items.parquet": "2"})
+    assert RunManifest.from_json(manifest.to_json()) == manifest
+    assert RunManifest.from_json({**manifest.to_json(), "schema": 2}) is None
+    assert RunManifest.from_json({**manifest.to_json(), "files": []}) is None

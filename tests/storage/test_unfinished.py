@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dml._storage.unfinished import Unfinished, UnfinishedRows, measuring
+from dml._storage.unfinished import Unfinished, UnfinishedRows, measuring, write_part
+from tests.storage.durability import Journal
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -75,3 +76,9 @@ def test_a_measurement_that_fails_leaves_its_parts_if_there_are_any(tmp_path):
             UnfinishedRows(tmp_path / "parts").keep(["a" * 32] * rows, X[:rows])
             raise KeyboardInterrupt
         assert (tmp_path / "parts").exists() == bool(rows)
+
+
+def test_parts_are_written_durably(tmp_path, monkeypatch):
+    journal = Journal(monkeypatch)
+    write_part(tmp_path / "a.part", [np.arange(1000)])
+    journal.require_durable(tmp_path / "a.part")

@@ -1,1 +1,1 @@
-"""Files that are written whole, checked when read, and locked while written."""
+"""Files that are written atomically, checked when read, and locked while they are written."""

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all."""
+"""Files and folders written completely or not at all, and durably."""
 
 import contextlib
 import errno
@@ -8,24 +8,32 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from dml._storage.locks import locked
+from dml.errors import BusyError, DataError, OccupiedError, StorageError
 
 HELD = ".writing"  # the lock in a folder that is being written
+EXISTS = "already exists: remove it or choose another --out"
 
 
 @contextlib.contextmanager
-def atomic_path(path):
-    """Yields a temporary path beside `path`, renamed to `path` when the block ends without error.
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path next to `path`, renamed to `path` if the block ends without error.
 
-    A reader sees the old file or the new one, never half of one, even after a power failure; a
-    full disk leaves the old one. The temporary name keeps the suffix, which Keras and NumPy go by.
+    A reader sees the old file or the new one, never a partial one, even after a power failure; a
+    full disk leaves the old one. The temporary name keeps the suffix, by which Keras and NumPy
+    choose the format.
+
+    Raises:
+        OccupiedError: There is a folder at `path`.
+        StorageError: The disk is full.
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, where a file is to be written")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise OccupiedError(path, "is a folder, where a file is to be written")
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
     os.close(handle)
     try:
@@ -34,8 +42,9 @@ def atomic_path(path):
         put_in_place(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OSError(
-                f"{path}: {error.strerror}; what was there before is whole. Make room and try again"
+            raise StorageError(
+                f"{path}: {error.strerror}; the old file, if any, is unchanged. Make room and try "
+                "again"
             ) from error
         raise
     finally:
@@ -43,27 +52,35 @@ def atomic_path(path):
             os.unlink(temporary)
 
 
-def put_in_place(temporary, path):
-    """Renames a file that is done, so that its bytes and its name survive a power failure."""
-    _sync(temporary)
+def put_in_place(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Renames a complete file, so that its bytes and its name survive a power failure."""
+    sync(temporary)
     os.replace(temporary, path)
-    _sync(Path(path).parent)
+    sync(Path(path).parent)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder and those that it lies in, so that they survive a power failure."""
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync(folder.parent)
 
 
 @contextlib.contextmanager
-def new_folder(path):
-    """Yields a temporary folder beside `path`, renamed to `path` if the block ends without error.
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary folder next to `path`, renamed to `path` if the block ends without error.
 
-    What a killed process has left of another attempt is removed.
+    Temporary folders that killed processes have left are removed.
 
     Raises:
-        FileExistsError: There is something at `path`.
+        OccupiedError: There is something at `path`.
     """
     path = Path(path)
-    there = f"{path} is there already: remove it or choose another --out"
     if path.exists():
-        raise FileExistsError(there)
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise OccupiedError(path, EXISTS)
+    make_folder(path.parent)
     for left in path.parent.glob(f".writing-{'?' * 8}{glob.escape(path.name)}"):
         _remove_left(left)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix=path.name, dir=path.parent))
@@ -74,28 +91,28 @@ def new_folder(path):
             temporary.chmod(0o777 & ~_umask())
             for folder, _, files in os.walk(temporary):
                 for name in files:
-                    _sync(os.path.join(folder, name))
-                _sync(folder)
+                    sync(os.path.join(folder, name))
+                sync(folder)
             try:
                 os.rename(temporary, path)
             except OSError as error:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # made meanwhile
-                    raise FileExistsError(there) from None
+                    raise OccupiedError(path, EXISTS) from None
                 raise
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_left(folder):
-    """Removes a temporary folder of `new_folder` whose process is dead."""
-    with contextlib.suppress(FileNotFoundError, ValueError):  # gone, or held
+    """Removes a temporary folder of `new_folder` whose process has ended."""
+    with contextlib.suppress(FileNotFoundError, BusyError):  # removed meanwhile, or in use
         if time.time() - folder.stat().st_mtime > 60:  # not one that is being made or renamed now
             with locked(folder / HELD, str(folder)):
                 shutil.rmtree(folder)
 
 
-def _sync(path):
+def sync(path: str | os.PathLike[str]) -> None:
     """Waits until a file's bytes, or a folder's names, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -110,23 +127,26 @@ def _umask():
     return mask
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def check_regular(path, links=True):
-    """Raises ValueError where there is no regular file: a pipe or device would be read for ever.
+def check_regular(path: str | os.PathLike[str], links: bool = True) -> None:
+    """Refuses what is not a regular file: reading a pipe or a device may never end.
 
     Args:
         path: The file.
         links: Whether it may be a link to one.
+
+    Raises:
+        DataError: It is not a regular file.
     """
     if not stat.S_ISREG(os.stat(path, follow_symlinks=links).st_mode):
-        raise ValueError(f"{path}: not a regular file")
+        raise DataError(path, "not a regular file")
 
 
-def without_links(path, flags):
-    """Opens a file that is no link; for `open`."""
+def without_links(path: str, flags: int) -> int:
+    """Opens a file that is not a link; an opener for `open`."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,17 +1,19 @@
 """The files of an exported encoder."""
 
+import os
 import shutil
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dml._storage.atomic import HELD, check_regular
 from dml._storage.records import is_below, read_sealed, sha256, write_sealed
+from dml.errors import DataError, MissingDataError
 
 
 class Bundle:
     """Names the files of an exported encoder.
 
-    Its description says what they are: their SHA-256, its own, and what a caller needs to know.
+    Its description holds their SHA-256, its own, and what a caller needs to know of the encoder.
 
     Args:
         path: The folder.
@@ -25,66 +27,68 @@ class Bundle:
         "keras": "encoder.keras",
     }
 
-    def __init__(self, path, form="onnx"):
+    def __init__(self, path: str | os.PathLike[str], form: str = "onnx"):
         self.path = Path(path)
         self.encoder = self.path / self.FORMS[form]
         self.description = self.path / "dml.json"
 
-    def describe(self, description):
-        """Writes the description of the files that are there."""
+    def describe(self, description: dict[str, Any]) -> None:
+        """Writes the description of the files in the folder."""
         files = {name: sha256(self.path / name) for name in self.names()}
         write_sealed(self.description, {"schema": 2, "files": files, **description})
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the names of all files but the description, sorted, relative to the folder."""
         files = {file for file in self.path.rglob("*") if file.is_file()}
-        files -= {self.description, self.path / HELD}  # which is gone when the bundle is whole
+        files -= {self.description, self.path / HELD}  # the lock of a bundle in the making
         return sorted(file.relative_to(self.path).as_posix() for file in files)
 
-    def open(self):
-        """Returns the description, after a check that its files are there and as it says.
+    def open(self) -> dict[str, Any]:
+        """Returns the description, after a check that its files exist and are unchanged.
 
         Raises:
-            FileNotFoundError: One is missing.
-            ValueError: One is not as described, or the description is damaged.
+            MissingDataError: One is missing.
+            DataError: One is not as described, or the description is damaged.
         """
         for file in (self.description, self.encoder):
             if not file.exists():
-                raise FileNotFoundError(
-                    f"{self.path} is no bundle: {file.name} is missing. `dml export RUN` writes one"
+                raise MissingDataError(
+                    self.path, f"not a bundle: {file.name} is missing. `dml export RUN` writes one"
                 )
         check_regular(self.description)
         description = read_sealed(self.description)
         files = description.get("files")
         if description.get("schema") != 2 or not isinstance(files, dict):
-            raise ValueError(f"{self.description}: not written by this version of dml")
+            raise DataError(self.description, "not written by this version of dml")
         for name, digest in files.items():
             if not is_below(name):
-                raise ValueError(f"{self.description}: names a file outside its folder: {name!r}")
+                raise DataError(self.description, f"names a file outside its folder: {name!r}")
             check_regular(self.path / name)
             if sha256(self.path / name) != digest:
-                raise ValueError(
-                    f"{self.path / name}: damaged, or of another bundle: its SHA-256 is not the "
-                    f"one in {self.description.name}. Export the run again"
+                raise DataError(
+                    self.path / name,
+                    "damaged, or of another bundle: its SHA-256 is not the one in "
+                    f"{self.description.name}. Export the run again",
                 )
         self.check_unlisted(files)
         return description
 
-    def check_unlisted(self, files):
-        """Raises ValueError where the encoder may read a file that the description has not."""
+    def check_unlisted(self, files: dict[str, str]) -> None:
+        """Raises DataError if the encoder may read a file that the description does not list."""
         listed = {*files, *(Path(name).parts[0] for name in files)}
         if self.encoder.name not in listed:
-            raise ValueError(f"{self.description}: damaged: {self.encoder.name} is not in it")
+            raise DataError(self.description, f"damaged: {self.encoder.name} is not in it")
         if others := [name for name in self.names() if name not in files]:
             inside = b"" if self.encoder.is_dir() else self.encoder.read_bytes()
             for name in others:
                 if Path(name).name.encode() in inside:
-                    raise ValueError(
-                        f"{self.encoder}: reads {name}, which {self.description.name} does not "
-                        "list. Export the run again"
+                    raise DataError(
+                        self.encoder,
+                        f"reads {name}, which {self.description.name} does not list. Export the "
+                        "run again",
                     )
 
-    def copy(self, path):
+    def copy(self, path: str | os.PathLike[str]) -> None:
         """Copies the description and its files to a new folder."""
         for name in (self.description.name, *read_sealed(self.description)["files"]):
             (Path(path) / name).parent.mkdir(parents=True, exist_ok=True)

@@ -6,20 +6,24 @@ import fcntl
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+
+from dml.errors import BusyError, StorageError
 
 
 @contextlib.contextmanager
-def locked(path, what):
-    """Holds a lock while the block runs; the process's death releases it, too.
+def locked(path: str | os.PathLike[str], what: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds a lock while the block runs; the end of the process releases it, too.
 
     Args:
-        path: The lock's file, made if need be. It stays, and says which process held it last.
+        path: The lock's file, made if need be. It stays, and names the process that held it last.
         what: What the lock protects, for the message.
 
     Raises:
-        ValueError: Another process, or this one, holds the lock.
-        OSError: The file can't be written, or is a link.
+        BusyError: Another process, or this one, holds the lock.
+        StorageError: There is a link, or something else that is not a regular file, at `path`.
+        OSError: The file can't be written.
     """
     handle = _acquire(Path(path), what)
     try:
@@ -32,7 +36,7 @@ def _acquire(path, what):
     """Returns the handle of the locked file that is at `path`."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A link or a pipe in a stranger's folder would lead to what is not ours to write.
+        # In somebody else's folder, a link or a pipe may lead to a file that is not dml's.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             handle = os.open(path, flags, 0o666)
@@ -40,11 +44,11 @@ def _acquire(path, what):
             continue
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise OSError(f"{path}: a link, where a lock is to be; remove it") from None
+                raise StorageError(f"{path}: a link, where a lock is to be; remove it") from None
             raise
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OSError(f"{path}: not a regular file; remove it")
+                raise StorageError(f"{path}: not a regular file; remove it")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, handle):
                 os.ftruncate(handle, 0)
@@ -53,7 +57,7 @@ def _acquire(path, what):
         except BlockingIOError:
             holder = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
             os.close(handle)
-            raise ValueError(
+            raise BusyError(
                 f"{what}: {holder} is writing it; try again when it has ended"
             ) from None
         except BaseException:

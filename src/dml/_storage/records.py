@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 from dml._storage.atomic import check_regular, write_text
+from dml.errors import DataError
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file, or of all files in a folder with their names, in hex."""
     path = Path(path)
     if path.is_dir():
@@ -18,41 +21,41 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` to `path` atomically, as indented JSON."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Returns the value in a JSON file.
 
     Raises:
-        ValueError: The file is not JSON, or no regular file.
+        DataError: The file is not JSON, or not a regular file.
     """
     check_regular(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # what is no text is a ValueError, too
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:  # bytes that are not UTF-8 are a ValueError, too
+        raise DataError(path, f"not valid JSON ({error})") from None
 
 
-def misfit(value, shape, name=""):
-    """Returns the name of the first field in which a JSON value is not of a shape, or None.
+def misfit(value: Any, schema: Any, name: str = "") -> str | None:
+    """Returns the name of the first field in which a JSON value violates a schema, or None.
 
     Args:
         value: What `read_json` returned.
-        shape: A type or a tuple of types; or {field: shape} of a dictionary, in which the field
-            `str` stands for every field; or [shape] of a list's members.
+        schema: A type or a tuple of types; or {field: schema} for a dictionary, in which the field
+            `str` stands for all fields; or [schema] for the elements of a list.
         name: Of the value, where it is a field.
     """
-    kinds = type(shape) if isinstance(shape, (dict, list)) else shape
+    kinds = type(schema) if isinstance(schema, (dict, list)) else schema
     if type(value) not in (kinds if isinstance(kinds, tuple) else (kinds,)):
         return name or "its value"
     inner = []
-    if isinstance(shape, list):
-        inner = [(number, part, shape[0]) for number, part in enumerate(value)]
-    elif isinstance(shape, dict):
-        for field, part in shape.items():
+    if isinstance(schema, list):
+        inner = [(number, part, schema[0]) for number, part in enumerate(value)]
+    elif isinstance(schema, dict):
+        for field, part in schema.items():
             inner += [(key, value.get(key), part) for key in (value if field is str else [field])]
     found = (
         misfit(part, wanted, f"{name}.{key}" if name else f"{key}") for key, part, wanted in inner
@@ -60,31 +63,29 @@ def misfit(value, shape, name=""):
     return next((field for field in found if field), None)
 
 
-def is_below(name):
-    """Returns whether a name in a description is that of a file in its folder, or below."""
+def is_below(name: str) -> bool:
+    """Returns whether a relative path stays in the folder that it is relative to."""
     parts = name.split("/")
     return "\\" not in name and "\0" not in name and not {"", ".", ".."} & set(parts)
 
 
-def text_sha256(value):
+def text_sha256(value: Any) -> str:
     """Returns the SHA-256 of a value's JSON, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def write_sealed(path, value):
+def write_sealed(path: str | os.PathLike[str], value: dict[str, Any]) -> None:
     """Writes a dictionary as JSON, with the SHA-256 of the rest in it."""
     write_json(path, {**value, "sha256": text_sha256(value)})
 
 
-def read_sealed(path):
+def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns a dictionary as `write_sealed` wrote it.
 
     Raises:
-        ValueError: It is damaged.
+        DataError: It is damaged.
     """
     value = read_json(path)
     if not isinstance(value, dict) or value.pop("sha256", None) != text_sha256(value):
-        raise ValueError(
-            f"{path}: damaged: its SHA-256 does not fit, or not of this version of dml"
-        )
+        raise DataError(path, "damaged, or not of this version of dml: its SHA-256 does not match")
     return value

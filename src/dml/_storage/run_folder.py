@@ -1,22 +1,23 @@
 """The files of a run."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from dml._storage.atomic import check_regular, without_links, write_text
+from dml._storage.atomic import check_regular, make_folder, sync, without_links, write_text
 from dml._storage.locks import locked
 from dml._storage.records import misfit, read_json, read_sealed, sha256, write_json, write_sealed
+from dml.errors import DataError, MissingDataError, OccupiedError
 
+# What `misfit` expects in the JSON files of a run.
 NUMBER = (int, float)
-
-
 FIGURES = {str: {"value": NUMBER, str: (*NUMBER, type(None))}}
-
-
 METRICS = {
     **{"dataset": str, "protocol": str, "figures": FIGURES, "untrained": FIGURES, "notes": [str]},
     **dict.fromkeys(("queries", "classes", "gallery", "excluded"), int),
@@ -24,22 +25,48 @@ METRICS = {
 }
 
 
-MANIFEST = {"recipe": str, "parts": {str: str}, "files": {str: str}}
+@dataclass(frozen=True)
+class RunManifest:
+    """What a run was started with, and the digests of its files.
+
+    Args:
+        recipe: The resolved recipe that the training began with, as TOML.
+        parts: The SHA-256 of each of the user's own files that the recipe names, by path.
+        files: The SHA-256 of each file of the run that decides a metric, by relative path.
+    """
+
+    recipe: str
+    parts: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+
+    SCHEMA: ClassVar[dict] = {"recipe": str, "parts": {str: str}, "files": {str: str}}
+    VERSION: ClassVar[int] = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the dictionary that is written."""
+        return {"schema": self.VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RunManifest | None":
+        """Returns the manifest in a dictionary, or None if it is not one of this version."""
+        if value.get("schema") != cls.VERSION or misfit(value, cls.SCHEMA):
+            return None
+        return cls(value["recipe"], value["parts"], value["files"])
 
 
 class RunFolder:
-    """Names the files of one training run; the only place that knows them.
+    """Names the files of one training run; nothing else knows their names.
 
     Its manifest holds the recipe that the training began with and the SHA-256 of each file that
-    decides a figure, so that what was changed or damaged since is found when it is read.
+    decides a metric, so that changes and damage are noticed when a file is read.
 
     Args:
         path: The folder; made by `create`.
     """
 
-    shapes: ClassVar[dict] = {"metrics.json": METRICS, "untrained.json": FIGURES}
+    SCHEMAS: ClassVar[dict] = {"metrics.json": METRICS, "untrained.json": FIGURES}
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.recipe = self.path / "recipe.toml"
         self.items = self.path / "items.parquet"
@@ -55,170 +82,178 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.evaluations = self.path / "evaluation"
 
-    def create(self):
+    def create(self) -> "RunFolder":
         """Makes the folder.
 
         Raises:
-            ValueError: It already holds a run, or files that a run has left.
+            OccupiedError: It already holds a run, or files of one.
             OSError: It can't be written.
         """
         self.check_new()
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         return self
 
-    def check_new(self):
-        """Refuses a folder that a new run can't have.
+    def check_new(self) -> None:
+        """Refuses a folder in which no new run can start.
 
         Raises:
-            ValueError: It already holds a run, files that a run has left, or folders of runs.
+            OccupiedError: It already holds a run, files of one, or the folders of runs.
         """
         if inside := sorted(self.path.glob("*/recipe.toml")):
-            raise ValueError(
-                f"{self.path} holds runs, such as {inside[0].parent.name}: choose an --out in it"
+            raise OccupiedError(
+                self.path, f"holds runs, such as {inside[0].parent.name}: choose an --out in it"
             )
         if self.recipe.exists():
-            raise ValueError(
-                f"{self.path} already holds a run: choose another --out, or continue it "
-                "with --resume"
+            raise OccupiedError(
+                self.path,
+                "already holds a run: choose another --out, or continue it with --resume",
             )
         files = (self.manifest, self.encoder, self.log, self.metrics, self.untrained)
         for file in (*files, self.checkpoints, self.tensorboard, self.evaluations):
             if file.exists():
-                raise ValueError(
-                    f"{self.path} holds {file.name} of an earlier run: choose another --out, or "
-                    "remove the folder"
+                raise OccupiedError(
+                    self.path,
+                    f"holds {file.name} of an earlier run: choose another --out, or remove the "
+                    "folder",
                 )
 
-    def open(self):
+    def open(self) -> "RunFolder":
         """Checks that the folder holds a run with an encoder.
 
         Raises:
-            FileNotFoundError: It does not.
+            MissingDataError: It does not.
         """
         for file in (self.recipe, self.encoder):
             if not file.exists():
-                raise FileNotFoundError(f"{self.path} is no finished run: {file.name} is missing")
+                raise MissingDataError(self.path, f"not a finished run: {file.name} is missing")
         return self
 
     @contextlib.contextmanager
-    def writing(self):
-        """Keeps other processes from writing the run; removes what killed ones left half-written.
+    def writing(self) -> Iterator[None]:
+        """Keeps other processes from writing the run; removes the partial files of killed ones.
 
         Raises:
-            ValueError: Another process is writing it, or what is written would go elsewhere.
+            BusyError: Another process is writing it.
+            DataError: There is a link in it, through which files would be written elsewhere.
         """
         with locked(self.path / ".lock", str(self.path)):
             folders = (self.checkpoints, self.tensorboard, self.evaluations)
             for inside in (*folders, *self.evaluations.rglob("*")):
-                if inside.is_symlink():  # in a stranger's run it may lead anywhere
-                    raise ValueError(
-                        f"{inside}: a link, but a run is written within its own folder only; put "
-                        "there what it leads to"
+                if inside.is_symlink():  # in somebody else's run it may lead anywhere
+                    raise DataError(
+                        inside,
+                        "a link, but a run is written within its own folder only; replace the "
+                        "link by what it leads to",
                     )
             litter = [*self.path.glob(".writing-*"), *self.checkpoints.glob(".writing-*")]
             litter += [*self.evaluations.rglob(".writing-*")]
             for left in litter:
                 if left.parent != self.path and left.is_dir():
                     shutil.rmtree(left)
-                elif left.is_file():  # a folder is of a bundle or an index, with a lock of its own
+                elif left.is_file():  # a folder belongs to a bundle or index and has its own lock
                     left.unlink()
             yield
 
-    def evaluation(self, name):
+    def evaluation(self, name: str) -> Path:
         """Returns the folder of the evaluation of that name."""
         return self.evaluations / name
 
-    def begin(self, recipe, parts):
-        """Notes what the training begins with, and nothing else yet.
+    def begin(self, recipe: str, parts: Iterable[str | os.PathLike[str]]) -> None:
+        """Writes a manifest of what the training begins with, and of no files yet.
 
         Args:
             recipe: The resolved recipe, as TOML.
             parts: Paths of the user's own files that it names.
         """
         digests = {str(path): sha256(path) for path in parts}
-        self._write_manifest({"schema": 1, "recipe": recipe, "parts": digests, "files": {}})
+        self._write_manifest(RunManifest(recipe, digests))
 
-    def begun_with(self):
-        """Returns what `begin` noted: the recipe and {path: SHA-256} of the user's own files."""
+    def begun_with(self) -> tuple[str, dict[str, str]]:
+        """Returns what `begin` wrote: the recipe and {path: SHA-256} of the user's own files."""
         manifest = self._read_manifest()
-        return manifest["recipe"], manifest["parts"]
+        return manifest.recipe, manifest.parts
 
-    def record(self, *files):
-        """Notes in the manifest what is in these files of the run now."""
+    def record(self, *files: Path) -> None:
+        """Writes the present digests of these files of the run to the manifest."""
         manifest = self._read_manifest()
-        manifest["files"].update({self._name(file): sha256(file) for file in files})
-        self._write_manifest(manifest)
+        digests = {self._name(file): sha256(file) for file in files}
+        self._write_manifest(dataclasses.replace(manifest, files={**manifest.files, **digests}))
 
-    def checked(self, file):
-        """Returns the path of a file of the run that is as it was recorded.
+    def checked(self, file: Path) -> Path:
+        """Returns the path of a file of the run, after a check that it is unchanged.
 
         Raises:
-            FileNotFoundError: It is missing.
-            ValueError: It is damaged or was changed, or belongs to a change that was not finished.
+            MissingDataError: It is missing.
+            DataError: It is damaged or was changed, or its writing was interrupted.
         """
         if file == self.items:
-            hint = "it says what the run was trained on: restore it, or train anew"
+            hint = "it records what the run was trained on: restore it, or train again"
         elif self.evaluations in file.parents or file == self.metrics:
             hint = "evaluate the run again"
         else:
             hint = f"`dml train {self.path} --resume` writes it again"
         if not file.exists():
-            raise FileNotFoundError(f"{file} is missing; {hint}")
+            raise MissingDataError(file, f"missing; {hint}")
         check_regular(file)
-        if sha256(file) != self._read_manifest()["files"].get(self._name(file)):
-            raise ValueError(f"{file}: damaged, or changed since it was written; {hint}")
+        if sha256(file) != self._read_manifest().files.get(self._name(file)):
+            raise DataError(file, f"damaged, or changed since it was written; {hint}")
         return file
 
-    def write_json(self, file, value):
-        """Writes a JSON file of the run and records it."""
+    def write_json(self, file: Path, value: Any) -> None:
+        """Writes a JSON file of the run and its digest."""
         write_json(file, value)
         self.record(file)
 
-    def read_json(self, file):
+    def read_json(self, file: Path) -> Any:
         """Returns the value in a JSON file of the run.
 
         Raises:
-            FileNotFoundError: As of `checked`.
-            ValueError: As of `checked`; or it is of another shape than dml writes.
+            MissingDataError: As of `checked`.
+            DataError: As of `checked`; or a field is not what dml writes.
         """
         value = read_json(self.checked(file))
-        if field := misfit(value, self.shapes.get(file.name, dict)):
-            raise ValueError(f"{file}: {field} is missing or not what dml writes there")
+        if name := misfit(value, self.SCHEMAS.get(file.name, dict)):
+            raise DataError(file, f"{name} is missing or not what dml writes there")
         return value
 
     def _name(self, file):
         return Path(file).relative_to(self.path).as_posix()
 
     def _write_manifest(self, manifest):
-        write_sealed(self.manifest, manifest)
+        write_sealed(self.manifest, manifest.to_json())
 
     def _read_manifest(self):
         if not self.manifest.exists():
-            raise FileNotFoundError(
-                f"{self.manifest} is missing; `dml train {self.path} --resume` writes it again"
+            raise MissingDataError(
+                self.manifest, f"missing; `dml train {self.path} --resume` writes it again"
             )
         try:
-            manifest = read_sealed(self.manifest)
-        except ValueError as error:
-            raise ValueError(
-                f"{error}. Remove it, and `dml train {self.path} --resume` goes on by recipe.toml "
-                "as it is now"
+            value = read_sealed(self.manifest)
+        except DataError as error:
+            raise DataError(
+                error.path,
+                f"{error.text}. Remove it, and `dml train {self.path} --resume` continues with "
+                "recipe.toml as it is now",
             ) from None
-        if manifest.get("schema") != 1 or misfit(manifest, MANIFEST):
-            raise ValueError(f"{self.manifest}: not of this version of dml; train anew")
+        manifest = RunManifest.from_json(value)
+        if manifest is None:
+            raise DataError(self.manifest, "not written by this version of dml; train again")
         return manifest
 
-    def append_log(self, row):
-        """Adds one epoch's figures as a line of JSON."""
+    def append_log(self, row: dict[str, float]) -> None:
+        """Adds a line of JSON with the metrics of an epoch."""
+        is_new = not self.log.exists()
         with open(self.log, "a", encoding="utf-8", opener=without_links) as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync(self.path)
 
-    def read_log(self):
-        """Returns the epochs' figures, oldest first, without lines that are cut short or damaged.
+    def read_log(self) -> list[dict[str, float]]:
+        """Returns the metrics of the epochs, oldest first, without truncated or damaged lines.
 
-        Of an epoch that is there twice, the later line.
+        If an epoch occurs twice, the later line counts.
         """
         if not self.log.exists():
             return []
@@ -229,8 +264,8 @@ class RunFolder:
                 rows[row["epoch"]] = row
         return [rows[epoch] for epoch in sorted(rows)]
 
-    def trim_log(self, epoch):
-        """Removes the lines after `epoch`, of an epoch that was logged but has no checkpoint."""
+    def trim_log(self, epoch: int) -> None:
+        """Removes the lines after `epoch`: those of epochs that have no checkpoint."""
         if not self.log.exists():
             return
         rows = [row for row in self.read_log() if row["epoch"] <= epoch]
@@ -238,7 +273,7 @@ class RunFolder:
 
 
 def _log_row(line):
-    """Returns the figures in a line of the log, or None where it holds none."""
+    """Returns the metrics in a line of the log; None if it is damaged."""
     try:
         row = json.loads(line)
         numbers = all(type(v) in (int, float) and float(v) is not None for v in row.values())

@@ -1,4 +1,4 @@
-"""What is done of a long measurement, kept in a folder until all of it is."""
+"""Finished parts of a long measurement, kept in a folder until the whole is finished."""
 
 import contextlib
 import hashlib
@@ -7,20 +7,23 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dml._storage.atomic import atomic_path
 from dml._storage.locks import locked
+from dml.errors import DataError
 
 LOCK = ".lock"
 DIGEST = hashlib.sha256().digest_size
 
 
 @contextlib.contextmanager
-def measuring(folder):
-    """Keeps a measurement's folder to one process; removes it when the block ends without error.
+def measuring(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Locks the folder of a measurement, and removes it when the block ends without error.
 
     A block that fails leaves the finished parts.
 
@@ -28,11 +31,12 @@ def measuring(folder):
         folder: Where parts are kept; made if need be.
 
     Raises:
-        ValueError: Another process holds it, or it is a link.
+        BusyError: Another process uses it.
+        DataError: It is a link.
     """
     folder = Path(folder)
     if folder.is_symlink():
-        raise ValueError(f"{folder}: a link, where finished parts are to be kept; remove it")
+        raise DataError(folder, "a link, where finished parts are to be kept; remove it")
     with locked(folder / LOCK, folder):
         try:
             yield
@@ -43,8 +47,8 @@ def measuring(folder):
         remove_folder(folder)
 
 
-def remove_folder(folder):
-    """Removes a folder, whose name is free at once."""
+def remove_folder(folder: Path) -> None:
+    """Removes a folder in such a way that its name is free at once."""
     aside = tempfile.mkdtemp(prefix=".writing-", dir=Path(folder).parent)
     try:
         os.rename(folder, aside)
@@ -53,28 +57,30 @@ def remove_folder(folder):
 
 
 class Unfinished:
-    """Keeps the arrays of each finished part, so that a measurement that was stopped goes on.
+    """Keeps the arrays of each finished part, so that an interrupted measurement can continue.
 
-    A part belongs to what was measured, its arrays and options; those of another measurement are
-    not taken for its own.
+    A part is stored under a digest of the arrays and options that were measured, so that parts of
+    another measurement are not used.
 
     Args:
         folder: Where parts are kept; made if need be.
-        arrays: What is measured: NumPy arrays.
+        arrays: What is measured.
         options: What else decides the result; anything that JSON takes.
     """
 
-    def __init__(self, folder, arrays, options):
+    def __init__(self, folder: str | os.PathLike[str], arrays: Iterable[np.ndarray], options: Any):
         self.folder = Path(folder)
-        self.was_known = False  # whether the last part had been done before
+        self.was_known = False  # whether the last part had been kept before
         digest = hashlib.sha256(json.dumps(options).encode())
         for array in arrays:
             digest.update(str((array.dtype, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
         self.measured = digest.hexdigest()[:16]
 
-    def part(self, number, compute):
-        """Returns the arrays of a part: those that are kept, or what `compute()` returns."""
+    def part(
+        self, number: int, compute: Callable[[], tuple[np.ndarray, ...]]
+    ) -> tuple[np.ndarray, ...]:
+        """Returns the arrays of a part: the kept ones, or those that `compute()` returns."""
         file = self.folder / f"{self.measured}-{number:06}.part"
         found = read_part(file)
         self.was_known = found is not None
@@ -85,22 +91,22 @@ class Unfinished:
 
 
 class UnfinishedRows:
-    """Keeps rows of numbers, each under the key of what it was measured of.
+    """Keeps rows of numbers, each under a key that identifies what was measured.
 
-    Parts are of any size and in any order: what a row belongs to is its key alone.
+    Parts may have any size and order: only the keys count.
 
     Args:
         folder: Where parts are kept; made if need be.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
 
-    def take(self, keys, rows):
-        """Fills in the rows that are kept, and returns which these are, booleans (N,).
+    def take(self, keys: Sequence[str | None], rows: np.ndarray) -> np.ndarray:
+        """Fills in the kept rows, and returns which these are as booleans (N,).
 
         Args:
-            keys: N texts of one length, or None where a row has none.
+            keys: N texts of one length; None for a row without a key.
             rows: The array (N, D) to fill.
         """
         places = {}
@@ -117,7 +123,7 @@ class UnfinishedRows:
                     rows[places[key]], known[places[key]] = row, True
         return known
 
-    def keep(self, keys, rows):
+    def keep(self, keys: Sequence[str | None], rows: np.ndarray) -> None:
         """Keeps rows (N, D) under N keys; those without a key are not kept."""
         has = [place for place, key in enumerate(keys) if key is not None]
         if has:
@@ -126,8 +132,8 @@ class UnfinishedRows:
             write_part(self.folder / f"{name}.part", (kept, rows[has]))
 
 
-def write_part(path, arrays):
-    """Writes the arrays of a part, behind the digest of their bytes."""
+def write_part(path: Path, arrays: Iterable[np.ndarray]) -> None:
+    """Writes the arrays of a part, preceded by the digest of their bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, *arrays)
     data = buffer.getvalue()
@@ -135,8 +141,8 @@ def write_part(path, arrays):
         temporary.write_bytes(hashlib.sha256(data).digest() + data)
 
 
-def read_part(path):
-    """Returns the arrays of a part; None where there is none, or it is damaged."""
+def read_part(path: Path) -> tuple[np.ndarray, ...] | None:
+    """Returns the arrays of a part; None if it is missing or damaged."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 import importlib.metadata
 
 
-def installed_versions(*packages):
+def installed_versions(*packages: str) -> dict[str, str]:
     """Returns {package: version} of those that are installed."""
     found = {}
     for package in packages:
