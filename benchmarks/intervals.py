@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 
-from dml.evaluation.intervals import class_interval
+from dml.evaluation import class_interval
 
 CLASSES = (10, 20, 50, 100)
 LEVELS = (0.3, 0.6, 0.8, 0.9, 0.95)

@@ -119,7 +119,7 @@ def main():
         pairs, seconds, peak = measured(lambda: verification(vectors, labels))
         count = pairs.genuine + pairs.impostors
         print(f"verification of {count:,} pairs: {seconds:.1f} s, {peak:.0f} MiB; ", end="")
-        print("  ".join(f"{name} {100 * value:.2f}" for name, value in pairs.figures().items()))
+        print("  ".join(f"{name} {100 * value:.2f}" for name, value in pairs.metrics().items()))
         furthest = against_all_pairs(vectors, labels)
         print(f"furthest from the list of all pairs of 2,000: {furthest:.1e}")
         result.update(verification_seconds=seconds, verification_mib=peak)

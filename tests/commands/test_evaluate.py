@@ -155,10 +155,10 @@ def test_prints_figures_intervals_and_the_untrained_encoder():
 
 
 def test_figures_that_recipes_may_ask_for_are_those_there_are():
-    from dml.evaluation import scores
+    from dml.evaluation import _scores
     from dml.recipe._schema import EXTRA_METRICS
 
-    assert EXTRA_METRICS == scores.EXTRA_METRICS
+    assert EXTRA_METRICS == _scores.EXTRA_METRICS
 
 
 def test_a_report_needs_an_evaluation(folder):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.arrays import (
+from dml.evaluation._arrays import (
     checked_embeddings,
     checked_keys,
     checked_labels,

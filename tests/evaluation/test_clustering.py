@@ -29,9 +29,9 @@ def test_separate_classes_score_1_and_noise_about_0():
 def test_mutual_information_by_hand():
     # Two tight pairs: clusters and classes are the same.
     x = np.array([[1.0, 0.0], [1.0, 0.01], [-1.0, 0.0], [-1.0, 0.01]])
-    assert clustering(x, ["a", "a", "b", "b"]).figures()["NMI"] == {"value": 1.0, "spread": 0.0}
+    assert clustering(x, ["a", "a", "b", "b"]).metrics()["NMI"] == {"value": 1.0, "spread": 0.0}
     # Classes across the clusters share no information with them.
-    assert clustering(x, ["a", "b", "a", "b"]).figures()["NMI"]["value"] == pytest.approx(0)
+    assert clustering(x, ["a", "b", "a", "b"]).metrics()["NMI"]["value"] == pytest.approx(0)
 
 
 def test_length_has_no_effect_and_seeds_are_repeatable():
@@ -64,7 +64,7 @@ def test_a_chain_of_similar_pairs_is_one_cluster():
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = threshold_clusters(x, np.cos(np.radians(6)))
     assert found.tolist() == [0, 0, 0, 1, 1, 2]
-    scores = threshold_clustering(x, ["a", "a", "a", "b", "b", "c"], 0.99).figures()
+    scores = threshold_clustering(x, ["a", "a", "a", "b", "b", "c"], 0.99).metrics()
     assert scores["pairwise F1"]["value"] == scores["ARI"]["value"] == 1
 
 

@@ -67,15 +67,15 @@ LABELS = [5, 5, 6, 6, 7, 7]
 EVERY_FIGURE = {
     "retrieval": lambda y: evaluation.retrieval(X, y, ks=(1,)).recall,
     "gallery": lambda y: evaluation.retrieval(X, y, (1,), gallery=X, gallery_labels=y).recall,
-    "verification": lambda y: evaluation.verification(X, y).figures(),
-    "clustering": lambda y: evaluation.clustering(X, y, seeds=1).figures(),
-    "threshold": lambda y: evaluation.threshold_clustering(X, y, 0.9).figures(),
+    "verification": lambda y: evaluation.verification(X, y).metrics(),
+    "clustering": lambda y: evaluation.clustering(X, y, seeds=1).metrics(),
+    "threshold": lambda y: evaluation.threshold_clustering(X, y, 0.9).metrics(),
     "few_shot": lambda y: evaluation.few_shot(X, y, ways=2, episodes=5).accuracy,
-    "health": lambda y: evaluation.health(X, y),
-    "doctor": lambda y: evaluation.doctor(X, y, neighbours=2).duplicates,
+    "embedding_statistics": lambda y: evaluation.embedding_statistics(X, y),
+    "find_label_issues": lambda y: evaluation.find_label_issues(X, y, neighbours=2).duplicates,
     "knn": lambda y: evaluation.knn_evaluation(X, y, X, y, ks=(1,)),
-    "linear": lambda y: evaluation.linear_evaluation(X, y, X, y).figures(),
-    "identification": lambda y: evaluation.identification(X, y, X[:4], y[:4]).figures(),
+    "linear": lambda y: evaluation.linear_evaluation(X, y, X, y).metrics(),
+    "identification": lambda y: evaluation.identification(X, y, X[:4], y[:4]).metrics(),
 }
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dml.evaluation import counting
-from dml.evaluation.counting import count_fully
-from dml.evaluation.neighbours import TIE
-from dml.evaluation.relevance import Relevance, SameCode
-from dml.evaluation.scores import Scores
+from dml.evaluation import _counting
+from dml.evaluation._counting import count_fully
+from dml.evaluation._neighbours import TIE
+from dml.evaluation._relevance import Relevance, SameCode
+from dml.evaluation._scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
 
 ERROR = 1e-6
@@ -39,7 +39,7 @@ def figures(ranks):
 
 @pytest.mark.parametrize("matrix_bytes, gallery_rows", [(1, 7), (96 << 20, 8192)])
 def test_agrees_with_loops_whatever_the_blocks(monkeypatch, matrix_bytes, gallery_rows):
-    monkeypatch.setattr(counting, "GALLERY_ROWS", gallery_rows)
+    monkeypatch.setattr(_counting, "GALLERY_ROWS", gallery_rows)
     x, codes = planted(40)
     found = count(np.arange(40), x, codes, matrix_bytes=matrix_bytes)
     for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):

@@ -5,16 +5,16 @@ import keras
 import numpy as np
 import pytest
 
-from dml.evaluation import device_search, retrieval
+from dml.evaluation import _device_search, retrieval
 from tests.evaluation.reference import unit
 
 
 @pytest.mark.parametrize("part", [1 << 17, 40])
 def test_equals_faiss(monkeypatch, part):
-    monkeypatch.setattr(device_search, "PART", part)
+    monkeypatch.setattr(_device_search, "PART", part)
     rng = np.random.default_rng(0)
     x, gallery = (unit(rng.normal(size=(n, 16))).astype("float32") for n in (30, 250))
-    similarities, rows = device_search.nearest(x, gallery, 60)
+    similarities, rows = _device_search.nearest(x, gallery, 60)
     expected = faiss.knn(x, gallery, 60, metric=faiss.METRIC_INNER_PRODUCT)
     np.testing.assert_allclose(similarities, expected[0], atol=1e-6)
     assert (rows == expected[1]).mean() > 0.99
@@ -26,7 +26,7 @@ def test_figures_are_the_same_by_both(monkeypatch):
     labels = rng.integers(0, 20, 300)
     x = rng.normal(size=(20, 8))[labels] + rng.normal(size=(300, 8))
     by_faiss = retrieval(x, labels)
-    monkeypatch.setattr(device_search, "has_accelerator", lambda: True)
+    monkeypatch.setattr(_device_search, "has_accelerator", lambda: True)
     by_device = retrieval(x, labels)
     assert by_device.recall == by_faiss.recall and by_device.map_at_r == by_faiss.map_at_r
 
@@ -34,4 +34,4 @@ def test_figures_are_the_same_by_both(monkeypatch):
 def test_an_accelerator_is_no_cpu():
     weight = keras.Variable(np.ones(2)).value
     device = str(getattr(weight, "device", "cpu")).lower()
-    assert device_search.has_accelerator() == ("cpu" not in device)
+    assert _device_search.has_accelerator() == ("cpu" not in device)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dml.evaluation import neighbours
-from dml.evaluation.neighbours import rank_positives
-from dml.evaluation.relevance import Relevance, SameCode
-from dml.evaluation.scores import Scores
+from dml.evaluation import _neighbours
+from dml.evaluation._neighbours import rank_positives
+from dml.evaluation._relevance import Relevance, SameCode
+from dml.evaluation._scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
 
 
@@ -22,8 +22,8 @@ def test_size_of_the_blocks_has_no_effect(monkeypatch, block, unit_rows, memory)
     x = unit(rng.integers(-1, 2, (90, 3)) + 1e-3 * rng.integers(1, 3, (90, 3))).astype("float32")
     codes = rng.integers(0, 5, 90)
     whole = ranked(x, codes)
-    monkeypatch.setattr(neighbours, "BLOCK", block)
-    monkeypatch.setattr(neighbours, "UNIT", unit_rows)
+    monkeypatch.setattr(_neighbours, "BLOCK", block)
+    monkeypatch.setattr(_neighbours, "UNIT", unit_rows)
     done = []
     parts = ranked(x, codes, memory_mib=memory, advance=done.append)
     assert (whole.first == parts.first).all() and sum(done) == 90

@@ -21,8 +21,8 @@ def test_labels_that_the_training_never_saw_are_wrong():
     x = np.repeat(np.eye(3), 6, axis=0) + 0.01 * rng.normal(size=(18, 3))
     labels = np.repeat(["a", "b", "c"], 6)
     found = linear_evaluation(x, labels, x[[0, 7]], ["a", "never seen"])
-    assert found.figures()["linear accuracy"]["value"] == 0.5
-    assert found.figures()["1-NN accuracy"]["value"] == 0.5
+    assert found.metrics()["linear accuracy"]["value"] == 0.5
+    assert found.metrics()["1-NN accuracy"]["value"] == 0.5
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.arrays import checked_keys, checked_labels
-from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
+from dml.evaluation._arrays import checked_keys, checked_labels
+from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label
 
 QUERIES = [{1, 2}, {3}, set(), {1}]
 GALLERY = [{2}, {1, 3}, {4}, set(), {1, 2, 3}]

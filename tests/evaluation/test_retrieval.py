@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dml.evaluation import neighbours, retrieval
-from dml.evaluation.neighbours import nearest as search
+from dml.evaluation import _neighbours, retrieval
+from dml.evaluation._neighbours import nearest as search
 from tests.evaluation import reference
 
 
@@ -133,8 +133,8 @@ def test_large_and_mixed_labels_stay_distinct():
 
 
 def test_intervals_hold_the_value_and_shrink_with_more_classes():
-    few = retrieval(*planted(200, classes=5)).figures()["R@1"]
-    many = retrieval(*planted(4000, classes=100)).figures()["R@1"]
+    few = retrieval(*planted(200, classes=5)).metrics()["R@1"]
+    many = retrieval(*planted(4000, classes=100)).metrics()["R@1"]
     for figure in (few, many):
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
     assert many["high"] - many["low"] < few["high"] - few["low"]
@@ -220,14 +220,14 @@ def test_all_figures_agree_with_loops(listed, data):
         return
     ks = (1, 3, 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "LONGEST", listed)
+        patch.setattr(_neighbours, "LONGEST", listed)
         found = retrieval(x, labels, ks=ks, exclude=keys, extra_metrics=EVERY, **others)
     agrees_in_all(found, ranks, ks)
 
 
 @pytest.mark.parametrize("extra_metrics", [EVERY, EVERY[:3]])
 def test_all_figures_agree_with_loops_where_lists_are_short(monkeypatch, extra_metrics):
-    monkeypatch.setattr(neighbours, "LONGEST", 12)
+    monkeypatch.setattr(_neighbours, "LONGEST", 12)
     x, labels = planted(250, classes=10, spread=1.5)
     keys = list(zip(labels.tolist(), (np.arange(250) % 3).tolist(), strict=True))
     ranks = reference.ranks_of_positives(x, labels, keys=keys)
@@ -251,7 +251,7 @@ def test_persons_are_not_found_by_the_same_camera():
 
 
 def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
-    monkeypatch.setattr(neighbours, "UNIT", 20)
+    monkeypatch.setattr(_neighbours, "UNIT", 20)
     x, labels = planted(90)
     whole, folder = retrieval(x, labels), tmp_path / "unfinished"
     done = []
@@ -266,7 +266,7 @@ def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
     assert len(list(folder.glob("*.part"))) == 2
     searched = []
     monkeypatch.setattr(
-        neighbours, "nearest", lambda q, *rest: searched.append(len(q)) or search(q, *rest)
+        _neighbours, "nearest", lambda q, *rest: searched.append(len(q)) or search(q, *rest)
     )
     counted = []
     found = retrieval(x, labels, advance=counted.append, unfinished=folder)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.evaluation.scores import Scores
+from dml.evaluation._scores import Scores
 
 
 def test_by_hand():

@@ -94,7 +94,7 @@ def test_the_order_of_rows_and_blocks_does_not_matter(monkeypatch):
 
 def test_rates_that_so_few_pairs_can_not_show_are_left_out():
     x, labels = clustered(40, 4)  # 600 impostors
-    assert set(verification(x, labels).figures()) == {
+    assert set(verification(x, labels).metrics()) == {
         "AUC", "EER", "TAR@FAR=0.1", "TAR@FAR=0.01",
     }  # fmt: skip
 

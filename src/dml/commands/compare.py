@@ -62,7 +62,7 @@ def compare(runs, on=None, flags=(), allow_parts=False, report=print):
         ValueError: There are fewer than two runs, or their test images differ.
         FileNotFoundError: A run is not evaluated on that data set.
     """
-    from dml.evaluation.intervals import class_interval
+    from dml.evaluation import class_interval
 
     if len(runs) < 2:
         raise ValueError("a comparison needs two runs or more")
@@ -177,7 +177,7 @@ def tabulate(runs, on=None, flags=(), allow_parts=False, report=print):
         ValueError: Their test images differ.
         FileNotFoundError: A run is not evaluated on that data set.
     """
-    from dml.evaluation.intervals import class_interval
+    from dml.evaluation import class_interval
 
     recipes = [load_run_recipe(RunFolder(run).open(), (), allow_parts) for run in runs]
     rows = {}

@@ -386,18 +386,18 @@ def measure(split, vectors, recipe, unfinished=None):
                 unfinished=unfinished,
                 **gallery,
             )
-        figures.update(result.figures())
+        figures.update(result.metrics())
     else:
         notes.append("no retrieval figures: no query has an image of its class to find")
     if options.clustering_seeds and two_classes(labels[rows]):
         found = clustering(vectors[rows], labels[rows], seeds=options.clustering_seeds)
-        figures.update(found.figures())
+        figures.update(found.metrics())
     elif options.clustering_seeds:
         notes.append(f"no clustering figures: they take {TWO_CLASSES}")
     if options.verification and two_classes(labels):
         with progress("comparing all pairs", len(vectors)) as advance:
             pairs = verification(vectors, labels, advance)
-        figures.update({name: {"value": value} for name, value in pairs.figures().items()})
+        figures.update({name: {"value": value} for name, value in pairs.metrics().items()})
     elif options.verification:
         notes.append(f"no verification figures: they take {TWO_CLASSES}")
     return result, pairs, figures, notes
@@ -521,7 +521,7 @@ def linear_figures(encoder, items, recipe):
     if (sizes > 1).sum() < 2:
         notes.append("no linear accuracy: it takes two training images of each of two classes")
     else:
-        figures = {**linear_evaluation(*sides).figures(), **figures}
+        figures = {**linear_evaluation(*sides).metrics(), **figures}
     if unknown.any():
         notes.append(
             f"{unknown.sum():,} test images are of classes without a training image, which linear "

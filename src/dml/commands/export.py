@@ -152,7 +152,7 @@ def compare(before, after, labels):
     R@1 only where two images are of one class, and the nearest only of two images or more.
     """
     from dml.evaluation import retrieval
-    from dml.evaluation.doctor import lists
+    from dml.evaluation._neighbours import nearest_others
 
     figures = {"images": len(before), "difference": float(np.abs(before - after).max())}
     if np.bincount(labels).max() > 1:
@@ -160,7 +160,7 @@ def compare(before, after, labels):
             found = retrieval(vectors, labels, ks=(1,))
             figures[f"recall_at_1_{name}"] = float(found.recall[1])
     if depth := min(NEAREST, len(before) - 1):
-        rows = (list(lists(vectors, depth))[1] for vectors in (before, after))
+        rows = (nearest_others(vectors, depth)[1] for vectors in (before, after))
         shared = [len(np.intersect1d(a, b)) / depth for a, b in zip(*rows, strict=True)]
         figures["overlap_of_the_top_10"] = float(np.mean(shared))
     return figures

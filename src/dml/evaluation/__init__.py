@@ -1,4 +1,4 @@
-"""Figures of embeddings: arrays in, numbers out."""
+"""Metrics of embeddings: arrays in, numbers out."""
 
 from dml.evaluation.clustering import (
     Clustering,
@@ -6,10 +6,11 @@ from dml.evaluation.clustering import (
     threshold_clustering,
     threshold_clusters,
 )
-from dml.evaluation.doctor import Findings, doctor
+from dml.evaluation.embedding_statistics import embedding_statistics
 from dml.evaluation.few_shot import FewShot, few_shot
-from dml.evaluation.health import health
 from dml.evaluation.identification import Identification, identification
+from dml.evaluation.intervals import class_interval
+from dml.evaluation.label_issues import LabelIssues, find_label_issues
 from dml.evaluation.probes import LinearEvaluation, knn_evaluation, linear_evaluation
 from dml.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
 from dml.evaluation.retrieval import Retrieval, retrieval
@@ -26,18 +27,19 @@ __all__ = [
     "CalibratedThreshold",
     "Clustering",
     "FewShot",
-    "Findings",
     "Identification",
+    "LabelIssues",
     "LinearEvaluation",
     "Retrieval",
     "ThresholdKind",
     "Verification",
     "augment_gallery",
+    "class_interval",
     "clustering",
-    "doctor",
+    "embedding_statistics",
     "expand_queries",
     "few_shot",
-    "health",
+    "find_label_issues",
     "identification",
     "k_reciprocal",
     "knn_evaluation",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import BLOCK, TIE, rounding
+from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation._neighbours import BLOCK, TIE, rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Clustering:
     ari: np.ndarray
     pairwise_f1: np.ndarray
 
-    def figures(self):
+    def metrics(self):
         """Returns {name: {"value": mean, "spread": standard deviation over the runs}}."""
         return {
             name: {"value": float(scores.mean()), "spread": float(scores.std())}

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import TIE
+from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation._neighbours import TIE
 
 
 @dataclass(frozen=True, eq=False)

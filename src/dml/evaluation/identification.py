@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import (
+from dml.evaluation._arrays import (
     checked_embeddings,
     checked_gallery,
     checked_labels,
     shared_codes,
 )
-from dml.evaluation.neighbours import TIE, rank_positives
-from dml.evaluation.relevance import Relevance, SameCode
-from dml.evaluation.scores import Scores
+from dml.evaluation._neighbours import TIE, rank_positives
+from dml.evaluation._relevance import Relevance, SameCode
+from dml.evaluation._scores import Scores
 
 FPIRS = (1e-1, 1e-2, 1e-3)
 
@@ -54,7 +54,7 @@ class Identification:
         found = np.searchsorted(-self.hits, -(threshold + TIE), side="left")  # above it, not at it
         return 1.0 - found / self.mated, float(threshold)
 
-    def figures(self, fpirs=FPIRS):
+    def metrics(self, fpirs=FPIRS):
         """Returns {name: FNIR} at each false positive rate that can be measured."""
         return {f"FNIR@FPIR={f:g}": self.at_fpir(f)[0] for f in fpirs if f * self.strangers >= 1}
 

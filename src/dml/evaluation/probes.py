@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, shared_codes
-from dml.evaluation.neighbours import BLOCK, TIE, nearest, rank_positives
-from dml.evaluation.relevance import Relevance, SameCode
-from dml.evaluation.scores import Scores
+from dml.evaluation._arrays import checked_embeddings, checked_labels, shared_codes
+from dml.evaluation._neighbours import BLOCK, TIE, nearest, rank_positives
+from dml.evaluation._relevance import Relevance, SameCode
+from dml.evaluation._scores import Scores
 
 INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # unit vectors want weak regularisation
 FOLDS = 5
@@ -27,7 +27,7 @@ class LinearEvaluation:
     nearest_accuracy: float
     inverse_penalty: float
 
-    def figures(self):
+    def metrics(self):
         """Returns {name: {"value"}}."""
         return {
             "linear accuracy": {"value": self.accuracy},

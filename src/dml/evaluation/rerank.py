@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_gallery
-from dml.evaluation.neighbours import BLOCK, TIE, nearest, without
+from dml.evaluation._arrays import checked_embeddings, checked_gallery
+from dml.evaluation._neighbours import BLOCK, TIE, nearest, without
 
 
 def expand_queries(queries, gallery, neighbours=10, alpha=3.0):

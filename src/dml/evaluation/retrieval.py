@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dml._storage.unfinished import Unfinished, measuring
-from dml.evaluation.arrays import (
+from dml.evaluation._arrays import (
     checked_embeddings,
     checked_gallery,
     checked_keys,
     checked_labels,
     codes,
 )
+from dml.evaluation._neighbours import MEMORY_MIB, rank_positives
+from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label
+from dml.evaluation._scores import EXTRA_METRICS, Scores
 from dml.evaluation.intervals import class_interval
-from dml.evaluation.neighbours import MEMORY_MIB, rank_positives
-from dml.evaluation.relevance import Relevance, SharedLabel, by_key, by_label
-from dml.evaluation.scores import EXTRA_METRICS, Scores
 
 SHOWN = 10  # neighbours kept for each query
 LEAST_MIB = 16
@@ -52,7 +52,7 @@ class Retrieval:
     per_query: dict = field(repr=False)
     classes: np.ndarray = field(repr=False)
 
-    def figures(self):
+    def metrics(self):
         """Returns {name: {"value", "low", "high"}} with 95 % intervals for other classes."""
         values = np.stack(list(self.per_query.values()), axis=1)
         ends = class_interval(values, self.classes)

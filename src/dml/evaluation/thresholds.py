@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml.errors import ArrayError, DataError, OptionError
-from dml.evaluation.neighbours import TIE
+from dml.evaluation._neighbours import TIE
 from dml.evaluation.verification import Verification
 
 

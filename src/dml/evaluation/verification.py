@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 
 STEPS = 1 << 20  # from a similarity of -1 to 1: 2e-6 wide, about what float32 can tell apart
 BINS = STEPS + 1  # in whose middle -1, 0 and 1 are: many pairs may be just there
@@ -72,7 +72,7 @@ class Verification:
         last = np.searchsorted(fars, far, side="right") - 1
         return float(tars[last]), float(thresholds[last])
 
-    def figures(self, fars=FARS):
+    def metrics(self, fars=FARS):
         """Returns {name: value}: AUC, EER, and TAR at each false accept rate that can be measured.
 
         Args:

@@ -50,7 +50,7 @@ def page(data):
         "Training": training(data),
         "Retrieval": queries.drawn_section(),
         "Worst queries": queries.worst_section(),
-        "Labels and images": queries.doctor_section(),
+        "Labels and images": queries.label_issues_section(),
         "Embedding": embedding(data, queries),
         "Recipe": recipe(data),
     }

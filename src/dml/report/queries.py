@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from dml.evaluation import doctor
+from dml.evaluation import find_label_issues
 from dml.images._thumbnails import SIDE, thumbnail_uri
 from dml.report.selection import drawn_queries, nearest_positive, worst_queries
 
@@ -86,12 +86,12 @@ class Queries:
             + "</ul>"
         )
 
-    def doctor_section(self):
+    def label_issues_section(self):
         """Returns doubtful labels, near-duplicates and confused classes; empty without any."""
         data = self.data
         if len(data.labels) < 2:
             return ""
-        found = doctor(data.vectors, data.labels)
+        found = find_label_issues(data.vectors, data.labels)
         doubted = "".join(
             self.pair(
                 f"{data.class_name(data.labels[row])}?",

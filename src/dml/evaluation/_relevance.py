@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 
 from dml._arrays import missing
-from dml.evaluation.arrays import codes, nothing_shared, shared_codes
+from dml.evaluation._arrays import codes, nothing_shared, shared_codes
 
 NONE = -1  # the code of a missing key
 BLOCK = 1024  # queries whose positives are looked up at once

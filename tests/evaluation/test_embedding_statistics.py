@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dml.evaluation import health
-from dml.evaluation.health import DEFINITIONS
+from dml.evaluation import embedding_statistics
+from dml.evaluation.embedding_statistics import DEFINITIONS
 
 
 def on_sphere(rows=2000, dim=32, seed=0):
@@ -13,7 +13,7 @@ def on_sphere(rows=2000, dim=32, seed=0):
 
 
 def test_a_uniform_sphere():
-    found = health(on_sphere(), np.arange(2000) // 4)
+    found = embedding_statistics(on_sphere(), np.arange(2000) // 4)
     assert set(found) == set(DEFINITIONS)
     assert found["uniformity"] == pytest.approx(-3.76, abs=0.05)  # E exp(4 x.y - 4) at D = 32
     assert found["alignment"] == pytest.approx(2.0, abs=0.05)
@@ -22,7 +22,7 @@ def test_a_uniform_sphere():
 
 
 def test_one_point():
-    found = health(np.ones((20, 4)), np.arange(20) // 2)
+    found = embedding_statistics(np.ones((20, 4)), np.arange(20) // 2)
     assert found["uniformity"] == pytest.approx(0, abs=1e-6)
     assert found["alignment"] == pytest.approx(0, abs=1e-6)
     assert found["effective rank"] == 1.0
@@ -37,23 +37,25 @@ def test_alignment_is_the_mean_over_pairs():
         for j in range(30)
         if i != j and labels[i] == labels[j]
     ]
-    assert health(x, labels)["alignment"] == pytest.approx(np.mean(pairs), rel=1e-5)
-    assert np.isnan(health(x, np.arange(30))["alignment"])
+    assert embedding_statistics(x, labels)["alignment"] == pytest.approx(np.mean(pairs), rel=1e-5)
+    assert np.isnan(embedding_statistics(x, np.arange(30))["alignment"])
 
 
 def test_a_plane_has_rank_2():
     x = np.zeros((500, 16))
     x[:, :2] = np.random.default_rng(0).normal(size=(500, 2))
-    assert health(x, np.arange(500) % 5)["effective rank"] == pytest.approx(2, abs=0.01)
+    assert embedding_statistics(x, np.arange(500) % 5)["effective rank"] == pytest.approx(
+        2, abs=0.01
+    )
 
 
 def test_a_hub_is_noticed():
     x = on_sphere(400, 64) + np.eye(64)[0]
-    plain = health(x, np.arange(400) // 4)["hubness"]
+    plain = embedding_statistics(x, np.arange(400) // 4)["hubness"]
     x[0] = np.eye(64)[0]  # nearer to all than they are to each other
-    assert health(x, np.arange(400) // 4)["hubness"] > plain + 3
+    assert embedding_statistics(x, np.arange(400) // 4)["hubness"] > plain + 3
 
 
 def test_refuses_one_row():
     with pytest.raises(ValueError, match="two rows"):
-        health([[1.0, 2.0]], ["a"])
+        embedding_statistics([[1.0, 2.0]], ["a"])

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import BLOCK, nearest, without
+from dml.errors import ArrayError
+from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation._neighbours import nearest_others
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class LabelIssues:
     """What a person should look at, worst first. Rows are those of the embeddings.
 
     Args:
@@ -27,7 +28,7 @@ class Findings:
     never_found: list
 
 
-def doctor(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
+def find_label_issues(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
     """Looks for wrong labels, near-duplicates and classes that are mixed up.
 
     Args:
@@ -39,7 +40,7 @@ def doctor(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
         duplicate: Cosine similarity from which two images may be one.
 
     Returns:
-        `Findings`.
+        `LabelIssues`.
 
     Raises:
         ValueError: An array is of the wrong shape, a row is not finite, or an option is out of its
@@ -53,7 +54,9 @@ def doctor(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
             f"neighbours must be positive and agreement in (0, 1]; got {neighbours}, {agreement}"
         )
     names = {int(code): label for code, label in zip(classes, labels.tolist(), strict=True)}
-    similarities, rows = lists(vectors, min(neighbours, len(vectors) - 1))
+    if len(vectors) < 2:
+        raise ArrayError("embeddings must have at least two rows")
+    similarities, rows = nearest_others(vectors, min(neighbours, len(vectors) - 1))
     mislabelled = doubted(classes, similarities, rows, agreement)
     pairs = [
         (int(i), int(j), float(s))
@@ -61,23 +64,12 @@ def doctor(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
         for s, j in zip(near, row, strict=True)
         if s >= duplicate and i < j
     ]
-    return Findings(
+    return LabelIssues(
         [(row, names[code], share) for row, code, share in mislabelled],
         sorted(pairs, key=lambda pair: -pair[2]),
         [(names[a], names[b], share) for a, b, share in confusions(classes, rows)],
         [names[int(code)] for code in lost(classes, rows)],
     )
-
-
-def lists(vectors, depth):
-    """Returns similarities and rows (N, depth) of the nearest others of each row."""
-    if depth < 1:
-        raise ValueError("embeddings must have at least two rows")
-    parts = []
-    for start in range(0, len(vectors), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(vectors)))
-        parts.append(without(*nearest(vectors[rows], vectors, depth + 1), rows))
-    return (np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def doubted(classes, similarities, rows, agreement):

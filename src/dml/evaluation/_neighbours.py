@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml.evaluation import device_search
-from dml.evaluation.counting import count_fully
+from dml.evaluation import _device_search
+from dml.evaluation._counting import count_fully
 
 # What is nearer to each other than this is a tie: the same image, embedded in another batch,
 # comes out of a float32 encoder about this far away.
@@ -156,11 +156,26 @@ def nearest(queries, gallery, depth):
 
     By the accelerator of the Keras backend that the program uses, where there is one.
     """
-    if device_search.has_accelerator():
-        return device_search.nearest(queries, gallery, depth)
+    if _device_search.has_accelerator():
+        return _device_search.nearest(queries, gallery, depth)
     import faiss
 
     return faiss.knn(queries, gallery, depth, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+def nearest_others(vectors, depth):
+    """Returns similarities and rows (N, depth) of the nearest others of each row.
+
+    Args:
+        vectors: Float32 (N, D), of length 1.
+        depth: Others to find; in [1, N - 1].
+    """
+    parts = []
+    for start in range(0, len(vectors), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(vectors)))
+        parts.append(without(*nearest(vectors[rows], vectors, depth + 1), rows))
+    similarities, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return similarities, rows
 
 
 def without(similarities, found, rows):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dml.evaluation.arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation.neighbours import BLOCK, nearest, without
+from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
+from dml.evaluation._neighbours import BLOCK, nearest, without
 
 PAIRS = 200_000  # drawn for uniformity
 NEIGHBOURS = 10  # of which hubs have too many
@@ -19,7 +19,7 @@ DEFINITIONS = {
 }
 
 
-def health(embeddings, labels, seed=0):
+def embedding_statistics(embeddings, labels, seed=0):
     """Measures the shape of embeddings; each figure is defined in `DEFINITIONS`.
 
     Args:
