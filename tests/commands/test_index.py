@@ -135,14 +135,14 @@ def test_out_may_end_in_a_slash(here, capsys, out):
 @pytest.mark.parametrize("out", ["photos", "photos/class 0/0.png", "dangling", "nowhere/../shop"])
 def test_what_is_in_the_way_is_said_before_an_image_is_read(here, monkeypatch, capsys, out):
     (here / "dangling").symlink_to("gone")
-    monkeypatch.setattr("dml.commands.index.embedded", lambda *_, **__: pytest.fail("reads"))
+    monkeypatch.setattr("dml.commands.index.embed_sources", lambda *_, **__: pytest.fail("reads"))
     (here / "nowhere").mkdir()
     assert main(["index", "build", "bundle", "photos", "--out", out]) == 2
     assert "is there already" in said(capsys)
 
 
 def test_columns_are_refused_before_an_image_is_read(here, monkeypatch, capsys):
-    monkeypatch.setattr("dml.commands.embed.embed_part", lambda *_: pytest.fail("reads"))
+    monkeypatch.setattr("dml.encoding._engines.embed_images", lambda *_, **__: pytest.fail("reads"))
     (here / "list.csv").write_text("path,two words,price\nphotos/class 0/0.png,1,2\n")
     assert main(["index", "build", "bundle", "list.csv", "--out", "x", "--recall", "2"]) == 2
     assert "recall must be" in said(capsys)
@@ -155,7 +155,7 @@ def test_two_additions_at_once_are_refused_before_an_image_is_read(here, monkeyp
     def reads(*arguments, **options):
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr("dml.commands.embed.embed_part", reads)
+    monkeypatch.setattr("dml.encoding._engines.embed_images", reads)
     with open_index("shop").changing():
         assert main(["index", "add", "shop", "photos"]) == 2
         assert f"shop: process {os.getpid()} on" in said(capsys)

@@ -15,7 +15,7 @@ from tests.bundles import write_bundle, write_images
 def shop(tmp_path_factory):
     here = tmp_path_factory.mktemp("shop")
     photos = write_images(here / "photos")
-    commands.build(write_bundle(here / "bundle"), [photos], here / "shop", report=lambda line: None)
+    commands.build(write_bundle(here / "bundle"), [photos], here / "shop")
     return here
 
 

@@ -7,8 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import dml.commands.embed as command
+import dml.encoding._collection as collection
 from dml.cli import main
+from dml.encoding._collection import embed_to_file
+from dml.encoding._ray_engine import RayEngine, _join_or_start
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DataError
+from dml.reporting import Reporter
 from tests.bundles import write_bundle, write_images
 
 pytest.importorskip("ray", reason="needs dml[ray]")
@@ -19,7 +24,7 @@ pytestmark = pytest.mark.slow
 def here(tmp_path, monkeypatch):
     """A bundle and 60 images, large enough that a part takes a while, 4 to a part."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "PART", 4)
+    monkeypatch.setattr(collection, "_PART", 4)
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     write_bundle(tmp_path / "bundle")
     write_images(tmp_path / "photos", classes=6, each=10, side=900)
@@ -66,10 +71,9 @@ def assert_the_same(a, b):
     assert not items["id"].duplicated().any()
 
 
-def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch, capsys):
+def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch):
     cluster, workers = cluster
-    monkeypatch.setattr("dml.commands.embed.computed", one_thread(command.computed))
-    kept = command.UnfinishedRows.keep
+    kept = collection.UnfinishedRows.keep
     seen = []
 
     def keep(self, keys, rows):
@@ -78,27 +82,37 @@ def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch
         if len(seen) == 3:
             cluster.remove_node(workers[0], allow_graceful=False)  # SIGKILL
 
-    monkeypatch.setattr(command.UnfinishedRows, "keep", keep)
-    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 0
+    monkeypatch.setattr(collection.UnfinishedRows, "keep", keep)
+    # Its workers have one processor each.
+    lines = Lines()
+    embed_to_file("bundle", ["photos"], "ray.parquet", RayEngine(threads=1), lines)
     assert len(seen) == 15 and len(set(itertools.chain(*seen))) == 59
     assert_the_same("ray.parquet", "local.parquet")
-    assert "1 images could not be read" in capsys.readouterr().out
+    assert "1 images could not be read" in lines.text
     lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
     assert lists[0] == lists[1] and "3.png" in lists[0]
     assert not (here / "ray.parquet.unfinished").exists()
 
 
-def one_thread(computed):
-    """Returns `computed` for workers of one processor."""
-    return lambda encoder, parts, batch_size, threads, *rest: computed(
-        encoder, parts, batch_size, 1, *rest
-    )
+class Lines(Reporter):
+    """Keeps the text."""
+
+    text = ""
+
+    def info(self, text):
+        self.text += f"{text}\n"
+
+
+def test_what_a_worker_finds_at_fault_is_named(here, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    encoder = OnnxEncoder("bundle")
+    (here / "bundle").rename(here / "moved")
+    with pytest.raises(DataError, match="bundle"):
+        list(RayEngine(threads=1).embed(encoder, {0: ["photos/class 0/0.png"]}, len))
 
 
 def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
     import ray
-
-    from dml.encoding._ray_engine import join_or_start
 
     tried = []
     comes_up_at = 3
@@ -110,12 +124,12 @@ def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", init)
-    join_or_start(ray)
+    _join_or_start(ray)
     assert len(tried) == 3
     tried.clear()
     comes_up_at = 4
     with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
-        join_or_start(ray)
+        _join_or_start(ray)
     assert len(tried) == 3
 
 
@@ -130,7 +144,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, caps
 
 def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    kept, taken = command.UnfinishedRows.keep, []
+    kept, taken = collection.UnfinishedRows.keep, []
 
     def stopped(self, keys, rows):
         kept(self, keys, rows)
@@ -138,7 +152,7 @@ def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
         if len(taken) == 10:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.UnfinishedRows, "keep", stopped)
+    monkeypatch.setattr(collection.UnfinishedRows, "keep", stopped)
     assert main(["embed", "bundle", "photos", "--out", "both.parquet"]) == 130
     assert len(list(here.glob("both.parquet.unfinished/*.part"))) == 10
     assert main(["embed", "bundle", "photos", "--out", "both.parquet", "--engine", "ray"]) == 0

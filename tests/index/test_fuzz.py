@@ -9,7 +9,7 @@ import pytest
 
 from dml._storage.records import sha256, write_sealed
 from dml.cli import main
-from dml.commands.embed import embed
+from dml.encoding._collection import embed_to_file
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import FaissIndex
 from tests.bundles import DIMENSION, write_bundle, write_images
@@ -181,7 +181,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_damaged_vectors_are_a_result_or_one_line(here, capsys):
-    embed("bundle", ["photos"], "v.parquet", report=lambda line: None)
+    embed_to_file("bundle", ["photos"], "v.parquet")
     whole = (here / "v.parquet").read_bytes()
     rng = np.random.default_rng(0)
     expected = FaissIndex.build("good", OnnxEncoder("bundle"), *vectors_of("v.parquet"))
@@ -200,7 +200,7 @@ def vectors_of(path):
 
 
 def test_another_mark_on_vectors_is_a_result_or_one_line(here, capsys):
-    embed("bundle", ["photos"], "v.parquet", report=lambda line: None)
+    embed_to_file("bundle", ["photos"], "v.parquet")
     table = parquet.read_table("v.parquet")
     mark = json.loads(table.schema.metadata[b"dml"])
     rng = np.random.default_rng(0)
@@ -213,10 +213,10 @@ def test_another_mark_on_vectors_is_a_result_or_one_line(here, capsys):
 
 
 def test_damaged_parts_are_measured_again(here, capsys, monkeypatch):
-    monkeypatch.setattr("dml.commands.embed.PART", 3)
-    embed("bundle", ["photos"], "whole.parquet", report=lambda line: None)
+    monkeypatch.setattr("dml.encoding._collection._PART", 3)
+    embed_to_file("bundle", ["photos"], "whole.parquet")
     _, expected = vectors_of("whole.parquet")
-    monkeypatch.setattr("dml.commands.embed.write_vectors", interrupted)
+    monkeypatch.setattr("dml.encoding._collection.write_vectors", interrupted)
     assert main(["embed", "bundle", "photos", "--out", "v.parquet"]) == 130
     capsys.readouterr()
     monkeypatch.undo()

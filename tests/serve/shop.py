@@ -16,7 +16,7 @@ def write_shop(folder, name="shop", **options):
     """Builds an index of 12 images of 3 classes, and `bundle` beside it; returns its path."""
     photos = write_images(folder / "photos")
     bundle = write_bundle(folder / "bundle", **options)
-    commands.build(bundle, [photos], folder / name, report=lambda line: None)
+    commands.build(bundle, [photos], folder / name)
     return folder / name
 
 

@@ -4,28 +4,27 @@ import argparse
 import json
 import re
 from functools import partial
-from pathlib import Path
 
 from dml._console.runtime import Runtime
 from dml._storage.unfinished import measuring
 from dml.commands._arguments import IMAGES, INDEX, WHERE, add_bundle
 from dml.commands._command import Command
-from dml.commands.embed import embedded, list_unreadable, unfinished_folder
+from dml.encoding._collection import embed_sources, unfinished_folder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import build_index, check_build, check_free, open_index, plain_location
-from dml.reporting import Reporter
+from dml.reporting import SILENT, Reporter
 
 
-def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
+def build(bundle, sources, out, kind="auto", recall=0.95, reporter=SILENT):
     """Embeds images and writes an index of them.
 
     Args:
         bundle: The bundle's folder; the index takes a copy.
-        sources: As `dml.commands.embed.embedded` takes them.
+        sources: As `dml.encoding._sources.image_table` takes them.
         out: Where it shall be, as `dml.index.open_index` takes it; nothing may be there yet.
         kind: As `FaissIndex.build` or `MilvusIndex.build` takes it.
         recall: As `FaissIndex.build` takes it.
-        report: Called with each line of text for the user.
+        reporter: Told of the progress and the result.
 
     Raises:
         FileExistsError: There is something at `out`.
@@ -39,32 +38,32 @@ def build(bundle, sources, out, kind="auto", recall=0.95, report=print):
     folder = unfinished_folder(beside)
     check = partial(check_build, out, kind=kind, recall=recall)
     with measuring(folder):
-        table, vectors, faults = embedded(encoder, sources, folder, check=check, report=report)
-        index = build_index(out, encoder, table, vectors, kind, recall)
-    say(index, report)
-    list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
+        embedded = embed_sources(encoder, sources, folder, check=check, reporter=reporter)
+        index = build_index(out, encoder, embedded.table, embedded.vectors, kind, recall)
+    say(index, reporter.info)
+    embedded.list_unreadable(beside, reporter)
 
 
-def add(path, sources, bundle=None, report=print):
+def add(path, sources, bundle=None, reporter=SILENT):
     """Embeds images and adds them; same ids take the older's place, and keep what is not given.
 
     Args:
         path: As `dml.index.open_index` takes it.
-        sources: As `dml.commands.embed.embedded` takes them.
+        sources: As `dml.encoding._sources.image_table` takes them.
         bundle: The encoder's; by default the index's own.
-        report: Called with each line of text for the user.
+        reporter: Told of the progress and the result.
     """
     index = open_index(path)
     beside = local_name(index.location)
     folder = unfinished_folder(beside)
     with index.changing(), measuring(folder):
         encoder = index.encoder(bundle)
-        table, vectors, faults = embedded(
-            encoder, sources, folder, check=index.checked_items, index=index, report=report
+        embedded = embed_sources(
+            encoder, sources, folder, check=index.checked_items, index=index, reporter=reporter
         )
-        new, replaced = index.add(table, vectors)
-    report(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
-    list_unreadable(faults, Path(f"{beside}.unreadable.csv"), report)
+        new, replaced = index.add(embedded.table, embedded.vectors)
+    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
+    embedded.list_unreadable(beside, reporter)
 
 
 def local_name(location):
@@ -175,10 +174,15 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     report = reporter.info
     if options.action == "build":
         build(
-            options.bundle, options.images, options.out, options.kind, options.recall, report=report
+            options.bundle,
+            options.images,
+            options.out,
+            options.kind,
+            options.recall,
+            reporter=reporter,
         )
     elif options.action == "add":
-        add(options.index, options.images, options.bundle, report=report)
+        add(options.index, options.images, options.bundle, reporter=reporter)
     elif options.action == "remove":
         remove(options.index, options.ids, options.where, report=report)
     elif options.action == "info":

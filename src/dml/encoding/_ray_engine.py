@@ -5,96 +5,137 @@ import io
 import logging
 import os
 import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from dml.encoding.embed import embed_part
+from dml.encoding._engines import LocalEngine, PartVectors
 from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DmlError, StorageError
+
+_STARTS = 3  # attempts: a node of Ray's sometimes does not come up within its 30 seconds
 
 
-def embed_parts(bundle, parts, batch_size=32, threads=2):
-    """Embeds parts of a list of images on the machines of a Ray cluster.
+@dataclass(frozen=True)
+class RayEngine:
+    """Embeds on the machines of a Ray cluster.
 
     Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine and stops it in the
     end. Every machine needs dml installed, and the bundle and the images under the same paths. A
     part whose machine is lost is embedded by another.
 
     Args:
-        bundle: The bundle's folder.
-        parts: Number -> paths as `dml.images.read_image` takes them.
         batch_size: Images embedded at once; positive.
         threads: Processors that a part takes; positive.
-
-    Yields:
-        The number of a part and what `embed_part` returns for it, in any order.
-
-    Raises:
-        OSError: The cluster does not answer, or none could be started here.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    from ray import data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    started = not ray.is_initialized()
-    if started:
-        join_or_start(ray)
-    try:
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        rows = [{"number": number, "paths": paths} for number, paths in parts.items()]
-        work = functools.partial(
-            embed_row, bundle=os.path.abspath(bundle), batch_size=batch_size, threads=threads
-        )
-        # One block, and so one task, for each part: a block is what Ray does again.
-        done = data.from_items(rows, override_num_blocks=len(rows)).map(work, num_cpus=threads)
-        for row in done.iter_rows():
-            with np.load(io.BytesIO(row["arrays"])) as arrays:
-                yield row["number"], tuple(arrays[name] for name in arrays.files)
-    finally:
+    batch_size: int = 32
+    threads: int = 2
+
+    def embed(
+        self,
+        encoder: OnnxEncoder,
+        parts: Mapping[int, Sequence[str]],
+        advance: Callable[[int], None],
+    ) -> Iterator[tuple[int, PartVectors]]:
+        """Yields the number and the result of each part, in any order.
+
+        Raises:
+            StorageError: The cluster does not answer, or none could be started here.
+            DmlError: A part can't be embedded: the bundle is missing on one of the machines.
+        """
+        if not parts:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+        from ray import data
+
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        started = not ray.is_initialized()
         if started:
-            ray.shutdown()
+            _join_or_start(ray)
+        try:
+            context = data.DataContext.get_current()
+            context.enable_progress_bars = context.print_on_execution_start = False
+            rows = [{"number": number, "paths": list(paths)} for number, paths in parts.items()]
+            embed_row = functools.partial(
+                _embed_row,
+                bundle=os.path.abspath(encoder.path),
+                engine=LocalEngine(self.batch_size, self.threads),
+            )
+            # One block, and so one task, for each part: Ray repeats whole blocks.
+            results = data.from_items(rows, override_num_blocks=len(rows)).map(
+                embed_row, num_cpus=self.threads
+            )
+            for row in results.iter_rows():
+                advance(len(parts[row["number"]]))
+                yield row["number"], _unpacked(row["result"])
+        except ray.exceptions.RayError as error:
+            if (mendable := _cause(error)) is not None:
+                raise mendable from error
+            raise
+        finally:
+            if started:
+                ray.shutdown()
 
 
-def join_or_start(ray, tries=3):
-    """Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine.
+def _cause(error):
+    """Returns the `DmlError` of a worker that an error of Ray's wraps, or None."""
+    while error is not None and not isinstance(error, DmlError):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error
 
-    A node of Ray's now and then does not come up within its 30 seconds; then another is tried.
-    """
+
+def _join_or_start(ray):
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address := os.environ.get("RAY_ADDRESS"):
-        check_listens(address)
+        _check_listens(address)
         ray.init(**quiet)
         return
-    try:
-        ray.init(**quiet, include_dashboard=False)
-    except Exception as error:  # Ray raises no class of its own for it
-        ray.shutdown()
-        if tries == 1:
-            raise OSError(f"Ray did not start on this machine: {error}") from error
-        join_or_start(ray, tries - 1)
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(**quiet, include_dashboard=False)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if attempt == _STARTS:
+                raise StorageError(f"Ray did not start on this machine: {error}") from error
 
 
-def check_listens(address):
-    """Raises OSError unless something listens at a cluster's address; Ray tries for a long time."""
+def _check_listens(address):
+    """Raises StorageError unless something listens at an address: Ray would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # `auto` and the like
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
-        raise OSError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
+        raise StorageError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
 
 
-def embed_row(row, bundle, batch_size, threads):
-    """Embeds the part that a row of Ray's holds; runs on one of its machines."""
-    found = embed_part(opened(bundle), list(row["paths"]), batch_size, threads)
-    buffer = io.BytesIO()
-    np.savez(buffer, *found)
-    return {"number": row["number"], "arrays": buffer.getvalue()}
+def _embed_row(row: dict[str, Any], bundle: str, engine: LocalEngine) -> dict[str, Any]:
+    """Embeds the part in a row of Ray's; runs on one of its machines."""
+    result = engine.embed_part(_encoder(bundle), list(row["paths"]))
+    return {"number": row["number"], "result": _packed(result)}
 
 
 @functools.lru_cache(maxsize=1)
-def opened(bundle):
-    """Returns the encoder of a bundle; opened once by each process."""
+def _encoder(bundle):
+    """Returns the encoder of a bundle, opened once by each process."""
     return OnnxEncoder(bundle)
+
+
+def _packed(part):
+    rows = np.array(list(part.unreadable), "int64")
+    reasons = np.array(list(part.unreadable.values()), str)
+    buffer = io.BytesIO()
+    np.savez(buffer, vectors=part.vectors, rows=rows, reasons=reasons)
+    return buffer.getvalue()
+
+
+def _unpacked(data):
+    with np.load(io.BytesIO(data)) as arrays:
+        unreadable = dict(zip(arrays["rows"].tolist(), arrays["reasons"].tolist(), strict=True))
+        return PartVectors(arrays["vectors"], unreadable)

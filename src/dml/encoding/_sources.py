@@ -2,19 +2,55 @@
 
 import glob
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Protocol
 
+import pandas as pd
+
+from dml._storage.archives import tar_members
 from dml._storage.columns import joined, typed, with_numbers
+from dml.datasets.table import read_frame
+from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
 from dml.images._references import ArchiveMemberRef
 
-LISTS = (".csv", ".parquet")
+_LISTS = (".csv", ".parquet")
+_COLUMNS = ["id", "path", "label"]
 
 
-def image_table(sources, left_out, index=None):
-    """Returns a table of images with the columns `id`, `path`, `label` and what lists add.
+class KnownImages(Protocol):
+    """The ids and labels of an index, as `dml.index.Index` has them."""
+
+    def ids_of(self, paths: Sequence[str]) -> dict[str, str]:
+        """Returns path -> id of those of the paths that are in the index."""
+        ...
+
+    def has_label(self, label: str) -> bool:
+        """Returns whether an item has a label."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The images of one source.
+
+    Args:
+        table: Columns `id`, `path` (absolute), `label` and those of a list.
+        own_ids: Whether a list gave the ids; otherwise they are paths as given.
+    """
+
+    table: pd.DataFrame
+    own_ids: bool = False
+
+
+def image_table(
+    sources: Sequence[str | os.PathLike[str]], left_out: LeftOut, index: KnownImages | None = None
+) -> pd.DataFrame:
+    """Returns a table of images with the columns `id`, `path`, `label` and those of lists.
 
     Args:
         sources: Paths, each of
@@ -25,58 +61,55 @@ def image_table(sources, left_out, index=None):
             `id`, `label` (or `class`) and fields of your own;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
-            An image's id is its path as given here, in its shortest spelling, unless a list says
-            otherwise.
-        left_out: A `LeftOut` that counts what is there beside the images.
-        index: The `dml.index.Index` that the images are to be added to. One that is in it keeps
-            its id there, however its path is given here, unless a list says otherwise. One without
-            a label, in a folder with the name of a label of the index, has that label: a class
-            folder may be added by itself.
+            An image's id is its path as given here, in normal form, unless a list has ids.
+        left_out: Counts the files that are not images.
+        index: What the images are to be added to. An image that is in it keeps its id there,
+            however its path is given here, unless a list has ids. An image without a label, in a
+            folder with the name of a label of the index, gets that label, so that a class folder
+            can be added by itself.
 
     Returns:
-        A pandas frame. `path` is absolute; `label` is text, None where there is none.
+        `path` is absolute; `label` is text, None where there is none.
 
     Raises:
-        FileNotFoundError: A source is missing or holds no image.
-        ValueError: A list can't be read, a column is none that images can have (`columns`),
-            two images have one id or, without ids of a list's own, one file, or a name is not
-            UTF-8.
+        MissingDataError: A source is missing or holds no image.
+        DataError: A list can't be read, a column is none that images can have
+            (`dml._storage.columns`), two images have one id or, without ids of a list, one file,
+            or a name is not UTF-8.
     """
     tables, unnamed = [], []
     for source in map(os.fspath, sources):
         counted = LeftOut()
-        frame = rows_of(source, counted)
-        if not len(frame):
-            raise FileNotFoundError(f"{printable(source)}: {no_images(counted)}")
-        require_utf8(frame["path"])
+        rows = _rows_of(source, counted)
+        if not len(rows.table):
+            found = f"; {counted}" if counted else ""
+            raise MissingDataError(
+                printable(source), f"no images there ({', '.join(FORMATS)}){found}"
+            )
+        require_utf8(rows.table["path"])
         left_out.update(counted)
-        named = frame.attrs.get("named", False)
         try:
-            frame = typed(frame)
+            table = typed(rows.table)
         except ValueError as error:
-            raise ValueError(f"{printable(source)}: {error}") from None
-        if not named:
-            frame["id"] = [str(ImageRef.parse(id).normalized()) for id in frame["id"]]
+            raise DataError(printable(source), str(error)) from None
+        if not rows.own_ids:
+            table["id"] = [str(ImageRef.parse(id).normalized()) for id in table["id"]]
         if index is not None:
-            take_known(frame, index, named)
-        unnamed += zip(frame["path"], frame["id"], strict=True) if not named else ()
-        tables.append((source, frame))
+            _use_known(table, index, rows.own_ids)
+        if not rows.own_ids:
+            unnamed += zip(table["path"], table["id"], strict=True)
+        tables.append((source, table))
     table = joined(tables)
-    check_files(unnamed)
+    _check_files(unnamed)
     if len(repeated := table.index[table["id"].duplicated()]):
-        raise ValueError(f"the id {table['id'][repeated[0]]!r} occurs more than once")
+        id, path = table.loc[repeated[0], ["id", "path"]]
+        raise DataError(path, f"its id {id!r} occurs more than once")
     return table
 
 
-def take_known(table, index, named):
-    """Gives images the ids that they have in an index, and labels of the index.
-
-    Args:
-        table: Of images; changed.
-        index: The `Index`.
-        named: Whether the ids are a list's own, and stay.
-    """
-    if not named:
+def _use_known(table, index, own_ids):
+    """Sets the ids and labels that images have in an index, in place."""
+    if not own_ids:
         known = index.ids_of(table["path"].tolist())
         pairs = zip(table["path"], table["id"], strict=True)
         table["id"] = [known.get(path, id) for path, id in pairs]
@@ -87,51 +120,39 @@ def take_known(table, index, named):
     table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
 
 
-def check_files(images):
-    """Raises ValueError where two images of different ids are one file.
-
-    Args:
-        images: Pairs of path and id.
-    """
+def _check_files(images):
+    """Raises DataError where two of the pairs of path and id are one file with different ids."""
     ids = {}
     for path, id in images:
         if ids.setdefault(path, id) != id:
-            raise ValueError(f"{ids[path]!r} and {id!r} are the same image: name it once")
+            raise DataError(path, f"{ids[path]!r} and {id!r} are the same image: name it once")
 
 
-def no_images(left_out):
-    """Returns what to say of a place without images."""
-    there = f"; {left_out}" if left_out else ""
-    return f"no images there ({', '.join(FORMATS)}){there}"
-
-
-def rows_of(source, left_out):
-    """Returns the table of one source."""
-    import pandas as pd
-
+def _rows_of(source, left_out):
     path = Path(source)
     labels = None
     if path.is_dir():
-        files = image_files(source, left_out)
-        labels = [below.split(os.sep)[0] if os.sep in below else None for below in files]
-        files = [os.path.join(source, below) for below in files]
-    elif path.suffix.lower() in LISTS and path.is_file():
-        return listed(path, left_out)
+        below = image_files(source, left_out)
+        labels = [file.split(os.sep)[0] if os.sep in file else None for file in below]
+        files = [os.path.join(source, file) for file in below]
+    elif path.suffix.lower() in _LISTS and path.is_file():
+        return _rows_of_list(path, left_out)
     elif path.suffix.lower() == ".tar" and path.is_file():
-        return shard(source, left_out)
+        return _rows_of_shard(source, left_out)
     elif path.is_file():
         files = [source]
     elif glob.has_magic(source):
-        files = matching(source, left_out)
+        files = _matching(source, left_out)
     elif path.exists():
-        raise FileNotFoundError(f"{printable(source)}: not a regular file")
+        raise MissingDataError(printable(source), "not a regular file")
     else:
-        raise FileNotFoundError(f"{printable(source)}: no such file, folder or pattern")
-    labels = labels or [None] * len(files)
-    return pd.DataFrame({"id": files, "path": absolute(files), "label": labels}, dtype=object)
+        raise MissingDataError(printable(source), "no such file, folder or pattern")
+    paths = [os.path.abspath(file) for file in files]
+    columns = {"id": files, "path": paths, "label": labels or [None] * len(files)}
+    return _Rows(pd.DataFrame(columns, dtype=object))
 
 
-def matching(pattern, left_out):
+def _matching(pattern, left_out):
     """Returns the images that a pattern matches, in order."""
     parts = pattern.split(os.sep)
     fixed = sum(1 for _ in takewhile(lambda part: not glob.has_magic(part), parts))
@@ -142,57 +163,47 @@ def matching(pattern, left_out):
     return [folder + path for path in below]
 
 
-def absolute(paths):
-    return [os.path.abspath(path) for path in paths]
-
-
-def listed(path, left_out):
-    """Returns the rows of a list."""
-    from dml.datasets.table import read_frame
-
-    frame = read_frame(path)
+def _rows_of_list(path, left_out):
+    table = read_frame(path)
     if path.suffix.lower() == ".csv":
-        frame = with_numbers(frame)
-    if "path" not in frame:
-        raise ValueError(f"{path}: no column 'path'; it has {', '.join(map(str, frame.columns))}")
-    if len(empty := frame.index[frame["path"].isna()]):
-        raise ValueError(f"{path}: row {empty[0] + 1} has no path")
-    own = "id" in frame
-    if own and len(empty := frame.index[frame["id"].isna()]):
-        raise ValueError(f"{path}: row {empty[0] + 1} has no id")
-    if "label" not in frame and "class" in frame:
-        frame = frame.rename(columns={"class": "label"})
-    frame["path"] = frame["path"].astype(str)
-    frame = frame[[left_out.takes_listed(name) for name in frame["path"]]].reset_index(drop=True)
-    named = frame["path"].tolist()
-    if not own:
-        frame["id"] = named
-    folder = path.parent
-    frame["path"] = [str(ImageRef.parse(path).absolute(folder)) for path in named]
-    if "label" not in frame:
-        frame["label"] = None
-    first = ["id", "path", "label"]
-    frame = frame[[*first, *(column for column in frame.columns if column not in first)]]
-    frame.attrs["named"] = own
-    return frame
+        table = with_numbers(table)
+    if "path" not in table:
+        raise DataError(path, f"no column 'path'; it has {', '.join(map(str, table.columns))}")
+    _check_complete(table, "path", path)
+    own_ids = "id" in table
+    if own_ids:
+        _check_complete(table, "id", path)
+    if "label" not in table and "class" in table:
+        table = table.rename(columns={"class": "label"})
+    table["path"] = table["path"].astype(str)
+    table = table[[left_out.takes_listed(name) for name in table["path"]]].reset_index(drop=True)
+    names = table["path"].tolist()
+    if not own_ids:
+        table["id"] = names
+    table["path"] = [str(ImageRef.parse(name).absolute(path.parent)) for name in names]
+    if "label" not in table:
+        table["label"] = None
+    others = [column for column in table.columns if column not in _COLUMNS]
+    return _Rows(table[[*_COLUMNS, *others]], own_ids)
 
 
-def shard(source, left_out):
-    """Returns the images in a tar, each with the label in its neighbour `.cls`."""
-    import pandas as pd
+def _check_complete(table, column, path):
+    if len(empty := table.index[table[column].isna()]):
+        raise DataError(path, f"row {empty[0] + 1} has no {column}")
 
-    from dml._storage.archives import tar_members
 
+def _rows_of_shard(source, left_out):
+    """Returns the images in a tar, each with the label in the member of its name and `.cls`."""
     members = tar_members(source)
     rows = []
     for member in members:
-        image = ArchiveMemberRef(source, member)
         stem, suffix = os.path.splitext(member)
         if suffix == ".cls" or not left_out.takes(member.removeprefix("./")):
             continue
+        image = ArchiveMemberRef(source, member)
         label = None
         if stem + ".cls" in members:
             label_file = ArchiveMemberRef(source, f"{stem}.cls")
             label = label_file.read_bytes().decode("utf-8", "replace").strip()
         rows.append((str(image), str(image.absolute()), label))
-    return pd.DataFrame(rows, columns=["id", "path", "label"], dtype=object)
+    return _Rows(pd.DataFrame(rows, columns=_COLUMNS, dtype=object))

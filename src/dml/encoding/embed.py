@@ -62,25 +62,6 @@ def embed_images(encoder, paths, batch_size=64, threads=2, advance=None, unreada
     return vectors
 
 
-def embed_part(encoder, paths, batch_size, threads, advance=None):
-    """Embeds one part.
-
-    Args:
-        encoder: An `OnnxEncoder`.
-        paths: Paths of its images.
-        batch_size: Images embedded at once.
-        threads: Threads that read.
-        advance: As `embed_images` takes it.
-
-    Returns:
-        Vectors float32 (N, D), and the rows int64 and reasons of images that can't be read.
-    """
-    unreadable = {}
-    vectors = embed_images(encoder, paths, batch_size, threads, advance, unreadable)
-    rows = np.array(list(unreadable), "int64")
-    return vectors, rows, np.array(list(unreadable.values()), dtype=str)
-
-
 def preparation(encoder):
     """Returns what says which squares an encoder wants: `resize_side` and `aspect`."""
     return encoder.preparation if isinstance(encoder, OnnxEncoder) else encoder.get_layer("prepare")

@@ -1,0 +1,196 @@
+"""Vectors of many images, in parts that survive an interruption."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dml._storage.atomic import atomic_path
+from dml._storage.unfinished import UnfinishedRows, measuring
+from dml.encoding._engines import LOCAL, Engine
+from dml.encoding._sources import KnownImages, image_table
+from dml.encoding._vectors_file import read_vectors, write_vectors
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DataError, OccupiedError, OptionError
+from dml.images import ImageRef
+from dml.images._files import LeftOut
+from dml.reporting import SILENT, Reporter
+
+_PART = 512  # images that an interruption can lose
+_LISTED = 5  # unreadable images that are reported; all are in the list
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedImages:
+    """Images with their vectors.
+
+    Args:
+        table: The N images that could be read, as of `image_table`.
+        vectors: Float32 (N, D).
+        unreadable: Columns `id`, `path` and `reason` of the images that could not be read.
+    """
+
+    table: pd.DataFrame
+    vectors: np.ndarray
+    unreadable: pd.DataFrame
+
+    def list_unreadable(self, name: str | os.PathLike[str], reporter: Reporter = SILENT) -> None:
+        """Writes the list of unreadable images; removes an older one where there are none.
+
+        Args:
+            name: What the images were embedded for; the list is `NAME.unreadable.csv`.
+            reporter: Told where the list is, and its first lines.
+        """
+        path = Path(f"{os.fspath(name)}.unreadable.csv")
+        if not len(self.unreadable):
+            path.unlink(missing_ok=True)
+            return
+        with atomic_path(path) as temporary:
+            self.unreadable.to_csv(temporary, index=False)
+        reporter.info(
+            f"{len(self.unreadable):,} images could not be read and are left out; listed in {path}:"
+        )
+        for reason in self.unreadable["reason"][:_LISTED]:
+            reporter.info(f"  {reason}")
+
+
+def embed_to_file(
+    bundle: str | os.PathLike[str],
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    engine: Engine = LOCAL,
+    reporter: Reporter = SILENT,
+) -> EmbeddedImages:
+    """Embeds images and writes one row for each: its id, path, label, own fields and vector.
+
+    After an interruption, the same call continues from the finished parts, which are kept in
+    `OUT.unfinished`. Images that can't be read are listed in `OUT.unreadable.csv`.
+
+    Args:
+        bundle: The bundle's folder.
+        sources: As in `image_table`.
+        out: The `.parquet` file.
+        engine: Where the images are embedded.
+        reporter: Told of the progress and the result.
+
+    Raises:
+        OptionError: `out` is not a `.parquet` file.
+        OccupiedError: `out` is a folder.
+        DataError: The bundle or a list is damaged or missing, or no image could be read.
+    """
+    out = Path(out)
+    if out.suffix != ".parquet":
+        raise OptionError("--out", f"must end in .parquet; got {out}")
+    if out.is_dir():
+        raise OccupiedError(out, "a folder; choose another --out")
+    encoder = OnnxEncoder(bundle)
+    unfinished = unfinished_folder(out)
+    with measuring(unfinished):
+        embedded = embed_sources(encoder, sources, unfinished, engine=engine, reporter=reporter)
+        write_vectors(out, embedded.table, embedded.vectors, encoder)
+    reporter.info(f"{len(embedded.table):,} vectors of {encoder.dimension} numbers: {out}")
+    embedded.list_unreadable(out, reporter)
+    return embedded
+
+
+def unfinished_folder(name: str | os.PathLike[str]) -> Path:
+    """Returns the folder that keeps the finished parts of what becomes `name`."""
+    return Path(f"{os.fspath(name)}.unfinished")
+
+
+def embed_sources(
+    encoder: OnnxEncoder,
+    sources: Sequence[str | os.PathLike[str]],
+    unfinished: str | os.PathLike[str],
+    *,
+    engine: Engine = LOCAL,
+    check: Callable[[pd.DataFrame], object] | None = None,
+    index: KnownImages | None = None,
+    reporter: Reporter = SILENT,
+) -> EmbeddedImages:
+    """Embeds images part by part, and keeps each finished part in a folder.
+
+    A vector is kept under the encoder, the path, and the size and time of the image's file:
+    whatever else is added, removed or changed, it is not computed again.
+
+    Args:
+        encoder: The encoder of a bundle.
+        sources: As in `image_table`; or one `.parquet` file of `dml embed`, whose vectors are
+            taken as they are.
+        unfinished: Where finished parts are kept, by one process at a time (`measuring`).
+        engine: Where the images are embedded. What one engine has begun another can finish.
+        check: Called with the table of all images before any is read; raises what is wrong.
+        index: As in `image_table`.
+        reporter: Told of the progress and of files that are left out.
+
+    Raises:
+        DataError: A source is missing or damaged, vectors in a file are of another encoder, or no
+            image could be read.
+    """
+    if len(sources) == 1 and str(sources[0]).endswith(".parquet"):
+        content = read_vectors(sources[0], encoder)
+        if content is not None:
+            if check is not None:
+                check(content[0])
+            return EmbeddedImages(*content, pd.DataFrame(columns=["id", "path", "reason"]))
+    left_out = LeftOut()
+    table = image_table(sources, left_out, index)
+    if left_out:
+        reporter.info(str(left_out))
+    if check is not None:
+        check(table)
+    vectors, unreadable = _embed(
+        encoder, table["path"].tolist(), UnfinishedRows(unfinished), engine, reporter
+    )
+    readable = ~np.isin(np.arange(len(table)), list(unreadable))
+    if not readable.any():
+        reason = unreadable[min(unreadable)]
+        raise DataError(sources[0], f"none of the images could be read: {reason}")
+    reasons = [unreadable[row] for row in sorted(unreadable)]
+    return EmbeddedImages(
+        table[readable].reset_index(drop=True),
+        vectors[readable],
+        table.loc[~readable, ["id", "path"]].assign(reason=reasons),
+    )
+
+
+def _embed(encoder, paths, unfinished, engine, reporter):
+    """Returns vectors (N, D), zero where an image can't be read, and {row: reason} of these."""
+    keys = _content_keys(encoder, paths)
+    vectors = np.zeros((len(paths), encoder.dimension), "float32")
+    unreadable = {}
+    known = unfinished.take(keys, vectors)
+    missing = np.flatnonzero(~known)
+    rows = dict(enumerate(np.split(missing, np.arange(_PART, len(missing), _PART))))
+    parts = {number: [paths[row] for row in part] for number, part in rows.items() if len(part)}
+    with reporter.progress("embedding", len(paths), done=int(known.sum())) as advance:
+        for number, result in engine.embed(encoder, parts, advance):
+            part = rows[number]
+            vectors[part] = result.vectors
+            unreadable |= {int(part[row]): reason for row, reason in result.unreadable.items()}
+            read = np.delete(np.arange(len(part)), list(result.unreadable))
+            unfinished.keep([keys[row] for row in part[read]], result.vectors[read])
+    return vectors, unreadable
+
+
+def _content_keys(encoder, paths):
+    """Returns a key of each image, of all that decides its vector; None where there is no file."""
+    status = {}  # container -> its size and time, () for a drawn image, None where it is missing
+    keys = []
+    for path in paths:
+        file = ImageRef.parse(path).container
+        if file not in status:
+            try:
+                found = os.stat(file) if file else None
+                status[file] = (found.st_size, found.st_mtime_ns) if found else ()
+            except OSError:
+                status[file] = None
+        about = status[file]
+        text = json.dumps([encoder.sha256, path, about])
+        keys.append(None if about is None else hashlib.sha256(text.encode()).hexdigest()[:32])
+    return keys
