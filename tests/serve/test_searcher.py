@@ -58,7 +58,7 @@ def test_drawn_images_are_shown_and_searched_by(tmp_path):
     listed = tmp_path / "list.csv"
     listed.write_text("\n".join(["id,path", *(f'i{n},"{name}"' for n, name in enumerate(names))]))
     bundle = write_bundle(tmp_path / "bundle")
-    commands.build(bundle, [listed], tmp_path / "shop", report=lambda line: None)
+    commands.build(bundle, [listed], tmp_path / "shop")
     with TestClient(create_app(tmp_path / "shop")) as client:
         assert client.get("/images/i0").content[:2] == b"\xff\xd8"
         found = client.get("/search", params={"id": "i0", "crop": True}).json()
