@@ -1,6 +1,7 @@
 """Every recipe that ships: complete, honest in its header, and able to start."""
 
 import re
+import tomllib
 
 import keras
 import numpy as np
@@ -13,7 +14,6 @@ from dml.recipe import load_recipe, shipped_recipes
 from dml.training.learner import Learner
 from dml.training.optimizers import build_optimizer
 
-NAMES = sorted(shipped_recipes())
 DATASETS = ("cub200", "cars196", "sop", "inshop")
 SETTINGS = (
     "proxy_nca",
@@ -25,14 +25,19 @@ SETTINGS = (
     "adapted_triplet",
     "dml_tf",
 )
+# The recipes that name a data set; the others are settings to build on.
+NAMES = sorted(set(shipped_recipes()) - set(SETTINGS))
 # Classes of the training split.
 CLASSES = {"cub200": 100, "cars196": 98, "sop": 11318, "inshop": 3997}
 
 
 def header(name):
-    """Returns the title and the fields of a recipe's header; a field may occur more than once."""
-    text = shipped_recipes()[name].read_text(encoding="utf-8").split("\n\n")[0]
-    title, *rest = text.splitlines()
+    """Returns the title and the fields of a recipe's header; a field may occur more than once.
+
+    A recipe that builds on a setting shares its source, if it names no other, and its differences.
+    """
+    text = shipped_recipes()[name].read_text(encoding="utf-8")
+    title, *rest = text.split("\n\n")[0].splitlines()
     fields = {}
     for line in rest:
         if match := re.match(r"# ([a-z]+): (.+)", line):
@@ -40,6 +45,10 @@ def header(name):
         else:
             assert line.startswith("#     "), f"{name}: {line!r} is neither a field nor its rest"
             fields[list(fields)[-1]][-1] += " " + line[1:].strip()
+    if base := tomllib.loads(text).get("extends"):
+        inherited = header(base)[1]
+        fields.setdefault("source", inherited["source"])
+        fields["differs"] = fields.get("differs", []) + inherited.get("differs", [])
     return title, fields
 
 
@@ -55,6 +64,23 @@ def test_there_is_one_for_every_setting_and_data_set(setting, dataset):
     recipe = load_recipe(f"{dataset}_{setting}")
     assert recipe.names["dataset"] == dataset
     assert recipe.names["loss"] == ("proxy_nca" if setting == "dml_tf" else setting)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_names_its_source_and_takes_any_data_set(setting, tmp_path):
+    title, fields = header(setting)
+    assert title.endswith(": a setting for any data set")
+    assert set(fields) <= {"command", "source", "differs"} and len(fields["source"]) == 1
+    assert fields["command"] == [f"dml train {setting} --dataset.name folder --dataset.root IMAGES"]
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "{setting}"\n[dataset]\nname = "folder"\nroot = "."\n')
+    mine, paper = load_recipe(path), load_recipe(f"cub200_{setting}")
+    assert mine.dataset.validation_fraction > 0
+    ours, theirs = (
+        {k: v for k, v in tomllib.loads(r.to_toml()).items() if k != "dataset"}
+        for r in (mine, paper)
+    )
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", ["glyphs", "omniglot", "cars196-half"])
@@ -153,6 +179,7 @@ def test_its_network_takes_its_input_size(network, size):
 def test_dml_recipes_lists_each_with_its_title():
     lines = []
     recipes(report=lines.append)
-    assert [line.split()[0] for line in lines] == NAMES
-    for name, line in zip(NAMES, lines, strict=True):
+    names = sorted(shipped_recipes())
+    assert [line.split()[0] for line in lines] == names
+    for name, line in zip(names, lines, strict=True):
         assert header(name)[0].removeprefix("# ") in line

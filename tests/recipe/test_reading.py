@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from dml.losses import ProxyAnchor, SoftTriple
-from dml.recipe import load_recipe, shipped_recipes
+from dml.errors import DmlError, OptionError
+from dml.losses import ProxyAnchor, SoftTriple, Triplet
+from dml.recipe import load_dataset, load_recipe
 
 
 def write(tmp_path, text):
@@ -28,13 +29,6 @@ def test_flags_win_and_another_part_starts_from_its_defaults(tmp_path):
     assert isinstance(recipe.loss, SoftTriple) and recipe.loss.margin == 0.02
     assert recipe.loss.scale == SoftTriple().scale
     assert recipe.evaluation.ks == (1, 10)
-
-
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
-def test_every_shipped_recipe_says_command_hardware_time_number_and_source(name):
-    header = shipped_recipes()[name].read_text().split("\n[")[0]
-    for word in ("command:", "hardware:", "time:", "expect:", "source:"):
-        assert f"# {word}" in header, f"{name}: the header lacks '# {word}'"
 
 
 @pytest.mark.parametrize(
@@ -137,3 +131,111 @@ def test_a_recipe_that_takes_gigabytes_to_read_is_refused(tmp_path, text):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(ValueError, match=r"mine.toml: not valid TOML: a recipe has at most"):
         load_recipe(str(tmp_path / "mine.toml"))
+
+
+ANCHOR = "[loss]\nname = 'proxy_anchor'\nscale = 16\nmargin = 0.2\n[training]\nepochs = 3\n"
+
+
+def test_a_recipe_builds_on_another_option_by_option(tmp_path):
+    (tmp_path / "base.toml").write_text(ANCHOR)
+    recipe = load_recipe(write(tmp_path, "extends = 'base.toml'\n[loss]\nscale = 8\n"))
+    assert (recipe.loss.scale, recipe.loss.margin, recipe.training.epochs) == (8, 0.2, 3)
+
+
+def test_another_part_drops_the_options_of_the_inherited_one(tmp_path):
+    (tmp_path / "base.toml").write_text(ANCHOR)
+    recipe = load_recipe(
+        write(tmp_path, "extends = 'base.toml'\n[loss]\nname = 'triplet'\n[training]\nseed = 1\n")
+    )
+    assert recipe.names["loss"] == "triplet" and recipe.loss.margin == Triplet().margin
+    assert (recipe.training.epochs, recipe.training.seed) == (3, 1)
+
+
+def test_the_same_part_named_again_keeps_them(tmp_path):
+    (tmp_path / "base.toml").write_text("[loss]\nscale = 16\n")  # the default, proxy_anchor
+    path = write(tmp_path, "extends = 'base.toml'\n[loss]\nname = 'proxy_anchor'\n")
+    assert load_recipe(path).loss.scale == 16
+    assert load_recipe(path, ["--loss.name", "proxy_anchor"]).loss.scale == 16
+
+
+def test_bases_are_found_from_the_recipe_that_names_them_on_several_levels(tmp_path, monkeypatch):
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "one.toml").write_text("extends = 'two.toml'\n[training]\nseed = 1\n")
+    (tmp_path / "bases" / "two.toml").write_text(
+        "extends = 'proxy_anchor'\n[training]\nseed = 2\nepochs = 2\n"
+    )
+    path = write(tmp_path, "extends = 'bases/one.toml'\n[training]\nthreads = 1\n")
+    monkeypatch.chdir(tmp_path / "bases")
+    recipe = load_recipe(path, ["--training.validate_every", "5"])
+    training = recipe.training
+    assert (training.threads, training.seed, training.epochs) == (1, 1, 2)
+    assert training.validate_every == 5 and recipe.names["backbone"] == "resnet50"
+    resolved = write(tmp_path, recipe.to_toml())  # needs no base
+    assert "extends" not in recipe.to_toml()
+    assert load_recipe(resolved).to_toml() == recipe.to_toml()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "# mine\nextends = 'proxy_anchr'\n",
+            r"line 2: extends must .*Did you mean 'proxy_anchor'",
+        ),
+        ("extends = 'glyph'\n", r"line 1: extends must .*Did you mean 'glyphs'"),
+        ("extends = 'cub200'\n", r"line 1: extends must be a shipped recipe's name or a file"),
+        ("extends = 'gone.toml'\n", r"line 1: extends names .*gone\.toml: no recipe"),
+        ("extends = ['a', 'b']\n", r"line 1: extends must .*got \['a', 'b'\]"),
+        ("extends = 'mine.toml'\n", r"mine\.toml, line 1: extends closes a circle: .*mine\.toml"),
+        ("extends = 'there.toml'\n", r"there\.toml, line 3: extends closes a circle: .*mine\.toml"),
+        ("extends = 'bad.toml'\n[loss]\n", r"bad\.toml, line 2: loss\.margn is unknown"),
+        ("extends = 'bad.toml'\n[loss]\nmargn = 1\n", r"mine\.toml, line 3: loss\.margn is unk"),
+        ("extends = 'odd.toml'\n", r"odd\.toml: not valid TOML"),
+        ("extends = 'old.toml'\n", r"old\.toml, line 1: los is not a section"),
+        ("[loss]\nextends = 'glyphs'\n", r"line 2: loss\.extends is unknown"),
+    ],
+)
+def test_what_can_not_be_built_on_is_one_line_with_its_place(tmp_path, text, message):
+    (tmp_path / "there.toml").write_text("# there\n\nextends = 'mine.toml'\n")
+    (tmp_path / "bad.toml").write_text("[loss]\nmargn = 1\n")
+    (tmp_path / "odd.toml").write_text("[loss\n")
+    (tmp_path / "old.toml").write_text("[los]\nmargin = 1\n")
+    with pytest.raises(DmlError, match=message) as error:
+        load_recipe(write(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_errors_name_the_option(tmp_path):
+    with pytest.raises(OptionError) as error:
+        load_recipe("glyphs", ["--training.epochs", "-1"])
+    assert error.value.option == "training.epochs" and error.value.place == "command line"
+    with pytest.raises(OptionError) as error:
+        load_recipe(write(tmp_path, "[sampler]\nbatch_size = 'a'\n"))
+    assert error.value.option == "sampler.batch_size"
+    assert error.value.place == f"{tmp_path}/mine.toml, line 2"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--training.warmup_epochs", "1"],
+        ["--optimizer.rise_epochs", "1"],
+        ["--evaluation.precision", "0.5"],
+        ["--evaluation.also", "map"],
+        ["--beside.name", "center"],
+    ],
+)
+def test_old_names_are_unknown(flags):
+    with pytest.raises(OptionError, match=r"is unknown|is not a section"):
+        load_recipe("glyphs", flags)
+
+
+def test_a_data_set_alone_takes_its_options_and_no_others():
+    part = load_dataset("glyphs", ["--dataset.protocol", "zero-shot"])
+    assert type(part).__name__ == "Glyphs" and part.protocol == "zero-shot"
+    with pytest.raises(OptionError, match=r"command line: dataset\.rot is unknown"):
+        load_dataset("glyphs", ["--dataset.rot", "x"])
+    with pytest.raises(OptionError, match=r"command line: loss\.name .*--dataset options only"):
+        load_dataset("glyphs", ["--loss.name", "triplet"])
+    with pytest.raises(OptionError, match=r"dataset\.name is unknown: .*Did you mean 'glyphs'"):
+        load_dataset("glyph")
