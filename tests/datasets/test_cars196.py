@@ -32,7 +32,7 @@ def test_a_class_without_a_name_is_refused(tmp_path):
     dataset = part(DATASETS, "cars196-half", tmp_path)
     rows = np.array([(197, "00002.jpg")], dtype=[("class", "f8"), ("fname", "O")])  # of one row
     savemat(tmp_path / "devkit" / "cars_train_annos.mat", {"annotations": rows})
-    with pytest.raises(ValueError, match=r"00002\.jpg is annotated as class 197"):
+    with pytest.raises(ValueError, match=r"00002\.jpg: annotated as class 197"):
         dataset.items()
 
 
@@ -40,5 +40,5 @@ def test_annotations_without_labels_are_refused(tmp_path):
     cars196(tmp_path)
     file = tmp_path / "devkit" / "cars_test_annos_withlabels.mat"
     savemat(file, {"annotations": {"fname": "00001.jpg"}})
-    with pytest.raises(ValueError, match=r"cars_test_annos_withlabels\.mat has no classes"):
+    with pytest.raises(ValueError, match=r"cars_test_annos_withlabels\.mat: has no classes"):
         small()(root=str(tmp_path)).items()

@@ -91,7 +91,7 @@ def test_what_lies_beside_the_splits_is_named(tmp_path):
     for name in ("train/a", "train/b", "test/c", "test/d", "masks/a"):
         write_image(tmp_path / name / "1.jpg")
     items = Folder(root=str(tmp_path)).items()
-    assert len(items) == 4 and "beside test/ and train/ these are not read: masks" in items.notes
+    assert len(items) == 4 and "not read: masks (next to test/ and train/)" in items.notes
 
 
 def test_cats_and_dogs_are_tested_by_other_images(tmp_path):

@@ -89,7 +89,7 @@ def test_a_test_split_can_be_set_apart():
         ({"ids": ["x", "x"]}, "'x' occurs more than once"),
         ({"splits": ["train", "tset"]}, "got 'tset'"),
         ({"protocol": "few-shot"}, "got 'few-shot'"),
-        ({"names": ["a"]}, "as long as each other"),
+        ({"names": ["a"]}, "equal lengths; got 2, 1, 2, 2"),
     ],
 )
 def test_says_what_is_wrong(change, message):

@@ -1,6 +1,7 @@
-"""What every data set shares: its registry, where it lies, its counts and validation split."""
+"""What every data set shares: its registry, its folder, its counts and its validation split."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from dml._storage.places import data_folder
-from dml.datasets.items import check_validation
+from dml.datasets.items import Items, check_validation
+from dml.errors import DataError, MissingDataError, OptionError
 from dml.registry import Registry
 
 FEW_CLASSES = 5  # below, validation by images is recommended
@@ -23,7 +25,7 @@ class Archive:
     Args:
         url: Its address.
         checksum: "md5:..." or "sha256:..." of the file.
-        unpack: Whether the reader wants its contents (zip or tar) beside it.
+        unpack: Whether the reader needs its contents (zip or tar) unpacked next to it.
     """
 
     url: str
@@ -31,7 +33,7 @@ class Archive:
     unpack: bool = True
 
     @property
-    def file(self):
+    def file(self) -> str:
         """The name under which it is stored."""
         return self.url.rsplit("/", 1)[-1]
 
@@ -66,14 +68,14 @@ class DatasetPart:
         protocol = getattr(self, "protocol", self.protocols[0])
         if protocol not in self.protocols:
             allowed = ", ".join(self.protocols)
-            raise ValueError(f"protocol must be one of {allowed}; got {protocol!r}")
+            raise OptionError("protocol", f"must be one of {allowed}; got {protocol!r}")
 
-    def items(self):
-        """Returns the standard split as `Items`, a validation split out of the training split.
+    def items(self) -> Items:
+        """Returns the standard splits, with a validation split taken from the training split.
 
         Raises:
-            FileNotFoundError: The folder or one of its files is missing.
-            ValueError: A file is corrupt, or the counts are not the published ones.
+            MissingDataError: The folder or one of its files is missing.
+            DataError: A file is corrupt, or the counts are not the published ones.
         """
         items = self.read()
         self.check_counts(items, self.expected.get(self.expected_key(), {}))
@@ -84,8 +86,8 @@ class DatasetPart:
         )
         return replace(items, notes=(*items.notes, *self.validation_notes(items)))
 
-    def validation_notes(self, items):
-        """Yields what there is to say of a validation split that was set apart."""
+    def validation_notes(self, items: Items) -> Iterator[str]:
+        """Yields notes on a validation split that was set apart."""
         train, val = (set(items.select(split).class_names) for split in ("train", "val"))
         if self.validation_fraction and not val:
             yield "no validation: it takes 4 images of a class, or 2 training classes"
@@ -95,65 +97,73 @@ class DatasetPart:
                 "its R@1 to say much: --dataset.validation images sets images of every class apart"
             )
 
-    def read(self):
-        """Returns the data set's own splits as `Items`."""
+    def read(self) -> Items:
+        """Returns the data set's own splits."""
         raise NotImplementedError
 
-    def expected_key(self):
+    def expected_key(self) -> str:
         """Returns the key of `expected` that these options choose."""
         return getattr(self, "protocol", self.protocols[0])
 
-    def check_counts(self, items, expected):
-        """Refuses a data set of which images are missing or too many."""
+    def check_counts(self, items: Items, expected: dict[str, int]) -> None:
+        """Refuses a data set with too few or too many images.
+
+        Raises:
+            DataError: The number of images in a split is not the expected one.
+        """
         for split, wanted in expected.items():
             found = int(np.sum(items.splits == split))
             if found != wanted:
-                raise ValueError(
-                    f"{self.folder()}: {self.name} has {found:,} {split} images where the original "
-                    f"has {wanted:,}; unpack the original archive again"
+                raise DataError(
+                    self.folder(),
+                    f"{self.name} has {found:,} {split} images where the original has "
+                    f"{wanted:,}; unpack the original archive again",
                 )
 
-    def folder(self):
+    def folder(self) -> Path:
         """Returns the data set's folder.
 
         Raises:
-            FileNotFoundError: It does not exist, or nothing says where it is.
+            MissingDataError: It does not exist, or neither `root` nor DML_DATA is set.
         """
         if self.root:
             path = Path(self.root).expanduser()
             if not path.exists():
-                raise FileNotFoundError(f"no folder {path}: set --dataset.root to {self.name}")
+                raise MissingDataError(path, f"missing; set --dataset.root to {self.name}")
             return path
         data = data_folder()
         if data is None:
-            raise FileNotFoundError(
-                f"where is {self.name}? Set --dataset.root to its folder, or DML_DATA to the "
-                f"folder that holds {' or '.join(self.folders)}"
+            raise MissingDataError(
+                self.name,
+                "set --dataset.root to its folder, or DML_DATA to the folder that holds "
+                f"{' or '.join(self.folders)}",
             )
         candidates = [data / name for name in self.folders]
         for path in candidates:
             if path.is_dir():
                 return path
-        raise FileNotFoundError(
-            f"no folder {' or '.join(map(str, candidates))}: set --dataset.root to {self.name}, or "
-            f"DML_DATA to the folder that holds it"
+        others = "".join(f" (nor {path} exists)" for path in candidates[1:])
+        raise MissingDataError(
+            candidates[0],
+            f"missing{others}; set --dataset.root to {self.name}, or DML_DATA to the folder that "
+            "holds it",
         )
 
 
-def find_file(*candidates):
+def find_file(*candidates: Path) -> Path:
     """Returns the first of these files that exists.
 
     Raises:
-        FileNotFoundError: None does; the message names the first.
+        MissingDataError: None does; the message names the first.
     """
     for path in candidates:
         if path.is_file():
             return path
-    others = "".join(f" (nor {path})" for path in candidates[1:])
-    raise FileNotFoundError(f"{candidates[0]} is missing{others}")
+    others = "".join(f" (nor {path} exists)" for path in candidates[1:])
+    raise MissingDataError(candidates[0], f"missing{others}")
 
 
-def read_rows(path, columns, header=0):
+def read_rows(path: Path, columns: int, header: int = 0) -> list[tuple[str, ...]]:
     """Returns the lines of a text file of words as tuples of `columns` words.
 
     Args:
@@ -162,42 +172,43 @@ def read_rows(path, columns, header=0):
         header: Lines to leave out at the top.
 
     Raises:
-        FileNotFoundError: It is missing.
-        ValueError: A line has more or fewer words, or the file is not text or lists nothing.
+        MissingDataError: It is missing.
+        DataError: A line has more or fewer words, or the file is not text or lists nothing.
     """
     try:
         lines = find_file(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is corrupt: not a text file") from None
+        raise DataError(path, "corrupt: not a text file") from None
     rows = []
     for number, line in enumerate(lines[header:], start=header + 1):
         words = line.split()
         if len(words) != columns and words:
-            raise ValueError(
-                f"{path}, line {number}: expected {columns} words, got {len(words)}: {line[:60]!r}"
+            raise DataError(
+                path,
+                f"line {number}: expected {columns} words, got {len(words)}: {line[:60]!r}",
             )
         if words:
             rows.append(tuple(words))
     if not rows:
-        raise ValueError(f"{path} is corrupt: it lists nothing")
+        raise DataError(path, "corrupt: it lists nothing")
     return rows
 
 
-def integer(text, path):
-    """Returns the text as an integer.
+def integer(text: str, path: Path) -> int:
+    """Returns a text as an integer.
 
     Raises:
-        ValueError: It is none; the message names the file.
+        DataError: It is not one; the message names the file.
     """
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{path} is corrupt: expected an integer, got {text!r}") from None
+        raise DataError(path, f"corrupt: expected an integer, got {text!r}") from None
 
 
-def missing_files(paths):
-    """Yields the positions of those paths that are no files; lists each folder only once."""
-    listings = {}
+def missing_files(paths: Iterable[str]) -> Iterator[int]:
+    """Yields the positions of those paths that are not files; lists each folder only once."""
+    listings: dict[str, set[str]] = {}
     for position, path in enumerate(paths):
         folder, name = os.path.split(path)
         if folder not in listings:
@@ -210,20 +221,20 @@ def missing_files(paths):
             yield position
 
 
-def require_files(paths):
+def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Refuses a list of images of which any is missing.
 
     Raises:
-        FileNotFoundError: The message names the first and counts the rest.
+        MissingDataError: The message names the first and counts the rest.
     """
     paths = [str(path) for path in paths]
     missing = [paths[position] for position in missing_files(paths)]
     if missing:
-        rest = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"{missing[0]}{rest}: image missing; unpack the archive again")
+        rest = f", and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise MissingDataError(missing[0], f"image missing{rest}; unpack the archive again")
 
 
-def halves(classes):
+def halves(classes: Iterable) -> dict:
     """Returns {class: "train" or "test"}: the first half of these classes trains (zero-shot)."""
     classes = list(classes)
     middle = len(classes) // 2

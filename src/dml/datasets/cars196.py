@@ -8,6 +8,7 @@ import numpy as np
 
 from dml.datasets.base import DATASETS, DatasetPart, find_file, require_files
 from dml.datasets.items import Items
+from dml.errors import DataError
 
 CLASSES = 196
 
@@ -41,7 +42,7 @@ class Cars196(DatasetPart):
         "devkit/ with cars_test_annos_withlabels.mat, or car_ims/ with cars_annos.mat"
     )
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         if (root / "cars_annos.mat").is_file():
             rows = all_annotations(root)
@@ -63,12 +64,12 @@ def table(root, rows, names, protocol):
     """Returns the `Items` of rows (path below root, class 1..196, split).
 
     Raises:
-        FileNotFoundError: An image is missing.
-        ValueError: An image is of a class that has no name.
+        MissingDataError: An image is missing.
+        DataError: An image is of a class that has no name.
     """
     for path, number, _ in rows:
         if number not in names:
-            raise ValueError(f"{root / path} is annotated as class {number}, which has no name")
+            raise DataError(root / path, f"annotated as class {number}, which has no name")
     require_files(root / path for path, *_ in rows)
     return Items.build(
         [root / path for path, *_ in rows],
@@ -83,8 +84,8 @@ def read_mat(path, key):
     """Returns one variable of a MATLAB file.
 
     Raises:
-        FileNotFoundError: The file is missing.
-        ValueError: It is corrupt.
+        MissingDataError: The file is missing.
+        DataError: It is corrupt.
     """
     from scipy.io import loadmat
 
@@ -92,7 +93,7 @@ def read_mat(path, key):
     try:
         return np.atleast_1d(loadmat(path, squeeze_me=True)[key])
     except Exception as error:  # SciPy raises zlib's, its own and IndexError on damaged files
-        raise ValueError(f"{path} is corrupt, or lacks {key!r}: {error}") from None
+        raise DataError(path, f"corrupt, or lacks {key!r}: {error}") from None
 
 
 def annotations(root, folder, split, files):
@@ -101,7 +102,7 @@ def annotations(root, folder, split, files):
     path = find_file(*candidates)
     found = read_mat(path, "annotations")
     if "class" not in (found.dtype.names or ()):
-        raise ValueError(f"{path} has no classes: the file with the labels is needed")
+        raise DataError(path, "has no classes: the file with the labels is needed")
     return [(f"{folder}/{row['fname']}", int(row["class"]), split) for row in found]
 
 
@@ -120,7 +121,7 @@ def all_annotations(root):
 
 
 def class_names(root):
-    """Returns {class 1..196: its name, numbered, because two pairs of names are alike}."""
+    """Returns {class 1..196: its name, numbered because two pairs of classes share a name}."""
     path = root / "cars_annos.mat"
     if path.is_file():
         names = read_mat(path, "class_names")

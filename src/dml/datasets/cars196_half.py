@@ -1,10 +1,11 @@
-"""The training half of Stanford Cars, zero-shot: a data set of its own with figures of its own."""
+"""The training half of Stanford Cars, zero-shot, as a data set of its own."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.cars196 import annotations, class_names, table, zero_shot
+from dml.datasets.items import Items
 
 
 @DATASETS.register("cars196-half")
@@ -12,7 +13,7 @@ from dml.datasets.cars196 import annotations, class_names, table, zero_shot
 class Cars196Half(DatasetPart):
     """8,144 photographs: of classes 1-98 to train on, of 99-196 to test on.
 
-    The gallery is half as large as that of Cars196, so figures are not comparable with those
+    The gallery is half as large as that of Cars196, so metrics are not comparable with those
     published for it.
 
     Args:
@@ -28,7 +29,7 @@ class Cars196Half(DatasetPart):
     expected: ClassVar[dict] = {"zero-shot": {"train": 4052, "test": 4092}}
     source: ClassVar[str] = "it is the training half of cars196: cars_train/ and devkit/"
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         rows = annotations(root, "cars_train", "train", ["cars_train_annos.mat"])
         return table(root, zero_shot(rows), class_names(root), "zero-shot")

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, Archive, DatasetPart, integer, read_rows, require_files
 from dml.datasets.items import Items
+from dml.errors import DataError
 
 CLASSES = 200
 
@@ -40,7 +41,7 @@ class CUB200(DatasetPart):
         ),
     )
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         if (root / "CUB_200_2011").is_dir():  # the archive's own folder
             root = root / "CUB_200_2011"
@@ -72,8 +73,8 @@ def look_up(words, number, path):
     """Returns the word of a number.
 
     Raises:
-        ValueError: The file that they are from has none for it.
+        DataError: The file that they were read from has none for it.
     """
     if number not in words:
-        raise ValueError(f"{path} is corrupt: nothing about number {number}")
+        raise DataError(path, f"corrupt: it has no line for number {number}")
     return words[number]

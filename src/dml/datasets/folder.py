@@ -2,15 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import SPLIT_NAMES, SPLITS, Items, protocol_of, split_named
+from dml.errors import DataError, MissingDataError, OptionError
 from dml.images._files import FORMATS, LITTER, LeftOut, image_files
 
 VALIDATION_TESTS = (
-    "{} is read as the test split, for there is no other: what is chosen during the training is "
-    "chosen by a part of the training split"
+    "{} is read as the test split, since there is no other; epochs and thresholds are chosen on a "
+    "part of the training split"
 )
 
 
@@ -23,7 +25,7 @@ class Folder(DatasetPart):
     the class folders lie in them; so do `query` and `gallery` in place of `test`. In any case, and
     by their other common names: `training`, `testing`, `evaluation`, `valid`, `validation`, `dev`,
     also as in `test_set` and `train-images`. `test` alone serves evaluation. Without a test split,
-    `val` is the test, which nothing is chosen by.
+    `val` becomes the test split, and nothing is chosen on it.
 
     Otherwise `test_fraction` of the classes are set apart as the test split, so that its figures
     are on classes that were never trained on; with the protocol `seen-class`, that share of each
@@ -34,11 +36,11 @@ class Folder(DatasetPart):
         validation_fraction: Share of the training classes set apart for validation. In [0, 1).
         validation_seed: Which classes these are. At least 0.
         validation: `classes`, or `images`: that share of each class's images instead.
-        test_fraction: Share of the classes, or of each one's images, that test, where no folder
-            says so. In [0, 1); 0 trains on all of them.
+        test_fraction: Share of the classes, or of each one's images, in the test split, if no
+            folder names it. In [0, 1); 0 trains on all of them.
         test_seed: Which these are. At least 0.
-        protocol: `zero-shot`: other classes test; `seen-class`: other images of the same classes.
-            Where folders say what tests, they make the protocol.
+        protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
+            classes. If folders name the splits, they decide the protocol.
     """
 
     test_fraction: float = 0.2
@@ -52,15 +54,15 @@ class Folder(DatasetPart):
         super().__post_init__()
         check_test(self.test_fraction, self.test_seed)
 
-    def folder(self):
+    def folder(self) -> Path:
         if not self.root:
-            raise FileNotFoundError("which folder? Set --dataset.root to a folder of class folders")
+            raise MissingDataError(self.name, "set --dataset.root to a folder of class folders")
         return super().folder()
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         if not root.is_dir():
-            raise ValueError(f"{root} is a file: expected a folder with one folder per class")
+            raise DataError(root, "is a file: expected a folder with one folder per class")
         left_out, notes = LeftOut(), []
         splits = split_folders(root, notes)
         rows = []
@@ -68,9 +70,9 @@ class Folder(DatasetPart):
             found = class_images(root / name, left_out)
             if not found:
                 there = f"; {left_out}" if left_out else ""
-                raise ValueError(
-                    f"{root / name}: no images in class folders, CLASS/IMAGE "
-                    f"({', '.join(FORMATS)}){there}"
+                raise DataError(
+                    root / name,
+                    f"no images in class folders, CLASS/IMAGE ({', '.join(FORMATS)}){there}",
                 )
             rows += [(*row, split) for row in found]
         paths, names, split_of_row = zip(*rows, strict=True)
@@ -82,23 +84,27 @@ class Folder(DatasetPart):
         return items if splits else items.with_test(self.test_fraction, self.test_seed)
 
 
-def check_test(fraction, seed):
-    """Refuses a share of the classes outside [0, 1) and a negative seed."""
-    if not 0 <= fraction < 1 or seed < 0:
-        raise ValueError(
-            f"test_fraction must be in [0, 1) and test_seed at least 0; got {fraction}, {seed}"
-        )
+def check_test(fraction: float, seed: int) -> None:
+    """Refuses options of the test split that are out of their range.
+
+    Raises:
+        OptionError: One is.
+    """
+    if not 0 <= fraction < 1:
+        raise OptionError("test_fraction", f"must be in [0, 1); got {fraction}")
+    if seed < 0:
+        raise OptionError("test_seed", f"must be at least 0; got {seed}")
 
 
-def split_folders(root, notes):
+def split_folders(root: Path, notes: list[str]) -> dict[str, str]:
     """Returns {name: split} of the folders of splits in a folder; empty if it holds classes.
 
     Args:
         root: The folder.
-        notes: A list that takes lines for the user.
+        notes: A list to which lines for the user are added.
 
     Raises:
-        ValueError: There are such folders, but not those that are needed, or two for one split.
+        DataError: Folders that are needed are missing, or two folders name one split.
     """
     inside = sorted(
         entry.name
@@ -115,14 +121,15 @@ def split_folders(root, notes):
         return {}  # a class may be named `train`
     folders = " and ".join(f"{name}/" for name in named)
     if len(splits) < len(named):
-        raise ValueError(f"{root} holds {folders}, two of which name one split: rename one")
-    if not tests or len(splits & {"query", "gallery"}) == 1:  # they would pass for classes
-        raise ValueError(
-            f"{root} holds {folders}, where dml reads train/ and test/, or train/, query/ and "
-            f"gallery/: rename one, or set --dataset.root to {root / next(iter(named))}"
+        raise DataError(root, f"holds {folders}, two of which name one split: rename one")
+    if not tests or len(splits & {"query", "gallery"}) == 1:  # they would be taken for classes
+        raise DataError(
+            root,
+            f"holds {folders}, where dml reads train/ and test/, or train/, query/ and gallery/: "
+            f"rename one, or set --dataset.root to {root / next(iter(named))}",
         )
     if others:
-        notes.append(f"beside {folders} these are not read: {', '.join(others)}")
+        notes.append(f"not read: {', '.join(others)} (next to {folders})")
     if not splits & {"test", "query"}:
         name = next(name for name, split in named.items() if split == "val")
         named[name] = "test"
@@ -130,7 +137,7 @@ def split_folders(root, notes):
     return dict(sorted(named.items(), key=lambda item: SPLITS.index(item[1])))
 
 
-def class_images(root, left_out):
+def class_images(root: str | os.PathLike[str], left_out: LeftOut) -> list[tuple[str, str]]:
     """Returns (path, class) of the images in a folder's class folders, in order of their names."""
     found = []
     for path in image_files(root, left_out):

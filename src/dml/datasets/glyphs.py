@@ -1,10 +1,11 @@
-"""Glyphs: characters of random pen strokes, drawn when they are read; as hard as Omniglot."""
+"""Glyphs: characters of random pen strokes, drawn when they are read; about as hard as Omniglot."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart, halves
 from dml.datasets.items import Items
+from dml.errors import OptionError
 from dml.images._references import DrawnRef
 from dml.images._strokes import LARGEST, SMALLEST
 
@@ -46,20 +47,19 @@ class Glyphs(DatasetPart):
     def __post_init__(self):
         super().__post_init__()
         fewest = 2 if self.protocol == "seen-class" else 1
-        size_fits = SMALLEST <= self.size <= LARGEST
-        if self.classes < 2 or self.samples < fewest or not size_fits or self.seed < 0:
-            raise ValueError(
-                f"classes must be at least 2, samples at least {fewest}, size {SMALLEST} to "
-                f"{LARGEST} and seed at least 0; got {self.classes}, {self.samples}, {self.size}, "
-                f"{self.seed}"
-            )
+        for option, least in {"classes": 2, "samples": fewest, "seed": 0}.items():
+            if getattr(self, option) < least:
+                raise OptionError(option, f"must be at least {least}; got {getattr(self, option)}")
+        if not SMALLEST <= self.size <= LARGEST:
+            raise OptionError("size", f"must be {SMALLEST} to {LARGEST}; got {self.size}")
         if self.classes * self.samples > MOST:
-            raise ValueError(
-                f"classes times samples must be at most {MOST:,} images; got {self.classes} and "
-                f"{self.samples}"
+            raise OptionError(
+                "classes",
+                f"times samples must be at most {MOST:,} images; got {self.classes} and "
+                f"{self.samples}",
             )
 
-    def read(self):
+    def read(self) -> Items:
         split_of_class = halves(range(self.classes))
         paths, names, splits = [], [], []
         for character in range(self.classes):

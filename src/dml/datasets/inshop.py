@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dml.datasets.base import DATASETS, DatasetPart, find_file, read_rows, require_files
 from dml.datasets.items import Items
+from dml.errors import DataError
 
 SPLITS = ("train", "query", "gallery")
 
@@ -32,7 +33,7 @@ class InShop(DatasetPart):
         "Img/img.zip and Eval/list_eval_partition.txt)"
     )
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         lists = [root / where / "list_eval_partition.txt" for where in ("", "Eval")]
         path = find_file(*lists)
@@ -40,8 +41,8 @@ class InShop(DatasetPart):
         rows = read_rows(path, columns=3, header=2)  # below the count and the names of the columns
         for image, _, split in rows:
             if split not in SPLITS:
-                raise ValueError(
-                    f"{path} is corrupt: {image} is of split {split!r}, not {', '.join(SPLITS)}"
+                raise DataError(
+                    path, f"corrupt: {image} is of split {split!r}, not {', '.join(SPLITS)}"
                 )
         paths = [images / image for image, *_ in rows]
         require_files(paths)

@@ -1,14 +1,17 @@
 """The table that every data set becomes: one row per image."""
 
 import re
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from dml.errors import ArrayError, OptionError
 from dml.images._files import require_utf8
 
 SPLITS = ("train", "val", "test", "query", "gallery")
-SPLIT_NAMES = {  # in small letters, of folders and in tables
+SPLIT_NAMES = {  # in lower case, of folders and in tables
     "train": "train",
     "training": "train",
     "val": "val",
@@ -30,7 +33,7 @@ PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Where each image is, what it shows and what it is for.
+    """The path, class and split of each image.
 
     Args:
         paths: Strings (N,), each for `dml.images.read_image`.
@@ -38,23 +41,32 @@ class Items:
         class_names: The C names, in the order of their codes.
         splits: Strings (N,), each one of `SPLITS`.
         ids: Unique strings (N,) that stay the same when the data set is moved.
-        protocol: What a figure measured on these splits means, one of `PROTOCOLS`.
-        super_labels: int32 codes (N,): the kind of thing that each class is, such as its category;
-            None where the data set has none.
+        protocol: What a metric on these splits means, one of `PROTOCOLS`.
+        super_labels: int32 codes (N,) of the category of each image's class; None if the data set
+            has no categories.
         notes: Lines for the user about how the data set was read.
     """
 
     paths: np.ndarray
     labels: np.ndarray
-    class_names: tuple
+    class_names: tuple[Any, ...]
     splits: np.ndarray
     ids: np.ndarray
     protocol: str
     super_labels: np.ndarray | None = None
-    notes: tuple = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def build(cls, paths, names, splits, ids, protocol, super_names=None, notes=()):
+    def build(
+        cls,
+        paths: Sequence[Any],
+        names: Sequence[Hashable],
+        splits: str | Sequence[str],
+        ids: Sequence[Any],
+        protocol: str,
+        super_names: Sequence[Hashable] | None = None,
+        notes: Iterable[str] = (),
+    ) -> "Items":
         """Returns the table of rows whose classes have names of any hashable type.
 
         Codes follow the order of the names, or of their text where the types differ.
@@ -65,12 +77,13 @@ class Items:
             splits: N splits, or one for all.
             ids: N unique strings.
             protocol: One of `PROTOCOLS`.
-            super_names: N names of the kinds that the classes are of; None where there are none.
+            super_names: N names of the categories of the classes; None if there are none.
             notes: Lines for the user about how the data set was read.
 
         Raises:
-            ValueError: The lengths differ, an id occurs twice, a name is missing, a path is not
-                UTF-8, or a split or the protocol is unknown.
+            ArrayError: The lengths differ, an id occurs twice, or a name is missing.
+            DataError: A path is not UTF-8.
+            OptionError: A split or the protocol is unknown.
         """
         paths, ids = object_array(paths), object_array(ids)
         require_utf8(paths)
@@ -78,39 +91,39 @@ class Items:
         class_names, labels = factorise(names)
         if not len(paths) == len(labels) == len(splits) == len(ids):
             lengths = f"{len(paths)}, {len(labels)}, {len(splits)}, {len(ids)}"
-            raise ValueError(
-                f"paths, names, splits and ids must be as long as each other: {lengths}"
-            )
+            raise ArrayError(f"paths, names, splits and ids must have equal lengths; got {lengths}")
         if unknown := sorted(set(splits.tolist()) - set(SPLITS)):
-            raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
+            raise _unknown_split(unknown[0])
         if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+            raise OptionError(
+                "protocol", f"must be one of {', '.join(PROTOCOLS)}; got {protocol!r}"
+            )
         unique, counts = np.unique(ids.astype(str), return_counts=True)
         if len(unique) < len(ids):
-            raise ValueError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
+            raise ArrayError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
         super_labels = None
         if super_names is not None:
             _, super_labels = factorise(super_names)
             if len(super_labels) != len(labels):
-                raise ValueError(
+                raise ArrayError(
                     f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
                 )
         return cls(paths, labels, class_names, splits, ids, protocol, super_labels, tuple(notes))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, *splits):
+    def select(self, *splits: str) -> "Items":
         """Returns the rows of these splits, in order, their labels re-coded to 0..C'-1.
 
         Raises:
-            ValueError: A name is no split at all; a split without rows is not an error.
+            OptionError: A split is unknown; a split without rows is not an error.
         """
         if unknown := [split for split in splits if split not in SPLITS]:
-            raise ValueError(f"a split must be one of {', '.join(SPLITS)}; got {unknown[0]!r}")
+            raise _unknown_split(unknown[0])
         return self.take(np.isin(self.splits, splits))
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray | Sequence[int]) -> "Items":
         """Returns the rows of a mask or list of rows, their labels re-coded to 0..C'-1."""
         present, labels = np.unique(self.labels[rows], return_inverse=True)
         return replace(
@@ -123,64 +136,68 @@ class Items:
             super_labels=None if self.super_labels is None else self.super_labels[rows],
         )
 
-    def with_validation(self, fraction, seed=0, by="classes"):
-        """Returns the table with a part of the training split set apart as split `val`.
+    def with_validation(self, fraction: float, seed: int = 0, by: str = "classes") -> "Items":
+        """Returns the table with a part of the training split moved to the split `val`.
 
-        Whole classes, so that validation asks what a zero-shot test asks; or a share of each
-        class's images, which is all that few classes allow and which `seen-class` takes always:
-        without its classes the training could not meet the test's. A table that has a `val` split
-        already keeps it.
+        Whole classes are moved, so that validation resembles a zero-shot test; or a share of each
+        class's images, which suits few classes and is what `seen-class` always does: its test is
+        on the training classes. A table that already has a `val` split keeps it.
 
         Args:
             fraction: Share of the training classes, or of each one's images, in [0, 1). Of classes
-                at least one moves and one stays; of images two move and two stay, for an image is
-                found by another, and of fewer than four none; 0 moves none.
+                at least one moves and one stays; of a class's images at least two move and two
+                stay, since a query needs another image of its class, and of fewer than four images
+                none moves. 0 moves none.
             seed: Of the choice; any integer that is at least 0.
             by: `classes` or `images`.
 
         Raises:
-            ValueError: An option is out of its range.
+            OptionError: An option is out of its range.
         """
         check_validation(fraction, seed, by)
         if "val" in self.splits:
             return self
         return self.set_apart("val", fraction, seed, by, least=1)
 
-    def with_test(self, fraction, seed=0):
-        """Returns the table with a part of the training split set apart as split `test`.
+    def with_test(self, fraction: float, seed: int = 0) -> "Items":
+        """Returns the table with a part of the training split moved to the split `test`.
 
-        Whole classes; under `seen-class`, a share of each class's images.
+        Whole classes are moved; under `seen-class`, a share of each class's images.
 
         Args:
             fraction: Share of the classes, or of each one's images, in [0, 1). At least two
-                classes move and two stay: with a single one every figure is 100. Of images two
-                move and two stay, and of fewer than four none. 0 moves none.
+                classes move and two stay: with a single one every metric is 100. Of a class's
+                images at least two move and two stay, and of fewer than four none moves. 0 moves
+                none.
             seed: Of the choice; any integer that is at least 0.
 
         Raises:
-            ValueError: There are too few classes, or too few images of each.
+            OptionError: There are too few classes, or too few images of each.
         """
         items = self.set_apart("test", fraction, seed, "classes", least=2)
         if fraction == 0 or "test" in items.splits:
             return items
         if self.protocol == "seen-class":
-            raise ValueError(
-                "no class has the 4 images of which 2 can test: add images, or set "
-                "dataset.test_fraction to 0 to train without a test"
+            raise OptionError(
+                "dataset.test_fraction",
+                "can't be met: no class has the 4 images of which 2 can test. Add images, or set "
+                "it to 0 to train without a test",
             )
         if len(self.class_names) == 1:
-            raise ValueError(
-                f"there is one class only, {self.class_names[0]}, from which nothing can be told "
-                "apart: give two or more, or set dataset.test_fraction to 0"
+            raise OptionError(
+                "dataset.test_fraction",
+                f"can't be met: there is one class only, {self.class_names[0]}, and no other to "
+                "tell it from. Give two or more, or set it to 0",
             )
-        raise ValueError(
-            f"{len(self.class_names)} classes are too few to train on 2 and test on 2 others: set "
-            "dataset.protocol to seen-class to test on other images of the same classes, or "
-            "dataset.test_fraction to 0 to train without a test"
+        raise OptionError(
+            "dataset.test_fraction",
+            f"can't be met: {len(self.class_names)} classes are too few to train on 2 and test on "
+            "2 others. Set dataset.protocol to seen-class to test on other images of the same "
+            "classes, or dataset.test_fraction to 0 to train without a test",
         )
 
-    def set_apart(self, split, fraction, seed, by, least):
-        """Returns the table with a share of the training split moved to another one."""
+    def set_apart(self, split: str, fraction: float, seed: int, by: str, least: int) -> "Items":
+        """Returns the table with a share of the training split moved to another split."""
         if fraction == 0:
             return self
         train = self.splits == "train"
@@ -197,18 +214,26 @@ class Items:
         return replace(self, splits=splits)
 
 
-def check_validation(fraction, seed, by):
-    """Refuses options of the validation split that are out of their range."""
+def _unknown_split(split):
+    return OptionError("split", f"must be one of {', '.join(SPLITS)}; got {split!r}")
+
+
+def check_validation(fraction: float, seed: int, by: str) -> None:
+    """Refuses options of the validation split that are out of their range.
+
+    Raises:
+        OptionError: One is.
+    """
     if not 0 <= fraction < 1:
-        raise ValueError(f"validation_fraction must be in [0, 1); got {fraction}")
+        raise OptionError("validation_fraction", f"must be in [0, 1); got {fraction}")
     if seed < 0:
-        raise ValueError(f"validation_seed must be at least 0; got {seed}")
+        raise OptionError("validation_seed", f"must be at least 0; got {seed}")
     if by not in VALIDATIONS:
-        raise ValueError(f"validation must be one of {', '.join(VALIDATIONS)}; got {by!r}")
+        raise OptionError("validation", f"must be one of {', '.join(VALIDATIONS)}; got {by!r}")
 
 
-def protocol_of(names, splits):
-    """Returns the protocol that these splits of classes make."""
+def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
+    """Returns the protocol that classes and their splits amount to."""
     if {"query", "gallery"} <= set(splits):
         return "query-gallery"
     trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
@@ -216,28 +241,31 @@ def protocol_of(names, splits):
     return "seen-class" if trained & tested else "zero-shot"
 
 
-def share(fraction, count, least):
-    """Returns how many of `count` make up `fraction`: as `least` move, so many stay, or none do."""
+def share(fraction: float, count: int, least: int) -> int:
+    """Returns how many of `count` to move: about `fraction`, at least `least` each move and stay.
+
+    0 if there are too few.
+    """
     return min(max(round(fraction * count), least), count - least) if count >= 2 * least else 0
 
 
-def object_array(values):
-    """Returns the values as strings in an object array; a plain one pads each to the longest."""
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """Returns the values as strings in an object array, which does not pad them to one length."""
     result = np.empty(len(values), dtype=object)
     result[:] = [str(value) for value in values]
     return result
 
 
-def factorise(names):
+def factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
     """Returns (the different names in order, their int32 codes (N,)).
 
     Raises:
-        ValueError: A name is None or not a number.
+        ArrayError: A name is None or NaN.
     """
     names = [name.item() if isinstance(name, np.generic) else name for name in names]
     for row, name in enumerate(names):
         if name is None or name != name:
-            raise ValueError(f"row {row} has no class name")
+            raise ArrayError(f"row {row} has no class name")
     distinct = set(names)
     try:
         ordered = sorted(distinct)
@@ -247,7 +275,7 @@ def factorise(names):
     return tuple(ordered), np.array([code[name] for name in names], dtype="int32")
 
 
-def split_named(name):
-    """Returns the split that a name, in any case, is a common one of; None if it is of none."""
+def split_named(name: Any) -> str | None:
+    """Returns the split that a name, in any case, commonly stands for; None if it is unknown."""
     name = str(name).strip().lower()
     return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(CONTENTS.sub("", name))

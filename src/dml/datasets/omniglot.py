@@ -45,7 +45,7 @@ class Omniglot(DatasetPart):
         ),
     )
 
-    def read(self):
+    def read(self) -> Items:
         folder = self.folder()
         first, second = (find_file(folder / name) for name in ARCHIVES)
         trained = drawings(first)

@@ -29,7 +29,7 @@ class StanfordOnlineProducts(DatasetPart):
         "Learning via Lifted Structured Feature Embedding"
     )
 
-    def read(self):
+    def read(self) -> Items:
         root = self.folder()
         if (root / "Stanford_Online_Products").is_dir():  # the archive's own folder
             root = root / "Stanford_Online_Products"

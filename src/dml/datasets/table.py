@@ -3,18 +3,23 @@
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dml._storage.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import VALIDATION_TESTS, check_test
 from dml.datasets.items import SPLIT_NAMES, Items, protocol_of, split_named
+from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut, is_utf8
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST_BYTES = 2**32  # of a table's values
-DAMAGE = (  # what pandas raises for damaged files, and pyarrow beside its own
+DAMAGE = (  # what pandas raises for damaged files, and pyarrow besides its own errors
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -35,10 +40,10 @@ class Table(DatasetPart):
     """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
 
     A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of their other
-    common names. Without a test split, `val` is the test, which nothing is chosen by. Without a
-    column `split`, `test_fraction` of the classes are set apart as the test split; with the
-    protocol `seen-class`, that share of each class's images.
-    A `super_label` is the kind of thing that a class is, for samplers that want it.
+    common names. Without a test split, `val` becomes the test split, and nothing is chosen on it.
+    Without a column `split`, `test_fraction` of the classes are set apart as the test split; with
+    the protocol `seen-class`, that share of each class's images.
+    A `super_label` is the category of a class, for samplers that use it.
     Labels may be text or integers of any size. In a CSV file, labels are integers if all of them
     are written as integers without leading zeros, and text otherwise.
 
@@ -48,11 +53,11 @@ class Table(DatasetPart):
             `val` split is listed. In [0, 1).
         validation_seed: Which classes these are. At least 0.
         validation: `classes`, or `images`: that share of each class's images instead.
-        test_fraction: Share of the classes, or of each one's images, that test, where no split is
-            listed. In [0, 1).
+        test_fraction: Share of the classes, or of each one's images, in the test split, if no
+            splits are listed. In [0, 1).
         test_seed: Which these are. At least 0.
-        protocol: `zero-shot`: other classes test; `seen-class`: other images of the same classes.
-            Where splits are listed, they make the protocol.
+        protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
+            classes. If splits are listed, they decide the protocol.
     """
 
     test_fraction: float = 0.2
@@ -66,20 +71,20 @@ class Table(DatasetPart):
         super().__post_init__()
         check_test(self.test_fraction, self.test_seed)
 
-    def folder(self):
+    def folder(self) -> Path:
         if not self.root:
-            raise FileNotFoundError("which table? Set --dataset.root to a .csv or .parquet file")
+            raise MissingDataError(self.name, "set --dataset.root to a .csv or .parquet file")
         return super().folder()
 
-    def read(self):
+    def read(self) -> Items:
         file = self.folder()
         frame = read_frame(file, COLUMNS)
         for column in (*REQUIRED, *({"super_label"} & set(frame.columns))):
             if column not in frame.columns:
                 found = ", ".join(map(str, frame.columns))
-                raise ValueError(f"{file}: no column {column!r}; it has {found}")
+                raise DataError(file, f"no column {column!r}; it has {found}")
             if len(empty := frame.index[frame[column].isna()]):
-                raise ValueError(f"{file}: row {empty[0] + 1} has no {column}")
+                raise DataError(file, f"row {empty[0] + 1} has no {column}")
         names = frame["label"].tolist()
         if file.suffix.lower() == ".csv" and all(map(INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
@@ -89,21 +94,19 @@ class Table(DatasetPart):
             splits[row] = split_named(split)
             if splits[row] is None:
                 known = ", ".join(SPLIT_NAMES)
-                raise ValueError(
-                    f"{file}: split must be one of {known}; row {row + 1} has {split!r}"
-                )
+                raise DataError(file, f"split must be one of {known}; row {row + 1} has {split!r}")
         if "val" in splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
         listed = frame["path"].astype(str).tolist()
         if len(repeated := frame.index[frame["path"].duplicated()]):
             row = repeated[0]
-            raise ValueError(f"{file}: row {row + 1} lists {listed[row]} a second time")
+            raise DataError(file, f"row {row + 1} lists {listed[row]} a second time")
         supers = frame["super_label"].tolist() if "super_label" in frame else None
         left_out = LeftOut()
         taken = [row for row, path in enumerate(listed) if left_out.takes_listed(path)]
         if not taken:
-            raise ValueError(f"{file}: no images in it; {left_out}")
+            raise DataError(file, f"no images in it; {left_out}")
         listed, names, splits = ([of[row] for row in taken] for of in (listed, names, splits))
         paths = [os.path.join(file.parent, path) for path in listed]
         require_files(paths)
@@ -119,7 +122,9 @@ class Table(DatasetPart):
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
 
 
-def read_frame(path, columns=None):
+def read_frame(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None
+) -> "pd.DataFrame":
     """Returns the table in a CSV or Parquet file. CSV is all text; integers stay integers.
 
     Args:
@@ -128,42 +133,43 @@ def read_frame(path, columns=None):
             None for all.
 
     Raises:
-        ValueError: It is neither, or corrupt, or empty.
+        DataError: It is neither, or corrupt, or empty.
     """
     import pyarrow
 
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise ValueError(f"{path}: expected a .csv or .parquet file")
+        raise DataError(path, "expected a .csv or .parquet file")
     if not Path(path).is_file():
-        raise ValueError(f"{path}: not a regular file")
+        raise DataError(path, "not a regular file")
     try:
         if suffix == ".csv":
             frame = read_csv(path)
         else:
             frame = read_parquet(path, checked_columns(path, columns))
     except UnicodeDecodeError as error:
-        fault = f"{first_not_utf8(path)}: save it as UTF-8" if suffix == ".csv" else error
-        raise ValueError(f"{path}: {fault}") from None
+        reason = f"{first_not_utf8(path)}: save it as UTF-8" if suffix == ".csv" else str(error)
+        raise DataError(path, reason) from None
     except (pyarrow.ArrowException, *DAMAGE) as error:
-        raise ValueError(f"{path}: can't be read as a table: {error}") from None
+        raise DataError(path, f"can't be read as a table: {error}") from None
     if not len(frame):
-        raise ValueError(f"{path}: the table has no rows")
+        raise DataError(path, "the table has no rows")
     return frame
 
 
 def checked_columns(path, columns):
-    """Returns which columns of a Parquet file are read, and refuses what it unpacks to.
+    """Returns which columns of a Parquet file are read, after a check of its unpacked size.
 
-    A few bytes can say that a long text occurs a billion times, so that texts are counted by how
-    often each occurs.
+    A few bytes can repeat a long text a billion times, so each text is counted as often as it
+    occurs.
 
     Args:
         path: The file.
         columns: As of `read_frame`.
 
     Raises:
-        ValueError: It has no path or label, lists in a column, or more than `MOST_BYTES`.
+        ValueError: It has no path or label, lists in a column, or more than `MOST_BYTES`; without
+            the name of the file, which `read_frame` adds.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -200,7 +206,7 @@ def checked_columns(path, columns):
 def read_csv(path):
     """Returns the table in a CSV file, as text: pandas would read 01 as 1, and NA as missing.
 
-    Spaces behind commas and around names are no part of them, nor are commas at the end of lines.
+    Spaces after commas and around column names are dropped, and so are commas at the end of lines.
     """
     import pandas as pd
 
@@ -210,7 +216,7 @@ def read_csv(path):
             options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
             options |= {"index_col": False, "skipinitialspace": True}
             frame = pd.read_csv(path, **options)
-            # As they are: of two equal names pandas makes another one.
+            # Read as data, since pandas renames the second of two equal names.
             names = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].dropna()
         except pd.errors.ParserWarning:
             raise ValueError("rows have more fields than the first line has names") from None
@@ -223,7 +229,7 @@ def read_csv(path):
 
 
 def first_not_utf8(path):
-    """Returns which line of a file is the first that is not UTF-8, in words."""
+    """Returns a text that says which line of a file is the first that is not UTF-8."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if b"\0" in line or not is_utf8(os.fsdecode(line)):
