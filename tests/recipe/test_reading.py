@@ -1,6 +1,8 @@
 """Recipes are read strictly: what nobody knows is an error that says where and what instead."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -239,3 +241,12 @@ def test_a_data_set_alone_takes_its_options_and_no_others():
         load_dataset("glyphs", ["--loss.name", "triplet"])
     with pytest.raises(OptionError, match=r"dataset\.name is unknown: .*Did you mean 'glyphs'"):
         load_dataset("glyph")
+
+
+def test_importing_it_and_reading_a_data_set_load_no_backend():
+    code = (
+        "import sys, dml.recipe as r; [getattr(r, name) for name in r.__all__]\n"
+        "r.load_dataset('glyphs'); r.shipped_recipes()\n"
+        "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

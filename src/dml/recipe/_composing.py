@@ -1,27 +1,30 @@
 """The loss that is trained: the recipe's loss with all that is put around it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dml.errors import OptionError
-from dml.losses import (
-    CrossBatchMemory,
-    Matryoshka,
-    MetricLoss,
-    Mined,
-    MultipleLosses,
-    SelfSupervised,
-    reduced,
-)
 from dml.recipe._schema import Recipe
 
+if TYPE_CHECKING:  # loads Keras
+    from dml.losses import MetricLoss
 
-def training_loss(recipe: Recipe) -> MetricLoss:
+
+def training_loss(recipe: Recipe) -> "MetricLoss":
     """Returns the recipe's loss with its reduction, miner, memory and all else put around it.
 
     Raises:
         OptionError: The loss can't be combined with one of them, or they don't go together.
     """
+    from dml.losses import (  # loads Keras
+        CrossBatchMemory,
+        Matryoshka,
+        Mined,
+        MultipleLosses,
+        SelfSupervised,
+        reduced,
+    )
+
     memory, training, dim = recipe.memory, recipe.training, recipe.embedding.dim
     if recipe.miner is not None and memory.size:
         raise OptionError(
@@ -53,7 +56,7 @@ def training_loss(recipe: Recipe) -> MetricLoss:
     return loss
 
 
-def _put_around(option: str, wrapper: Callable[..., MetricLoss], *arguments: Any) -> MetricLoss:
+def _put_around(option: str, wrapper: "Callable[..., MetricLoss]", *arguments: Any) -> "MetricLoss":
     """Returns `wrapper(*arguments)`; what it refuses is an error of the recipe's `option`."""
     try:
         return wrapper(*arguments)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml.errors import DataError, MissingDataError, OptionError, UnknownNameError
+from dml.recipe._composing import training_loss
 from dml.recipe._parts import import_parts
 from dml.recipe._schema import FAMILIES, GROUPS, SECTIONS, Recipe, options_of, toml_value
 from dml.registry import suggestion
@@ -312,8 +313,6 @@ def _build_recipe(settings: dict[str, dict[str, Any]], parts: tuple[str, ...]) -
     Raises:
         OptionError: `option` is the section, or "section.option".
     """
-    from dml.recipe._composing import training_loss
-
     sections: dict[str, Any] = {}
     names = {}
     for section in SECTIONS:
