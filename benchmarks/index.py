@@ -60,8 +60,8 @@ def measure(options, kind):
     import faiss
     import pandas as pd
 
-    from dml.index import FaissIndex
-    from dml.index.kinds import build_codes
+    from dml.index._faiss_index import FaissIndex
+    from dml.index._kinds import build_codes
 
     vectors, queries = load(options)
     _, exact = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
@@ -80,10 +80,10 @@ def measure(options, kind):
         bare_built = time.perf_counter() - started
         bare = bare_search(kind, index, vectors, queries)
         (seconds, found), (bare_seconds, bare_found) = timed(
-            lambda: index.nearest(queries, K)[1], lambda: bare()[1]
+            lambda: index.snapshot.nearest(queries, K)[1], lambda: bare()[1]
         )
         found, bare_found = (
-            index.items["id"].to_numpy()[rows].astype(int) for rows in (found, bare_found)
+            index.snapshot.items["id"].to_numpy()[rows].astype(int) for rows in (found, bare_found)
         )
         effort = f"{index.effort.breadth}/{index.effort.oversample}"
         print(
@@ -101,15 +101,15 @@ def bare_search(kind, index, vectors, queries):
     import faiss
 
     flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(np.array(index.vectors))
-    if index.codes is None:
+    flat.add(np.array(index.snapshot.vectors))
+    if index.snapshot.codes is None:
         return lambda: flat.search(queries, K)
     breadth, oversample = index.effort.breadth, index.effort.oversample
     if kind == "hnsw":
         walk = faiss.SearchParametersHNSW(efSearch=max(breadth, K))
-        return lambda: index.codes.search(queries, K, params=walk)
-    index.codes.metric_type = faiss.METRIC_INNER_PRODUCT  # IndexLSH calls its own L2
-    refined = faiss.IndexRefine(index.codes, flat)
+        return lambda: index.snapshot.codes.search(queries, K, params=walk)
+    index.snapshot.codes.metric_type = faiss.METRIC_INNER_PRODUCT  # IndexLSH calls its own L2
+    refined = faiss.IndexRefine(index.snapshot.codes, flat)
     options = {"k_factor": oversample}
     if kind == "ivf_pq":
         options["base_index_params"] = faiss.SearchParametersIVF(nprobe=breadth)

@@ -64,6 +64,10 @@ class UnknownNameError(DmlError, KeyError):
         return self.args[0]
 
 
+class FilterError(DmlError, ValueError):
+    """A filter of an index's items can't be read, or compares what can't be compared."""
+
+
 class ArrayError(DmlError, ValueError):
     """Arrays that a function can't take: of another shape, type or range than it documents."""
 

@@ -1,4 +1,4 @@
-"""An index in a folder is never half of anything; tests/index/test_index.py tells what it does."""
+"""An index in a folder is never half of anything; tests/index/test_interface.py tells what it does."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from dml._storage.bundle import Bundle
 from dml._storage.records import write_sealed
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index import FaissIndex
-from dml.index.kinds import KINDS
+from dml.index._faiss_index import FaissIndex
+from dml.index._kinds import KINDS
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -50,33 +50,33 @@ def flat(encoder, tmp_path):
 
 
 def test_wide_filters_go_through_the_codes(path, monkeypatch):
-    monkeypatch.setattr("dml.index.faiss_index.EXACT", 10)
-    index = FaissIndex(path)
-    _, rows = index.nearest(clusters(20, DIMENSION, seed=3), 10, "price < 1200")
-    assert rows.shape == (20, 10) and index.items["price"][rows.ravel()].max() < 1200
+    monkeypatch.setattr("dml.index._faiss_index.EXACT", 10)
+    index = FaissIndex.open(path)
+    _, rows = index.snapshot.nearest(clusters(20, DIMENSION, seed=3), 10, "price < 1200")
+    assert rows.shape == (20, 10) and index.snapshot.items["price"][rows.ravel()].max() < 1200
 
 
 def test_many_removed_items_make_room(path):
-    index = FaissIndex(path)
+    index = FaissIndex.open(path)
     index.remove([f"i{n}" for n in range(100)])
-    assert len(index.items) == COUNT and index.info()["removed"] == 100
+    assert len(index.snapshot.items) == COUNT and index.info()["removed"] == 100
     index.remove([f"i{n}" for n in range(100, 500)])  # more than a quarter: built anew
-    index = FaissIndex(path)
-    assert len(index) == len(index.items) == COUNT - 500
+    index = FaissIndex.open(path)
+    assert len(index) == len(index.snapshot.items) == COUNT - 500
     index.verify()
     for id in ("i500", "i1499"):
-        near = index.nearest(index.vector(id)[None], 1)[1]
-        assert index.items["id"][near[0, 0]] == id
+        near = index.snapshot.nearest(index.vector(id)[None], 1)[1]
+        assert index.snapshot.items["id"][near[0, 0]] == id
     expected = clusters(COUNT, DIMENSION)
-    for id, row in index.row_of.items():
-        np.testing.assert_array_equal(index.vectors[row], expected[int(id[1:])])
+    for id, row in index.snapshot.row_of.items():
+        np.testing.assert_array_equal(index.snapshot.vectors[row], expected[int(id[1:])])
 
 
 def test_wrong_use_is_named(flat, encoder, tmp_path):
     with pytest.raises(KeyError, match="has no item 'i499'; did you mean 'i49'"):
         flat.remove(["i499"])
     with pytest.raises(FileNotFoundError, match="is no index"):
-        FaissIndex(tmp_path)
+        FaissIndex.open(tmp_path)
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
     with pytest.raises(ValueError, match="built with another encoder"):
         flat.check_encoder(other)
@@ -86,20 +86,20 @@ def test_two_writers_at_once_are_refused(flat):
     with (
         flat.changing(),
         pytest.raises(ValueError, match=r"flat: process \d+ on .* is writing it"),
-        FaissIndex(flat.folder.path).changing(),
+        FaissIndex.open(flat.folder.path).changing(),
     ):
         pass
 
 
 def test_a_writer_takes_up_what_another_has_written(flat):
-    late = FaissIndex(flat.folder.path)
+    late = FaissIndex.open(flat.folder.path)
     flat.remove(["i3"])
     late.remove(["i4"])
-    assert len(FaissIndex(flat.folder.path)) == 48
+    assert len(FaissIndex.open(flat.folder.path)) == 48
 
 
 def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
-    index, vectors = FaissIndex(path), clusters(COUNT, DIMENSION)
+    index, vectors = FaissIndex.open(path), clusters(COUNT, DIMENSION)
     for work in (
         lambda: index.remove(["i3", "i4"]),
         lambda: index.add(items(5, first=3), clusters(5, DIMENSION, seed=8)),
@@ -114,7 +114,7 @@ def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
         near = [near[0][1]["id"] for near in index.search(vectors[:100], 1)]
         assert np.mean([id == f"i{n}" for n, id in enumerate(near)]) > 0.95
     index.remove(["i7"])
-    index = FaissIndex(path)
+    index = FaissIndex.open(path)
     index.verify()
     assert len(index) == COUNT - 1
     np.testing.assert_array_equal(index.vector("i3"), vectors[3])
@@ -140,8 +140,8 @@ def refuse(*arguments):
 )
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 9))
 def test_a_flipped_bit_is_always_found(path, place, bit, which):
-    index = FaissIndex(path)
-    names = [entry["name"] for entry in index.files.values()] + ["manifest.json"]
+    index = FaissIndex.open(path)
+    names = [entry["name"] for entry in index.snapshot.manifest.files.values()] + ["manifest.json"]
     file = path / names[which % len(names)]
     data = bytearray(file.read_bytes())
     spot = int(place * len(data))
@@ -150,10 +150,10 @@ def test_a_flipped_bit_is_always_found(path, place, bit, which):
     file.write_bytes(data)
     try:
         with pytest.raises(ValueError, match=r"damaged|not valid JSON|not of this version"):
-            FaissIndex(path)
+            FaissIndex.open(path)
     finally:
         file.write_bytes(whole)
-    assert len(FaissIndex(path)) == len(index)
+    assert len(FaissIndex.open(path)) == len(index)
 
 
 DIARY = "dear diary"
@@ -173,7 +173,7 @@ def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, na
     path, diary = flat.folder.path, tmp_path / "diary.txt"
     diary.write_text(DIARY)
     if name == "link":
-        name = flat.files[which]["name"]
+        name = flat.snapshot.manifest.files[which]["name"]
         (path / name).unlink()
         (path / name).symlink_to(diary)
     elif isinstance(name, str):
@@ -185,7 +185,7 @@ def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, na
     }
     sealed(path, lambda manifest: manifest["files"][which].update(about))
     for work in (
-        lambda: FaissIndex(path),
+        lambda: FaissIndex.open(path),
         lambda: flat.remove(["i3"]),
         lambda: flat.add(items(5, first=100), clusters(5, DIMENSION)),
     ):
@@ -197,11 +197,11 @@ def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, na
 def test_a_number_that_no_file_name_holds_is_found(flat):
     sealed(flat.folder.path, lambda manifest: manifest.update(number=10**400))
     with pytest.raises(ValueError, match="damaged, or not of this version"):
-        FaissIndex(flat.folder.path)
+        FaissIndex.open(flat.folder.path)
 
 
 def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
-    for entry in flat.files.values():
+    for entry in flat.snapshot.manifest.files.values():
         file = flat.folder.path / entry["name"]
         file.rename(tmp_path / entry["name"])
         file.symlink_to(tmp_path / entry["name"])
@@ -219,16 +219,16 @@ def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
 
 
 def test_pipes_are_not_read(flat):
-    for name in ("manifest.json", flat.files["vectors"]["name"], flat.files["items"]["name"]):
+    for name in ("manifest.json", flat.snapshot.manifest.files["vectors"]["name"], flat.snapshot.manifest.files["items"]["name"]):
         file = flat.folder.path / name
         whole = file.read_bytes()
         file.unlink()
         os.mkfifo(file)
         with pytest.raises(ValueError, match=f"{name}: not a regular file"):
-            FaissIndex(flat.folder.path)
+            FaissIndex.open(flat.folder.path)
         file.unlink()
         file.write_bytes(whole)
-    assert len(FaissIndex(flat.folder.path)) == 50
+    assert len(FaissIndex.open(flat.folder.path)) == 50
 
 
 @pytest.mark.parametrize("replaced", ["thresholds", "dimension", "preparation"])
@@ -246,14 +246,14 @@ SQUARE = {"resize_side": 30, "input_size": 20, "aspect": "keep"}
 
 
 def test_a_file_cut_short_or_missing_is_named(flat):
-    file = flat.folder.path / flat.files["vectors"]["name"]
+    file = flat.folder.path / flat.snapshot.manifest.files["vectors"]["name"]
     whole = file.read_bytes()
     file.write_bytes(whole[:-10])
     with pytest.raises(ValueError, match="cut short by 10 bytes"):
-        FaissIndex(flat.folder.path)
+        FaissIndex.open(flat.folder.path)
     file.unlink()
     with pytest.raises(ValueError, match="is missing: the index is damaged"):
-        FaissIndex(flat.folder.path)
+        FaissIndex.open(flat.folder.path)
 
 
 def test_a_full_disk_leaves_the_old_index(flat, monkeypatch):
@@ -264,21 +264,21 @@ def test_a_full_disk_leaves_the_old_index(flat, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         flat.add(items(5, first=100), clusters(5, DIMENSION))
     monkeypatch.undo()
-    index = FaissIndex(flat.folder.path)
+    index = FaissIndex.open(flat.folder.path)
     index.verify()
     assert len(index) == 50
     index.add(items(5, first=100), clusters(5, DIMENSION))
-    assert len(FaissIndex(flat.folder.path)) == 55
+    assert len(FaissIndex.open(flat.folder.path)) == 55
 
 
 KILLED = """
 import sys
 sys.path[:0] = sys.argv[3:]
 from tests.index.test_faiss_index import *
-index = FaissIndex(sys.argv[1])
+index = FaissIndex.open(sys.argv[1])
 print("ready", flush=True)
 while True:
-    first = 10_000 + 1000 * index.manifest["number"]
+    first = 10_000 + 1000 * index.snapshot.manifest.number
     index.add(items(40, first=first), clusters(40, DIMENSION, seed=first))
     index.remove([f"i{first}"])
 """
@@ -300,9 +300,9 @@ def test_killed_at_any_moment_the_index_is_the_old_or_the_new(kind, encoder, tmp
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
-        index = FaissIndex(path)
+        index = FaissIndex.open(path)
         index.verify()
-        numbers = np.array([int(name[1:]) for name in index.row_of])
+        numbers = np.array([int(name[1:]) for name in index.snapshot.row_of])
         assert len(index) >= before and (numbers < 200).sum() == 200
         _, sizes = np.unique(numbers[numbers >= 200] // 1000, return_counts=True)
         assert set(sizes) <= {39, 40}  # what was added came whole, removed or not yet
@@ -339,7 +339,7 @@ def test_a_build_that_is_killed_leaves_a_whole_index_or_none(kind, encoder, tmp_
             builder.kill()
         seen.add(path.exists())
         if path.exists():
-            index = FaissIndex(path)
+            index = FaissIndex.open(path)
             index.verify()
             assert len(index) == 4000
             shutil.rmtree(path)
@@ -350,9 +350,9 @@ FILLED = """
 import resource, signal, sys
 sys.path[:0] = sys.argv[3:]
 from tests.index.test_faiss_index import *
-index = FaissIndex(sys.argv[1])
+index = FaissIndex.open(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-most = os.path.getsize(index.folder.path / index.files["vectors"]["name"]) + int(sys.argv[2])
+most = os.path.getsize(index.folder.path / index.snapshot.manifest.files["vectors"]["name"]) + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 try:
     index.add(items(5000, first=10_000), clusters(5000, DIMENSION, seed=1))
@@ -371,9 +371,9 @@ def test_files_that_can_grow_no_more_leave_the_old_index(kind, room, encoder, tm
         text=True,
     )
     assert "File too large" in done.stdout and done.stderr == ""
-    index = FaissIndex(path)
+    index = FaissIndex.open(path)
     index.verify()
     assert len(index) == 200
     index.add(items(5, first=1000), clusters(5, DIMENSION, seed=1))
-    assert len(FaissIndex(path)) == 205
+    assert len(FaissIndex.open(path)) == 205
     assert not [file for file in path.iterdir() if file.name.startswith(".writing-")]

@@ -11,7 +11,7 @@ from dml._storage.records import sha256, write_sealed
 from dml.cli import main
 from dml.encoding._collection import embed_to_file
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index import FaissIndex
+from dml.index._faiss_index import FaissIndex
 from tests.bundles import DIMENSION, write_bundle, write_images
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -189,8 +189,8 @@ def test_damaged_vectors_are_a_result_or_one_line(here, capsys):
         (here / "v.parquet").write_bytes(damaged(whole, rng))
         code = said(capsys, ["index", "build", "bundle", "v.parquet", "--out", f"shop{trial}"])
         if code == 0:
-            index = FaissIndex(f"shop{trial}")
-            np.testing.assert_array_equal(index.vectors, expected.vectors)
+            index = FaissIndex.open(f"shop{trial}")
+            np.testing.assert_array_equal(index.snapshot.vectors, expected.snapshot.vectors)
     assert not list(here.glob("*.unfinished")) and not list(here.glob(".writing-*"))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.index.kinds import (
+from dml.index._kinds import (
     EFFORTS,
     KINDS,
     build_codes,

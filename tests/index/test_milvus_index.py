@@ -1,4 +1,4 @@
-"""What is Milvus's own: addresses, fields, faults; tests/index/test_index.py tells the rest."""
+"""What is Milvus's own: addresses, fields, faults; tests/index/test_interface.py tells the rest."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
 
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index.milvus_index import MilvusIndex, builders, connected, parsed
+from dml.index._milvus_index import MilvusIndex, builders, connected, parsed
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -53,9 +53,9 @@ def test_locations_that_are_none(location):
 
 
 def test_no_answer_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr("dml.index.milvus_index.SECONDS", 1)
+    monkeypatch.setattr("dml.index._milvus_index.SECONDS", 1)
     with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus says: ") as told:
-        MilvusIndex("milvus://127.0.0.1:9")
+        MilvusIndex.open("milvus://127.0.0.1:9")
     assert "\n" not in str(told.value)
 
 
@@ -63,7 +63,7 @@ def test_a_collection_of_somebody_else_is_left_alone(tmp_path):
     client = connected(str(tmp_path / "shop.db"))
     client.create_collection("dml", dimension=4)
     with pytest.raises(ValueError, match="this collection is not written by dml"):
-        MilvusIndex(tmp_path / "shop.db")
+        MilvusIndex.open(tmp_path / "shop.db")
 
 
 def test_the_encoder_is_kept_elsewhere(encoder, tmp_path):
@@ -109,7 +109,7 @@ def test_a_build_that_was_killed_leaves_no_index_and_is_no_hindrance(encoder, tm
     client = connected(str(location))
     client.create_collection(f"{builders('dml')}{ended.pid}", dimension=4)
     with pytest.raises(FileNotFoundError, match="is no index"):
-        MilvusIndex(location)
+        MilvusIndex.open(location)
     index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
     assert index.client.list_collections() == ["dml"]
 
@@ -126,7 +126,7 @@ def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
     def fails(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dml.index.milvus_index.measure", fails)
+    monkeypatch.setattr("dml.index._milvus_index.measure", fails)
     with pytest.raises(OSError, match="No space left"):
         MilvusIndex.build(tmp_path / "shop.db", encoder, items(20), clusters(20, DIMENSION))
     assert connected(str(tmp_path / "shop.db")).list_collections() == []
@@ -135,11 +135,11 @@ def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
 KILLED = """
 import sys
 sys.path[:0] = sys.argv[2:]
-from dml.index.milvus_index import MilvusIndex
+from dml.index._milvus_index import MilvusIndex
 from tests.bundles import DIMENSION
 from tests.index.clusters import clusters
 from tests.index.shops import items
-index = MilvusIndex(sys.argv[1])
+index = MilvusIndex.open(sys.argv[1])
 print("ready", flush=True)
 first = len(index)
 while True:
@@ -177,7 +177,7 @@ def test_killed_at_any_moment_each_batch_is_whole_or_not_there(encoder, tmp_path
 MADE = """
 import sys
 sys.path[:0] = sys.argv[3:]
-from dml.index.milvus_index import MilvusIndex
+from dml.index._milvus_index import MilvusIndex
 from dml.encoding.onnx_encoder import OnnxEncoder
 from tests.bundles import DIMENSION
 from tests.index.clusters import clusters
@@ -187,8 +187,8 @@ MilvusIndex.build(sys.argv[1], OnnxEncoder(sys.argv[2]), items(200), clusters(20
 SEEN = """
 import json, sys
 sys.path[:0] = sys.argv[2:]
-from dml.index.milvus_index import MilvusIndex
-index = MilvusIndex(sys.argv[1])
+from dml.index._milvus_index import MilvusIndex
+index = MilvusIndex.open(sys.argv[1])
 index.verify()
 print(json.dumps(index.ids(None)))
 """
@@ -198,10 +198,10 @@ def test_a_collection_that_was_built_anew_is_noticed(encoder, tmp_path):
     location = tmp_path / "shop.db"
     index = MilvusIndex.build(location, encoder, items(8), clusters(8, DIMENSION))
     index.add(items(9), clusters(9, DIMENSION))
-    assert index.renewed() is None
+    assert index.reload_if_changed() is None
     index.client.drop_collection(index.collection)
     with pytest.raises(OSError, match="Milvus says"):
-        index.renewed()
+        index.reload_if_changed()
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
     MilvusIndex.build(location, other, items(8), clusters(8, DIMENSION))
-    assert index.renewed().encoder_sha256 == other.sha256
+    assert index.reload_if_changed().encoder_sha256 == other.sha256

@@ -1,16 +1,120 @@
 """The files of an index."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dml._storage.atomic import atomic_path, check_regular, without_links
 from dml._storage.records import read_sealed, sha256, write_sealed
+from dml.errors import DataError, MissingDataError, StorageError
 
-MOST_DIMENSIONS = 1 << 16
+SCHEMA = 3
+LARGEST_DIMENSION = 1 << 16
+LARGEST_NUMBER = 2**53
+CHUNK = 1 << 20  # bytes hashed at once
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file in a manifest.
+
+    Args:
+        name: Its name in the folder.
+        bytes: Of it that belong to the index; what follows is of an unfinished change.
+        sha256: Of these bytes, in hex.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index is, and the files that hold it.
+
+    Args:
+        number: Of the change that wrote it, from 1.
+        kind: One of `dml.index._kinds.KINDS`.
+        rows: Vectors, with those of removed items.
+        dimension: Numbers in a vector.
+        encoder: SHA-256 of the encoder that the vectors are of.
+        bundle: SHA-256 of the description of the bundle.
+        search: The search parameters.
+        recall: The recall that these reach: `target`, `measured`, and more.
+        versions: Of the packages that wrote it.
+        files: `vectors`, `items` and, unless the kind is `flat`, `codes`.
+    """
+
+    number: int
+    kind: str
+    rows: int
+    dimension: int
+    encoder: str
+    bundle: str
+    search: dict[str, int]
+    recall: dict[str, Any]
+    versions: dict[str, str]
+    files: dict[str, FileEntry]
+
+    FILE_NAMES: ClassVar[dict[str, str]] = {  # nothing else is read, appended to or removed
+        "vectors": r"vectors-[0-9]+\.f32",
+        "items": r"items-[0-9]+\.parquet",
+        "codes": r"codes-[0-9]+\.faiss",
+    }
+
+    def __post_init__(self):
+        files = self.files
+        whole = [self.number, self.rows, *(entry.bytes for entry in files.values())]
+        texts = [self.kind, self.encoder, self.bundle, *(e.sha256 for e in files.values())]
+        if (
+            not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in whole)
+            or not all(isinstance(text, str) for text in texts)
+            or not {"vectors", "items"} <= set(files) <= set(self.FILE_NAMES)
+            or not all(re.fullmatch(self.FILE_NAMES[f], files[f].name) for f in files)
+            or type(self.dimension) is not int
+            or not 0 < self.dimension <= LARGEST_DIMENSION
+            or files["vectors"].bytes != 4 * self.rows * self.dimension
+            or not all(0 <= self.recall[name] <= 1 for name in ("target", "measured"))
+            or not isinstance(self.search, dict)
+        ):
+            raise ValueError("not the manifest of an index")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the manifest as JSON has it."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Manifest":
+        """Returns the manifest that `to_json` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        value = dict(value)
+        if value.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        files = {name: FileEntry(**entry) for name, entry in value.pop("files").items()}
+        return cls(**value, files=files)
+
+
+@dataclass(frozen=True, eq=False)
+class HashedFile:
+    """A file whose bytes have been hashed.
+
+    Args:
+        entry: What was hashed.
+        hasher: A `hashlib` object that has taken these bytes; it is copied, never updated.
+    """
+
+    entry: FileEntry
+    hasher: Any
 
 
 class IndexFolder:
@@ -20,121 +124,120 @@ class IndexFolder:
         path: The folder.
     """
 
-    NAMES: ClassVar[dict] = {  # nothing else is read, appended to or removed
-        "vectors": r"vectors-[0-9]+\.f32",
-        "items": r"items-[0-9]+\.parquet",
-        "codes": r"codes-[0-9]+\.faiss",
-    }
-
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.manifest = self.path / "manifest.json"
         self.bundle = self.path / "bundle"
         self.lock = self.path / ".lock"
 
-    def open(self):
+    def read_manifest(self) -> Manifest:
         """Returns the manifest.
 
         Raises:
-            FileNotFoundError: There is none.
-            ValueError: It is damaged.
+            MissingDataError: There is none.
+            DataError: It is damaged.
         """
         if not self.manifest.exists():
-            raise FileNotFoundError(
-                f"{self.path} is no index: {self.manifest.name} is missing. "
-                "`dml index build` makes one"
+            raise MissingDataError(
+                self.path,
+                f"not an index: {self.manifest.name} is missing. `dml index build` makes one",
             )
         check_regular(self.manifest, links=False)
-        manifest = read_sealed(self.manifest)
+        value = read_sealed(self.manifest)
         try:
-            self.check(manifest)
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{self.manifest}: damaged, or not of this version of dml") from None
-        for entry in manifest["files"].values():
+            manifest = Manifest.from_json(value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise DataError(self.manifest, "damaged, or not of this version of dml") from None
+        for entry in manifest.files.values():
             with contextlib.suppress(FileNotFoundError):
-                check_regular(self.path / entry["name"], links=False)
+                check_regular(self.path / entry.name, links=False)
         return manifest
 
-    def check(self, manifest):
-        """Raises KeyError, TypeError or ValueError where a manifest is not of the form of ours."""
-        entries, recall = dict(manifest["files"]), dict(manifest["recall"])
-        effort = dict(manifest["effort"])
-        whole = [manifest[name] for name in ("number", "rows")]
-        whole += [entry["bytes"] for entry in entries.values()]
-        texts = [manifest[name] for name in ("kind", "encoder", "bundle")]
-        texts += [entry["sha256"] for entry in entries.values()]
-        if (
-            manifest["schema"] != 2
-            or not all(type(number) is int and 0 <= number < 2**53 for number in whole)
-            or not all(isinstance(text, str) for text in texts)
-            or not {"vectors", "items"} <= set(entries) <= set(self.NAMES)
-            or not all(re.fullmatch(self.NAMES[f], entries[f]["name"]) for f in entries)
-            or type(manifest["dimension"]) is not int
-            or not 0 < manifest["dimension"] <= MOST_DIMENSIONS
-            or entries["vectors"]["bytes"] != 4 * manifest["rows"] * manifest["dimension"]
-            or not all(0 <= recall[name] <= 1 for name in ("target", "measured"))
-            or set(effort) != {"breadth", "oversample"}
-            or not all(type(value) is int and 0 <= value <= 2**20 for value in effort.values())
-            or not effort["oversample"]
-        ):
-            raise ValueError
-
-    def write_manifest(self, manifest):
+    def write_manifest(self, manifest: Manifest) -> None:
         """Replaces the manifest, which makes the files that it names the index."""
-        write_sealed(self.manifest, manifest)
+        write_sealed(self.manifest, manifest.to_json())
 
-    def write(self, name, data):
-        """Writes a file of bytes and returns its entry for the manifest."""
-        with atomic_path(self.path / name) as temporary, open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return self.entry(name)
+    def write(self, name: str, data: Any) -> HashedFile:
+        """Writes a file of bytes."""
+        hasher = hashlib.sha256(data)
+        with atomic_path(self.path / name) as temporary:
+            Path(temporary).write_bytes(data)
+        return _hashed(name, memoryview(data).nbytes, hasher)
 
-    def append(self, entry, data):
-        """Adds bytes behind those that an entry knows, and returns the new entry.
+    def append(self, file: HashedFile, data: Any) -> HashedFile:
+        """Appends bytes to those of a file that a manifest knows.
 
-        Until a manifest has the new entry, a reader goes by the old and sees nothing of them.
+        Until a manifest has the new entry, a reader goes by the old one and sees none of them.
         """
-        path = self.path / entry["name"]
-        with open(path, "r+b", opener=without_links) as file:
-            file.truncate(entry["bytes"])  # what a change that was stopped has left
-            file.seek(entry["bytes"])
+        size = file.entry.bytes
+        path = self.path / file.entry.name
+        with open(path, "r+b", opener=without_links) as opened:
+            opened.truncate(size)  # what an unfinished change has left
+            opened.seek(size)
             try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
             except OSError as error:
-                file.truncate(entry["bytes"])
-                raise OSError(f"{path}: {error.strerror}; the index is as it was") from error
-        return self.entry(entry["name"])
+                opened.truncate(size)
+                raise StorageError(f"{path}: {error.strerror}; the index is unchanged") from error
+        hasher = file.hasher.copy()
+        hasher.update(data)
+        return _hashed(file.entry.name, size + memoryview(data).nbytes, hasher)
 
-    def entry(self, name):
-        """Returns what the manifest says of a file."""
+    def entry(self, name: str) -> FileEntry:
+        """Returns the entry of a file that was written."""
         path = self.path / name
-        return {"name": name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+        return FileEntry(name, path.stat().st_size, sha256(path))
 
-    def checked(self, entry):
-        """Returns the path of a file that is as the manifest says.
+    def check(self, entry: FileEntry, known: HashedFile | None = None) -> HashedFile:
+        """Checks that a file is as its entry says.
+
+        Args:
+            entry: Of the file.
+            known: An earlier state of the file: of one that has grown since, only what was appended
+                is read.
 
         Raises:
             FileNotFoundError: It is missing.
-            ValueError: It is damaged.
+            DataError: It is damaged.
         """
-        path = self.path / entry["name"]
+        path = self.path / entry.name
         with open(path, "rb", opener=without_links) as file:
-            digest, left = hashlib.sha256(), entry["bytes"]
-            while left and (data := file.read(min(left, 1 << 20))):
-                digest.update(data)
-                left -= len(data)
+            if known is not None and known.entry == entry:
+                return known
+            if known is not None and known.entry.name == entry.name:
+                hasher = known.hasher.copy()
+                file.seek(known.entry.bytes)
+                left = _hash(file, hasher, entry.bytes - known.entry.bytes)
+                if not left and hasher.hexdigest() == entry.sha256:
+                    return HashedFile(entry, hasher)
+                file.seek(0)
+            hasher = hashlib.sha256()
+            left = _hash(file, hasher, entry.bytes)
         if left:
-            raise ValueError(f"{path}: cut short by {left:,} bytes; build the index again")
-        if digest.hexdigest() != entry["sha256"]:
-            raise ValueError(f"{path}: damaged: its SHA-256 is not the one in the manifest")
-        return path
+            raise DataError(path, f"cut short by {left:,} bytes; build the index again")
+        if hasher.hexdigest() != entry.sha256:
+            raise DataError(path, "damaged: its SHA-256 is not the one in the manifest")
+        return HashedFile(entry, hasher)
 
-    def data_files(self):
-        """Returns the files of this and of unfinished changes."""
-        names = ("vectors-*", "items-*", "codes-*", ".writing-*")
-        files = [file for name in names for file in self.path.glob(name)]
-        return [file for file in files if file.is_symlink() or not file.is_dir()]
+    def remove_others(self, kept: Iterable[FileEntry]) -> None:
+        """Removes files of earlier and of unfinished changes."""
+        names = {entry.name for entry in kept}
+        for pattern in ("vectors-*", "items-*", "codes-*", ".writing-*"):
+            for file in self.path.glob(pattern):
+                if file.name not in names and (file.is_symlink() or not file.is_dir()):
+                    file.unlink(missing_ok=True)
+
+
+def _hash(file, hasher, count):
+    """Hashes so many bytes of an open file; returns how many of them it lacks."""
+    left = max(count, 0)
+    while left and (data := file.read(min(left, CHUNK))):
+        hasher.update(data)
+        left -= len(data)
+    return left
+
+
+def _hashed(name, size, hasher):
+    return HashedFile(FileEntry(name, size, hasher.hexdigest()), hasher)

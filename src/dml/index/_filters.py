@@ -1,13 +1,21 @@
 """Filters of an index's items: `label in ["cat", "dog"] and price < 10`."""
 
+from __future__ import annotations
+
 import ast
 import json
 import math
 import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dml._storage.columns import KINDS, kinds_of
+from dml.errors import FilterError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARISONS = {
     ast.Eq: operator.eq,
@@ -28,10 +36,15 @@ OPPOSITE = {
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
 }
+# Comparisons with the nearest value of the field's type that have the meaning of the original
+# comparison with a number between two such values, if the nearest is below or above that number.
+BELOW = {ast.Lt: ast.LtE, ast.LtE: ast.LtE, ast.Gt: ast.Gt, ast.GtE: ast.Gt}
+ABOVE = {ast.Lt: ast.Lt, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.GtE}
 LONGEST = 10_000  # characters; Python's parser recurses
+INTEGERS = range(-(2**63), 2**63)
 
 
-def matching(text, items):
+def matching(text: str, items: pd.DataFrame) -> np.ndarray:
     """Returns which items a filter keeps.
 
     Fields are compared with values of their own type (numbers, text, `True` and `False`) and, by
@@ -46,8 +59,8 @@ def matching(text, items):
         Booleans (N,).
 
     Raises:
-        ValueError: The text is no filter, names a field that the items do not have, or compares
-            one with a value of another type.
+        FilterError: The text is not a filter, names a field that the items do not have, or
+            compares one with a value of another type.
     """
     kinds = kinds_of(items)
 
@@ -67,7 +80,7 @@ def matching(text, items):
     return read(text, kinds, compared, joined)
 
 
-def milvus_filter(text, kinds):
+def milvus_filter(text: str, kinds: Mapping[str, type]) -> str:
     """Returns a filter in Milvus's words, which keeps the items that `matching` keeps.
 
     Milvus leaves an item out where a field without a value meets `not`; so `not` is worked into
@@ -78,7 +91,7 @@ def milvus_filter(text, kinds):
         kinds: Field -> `bool`, `int`, `float` or `str`.
 
     Raises:
-        ValueError: As of `matching`.
+        FilterError: As of `matching`.
     """
 
     def compared(name, comparison, wanted, negated):
@@ -88,12 +101,12 @@ def milvus_filter(text, kinds):
         else:
             keeps_missing = comparison in (ast.NotEq, ast.NotIn)
         if comparison in (ast.In, ast.NotIn):
-            values = ", ".join(map(spelled, wanted))
+            values = ", ".join(map(literal, wanted))
             plain = f"{name} {'not in' if comparison is ast.NotIn else 'in'} [{values}]"
             if not wanted:
                 return always(comparison is ast.NotIn)
         else:
-            plain = f"{name} {SIGNS[comparison]} {spelled(wanted)}"
+            plain = f"{name} {SIGNS[comparison]} {literal(wanted)}"
         return f"({plain} or {name} is null)" if keeps_missing else plain
 
     def joined(parts, every):
@@ -103,24 +116,60 @@ def milvus_filter(text, kinds):
 
 
 def check_kind(name, kind, comparison, value):
-    """Raises ValueError where a comparison can't be true of a field's type."""
+    """Raises FilterError where a comparison can't be true of a field's type."""
     own = bool if isinstance(value, bool) else str if isinstance(value, str) else float
     if own is not (float if kind is int else kind):
         quoted = f": write {str(value)!r}" if kind is str and own is float else ""
-        raise ValueError(
+        raise FilterError(
             f"the field {name!r} holds {KINDS[kind]}: it can't be compared with {value!r}{quoted}"
         )
     if kind is bool and comparison not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn):
-        raise ValueError(f"the field {name!r} holds {KINDS[kind]}, which have no order")
+        raise FilterError(f"the field {name!r} holds {KINDS[kind]}, which have no order")
 
 
-def spelled(value):
+def exact(kind, comparison, value):
+    """Returns a comparison of a field with a number in the field's own type, with the same meaning.
+
+    An integer of more than 53 bits is not a float, and a fraction is not an integer: compared as
+    floats, their neighbours would seem equal to them.
+
+    Args:
+        kind: The Python type of the field.
+        comparison: A type of comparison in `ast`, not `In` or `NotIn`.
+        value: What the field is compared with.
+
+    Returns:
+        Another type of comparison, and another value.
+    """
+    if kind is int and isinstance(value, float):
+        near = min(max(math.floor(value), INTEGERS[0]), INTEGERS[-1])
+    elif kind is float and isinstance(value, int):
+        near = float(value)
+    else:
+        return comparison, value
+    if near == value:
+        return comparison, near if kind is int else value
+    if comparison in (ast.Eq, ast.NotEq):
+        return ast.In if comparison is ast.Eq else ast.NotIn, []
+    return (BELOW if near < value else ABOVE)[comparison], near
+
+
+def exact_members(kind, values):
+    """Returns those of some values that a field of a type can have."""
+    if kind is int:
+        return [int(n) for n in values if n == int(n) and int(n) in INTEGERS]
+    if kind is float:
+        return [n for n in values if n == float(n)]
+    return list(values)
+
+
+def literal(value: Any) -> str:
     """Returns a value as Milvus reads it."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def check_filter(text, fields):
-    """Raises ValueError where a text is no filter of some fields.
+def check_filter(text: str, fields: Iterable[str]) -> None:
+    """Raises FilterError where a text is not a filter of some fields.
 
     Args:
         text: The filter.
@@ -145,7 +194,7 @@ def read(text, kinds, compared, joined):
         joined: Gives the meaning of a list of meanings, joined by `and` (true) or `or`.
 
     Raises:
-        ValueError: The text is no filter.
+        FilterError: The text is not a filter.
     """
 
     def meaning(node, negated):
@@ -166,16 +215,18 @@ def read(text, kinds, compared, joined):
         if kinds[name] is not None:
             for one in wanted if several else [wanted]:
                 check_kind(name, kinds[name], comparison, one)
-        if several and kinds[name] is int:
-            wanted = [int(number) for number in wanted if number == int(number)]
-        return compared(name, comparison, list(wanted) if several else wanted, negated)
+        if several:
+            wanted = exact_members(kinds[name], wanted)
+        else:
+            comparison, wanted = exact(kinds[name], comparison, wanted)
+        return compared(name, comparison, wanted, negated)
 
     if len(text) > LONGEST:
-        raise ValueError(f"a filter has at most {LONGEST:,} characters; got {len(text):,}")
+        raise FilterError(f"a filter has at most {LONGEST:,} characters; got {len(text):,}")
     try:
         return meaning(ast.parse(text.strip(), mode="eval").body, False)
     except (SyntaxError, RecursionError, MemoryError, UnicodeError):
-        raise ValueError(
+        raise FilterError(
             f"can't read the filter {text!r}: write it like "
             'label in ["cat", "dog"] and not price > 10'
         ) from None
@@ -186,7 +237,7 @@ def field(node, fields):
     if not isinstance(node, ast.Name):
         raise SyntaxError
     if node.id not in fields:
-        raise ValueError(f"items have no field {node.id!r}; they have {', '.join(fields)}")
+        raise FilterError(f"items have no field {node.id!r}; they have {', '.join(fields)}")
     return node.id
 
 
@@ -197,7 +248,7 @@ def check_value(value):
     elif not isinstance(value, int | float):
         raise SyntaxError
     elif not (-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)):
-        raise ValueError("a filter's numbers are finite, and integers have at most 64 bits")
+        raise FilterError("a filter's numbers are finite, and integers have at most 64 bits")
 
 
 def constant(node):

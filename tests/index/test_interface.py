@@ -9,9 +9,9 @@ import pytest
 
 from dml._storage.columns import typed
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index import build_index, is_milvus, open_index
-from dml.index.kinds import KINDS
-from dml.index.where import matching
+from dml.index import build_index, open_index
+from dml.index._kinds import KINDS
+from dml.index._filters import matching
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -263,7 +263,7 @@ def test_columns_that_can_not_be_kept_are_named(location, bundle, column, messag
     with pytest.raises(ValueError, match=message):
         build_index(location, OnnxEncoder(bundle), table, vectors)
     index = build_index(location, OnnxEncoder(bundle), items(3), vectors)
-    for work in (lambda: index.add(table, vectors), lambda: index.checked_items(table)):
+    for work in (lambda: index.add(table, vectors), lambda: index.prepare_items(table)):
         with pytest.raises(ValueError, match=message):
             work()
     assert len(index) == 3 and len(index.search(vectors, 3)[0]) == 3
@@ -301,7 +301,7 @@ def test_values_of_another_type_are_refused_and_the_column_named(location, bundl
     if message is None:
         assert index.add(fields(**column), vectors) == (0, 3)
     else:
-        for work in (lambda: index.checked_items(fields(**column)),
+        for work in (lambda: index.prepare_items(fields(**column)),
                      lambda: index.add(fields(**column), vectors)):  # fmt: skip
             with pytest.raises(ValueError, match=message):
                 work()
@@ -343,7 +343,7 @@ def test_ids_are_unique(changed, bundle):
 def test_is_open_at_its_latest(changed):
     other = open_index(changed.location)
     changed.remove(["i3"])
-    assert len(other.renewed() or other) == COUNT - 1
+    assert len(other.reload_if_changed() or other) == COUNT - 1
 
 
 @pytest.mark.parametrize("name", ["shop", "shop.db"])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dml._storage.columns import kinds_of, typed
-from dml.index.where import check_filter, matching, milvus_filter
+from dml.index._filters import check_filter, matching, milvus_filter
 
 ITEMS = typed(
     pd.DataFrame(

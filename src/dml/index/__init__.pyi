@@ -1,0 +1,10 @@
+from ._interface import Index as Index
+from ._interface import IndexInfo as IndexInfo
+from ._interface import Neighbour as Neighbour
+from ._kinds import HnswSearch as HnswSearch
+from ._kinds import IvfPqSearch as IvfPqSearch
+from ._kinds import Recall as Recall
+from ._kinds import RefinedSearch as RefinedSearch
+from ._kinds import SearchParameters as SearchParameters
+from ._open import build_index as build_index
+from ._open import open_index as open_index

@@ -1,0 +1,234 @@
+"""An index in a folder: vectors, items and, for the larger ones, FAISS codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+import numpy as np
+import pandas as pd
+
+from dml._storage.atomic import new_folder
+from dml._storage.index_folder import IndexFolder
+from dml._storage.locks import locked
+from dml._storage.records import sha256
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DataError, OptionError
+from dml.index._interface import Index, IndexInfo, Neighbour, check_recall
+from dml.index._items import check_vectors, prepare_items, spread
+from dml.index._kinds import KINDS, check_kind, kind_for
+from dml.index._snapshot import BLOCK, Snapshot, read_snapshot
+from dml.index._writer import IndexWriter
+
+SAMPLED = 20_000  # rows, drawn at random, that samples are chosen from
+UNIT_TOLERANCE = 1e-3  # of a vector's length
+
+
+class FaissIndex(Index):
+    """Finds the nearest of the vectors that a folder keeps.
+
+    The manifest names the files that belong together, with their SHA-256, and is replaced as the
+    last step of a change: whatever stops a change, the index is whole, before it or after it. A
+    search uses one snapshot, and a change replaces the snapshot when it is done.
+
+    Args:
+        snapshot: A state of the index, as `read_snapshot` returns it.
+    """
+
+    def __init__(self, snapshot: Snapshot):
+        self.snapshot = snapshot
+        self._writing = threading.RLock()
+        self._locked = False  # whether this object keeps other writers out
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> FaissIndex:
+        """Opens an index.
+
+        Raises:
+            MissingDataError: There is none.
+            DataError: It is damaged.
+        """
+        return cls(read_snapshot(IndexFolder(path)))
+
+    @classmethod
+    def build(
+        cls,
+        path: str | os.PathLike[str],
+        encoder: OnnxEncoder,
+        items: pd.DataFrame,
+        vectors: np.ndarray,
+        kind: str = "auto",
+        recall: float = 0.95,
+    ) -> FaissIndex:
+        """Writes a new index and returns it.
+
+        Args:
+            path: The folder, which must not exist.
+            encoder: What the vectors are of; its bundle is copied.
+            items: A frame with `id`, `path`, `label` and fields of your own.
+            vectors: Float32 (N, D), of unit length. The array is reordered in place.
+            kind: One of `KINDS`, or `auto` by the number of rows.
+            recall: Wanted share of the true nearest 10 that are found, in (0, 1].
+
+        Raises:
+            OccupiedError: There is something at `path`.
+            OptionError: An option is out of its range.
+            ValueError: Items or vectors can't be kept.
+        """
+        items = cls.check_build(items, kind, recall)
+        kind = kind_for(len(items)) if kind == "auto" else kind
+        vectors = np.require(vectors, "float32", ["C", "W"])
+        check_vectors(vectors, len(items), encoder.dimension)
+        with new_folder(path) as temporary:
+            writer = IndexWriter(IndexFolder(temporary))
+            files = writer.build(encoder, items, vectors, kind, recall)
+        return cls(read_snapshot(IndexFolder(path), files))
+
+    @staticmethod
+    def check_build(items: pd.DataFrame, kind: str = "auto", recall: float = 0.95) -> pd.DataFrame:
+        """Returns items as `build` keeps them.
+
+        Raises:
+            ValueError: As of `build`.
+        """
+        if kind not in ("auto", *KINDS):
+            raise OptionError("kind", f"must be one of auto, {', '.join(KINDS)}; got {kind!r}")
+        check_recall(recall)
+        check_kind(kind, len(items))
+        return prepare_items(items)
+
+    @property
+    def folder(self) -> IndexFolder:
+        return self.snapshot.folder
+
+    @property
+    def location(self) -> str:
+        return str(self.folder.path)
+
+    @property
+    def dimension(self) -> int:
+        return self.snapshot.manifest.dimension
+
+    @property
+    def encoder_sha256(self) -> str:
+        return self.snapshot.manifest.encoder
+
+    @property
+    def field_types(self) -> dict[str, type]:
+        return self.snapshot.field_types
+
+    def __len__(self):
+        return len(self.snapshot.row_of)
+
+    def encoder(self, bundle=None, threads=None):
+        encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle, threads)
+        self._check_encoder(encoder)
+        if bundle is None and sha256(encoder.bundle.description) != self.snapshot.manifest.bundle:
+            raise DataError(encoder.bundle.description, "not the one that the index was built with")
+        return encoder
+
+    def _search(self, queries, k, where):
+        snapshot = self.snapshot
+        similarities, rows = snapshot.nearest(queries, k, where)
+        return [
+            [Neighbour(s, snapshot.item(row)) for s, row in zip(near, places, strict=True)]
+            for near, places in zip(similarities.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def item(self, id):
+        snapshot = self.snapshot
+        return snapshot.item(snapshot.row(id))
+
+    def vector(self, id):
+        snapshot = self.snapshot
+        return np.array(snapshot.vectors[snapshot.row(id)])
+
+    def page(self, where=None, offset=0, limit=50):
+        snapshot = self.snapshot
+        rows = snapshot.rows(where)
+        return [snapshot.item(row) for row in rows[offset : offset + limit].tolist()], len(rows)
+
+    def sample(self, where=None, count=24, seed=0):
+        snapshot = self.snapshot
+        kept = rows = snapshot.rows(where)
+        if len(rows) > SAMPLED:
+            drawn = np.random.default_rng(seed).integers(len(rows), size=SAMPLED)
+            rows = rows[np.unique(drawn)]
+        places = spread(snapshot.items["label"].to_numpy()[rows], count, seed)
+        return [snapshot.item(row) for row in rows[places].tolist()], len(kept)
+
+    def ids(self, where):
+        snapshot = self.snapshot
+        return snapshot.items["id"].iloc[snapshot.rows(where)].tolist()
+
+    def ids_of(self, paths):
+        snapshot = self.snapshot
+        found = snapshot.items[snapshot.present & snapshot.items["path"].isin(paths).to_numpy()]
+        found = found[~found["path"].duplicated(keep=False)]
+        return dict(zip(found["path"], found["id"], strict=True))
+
+    def has_label(self, label):
+        snapshot = self.snapshot
+        return bool((snapshot.items["label"] == label).to_numpy()[snapshot.present].any())
+
+    def labels(self, limit):
+        snapshot = self.snapshot
+        return sorted(snapshot.items["label"][snapshot.present].dropna().unique())[:limit]
+
+    def _insert(self, items, vectors):
+        self.snapshot, replaced = IndexWriter(self.folder).add(self.snapshot, items, vectors)
+        return replaced
+
+    def remove(self, ids):
+        with self.changing():
+            self.snapshot = IndexWriter(self.folder).remove(self.snapshot, list(ids))
+
+    @contextlib.contextmanager
+    def changing(self):
+        """Keeps other writers out, and reads what they wrote since this index was opened."""
+        with self._writing:
+            if self._locked:
+                yield
+                return
+            with locked(self.folder.lock, self.location):
+                self.snapshot = self._latest() or self.snapshot
+                self._locked = True
+                try:
+                    yield
+                finally:
+                    self._locked = False
+
+    def info(self):
+        snapshot = self.snapshot
+        return IndexInfo(
+            items=len(snapshot.row_of),
+            removed=len(snapshot.items) - len(snapshot.row_of),
+            dimension=snapshot.manifest.dimension,
+            kind=snapshot.manifest.kind,
+            search_parameters=snapshot.parameters,
+            recall=snapshot.recall,
+            fields=tuple(snapshot.field_types),
+            labels=int(snapshot.items["label"][snapshot.present].nunique()),
+            encoder=snapshot.manifest.encoder,
+            bytes=sum(entry.bytes for entry in snapshot.manifest.files.values()),
+        )
+
+    def verify(self):
+        """Checks that the bundle is whole and its own, and that vectors are of length 1."""
+        self.encoder()
+        vectors = self.snapshot.vectors
+        for start in range(0, len(vectors), BLOCK):
+            lengths = np.linalg.norm(vectors[start : start + BLOCK], axis=1)
+            if len(bad := np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE))):
+                raise DataError(self.folder.path, f"vector {start + bad[0]} is not of length 1")
+
+    def reload_if_changed(self):
+        latest = self._latest()
+        return None if latest is None else FaissIndex(latest)
+
+    def _latest(self):
+        """Returns the state on the disk; None where it is the one at hand."""
+        if self.folder.read_manifest() == self.snapshot.manifest:
+            return None
+        return read_snapshot(self.folder, self.snapshot.files)

@@ -1,0 +1,302 @@
+"""What every index does, wherever it keeps its vectors."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dml._storage.columns import fitted
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import ArrayError, DataError, OptionError
+from dml.index._items import Item, check_vectors, prepare_items
+from dml.index._kinds import Recall, SearchParameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Neighbour(NamedTuple):
+    """An item near a query.
+
+    Attributes:
+        similarity: Cosine similarity, in [-1, 1].
+        item: A dictionary of the item's fields, with `id`, `path` and `label`.
+    """
+
+    similarity: float
+    item: Item
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexInfo:
+    """What an index is.
+
+    Args:
+        items: Their number.
+        dimension: Numbers in a vector.
+        kind: Kind of index.
+        search_parameters: With which it is searched.
+        recall: The recall at 10 that these reach.
+        fields: Names of the items' fields.
+        encoder: SHA-256 of the encoder that the vectors are of.
+        removed: Removed items that still take up space; None where it is not known, as in Milvus.
+        labels: Number of different labels; None where it is not known.
+        bytes: On the disk; None where it is not known.
+    """
+
+    items: int
+    dimension: int
+    kind: str
+    search_parameters: SearchParameters
+    recall: Recall
+    fields: tuple[str, ...]
+    encoder: str
+    removed: int | None = None
+    labels: int | None = None
+    bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it for JSON, without what is not known."""
+        values = {
+            "items": self.items,
+            "removed": self.removed,
+            "dimension": self.dimension,
+            "kind": self.kind,
+            "search_parameters": self.search_parameters.to_json(),
+            "recall_at_10": self.recall.measured,
+            "recall_target": self.recall.target,
+            "fields": list(self.fields),
+            "labels": self.labels,
+            "encoder": self.encoder,
+            "bytes": self.bytes,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Index(abc.ABC):
+    """Finds the nearest of many vectors, with the items that they belong to.
+
+    An item is a dictionary: `id`, `path`, `label` and fields of your own, of the types of JSON,
+    None for missing values. A filter is a text such as `label in ["cat", "dog"] and price < 10`,
+    or None for all items.
+
+    Attributes:
+        location: Where it is, as `dml.index.open_index` takes it.
+        dimension: Numbers in a vector.
+        encoder_sha256: Of the encoder that the vectors are of.
+        field_types: Field -> Python type of its values: `str`, `int`, `float` or `bool`.
+    """
+
+    location: str
+    dimension: int
+    encoder_sha256: str
+    field_types: dict[str, type]
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of the items' fields."""
+        return list(self.field_types)
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of items."""
+
+    @abc.abstractmethod
+    def encoder(
+        self, bundle: str | os.PathLike[str] | None = None, threads: int | None = None
+    ) -> OnnxEncoder:
+        """Returns the encoder to search with.
+
+        Args:
+            bundle: The bundle's folder; by default the index's own.
+            threads: Processors that one call uses; all if None.
+
+        Raises:
+            DataError: It is not the one that the index was built with.
+            OptionError: The index has none of its own, and `bundle` is None.
+        """
+
+    def search(
+        self, queries: np.ndarray, k: int = 10, where: str | None = None
+    ) -> list[list[Neighbour]]:
+        """Returns the nearest items of each query, nearest first.
+
+        Args:
+            queries: Float32 (Q, D), of unit length.
+            k: Neighbours wanted; positive.
+            where: A filter.
+
+        Returns:
+            For each query, a list of at most k neighbours.
+
+        Raises:
+            OptionError: `k` or the filter can't be used.
+            ArrayError: The queries are of another shape, or not finite.
+        """
+        return self._search(self._check_queries(queries, k), k, where)
+
+    @abc.abstractmethod
+    def _search(self, queries: np.ndarray, k: int, where: str | None) -> list[list[Neighbour]]:
+        """Searches, after the checks."""
+
+    @abc.abstractmethod
+    def item(self, id: str) -> Item:
+        """Returns an item.
+
+        Raises:
+            UnknownNameError: There is no such item.
+        """
+
+    @abc.abstractmethod
+    def vector(self, id: str) -> np.ndarray:
+        """Returns the vector, float32 (D,), of an item.
+
+        Raises:
+            UnknownNameError: There is no such item.
+        """
+
+    @abc.abstractmethod
+    def page(
+        self, where: str | None = None, offset: int = 0, limit: int = 50
+    ) -> tuple[list[Item], int]:
+        """Returns some of the items that a filter keeps, and how many it keeps in all."""
+
+    @abc.abstractmethod
+    def sample(
+        self, where: str | None = None, count: int = 24, seed: int = 0
+    ) -> tuple[list[Item], int]:
+        """Returns a random sample of the items that a filter keeps, and how many it keeps in all.
+
+        One item of each label comes before a second of any; the same seed gives the same sample of
+        the same index.
+
+        Args:
+            where: A filter.
+            count: Items wanted; positive.
+            seed: Not negative.
+        """
+
+    @abc.abstractmethod
+    def ids(self, where: str | None) -> list[str]:
+        """Returns the ids of the items that a filter keeps."""
+
+    @abc.abstractmethod
+    def ids_of(self, paths: Sequence[str]) -> dict[str, str]:
+        """Returns path -> id of those of some paths that exactly one item has."""
+
+    @abc.abstractmethod
+    def has_label(self, label: str) -> bool:
+        """Returns whether an item has a label."""
+
+    @abc.abstractmethod
+    def labels(self, limit: int) -> list[str]:
+        """Returns labels of its items, sorted, at most so many."""
+
+    @abc.abstractmethod
+    def changing(self) -> AbstractContextManager[None]:
+        """Returns a context that keeps other writers out for as long as it lasts.
+
+        `add` and `remove` enter it themselves; long work that ends in one of them enters it first.
+
+        Raises:
+            BusyError: Another process is changing the index.
+        """
+
+    def add(self, items: pd.DataFrame, vectors: np.ndarray) -> tuple[int, int]:
+        """Adds items; those whose id is there already take the place of the older.
+
+        A field for which an item has no value keeps the older's.
+
+        Args:
+            items: A pandas frame with `id`, `path`, `label` and fields of your own.
+            vectors: Float32 (N, D), of unit length.
+
+        Returns:
+            How many were new and how many were replaced.
+
+        Raises:
+            ValueError: Ids are not unique, a field does not fit, or vectors are of another shape.
+        """
+        items = self.prepare_items(items)
+        vectors = np.ascontiguousarray(vectors, "float32")
+        check_vectors(vectors, len(items), self.dimension)
+        with self.changing():
+            replaced = self._insert(items, vectors)
+        return len(items) - replaced, replaced
+
+    def prepare_items(self, items: pd.DataFrame) -> pd.DataFrame:
+        """Returns items as they are kept, ready to be added.
+
+        Args:
+            items: As `add` takes them.
+
+        Raises:
+            ValueError: Ids are not unique, or a field does not fit; the message names it.
+        """
+        return fitted(prepare_items(items), self.field_types, self.location)
+
+    @abc.abstractmethod
+    def _insert(self, items: pd.DataFrame, vectors: np.ndarray) -> int:
+        """Adds items, after the checks; returns how many were replaced."""
+
+    @abc.abstractmethod
+    def remove(self, ids: Iterable[str]) -> None:
+        """Removes items.
+
+        Raises:
+            UnknownNameError: One is not there; nothing is removed then.
+        """
+
+    @abc.abstractmethod
+    def info(self) -> IndexInfo:
+        """Returns what the index is."""
+
+    @abc.abstractmethod
+    def verify(self) -> None:
+        """Checks what opening does not.
+
+        Raises:
+            DataError: It is damaged.
+        """
+
+    @abc.abstractmethod
+    def reload_if_changed(self) -> Index | None:
+        """Returns the index as others have changed it since it was opened; None if they have not.
+
+        This object stays unchanged.
+
+        Raises:
+            DataError, StorageError: It can't be opened again.
+        """
+
+    def _check_encoder(self, encoder: OnnxEncoder) -> None:
+        """Raises DataError where the vectors are of another encoder."""
+        if encoder.sha256 != self.encoder_sha256:
+            raise DataError(
+                self.location,
+                f"built with another encoder than {encoder.path}: their similarities would mean "
+                "nothing. Build the index again with this one",
+            )
+
+    def _check_queries(self, queries, k):
+        """Returns queries as contiguous float32 (Q, D)."""
+        if k < 1:
+            raise OptionError("k", f"must be at least 1; got {k}")
+        queries = np.ascontiguousarray(queries, "float32")
+        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+            raise ArrayError(f"queries must be (Q, {self.dimension}) numbers; got {queries.shape}")
+        if not np.isfinite(queries).all():
+            raise ArrayError("queries must be finite numbers")
+        return queries
+
+
+def check_recall(recall: float) -> None:
+    """Raises OptionError where a recall is out of its range."""
+    if not 0 < recall <= 1:
+        raise OptionError("recall", f"must be in (0, 1]; got {recall}")

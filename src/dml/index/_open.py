@@ -1,0 +1,100 @@
+"""Opens and builds indexes, wherever they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import MissingDataError, OccupiedError
+from dml.index._interface import Index
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SCHEME = "milvus://"
+
+
+def open_index(location: str | os.PathLike[str]) -> Index:
+    """Opens an index.
+
+    Args:
+        location: An index's folder; `milvus://HOST[:PORT][/COLLECTION]`; or a `.db` of milvus-lite.
+
+    Raises:
+        MissingDataError: There is no index.
+        DataError: It is damaged.
+        StorageError: Milvus does not answer.
+    """
+    return _class_of(location).open(normal_location(location))
+
+
+def build_index(
+    location: str | os.PathLike[str],
+    encoder: OnnxEncoder,
+    items: pd.DataFrame,
+    vectors: np.ndarray,
+    kind: str = "auto",
+    recall: float = 0.95,
+) -> Index:
+    """Writes a new index and returns it.
+
+    Args:
+        location: As `open_index` takes it; nothing may be there yet.
+        encoder: What the vectors are of.
+        items: A frame with `id`, `path`, `label` and fields of your own.
+        vectors: Float32 (N, D), of unit length. The array may be reordered in place.
+        kind: `auto`, `flat`, `hnsw`, `ivf_pq`, `int8` or `binary`; in Milvus one of the first
+            three.
+        recall: Wanted share of the true nearest 10 that are found, in (0, 1].
+
+    Raises:
+        OccupiedError: There is something at `location`.
+        OptionError: An option is out of its range.
+        ValueError: Items or vectors can't be kept.
+        StorageError: Milvus does not answer.
+    """
+    build = _class_of(location).build
+    return build(normal_location(location), encoder, items, vectors, kind, recall)
+
+
+def check_build(
+    location: str | os.PathLike[str], items: pd.DataFrame, kind: str = "auto", recall: float = 0.95
+) -> None:
+    """Raises ValueError where `build_index` would, before there are vectors."""
+    _class_of(location).check_build(items, kind, recall)
+
+
+def check_free(location: str | os.PathLike[str]) -> None:
+    """Raises OccupiedError where there is something at a location."""
+    if is_milvus(location):
+        try:
+            open_index(location)
+        except MissingDataError:
+            return
+    elif not os.path.lexists(location):
+        return
+    raise OccupiedError(location, "is there already; remove it or choose another --out")
+
+
+def is_milvus(location: str | os.PathLike[str]) -> bool:
+    """Returns whether a location is a Milvus collection: `milvus://HOST`, or a `.db`."""
+    return str(location).startswith(SCHEME) or Path(location).suffix == ".db"
+
+
+def normal_location(location: str | os.PathLike[str]) -> str:
+    """Returns a location in one spelling: of a folder or file, without a slash at its end."""
+    return str(location) if str(location).startswith(SCHEME) else str(Path(location))
+
+
+def _class_of(location):
+    """Returns the class of the index at a location."""
+    if is_milvus(location):
+        from dml.index._milvus_index import MilvusIndex
+
+        return MilvusIndex
+    from dml.index._faiss_index import FaissIndex
+
+    return FaissIndex

@@ -1,0 +1,219 @@
+"""One state of an index in a folder, read and checked as a whole."""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dml._storage.columns import kinds_of, read_parquet, typed
+from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manifest
+from dml.errors import DataError, UnknownNameError
+from dml.index._filters import matching
+from dml.index._items import Item, item_of
+from dml.index._kinds import CODES, Recall, SearchParameters, compare, read_parameters
+
+LARGEST_EXACT = 20_000  # rows up to which comparing each is faster than codes with a filter
+BLOCK = 65_536  # rows compared at once where some are left out
+RETRIES = 20
+RETRY_SECONDS = 0.05
+REMOVED = "dml:removed"  # a column of the file of items, none of their fields
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedFiles:
+    """Files of an index that have been read and need not be read again.
+
+    Args:
+        vectors: Their file, hashed.
+        codes_entry: Of the file of codes; None where there is none.
+        codes: The FAISS index in it.
+    """
+
+    vectors: HashedFile
+    codes_entry: FileEntry | None
+    codes: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One state of an index in a folder. It never changes, whatever is written later.
+
+    Args:
+        folder: Where it is.
+        manifest: What it is.
+        parameters: The search parameters.
+        recall: The recall that these reach.
+        vectors: Float32 (N, D), mapped into memory; those of removed items, too.
+        items: A frame (N, fields).
+        present: Booleans (N,), false for removed items.
+        codes: The FAISS index of the vectors; None for `flat`.
+        row_of: Id -> row of the items that are present.
+        files: What reading a later state can reuse.
+    """
+
+    folder: IndexFolder
+    manifest: Manifest
+    parameters: SearchParameters
+    recall: Recall
+    vectors: np.ndarray
+    items: pd.DataFrame
+    present: np.ndarray
+    codes: Any
+    row_of: dict[str, int]
+    files: LoadedFiles
+
+    @functools.cached_property
+    def field_types(self) -> dict[str, type]:
+        """Field -> Python type."""
+        return kinds_of(self.items)
+
+    @functools.cached_property
+    def columns(self) -> list:
+        """The values of each field, quick to index by row."""
+        return [self.items[name].array for name in self.items]
+
+    def mask(self, where: str | None) -> np.ndarray:
+        """Returns which rows a filter keeps, booleans (N,)."""
+        return self.present if where is None else self.present & matching(where, self.items)
+
+    def rows(self, where: str | None) -> np.ndarray:
+        """Returns the rows that a filter keeps, int64."""
+        return np.flatnonzero(self.mask(where))
+
+    def row(self, id: str) -> int:
+        """Returns the row of an id.
+
+        Raises:
+            UnknownNameError: There is no such item.
+        """
+        if id not in self.row_of:
+            raise UnknownNameError(f"{self.folder.path} has no item {id!r}")
+        return self.row_of[id]
+
+    def item(self, row: int) -> Item:
+        """Returns the item of a row."""
+        return item_of(self.items.columns, (values[row] for values in self.columns))
+
+    def nearest(
+        self, queries: np.ndarray, k: int = 10, where: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the similarities float32 (Q, K) and rows int64 (Q, K) of the nearest items.
+
+        Args:
+            queries: Float32 (Q, D), of unit length.
+            k: Neighbours wanted; positive. K is fewer where there are fewer items.
+            where: A filter.
+        """
+        keep = self.mask(where)
+        left = int(keep.sum())
+        k = min(k, left)
+        if not k:
+            return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
+        everything = left == len(keep)
+        kind = CODES.get(self.manifest.kind)
+        usable = kind is not None and self.codes is not None and (everything or kind.filters)
+        if usable and left <= LARGEST_EXACT:  # a walk through a graph is faster still
+            usable = everything and kind.exact_similarities
+        if not usable:
+            return self._exact(queries, k, None if everything else np.flatnonzero(keep))
+        similarities, rows = kind.search(
+            self.codes, self.vectors, queries, k, self.parameters, None if everything else keep
+        )
+        if (rows < 0).any():  # the codes led to too few of the rows that the filter keeps
+            return self._exact(queries, k, np.flatnonzero(keep))
+        return similarities, rows
+
+    def _exact(self, queries, k, rows=None):
+        """Returns the nearest among some rows, or all, by comparing with each."""
+        if rows is None:
+            return compare(self.vectors, queries, k)
+        best = []
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK]
+            near = compare(self.vectors[some], queries, min(k, len(some)))
+            best.append((near[0], some[near[1]]))
+        similarities, found = (np.concatenate(side, axis=1) for side in zip(*best, strict=True))
+        order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(similarities, order, 1), np.take_along_axis(found, order, 1)
+
+
+def read_snapshot(folder: IndexFolder, known: LoadedFiles | None = None) -> Snapshot:
+    """Reads the state of an index that is on the disk now.
+
+    Args:
+        folder: Where it is.
+        known: Files of an earlier state, which are not read again where they are unchanged.
+
+    Raises:
+        MissingDataError: There is no index.
+        DataError: It is damaged.
+    """
+    for _ in range(RETRIES):  # a change may remove files after the manifest was read
+        manifest = folder.read_manifest()
+        try:
+            return _load(folder, manifest, known)
+        except FileNotFoundError as error:
+            missing = error.filename or error
+            if folder.read_manifest() == manifest:
+                break
+            time.sleep(RETRY_SECONDS)
+    raise DataError(folder.path, f"{missing} is missing: the index is damaged")
+
+
+def _load(folder, manifest, known):
+    """Reads the files that a manifest names."""
+    entries = manifest.files
+    try:
+        parameters = read_parameters(manifest.kind, manifest.search)
+        recall = Recall(**manifest.recall)
+    except (TypeError, ValueError) as error:
+        raise DataError(folder.manifest, f"damaged: {error}") from None
+    hashed = folder.check(entries["vectors"], known.vectors if known else None)
+    shape = (manifest.rows, manifest.dimension)
+    vectors = np.empty(shape, "float32")
+    if manifest.rows:
+        vectors = np.memmap(folder.path / entries["vectors"].name, "float32", "r", shape=shape)
+    items, present = _load_items(folder, manifest)
+    codes, entry = None, entries.get("codes")
+    if entry is not None:
+        if known is not None and known.codes_entry == entry:
+            codes = known.codes
+        elif manifest.kind not in CODES:
+            raise DataError(folder.manifest, f"damaged: codes of the kind {manifest.kind}")
+        else:
+            folder.check(entry)
+            codes = CODES[manifest.kind].read(folder.path / entry.name, shape)
+    ids = items["id"].to_numpy()
+    return Snapshot(
+        folder=folder,
+        manifest=manifest,
+        parameters=parameters,
+        recall=recall,
+        vectors=vectors,
+        items=items,
+        present=present,
+        codes=codes,
+        row_of={ids[row]: row for row in np.flatnonzero(present).tolist()},
+        files=LoadedFiles(hashed, entry, codes),
+    )
+
+
+def _load_items(folder, manifest):
+    """Returns the items of an index, and which of them are present."""
+    import pyarrow
+
+    entry = manifest.files["items"]
+    folder.check(entry)
+    path = folder.path / entry.name
+    try:
+        items = read_parquet(path)
+        present = ~items.pop(REMOVED).to_numpy(bool)
+        items = typed(items)
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(path, f"damaged: {error}") from None
+    if not {"id", "path", "label"} <= set(items) or len(items) != manifest.rows:
+        raise DataError(path, f"damaged: not the items of {manifest.rows:,} vectors")
+    return items, present

@@ -1,0 +1,261 @@
+"""Writes an index in a folder, and changes of it: each is there whole or not at all."""
+
+import dataclasses
+import difflib
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dml._storage.atomic import atomic_path
+from dml._storage.columns import fitted, kinds_of
+from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manifest
+from dml._storage.records import sha256
+from dml._storage.versions import installed_versions
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import StorageError, UnknownNameError
+from dml.index._items import with_older
+from dml.index._kinds import (
+    CODES,
+    LEAST_TRAINED,
+    Recall,
+    SearchParameters,
+    held_out_count,
+    tune,
+)
+from dml.index._snapshot import REMOVED, LoadedFiles, Snapshot, read_snapshot
+
+MOST_REMOVED = 0.25  # share of removed rows from which on the index is built anew
+SUGGESTED_FROM = 50_000  # ids in which the nearest to an unknown one is looked for
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CodedVectors:
+    """Vectors in the order of their codes.
+
+    Args:
+        kind: One of `KINDS`.
+        items: A frame (N, fields).
+        vectors: Float32 (N, D).
+        codes: A FAISS index of the vectors, or None.
+        parameters: The search parameters.
+        recall: The recall that these reach.
+    """
+
+    kind: str
+    items: pd.DataFrame
+    vectors: np.ndarray
+    codes: Any
+    parameters: SearchParameters
+    recall: Recall
+
+
+class IndexWriter:
+    """Writes the files of an index, then the manifest that makes them the index.
+
+    Whoever changes an index holds its lock meanwhile.
+
+    Args:
+        folder: Where the index is, or is to be.
+    """
+
+    def __init__(self, folder: IndexFolder):
+        self.folder = folder
+
+    def build(
+        self,
+        encoder: OnnxEncoder,
+        items: pd.DataFrame,
+        vectors: np.ndarray,
+        kind: str,
+        recall: float,
+    ) -> LoadedFiles:
+        """Writes a new index.
+
+        Args:
+            encoder: What the vectors are of; its bundle is copied.
+            items: As `prepare_items` returns them.
+            vectors: Float32 (N, D), contiguous; reordered in place.
+            kind: One of `KINDS`.
+            recall: Wanted recall at 10.
+        """
+        encoder.bundle.copy(self.folder.bundle)
+        about = {
+            "dimension": int(vectors.shape[1]),
+            "encoder": encoder.sha256,
+            "bundle": sha256(encoder.bundle.description),
+            "versions": installed_versions("dml", "faiss-cpu", "numpy", "pyarrow"),
+        }
+        return self._write_anew(_encode(kind, items, vectors, recall), about, number=1)
+
+    def add(
+        self, snapshot: Snapshot, items: pd.DataFrame, vectors: np.ndarray
+    ) -> tuple[Snapshot, int]:
+        """Adds items; those whose id is there take the place of the older ones.
+
+        Args:
+            snapshot: The state on the disk.
+            items: As `prepare_items` returns them.
+            vectors: Float32 (M, D), contiguous.
+
+        Returns:
+            The new state, and how many items were replaced.
+        """
+        items = fitted(items, snapshot.field_types, self.folder.path)  # others may have changed it
+        old = [snapshot.row_of[id] for id in items["id"] if id in snapshot.row_of]
+        known = fitted(snapshot.items, kinds_of(items), self.folder.path)
+        items = with_older(items, known.iloc[old])
+        removed = ~snapshot.present
+        removed[old] = True
+        removed = np.concatenate([removed, np.zeros(len(items), bool)])
+        items = pd.concat([known, items], ignore_index=True)
+        if removed.sum() > MOST_REMOVED * len(removed):
+            vectors = np.concatenate([snapshot.vectors, vectors])
+            return self._compact(snapshot, items, vectors, removed), len(old)
+        codes = _with_added(snapshot.codes, vectors)
+        number = snapshot.manifest.number + 1
+        hashed = self.folder.append(snapshot.files.vectors, vectors.data)
+        entry = None if codes is None else self._write_codes(codes, number)
+        files = LoadedFiles(hashed, entry, codes)
+        self._commit(snapshot.manifest, items, removed, files)
+        return read_snapshot(self.folder, files), len(old)
+
+    def remove(self, snapshot: Snapshot, ids: list[str]) -> Snapshot:
+        """Removes items; returns the new state.
+
+        Raises:
+            UnknownNameError: One is not there; nothing is removed then.
+        """
+        if unknown := [id for id in ids if id not in snapshot.row_of]:
+            known = list(snapshot.row_of)[:SUGGESTED_FROM]
+            near = difflib.get_close_matches(str(unknown[0]), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UnknownNameError(f"{self.folder.path} has no item {unknown[0]!r}{hint}")
+        removed = ~snapshot.present
+        removed[[snapshot.row_of[id] for id in ids]] = True
+        if removed.sum() > MOST_REMOVED * len(removed):
+            return self._compact(snapshot, snapshot.items, snapshot.vectors, removed)
+        self._commit(snapshot.manifest, snapshot.items, removed, snapshot.files)
+        return read_snapshot(self.folder, snapshot.files)
+
+    def _compact(self, snapshot, items, vectors, removed):
+        """Builds the index anew, without removed rows; returns the new state."""
+        vectors, items = np.asarray(vectors)[~removed], items[~removed]
+        kind = snapshot.manifest.kind
+        if kind == "ivf_pq" and len(vectors) < LEAST_TRAINED:
+            kind = "flat"
+        coded = _encode(kind, items, vectors, snapshot.recall.target)
+        about = {
+            name: getattr(snapshot.manifest, name)
+            for name in ("dimension", "encoder", "bundle", "versions")
+        }
+        files = self._write_anew(coded, about, snapshot.manifest.number + 1)
+        return read_snapshot(self.folder, files)
+
+    def _write_anew(self, coded: CodedVectors, about: dict, number: int) -> LoadedFiles:
+        """Writes all files under a new number, then the manifest."""
+        hashed = self.folder.write(f"vectors-{number}.f32", coded.vectors.data)
+        entry = None if coded.codes is None else self._write_codes(coded.codes, number)
+        present = np.zeros(len(coded.items), bool)
+        written = self._write_items(coded.items, present, number)
+        files = LoadedFiles(hashed, entry, coded.codes)
+        self._replace_manifest(
+            Manifest(
+                number=number,
+                kind=coded.kind,
+                rows=len(coded.items),
+                search=coded.parameters.to_json(),
+                recall=dataclasses.asdict(coded.recall),
+                files=_entries(files, written),
+                **about,
+            )
+        )
+        return files
+
+    def _commit(self, manifest: Manifest, items, removed, files: LoadedFiles) -> None:
+        """Writes the items of a change, then the manifest."""
+        number = manifest.number + 1
+        written = self._write_items(items, removed, number)
+        self._replace_manifest(
+            dataclasses.replace(
+                manifest, number=number, rows=len(items), files=_entries(files, written)
+            )
+        )
+
+    def _write_items(self, items, removed, number) -> FileEntry:
+        buffer = io.BytesIO()
+        items.assign(**{REMOVED: removed}).to_parquet(buffer, index=False)
+        return self.folder.write(f"items-{number}.parquet", buffer.getbuffer()).entry
+
+    def _write_codes(self, codes, number) -> FileEntry:
+        import faiss
+
+        path = self.folder.path / f"codes-{number}.faiss"
+        with atomic_path(path) as temporary:
+            try:
+                faiss.write_index(codes, str(temporary))
+            except RuntimeError as error:  # FAISS's message ends in the system's, in brackets
+                why = str(error).rpartition("(")[2].rstrip(")")
+                raise StorageError(f"{path}: {why}; the index is unchanged") from None
+        return self.folder.entry(path.name)
+
+    def _replace_manifest(self, manifest: Manifest) -> None:
+        self.folder.write_manifest(manifest)
+        self.folder.remove_others(manifest.files.values())
+
+
+def _entries(files: LoadedFiles, items: FileEntry) -> dict[str, FileEntry]:
+    """Returns the files of a manifest."""
+    entries = {"vectors": files.vectors.entry, "items": items}
+    if files.codes_entry is not None:
+        entries["codes"] = files.codes_entry
+    return entries
+
+
+def _with_added(codes, vectors):
+    """Returns a copy of FAISS codes with more vectors: the old ones are still searched."""
+    if codes is None:
+        return None
+    import faiss
+
+    codes = faiss.clone_index(codes)
+    codes.add(vectors)
+    return codes
+
+
+def _encode(kind, items, vectors, target) -> CodedVectors:
+    """Builds codes, and tunes the search parameters on held-out rows.
+
+    A few rows, drawn at random, are put after all others: recall is measured with them before
+    they are added, as with later queries, which are not in the index either.
+
+    Args:
+        kind: One of `KINDS`.
+        items: A frame (N, fields).
+        vectors: Float32 (N, D), contiguous; reordered in place.
+        target: Wanted recall at 10.
+    """
+    items = items.reset_index(drop=True)
+    if kind not in CODES or not len(vectors):
+        parameters = CODES[kind].grid[0] if kind in CODES else SearchParameters()
+        return CodedVectors(kind, items, vectors, None, parameters, Recall(target))
+    count = len(vectors)
+    last = np.arange(count - held_out_count(count), count)
+    drawn = np.sort(np.random.default_rng(0).choice(count, len(last), replace=False))
+    free, taken = np.setdiff1d(last, drawn), np.setdiff1d(drawn, last)
+    order = np.arange(count)
+    order[free], order[taken] = taken, free
+    moved = np.concatenate([free, taken])
+    vectors[moved] = vectors[order[moved]]
+    known, queries = vectors[: count - len(last)], vectors[count - len(last) :]
+    coded = CODES[kind]
+    codes = coded.build(known)
+
+    def search(queries, k, parameters):
+        return coded.search(codes, known, queries, k, parameters)[1]
+
+    parameters, recall = tune(coded.grid, search, known, queries, target)
+    codes.add(queries)
+    items = items.iloc[order].reset_index(drop=True)
+    return CodedVectors(kind, items, vectors, codes, parameters, recall)
