@@ -1,11 +1,12 @@
-"""Search by each kind of index beside bare FAISS: recall, time, memory.
+"""Search by each kind of index compared with bare FAISS: recall, time, memory.
 
     python benchmarks/index.py --vectors runs/mine/evaluation/NAME/vectors.npy
     python benchmarks/index.py --synthetic 1000000 --dimension 128
 
 Each kind is built and searched in a process of its own, so that its memory is its own. Bare FAISS
-searches the same codes as far and refines what it finds by `IndexRefine`, over a copy of the
-vectors in memory. Recall@10 is against exact search; the last figure is its time by ours.
+searches the same codes with the same parameters and refines the result by `IndexRefine`, over a
+copy of the vectors in memory. Recall@10 is against exact search; the last column is its time
+divided by ours.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def measure(options, kind):
     import pandas as pd
 
     from dml.index._faiss_index import FaissIndex
-    from dml.index._kinds import build_codes
+    from dml.index._kinds import CODES
 
     vectors, queries = load(options)
     _, exact = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
@@ -72,11 +73,11 @@ def measure(options, kind):
         started = time.perf_counter()
         index = FaissIndex.build(Path(folder) / "index", encoder, items, vectors, kind, 0.95)
         built = time.perf_counter() - started
-        facts = index.info()
+        info = index.info()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
         if kind != "flat":
-            build_codes(kind, vectors)
+            CODES[kind].build(vectors)
         bare_built = time.perf_counter() - started
         bare = bare_search(kind, index, vectors, queries)
         (seconds, found), (bare_seconds, bare_found) = timed(
@@ -85,10 +86,10 @@ def measure(options, kind):
         found, bare_found = (
             index.snapshot.items["id"].to_numpy()[rows].astype(int) for rows in (found, bare_found)
         )
-        effort = f"{index.effort.breadth}/{index.effort.oversample}"
+        parameters = str(info.search_parameters) or "exact"
         print(
-            f"{kind:8} {effort:>8} {built:8.1f} {bare_built:8.1f} "
-            f"{facts['bytes'] / 2**20:8.0f} {memory:8.0f} "
+            f"{kind:8} {parameters:26} {built:8.1f} {bare_built:8.1f} "
+            f"{info.bytes / 2**20:8.0f} {memory:8.0f} "
             f"{recall(found, exact):8.3f} {recall(bare_found, exact):8.3f} "
             f"{len(queries) / seconds:9.0f} {len(queries) / bare_seconds:9.0f} "
             f"{bare_seconds / seconds:6.2f}",
@@ -104,17 +105,17 @@ def bare_search(kind, index, vectors, queries):
     flat.add(np.array(index.snapshot.vectors))
     if index.snapshot.codes is None:
         return lambda: flat.search(queries, K)
-    breadth, oversample = index.effort.breadth, index.effort.oversample
+    parameters = index.snapshot.parameters
     if kind == "hnsw":
-        walk = faiss.SearchParametersHNSW(efSearch=max(breadth, K))
+        walk = faiss.SearchParametersHNSW(efSearch=max(parameters.ef_search, K))
         return lambda: index.snapshot.codes.search(queries, K, params=walk)
     index.snapshot.codes.metric_type = faiss.METRIC_INNER_PRODUCT  # IndexLSH calls its own L2
     refined = faiss.IndexRefine(index.snapshot.codes, flat)
-    options = {"k_factor": oversample}
+    options = {"k_factor": parameters.refine_factor}
     if kind == "ivf_pq":
-        options["base_index_params"] = faiss.SearchParametersIVF(nprobe=breadth)
-    parameters = faiss.IndexRefineSearchParameters(**options)
-    return lambda: (refined.search(queries, K, params=parameters), flat)[0]  # flat stays alive
+        options["base_index_params"] = faiss.SearchParametersIVF(nprobe=parameters.nprobe)
+    refining = faiss.IndexRefineSearchParameters(**options)
+    return lambda: (refined.search(queries, K, params=refining), flat)[0]  # flat stays alive
 
 
 def timed(*works):
@@ -145,7 +146,7 @@ def main():
     options = parser.parse_args()
     print(f"{QUERIES:,} queries at once, K = {K}; MiB; queries a second")
     print(
-        f"{'kind':8} {'effort':>8} {'build s':>8} {'bare s':>8} {'disk':>8} {'peak':>8} "
+        f"{'kind':8} {'search parameters':26} {'build s':>8} {'bare s':>8} {'disk':>8} {'peak':>8} "
         f"{'recall':>8} {'bare':>8} {'q/s':>9} {'bare q/s':>9} {'ratio':>6}"
     )
     for kind in options.kinds.split(","):

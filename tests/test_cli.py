@@ -231,7 +231,7 @@ def test_closed_streams_keep_the_exit_code(words, streams):
 
 def test_an_ascii_terminal_breaks_nothing(tmp_path):
     result = dml("index", "info", tmp_path / "caf\u00e9 \u00b1 \x1b[31m", PYTHONIOENCODING="ascii")
-    assert_refused(result, r"caf\xe9 \xb1 \x1b[31m is no index")
+    assert_refused(result, r"caf\xe9 \xb1 \x1b[31m: not an index")
 
 
 def test_a_name_that_is_not_utf8_is_refused_before_anything_is_done(tmp_path, capsys):

@@ -45,14 +45,14 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
 @pytest.mark.parametrize(
     "command, message",
     [
-        (["index", "build", "bundle", "photos", "--out", "shop"], "shop is there already"),
+        (["index", "build", "bundle", "photos", "--out", "shop"], "shop: is there already"),
         (["index", "build", "photos", "photos", "--out", "x"], "photos: not a bundle"),
         (["index", "build", "bundle", "photos", "--out", "x", "--recall", "2"], "recall must be"),
         (["index", "add", "shop", "nowhere"], "nowhere: no such file"),
-        (["index", "remove", "shop"], "which items?"),
+        (["index", "remove", "shop"], "ID or --where must be given"),
         (["index", "remove", "shop", "photos/class 0/9.png"], "did you mean"),
         (["index", "remove", "shop", "--where", "label == 'x'"], "no item matches"),
-        (["index", "info", "photos"], "photos is no index"),
+        (["index", "info", "photos"], "photos: not an index"),
         (["search", "shop", "nowhere.png"], "nowhere.png: no such file"),
         (["search", "shop", "photos/class 0/0.png", "-k", "0"], "k must be at least 1"),
         (["search", "shop", "photos/class 0/0.png", "--threshold", "x"], "threshold must be"),
@@ -135,7 +135,7 @@ def test_out_may_end_in_a_slash(here, capsys, out):
 @pytest.mark.parametrize("out", ["photos", "photos/class 0/0.png", "dangling", "nowhere/../shop"])
 def test_what_is_in_the_way_is_said_before_an_image_is_read(here, monkeypatch, capsys, out):
     (here / "dangling").symlink_to("gone")
-    monkeypatch.setattr("dml.commands.index.embed_sources", lambda *_, **__: pytest.fail("reads"))
+    monkeypatch.setattr("dml.index._images.embed_sources", lambda *_, **__: pytest.fail("reads"))
     (here / "nowhere").mkdir()
     assert main(["index", "build", "bundle", "photos", "--out", out]) == 2
     assert "is there already" in said(capsys)
@@ -180,10 +180,10 @@ def test_the_same_commands_over_milvus(tmp_path, monkeypatch, capsys):
     assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 0
     assert "shop.db: 12 items, 6 numbers each" in said(capsys)
     assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 2
-    assert "shop.db is there already" in said(capsys)
+    assert "shop.db: is there already" in said(capsys)
     query = ["search", "shop.db", "photos/class 0/0.png", "-k", "3"]
     assert main(query) == 2
-    assert "Milvus keeps no encoder: give its --bundle" in said(capsys)
+    assert "bundle is needed to search shop.db: Milvus keeps no encoder" in said(capsys)
     assert main([*query, "--bundle", "bundle", "--json", "--where", "label != 'class 1'"]) == 0
     near = json.loads(said(capsys))[0]["neighbours"]
     assert near[0]["id"] == "photos/class 0/0.png" and near[0]["same"]

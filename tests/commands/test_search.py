@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from dml.commands import index as commands
 from dml.commands.search import Calibrated, parse_threshold, search
 from dml.errors import OptionError
+from dml.index import index_images
 from tests.bundles import write_bundle, write_images
 
 
@@ -15,7 +15,7 @@ from tests.bundles import write_bundle, write_images
 def shop(tmp_path_factory):
     here = tmp_path_factory.mktemp("shop")
     photos = write_images(here / "photos")
-    commands.build(write_bundle(here / "bundle"), [photos], here / "shop")
+    index_images(write_bundle(here / "bundle"), [photos], here / "shop")
     return here
 
 

@@ -70,4 +70,4 @@ def test_bad_input_is_one_line(shop, capsys, tmp_path):
     assert main(["serve", shop, "--token-file", "none"]) == 2
     assert "none: no such file" in capsys.readouterr().err
     assert main(["serve", str(tmp_path)]) == 2
-    assert "is no index" in capsys.readouterr().err
+    assert "not an index" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""An index in a folder is never half of anything; tests/index/test_interface.py tells what it does."""
+"""An index in a folder is whole or not there; what every index does is tested in test_interface."""
 
 import hashlib
 import json
@@ -49,8 +49,13 @@ def flat(encoder, tmp_path):
     return FaissIndex.build(tmp_path / "flat", encoder, items(50), clusters(50, DIMENSION))
 
 
+def name_of(index, which):
+    """Returns the name of one of an index's files."""
+    return index.snapshot.manifest.files[which].name
+
+
 def test_wide_filters_go_through_the_codes(path, monkeypatch):
-    monkeypatch.setattr("dml.index._faiss_index.EXACT", 10)
+    monkeypatch.setattr("dml.index._snapshot.LARGEST_EXACT", 10)
     index = FaissIndex.open(path)
     _, rows = index.snapshot.nearest(clusters(20, DIMENSION, seed=3), 10, "price < 1200")
     assert rows.shape == (20, 10) and index.snapshot.items["price"][rows.ravel()].max() < 1200
@@ -59,7 +64,7 @@ def test_wide_filters_go_through_the_codes(path, monkeypatch):
 def test_many_removed_items_make_room(path):
     index = FaissIndex.open(path)
     index.remove([f"i{n}" for n in range(100)])
-    assert len(index.snapshot.items) == COUNT and index.info()["removed"] == 100
+    assert len(index.snapshot.items) == COUNT and index.info().removed == 100
     index.remove([f"i{n}" for n in range(100, 500)])  # more than a quarter: built anew
     index = FaissIndex.open(path)
     assert len(index) == len(index.snapshot.items) == COUNT - 500
@@ -75,11 +80,11 @@ def test_many_removed_items_make_room(path):
 def test_wrong_use_is_named(flat, encoder, tmp_path):
     with pytest.raises(KeyError, match="has no item 'i499'; did you mean 'i49'"):
         flat.remove(["i499"])
-    with pytest.raises(FileNotFoundError, match="is no index"):
+    with pytest.raises(FileNotFoundError, match="not an index"):
         FaissIndex.open(tmp_path)
-    other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
+    other = write_bundle(tmp_path / "other", seed=1)
     with pytest.raises(ValueError, match="built with another encoder"):
-        flat.check_encoder(other)
+        flat.encoder(other)
 
 
 def test_two_writers_at_once_are_refused(flat):
@@ -123,7 +128,7 @@ def test_a_change_that_failed_is_not_made_by_the_next(path, monkeypatch):
 def test_a_change_that_failed_and_can_not_be_read_again_is_not_made_either(flat, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr("dml._storage.records.write_json", refuse)
-        broken.setattr(FaissIndex, "load", refuse)
+        broken.setattr("dml.index._snapshot._load", refuse)
         with pytest.raises(OSError, match="No space left"):
             flat.remove(["i3"])
     assert len(flat) == 50
@@ -141,7 +146,7 @@ def refuse(*arguments):
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 9))
 def test_a_flipped_bit_is_always_found(path, place, bit, which):
     index = FaissIndex.open(path)
-    names = [entry["name"] for entry in index.snapshot.manifest.files.values()] + ["manifest.json"]
+    names = [entry.name for entry in index.snapshot.manifest.files.values()] + ["manifest.json"]
     file = path / names[which % len(names)]
     data = bytearray(file.read_bytes())
     spot = int(place * len(data))
@@ -173,7 +178,7 @@ def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, na
     path, diary = flat.folder.path, tmp_path / "diary.txt"
     diary.write_text(DIARY)
     if name == "link":
-        name = flat.snapshot.manifest.files[which]["name"]
+        name = name_of(flat, which)
         (path / name).unlink()
         (path / name).symlink_to(diary)
     elif isinstance(name, str):
@@ -202,13 +207,13 @@ def test_a_number_that_no_file_name_holds_is_found(flat):
 
 def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
     for entry in flat.snapshot.manifest.files.values():
-        file = flat.folder.path / entry["name"]
-        file.rename(tmp_path / entry["name"])
-        file.symlink_to(tmp_path / entry["name"])
-        with pytest.raises(ValueError, match=f"{entry['name']}: not a regular file"):
+        file = flat.folder.path / entry.name
+        file.rename(tmp_path / entry.name)
+        file.symlink_to(tmp_path / entry.name)
+        with pytest.raises(ValueError, match=f"{entry.name}: not a regular file"):
             flat.remove(["i3"])
         file.unlink()
-        (tmp_path / entry["name"]).rename(file)
+        (tmp_path / entry.name).rename(file)
     flat.remove(["i3"])
     (flat.folder.path / ".lock").unlink()
     (flat.folder.path / ".lock").symlink_to(tmp_path / "diary.txt")
@@ -219,7 +224,11 @@ def test_a_link_to_a_file_as_it_should_be_is_refused_as_well(flat, tmp_path):
 
 
 def test_pipes_are_not_read(flat):
-    for name in ("manifest.json", flat.snapshot.manifest.files["vectors"]["name"], flat.snapshot.manifest.files["items"]["name"]):
+    for name in (
+        "manifest.json",
+        name_of(flat, "vectors"),
+        name_of(flat, "items"),
+    ):
         file = flat.folder.path / name
         whole = file.read_bytes()
         file.unlink()
@@ -246,7 +255,7 @@ SQUARE = {"resize_side": 30, "input_size": 20, "aspect": "keep"}
 
 
 def test_a_file_cut_short_or_missing_is_named(flat):
-    file = flat.folder.path / flat.snapshot.manifest.files["vectors"]["name"]
+    file = flat.folder.path / name_of(flat, "vectors")
     whole = file.read_bytes()
     file.write_bytes(whole[:-10])
     with pytest.raises(ValueError, match="cut short by 10 bytes"):
@@ -352,7 +361,7 @@ sys.path[:0] = sys.argv[3:]
 from tests.index.test_faiss_index import *
 index = FaissIndex.open(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-most = os.path.getsize(index.folder.path / index.snapshot.manifest.files["vectors"]["name"]) + int(sys.argv[2])
+most = os.path.getsize(index.folder.path / name_of(index, "vectors")) + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 try:
     index.add(items(5000, first=10_000), clusters(5000, DIMENSION, seed=1))

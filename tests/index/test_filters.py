@@ -14,6 +14,7 @@ ITEMS = typed(
             "price": [1.0, 5.0, 10.0, float("nan")],
             "sold": [True, False, True, False],
             "sku": pd.array([2**53 + 1, 2**53, None, -3], "Int64"),
+            "big": [2.0**53, 2.0**53 + 2, None, float("nan")],
         }
     )
 )
@@ -38,6 +39,24 @@ ITEMS = typed(
         (f"sku not in [{2**53}]", "acd"),
         ("sku < 2.5", "d"),
         ("not sku > 0", "cd"),
+        ("sku >= 2.5", "ab"),
+        ("sku != 2.5", "abcd"),
+        ("not sku == 2.5", "abcd"),
+        ("sku < 1e300 and sku > -1e300", "abd"),
+        ("sku > 9223372036854775808.0 or sku <= -9223372036854777856.0", ""),
+        # The only float near 2**53 + 1 is 2**53: compared as floats, the two would be equal.
+        (f"sku > {2.0**53}", "a"),
+        (f"sku <= {2.0**53}", "bd"),
+        (f"big == {2**53 + 1}", ""),
+        (f"big in [{2**53 + 1}]", ""),
+        (f"big != {2**53 + 1}", "abcd"),
+        (f"big < {2**53 + 1}", "a"),
+        (f"big <= {2**53 + 1}", "a"),
+        (f"big >= {2**53 + 1}", "b"),
+        (f"not big > {2**53 + 1}", "acd"),
+        # 2**53 + 3 lies between the floats 2**53 + 2 and 2**53 + 4; the nearest even one is above.
+        (f"big < {2**53 + 3}", "ab"),
+        (f"big > {2**53 + 3}", ""),
     ],
 )
 def test_keeps(text, kept):
@@ -56,7 +75,9 @@ def test_refuses_what_is_no_filter(text):
 
 
 def test_names_the_fault():
-    with pytest.raises(ValueError, match="no field 'colour'; they have id, label, price, sold"):
+    with pytest.raises(
+        ValueError, match="no field 'colour'; they have id, label, price, sold, sku"
+    ):
         matching("colour == 'red'", ITEMS)
     with pytest.raises(ValueError, match="at most 10,000 characters"):
         matching("x" * 20_000, ITEMS)
@@ -124,6 +145,11 @@ KINDS = {"id": str, "label": str, "price": float, "sold": bool, "count": int}
         ("sold == True", "sold == true"),
         ("count in []", 'id == ""'),
         ("count in [2.0, 2.5]", "count in [2]"),
+        ("count in [1e300]", 'id == ""'),
+        ("count < 2.5", "count <= 2"),
+        ("count >= -2.5", "count > -3"),
+        ("count == 2.5", 'id == ""'),
+        ("not count == 2.5", 'id != ""'),
         ("count not in [2.5]", 'id != ""'),
         ("label == 'quo\"te'", 'label == "quo\\"te"'),
     ],

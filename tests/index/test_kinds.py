@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from dml.index._kinds import (
-    EFFORTS,
-    KINDS,
-    build_codes,
+    CODES,
+    HnswSearch,
+    IvfPqSearch,
+    Recall,
+    RefinedSearch,
+    SearchParameters,
     check_kind,
-    coded_search,
-    held_out,
+    held_out_count,
     kind_for,
-    rescored,
-    tuned,
+    read_parameters,
+    rescore,
+    tune,
 )
 from tests.index.clusters import clusters
 
@@ -20,21 +23,22 @@ VECTORS = clusters(3000, 32)
 HELD = clusters(200, 32, seed=2)
 
 
-def tune(kind, target):
-    codes = build_codes(kind, VECTORS)
+def tuned(kind, target):
+    codes = kind.build(VECTORS)
 
-    def search(queries, k, effort):
-        return coded_search(kind, codes, VECTORS, queries, k, effort)[1]
+    def search(queries, k, parameters):
+        return kind.search(codes, VECTORS, queries, k, parameters)[1]
 
-    return codes, *tuned(EFFORTS[kind], search, VECTORS, HELD, target)
+    return codes, *tune(kind.grid, search, VECTORS, HELD, target)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flat"])
+@pytest.mark.parametrize("kind", CODES.values(), ids=CODES)
 def test_reaches_the_wanted_recall_on_other_queries(kind):
-    codes, effort, measured = tune(kind, 0.9)
-    assert measured["measured"] >= 0.9 and effort in EFFORTS[kind]
+    codes, parameters, recall = tuned(kind, 0.9)
+    assert recall.target == 0.9 <= recall.measured and recall.queries == len(HELD)
+    assert parameters in kind.grid
     queries = clusters(200, 32, seed=1)
-    similarities, found = coded_search(kind, codes, VECTORS, queries, 10, effort)
+    similarities, found = kind.search(codes, VECTORS, queries, 10, parameters)
     exact = np.argsort(-queries @ VECTORS.T, axis=1)[:, :10]
     shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]
     assert np.mean(shared) / 10 > 0.87
@@ -43,16 +47,54 @@ def test_reaches_the_wanted_recall_on_other_queries(kind):
     assert (np.diff(similarities, axis=1) <= 0).all()
 
 
-def test_looks_further_for_more():
-    less, more = (tune("binary", target)[1] for target in (0.5, 0.99))
-    assert less.oversample < more.oversample
+def test_a_higher_recall_takes_more_thorough_parameters():
+    less, more = (tuned(CODES["binary"], target)[1] for target in (0.5, 0.99))
+    assert less.refine_factor < more.refine_factor
+
+
+def test_the_first_parameters_that_reach_the_recall_are_taken():
+    queries, k = VECTORS[:100], 10
+    exact = np.argsort(-queries @ VECTORS.T, axis=1)[:, :k]
+
+    def search(queries, k, parameters):  # finds 8 of 10 with an ef_search of 32, and all with 64
+        found = exact.copy()
+        found[:, 1 + {16: 4, 32: 7, 64: 9}[parameters.ef_search] :] = -1
+        return found
+
+    grid = [HnswSearch(16), HnswSearch(32), HnswSearch(64)]
+    for target, parameters, measured in ((0.5, 16, 0.5), (0.6, 32, 0.8), (0.9, 64, 1.0)):
+        found, recall = tune(grid, search, VECTORS, queries, target)
+        assert found == HnswSearch(parameters) and recall.measured == pytest.approx(measured)
+    assert tune(grid[:2], search, VECTORS, queries, 0.9)[0] == HnswSearch(32)
+    assert tune(grid, search, VECTORS, queries[:0], 0.9) == (HnswSearch(16), Recall(0.9))
+
+
+def test_search_parameters_are_those_of_their_kind():
+    assert read_parameters("flat", {}) == SearchParameters()
+    assert read_parameters("hnsw", {"ef_search": 64}) == HnswSearch(64)
+    parameters = read_parameters("ivf_pq", {"nprobe": 8, "refine_factor": 4})
+    assert parameters == IvfPqSearch(nprobe=8, refine_factor=4)
+    assert str(parameters) == "nprobe 8, refine_factor 4"
+    assert read_parameters("int8", RefinedSearch(2).to_json()) == RefinedSearch(2)
+    for kind, values in (
+        ("annoy", {}),
+        ("hnsw", {}),
+        ("hnsw", {"ef_search": 64, "refine_factor": 1}),
+        ("flat", {"ef_search": 64}),
+        ("int8", {"refine_factor": 0}),
+        ("int8", {"refine_factor": 2**20 + 1}),
+        ("int8", {"refine_factor": 1.0}),
+        ("int8", {"refine_factor": True}),
+    ):
+        with pytest.raises(ValueError, match="must be"):
+            read_parameters(kind, values)
 
 
 def test_candidates_are_put_in_their_true_order():
     queries = clusters(30, 32, seed=4)
     rows = np.random.default_rng(0).integers(len(VECTORS), size=(30, 25))
     rows[3, 4:] = -1
-    similarities, found = rescored(VECTORS, queries, rows, 5)
+    similarities, found = rescore(VECTORS, queries, rows, 5)
     for query, near, all_rows in zip(queries, found, rows, strict=True):
         true = all_rows[all_rows >= 0]
         true = true[np.argsort(-VECTORS[true] @ query, kind="stable")][:5]
@@ -65,7 +107,7 @@ def test_kind_by_size():
 
 
 def test_few_rows_are_held_out_of_few():
-    assert [held_out(n) for n in (0, 3, 100, 10_000)] == [0, 0, 25, 256]
+    assert [held_out_count(n) for n in (0, 3, 100, 10_000)] == [0, 0, 25, 256]
 
 
 def test_too_few_to_learn_codes_from():

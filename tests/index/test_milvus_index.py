@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
 
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index._milvus_index import MilvusIndex, builders, connected, parsed
+from dml.index._milvus_client import connect
+from dml.index._milvus_index import MilvusIndex, building_prefix
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -24,43 +25,8 @@ def encoder(tmp_path):
     return OnnxEncoder(write_bundle(tmp_path / "bundle"))
 
 
-@pytest.mark.parametrize(
-    "location, address",
-    [
-        ("milvus://host", ("http://host:19530", "dml")),
-        ("milvus://10.0.0.7:2000/cars", ("http://10.0.0.7:2000", "cars")),
-        ("milvus://[::1]/cars_2", ("http://[::1]:19530", "cars_2")),
-        ("shop.db", ("shop.db", "dml")),
-    ],
-)
-def test_locations(location, address):
-    assert parsed(location) == address
-
-
-@pytest.mark.parametrize(
-    "location",
-    [
-        "milvus://",
-        "milvus://host:x",
-        "milvus://host/a/b",
-        "milvus://me:secret@host",
-        "milvus://h/a-b",
-    ],
-)
-def test_locations_that_are_none(location):
-    with pytest.raises(ValueError, match="write it like milvus://HOST:19530/COLLECTION"):
-        parsed(location)
-
-
-def test_no_answer_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr("dml.index._milvus_index.SECONDS", 1)
-    with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus says: ") as told:
-        MilvusIndex.open("milvus://127.0.0.1:9")
-    assert "\n" not in str(told.value)
-
-
 def test_a_collection_of_somebody_else_is_left_alone(tmp_path):
-    client = connected(str(tmp_path / "shop.db"))
+    client = connect(str(tmp_path / "shop.db"))
     client.create_collection("dml", dimension=4)
     with pytest.raises(ValueError, match="this collection is not written by dml"):
         MilvusIndex.open(tmp_path / "shop.db")
@@ -69,7 +35,7 @@ def test_a_collection_of_somebody_else_is_left_alone(tmp_path):
 def test_the_encoder_is_kept_elsewhere(encoder, tmp_path):
     location = tmp_path / "shop.db"
     index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
-    with pytest.raises(ValueError, match="Milvus keeps no encoder: give its --bundle"):
+    with pytest.raises(ValueError, match=r"bundle is needed to search .*: Milvus keeps no encoder"):
         index.encoder()
     assert index.encoder(tmp_path / "bundle").sha256 == encoder.sha256
 
@@ -77,7 +43,7 @@ def test_the_encoder_is_kept_elsewhere(encoder, tmp_path):
 @pytest.mark.parametrize("name", ["two words", "grün", "1st"])
 def test_fields_that_milvus_can_not_have(name, encoder, tmp_path):
     table = items(5).assign(**{name: 1})
-    with pytest.raises(ValueError, match=f"Milvus has no field of the name '{name}'"):
+    with pytest.raises(ValueError, match=f"column '{name}': Milvus has no field of this name"):
         MilvusIndex.build(tmp_path / "shop.db", encoder, table, clusters(5, DIMENSION))
     MilvusIndex.build(tmp_path / "shop.db", encoder, items(5), clusters(5, DIMENSION))
 
@@ -106,20 +72,20 @@ def test_a_build_that_was_killed_leaves_no_index_and_is_no_hindrance(encoder, tm
     location = tmp_path / "shop.db"
     ended = subprocess.Popen(["true"])
     ended.wait()
-    client = connected(str(location))
-    client.create_collection(f"{builders('dml')}{ended.pid}", dimension=4)
-    with pytest.raises(FileNotFoundError, match="is no index"):
+    client = connect(str(location))
+    client.create_collection(f"{building_prefix('dml')}{ended.pid}", dimension=4)
+    with pytest.raises(FileNotFoundError, match="not an index"):
         MilvusIndex.open(location)
     index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
-    assert index.client.list_collections() == ["dml"]
+    assert index.collection.client.list_collections() == ["dml"]
 
 
 def test_a_build_leaves_that_of_another_process_alone(encoder, tmp_path):
     location = tmp_path / "shop.db"
-    other = f"{builders('dml')}{os.getppid()}"
-    connected(str(location)).create_collection(other, dimension=4)
+    other = f"{building_prefix('dml')}{os.getppid()}"
+    connect(str(location)).create_collection(other, dimension=4)
     index = MilvusIndex.build(location, encoder, items(20), clusters(20, DIMENSION))
-    assert set(index.client.list_collections()) == {"dml", other}
+    assert set(index.collection.client.list_collections()) == {"dml", other}
 
 
 def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
@@ -129,7 +95,7 @@ def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
     monkeypatch.setattr("dml.index._milvus_index.measure", fails)
     with pytest.raises(OSError, match="No space left"):
         MilvusIndex.build(tmp_path / "shop.db", encoder, items(20), clusters(20, DIMENSION))
-    assert connected(str(tmp_path / "shop.db")).list_collections() == []
+    assert connect(str(tmp_path / "shop.db")).list_collections() == []
 
 
 KILLED = """
@@ -199,7 +165,7 @@ def test_a_collection_that_was_built_anew_is_noticed(encoder, tmp_path):
     index = MilvusIndex.build(location, encoder, items(8), clusters(8, DIMENSION))
     index.add(items(9), clusters(9, DIMENSION))
     assert index.reload_if_changed() is None
-    index.client.drop_collection(index.collection)
+    index.collection.client.drop_collection(index.collection.name)
     with pytest.raises(OSError, match="Milvus says"):
         index.reload_if_changed()
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))

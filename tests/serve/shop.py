@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zlib
 
-from dml.commands import index as commands
+from dml.index import index_images
 from tests.bundles import write_bundle, write_images
 
 
@@ -16,7 +16,7 @@ def write_shop(folder, name="shop", **options):
     """Builds an index of 12 images of 3 classes, and `bundle` beside it; returns its path."""
     photos = write_images(folder / "photos")
     bundle = write_bundle(folder / "bundle", **options)
-    commands.build(bundle, [photos], folder / name)
+    index_images(bundle, [photos], folder / name)
     return folder / name
 
 

@@ -3,7 +3,8 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from dml.index import FaissIndex, open_index
+from dml.index import open_index
+from dml.index._faiss_index import FaissIndex
 from dml.serve import ServiceOptions, create_app
 from tests.serve.shop import upload, write_shop
 
@@ -72,7 +73,7 @@ def test_behind_a_token_the_host_may_be_a_proxy(shop):
 
 
 def test_head_is_get_without_a_body(client, shop):
-    id = FaissIndex(shop).items["id"][0]
+    id = open_index(shop).snapshot.items["id"][0]
     for path in ("/", "/health", "/items", f"/images/{id}", "/metrics", "/about", "/none"):
         head, get = client.head(path), client.get(path)
         assert head.status_code == get.status_code and head.content == b""
@@ -100,14 +101,14 @@ def test_answers_the_same_over_milvus(client, photo, tmp_path):
         assert other.get(f"/items/{id}").status_code == 404
         assert other.get("/items", params={"offset": 16_380, "limit": 4}).json()["items"] == []
         assert other.get("/items", params={"offset": 16_380}).status_code == 400
-        assert open_index(shop).renewed() is None
+        assert open_index(shop).reload_if_changed() is None
 
 
 def test_an_index_that_does_not_answer_is_503(client, shop, monkeypatch):
     def gone(*arguments):
         raise OSError("milvus://10.0.0.7 is out")
 
-    monkeypatch.setattr(FaissIndex, "found", gone)
+    monkeypatch.setattr(FaissIndex, "_search", gone)
     answer = client.post("/search/vector", json={"vector": [1.0] * 6})
     assert answer.status_code == 503 and answer.headers["Retry-After"]
     assert answer.json() == {"detail": "the index is unavailable; try again later"}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dml.commands import index as commands
+from dml.index import add_images, open_index
 from tests.browser import CHROMIUM, Browser
 from tests.bundles import write_images
 from tests.serve.shop import served, write_shop
@@ -45,7 +45,7 @@ def shop(tmp_path_factory):
     shop = write_shop(folder)
     odd = write_images(folder / "more", classes=1, each=2)
     (odd / "class 0").rename(odd / ODD)
-    commands.add(shop, [odd])
+    add_images(open_index(shop), [odd])
     return shop
 
 
@@ -341,7 +341,7 @@ def test_images_can_be_pasted(tab, photo):
 
 def test_an_empty_index_says_so(browser, tmp_path):
     shop = write_shop(tmp_path)
-    commands.remove(shop, where='label != ""')
+    open_index(shop).remove(where='label != ""')
     with served(shop) as (address, _), browser.tab() as tab:
         tab.open(address)
         tab.wait_for(f"{OPENED} && document.getElementById('status').textContent")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from dml.index import FaissIndex
+from dml.index import open_index
 from dml.serve import create_app
 from dml.serve._holder import IndexHolder
 from tests.serve.shop import write_shop
@@ -43,7 +43,7 @@ def health(client):
 def test_a_changed_index_is_reloaded(tmp_path):
     shop = write_shop(tmp_path)
     with TestClient(create_app(shop)) as client:
-        FaissIndex(shop).remove(FaissIndex(shop).items["id"].tolist())
+        open_index(shop).remove(open_index(shop).snapshot.items["id"].tolist())
         wait_for(lambda: health(client)["items"] == 0)
         found = client.post("/search/vector", json={"vector": np.ones(6).tolist()}).json()
         assert found["results"] == [] and client.get("/about").json()["items"] == 0
@@ -87,8 +87,8 @@ def test_a_failed_reload_is_logged_once_shown_and_tried_again(
         (logged,) = caplog.records
         assert logged.levelname == "ERROR" and f"{error.__name__}: " in logged.getMessage()
         assert "reloading the index failed" in logged.getMessage()
-        changed = FaissIndex(tmp_path / "shop")
-        changed.remove(changed.items["id"].tolist()[:5])
+        changed = open_index(tmp_path / "shop")
+        changed.remove(changed.snapshot.items["id"].tolist()[:5])
         failing[0] = False
         wait_for(lambda: health(client) == {"status": "ok", "items": 7})
         assert caplog.records[-1].levelname == "WARNING"

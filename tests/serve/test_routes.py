@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from dml.index import FaissIndex
+from dml.index import open_index
 from dml.serve import create_app
 from tests.serve.shop import png_header, upload, write_shop
 
@@ -22,7 +22,7 @@ def test_an_upload_finds_its_class(client, photo):
 
 
 def test_search_by_item_leaves_it_out_and_heeds_the_filter(client, shop):
-    id = FaissIndex(shop).items["id"][0]
+    id = open_index(shop).snapshot.items["id"][0]
     found = client.get("/search", params={"id": id, "k": 3}).json()["results"]
     assert len(found) == 3 and id not in [one["id"] for one in found]
     where = 'label == "class 2"'
@@ -32,9 +32,9 @@ def test_search_by_item_leaves_it_out_and_heeds_the_filter(client, shop):
 
 
 def test_search_by_vector(client, shop):
-    vector = (3 * FaissIndex(shop).vectors[5]).tolist()
+    vector = (3 * open_index(shop).snapshot.vectors[5]).tolist()
     found = client.post("/search/vector", json={"vector": vector, "k": 1}).json()["results"]
-    assert found[0]["id"] == FaissIndex(shop).items["id"][5]
+    assert found[0]["id"] == open_index(shop).snapshot.items["id"][5]
     for wrong in ([0.0] * 6, [1.0], []):
         answer = client.post("/search/vector", json={"vector": wrong})
         assert answer.status_code == 400 and "6 finite numbers" in answer.json()["detail"]
@@ -97,7 +97,7 @@ def test_bad_parameters_are_refused(client, photo, parameters, status):
      "(" * 1000 + "id == 1" + ")" * 1000, "label == 7", "label != True", "id in ['a', 7]"],
 )  # fmt: skip
 def test_filters_that_can_t_be_are_refused_by_every_search(client, shop, photo, where):
-    id = FaissIndex(shop).items["id"][0]
+    id = open_index(shop).snapshot.items["id"][0]
     answers = [client.post("/search/vector", json={"vector": [1] * 6, "where": where})]
     answers += [client.get(path, params={"where": where}) for path in ("/items", "/samples")]
     answers += [client.get("/search", params={"where": where, "id": id})]

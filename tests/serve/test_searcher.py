@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from fastapi.testclient import TestClient
 
-from dml.commands import index as commands
-from dml.index import FaissIndex
+from dml.index import index_images, open_index
 from dml.serve import ServiceOptions, create_app
 from dml.serve._decoding import Decoder
 from tests.bundles import write_bundle
@@ -20,22 +19,22 @@ SQUARE = np.full((20, 20, 3), 200, "uint8")
 
 
 def test_searches_at_the_same_time_each_get_their_own(client, shop):
-    index = FaissIndex(shop)
+    index = open_index(shop)
 
     def near(row, k):
-        query = {"vector": index.vectors[row].tolist(), "k": k}
+        query = {"vector": index.snapshot.vectors[row].tolist(), "k": k}
         return [one["label"] for one in client.post("/search/vector", json=query).json()["results"]]
 
     rows, sizes = [row % 12 for row in range(60)], [1 + row % 5 for row in range(60)]
     with ThreadPoolExecutor(20) as threads:
         found = list(threads.map(near, rows, sizes))
     for row, k, labels in zip(rows, sizes, found, strict=True):
-        assert len(labels) == k and labels[0] == index.items["label"][row]
+        assert len(labels) == k and labels[0] == index.snapshot.items["label"][row]
 
 
 def test_items_whose_files_are_no_images_any_more_hold_nobody_up(tmp_path):
     shop = write_shop(tmp_path)
-    items = FaissIndex(shop).items.iloc[:6]
+    items = open_index(shop).snapshot.items.iloc[:6]
     for path in items["path"]:
         Path(path).unlink()
     pipe, folder, text, scans, large, _ = map(Path, items["path"])
@@ -58,7 +57,7 @@ def test_drawn_images_are_shown_and_searched_by(tmp_path):
     listed = tmp_path / "list.csv"
     listed.write_text("\n".join(["id,path", *(f'i{n},"{name}"' for n, name in enumerate(names))]))
     bundle = write_bundle(tmp_path / "bundle")
-    commands.build(bundle, [listed], tmp_path / "shop")
+    index_images(bundle, [listed], tmp_path / "shop")
     with TestClient(create_app(tmp_path / "shop")) as client:
         assert client.get("/images/i0").content[:2] == b"\xff\xd8"
         found = client.get("/search", params={"id": "i0", "crop": True}).json()

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from dml._console.runtime import Runtime
-from dml.commands import index
 from dml.commands._command import Command
 from dml.commands.export import export
 from dml.commands.train import free_folder, train
@@ -21,13 +20,15 @@ def demo(out=None, page=True, reporter=SILENT):
         page: Serves the page until it is stopped; otherwise says how to.
         reporter: Receives text for the user.
     """
+    from dml.index import index_images
     from dml.serve import run_server
 
     report = reporter.info
     folder = train("glyphs", out=out or free_folder(Path("runs"), "demo"), report=report)
     bundle = exported(folder, report)
     images = folder.evaluation("glyphs") / "items.parquet"
-    index.build(bundle, [images], folder.index, reporter=reporter)
+    index = index_images(bundle, [images], folder.index, reporter=reporter)
+    report(f"{index.location}: {index.info()}")
     report(f"report: {folder.report.resolve().as_uri()}")
     if page:
         run_server(folder.index, port=0, open_browser=True, reporter=reporter)

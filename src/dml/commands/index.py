@@ -2,150 +2,72 @@
 
 import argparse
 import json
-import re
-from functools import partial
 
 from dml._console.runtime import Runtime
-from dml._storage.unfinished import measuring
 from dml.commands._arguments import IMAGES, INDEX, WHERE, add_bundle
 from dml.commands._command import Command
-from dml.encoding._collection import embed_sources, unfinished_folder
-from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.index import build_index, check_build, check_free, open_index, plain_location
-from dml.reporting import SILENT, Reporter
+from dml.errors import OptionError
+from dml.reporting import Reporter
 
 
-def build(bundle, sources, out, kind="auto", recall=0.95, reporter=SILENT):
-    """Embeds images and writes an index of them.
+def _build(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml.index import index_images
 
-    Args:
-        bundle: The bundle's folder; the index takes a copy.
-        sources: As `dml.encoding._sources.image_table` takes them.
-        out: Where it shall be, as `dml.index.open_index` takes it; nothing may be there yet.
-        kind: As `FaissIndex.build` or `MilvusIndex.build` takes it.
-        recall: As `FaissIndex.build` takes it.
-        reporter: Told of the progress and the result.
-
-    Raises:
-        FileExistsError: There is something at `out`.
-        FileNotFoundError: The bundle or a source is missing.
-        ValueError: A file is damaged, or an option out of its range.
-    """
-    out = plain_location(out)
-    check_free(out)
-    encoder = OnnxEncoder(bundle)
-    beside = local_name(out)
-    folder = unfinished_folder(beside)
-    check = partial(check_build, out, kind=kind, recall=recall)
-    with measuring(folder):
-        embedded = embed_sources(encoder, sources, folder, check=check, reporter=reporter)
-        index = build_index(out, encoder, embedded.table, embedded.vectors, kind, recall)
-    say(index, reporter.info)
-    embedded.list_unreadable(beside, reporter)
+    index = index_images(
+        options.bundle, options.images, options.out, options.kind, options.recall, reporter
+    )
+    reporter.info(f"{options.out}: {index.info()}")
 
 
-def add(path, sources, bundle=None, reporter=SILENT):
-    """Embeds images and adds them; same ids take the older's place, and keep what is not given.
+def _add(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml.index import add_images, open_index
 
-    Args:
-        path: As `dml.index.open_index` takes it.
-        sources: As `dml.encoding._sources.image_table` takes them.
-        bundle: The encoder's; by default the index's own.
-        reporter: Told of the progress and the result.
-    """
-    index = open_index(path)
-    beside = local_name(index.location)
-    folder = unfinished_folder(beside)
-    with index.changing(), measuring(folder):
-        encoder = index.encoder(bundle)
-        embedded = embed_sources(
-            encoder, sources, folder, check=index.checked_items, index=index, reporter=reporter
-        )
-        new, replaced = index.add(embedded.table, embedded.vectors)
-    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {path}")
-    embedded.list_unreadable(beside, reporter)
+    index = open_index(options.index)
+    new, replaced = add_images(index, options.images, options.bundle, reporter)
+    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {options.index}")
 
 
-def local_name(location):
-    """Returns the name of what is kept beside an index; here, where it is on another machine."""
-    if not str(location).startswith("milvus://"):
-        return location
-    return re.sub(r"\W+", "-", str(location))
+def _remove(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml.index import open_index
+
+    if not options.ids and options.where is None:
+        raise OptionError("ID", "or --where must be given, such as --where 'label == \"cat\"'")
+    index = open_index(options.index)
+    count = index.remove(options.ids, options.where)
+    reporter.info(f"{count:,} removed; {len(index):,} items in {options.index}")
 
 
-def remove(path, ids=(), where=None, report=print):
-    """Removes items by their ids, or those that a filter matches.
+def _info(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml.index import open_index
 
-    Raises:
-        ValueError: Neither is given, or the filter matches nothing.
-        KeyError: There is no such item; nothing is removed then.
-    """
-    index = open_index(path)
-    ids = list(dict.fromkeys(ids))
-    if where is not None:
-        found = index.ids(where)
-        if not found:
-            raise ValueError(f"{path}: no item matches {where!r}")
-        ids = list(dict.fromkeys([*ids, *found]))
-    if not ids:
-        raise ValueError("which items? Give ids, or a filter: --where 'label == \"cat\"'")
-    index.remove(ids)
-    report(f"{len(ids):,} removed; {len(index):,} items in {path}")
-
-
-def info(path, as_json=False, report=print):
-    """Reports what an index is."""
-    index = open_index(path)
-    if as_json:
-        for line in json.dumps(index.info(), indent=2).splitlines():
-            report(line)
+    index = open_index(options.index)
+    if options.json:
+        for line in json.dumps(index.info().to_json(), indent=2).splitlines():
+            reporter.info(line)
     else:
-        say(index, report)
-        report(f"fields: {', '.join(index.info()['fields'])}")
+        reporter.info(f"{options.index}: {index.info()}")
+        reporter.info(f"fields: {', '.join(index.fields)}")
 
 
-def verify(path, report=print):
-    """Checks every file of an index, and that they fit each other.
+def _verify(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml.index import open_index
 
-    Raises:
-        ValueError, FileNotFoundError: They do not.
-    """
-    index = open_index(path)
+    index = open_index(options.index)
     index.verify()
-    report(f"{path}: whole; {len(index):,} items")
-
-
-def say(index, report):
-    """Reports an index in a few lines."""
-    facts = index.info()
-    report(
-        f"{index.location}: {facts['items']:,} items"
-        + (f" of {facts['labels']:,} labels" if "labels" in facts else "")
-        + f", {facts['dimension']} numbers each"
-        + (f", {facts['bytes'] / 2**20:.1f} MiB" if "bytes" in facts else "")
-    )
-    if facts["kind"] == "flat":
-        report("flat: every search is exact")
-        return
-    effort = ", ".join(f"{name} {value}" for name, value in facts["effort"].items())
-    report(
-        f"{facts['kind']} ({effort}): recall@10 {facts['recall_at_10']:.3f} measured, "
-        f"{facts['recall_wanted']:g} wanted"
-    )
-    if facts["recall_at_10"] < facts["recall_wanted"]:
-        report("that is less than wanted: take another --kind")
+    reporter.info(f"{options.index}: whole; {len(index):,} items")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    def add_action(name, text):
+    def add_action(name, text, run, first="index", first_help=INDEX):
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        first = "bundle" if name == "build" else "index"
-        action.add_argument(first, metavar=first.upper(), help=None if name == "build" else INDEX)
+        action.set_defaults(run_action=run)
+        action.add_argument(first, metavar=first.upper(), help=first_help)
         return action
 
-    action = add_action("build", "embed images and write an index of them")
+    text = "embed images and write an index of them"
+    action = add_action("build", text, _build, "bundle", "an encoder, as `dml export` writes it")
     action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
     action.add_argument("--out", metavar="INDEX", required=True, help=INDEX)
     action.add_argument(
@@ -160,35 +82,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.95,
         help="share of the true nearest 10 to find (default: 0.95)",
     )
-    action = add_action("add", "embed more images and add them; an id that is there is replaced")
+    action = add_action("add", "embed and add more images; an id already there is replaced", _add)
     add_bundle(action)
     action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
-    action = add_action("remove", "remove items")
+    action = add_action("remove", "remove items", _remove)
     action.add_argument("ids", metavar="ID", nargs="*")
     action.add_argument("--where", metavar="FILTER", help=WHERE)
-    add_action("info", "say what an index holds").add_argument("--json", action="store_true")
-    add_action("verify", "check every file of an index")
+    action = add_action("info", "print what an index holds", _info)
+    action.add_argument("--json", action="store_true")
+    add_action("verify", "check every file of an index", _verify)
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
-    report = reporter.info
-    if options.action == "build":
-        build(
-            options.bundle,
-            options.images,
-            options.out,
-            options.kind,
-            options.recall,
-            reporter=reporter,
-        )
-    elif options.action == "add":
-        add(options.index, options.images, options.bundle, reporter=reporter)
-    elif options.action == "remove":
-        remove(options.index, options.ids, options.where, report=report)
-    elif options.action == "info":
-        info(options.index, options.json, report=report)
-    else:
-        verify(options.index, report=report)
+    options.run_action(options, reporter)
 
 
 COMMAND = Command(
@@ -197,5 +103,5 @@ COMMAND = Command(
     _add_arguments,
     _run,
     runtime=Runtime.ENCODER,
-    after_interrupt="the same command goes on from the last finished part",
+    after_interrupt="the same command continues from the last finished part",
 )

@@ -67,7 +67,7 @@ def search(
         path: The index, as `dml.index.open_index` takes it.
         queries: Paths of images, as `dml.images.read_image` takes them.
         k: Neighbours wanted for each; positive.
-        where: A filter, as `dml.index.where.matching` takes it; None for all items.
+        where: A filter; None for all items.
         threshold: A similarity, or `Calibrated.CALIBRATED` for the encoder's, from which on a
             neighbour is shown at all; None shows the nearest k, and says of each whether it passes
             the calibrated threshold.

@@ -1,3 +1,5 @@
+from ._images import add_images as add_images
+from ._images import index_images as index_images
 from ._interface import Index as Index
 from ._interface import IndexInfo as IndexInfo
 from ._interface import Neighbour as Neighbour

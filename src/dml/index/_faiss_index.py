@@ -180,9 +180,8 @@ class FaissIndex(Index):
         self.snapshot, replaced = IndexWriter(self.folder).add(self.snapshot, items, vectors)
         return replaced
 
-    def remove(self, ids):
-        with self.changing():
-            self.snapshot = IndexWriter(self.folder).remove(self.snapshot, list(ids))
+    def _remove(self, ids):
+        self.snapshot = IndexWriter(self.folder).remove(self.snapshot, ids)
 
     @contextlib.contextmanager
     def changing(self):

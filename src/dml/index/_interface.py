@@ -13,7 +13,7 @@ import numpy as np
 
 from dml._storage.columns import fitted
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import ArrayError, DataError, OptionError
+from dml.errors import ArrayError, DataError, FilterError, OptionError
 from dml.index._items import Item, check_vectors, prepare_items
 from dml.index._kinds import Recall, SearchParameters
 
@@ -60,6 +60,23 @@ class IndexInfo:
     removed: int | None = None
     labels: int | None = None
     bytes: int | None = None
+
+    def __str__(self) -> str:
+        """Two or three lines for people."""
+        lines = [
+            f"{self.items:,} items"
+            + (f" of {self.labels:,} labels" if self.labels is not None else "")
+            + f", {self.dimension} numbers each"
+            + (f", {self.bytes / 2**20:.1f} MiB" if self.bytes is not None else "")
+        ]
+        if self.kind == "flat":
+            return "\n".join([*lines, "flat: every search is exact"])
+        parameters = f" ({self.search_parameters})" if self.search_parameters.to_json() else ""
+        measured, target = self.recall.measured, self.recall.target
+        lines += [f"{self.kind}{parameters}: recall@10 {measured:.3f} measured, {target:g} wanted"]
+        if measured < target:
+            lines += ["the recall is lower than wanted: choose another kind"]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Returns it for JSON, without what is not known."""
@@ -136,7 +153,8 @@ class Index(abc.ABC):
             For each query, a list of at most k neighbours.
 
         Raises:
-            OptionError: `k` or the filter can't be used.
+            OptionError: `k` is not positive.
+            FilterError: The filter can't be read.
             ArrayError: The queries are of another shape, or not finite.
         """
         return self._search(self._check_queries(queries, k), k, where)
@@ -245,13 +263,32 @@ class Index(abc.ABC):
     def _insert(self, items: pd.DataFrame, vectors: np.ndarray) -> int:
         """Adds items, after the checks; returns how many were replaced."""
 
-    @abc.abstractmethod
-    def remove(self, ids: Iterable[str]) -> None:
-        """Removes items.
+    def remove(self, ids: Iterable[str] = (), where: str | None = None) -> int:
+        """Removes items, and returns how many.
+
+        Args:
+            ids: Of the items.
+            where: A filter: what it keeps is removed, too.
 
         Raises:
             UnknownNameError: One is not there; nothing is removed then.
+            FilterError: The filter keeps no item, or can't be read.
         """
+        with self.changing():
+            ids = list(ids)
+            if where is not None:
+                found = self.ids(where)
+                if not found:
+                    raise FilterError(f"{self.location}: no item matches {where!r}")
+                ids += found
+            ids = list(dict.fromkeys(ids))
+            if ids:
+                self._remove(ids)
+        return len(ids)
+
+    @abc.abstractmethod
+    def _remove(self, ids: list[str]) -> None:
+        """Removes items of different ids, at least one."""
 
     @abc.abstractmethod
     def info(self) -> IndexInfo:

@@ -281,8 +281,7 @@ class MilvusIndex(Index):
             self.collection.upsert(some, vectors[start : start + BATCH])
         return replaced
 
-    def remove(self, ids):
-        ids = list(dict.fromkeys(ids))
+    def _remove(self, ids):
         present = {row["id"] for row in self.collection.rows_of("id", ids, ["id"])}
         if unknown := [id for id in ids if id not in present]:
             raise UnknownNameError(f"{self.location} has no item {unknown[0]!r}")

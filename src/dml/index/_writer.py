@@ -10,7 +10,7 @@ import pandas as pd
 
 from dml._storage.atomic import atomic_path
 from dml._storage.columns import fitted, kinds_of
-from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manifest
+from dml._storage.index_folder import FileEntry, IndexFolder, Manifest
 from dml._storage.records import sha256
 from dml._storage.versions import installed_versions
 from dml.encoding.onnx_encoder import OnnxEncoder

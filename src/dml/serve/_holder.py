@@ -10,7 +10,7 @@ import numpy as np
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.images._resizing import square
 from dml.index import Index, open_index
-from dml.index.where import check_filter
+from dml.index._filters import check_filter
 
 HIDDEN_FIELDS = ("path",)  # not part of answers, and not allowed in filters
 CHECK_SECONDS = 2.0  # between looks at whether the index has changed
@@ -100,7 +100,7 @@ class IndexHolder:
         Raises:
             Exception: Whatever stops it; the current snapshot stays.
         """
-        index, encoder = self.snapshot.index.renewed(), self.snapshot.encoder
+        index, encoder = self.snapshot.index.reload_if_changed(), self.snapshot.encoder
         if index is not None:
             if index.encoder_sha256 != encoder.sha256:
                 encoder = index.encoder(self._bundle, self._threads)

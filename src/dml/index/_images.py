@@ -1,0 +1,101 @@
+"""From image files to an index of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from dml._storage.unfinished import measuring
+from dml.encoding._collection import embed_sources, unfinished_folder
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.index._interface import Index
+from dml.index._open import SCHEME, build_index, check_build, check_free, normal_location
+from dml.reporting import SILENT, Reporter
+
+
+def index_images(
+    bundle: str | os.PathLike[str],
+    sources: Sequence[str | os.PathLike[str]],
+    location: str | os.PathLike[str],
+    kind: str = "auto",
+    recall: float = 0.95,
+    reporter: Reporter = SILENT,
+) -> Index:
+    """Embeds images, writes an index of them and returns it.
+
+    After an interruption, the same call continues from the finished parts, which are kept in
+    `LOCATION.unfinished`. Images that can't be read are listed in `LOCATION.unreadable.csv`.
+
+    Args:
+        bundle: The encoder's folder; an index in a folder keeps a copy.
+        sources: Folders, patterns such as `photos/*.jpg`, `.csv` or `.parquet` lists, `.tar` shards
+            and images; or one `.parquet` file of `dml embed`.
+        location: As `open_index` takes it; nothing may be there yet.
+        kind: As `build_index` takes it.
+        recall: As `build_index` takes it.
+        reporter: Told of the progress, and of images that can't be read.
+
+    Raises:
+        OccupiedError: There is something at `location`.
+        OptionError: An option is out of its range.
+        DataError: The bundle or a source is missing or damaged.
+        BusyError: Another process is building the same index.
+    """
+    location = normal_location(location)
+    check_free(location)
+    encoder = OnnxEncoder(bundle)
+    name = _local_name(location)
+    unfinished = unfinished_folder(name)
+    check = partial(check_build, location, kind=kind, recall=recall)
+    with measuring(unfinished):
+        embedded = embed_sources(encoder, sources, unfinished, check=check, reporter=reporter)
+        index = build_index(location, encoder, embedded.table, embedded.vectors, kind, recall)
+    embedded.list_unreadable(name, reporter)
+    return index
+
+
+def add_images(
+    index: Index,
+    sources: Sequence[str | os.PathLike[str]],
+    bundle: str | os.PathLike[str] | None = None,
+    reporter: Reporter = SILENT,
+) -> tuple[int, int]:
+    """Embeds images and adds them to an index.
+
+    An image that is in the index already replaces the item, whose fields stay where the new image
+    has none. After an interruption, the same call continues.
+
+    Args:
+        index: The index.
+        sources: As `index_images` takes them.
+        bundle: The encoder's folder; by default the index's own, which Milvus does not have.
+        reporter: Told of the progress, and of images that can't be read.
+
+    Returns:
+        How many items were new and how many were replaced.
+
+    Raises:
+        DataError: The bundle or a source is missing or damaged, or a field does not fit.
+        BusyError: Another process is changing the index.
+    """
+    name = _local_name(index.location)
+    unfinished = unfinished_folder(name)
+    with index.changing(), measuring(unfinished):
+        embedded = embed_sources(
+            index.encoder(bundle),
+            sources,
+            unfinished,
+            check=index.prepare_items,
+            index=index,
+            reporter=reporter,
+        )
+        counts = index.add(embedded.table, embedded.vectors)
+    embedded.list_unreadable(name, reporter)
+    return counts
+
+
+def _local_name(location):
+    """Returns the name that local files of an index begin with; its server may be elsewhere."""
+    return re.sub(r"\W+", "-", location) if location.startswith(SCHEME) else location

@@ -1,0 +1,56 @@
+"""Images become an index, or more items of one."""
+
+import pytest
+
+from dml.errors import OccupiedError
+from dml.index import add_images, index_images, open_index
+from dml.reporting import Reporter
+from tests.bundles import write_bundle, write_images
+
+
+class Lines(Reporter):
+    """Keeps the lines that it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, text):
+        self.lines.append(text)
+
+
+def test_images_are_indexed_and_added(tmp_path):
+    bundle, photos = write_bundle(tmp_path / "bundle"), write_images(tmp_path / "photos")
+    (photos / "bad.png").write_bytes(b"x")
+    reporter = Lines()
+    index = index_images(bundle, [photos], tmp_path / "shop", reporter=reporter)
+    assert len(index) == 12 and index.labels(10) == ["class 0", "class 1", "class 2"]
+    assert "1 images could not be read" in reporter.lines[0]
+    assert "bad.png" in (tmp_path / "shop.unreadable.csv").read_text()
+    query = index.vector(f"{photos}/class 1/2.png")[None]
+    (near,) = index.search(query, 3, 'label == "class 1"')
+    assert near[0].item["path"] == f"{photos}/class 1/2.png"
+    assert near[0].similarity == pytest.approx(1, abs=1e-5)
+
+    more = write_images(tmp_path / "more", classes=1, each=2)
+    assert add_images(index, [more, photos / "class 0"]) == (2, 4)
+    assert len(index) == len(open_index(tmp_path / "shop")) == 14
+    assert (
+        index.remove(["none of these"][:0]) == 0 and index.remove(where='label == "class 2"') == 4
+    )
+    with pytest.raises(ValueError, match="no item matches"):
+        index.remove(where='label == "class 2"')
+    with pytest.raises(OccupiedError):
+        index_images(bundle, [photos], tmp_path / "shop")
+    assert not (tmp_path / "shop.unreadable.csv").exists()
+
+
+def test_the_info_of_an_index_is_told(tmp_path):
+    bundle, photos = write_bundle(tmp_path / "bundle"), write_images(tmp_path / "photos")
+    index = index_images(bundle, [photos], tmp_path / "shop", kind="hnsw", recall=0.9)
+    info = index.info()
+    first, second = str(info).splitlines()
+    assert first.startswith("12 items of 3 labels, 6 numbers each, 0.0 MiB")
+    assert second == "hnsw (ef_search 16): recall@10 1.000 measured, 0.9 wanted"
+    values = info.to_json()
+    assert values["search_parameters"] == {"ef_search": 16} and values["removed"] == 0
+    assert values["recall_at_10"] == 1 and values["recall_target"] == 0.9

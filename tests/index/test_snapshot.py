@@ -1,0 +1,91 @@
+"""A snapshot never changes, and reading the next one hashes only what is new."""
+
+import hashlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dml._storage.index_folder import IndexFolder
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.index import build_index, open_index
+from dml.index._snapshot import read_snapshot
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
+
+COUNT = 300
+
+
+@pytest.fixture(params=["flat", "hnsw"])
+def index(request, tmp_path):
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    vectors = clusters(COUNT, DIMENSION)
+    return build_index(tmp_path / "shop", encoder, items(COUNT), vectors, request.param)
+
+
+def answers(snapshot):
+    """Returns what a snapshot answers to some queries."""
+    similarities, rows = snapshot.nearest(clusters(20, DIMENSION, seed=3), 10)
+    return similarities.tolist(), snapshot.items["id"].to_numpy()[rows].tolist()
+
+
+def test_a_snapshot_answers_the_same_after_any_change(index):
+    before = index.snapshot
+    expected = answers(before)
+    index.add(items(20, first=COUNT), clusters(20, DIMENSION, seed=3))
+    assert answers(before) == expected and len(before.items) == COUNT
+    similarities, _ = index.snapshot.nearest(clusters(20, DIMENSION, seed=3), 1)
+    np.testing.assert_allclose(similarities, 1, atol=1e-5)  # what was added
+    index.remove([f"i{n}" for n in range(COUNT)])  # builds the index anew
+    assert len(index.snapshot.items) == 20 and answers(before) == expected
+
+
+class Counted:
+    """Stands for `hashlib.sha256`, and counts the bytes that it is given."""
+
+    def __init__(self, monkeypatch):
+        self.bytes = 0
+        self.make = hashlib.sha256
+        monkeypatch.setattr("dml._storage.index_folder.hashlib", SimpleNamespace(sha256=self))
+
+    def __call__(self, data=b""):
+        return CountedHasher(self, self.make(), data)
+
+
+class CountedHasher:
+    def __init__(self, counted, hasher, data=b""):
+        self.counted, self.hasher = counted, hasher
+        self.hexdigest = hasher.hexdigest
+        self.update(data)
+
+    def update(self, data):
+        self.counted.bytes += memoryview(data).nbytes
+        self.hasher.update(data)
+
+    def copy(self):
+        return CountedHasher(self.counted, self.hasher.copy())
+
+
+def test_vectors_are_hashed_once(tmp_path, monkeypatch):
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    counted = Counted(monkeypatch)
+    table = items(COUNT)[["id", "path", "label"]]
+    folder = IndexFolder(tmp_path / "shop")
+    build_index(folder.path, encoder, table, clusters(COUNT, DIMENSION), "flat")
+    row = 4 * DIMENSION  # bytes
+    assert counted.bytes == COUNT * row + 2 * items_bytes(folder)  # written and read
+    other = read_snapshot(folder)
+    counted.bytes = 0
+    open_index(folder.path).add(table.head(1).assign(id="x"), clusters(1, DIMENSION))
+    opening = COUNT * row + items_bytes(other)
+    assert counted.bytes == opening + row + 2 * items_bytes(folder)
+    counted.bytes = 0
+    assert len(read_snapshot(folder, other.files).items) == COUNT + 1
+    assert counted.bytes == row + items_bytes(folder)
+
+
+def items_bytes(index):
+    """Returns the bytes of the file of items, of a snapshot or of a folder as it is now."""
+    manifest = index.read_manifest() if isinstance(index, IndexFolder) else index.manifest
+    return manifest.files["items"].bytes

@@ -1,0 +1,51 @@
+"""A writer makes one state of an index of another; tests/index/test_faiss_index.py has the rest."""
+
+import numpy as np
+import pytest
+
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.index import Recall, SearchParameters, build_index, open_index
+from dml.index._writer import IndexWriter
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
+
+COUNT = 1200
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    return OnnxEncoder(write_bundle(tmp_path / "bundle"))
+
+
+def test_held_out_rows_are_the_last(encoder, tmp_path):
+    vectors = clusters(COUNT, DIMENSION)
+    original = vectors.copy()
+    snapshot = build_index(tmp_path / "shop", encoder, items(COUNT), vectors, "hnsw").snapshot
+    assert snapshot.recall.queries == 256  # held out of 1200
+    ids = snapshot.items["id"].tolist()
+    assert sorted(ids) == sorted(f"i{n}" for n in range(COUNT)) and ids != sorted(ids)
+    for row in (0, 700, COUNT - 256, COUNT - 1):
+        np.testing.assert_array_equal(snapshot.vectors[row], original[int(ids[row][1:])])
+    np.testing.assert_array_equal(snapshot.vectors, vectors)
+
+
+def test_too_few_vectors_for_ivf_pq_become_a_flat_index(encoder, tmp_path):
+    vectors = clusters(COUNT, DIMENSION)
+    index = build_index(tmp_path / "shop", encoder, items(COUNT), vectors, "ivf_pq", 0.8)
+    index.remove([f"i{n}" for n in range(400)])
+    info = open_index(tmp_path / "shop").info()
+    assert info.kind == "flat" and info.items == 800 and info.removed == 0
+    assert info.search_parameters == SearchParameters() and info.recall == Recall(0.8)
+
+
+def test_a_quarter_of_removed_rows_is_kept(encoder, tmp_path):
+    index = build_index(tmp_path / "shop", encoder, items(100), clusters(100, DIMENSION), "flat")
+    writer = IndexWriter(index.folder)
+    kept = writer.remove(index.snapshot, [f"i{n}" for n in range(25)])
+    assert len(kept.items) == 100 and len(kept.row_of) == 75
+    assert kept.manifest.number == 2 and kept.manifest.files["vectors"].name == "vectors-1.f32"
+    compact = writer.remove(kept, ["i25"])
+    assert len(compact.items) == len(compact.row_of) == 74
+    assert compact.manifest.number == 3 and compact.manifest.rows == 74
+    assert [path.name for path in index.folder.path.glob("vectors-*")] == ["vectors-3.f32"]
