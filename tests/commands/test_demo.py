@@ -1,6 +1,7 @@
 """`dml demo`: its steps and what it says; the steps themselves have tests of their own."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,15 +27,16 @@ def steps(tmp_path, monkeypatch):
         called.append(("export", str(run)))
         return Path(run) / "bundle"
 
-    def build(bundle, sources, out, report):
+    def index_images(bundle, sources, out, reporter):
         called.append(("build", str(bundle), [str(source) for source in sources], str(out)))
+        return SimpleNamespace(info=lambda: "12 items")
 
     def serve(path, **options):
         called.append(("serve", str(path), options["open_browser"]))
 
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "export", export)
-    monkeypatch.setattr(module.index, "build", build)
+    monkeypatch.setattr("dml.index.index_images", index_images)
     monkeypatch.setattr("dml.serve.run_server", serve)
     return called
 

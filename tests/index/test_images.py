@@ -4,18 +4,8 @@ import pytest
 
 from dml.errors import OccupiedError
 from dml.index import add_images, index_images, open_index
-from dml.reporting import Reporter
 from tests.bundles import write_bundle, write_images
-
-
-class Lines(Reporter):
-    """Keeps the lines that it is told."""
-
-    def __init__(self):
-        self.lines = []
-
-    def info(self, text):
-        self.lines.append(text)
+from tests.reporters import Lines
 
 
 def test_images_are_indexed_and_added(tmp_path):
@@ -28,7 +18,7 @@ def test_images_are_indexed_and_added(tmp_path):
     assert "bad.png" in (tmp_path / "shop.unreadable.csv").read_text()
     query = index.vector(f"{photos}/class 1/2.png")[None]
     (near,) = index.search(query, 3, 'label == "class 1"')
-    assert near[0].item["path"] == f"{photos}/class 1/2.png"
+    assert f"{photos}/class 1/2.png" in {neighbour.item["path"] for neighbour in near}
     assert near[0].similarity == pytest.approx(1, abs=1e-5)
 
     more = write_images(tmp_path / "more", classes=1, each=2)

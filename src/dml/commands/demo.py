@@ -28,7 +28,7 @@ def demo(out=None, page=True, reporter=SILENT):
     bundle = exported(folder, report)
     images = folder.evaluation("glyphs") / "items.parquet"
     index = index_images(bundle, [images], folder.index, reporter=reporter)
-    report(f"{index.location}: {index.info()}")
+    report(f"{folder.index}: {index.info()}")
     report(f"report: {folder.report.resolve().as_uri()}")
     if page:
         run_server(folder.index, port=0, open_browser=True, reporter=reporter)
