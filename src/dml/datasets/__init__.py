@@ -1,5 +1,7 @@
 """Data sets: each a table of images, classes and splits."""
 
+from dml.datasets._checking import Duplicates, ImageCheck, check_images
+from dml.datasets._downloading import download
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.cars196 import Cars196
 from dml.datasets.cars196_half import Cars196Half
@@ -19,12 +21,16 @@ __all__ = [
     "Cars196",
     "Cars196Half",
     "DatasetPart",
+    "Duplicates",
     "Folder",
     "Glyphs",
+    "ImageCheck",
     "InShop",
     "Items",
     "Omniglot",
     "RecordedItems",
     "StanfordOnlineProducts",
     "Table",
+    "check_images",
+    "download",
 ]
