@@ -6,7 +6,13 @@ from dml.reporting import Reporter
 
 
 class Lines(Reporter):
-    """Keeps lines, warnings, and how far each progress got: {title: (units done, total)}."""
+    """Keeps lines of information and warnings, and how far progress got.
+
+    Attributes:
+        lines: All of them, in order.
+        warnings: The warnings alone.
+        done: {title: (units done, total)} of each progress.
+    """
 
     def __init__(self):
         self.lines = []
@@ -17,6 +23,7 @@ class Lines(Reporter):
         self.lines.append(text)
 
     def warning(self, text):
+        self.lines.append(text)
         self.warnings.append(text)
 
     @contextlib.contextmanager
