@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from dml.evaluation import clustering, threshold_clustering, threshold_clusters
-from dml.evaluation.clustering import pairwise_f1
+from dml.evaluation.clustering import _pairwise_f1
 
 
 def planted(spread, classes=8, each=20):
@@ -44,7 +44,7 @@ def test_length_has_no_effect_and_seeds_are_repeatable():
 def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="row 0 is not finite"):
         clustering([[np.inf, 1.0], [1.0, 1.0]], [0, 1])
-    with pytest.raises(ValueError, match="seeds must be positive"):
+    with pytest.raises(ValueError, match="seeds must be at least 1"):
         clustering(np.ones((2, 2)), [0, 1], seeds=0)
 
 
@@ -55,8 +55,8 @@ def test_pairwise_f1_counts_pairs():
     true = {p for p in pairs if classes[p[0]] == classes[p[1]]}
     precision, recall = len(said & true) / len(said), len(said & true) / len(true)
     expected = 2 * precision * recall / (precision + recall)
-    assert pairwise_f1(classes, clusters) == pytest.approx(expected)
-    assert pairwise_f1(np.arange(4), np.arange(4)) == 0.0  # no pair at all
+    assert _pairwise_f1(classes, clusters) == pytest.approx(expected)
+    assert _pairwise_f1(np.arange(4), np.arange(4)) == 0.0  # no pair at all
 
 
 def test_a_chain_of_similar_pairs_is_one_cluster():

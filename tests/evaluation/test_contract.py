@@ -1,5 +1,9 @@
 """What every retrieval figure promises, on easy, hard, tied and collapsing embeddings."""
 
+import doctest
+import importlib
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,3 +121,42 @@ def test_no_class_in_common_is_the_reason(other):
     ):
         with pytest.raises(ValueError, match="no class in common"):
             figure()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "clustering",
+        "embedding_statistics",
+        "few_shot",
+        "identification",
+        "intervals",
+        "label_issues",
+        "probes",
+        "rerank",
+        "retrieval",
+        "thresholds",
+        "verification",
+    ],
+)
+def test_the_examples_of_docstrings_run(module):
+    found = doctest.testmod(importlib.import_module(f"dml.evaluation.{module}"))
+    assert found.attempted > 0 and found.failed == 0
+
+
+def test_every_public_function_is_annotated():
+    for name in evaluation.__all__:
+        part = getattr(evaluation, name)
+        methods = (
+            [part]
+            if inspect.isfunction(part)
+            else [
+                method
+                for key, method in vars(part).items()
+                if inspect.isfunction(method) and not key.startswith("_")
+            ]
+        )
+        for function in methods:
+            parameters = inspect.signature(function).parameters
+            known = set(function.__annotations__)
+            assert {*parameters, "return"} - {"self"} <= known, f"{name}: {function}"

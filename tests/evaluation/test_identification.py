@@ -15,11 +15,11 @@ GALLERY, GALLERY_LABELS = on_circle(0, 90, 180), ["a", "b", "c"]
 
 
 def test_by_hand():
-    # Two are right (10 and 30 degrees off), one is nearer to another; strangers are 20 and 45 off.
+    # Two are right (10 and 30 degrees off), one is nearer to another; the others are 20 and 45 off.
     queries = on_circle(10, 120, 60, 200, 45)
     found = identification(queries, ["a", "b", "a", "x", "y"], GALLERY, GALLERY_LABELS)
-    assert (found.mated, found.strangers) == (3, 2)
-    # No stranger may be found: the threshold is the nearest one's, 20 degrees.
+    assert (found.mated, found.non_mated) == (3, 2)
+    # None of the others may be found: the threshold is that of the nearest one, 20 degrees.
     fnir, threshold = found.at_fpir(0.0)
     assert fnir == pytest.approx(2 / 3) and threshold == pytest.approx(np.cos(np.radians(20)))
     assert found.at_fpir(0.5)[0] == pytest.approx(1 / 3)
@@ -39,7 +39,7 @@ def test_exact_copies_are_missed_however_products_are_rounded(dim):
     assert identification(queries, np.append(labels, labels + 1000), *twice).at_fpir(1.0)[0] == 1.0
 
 
-def test_a_stranger_as_near_as_a_mate_keeps_it_out():
+def test_a_non_mated_query_as_near_as_a_mated_one_keeps_it_out():
     found = identification(on_circle(10, -10), ["a", "x"], GALLERY, GALLERY_LABELS)
     assert found.at_fpir(0.0)[0] == 1.0
 

@@ -1,4 +1,4 @@
-"""Planted faults are found."""
+"""Planted errors are found."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_class_that_is_never_found(clusters):
 
 
 def test_says_what_is_wrong(clusters):
-    with pytest.raises(ValueError, match="agreement in"):
+    with pytest.raises(ValueError, match=r"agreement must be positive; got 0\.0"):
         find_label_issues(*clusters, agreement=0.0)
     with pytest.raises(ValueError, match="two rows"):
         find_label_issues([[1.0, 2.0]], ["a"])

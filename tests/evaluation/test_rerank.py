@@ -139,7 +139,7 @@ def test_k_reciprocal_of_collapsed_and_of_zero_vectors():
 def test_refuses_options_out_of_range():
     with pytest.raises(ValueError, match="at least 0"):
         expand_queries(np.eye(2), np.eye(2), -1)
-    with pytest.raises(ValueError, match="weight in"):
+    with pytest.raises(ValueError, match=r"weight must be in \[0, 1\]"):
         k_reciprocal(np.eye(2), np.eye(2), weight=2.0)
     for function in (expand_queries, k_reciprocal):
         with pytest.raises(ValueError, match="gallery has 2 dimensions, the queries 3"):

@@ -1,17 +1,17 @@
-"""Ranks of positives by counting the whole gallery: slower than lists, and never in doubt."""
+"""Ranks of positives by counting the whole gallery: slower than lists, but never ambiguous."""
 
 import numpy as np
 
-GALLERY_ROWS = 65536  # compared with some queries at once
+GALLERY_ROWS = 65536  # compared with a block of queries at once
 
 
 def count_fully(
     rows, floors, queries, gallery, relevance, scores, tie, error, matrix_bytes=96 << 20
 ):
-    """Scores queries by their similarities to the whole gallery, some at a time.
+    """Scores queries by their similarities to the whole gallery, a block at a time.
 
-    Products in float32 decide, but for those that are within their error of what they are compared
-    with, which are computed in float64.
+    Products in float32 decide, except those within their error of what they are compared with,
+    which are computed in float64.
 
     Args:
         rows: Integers (U,): the queries to score, each with a positive in the gallery.
@@ -20,9 +20,9 @@ def count_fully(
         gallery: Float32 (G, D).
         relevance: `Relevance` of queries and gallery.
         scores: `Scores`.
-        tie: Negatives up to so much less similar than a positive rank before it.
+        tie: Negatives less similar than a positive by at most this rank before it.
         error: The most by which a float32 product differs from the float64 one.
-        matrix_bytes: Of some queries' similarities to a part of the gallery.
+        matrix_bytes: Memory for a block of queries' similarities to a part of the gallery.
 
     Returns:
         What `Scores.columns` returns of these queries.
@@ -54,26 +54,26 @@ def count_fully(
 
 
 class Counter:
-    """Counts what is at least as similar to a query as each of its positives, less the tie.
+    """Counts the rows that are at least as similar to a query as each positive, less the tie.
 
     Args:
-        row: Which query.
-        floor: A similarity below which positives are left out, but for the nearest.
+        row: The number of the query.
+        floor: A similarity below which positives are left out, except the nearest.
         query: Float32 (D,).
-        gallery: As of `count_fully`.
-        relevance: As of `count_fully`.
-        tie: As of `count_fully`.
-        error: As of `count_fully`.
+        gallery: As in `count_fully`.
+        relevance: As in `count_fully`.
+        tie: As in `count_fully`.
+        error: As in `count_fully`.
     """
 
     def __init__(self, row, floor, query, gallery, relevance, tie, error):
         self.query, self.gallery, self.error = query.astype("float64"), gallery, error
         own = relevance.positives_of(row)
         near = self.exact(own)
-        # Not negatives: its positives, and what its search leaves out.
+        # Not negatives: its positives, and what its search excludes.
         others = np.concatenate([near, self.exact(relevance.left_out_of(row))])
         self.bounds = np.sort(near[near >= min(floor, near.max())]) - tie
-        # Of so many bounds, by how many rows each is reached: O(G log R) time, O(R) memory.
+        # How many rows reach each of the bounds: O(G log R) time, O(R) memory.
         self.reached = -self.tally(others)
 
     def exact(self, rows):

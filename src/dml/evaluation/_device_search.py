@@ -2,24 +2,26 @@
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 PART = 1 << 17  # gallery rows on the device at once
 
 
-def has_accelerator():
-    """Tells whether Keras is in use, and on an accelerator. Loads no backend by itself."""
+def has_accelerator() -> bool:
+    """Returns whether Keras is in use, and on an accelerator. Loads no backend by itself."""
     return "keras" in sys.modules and accelerated()
 
 
 @lru_cache(maxsize=1)
-def accelerated():
-    """Tells whether the Keras backend has a device that is no CPU."""
+def accelerated() -> bool:
+    """Returns whether the Keras backend has a device other than a CPU."""
     import keras
 
-    if keras.backend.backend() == "torch":  # of which Keras lists no devices
+    if keras.backend.backend() == "torch":  # whose devices Keras does not list
         import torch
 
         return torch.cuda.is_available()
@@ -27,19 +29,20 @@ def accelerated():
     return any(not str(device).lower().startswith("cpu") for device in devices)
 
 
-def nearest(queries, gallery, depth):
+def nearest(queries: np.ndarray, gallery: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the similarities (Q, depth) and rows of the nearest of the gallery, sorted.
 
     Args:
         queries: Float32 (Q, D).
-        gallery: Float32 (G, D), any size: it passes through the device in parts.
-        depth: Rows to find; at most G.
+        gallery: Float32 (G, D), of any size: it is copied to the device in parts.
+        depth: Number of rows to find; at most G.
 
     Returns:
         NumPy float32 (Q, depth), falling, and int64 (Q, depth).
     """
-    from keras import ops
+    import keras
 
+    ops: Any = keras.ops
     best, rows = np.empty((2, len(queries), 0), "float32")
     rows = rows.astype("int64")
     with full_precision():
@@ -57,8 +60,8 @@ def nearest(queries, gallery, depth):
 
 
 @contextlib.contextmanager
-def full_precision():
-    """Products in float32, which accelerators round to fewer bits unless told otherwise."""
+def full_precision() -> Iterator[None]:
+    """Computes products in full float32, which accelerators round to fewer bits by default."""
     import keras
 
     match keras.backend.backend():

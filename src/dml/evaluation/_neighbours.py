@@ -1,31 +1,35 @@
-"""Exact nearest neighbours of unit vectors, in blocks, and where the positives rank among them."""
+"""Exact nearest neighbours of unit vectors, in blocks, and the ranks of positives among them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from dml._storage.unfinished import Unfinished
 from dml.evaluation import _device_search
 from dml.evaluation._counting import count_fully
+from dml.evaluation._relevance import Relevance
+from dml.evaluation._scores import Scores
 
-# What is nearer to each other than this is a tie: the same image, embedded in another batch,
-# comes out of a float32 encoder about this far away.
+# Similarities closer than this are ties: float32 embeddings of one image in two batches differ
+# by about as much.
 TIE = 1e-6
 BLOCK = 2048  # queries searched at once, at most
-UNIT = 8192  # queries whose figures are kept, and can be resumed from, together
-SHORTEST = 100  # of the lists: searching for fewer is hardly quicker
-LONGEST = 1024  # neighbours listed; beyond it, counting is cheaper than listing
+UNIT = 8192  # queries whose results are kept together for an interrupted search
+SHORTEST = 100  # neighbours listed at least: fewer are hardly quicker to find
+LONGEST = 1024  # neighbours listed at most: beyond it, counting is cheaper
 MEMORY_MIB = 224
-NOWHERE = -2.0  # the similarity of a row that was left out: below all others
+NOWHERE = -2.0  # the similarity of an excluded row: below all others
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Where the positives of each query rank, ties counting against the model.
+    """Ranks of the positives of each query, ties counted against the model.
 
     Args:
-        positives: Int64 (Q,): positives of each query in the gallery.
+        positives: Int64 (Q,): number of positives of each query in the gallery.
         first: Int64 (Q,): rank of the nearest positive, from 1; 0 where there is none.
-        values: Float64 (Q, figures): in the order of `Scores.names`.
+        values: Float64 (Q, metrics): in the order of `Scores.names`.
         neighbours: Int64 (Q, k): the nearest gallery rows, nearest first, ties in any order; -1
             beyond the gallery.
     """
@@ -37,32 +41,31 @@ class Ranks:
 
 
 def rank_positives(
-    queries,
-    gallery,
-    relevance,
-    scores,
-    shown=10,
-    memory_mib=MEMORY_MIB,
-    advance=None,
-    unfinished=None,
-):
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    relevance: Relevance,
+    scores: Scores,
+    shown: int = 10,
+    memory_mib: int = MEMORY_MIB,
+    advance: Callable[[int], None] | None = None,
+    unfinished: Unfinished | None = None,
+) -> Ranks:
     """Ranks the positives of each query among the gallery.
 
     A positive's rank counts every negative whose similarity, in float64, is at least its own less
-    `TIE`, and the positives before it. So ranks depend on the vectors alone: not on the order of
-    rows, nor on how a product in float32 was rounded. Lists found in float32 serve where they
-    leave no doubt, which is nearly everywhere; other queries are counted in float64.
+    `TIE`, and the positives before it. So ranks depend on the vectors alone, not on the order of
+    rows or on the rounding of products in float32. Lists from a float32 search are used where they
+    are unambiguous, which is nearly everywhere; other queries are counted in float64.
 
     Args:
-        queries: Float32 (Q, D), of length 1.
-        gallery: Float32 (G, D), of length 1.
-        relevance: `Relevance` of queries and gallery.
-        scores: `Scores`.
+        queries: Float32 (Q, D), of unit length.
+        gallery: Float32 (G, D), of unit length.
+        relevance: The positives and excluded rows of queries and gallery.
+        scores: The metrics to compute.
         shown: Neighbours to return for each query.
-        memory_mib: Memory for lists and matrices, beside the vectors and the result.
-        advance: Called with the number of queries done since its last call; None for silence.
-        unfinished: `dml._storage.unfinished.Unfinished`, which keeps what is done; None for
-            keeping nothing.
+        memory_mib: Memory for lists and matrices, in addition to the vectors and the result.
+        advance: Called with the number of queries done since its last call; None for no calls.
+        unfinished: Keeps finished parts; None keeps nothing.
 
     Returns:
         `Ranks`.
@@ -86,18 +89,18 @@ def rank_positives(
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A search of queries in a gallery. Fields as of `rank_positives`; `depth` of its lists."""
+    """A search of queries in a gallery. Fields as in `rank_positives`; `depth`: of its lists."""
 
     queries: np.ndarray
     gallery: np.ndarray
-    relevance: object
-    scores: object
+    relevance: Relevance
+    scores: Scores
     shown: int
     depth: int
     memory: int
 
     def unit(self, rows, advance):
-        """Returns the columns (B, 1 + figures) and neighbours (B, shown) of some queries."""
+        """Returns the columns (B, 1 + metrics) and neighbours (B, shown) of some queries."""
         block = int(np.clip(self.memory * 4 // 7 // (64 * self.depth), 32, BLOCK))
         parts = []
         for start in range(0, len(rows), block):
@@ -122,7 +125,7 @@ class Search:
         return columns, neighbours
 
     def lists(self, rows):
-        """Returns columns, whether they are in doubt, floors and neighbours of some queries."""
+        """Returns columns, whether they are ambiguous, floors and neighbours of some queries."""
         similarities, found = nearest(self.queries[rows], self.gallery, self.depth)
         seen = similarities[:, -1]  # nothing outside the lists is nearer
         complete = found.shape[1] == len(self.gallery)
@@ -142,19 +145,19 @@ class Search:
         return columns, doubtful & (positives > 0), floors, padded(neighbours, self.shown)
 
 
-def rounding(vectors):
-    """Returns how far a float32 product of unit vectors may lie from the float64 one.
+def rounding(vectors: np.ndarray) -> float:
+    """Returns how far a float32 product of unit vectors may be from the float64 one.
 
-    Roundings add up like a random walk; the largest measured for 64 to 2048 dimensions, random or
-    all but collapsed, is 0.6 times this.
+    Rounding errors add up like a random walk; the largest measured for 64 to 2048 dimensions, of
+    random and of nearly collapsed vectors, is 0.6 times this.
     """
     return 2.0**-24 * vectors.shape[1] ** 0.5 + 2.0**-23
 
 
-def nearest(queries, gallery, depth):
+def nearest(queries: np.ndarray, gallery: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the similarities (Q, depth) and rows of the nearest of the gallery, sorted.
 
-    By the accelerator of the Keras backend that the program uses, where there is one.
+    On the accelerator of the Keras backend that the program uses, if there is one.
     """
     if _device_search.has_accelerator():
         return _device_search.nearest(queries, gallery, depth)
@@ -163,12 +166,12 @@ def nearest(queries, gallery, depth):
     return faiss.knn(queries, gallery, depth, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def nearest_others(vectors, depth):
+def nearest_others(vectors: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns similarities and rows (N, depth) of the nearest others of each row.
 
     Args:
-        vectors: Float32 (N, D), of length 1.
-        depth: Others to find; in [1, N - 1].
+        vectors: Float32 (N, D), of unit length.
+        depth: Number of others; in [1, N - 1].
     """
     parts = []
     for start in range(0, len(vectors), BLOCK):
@@ -178,8 +181,10 @@ def nearest_others(vectors, depth):
     return similarities, rows
 
 
-def without(similarities, found, rows):
-    """Removes each query itself from its list, by index; the last one where it is not there."""
+def without(
+    similarities: np.ndarray, found: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Removes each query itself from its list, by index; the last entry where it is not listed."""
     keep = found != rows[:, None]
     keep[keep.all(axis=1), -1] = False
     shape = (len(found), found.shape[1] - 1)
@@ -194,26 +199,26 @@ def moved_out(similarities, found, out):
 
 
 def ranks_in(similarities, relevant, horizon, seen, error, complete):
-    """Ranks the positives of sorted lists, and tells which of the lists leave doubt.
+    """Ranks the positives of sorted lists, and returns which of the lists are ambiguous.
 
     Args:
-        similarities: Float32 (Q, L), falling along each row, each right to within `error`.
+        similarities: Float32 (Q, L), falling along each row, each accurate to `error`.
         relevant: Booleans (Q, L).
-        horizon: Integers (Q,): the largest rank that is of interest beside that of the nearest.
+        horizon: Integers (Q,): the largest rank that matters, apart from that of the nearest.
         seen: Floats (Q,): no row outside a list is more similar.
         error: Of a similarity.
         complete: Whether the lists hold the whole gallery.
 
     Returns:
         For each positive in a list its query, its order among the query's, and its rank; whether
-        the list of each query is in doubt; and a similarity (Q,) below which no positive ranks
+        the list of each query is ambiguous; and a similarity (Q,) below which no positive ranks
         within the horizon.
     """
     queries, length = similarities.shape
     row, place = np.nonzero(relevant)
     before = np.zeros((queries, length + 1), "int64")  # relevant ones, of the first so many
     np.cumsum(relevant, axis=1, out=before[:, 1:])
-    # One rising sequence over all rows lets one search count every tie.
+    # One rising sequence over all rows, so that one search counts every tie.
     rising = (4.0 * np.arange(queries)[:, None] - similarities).ravel()
 
     def negatives(margin):
@@ -226,7 +231,7 @@ def ranks_in(similarities, relevant, horizon, seen, error, complete):
     rank = fewest + order
     unclear = row[(fewest < most) & ((rank <= horizon[row]) | (order == 1))]
 
-    # Of the first so many, and of the nearest positive, all ties must be in the list.
+    # All ties of the first so many, and of the nearest positive, must be in the list.
     lists = np.arange(queries)
     last = similarities[lists, np.minimum(horizon, length) - 1].astype("float64")
     lowest = np.minimum(last, similarities[lists, np.argmax(relevant, axis=1)])

@@ -1,10 +1,13 @@
-"""Which gallery rows are a query's positives, and which its search leaves out."""
+"""Which gallery rows are a query's positives, and which its search excludes."""
 
+from collections.abc import Hashable
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from dml._arrays import missing
+from dml.errors import ArrayError
 from dml.evaluation._arrays import codes, nothing_shared, shared_codes
 
 NONE = -1  # the code of a missing key
@@ -15,16 +18,21 @@ class Relevance:
     """The positives of each query among the gallery, without a table of all pairs.
 
     Args:
-        same: `SameCode` or `SharedLabel`: what makes a gallery row a positive.
-        left_out: `SameCode`: what takes a row out of a query's search; None for nothing.
+        same: What makes a gallery row a positive.
+        left_out: What excludes a row from a query's search; None for nothing.
         itself: Whether query i is gallery row i, and so not among its own neighbours.
 
     Attributes:
-        positives: Int64 (Q,): positives of each query, without those left out.
-        most_left_out: The most gallery rows that any query leaves out, itself included.
+        positives: Int64 (Q,): number of positives of each query, without excluded ones.
+        most_left_out: The most gallery rows that any query excludes, itself included.
     """
 
-    def __init__(self, same, left_out=None, itself=False):
+    def __init__(
+        self,
+        same: "SameCode | SharedLabel",
+        left_out: "SameCode | None" = None,
+        itself: bool = False,
+    ):
         self.same, self.left_out, self.itself = same, left_out, itself
         if left_out is None:
             self.positives = same.counts() - itself
@@ -35,12 +43,15 @@ class Relevance:
             self.most_left_out = int(left_out.counts().max()) + itself
 
     def is_positive(self, rows, found):
-        """Tells which of the gallery rows `found` (B, L) are positives of the queries `rows`."""
+        """Returns which of the gallery rows `found` (B, L) are positives of the queries `rows`."""
         return self.same.holds(rows, found)
 
     def is_left_out(self, rows, found):
-        """Tells which of the gallery rows `found` (B, L) the queries `rows` leave out."""
-        out = self.left_out.holds(rows, found)
+        """Returns which of the gallery rows `found` (B, L) the queries `rows` exclude."""
+        if self.left_out is None:
+            out = np.zeros(found.shape, bool)
+        else:
+            out = self.left_out.holds(rows, found)
         return out | (found == rows[:, None]) if self.itself else out
 
     def positives_of(self, row):
@@ -51,20 +62,20 @@ class Relevance:
         return own if self.left_out is None else np.setdiff1d(own, self.left_out.members(row))
 
     def left_out_of(self, row):
-        """Returns the gallery rows that one query leaves out, each once."""
+        """Returns the gallery rows that one query excludes, each once."""
         out = [] if self.left_out is None else self.left_out.members(row)
         return np.unique(np.append(out, row) if self.itself else out).astype("int64")
 
 
 class SameCode:
-    """Queries and gallery rows of one code belong together; negative codes to nothing.
+    """Queries and gallery rows of one code belong together; negative codes match nothing.
 
     Args:
         query_codes: Integers (Q,).
         gallery_codes: Integers (G,).
     """
 
-    def __init__(self, query_codes, gallery_codes):
+    def __init__(self, query_codes: np.ndarray, gallery_codes: np.ndarray):
         self.query_codes, self.gallery_codes = query_codes, gallery_codes
         self.order = np.argsort(gallery_codes, kind="stable")
         self.in_order = gallery_codes[self.order]
@@ -75,7 +86,7 @@ class SameCode:
         return np.where(self.query_codes < 0, 0, end - first)
 
     def holds(self, rows, found):
-        """Tells which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
+        """Returns which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
         wanted = self.query_codes[rows, None]
         same = self.gallery_codes[found] == wanted
         return same if self.query_codes.min() >= 0 else same & (wanted >= 0)
@@ -92,7 +103,7 @@ class SameCode:
 
 
 class SharedLabel:
-    """Queries and gallery rows belong together that share at least one of their labels.
+    """Queries and gallery rows that share at least one label belong together.
 
     Args:
         query_sets: Q sets of labels.
@@ -100,11 +111,11 @@ class SharedLabel:
     """
 
     def __init__(self, query_sets, gallery_sets):
-        known = {}
-        self.queries = indicator(query_sets, known)
-        self.gallery = indicator(gallery_sets, known)
+        known: dict[Hashable, int] = {}
+        self.queries: Any = indicator(query_sets, known)
+        self.gallery: Any = indicator(gallery_sets, known)
         self.queries.resize(self.queries.shape[0], self.gallery.shape[1])
-        self.by_label = self.gallery.T.tocsr()
+        self.by_label: Any = self.gallery.T.tocsr()
 
     def together(self, rows):
         """Returns the sparse matrix (B, G) whose entries belong together."""
@@ -119,7 +130,7 @@ class SharedLabel:
         return np.concatenate(parts).astype("int64")
 
     def holds(self, rows, found):
-        """Tells which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
+        """Returns which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
         together = self.together(rows)
         place = np.repeat(np.arange(len(rows)), np.diff(together.indptr))
         known = place * self.gallery.shape[0] + together.indices  # rising
@@ -148,22 +159,22 @@ def indicator(sets, known):
     return csr_array((ones, np.array(columns, "int64"), ends), shape=(len(sets), len(known)))
 
 
-def by_label(labels, gallery_labels):
-    """Returns what makes positives of labels: one each, or sets of them of which one is shared.
+def by_label(labels: np.ndarray, gallery_labels: np.ndarray | None) -> "SameCode | SharedLabel":
+    """Returns what makes rows positives: equal labels, or sets with a label in common.
 
     Args:
         labels: Q labels, as `checked_labels` returns them.
         gallery_labels: G labels; None for the queries' own.
 
     Raises:
-        ValueError: Some labels are sets, others not; or the gallery has none of the queries'.
+        ArrayError: Some labels are sets, others not; or the gallery has none of the queries'.
     """
     gallery_labels = labels if gallery_labels is None else gallery_labels
     sides = [labels.tolist(), gallery_labels.tolist()]
     every = [*sides[0], *sides[1]]
     sets = sum(isinstance(label, set | frozenset) for label in every)
     if sets and sets < len(every):
-        raise ValueError("labels must be all sets, of several labels each, or none of them")
+        raise ArrayError("labels must be all sets, of several labels each, or none of them")
     names = "labels", "gallery_labels"
     if not sets:
         return SameCode(*shared_codes(labels, gallery_labels, *names))
@@ -173,8 +184,8 @@ def by_label(labels, gallery_labels):
     return SharedLabel(*sides)
 
 
-def by_key(keys, gallery_keys):
-    """Returns what leaves out rows of one key; those of None or NaN leave nothing out.
+def by_key(keys: np.ndarray, gallery_keys: np.ndarray | None) -> SameCode:
+    """Returns what excludes rows of the same key; None and NaN exclude nothing.
 
     Args:
         keys: Q keys, as `checked_keys` returns them.

@@ -1,4 +1,4 @@
-"""Figures of each query, from the ranks of its positives."""
+"""Metrics of each query, from the ranks of its positives."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,20 @@ EXTRA_METRICS = (*AT_K, "full_map")
 
 @dataclass(frozen=True)
 class Scores:
-    """Which figures are wanted, and how deep the ranks must be known for them.
+    """Which metrics to compute, and how deep the ranks must be known for them.
 
     Args:
-        ks: The K of figures at K; positive, rising.
+        ks: The K of metrics at K; positive, rising.
         extra_metrics: Metrics in addition to R-precision and MAP@R, from `EXTRA_METRICS`:
             `precision`, `map` and `ndcg` at each K, `full_map` over the whole ranking.
     """
 
-    ks: tuple
-    extra_metrics: tuple = ()
+    ks: tuple[int, ...]
+    extra_metrics: tuple[str, ...] = ()
 
     @property
-    def names(self):
-        """The figures' names, in the order of the columns."""
+    def names(self) -> list[str]:
+        """The metrics' names, in the order of the columns."""
         at_k = [f"{AT_K[name]}@{k}" for name in AT_K if name in self.extra_metrics for k in self.ks]
         return [
             "R-precision",
@@ -33,23 +33,23 @@ class Scores:
         ]
 
     @property
-    def depth(self):
-        """Ranks that the figures at K need; 0 where there is none."""
+    def depth(self) -> int:
+        """Number of ranks that the metrics at K need; 0 without any."""
         return max(self.ks) if set(self.extra_metrics) & set(AT_K) else 0
 
-    def horizon(self, positives, gallery):
+    def horizon(self, positives: np.ndarray, gallery: int) -> np.ndarray:
         """Returns the largest rank (Q,) at which a positive still counts for its query.
 
         Args:
             positives: Integers (Q,).
-            gallery: Rows of the gallery.
+            gallery: Number of gallery rows.
         """
         if "full_map" in self.extra_metrics:
             return np.full(len(positives), gallery)
         return np.minimum(np.maximum(positives, self.depth), gallery)
 
     def columns(self, query, order, rank, positives):
-        """Returns rank of the nearest positive, and the figures: float64 (Q, 1 + names).
+        """Returns rank of the nearest positive, and the metrics: float64 (Q, 1 + names).
 
         Args:
             query: Integers (P,), in [0, Q): whose positive it is.

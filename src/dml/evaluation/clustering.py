@@ -1,9 +1,13 @@
 """Agreement of clusters with the classes: by k-means, and by a threshold on the similarity."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml._options import check_at_least, check_within
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import BLOCK, TIE, rounding
 
@@ -26,7 +30,7 @@ class Clustering:
     ari: np.ndarray
     pairwise_f1: np.ndarray
 
-    def metrics(self):
+    def metrics(self) -> dict[str, dict[str, float]]:
         """Returns {name: {"value": mean, "spread": standard deviation over the runs}}."""
         return {
             name: {"value": float(scores.mean()), "spread": float(scores.std())}
@@ -39,27 +43,34 @@ class Clustering:
         }
 
 
-def clustering(embeddings, labels, seeds=3, iterations=20):
-    """Clusters unit embeddings by k-means into as many clusters as there are classes.
+def clustering(
+    embeddings: ArrayLike, labels: Labels, seeds: int = 3, iterations: int = 20
+) -> Clustering:
+    """Scores k-means of unit embeddings, with as many clusters as there are classes.
 
     Args:
         embeddings: Numbers (N, D), of any length.
         labels: N labels of any hashable type, in any array-like.
-        seeds: Runs, with the seeds 0, 1, ...; positive.
-        iterations: Of k-means; positive. 20 as in faiss' evaluations.
+        seeds: Number of runs, with the seeds 0, 1, ...; positive.
+        iterations: Iterations of k-means; positive. 20 as in the evaluations of faiss.
 
     Returns:
-        A `Clustering`.
+        A `Clustering` with one score of each run.
 
     Raises:
-        ValueError: An array is of the wrong shape, or a row is not finite.
+        ArrayError: An array is of the wrong shape, or a row is not finite.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> x = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]
+        >>> clustering(x, ["cat", "cat", "dog", "dog"], seeds=1).nmi
+        array([1.])
     """
     import faiss
 
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
-    if seeds < 1:
-        raise ValueError(f"seeds must be positive; got {seeds}")
+    check_at_least(1, seeds=seeds, iterations=iterations)
     scores = []
     for seed in range(seeds):
         kmeans = faiss.Kmeans(
@@ -71,60 +82,66 @@ def clustering(embeddings, labels, seeds=3, iterations=20):
             max_points_per_centroid=len(vectors),  # no subsampling
         )
         kmeans.train(vectors)
-        _, clusters = kmeans.index.search(vectors, 1)
-        scores.append(agreement(classes, clusters[:, 0]))
+        index: Any = kmeans.index
+        _, clusters = index.search(vectors, 1)
+        scores.append(_agreement(classes, clusters[:, 0]))
     return Clustering(*np.array(scores).T)
 
 
-def threshold_clustering(embeddings, labels, threshold):
-    """Scores the clusters of a threshold on the similarity, whose number nobody has to know.
+def threshold_clustering(embeddings: ArrayLike, labels: Labels, threshold: float) -> Clustering:
+    """Scores the clusters that `threshold_clusters` finds, whose number need not be known.
 
     Args:
         embeddings: Numbers (N, D), of any length.
         labels: N labels of any hashable type, in any array-like.
-        threshold: Of the cosine similarity, as of `threshold_clusters`.
+        threshold: Least cosine similarity of a pair, as in `threshold_clusters`.
 
     Returns:
         A `Clustering` of one run.
 
     Raises:
-        ValueError: As of `threshold_clusters`, or there are not N labels.
+        ArrayError: As in `threshold_clusters`, or there are not N labels.
+        OptionError: As in `threshold_clusters`.
     """
     clusters = threshold_clusters(embeddings, threshold)
     (classes,) = codes(checked_labels(labels, len(clusters), "labels"))
-    return Clustering(*np.array([agreement(classes, clusters)]).T)
+    return Clustering(*np.array([_agreement(classes, clusters)]).T)
 
 
-def threshold_clusters(embeddings, threshold):
-    """Puts images into one cluster that are as similar as a threshold, or joined by such pairs.
+def threshold_clusters(embeddings: ArrayLike, threshold: float) -> np.ndarray:
+    """Clusters images by single linkage: pairs at least as similar as a threshold are linked.
 
-    The connected components of the graph of these pairs (single linkage): what de-duplication
-    wants, with a threshold of few false accepts (`threshold_for_far`). One wrong pair joins two
-    clusters. Memory grows with the number of pairs above the threshold.
+    The clusters are the connected components of the graph of these pairs. Suits de-duplication,
+    with a threshold of few false accepts (`threshold_for_far`). One wrong pair joins two clusters.
+    Memory grows with the number of pairs above the threshold.
 
     Args:
         embeddings: Numbers (N, D), of any length.
-        threshold: The least cosine similarity of a pair, as near as float32 can tell; in [-1, 1].
+        threshold: Least cosine similarity of a linked pair, to the precision of float32; in
+            [-1, 1].
 
     Returns:
         Int32 (N,): the cluster of each row, from 0.
 
     Raises:
-        ValueError: The array is of the wrong shape, a row is not finite, or the threshold is out
-            of its range.
+        ArrayError: The array is of the wrong shape, or a row is not finite.
+        OptionError: The threshold is out of its range.
+
+    Example:
+        >>> threshold_clusters([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]], 0.9)
+        array([0, 1, 0], dtype=int32)
     """
     import faiss
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     vectors = checked_embeddings(embeddings, "embeddings")
-    if not -1 <= threshold <= 1:
-        raise ValueError(f"threshold must be in [-1, 1]; got {threshold}")
-    index = faiss.IndexFlatIP(vectors.shape[1])
+    check_within(-1, 1, threshold=threshold)
+    index: Any = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     pairs = []
     for start in range(0, len(vectors), BLOCK):
-        # Copies are in it at a threshold of 1, too, however their product is rounded.
+        # Less than the threshold: copies are linked at 1, however their product is rounded.
         radius = float(np.float32(threshold - TIE - rounding(vectors)))
         ends, _, found = index.range_search(vectors[start : start + BLOCK], radius)
         rows = start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype("int64"))
@@ -135,7 +152,7 @@ def threshold_clusters(embeddings, threshold):
     return connected_components(graph, directed=False)[1]
 
 
-def agreement(classes, clusters):
+def _agreement(classes, clusters):
     """Returns NMI, AMI, ARI and pairwise F1 of clusters (N,) and classes (N,)."""
     from sklearn import metrics
 
@@ -144,11 +161,11 @@ def agreement(classes, clusters):
         metrics.normalized_mutual_info_score(*pair),
         metrics.adjusted_mutual_info_score(*pair),
         metrics.adjusted_rand_score(*pair),
-        pairwise_f1(*pair),
+        _pairwise_f1(*pair),
     )
 
 
-def pairwise_f1(classes, clusters):
+def _pairwise_f1(classes, clusters):
     """Returns the F1 score of clusters (N,) as statements of which pairs are of one class."""
 
     def pairs(of):

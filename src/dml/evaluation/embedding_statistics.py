@@ -1,43 +1,53 @@
-"""Whether embeddings use the space that they have, from the embeddings alone."""
+"""Statistics of the shape of embeddings: spread, dimensions in use, hubness."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation._neighbours import BLOCK, nearest, without
+from dml.evaluation._neighbours import nearest_others
 
-PAIRS = 200_000  # drawn for uniformity
-NEIGHBOURS = 10  # of which hubs have too many
+PAIRS = 200_000  # random pairs for uniformity
+NEIGHBOURS = 10  # of the hubness, as in Radovanovic et al.
 DEFINITIONS = {
     "uniformity": "log of the mean of exp(-2 |x - y|^2) over random pairs; low is spread out, "
     "-4 for a uniform sphere of many dimensions, 0 for one point (Wang and Isola, ICML 2020)",
-    "alignment": "mean |x - y|^2 over pairs of one class; 0 is one point per class",
-    "effective rank": "exp of the entropy of the covariance's spectrum: dimensions in use",
-    "anisotropy": "length of the mean embedding; 0 is in all directions alike, 1 in one",
-    "hubness": "skewness of how often an image is among the 10 nearest of others; 0 is nobody's "
-    "favourite, above 1 a few images come up everywhere (Radovanovic et al., JMLR 2010)",
-    "compactness": "mean cosine of an image to its class's centre",
+    "alignment": "mean |x - y|^2 over pairs of one class; 0 for one point per class (Wang and "
+    "Isola, ICML 2020)",
+    "effective rank": "exp of the entropy of the covariance's spectrum: number of dimensions in "
+    "use (Roy and Vetterli, EUSIPCO 2007)",
+    "anisotropy": "length of the mean embedding; 0 in all directions alike, 1 in one direction",
+    "hubness": "skewness of how often an image is among the 10 nearest of others; about 0 without "
+    "hubs, above 1 where a few images are near many (Radovanovic et al., JMLR 2010)",
+    "compactness": "mean cosine similarity of an image to the centre of its class",
 }
 
 
-def embedding_statistics(embeddings, labels, seed=0):
-    """Measures the shape of embeddings; each figure is defined in `DEFINITIONS`.
+def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -> dict[str, float]:
+    """Measures the shape of embeddings; each statistic is defined in `DEFINITIONS`.
 
     Args:
         embeddings: Numbers (N, D), of any length.
         labels: N labels of any hashable type, in any array-like.
-        seed: Of the random pairs.
+        seed: Seed of the random pairs; at least 0.
 
     Returns:
-        {name of the figure: float}. Alignment is nan without two images of a class.
+        {name of the statistic: value}. Alignment is nan where no class has two images.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or there is one row only.
+        ArrayError: An array is of the wrong shape, a row is not finite, or there is one row only.
+
+    Example:
+        >>> found = embedding_statistics([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], ["a", "b", "a"])
+        >>> found["alignment"]
+        4.0
     """
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
     count = len(vectors)
     if count < 2:
-        raise ValueError("embeddings must have at least two rows")
+        raise ArrayError("embeddings must have at least two rows")
     generator = np.random.default_rng(seed)
     first = generator.integers(0, count, PAIRS)
     second = (first + generator.integers(1, count, PAIRS)) % count
@@ -53,14 +63,14 @@ def embedding_statistics(embeddings, labels, seed=0):
     return {
         "uniformity": float(np.log(np.exp(-2 * apart).mean())),
         "alignment": float(within / pairs) if pairs else float("nan"),
-        "effective rank": effective_rank(vectors),
+        "effective rank": _effective_rank(vectors),
         "anisotropy": float(np.linalg.norm(vectors.mean(axis=0, dtype="float64"))),
-        "hubness": hubness(vectors),
+        "hubness": _hubness(vectors),
         "compactness": float((vectors * centres[classes]).sum(axis=1).mean()),
     }
 
 
-def effective_rank(vectors):
+def _effective_rank(vectors):
     """Returns the exponential of the entropy of the covariance's eigenvalues; 1 for one point."""
     centred = vectors - vectors.mean(axis=0, dtype="float64")
     spectrum = np.maximum(np.linalg.eigvalsh(centred.T @ centred), 0)
@@ -70,13 +80,9 @@ def effective_rank(vectors):
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def hubness(vectors):
+def _hubness(vectors):
     """Returns the skewness of how often each row is among the nearest of the others."""
-    depth = min(NEIGHBOURS + 1, len(vectors))
-    found = np.zeros(len(vectors), "int64")
-    for start in range(0, len(vectors), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(vectors)))
-        _, near = without(*nearest(vectors[rows], vectors, depth), rows)
-        found += np.bincount(near.ravel(), minlength=len(vectors))
-    spread = found.std()
-    return float((((found - found.mean()) / spread) ** 3).mean()) if spread else 0.0
+    _, near = nearest_others(vectors, min(NEIGHBOURS, len(vectors) - 1))
+    occurrences = np.bincount(near.ravel(), minlength=len(vectors))
+    spread = occurrences.std()
+    return float((((occurrences - occurrences.mean()) / spread) ** 3).mean()) if spread else 0.0

@@ -1,23 +1,27 @@
-"""N-way K-shot episodes: new classes from a few images of each, by their prototypes."""
+"""N-way K-shot episodes: classification into new classes by prototypes of a few images."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml._options import check_at_least
+from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import TIE
 
 
 @dataclass(frozen=True, eq=False)
 class FewShot:
-    """How often the nearest prototype is right.
+    """Accuracy of the nearest prototype over episodes.
 
     Args:
         accuracy: Mean over the episodes, in [0, 1].
-        half_width: Of the 95 % interval of that mean over the episodes alone, as papers give it: of
-            what other draws from the same images and classes would give. It narrows with
-            `episodes`, and says nothing of other classes.
-        episodes: Float64 (E,): accuracy of each.
+        half_width: Half width of the 95 % interval of that mean over the episodes, as papers
+            report it: what other draws from the same images and classes would give. It narrows
+            with the number of episodes, and says nothing about other classes.
+        episodes: Float64 (E,): accuracy of each episode.
     """
 
     accuracy: float
@@ -25,39 +29,51 @@ class FewShot:
     episodes: np.ndarray
 
 
-def few_shot(embeddings, labels, ways=5, shots=1, queries=15, episodes=1000, seed=0):
-    """Draws episodes and names each query by the most similar prototype (Snell et al., 2017).
+def few_shot(
+    embeddings: ArrayLike,
+    labels: Labels,
+    ways: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    episodes: int = 1000,
+    seed: int = 0,
+) -> FewShot:
+    """Classifies queries of random episodes by the nearest prototype (Snell et al., NIPS 2017).
 
-    An episode draws `ways` classes and of each `shots` images, whose mean is its prototype, and
-    `queries` others. By cosine similarity of embeddings of length 1; ties count as wrong.
+    An episode draws `ways` classes and, of each, `shots` images whose mean is the prototype, and
+    `queries` others. Prototypes are compared by cosine similarity; ties count as wrong.
 
     Args:
         embeddings: Numbers (N, D), of any length.
         labels: N labels of any hashable type, in any array-like.
         ways: Classes of an episode; at least 2. 5 and 20 are customary on Omniglot.
         shots: Images behind a prototype; positive. 1 and 5 are customary.
-        queries: Images of each class to name; positive. Fewer where a class has no more.
-        episodes: Positive.
-        seed: Of the draws.
+        queries: Images of each class to classify; positive. 15 is customary; fewer where a class
+            has no more.
+        episodes: Number of episodes; positive. 1000 are customary.
+        seed: Seed of the draws; at least 0.
 
     Returns:
         A `FewShot`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, an option is out of its
-            range, or fewer than `ways` classes have more than `shots` images.
+        ArrayError: An array is of the wrong shape, a row is not finite, or fewer than `ways`
+            classes have more than `shots` images.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> x = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]
+        >>> few_shot(x, ["cat", "cat", "dog", "dog"], ways=2, episodes=10).accuracy
+        1.0
     """
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
-    if ways < 2 or min(shots, queries, episodes) < 1:
-        raise ValueError(
-            "ways must be at least 2, shots, queries and episodes positive; "
-            f"got {ways}, {shots}, {queries}, {episodes}"
-        )
+    check_at_least(2, ways=ways)
+    check_at_least(1, shots=shots, queries=queries, episodes=episodes)
     members = [np.flatnonzero(classes == code) for code in range(classes.max() + 1)]
     members = [rows for rows in members if len(rows) > shots]
     if len(members) < ways:
-        raise ValueError(
+        raise ArrayError(
             f"an episode of {ways} classes and {shots} shots needs as many with more than {shots} "
             f"images; {len(members)} have"
         )

@@ -1,9 +1,14 @@
-"""Open-set identification: queries of which some are in no gallery."""
+"""Open-set identification: some of the queries are of classes that are not in the gallery."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml._options import check_within
+from dml.errors import ArrayError
 from dml.evaluation._arrays import (
     checked_embeddings,
     checked_gallery,
@@ -14,53 +19,65 @@ from dml.evaluation._neighbours import TIE, rank_positives
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 
-FPIRS = (1e-1, 1e-2, 1e-3)
+FPIRS = (1e-1, 1e-2, 1e-3)  # at which face recognition reports FNIR
 
 
 @dataclass(frozen=True, eq=False)
 class Identification:
-    """What a threshold on the nearest neighbour's similarity does in an open set.
+    """Error rates of a threshold on the nearest neighbour's similarity.
 
     Args:
-        mated: Queries whose class is in the gallery.
-        strangers: Queries whose class is not.
-        hits: Float64, falling: similarity of the nearest, of mated queries whose nearest is right:
-            nearer than all that are wrong, by more than 1e-6.
-        alarms: Float64, falling: similarity of the nearest, of strangers.
+        mated: Number of queries whose class is in the gallery.
+        non_mated: Number of queries whose class is not.
+        hit_similarities: Float64, falling: similarity of the nearest of the gallery, of the mated
+            queries whose nearest is of their class, and nearer than all others by more than 1e-6.
+        non_mated_similarities: Float64 (non_mated,), falling: similarity of the nearest of the
+            gallery, of the non-mated queries.
     """
 
     mated: int
-    strangers: int
-    hits: np.ndarray = field(repr=False)
-    alarms: np.ndarray = field(repr=False)
+    non_mated: int
+    hit_similarities: np.ndarray = field(repr=False)
+    non_mated_similarities: np.ndarray = field(repr=False)
 
-    def at_fpir(self, fpir):
-        """Returns the share of mated queries that are missed, and the threshold.
+    def at_fpir(self, fpir: float) -> tuple[float, float]:
+        """Returns the false negative identification rate and the threshold at a false positive one.
 
         Args:
-            fpir: The largest share of strangers for whom anything may be found, in [0, 1].
+            fpir: Largest false positive identification rate: share of the non-mated queries for
+                which anything is found. In [0, 1].
 
         Returns:
-            (FNIR, threshold): missed are those whose nearest is wrong or not above the threshold,
-            by more than 1e-6. Ties count against the model, as in `retrieval`.
+            (FNIR, threshold). FNIR is the share of the mated queries whose nearest is wrong, or
+            not above the threshold by more than 1e-6: ties count against the model, as in
+            `retrieval`.
 
         Raises:
-            ValueError: `fpir` is out of its range.
+            OptionError: `fpir` is out of its range.
         """
-        if not 0 <= fpir <= 1:
-            raise ValueError(f"fpir must be in [0, 1]; got {fpir}")
-        allowed = int(fpir * self.strangers + 1e-9)
-        threshold = self.alarms[allowed] if allowed < self.strangers else -np.inf
-        found = np.searchsorted(-self.hits, -(threshold + TIE), side="left")  # above it, not at it
-        return 1.0 - found / self.mated, float(threshold)
+        check_within(0, 1, fpir=fpir)
+        allowed = int(fpir * self.non_mated + 1e-9)
+        everything = allowed >= self.non_mated
+        threshold = -np.inf if everything else self.non_mated_similarities[allowed]
+        above = np.searchsorted(-self.hit_similarities, -(threshold + TIE), side="left")
+        return float(1.0 - above / self.mated), float(threshold)
 
-    def metrics(self, fpirs=FPIRS):
-        """Returns {name: FNIR} at each false positive rate that can be measured."""
-        return {f"FNIR@FPIR={f:g}": self.at_fpir(f)[0] for f in fpirs if f * self.strangers >= 1}
+    def metrics(self, fpirs: Iterable[float] = FPIRS) -> dict[str, float]:
+        """Returns {name: FNIR} at each false positive rate that can be measured.
+
+        Args:
+            fpirs: False positive identification rates; those below 1 / `non_mated` are left out.
+        """
+        return {f"FNIR@FPIR={f:g}": self.at_fpir(f)[0] for f in fpirs if f * self.non_mated >= 1}
 
 
-def identification(embeddings, labels, gallery, gallery_labels):
-    """Measures open-set search: the nearest of a gallery, if it is near enough.
+def identification(
+    embeddings: ArrayLike, labels: Labels, gallery: ArrayLike, gallery_labels: Labels
+) -> Identification:
+    """Measures open-set search: the nearest of a gallery counts if it is above a threshold.
+
+    FNIR at a given FPIR, as in the evaluations of face recognition by NIST (Grother et al., FRVT
+    part 2).
 
     Args:
         embeddings: Numbers (Q, D), of any length.
@@ -72,26 +89,32 @@ def identification(embeddings, labels, gallery, gallery_labels):
         An `Identification`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or all queries are mated,
+        ArrayError: An array is of the wrong shape, a row is not finite, or all queries are mated,
             or none is.
+
+    Example:
+        >>> gallery = [[1.0, 0.0], [0.0, 1.0]]
+        >>> queries, labels = [[1, 0.1], [0.1, 1], [1, 1]], ["a", "b", "x"]
+        >>> identification(queries, labels, gallery, ["a", "b"]).at_fpir(0.0)[0]
+        0.0
     """
     queries = checked_embeddings(embeddings, "embeddings")
-    gallery = checked_gallery(gallery, queries)
+    references = checked_gallery(gallery, queries)
     query_codes, gallery_codes = shared_codes(
         checked_labels(labels, len(queries), "labels"),
-        checked_labels(gallery_labels, len(gallery), "gallery_labels"),
+        checked_labels(gallery_labels, len(references), "gallery_labels"),
         "labels",
         "gallery_labels",
     )
     mated = np.isin(query_codes, gallery_codes)
     if mated.all():
-        raise ValueError(
-            "all of the queries have their class in the gallery: an open set has strangers, too"
+        raise ArrayError(
+            "all of the queries have their class in the gallery; an open set has others, too"
         )
     relevance = Relevance(SameCode(query_codes, gallery_codes))
-    ranks = rank_positives(queries, gallery, relevance, Scores((1,)), shown=1)
-    nearest = gallery[ranks.neighbours[:, 0]]
-    # In float64: copies of an image are as similar, wherever they are.
+    ranks = rank_positives(queries, references, relevance, Scores((1,)), shown=1)
+    nearest = references[ranks.neighbours[:, 0]]
+    # In float64, copies of an image are equally similar, wherever they are.
     similarity = np.einsum("qd,qd->q", queries, nearest, dtype="float64")
     right = ranks.first == 1
     return Identification(

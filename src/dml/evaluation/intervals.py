@@ -1,41 +1,66 @@
-"""Intervals of mean figures over queries, for classes drawn anew."""
+"""Intervals of mean metrics over queries, for other classes of the same kind."""
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from dml._options import check_share
+from dml.errors import ArrayError
 
 LEVEL = 0.95
 
 
-def class_interval(values, codes, lowest=0.0, highest=1.0, level=LEVEL):
+def class_interval(
+    values: ArrayLike,
+    codes: ArrayLike,
+    lowest: float = 0.0,
+    highest: float = 1.0,
+    level: float = LEVEL,
+) -> np.ndarray:
     """Returns the interval of the mean of each column, for other classes of the same kind.
 
-    Queries of a class resemble each other, so that classes count, not queries: the variance of the
-    mean is that of the jackknife which leaves out one class at a time. The interval is Wilson's
-    score interval at the sample size that has this variance, with Student's t of as many classes
-    as weigh alike (Kish: of their numbers of queries n, (sum n)^2 / sum n^2), after Korn and
-    Graubard (1998). It stays within the range of the figures, and is not symmetric near its ends.
-    Where all classes are at one end of the range, each class counts as one observation; where
-    they are equal anywhere else, the interval is empty; one class says nothing. `make
-    bench-intervals` simulates how often it holds the truth.
+    Queries of a class resemble each other, so classes are the sample, not queries: the variance of
+    the mean is that of the jackknife that leaves out one class at a time. The interval is Wilson's
+    score interval at the effective sample size with this variance, with the t quantile of the
+    effective number of classes (Kish: (sum n)^2 / sum n^2 for classes of n queries), after Korn
+    and Graubard (Survey Methodology 1998). It stays within the range of the metric and is not
+    symmetric near its ends. Where all classes are at one end of the range, each class counts as
+    one observation; where they are equal anywhere else, the interval is empty; of a single class,
+    it is the whole range. `make bench-intervals` simulates its coverage.
 
     Args:
-        values: Floats (Q, M): M figures of each query.
+        values: Floats (Q, M): M metrics of each query.
         codes: Integers (Q,): the class of each query.
-        lowest: The least that a figure can be; -1 of differences of shares.
-        highest: The most that it can be.
-        level: Of the interval, in (0, 1).
+        lowest: Lower end of the range of the metrics; -1 for differences of shares.
+        highest: Upper end of the range.
+        level: Confidence level, in (0, 1).
 
     Returns:
-        Float64 (2, M): the lower and upper ends.
+        Float64 (2, M): the lower and upper ends of the intervals.
+
+    Raises:
+        ArrayError: The arrays differ in length or are empty.
+        OptionError: `level` is out of its range.
+
+    Example:
+        >>> class_interval([[1.0], [1.0], [0.0], [1.0]], [0, 0, 1, 2]).shape
+        (2, 1)
     """
     from scipy.special import stdtrit
 
-    _, codes = np.unique(codes, return_inverse=True)
-    members = np.bincount(codes).astype("float64")
-    classes, count = len(members), len(codes)
-    shares = (np.asarray(values, "float64").T - lowest) / (highest - lowest)  # (M, Q)
+    rows, classes_of = np.asarray(values, "float64"), np.asarray(codes)
+    if rows.ndim != 2 or classes_of.shape != rows.shape[:1] or not len(rows):
+        raise ArrayError(
+            "values must be (Q, M) and codes (Q,), of one query or more; "
+            f"got {rows.shape} and {classes_of.shape}"
+        )
+    check_share(level=level)
+    _, place = np.unique(classes_of, return_inverse=True)
+    members = np.bincount(place).astype("float64")
+    classes, count = len(members), len(place)
+    shares = (rows.T - lowest) / (highest - lowest)  # (M, Q)
     if classes == 1:
         return np.stack([np.full(len(shares), end) for end in (lowest, highest)])
-    sums = np.stack([np.bincount(codes, share, minlength=classes) for share in shares])
+    sums = np.stack([np.bincount(place, share, minlength=classes) for share in shares])
     mean = sums.sum(axis=1) / count
     without = (sums.sum(axis=1, keepdims=True) - sums) / (count - members)
     variance = (classes - 1) / classes * np.square(without - mean[:, None]).sum(axis=1)

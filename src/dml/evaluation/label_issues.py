@@ -1,12 +1,59 @@
-"""What embeddings tell about the labels and images that they were made of."""
+"""Wrong labels, near-duplicates and confused classes, found from embeddings."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml._options import check_at_least, check_positive, check_within
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import nearest_others
+
+
+class Mislabelled(NamedTuple):
+    """An image whose label is in doubt.
+
+    Args:
+        row: Its row.
+        suggestion: The label of most of its nearest.
+        agreement: The share of the votes for that label, in (0, 1].
+    """
+
+    row: int
+    suggestion: Hashable
+    agreement: float
+
+
+class Duplicate(NamedTuple):
+    """Two images so similar that they may be one.
+
+    Args:
+        row: The row of one.
+        other: The row of the other, above `row`.
+        similarity: Their cosine similarity.
+    """
+
+    row: int
+    other: int
+    similarity: float
+
+
+class Confusion(NamedTuple):
+    """Two classes whose images are near each other.
+
+    Args:
+        label: The label of one.
+        other: The label of the other.
+        share: The share of the images of both whose nearest is of the other, in (0, 1].
+    """
+
+    label: Hashable
+    other: Hashable
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,66 +61,79 @@ class LabelIssues:
     """What a person should look at, worst first. Rows are those of the embeddings.
 
     Args:
-        mislabelled: List of (row, suggested label, agreement): images most of whose nearest, by
-            similarity, are of one other class, and the share of these.
-        duplicates: List of (row, row, similarity): pairs so similar that they may be one image.
-        confused: List of (label, label, share): classes of which this share of the images has its
-            nearest neighbour in the other, both ways together.
-        never_found: Labels of classes none of whose images has its nearest within the class.
+        mislabelled: Images most of whose nearest, weighted by similarity, are of another class.
+        duplicates: Pairs of near-duplicates.
+        confused: Pairs of classes that are each other's nearest neighbours.
+        never_found: Labels of classes of which no image has its nearest within the class.
     """
 
-    mislabelled: list
-    duplicates: list
-    confused: list
-    never_found: list
+    mislabelled: list[Mislabelled]
+    duplicates: list[Duplicate]
+    confused: list[Confusion]
+    never_found: list[Hashable]
 
 
-def find_label_issues(embeddings, labels, neighbours=10, agreement=0.8, duplicate=0.999):
-    """Looks for wrong labels, near-duplicates and classes that are mixed up.
+def find_label_issues(
+    embeddings: ArrayLike,
+    labels: Labels,
+    neighbours: int = 10,
+    agreement: float = 0.8,
+    duplicate: float = 0.999,
+) -> LabelIssues:
+    """Finds labels that are probably wrong, near-duplicates and classes that are confused.
 
     Args:
         embeddings: Numbers (N, D), of any length: of images that the encoder was not trained on,
-            or it will have learned their mistakes.
+            or it will have learned their wrong labels.
         labels: N labels of any hashable type, in any array-like.
-        neighbours: Nearest that vote; positive.
-        agreement: Share of the votes from which a label is doubted; in (0, 1].
-        duplicate: Cosine similarity from which two images may be one.
+        neighbours: Nearest images that vote on the label of each; positive.
+        agreement: Share of the votes for another class from which a label is reported; in (0, 1].
+        duplicate: Cosine similarity from which two images are reported as near-duplicates; in
+            [-1, 1].
 
     Returns:
         `LabelIssues`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or an option is out of its
-            range.
+        ArrayError: An array is of the wrong shape, a row is not finite, or there is one row only.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> x = [[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.1, 1], [0.2, 1]]
+        >>> found = find_label_issues(x, ["cat", "cat", "dog", "dog", "dog", "dog"], neighbours=2)
+        >>> found.mislabelled[0].row, found.mislabelled[0].suggestion
+        (2, 'cat')
     """
     vectors = checked_embeddings(embeddings, "embeddings")
-    labels = checked_labels(labels, len(vectors), "labels")
-    (classes,) = codes(labels)
-    if neighbours < 1 or not 0 < agreement <= 1:
-        raise ValueError(
-            f"neighbours must be positive and agreement in (0, 1]; got {neighbours}, {agreement}"
-        )
-    names = {int(code): label for code, label in zip(classes, labels.tolist(), strict=True)}
+    names_of = checked_labels(labels, len(vectors), "labels")
+    (classes,) = codes(names_of)
+    check_at_least(1, neighbours=neighbours)
+    check_positive(agreement=agreement)
+    check_within(0, 1, agreement=agreement)
+    check_within(-1, 1, duplicate=duplicate)
     if len(vectors) < 2:
         raise ArrayError("embeddings must have at least two rows")
+    names = {int(code): label for code, label in zip(classes, names_of.tolist(), strict=True)}
     similarities, rows = nearest_others(vectors, min(neighbours, len(vectors) - 1))
-    mislabelled = doubted(classes, similarities, rows, agreement)
     pairs = [
-        (int(i), int(j), float(s))
+        Duplicate(int(i), int(j), float(s))
         for i, near, row in zip(range(len(rows)), similarities, rows, strict=True)
         for s, j in zip(near, row, strict=True)
         if s >= duplicate and i < j
     ]
     return LabelIssues(
-        [(row, names[code], share) for row, code, share in mislabelled],
-        sorted(pairs, key=lambda pair: -pair[2]),
-        [(names[a], names[b], share) for a, b, share in confusions(classes, rows)],
-        [names[int(code)] for code in lost(classes, rows)],
+        [
+            Mislabelled(row, names[code], share)
+            for row, code, share in _doubted(classes, similarities, rows, agreement)
+        ],
+        sorted(pairs, key=lambda pair: -pair.similarity),
+        [Confusion(names[a], names[b], share) for a, b, share in _confusions(classes, rows)],
+        [names[int(code)] for code in _unretrieved(classes, rows)],
     )
 
 
-def doubted(classes, similarities, rows, agreement):
-    """Returns (row, other class, its share of the votes) of doubted labels, most doubted first."""
+def _doubted(classes, similarities, rows, agreement):
+    """Returns (row, other class, its share of the votes) of doubtful labels, worst first."""
     votes = np.maximum(similarities, 0)
     found = []
     for row, (near, weights) in enumerate(zip(classes[rows], votes, strict=True)):
@@ -85,8 +145,8 @@ def doubted(classes, similarities, rows, agreement):
     return sorted(found, key=lambda item: -item[2])
 
 
-def confusions(classes, rows):
-    """Returns (class, class, share) of pairs of classes by how often one's nearest is the other."""
+def _confusions(classes, rows):
+    """Returns (class, class, share) of pairs of classes near each other, worst first."""
     sizes = np.bincount(classes)
     own, other = classes, classes[rows[:, 0]]
     wrong = own != other
@@ -99,8 +159,8 @@ def confusions(classes, rows):
     return [(int(pairs[i, 0]), int(pairs[i, 1]), float(shares[i])) for i in order]
 
 
-def lost(classes, rows):
-    """Returns the classes of several images none of which has its nearest within the class."""
+def _unretrieved(classes, rows):
+    """Returns the classes of several images of which none has its nearest within the class."""
     sizes = np.bincount(classes)
     hits = np.bincount(classes, classes[rows[:, 0]] == classes)
     return np.flatnonzero((sizes > 1) & (hits == 0))

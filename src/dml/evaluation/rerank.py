@@ -1,70 +1,84 @@
-"""Vectors and rankings made better by their neighbours, without a label."""
+"""Query expansion, database augmentation and re-ranking: neighbours improve a ranking."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least, check_within
 from dml.evaluation._arrays import checked_embeddings, checked_gallery
 from dml.evaluation._neighbours import BLOCK, TIE, nearest, without
 
 
-def expand_queries(queries, gallery, neighbours=10, alpha=3.0):
-    """Replaces each query by a mean of itself and its nearest of the gallery (alpha-QE).
+def expand_queries(
+    queries: ArrayLike, gallery: ArrayLike, neighbours: int = 10, alpha: float = 3.0
+) -> np.ndarray:
+    """Replaces each query by a weighted mean of itself and its nearest of the gallery (alpha-QE).
 
-    Neighbours weigh their similarity to the power of alpha (Radenovic et al., TPAMI 2018), the
-    query itself 1; those of a similarity of 0 or below nothing. A query that is in the gallery,
-    too, is its own nearest neighbour there: leave it out, or use `augment_gallery`.
+    The weight of a neighbour is its similarity to the power of alpha (Radenovic et al., TPAMI
+    2018), and 0 where the similarity is negative; that of the query itself is 1. A query that is
+    also in the gallery is its own nearest neighbour there: leave it out, or use
+    `augment_gallery`.
 
     Args:
         queries: Numbers (Q, D), of any length.
         gallery: Numbers (G, D).
-        neighbours: Nearest of the gallery that are mixed in; at least 0. A smaller gallery is
-            mixed in whole.
-        alpha: At least 0; 3 in the paper. 0 weighs all alike.
+        neighbours: Number of nearest of the gallery in the mean; at least 0. All of a smaller
+            gallery.
+        alpha: Exponent of the weights; at least 0. 3 in the paper; 0 weights all alike.
 
     Returns:
-        Float32 (Q, D), of length 1.
+        Float32 (Q, D), of unit length.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or an option is negative.
+        ArrayError: An array is of the wrong shape, or a row is not finite.
+        OptionError: An option is negative.
+
+    Example:
+        >>> expand_queries([[1.0, 0.0]], [[0.6, 0.8]], neighbours=1, alpha=0.0).round(4)
+        array([[0.8944, 0.4472]], dtype=float32)
     """
-    queries = checked_embeddings(queries, "queries")
-    gallery = checked_gallery(gallery, queries)
-    return mixed(queries, gallery, neighbours, alpha, itself=False)
+    vectors = checked_embeddings(queries, "queries")
+    references = checked_gallery(gallery, vectors)
+    return _mixed(vectors, references, neighbours, alpha, itself=False)
 
 
-def augment_gallery(gallery, neighbours=10, alpha=3.0):
-    """Replaces each vector of a gallery by a mean of itself and its nearest others (DBA).
+def augment_gallery(gallery: ArrayLike, neighbours: int = 10, alpha: float = 3.0) -> np.ndarray:
+    """Replaces each vector of a gallery by a weighted mean of itself and its nearest others (DBA).
 
-    Done once, when an index is built: queries cost nothing more (Arandjelovic and Zisserman,
-    CVPR 2012).
+    Done once, before an index is built, so that queries take no longer (Arandjelovic and
+    Zisserman, CVPR 2012).
 
     Args:
         gallery: Numbers (G, D), of any length.
-        neighbours: Nearest others that are mixed in, the vector itself not counted; at least 0.
-            A smaller gallery is mixed in whole.
-        alpha: As of `expand_queries`.
+        neighbours: Number of nearest others in the mean; at least 0. All of a smaller gallery.
+        alpha: As in `expand_queries`.
 
     Returns:
-        Float32 (G, D), of length 1.
+        Float32 (G, D), of unit length.
 
     Raises:
-        ValueError: The array is of the wrong shape, a row is not finite, or an option is negative.
+        ArrayError: The array is of the wrong shape, or a row is not finite.
+        OptionError: An option is negative.
+
+    Example:
+        >>> augment_gallery([[1.0, 0.0], [0.6, 0.8]], neighbours=1, alpha=0.0).round(4)
+        array([[0.8944, 0.4472],
+               [0.8944, 0.4472]], dtype=float32)
     """
-    gallery = checked_embeddings(gallery, "gallery")
-    return mixed(gallery, gallery, neighbours, alpha, itself=True)
+    vectors = checked_embeddings(gallery, "gallery")
+    return _mixed(vectors, vectors, neighbours, alpha, itself=True)
 
 
-def mixed(queries, gallery, neighbours, alpha, itself):
-    """Returns means of queries and their nearest, of length 1.
+def _mixed(queries, gallery, neighbours, alpha, itself):
+    """Returns the weighted means of queries and their nearest, of unit length.
 
     Args:
-        queries: Float32 (Q, D), of length 1.
-        gallery: Float32 (G, D), of length 1.
-        neighbours: As of `expand_queries`.
-        alpha: As of `expand_queries`.
-        itself: Whether query i is row i of the gallery, and no neighbour of itself.
+        queries: Float32 (Q, D), of unit length.
+        gallery: Float32 (G, D), of unit length.
+        neighbours: As in `expand_queries`.
+        alpha: As in `expand_queries`.
+        itself: Whether query i is row i of the gallery, and so not its own neighbour.
     """
-    if min(neighbours, alpha) < 0:
-        raise ValueError(f"neighbours and alpha must be at least 0; got {neighbours} and {alpha}")
+    check_at_least(0, neighbours=neighbours, alpha=alpha)
     depth = min(neighbours + itself, len(gallery))
     if depth == itself:
         return queries
@@ -79,8 +93,14 @@ def mixed(queries, gallery, neighbours, alpha, itself):
     return checked_embeddings(expanded, "expanded queries")
 
 
-def k_reciprocal(queries, gallery, nearest_k=20, expansion_k=6, weight=0.3):
-    """Returns distances by which to rank anew, from neighbours that are each other's.
+def k_reciprocal(
+    queries: ArrayLike,
+    gallery: ArrayLike,
+    nearest_k: int = 20,
+    expansion_k: int = 6,
+    weight: float = 0.3,
+) -> np.ndarray:
+    """Returns distances for re-ranking with k-reciprocal neighbours.
 
     Zhong et al. (CVPR 2017), and the authors' code: an item is described by its k-reciprocal
     neighbours (those among its nearest `nearest_k` that have it among theirs, and itself), joined
@@ -105,25 +125,27 @@ def k_reciprocal(queries, gallery, nearest_k=20, expansion_k=6, weight=0.3):
         Float32 (Q, G): smaller is nearer.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite, or an option is out of its
-            range.
+        ArrayError: An array is of the wrong shape, or a row is not finite.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> distances = k_reciprocal([[1.0, 0.0]], [[0.0, 1.0], [1.0, 0.1]], nearest_k=1)
+        >>> distances.argmin(axis=1)
+        array([1])
     """
-    queries = checked_embeddings(queries, "queries")
-    gallery = checked_gallery(gallery, queries)
-    if min(nearest_k, expansion_k) < 1 or not 0 <= weight <= 1:
-        raise ValueError(
-            "nearest_k and expansion_k must be positive and weight in [0, 1]; "
-            f"got {nearest_k}, {expansion_k}, {weight}"
-        )
-    distances = squared_distances(np.concatenate([queries, gallery]))
-    members = reciprocal(distances, nearest_k)
-    joined = with_neighbours_of(members, reciprocal(distances, round(nearest_k / 2)))
-    nearest_few = among_nearest(distances, expansion_k - 1)
+    vectors = checked_embeddings(queries, "queries")
+    references = checked_gallery(gallery, vectors)
+    check_at_least(1, nearest_k=nearest_k, expansion_k=expansion_k)
+    check_within(0, 1, weight=weight)
+    distances = _squared_distances(np.concatenate([vectors, references]))
+    members = _reciprocal(distances, nearest_k)
+    joined = _with_neighbours_of(members, _reciprocal(distances, round(nearest_k / 2)))
+    nearest_few = _among_nearest(distances, expansion_k - 1)
     distances /= np.maximum(distances.max(axis=1, keepdims=True), TIE)
     described = np.where(joined, np.exp(-distances), np.float32(0))
     described /= described.sum(axis=1, keepdims=True)
     described = np.stack([described[few].mean(axis=0) for few in nearest_few])
-    count = len(queries)
+    count = len(vectors)
     of_gallery = np.ascontiguousarray(described[count:].T)
     found = weight * distances[:count, count:]
     for row in range(count):
@@ -133,10 +155,10 @@ def k_reciprocal(queries, gallery, nearest_k=20, expansion_k=6, weight=0.3):
     return found
 
 
-def squared_distances(x):
+def _squared_distances(x):
     """Returns the squared distances (N, N), float32, of unit vectors x (N, D).
 
-    From products in float64, so that copies are alike wherever they are.
+    From products in float64, so that copies are equally far, wherever they are.
     """
     distances = np.empty((len(x), len(x)), "float32")
     exact = x.astype("float64")
@@ -145,20 +167,20 @@ def squared_distances(x):
     return np.maximum(distances, 0.0)
 
 
-def among_nearest(distances, k):
+def _among_nearest(distances, k):
     """Returns which items (N, N) are among the k nearest of each, the item itself not counted."""
     last = np.partition(distances, min(k, len(distances) - 1), axis=1)
     return distances <= last[:, min(k, len(distances) - 1), None] + TIE
 
 
-def reciprocal(distances, k):
+def _reciprocal(distances, k):
     """Returns which items (N, N) are among each other's k nearest, and themselves."""
-    near = among_nearest(distances, k)
+    near = _among_nearest(distances, k)
     return near & near.T
 
 
-def with_neighbours_of(members, half):
-    """Returns members (N, N), joined by the sets of `half` that are two thirds within them."""
+def _with_neighbours_of(members, half):
+    """Returns members (N, N), extended by the sets of `half` of which two thirds are members."""
     joined = members.copy()
     sizes = half.sum(axis=1)
     for row, own in enumerate(members):

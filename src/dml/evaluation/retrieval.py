@@ -1,11 +1,17 @@
-"""Recall@K, MAP@R and their like, of embeddings that search each other or a gallery."""
+"""Retrieval metrics (Recall@K, MAP@R, ...) of embeddings that search each other or a gallery."""
 
 import contextlib
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._arrays import Labels
+from dml._options import check_at_least
 from dml._storage.unfinished import Unfinished, measuring
+from dml.errors import ArrayError, OptionError
 from dml.evaluation._arrays import (
     checked_embeddings,
     checked_gallery,
@@ -18,13 +24,13 @@ from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation._scores import EXTRA_METRICS, Scores
 from dml.evaluation.intervals import class_interval
 
-SHOWN = 10  # neighbours kept for each query
+SHOWN = 10  # neighbours returned for each query
 LEAST_MIB = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Retrieval:
-    """How well queries find their class. Shares are in [0, 1]; excluded queries are in none.
+    """Retrieval metrics, in [0, 1]: means over the queries that have a positive in the gallery.
 
     Args:
         recall: {K: share of the queries with a positive among their K nearest}.
@@ -32,16 +38,15 @@ class Retrieval:
         map_at_r: Mean over the queries of 1/R times the sum, over the positives among the R
             nearest, of the precision at their rank (Musgrave et al., ECCV 2020).
         mrr: Mean reciprocal rank of the nearest positive.
-        excluded: Queries without a positive in the gallery, which are left out.
+        excluded: Number of queries without a positive in the gallery, which no metric counts.
         labels: The label of each query (Q,), as given.
         first_positive: Int64 (Q,): rank of the nearest positive, from 1; 0 if excluded.
         neighbours: Int64 (Q, 10): nearest gallery rows, nearest first; -1 beyond the gallery.
-        per_query: {figure's name: float64 (scored queries,)}.
-        classes: Int64 (scored queries,): code of the class of each; of its set of labels, where
-            labels are sets.
+        per_query: {name of the metric: float64 (scored queries,)}.
+        classes: Int64 (scored queries,): code of the class of each query, or of its set of labels.
     """
 
-    recall: dict
+    recall: dict[int, float]
     r_precision: float
     map_at_r: float
     mrr: float
@@ -49,11 +54,11 @@ class Retrieval:
     labels: np.ndarray
     first_positive: np.ndarray
     neighbours: np.ndarray
-    per_query: dict = field(repr=False)
+    per_query: dict[str, np.ndarray] = field(repr=False)
     classes: np.ndarray = field(repr=False)
 
-    def metrics(self):
-        """Returns {name: {"value", "low", "high"}} with 95 % intervals for other classes."""
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Returns {name: {"value", "low", "high"}} with 95 % intervals (`class_interval`)."""
         values = np.stack(list(self.per_query.values()), axis=1)
         ends = class_interval(values, self.classes)
         return {
@@ -63,117 +68,126 @@ class Retrieval:
             )
         }
 
-    def cmc(self, deepest=50):
+    def cmc(self, deepest: int = 50) -> np.ndarray:
         """Returns the cumulative match curve: Recall@1 to Recall@deepest, float64 (deepest,)."""
         first = self.first_positive[self.first_positive > 0]
         found = np.bincount(first[first <= deepest], minlength=deepest + 1)[1:]
         return np.cumsum(found) / len(first)
 
-    def by_class(self):
-        """Returns {label: {figure's name: mean over the class's scored queries}}."""
+    def by_class(self) -> dict[Hashable, dict[str, float]]:
+        """Returns {label: {name of the metric: mean over the scored queries of the class}}."""
         codes, first, counts = np.unique(self.classes, return_index=True, return_counts=True)
         names = self.labels[self.first_positive > 0][first].tolist()
         means = {
-            figure: np.bincount(self.classes, values, minlength=codes.max() + 1)[codes] / counts
-            for figure, values in self.per_query.items()
+            metric: np.bincount(self.classes, values, minlength=codes.max() + 1)[codes] / counts
+            for metric, values in self.per_query.items()
         }
         return {
-            name: {figure: float(values[i]) for figure, values in means.items()}
+            name: {metric: float(values[i]) for metric, values in means.items()}
             for i, name in enumerate(names)
         }
 
 
 def retrieval(
-    embeddings,
-    labels,
-    ks=(1, 2, 4, 8),
-    gallery=None,
-    gallery_labels=None,
-    exclude=None,
-    gallery_exclude=None,
-    extra_metrics=(),
-    memory_mib=MEMORY_MIB,
-    advance=None,
-    unfinished=None,
-):
-    """Measures how well embeddings find their own class by cosine similarity.
+    embeddings: ArrayLike,
+    labels: Labels,
+    ks: Iterable[int] = (1, 2, 4, 8),
+    gallery: ArrayLike | None = None,
+    gallery_labels: Labels | None = None,
+    exclude: Labels | None = None,
+    gallery_exclude: Labels | None = None,
+    extra_metrics: Sequence[str] = (),
+    memory_mib: int = MEMORY_MIB,
+    advance: Callable[[int], None] | None = None,
+    unfinished: str | os.PathLike[str] | None = None,
+) -> Retrieval:
+    """Measures how well embeddings retrieve their own class by cosine similarity.
 
-    Exact, in blocks: memory does not grow with the square of the size. A query never finds itself
-    (by index, so that exact duplicates of it count as what they are). Ties count against the
-    model: a positive ranks behind every negative as similar as it to within 1e-6, what float32
-    can tell apart, so that collapsed embeddings score nothing and the order of rows is of no
-    effect. Queries without a positive are excluded and counted.
+    Exact, in blocks: memory does not grow with the square of the size. A query never retrieves
+    itself (by index, so that exact duplicates of it still count). Ties count against the model: a
+    positive ranks behind every negative whose similarity is equal to within 1e-6, the precision
+    of float32, so that collapsed embeddings score 0 and the order of rows has no effect. Queries
+    without a positive are excluded and counted.
 
     Args:
-        embeddings: Numbers (Q, D), of any length; a row of zeros is as near to all others.
+        embeddings: Numbers (Q, D), of any length; a row of zeros is equidistant from all others.
         labels: Q labels of any hashable type, in any array-like (a list, a Series, a tensor),
-            none of them None or NaN; or Q sets of labels, of which a query and its positives
-            share at least one.
-        ks: The K of Recall@K; positive.
+            none of them None or NaN; or Q sets of labels: a query and its positives share at
+            least one.
+        ks: The K of Recall@K; positive. 1, 2, 4 and 8 as for CUB-200 and Cars196.
         gallery: Numbers (G, D) to search in. None: the queries search each other.
         gallery_labels: G labels.
-        exclude: Q keys of any hashable type. Gallery rows of a query's key are left out of its
-            search, positives and negatives alike; None or NaN leaves nothing out.
-            Re-identification: (person, camera), so that none is found by the same camera; or the
-            sequence.
+        exclude: Q keys of any hashable type. Gallery rows with the key of a query are excluded
+            from its search, positives and negatives alike; None or NaN excludes nothing. For
+            person re-identification, the pair (person, camera) or the sequence.
         gallery_exclude: G keys.
         extra_metrics: Further metrics: `precision` (share of positives among the K nearest),
             `map` (sum of the precisions at the ranks of the positives among the K nearest, over
             the smaller of K and R) and `ndcg` (relevance 0 or 1) at each of `ks`; `full_map` (mean
-            average precision of the whole ranking; every query is counted in float64, some times
-            slower).
-        memory_mib: Memory for blocks of queries, beside arrays and result; at least 16.
-        advance: Called with the number of queries done since its last call; None for silence.
-        unfinished: A folder that keeps what is done until all is, so that a search that was
-            stopped goes on; None for keeping nothing.
+            average precision of the whole ranking; several times slower).
+        memory_mib: Memory in MiB for blocks of queries, in addition to arrays and result; at least
+            16.
+        advance: Called with the number of queries done since its last call; None for no calls.
+        unfinished: A folder for finished parts, from which an interrupted search continues; it is
+            removed at the end. None keeps nothing.
 
     Returns:
         A `Retrieval`.
 
     Raises:
-        ValueError: An array is of the wrong shape, a row is not finite (the message names
-            it), an option is out of its range, no query has a positive, or another process
-            measures in the folder `unfinished`.
+        ArrayError: An array is of the wrong shape, a row is not finite (the message names it), or
+            no query has a positive.
+        OptionError: An option is out of its range.
+        BusyError: Another process measures in the folder `unfinished`.
+
+    Example:
+        >>> x = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]
+        >>> retrieval(x, ["cat", "cat", "dog", "cat"], ks=(1, 2)).recall
+        {1: 0.6666666666666666, 2: 1.0}
     """
     queries = checked_embeddings(embeddings, "embeddings")
-    labels = as_hashable(checked_labels(labels, len(queries), "labels"))
+    query_labels = _as_hashable(checked_labels(labels, len(queries), "labels"))
     ks = tuple(sorted(set(ks)))
-    check_options(ks, extra_metrics, memory_mib)
+    _check_options(ks, extra_metrics, memory_mib)
     itself = gallery is None
-    if itself:
-        gallery, gallery_labels = queries, None
+    if gallery is None:
+        references, reference_labels = queries, None
     else:
-        gallery = checked_gallery(gallery, queries)
-        gallery_labels = checked_labels(gallery_labels, len(gallery), "gallery_labels")
-    left_out = keys_of(exclude, gallery_exclude, len(queries), None if itself else len(gallery))
-    relevance = Relevance(by_label(labels, gallery_labels), left_out, itself)
+        references = checked_gallery(gallery, queries)
+        reference_labels = checked_labels(
+            () if gallery_labels is None else gallery_labels, len(references), "gallery_labels"
+        )
+    excluded = _keys(exclude, gallery_exclude, len(queries), None if itself else len(references))
+    relevance = Relevance(by_label(query_labels, reference_labels), excluded, itself)
     scored = relevance.positives > 0
     if not scored.any():
-        reason = "every class has one sample only" if left_out is None else "`exclude` takes all"
-        raise ValueError(f"no query has a positive: {reason}")
+        reason = "every class has one sample only" if excluded is None else "`exclude` takes all"
+        raise ArrayError(f"no query has a positive: {reason}")
     scores = Scores(ks, tuple(extra_metrics))
     with measuring(unfinished) if unfinished else contextlib.nullcontext():
-        kept = unfinished and Unfinished(
-            unfinished,
-            [queries, gallery, *every_code(relevance)],
-            {"ks": ks, "extra_metrics": list(extra_metrics), "itself": itself},
-        )
+        kept = None
+        if unfinished:
+            kept = Unfinished(
+                unfinished,
+                [queries, references, *_every_code(relevance)],
+                {"ks": ks, "extra_metrics": list(extra_metrics), "itself": itself},
+            )
         ranks = rank_positives(
-            queries, gallery, relevance, scores, SHOWN, memory_mib, advance, kept
+            queries, references, relevance, scores, SHOWN, memory_mib, advance, kept
         )
     first = ranks.first[scored]
     recall = {k: (first <= k).astype("float64") for k in ks}
     per_query = {f"R@{k}": hits for k, hits in recall.items()}
     per_query.update(zip(scores.names, ranks.values[scored].T, strict=True))
     per_query["MRR"] = 1.0 / first
-    (classes,) = codes(labels)
+    (classes,) = codes(query_labels)
     return Retrieval(
         recall={k: float(hits.mean()) for k, hits in recall.items()},
         r_precision=float(per_query["R-precision"].mean()),
         map_at_r=float(per_query["MAP@R"].mean()),
         mrr=float(per_query["MRR"].mean()),
         excluded=int((~scored).sum()),
-        labels=labels,
+        labels=query_labels,
         first_positive=ranks.first,
         neighbours=ranks.neighbours,
         per_query=per_query,
@@ -181,37 +195,39 @@ def retrieval(
     )
 
 
-def check_options(ks, extra_metrics, memory_mib):
-    """Raises ValueError for an option of `retrieval` that is out of its range."""
+def _check_options(ks, extra_metrics, memory_mib):
+    """Raises OptionError for an option of `retrieval` that is out of its range."""
     if not ks or ks[0] < 1:
-        raise ValueError(f"ks must be positive; got {ks}")
-    if unknown := [name for name in extra_metrics if name not in EXTRA_METRICS]:
-        raise ValueError(f"extra_metrics knows {', '.join(EXTRA_METRICS)}; got {unknown[0]!r}")
-    if memory_mib < LEAST_MIB:
-        raise ValueError(f"memory_mib must be at least {LEAST_MIB}; got {memory_mib}")
+        raise OptionError("ks", f"must be positive; got {ks}")
+    for name in extra_metrics:
+        if name not in EXTRA_METRICS:
+            raise OptionError(
+                "extra_metrics", f"must be of {', '.join(EXTRA_METRICS)}; got {name!r}"
+            )
+    check_at_least(LEAST_MIB, memory_mib=memory_mib)
 
 
-def keys_of(exclude, gallery_exclude, queries, gallery):
-    """Returns what is left out of each query's search; None for nothing.
+def _keys(exclude, gallery_exclude, queries, gallery):
+    """Returns what is excluded from each query's search; None for nothing.
 
     Args:
-        exclude: As of `retrieval`.
-        gallery_exclude: As of `retrieval`.
-        queries: How many.
-        gallery: How many; None where the queries search each other.
+        exclude: As in `retrieval`.
+        gallery_exclude: As in `retrieval`.
+        queries: Number of queries.
+        gallery: Number of gallery rows; None where the queries search each other.
     """
     if exclude is None and gallery_exclude is None:
         return None
     if exclude is None or (gallery_exclude is None) != (gallery is None):
-        raise ValueError("exclude and gallery_exclude go together, and the latter with a gallery")
+        raise ArrayError("exclude and gallery_exclude go together, and the latter with a gallery")
     keys = checked_keys(exclude, queries, "exclude")
     if gallery is not None:
         gallery_exclude = checked_keys(gallery_exclude, gallery, "gallery_exclude")
     return by_key(keys, gallery_exclude)
 
 
-def every_code(relevance):
-    """Returns the arrays that say which rows belong together and which are left out."""
+def _every_code(relevance):
+    """Returns the arrays that define which rows are positives and which are excluded."""
     same, out = relevance.same, relevance.left_out
     if isinstance(same, SharedLabel):
         arrays = [x for m in (same.queries, same.gallery) for x in (m.indptr, m.indices)]
@@ -220,7 +236,7 @@ def every_code(relevance):
     return arrays if out is None else [*arrays, out.query_codes, out.gallery_codes]
 
 
-def as_hashable(labels):
+def _as_hashable(labels):
     """Returns labels with frozen sets in place of sets."""
     if not any(isinstance(label, set) for label in labels.tolist()):
         return labels

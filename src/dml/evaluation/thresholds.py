@@ -1,7 +1,6 @@
-"""Thresholds that keep a promise: a wanted precision or false accept rate, with confidence."""
+"""Thresholds calibrated to a precision or a false accept rate, with confidence."""
 
 import dataclasses
-import numbers
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,17 +23,17 @@ class ThresholdKind(StrEnum):
 
 @dataclass(frozen=True)
 class CalibratedThreshold:
-    """A similarity from which on a decision "the same class" keeps a promise.
+    """A similarity above which the decision "same class" keeps a promise.
 
     Args:
         kind: What is promised.
-        similarity: Decide "the same" from here on; in [-1, 1].
+        similarity: Least cosine similarity of the decision "same class"; in [-1, 1].
         target: The precision or false accept rate that is promised, in (0, 1).
-        rate: What was measured there on the validation split, in [0, 1].
-        bound: The confidence bound of `rate`, which keeps the promise; in [0, 1].
-        count: Decisions that `rate` rests on; positive.
-        coverage: Share of all decisions that are "the same", in [0, 1].
-        test_rate: What was measured there on the test split; None where it was not.
+        rate: The precision or false accept rate on the validation split, in [0, 1].
+        bound: Confidence bound of `rate`, which keeps the promise; in [0, 1].
+        count: Number of decisions that `rate` is a share of; positive.
+        coverage: Share of all decisions that are "same class", in [0, 1].
+        test_rate: The same rate on the test split; None where it was not measured.
         test_coverage: Share of the test queries whose nearest neighbour is accepted; None where it
             was not measured.
 
@@ -122,25 +121,31 @@ def thresholds_from_json(
 def threshold_for_precision(
     similarities: ArrayLike, right: ArrayLike, precision: float, confidence: float = 0.95
 ) -> CalibratedThreshold | None:
-    """Returns the lowest threshold whose precision is sure to be as wanted.
+    """Returns the lowest threshold that has a precision with confidence.
 
-    For search: of each query, the similarity of its nearest neighbour and whether that is right.
-    The Clopper-Pearson lower bound of the precision, not the precision measured, is at least
-    `precision`, at the returned threshold taken alone. Similarities that differ by 1e-6 or less
-    are ties, which are decided alike.
+    For search: takes the similarity of each query's nearest neighbour and whether that is right.
+    The Clopper-Pearson lower bound of the precision at the threshold (Biometrika 1934), not the
+    precision itself, is at least `precision`; the bound holds for a single threshold, not jointly
+    for all. Similarities that differ by 1e-6 or less are ties, which are decided alike.
 
     Args:
         similarities: Cosine similarities, floats (N,) in [-1, 1].
         right: Booleans (N,).
         precision: The precision to promise, in (0, 1).
-        confidence: One-sided, in (0, 1).
+        confidence: Confidence level of the one-sided bound, in (0, 1).
 
     Returns:
-        A `CalibratedThreshold`, or None if no threshold can promise it.
+        A `CalibratedThreshold`, or None if no threshold has that precision.
 
     Raises:
         ArrayError: The arrays differ in length or are empty, or a similarity is out of its range.
         OptionError: `precision` or `confidence` is out of its range.
+
+    Example:
+        >>> similarities = [0.9] * 30 + [0.5] * 10
+        >>> threshold = threshold_for_precision(similarities, [True] * 30 + [False] * 10, 0.9)
+        >>> threshold.similarity, threshold.promise
+        (0.9, 'at least 90 % right')
     """
     similarities, right = _checked(similarities, right)
     _check_share(precision=precision, confidence=confidence)
@@ -168,21 +173,28 @@ def threshold_for_precision(
 def threshold_for_far(
     verification: Verification, far: float, confidence: float = 0.95
 ) -> CalibratedThreshold | None:
-    """Returns the lowest threshold whose false accept rate is sure to be as wanted.
+    """Returns the lowest threshold that has a false accept rate with confidence.
 
-    The bound takes pairs as independent; pairs of one image are not, so leave a margin where it
-    matters.
+    The Clopper-Pearson upper bound treats pairs as independent, which pairs with an image in common
+    are not: choose a lower `far` where it matters.
 
     Args:
         verification: The counts of all pairs, as `dml.evaluation.verification` returns them.
         far: The false accept rate to promise, in (0, 1).
-        confidence: One-sided, in (0, 1).
+        confidence: Confidence level of the one-sided bound, in (0, 1).
 
     Returns:
-        A `CalibratedThreshold`, or None if there are too few impostors to promise it.
+        A `CalibratedThreshold`, or None if there are too few impostors.
 
     Raises:
         OptionError: `far` or `confidence` is out of its range.
+
+    Example:
+        >>> from dml.evaluation import verification
+        >>> x = [[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10
+        >>> threshold = threshold_for_far(verification(x, [0] * 10 + [1] * 10), 0.05)
+        >>> round(threshold.similarity, 3), threshold.promise
+        (1.0, 'at most 5 % of other pairs accepted')
     """
     _check_share(far=far, confidence=confidence)
     thresholds, fars, tars = verification.roc()
@@ -194,7 +206,7 @@ def threshold_for_far(
         return None
     last = good[-1]
     pairs = count + verification.genuine
-    every = accepted[last] + round(tars[last] * verification.genuine)
+    every = accepted[last] + np.rint(tars[last] * verification.genuine)
     return CalibratedThreshold(
         kind=ThresholdKind.FAR,
         similarity=float(np.clip(thresholds[last], -1, 1)),
@@ -237,13 +249,17 @@ def _checked(similarities, right):
     return similarities, right
 
 
+def _is_number(value):
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
 def _check_number(name, value, lowest):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not lowest <= value <= 1:
+    if not _is_number(value) or not lowest <= value <= 1:
         raise OptionError(name, f"must be in [{lowest}, 1]; got {value!r}")
 
 
 def _check_share(**shares):
     """Raises OptionError for the first share outside (0, 1)."""
     for name, value in shares.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
+        if not _is_number(value) or not 0 < value < 1:
             raise OptionError(name, f"must be in (0, 1); got {value!r}")

@@ -1,0 +1,41 @@
+"""Checks of options, each an `OptionError` that names the option, its range and its value."""
+
+from collections.abc import Iterable
+
+from dml.errors import OptionError
+
+
+def check_at_least(lowest: float, **options: float) -> None:
+    """Raises OptionError for the first option below a value, or not a number."""
+    for name, value in options.items():
+        if not value >= lowest:
+            raise OptionError(name, f"must be at least {lowest:g}; got {value!r}")
+
+
+def check_positive(**options: float) -> None:
+    """Raises OptionError for the first option that is 0 or less, or not a number."""
+    for name, value in options.items():
+        if not value > 0:
+            raise OptionError(name, f"must be positive; got {value!r}")
+
+
+def check_within(lowest: float, highest: float, **options: float) -> None:
+    """Raises OptionError for the first option outside of [lowest, highest]."""
+    for name, value in options.items():
+        if not lowest <= value <= highest:
+            raise OptionError(name, f"must be in [{lowest:g}, {highest:g}]; got {value!r}")
+
+
+def check_share(**options: float) -> None:
+    """Raises OptionError for the first option outside of (0, 1), the ends excluded."""
+    for name, value in options.items():
+        if not 0 < value < 1:
+            raise OptionError(name, f"must be in (0, 1); got {value!r}")
+
+
+def check_known(known: Iterable[str], **options: str) -> None:
+    """Raises OptionError for the first option that is not one of the known values."""
+    known = tuple(known)
+    for name, value in options.items():
+        if value not in known:
+            raise OptionError(name, f"must be one of {', '.join(known)}; got {value!r}")

@@ -1,0 +1,39 @@
+"""Checks of options: the ends of ranges, and what the error says."""
+
+import pytest
+
+from dml._options import (
+    check_at_least,
+    check_known,
+    check_positive,
+    check_share,
+    check_within,
+)
+from dml.errors import OptionError
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "check, allowed, refused, text",
+    [
+        (lambda **x: check_at_least(2, **x), [2, 3.5], [1, NAN], "must be at least 2; got"),
+        (check_positive, [1e-9, 4], [0, -1, NAN], "must be positive; got"),
+        (lambda **x: check_within(-1, 1, **x), [-1, 0, 1], [1.1, -2, NAN], r"in \[-1, 1\]; got"),
+        (check_share, [0.1, 0.9], [0, 1, NAN], r"must be in \(0, 1\); got"),
+        (
+            lambda **x: check_known(("keep", "stretch"), **x),
+            ["keep"],
+            ["kept", ""],
+            "must be one of keep, stretch; got",
+        ),
+    ],
+)
+def test_the_first_option_out_of_range_is_named(check, allowed, refused, text):
+    good = allowed[0]
+    for value in allowed:
+        check(first=good, second=value)
+    for value in refused:
+        with pytest.raises(OptionError, match=text) as caught:
+            check(first=good, second=value, third=value)
+        assert caught.value.option == "second" and repr(value) in str(caught.value)
