@@ -55,7 +55,8 @@ def test_goes_the_whole_way_in_a_new_folder(steps, tmp_path):
         ),
         ("serve", "runs/demo-2/index", True),
     ]
-    assert reporter.lines == [f"report: file://{tmp_path}/runs/demo-2/report.html"]
+    report = f"report: file://{tmp_path}/runs/demo-2/report.html"
+    assert reporter.lines == ["runs/demo-2/index: 12 items", report]
 
 
 def test_can_stop_before_the_page(steps, tmp_path):
