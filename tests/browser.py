@@ -16,7 +16,7 @@ import time
 from urllib.parse import urlsplit
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE = 20  # seconds for an answer, and for a condition to come true
+PATIENCE = 120  # seconds for an answer, and for a condition to come true
 FLAGS = [
     "--headless",
     "--no-sandbox",  # which root can't have

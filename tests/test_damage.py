@@ -128,14 +128,14 @@ def damage(kind, folder, seed=0):
                 broken = data[:place] + rng.choice(WORDS) + data[place + 4 :]
             path = Path(folder) / f"{trial}{suffix}"
             path.write_bytes(broken)
-            started = time.monotonic()
+            started = time.process_time()
             try:
                 read(path)
             except (ValueError, OSError) as error:
                 one_line(error)
             except BaseException as error:
                 faults.append(f"{suffix}, trial {trial}: {error!r}")
-            if (took := time.monotonic() - started) > SECONDS:
+            if (took := time.process_time() - started) > SECONDS:
                 faults.append(f"{suffix}, trial {trial}: {took:.1f} s")
             path.unlink()
     return faults
@@ -144,7 +144,7 @@ def damage(kind, folder, seed=0):
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_are_read_or_named(kind, tmp_path):
     command = [sys.executable, "-m", "tests.test_damage", kind, str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dml.losses import Contrastive, CrossBatchMemory
 from dml.recipe import load_recipe, training_loss
 
 
@@ -19,6 +20,8 @@ def test_what_stands_around_a_loss_is_resolved():
     loss = training_loss(load_recipe("glyphs", [*flags, "--training.nested_dims", "8,16"]))
     assert loss.lengths[:2] == [8, 16] and loss.loss.weights == [1, 0.1]
     assert [type(part).__name__ for part in loss.loss.parts] == ["ProxyAnchor", "Center"]
+    flags = ["--loss.name", "contrastive", "--reduction.name", "non_zero"]
+    assert "non_zero" in str(training_loss(load_recipe("glyphs", flags)).get_config()["reduction"])
     alone = load_recipe("glyphs", ["--loss.name", "nt_xent", "--training.views", "2"])
     assert training_loss(alone).views == 2
 
@@ -49,5 +52,8 @@ def test_a_miner_or_a_memory_is_named_and_resolved():
     assert 'name = "batch_hard"' in recipe.to_toml()
     flags = ["--loss.name", "contrastive", "--memory.size", "64", "--memory.start", "2"]
     assert load_recipe("glyphs", flags).memory.size == 64
+    loss = training_loss(load_recipe("glyphs", [*flags, "--memory.weight", "0.5"]))
+    assert isinstance(loss, CrossBatchMemory) and isinstance(loss.loss, Contrastive)
+    assert (loss.size, loss.start, loss.weight) == (64, 2, 0.5)
     with pytest.raises(ValueError, match=r"memory\.size does not go with a miner"):
         load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])

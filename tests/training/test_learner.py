@@ -68,6 +68,23 @@ def test_every_loss_trains(name):
     assert gap[-1] > gap[0]
 
 
+class Black(keras.layers.Layer):
+    """An augmentation that makes all images black."""
+
+    def call(self, images, training=False):
+        return keras.ops.zeros_like(images) if training else images
+
+
+def test_augmentation_is_applied_in_training_only():
+    images = stripes(8)[0]
+    plain = Learner(encoder(), MultiSimilarity())
+    learner = Learner(encoder(), MultiSimilarity(), augmentation=[Black()])
+    seen = keras.ops.convert_to_numpy(learner(images, training=False))
+    np.testing.assert_array_equal(seen, keras.ops.convert_to_numpy(plain(images)))
+    black = keras.ops.convert_to_numpy(learner(images, training=True))
+    np.testing.assert_allclose(black, black[:1].repeat(8, axis=0), atol=1e-6)
+
+
 def test_default_compile_moves_the_proxies():
     images, labels = stripes()
     learner = Learner(encoder(), ProxyAnchor(), classes=4)

@@ -85,6 +85,20 @@ def test_other_seeds_and_epochs_give_other_batches(items):
     assert (take(batches_of(items, seed=1), 1)[0][0] != first[0][0]).any()
 
 
+class InOrder(Shuffle):
+    """The same rows, whatever the seed."""
+
+    def batches(self, labels, epoch, seed):
+        return super().batches(labels, epoch, 0)
+
+
+def test_other_seeds_give_other_rows_and_other_crops_of_the_same_rows(items):
+    assert (batches_of(items, seed=1).epoch_rows(0) != batches_of(items).epoch_rows(0)).any()
+    first, other = (batches_of(items, InOrder(8), seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(first.epoch_rows(0), other.epoch_rows(0))
+    assert (take(first, 1)[0][0] != take(other, 1)[0][0]).any()
+
+
 def test_resuming_at_an_epoch_is_as_if_it_had_not_stopped(items):
     steps = batches_of(items).steps_per_epoch
     through = take(batches_of(items), 3 * steps)[2 * steps :]

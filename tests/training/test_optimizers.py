@@ -81,6 +81,65 @@ def test_the_backbone_waits_for_the_warm_up(learner):
     assert change["backbone"] == 0 and change["embedding"] > 0 and change["head"] > 0
 
 
+def test_epochs_are_counted_in_steps(learner):
+    options = OptimizerOptions(
+        learning_rate=1.0, head_learning_rate=10.0, schedule="cosine", warmup_epochs=0.5
+    )
+    made = build_optimizer(learner, options, steps_per_epoch=10, epochs=4, freeze_backbone_epochs=1)
+
+    def rates(part, *steps):
+        return [float(keras.ops.convert_to_numpy(made.schedules[part](step))) for step in steps]
+
+    # Five steps of warm-up, then half a cosine until step 40: at step 12 a fifth of it is done.
+    assert rates("embedding", 0, 4, 12, 40) == pytest.approx([0.2, 1, 0.904508, 0], abs=1e-6)
+    assert rates("head", 0, 4, 12, 40) == pytest.approx([2, 10, 9.04508, 0], abs=1e-5)
+    assert rates("backbone", 0, 9, 10) == pytest.approx([0, 0, 0.2])  # frozen for ten
+
+
+def moved(learner, options, gradient):
+    """Returns (part, path, value) of each variable, 1 before a step of one gradient everywhere."""
+    optimizer = build_optimizer(learner, options, 1, 1)
+    before = []
+    for part, variables in learner.parts().items():
+        for variable in variables:
+            variable.assign(keras.ops.ones_like(variable))
+            before.append((part, variable))
+    gradients = [keras.ops.full(v.shape, gradient) for v in learner.trainable_variables]
+    optimizer.apply(gradients, learner.trainable_variables)
+    return [(part, v.path, keras.ops.convert_to_numpy(v)) for part, v in before]
+
+
+def test_what_decays_and_what_does_not(learner):
+    options = OptimizerOptions(
+        learning_rate=0.1, head_learning_rate=0.2, weight_decay=0.5, head_weight_decay=0.25
+    )
+    after = moved(learner, options, gradient=0.0)
+    rests = [path for _, path, _ in after if path.split("/")[-1] in ("beta", "gamma", "bias")]
+    assert len(rests) >= 3
+    for part, path, value in after:
+        # At no gradient AdamW only decays: w - rate * decay * w.
+        expected = 1.0 if path in rests else 1 - 0.2 * 0.25 if part == "head" else 1 - 0.1 * 0.5
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=path)
+
+
+def test_clips_the_norm_of_each_part(learner):
+    options = OptimizerOptions(
+        name="sgd", learning_rate=1.0, head_learning_rate=1.0, momentum=0.0, clip_norm=0.5
+    )
+    after = moved(learner, options, gradient=3.0)
+    for part in ("backbone", "embedding", "head"):
+        values = np.concatenate([value.ravel() for of, _, value in after if of == part])
+        assert np.linalg.norm(values - 1) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_clips_each_value(learner):
+    options = OptimizerOptions(
+        name="sgd", learning_rate=1.0, head_learning_rate=1.0, momentum=0.0, clip_value=0.25
+    )
+    for _, path, value in moved(learner, options, gradient=3.0):
+        np.testing.assert_allclose(value, 0.75, rtol=1e-6, err_msg=path)
+
+
 def test_records_the_norm_of_the_gradient(learner):
     step(learner, OptimizerOptions())
     norm = float(keras.ops.convert_to_numpy(learner.optimizer.gradient_norm.value))
