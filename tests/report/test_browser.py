@@ -51,7 +51,7 @@ def opened(tmp_path_factory):
         [CHROMIUM, *flags, f"file://{folder}/report.html"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return done.stdout, done.stderr
 
