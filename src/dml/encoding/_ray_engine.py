@@ -4,6 +4,7 @@ import functools
 import io
 import logging
 import os
+import pickle
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,22 +71,13 @@ class RayEngine:
                 embed_row, num_cpus=self.threads
             )
             for row in results.iter_rows():
+                if row["error"]:
+                    raise pickle.loads(row["error"])
                 advance(len(parts[row["number"]]))
                 yield row["number"], _unpacked(row["result"])
-        except ray.exceptions.RayError as error:
-            if (mendable := _cause(error)) is not None:
-                raise mendable from error
-            raise
         finally:
             if started:
                 ray.shutdown()
-
-
-def _cause(error):
-    """Returns the `DmlError` of a worker that an error of Ray's wraps, or None."""
-    while error is not None and not isinstance(error, DmlError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
 
 
 def _join_or_start(ray):
@@ -116,9 +108,16 @@ def _check_listens(address):
 
 
 def _embed_row(row: dict[str, Any], bundle: str, engine: LocalEngine) -> dict[str, Any]:
-    """Embeds the part in a row of Ray's; runs on one of its machines."""
-    result = engine.embed_part(_encoder(bundle), list(row["paths"]))
-    return {"number": row["number"], "result": _packed(result)}
+    """Embeds the part in a row of Ray's; runs on one of its machines.
+
+    An error of the user's is returned: Ray would wrap it in one of its own and lose its class.
+    """
+    result, error = b"", b""
+    try:
+        result = _packed(engine.embed_part(_encoder(bundle), list(row["paths"])))
+    except DmlError as mendable:
+        error = pickle.dumps(mendable)
+    return {"number": row["number"], "result": result, "error": error}
 
 
 @functools.lru_cache(maxsize=1)
