@@ -164,7 +164,7 @@ def metrics_file(out, loss, seed):
 
 
 def main():
-    from dml.commands.compare import tabulate
+    from dml.cli import main as dml
     from dml.losses import LOSSES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -197,7 +197,7 @@ def main():
     runs = [
         metrics_file(options.out, name, s).parent for name in names for s in range(options.seeds)
     ]
-    tabulate(runs)
+    sys.exit(dml(["compare", "--table", *map(str, runs)]))
 
 
 if __name__ == "__main__":

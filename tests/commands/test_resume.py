@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.commands.compare import compare
 from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.export import export
 from dml.commands.train import free_folder, train
 from dml.encoding.encoder import load_encoder
+from dml.runs._comparison import read_scored_runs
 from tests.commands.test_train import SMALL, command, flags, message
 from tests.datasets.layouts import write_image
 
@@ -135,7 +135,7 @@ def test_a_damaged_evaluation_is_refused(finished, whole, name):
         rebuild(finished.path)
     if name != "metrics.json":
         with pytest.raises(ValueError, match=f"{name}: damaged"):
-            compare([whole.path, finished.path])
+            read_scored_runs([whole.path, finished.path])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', "[" * 100_000, '"é"'])

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.commands.compare import compare
 from dml.commands.evaluate import evaluate, rebuild
 from dml.commands.train import run_name, train
+from dml.runs._comparison import differences, read_scored_runs
 from tests.datasets.layouts import write_image
 
 OPTIONS = {
@@ -173,11 +173,11 @@ def test_reports_and_compares_an_evaluation_on_another_folder(trained, monkeypat
         with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
             rebuild(run, on="photos", report=quiet)
         with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
-            compare(runs, on="photos", report=quiet)
+            read_scored_runs(runs, on="photos")
         evaluate(run, on="photos/", flags=QUICK, report=quiet)
-    lines = []
-    found = compare(runs, on=str(trained / "photos"), report=lines.append)
-    assert found[runs[1]]["R@1"]["difference"] == 0 and lines[0].startswith("photos: 60 queries")
+    scored = read_scored_runs(runs, on=str(trained / "photos"))
+    assert scored[0].dataset == "photos" and len(scored[0].values) == 60
+    assert differences(*scored)["R@1"].difference == 0
     page = next((trained / "run" / "evaluation").glob("photos-*")) / "report.html"
     before = page.read_text()
     page.unlink()
