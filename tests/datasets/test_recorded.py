@@ -12,6 +12,7 @@ from dml.datasets import Glyphs, Items, Omniglot, RecordedItems, Table
 from dml.datasets.recorded import image_digests
 from dml.images import ImageError
 from tests.datasets.layouts import omniglot, write_image
+from tests.storage.durability import Journal
 
 
 def photos(root, classes=6, count=3):
@@ -190,3 +191,10 @@ def test_a_record_that_is_no_table_is_named(file):
     file.unlink()
     with pytest.raises(FileNotFoundError, match="what the run was trained on"):
         RecordedItems.read(file)
+
+
+def test_a_record_is_written_durably(tmp_path, monkeypatch):
+    items = Glyphs(classes=4, samples=2).items()
+    journal = Journal(monkeypatch)
+    RecordedItems.of(items).write(tmp_path / "items.parquet")
+    journal.require_durable(tmp_path / "items.parquet")

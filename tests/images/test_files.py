@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from dml.datasets.folder import Folder, class_images
+from dml.datasets.table import Table
 from dml.encoding._sources import image_table
 from dml.images import read_image
 from dml.images._files import FORMATS, LeftOut, image_files, require_utf8
+from dml.serve._uploads import check_header
 from tests.datasets.layouts import write_image
 
 
@@ -34,11 +36,18 @@ def found(folder):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_format_is_read(tmp_path, suffix):
-    path = tmp_path / f"a{suffix.upper()}"
+def test_every_format_is_taken_everywhere(tmp_path, suffix):
+    path = tmp_path / "photos" / "cats" / f"a{suffix.upper()}"
+    path.parent.mkdir(parents=True)
     Image.new("1" if suffix == ".pbm" else "RGB", (12, 8), "white").save(path, FORMATS[suffix])
     image = read_image(path)
     assert image.shape == (8, 12, 3) and image.min() >= 253
+    assert found(tmp_path / "photos") == ([f"cats/{path.name}"], {})  # trained on and indexed
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,label\nphotos/cats/{path.name},cat\n")
+    assert Table(root=str(table), test_fraction=0).items().paths.tolist() == [str(path)]
+    assert image_table([table], LeftOut())["path"].tolist() == [str(path)]
+    check_header(path.read_bytes(), max_pixels=96)  # of an upload; raises where it is refused
 
 
 def test_what_is_no_image_is_counted_by_its_suffix(photos):

@@ -7,6 +7,7 @@ import pytest
 
 from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manifest
 from dml._storage.records import read_sealed, write_sealed
+from tests.storage.durability import Journal
 
 
 @pytest.fixture
@@ -140,3 +141,18 @@ def test_only_files_of_an_index_are_removed(folder, manifest):
 def test_a_folder_without_a_manifest_is_not_an_index(folder):
     with pytest.raises(FileNotFoundError, match=r"not an index: manifest\.json is missing"):
         folder.read_manifest()
+
+
+def test_the_files_of_an_index_are_written_durably(folder, tmp_path, monkeypatch):
+    journal = Journal(monkeypatch)
+    file = folder.write("vectors-1.f32", bytes(24))
+    journal.require_durable(tmp_path / "vectors-1.f32")
+    events = len(journal.events)
+    folder.append(file, bytes(12))
+    assert journal.is_flushed(tmp_path / "vectors-1.f32", journal.events[events:])
+
+
+def test_a_manifest_is_written_durably(manifest, folder, monkeypatch):
+    journal = Journal(monkeypatch)
+    folder.write_manifest(manifest)
+    journal.require_durable(folder.manifest)

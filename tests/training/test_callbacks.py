@@ -20,6 +20,7 @@ from dml.training._callbacks import (
     epoch_line,
 )
 from dml.training.learner import Learner
+from tests.storage.durability import Journal
 
 LOGS = {
     "loss": 1.5,
@@ -79,6 +80,15 @@ def test_a_checkpoint_brings_back_every_variable(folder):
         assert Checkpoint(folder).load(restored, print) == state(1)
         for found, expected in zip(values(restored), saved, strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_checkpoints_are_written_durably(folder, monkeypatch):
+    journal = Journal(monkeypatch)
+    checkpoint, model = Checkpoint(folder), learner()
+    checkpoint.save_best(model.encoder, 1)
+    checkpoint.save(model, state(1))
+    for name in ("best-0001.npz", "epoch-0001.npz"):
+        journal.require_durable(folder.checkpoints / name)
 
 
 def test_the_last_two_checkpoints_are_kept(folder):
