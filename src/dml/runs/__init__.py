@@ -1,0 +1,1 @@
+"""Runs: training, evaluating, exporting and comparing what a recipe describes."""

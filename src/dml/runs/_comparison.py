@@ -1,0 +1,238 @@
+"""Differences of runs on the same test images, and summaries of runs that differ in their seed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from dml._storage.run_folder import RunFolder
+from dml.datasets import RecordedItems
+from dml.errors import DataError, MissingDataError
+from dml.evaluation import retrieval
+from dml.evaluation.intervals import class_interval
+from dml.recipe import Recipe, load_run_recipe
+
+_KS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRun:
+    """The metrics of each query of one run.
+
+    Args:
+        name: The run's folder.
+        dataset: What the data set is called.
+        recipe: What the run was trained with.
+        images: Strings (N,): the id and, of the run's own data set, the SHA-256 of each image.
+        metrics: Names of the metrics (M,).
+        values: Float64 (scored queries, M), each in [0, 1].
+        classes: Integers (scored queries,).
+    """
+
+    name: str
+    dataset: str
+    recipe: Recipe
+    images: np.ndarray
+    metrics: tuple[str, ...]
+    values: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Metric -> its mean over the queries."""
+        return dict(zip(self.metrics, self.values.mean(axis=0).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of one metric between two runs.
+
+    Args:
+        value: The metric of the other run, in [0, 1].
+        difference: How much that is above the first run's.
+        low: Lower end of the difference's 95 % interval.
+        high: Upper end.
+    """
+
+    value: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether 0 is outside the interval."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """A metric of runs that differ in their seed.
+
+    Args:
+        mean: Over the runs, in [0, 1].
+        deviation: Standard deviation of the runs; None of one run.
+        low: Lower end of the 95 % interval of the mean, for other test classes.
+        high: Upper end.
+    """
+
+    mean: float
+    deviation: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class SettingSummary:
+    """The metrics of runs of one setting.
+
+    Args:
+        runs: They differ in their seed only.
+        metrics: Name -> summary.
+    """
+
+    runs: tuple[ScoredRun, ...]
+    metrics: dict[str, SeedSummary]
+
+
+def read_scored_runs(
+    paths: Sequence[str | os.PathLike[str]],
+    on: str | None = None,
+    flags: Sequence[str] = (),
+    allow_parts: bool = False,
+) -> list[ScoredRun]:
+    """Returns the scores of runs that were evaluated on the same images.
+
+    Args:
+        paths: The runs' folders.
+        on: The data set that they were evaluated on; by default their own.
+        flags: `--dataset.option value` of that evaluation.
+        allow_parts: Whether the Python files that the runs' recipes list under `parts` may be
+            imported.
+
+    Raises:
+        MissingDataError: A run was not evaluated on that data set.
+        DataError: A file is damaged, the images differ, or no query has an image to find.
+    """
+    first, *others = runs = [_read(path, on, flags, allow_parts) for path in paths]
+    for other in others:
+        if not np.array_equal(other.images, first.images):
+            raise DataError(
+                other.name,
+                f"evaluated on different images than {first.name}: evaluate both on the same data "
+                "set, `dml evaluate RUN --on DATASET`",
+            )
+    return runs
+
+
+def _read(path, on, flags, allow_parts):
+    from dml.commands.evaluate import (
+        dataset_label,
+        evaluation_name,
+        evaluation_recipe,
+        read_vectors,
+    )
+
+    folder = RunFolder(path).open()
+    recipe = evaluation_recipe(folder, on, flags, allow_parts)
+    evaluation = folder.evaluation(evaluation_name(recipe, on))
+    files = evaluation / "items.parquet", evaluation / "vectors.npy"
+    if not all(file.exists() for file in files):
+        dataset = "" if on is None else f" --on {on}"
+        raise MissingDataError(
+            evaluation, f"there is no evaluation: run `dml evaluate {path}{dataset}` first"
+        )
+    items = _read_items(folder.checked(files[0]))
+    images = items["id"].astype(str)
+    if on is None:  # folders of one layout have the same ids
+        recorded = RecordedItems.read(folder.checked(folder.items))
+        images += " " + images.map(dict(zip(recorded.items.ids, recorded.digests, strict=True)))
+    vectors = read_vectors(folder.checked(files[1]), len(items))
+    result = _search(path, vectors, items["class"].to_numpy(), (items["split"] == "query").values)
+    return ScoredRun(
+        name=os.fspath(path),
+        dataset=dataset_label(recipe),
+        recipe=load_run_recipe(folder, (), allow_parts),
+        images=images.to_numpy(),
+        metrics=tuple(result.per_query),
+        values=np.stack(list(result.per_query.values()), axis=1),
+        classes=result.classes,
+    )
+
+
+def _read_items(file):
+    try:
+        return pd.read_parquet(file, columns=["id", "class", "split"])
+    except (OSError, NotImplementedError, ValueError) as error:  # pyarrow's are among these
+        raise DataError(file, f"damaged; evaluate the run again ({error})") from None
+
+
+def _search(path, vectors, labels, is_query):
+    """Returns the `Retrieval` of the queries in a gallery, or where none is one, of all images."""
+    gallery = ()
+    if is_query.any():
+        gallery = vectors[~is_query], labels[~is_query]
+        vectors, labels = vectors[is_query], labels[is_query]
+    try:
+        return retrieval(vectors, labels, _KS, *gallery)
+    except ValueError as error:
+        raise DataError(path, str(error)) from None
+
+
+def differences(first: ScoredRun, other: ScoredRun) -> dict[str, Difference]:
+    """Returns the difference of each metric between two runs on the same images.
+
+    The interval is that of the mean over the queries, each paired with itself, for other test
+    classes (`class_interval`). It does not cover what another seed would have given: compare
+    several.
+    """
+    gaps = other.values - first.values
+    ends = class_interval(gaps, first.classes, lowest=-1.0)
+    columns = (other.values.mean(axis=0), gaps.mean(axis=0), *ends)
+    numbers = zip(*(column.tolist() for column in columns), strict=True)
+    return {metric: Difference(*row) for metric, row in zip(other.metrics, numbers, strict=True)}
+
+
+def summarize_settings(runs: Sequence[ScoredRun]) -> list[SettingSummary]:
+    """Returns a summary of each setting, in order; the seed is not part of a setting.
+
+    Args:
+        runs: Evaluated on the same images.
+
+    Raises:
+        DataError: A run is a copy of another, with the same recipe and values: it would count as
+            a second seed.
+    """
+    groups: dict[str, list[ScoredRun]] = {}
+    for run in runs:
+        group = groups.setdefault(_setting(run.recipe), [])
+        for other in group:
+            same_seed = run.recipe.training.seed == other.recipe.training.seed
+            if same_seed and np.array_equal(run.values, other.values):
+                raise DataError(
+                    run.name, f"a copy of {other.name}, not another seed: leave one of them out"
+                )
+        group.append(run)
+    return [SettingSummary(tuple(group), _summarize(group)) for group in groups.values()]
+
+
+def _setting(recipe):
+    return replace(recipe, training=replace(recipe.training, seed=0)).to_toml()
+
+
+def _summarize(runs):
+    values = np.stack([run.values for run in runs])  # (seeds, queries, metrics)
+    by_seed = values.mean(axis=1)
+    low, high = class_interval(values.mean(axis=0), runs[0].classes)
+    deviation = by_seed.std(axis=0, ddof=1) if len(runs) > 1 else None
+    return {
+        metric: SeedSummary(
+            float(by_seed[:, column].mean()),
+            None if deviation is None else float(deviation[column]),
+            float(low[column]),
+            float(high[column]),
+        )
+        for column, metric in enumerate(runs[0].metrics)
+    }
