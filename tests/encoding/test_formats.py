@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from dml._storage.bundle import Bundle
+from dml._storage.bundle import Bundle, ExportFormat
 from dml.backbones import Conv4
-from dml.encoding._formats import read_encoder, write_encoder
+from dml.encoding._formats import RUNTIMES, Precision, read_encoder, write_encoder
 from dml.encoding.encoder import EmbeddingOptions, build_encoder, squares
+from dml.errors import OptionError
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -27,12 +28,12 @@ def images(*shape):
 @pytest.mark.parametrize(
     "form, precision, error",
     [
-        ("onnx", "float32", 1e-5),
-        ("onnx", "half", 1e-2),
-        ("onnx", "int8", 5e-2),
-        ("litert", "float32", 1e-5),
-        ("saved-model", "float32", 1e-5),
-        ("keras", "float32", 1e-6),
+        (ExportFormat.ONNX, Precision.FLOAT32, 1e-5),
+        (ExportFormat.ONNX, Precision.HALF, 1e-2),
+        (ExportFormat.ONNX, Precision.INT8, 5e-2),
+        (ExportFormat.LITERT, Precision.FLOAT32, 1e-5),
+        (ExportFormat.SAVED_MODEL, Precision.FLOAT32, 1e-5),
+        (ExportFormat.KERAS, Precision.FLOAT32, 1e-6),
     ],
 )
 def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
@@ -48,16 +49,28 @@ def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
 @pytest.mark.slow
 def test_smaller_precisions_are_smaller(encoder, tmp_path):
     sizes = {}
-    for precision in ("float32", "half", "int8"):
+    for precision in Precision:
         path = tmp_path / f"{precision}.onnx"
-        write_encoder(encoder, path, "onnx", precision)
+        write_encoder(encoder, path, ExportFormat.ONNX, precision)
         sizes[precision] = path.stat().st_size
     assert sizes["int8"] < sizes["half"] < sizes["float32"]
 
 
 def test_refuses_what_there_is_not(encoder, tmp_path):
-    with pytest.raises(ValueError, match="--half and --int8 are for --to onnx; got litert"):
-        write_encoder(encoder, tmp_path / "x", "litert", "half")
+    text = "precision must be float32 in the format litert; got half: --half and --int8 are for"
+    with pytest.raises(OptionError, match=text):
+        write_encoder(encoder, tmp_path / "x", ExportFormat.LITERT, Precision.HALF)
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="export goes through TensorFlow")
+def test_names_the_backend_that_exports(encoder, tmp_path):
+    with pytest.raises(OptionError, match="backend must be tensorflow to export to onnx"):
+        write_encoder(encoder, tmp_path / "x", ExportFormat.ONNX)
+
+
+def test_every_format_has_a_runtime_and_a_file_of_its_own(tmp_path):
+    assert set(RUNTIMES) == set(ExportFormat)
+    assert len({Bundle(tmp_path, form).encoder for form in ExportFormat}) == len(ExportFormat)
 
 
 @pytest.mark.parametrize("aspect", ["keep", "stretch"])

@@ -2,12 +2,30 @@
 
 import os
 import shutil
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from dml._storage.atomic import HELD, check_regular
 from dml._storage.records import is_below, read_sealed, sha256, write_sealed
 from dml.errors import DataError, MissingDataError
+
+
+class ExportFormat(StrEnum):
+    """What an encoder is exported as; `file` is its name in a bundle."""
+
+    ONNX = "onnx", "encoder.onnx"
+    SAVED_MODEL = "saved-model", "encoder"  # a folder
+    LITERT = "litert", "encoder.tflite"
+    KERAS = "keras", "encoder.keras"
+
+    file: str
+
+    def __new__(cls, value: str, file: str):
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.file = file
+        return member
 
 
 class Bundle:
@@ -17,19 +35,12 @@ class Bundle:
 
     Args:
         path: The folder.
-        form: One of `FORMS`.
+        form: What the encoder is exported as.
     """
 
-    FORMS: ClassVar[dict] = {
-        "onnx": "encoder.onnx",
-        "saved-model": "encoder",
-        "litert": "encoder.tflite",
-        "keras": "encoder.keras",
-    }
-
-    def __init__(self, path: str | os.PathLike[str], form: str = "onnx"):
+    def __init__(self, path: str | os.PathLike[str], form: ExportFormat = ExportFormat.ONNX):
         self.path = Path(path)
-        self.encoder = self.path / self.FORMS[form]
+        self.encoder = self.path / ExportFormat(form).file
         self.description = self.path / "dml.json"
 
     def describe(self, description: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ import numpy as np
 
 from dml._console.runtime import Runtime
 from dml._storage.atomic import new_folder
-from dml._storage.bundle import Bundle
+from dml._storage.bundle import Bundle, ExportFormat
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
+from dml.encoding._formats import Precision
 from dml.reporting import Reporter
 
 CHECKED = 1000  # images that the exported encoder is compared on
@@ -36,16 +37,16 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "float32": Tolerance(1e-3, 0.002, 0.99),
-    "half": Tolerance(2e-2, 0.01, 0.95),
-    "int8": Tolerance(0.1, 0.01, 0.8),
+    Precision.FLOAT32: Tolerance(1e-3, 0.002, 0.99),
+    Precision.HALF: Tolerance(2e-2, 0.01, 0.95),
+    Precision.INT8: Tolerance(0.1, 0.01, 0.8),
 }
 
 
 def export(
     run,
-    to="onnx",
-    precision="float32",
+    to=ExportFormat.ONNX,
+    precision=Precision.FLOAT32,
     out=None,
     on=None,
     flags=(),
@@ -56,8 +57,8 @@ def export(
 
     Args:
         run: The run's folder.
-        to: `onnx`, `saved-model`, `litert` or `keras`.
-        precision: `float32`, `half` or `int8`.
+        to: The format.
+        precision: The numbers to write.
         out: The bundle's folder; by default `RUN/bundle`, `RUN/bundle-litert`, ...
         on: A data set's name or a folder whose images are compared; by default the run's own.
         flags: `--dataset.option value`.
@@ -79,7 +80,13 @@ def export(
     from dml.images import read_image
 
     folder = RunFolder(run).open()
-    name = "-".join(["bundle", *([to] * (to != "onnx")), *([precision] * (precision != "float32"))])
+    name = "-".join(
+        [
+            "bundle",
+            *([to] * (to != ExportFormat.ONNX)),
+            *([precision] * (precision != Precision.FLOAT32)),
+        ]
+    )
     bundle = Bundle(out or folder.path / name, to)
     recipe = evaluation_recipe(folder, on, flags, allow_parts)
     encoder = load_encoder(folder.checked(folder.encoder))
@@ -201,7 +208,7 @@ def check(found, tolerance):
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN")
-    parser.add_argument("--to", choices=("onnx", "saved-model", "litert", "keras"), default="onnx")
+    parser.add_argument("--to", choices=[form.value for form in ExportFormat], default="onnx")
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--half", action="store_true", help="float16: half the size")
     smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
@@ -211,10 +218,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
-    precision = "half" if options.half else "int8" if options.int8 else "float32"
+    precision = Precision.FLOAT32
+    if options.half or options.int8:
+        precision = Precision.HALF if options.half else Precision.INT8
     export(
         options.run,
-        options.to,
+        ExportFormat(options.to),
         precision,
         options.out,
         options.on,

@@ -1,93 +1,204 @@
-"""A trained encoder in the formats of other runtimes, its preparation of images inside it."""
+"""Exports an encoder, with its preparation of images, to the formats of other runtimes."""
 
 import contextlib
 import io
 import warnings
 from collections import Counter
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dml._console.terminal import held_back
+from dml._storage.bundle import ExportFormat
+from dml.errors import OptionError
 
-PRECISIONS = ("float32", "half", "int8")
+if TYPE_CHECKING:
+    import numpy as np
+
+Run: TypeAlias = "Callable[[np.ndarray], np.ndarray]"  # uint8 (B, H, W, 3) -> float32 (B, D)
+
 OPSET = 18  # of ONNX: read by runtimes since 2023
 KEPT = ("prepare", "unit_length")  # stay float32: sizes and lengths need its range
 
 
-def write_encoder(encoder, path, form, precision="float32"):
+class Precision(StrEnum):
+    """The numbers of an exported encoder."""
+
+    FLOAT32 = "float32"
+    HALF = "half"  # weights and arithmetic in float16
+    INT8 = "int8"  # weights of eight bits with one scale per channel, arithmetic in float32
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a format is written and run.
+
+    Args:
+        write: Called with the encoder, the path and the precision.
+        read: Called with the path; returns a function from images to vectors.
+        precisions: The precisions that it can be written in.
+        through_tensorflow: Whether the encoder must be on the TensorFlow backend to be written.
+    """
+
+    write: Callable[[Any, Path, Precision], None]
+    read: Callable[[Path], Run]
+    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
+    through_tensorflow: bool = True
+
+
+def write_encoder(
+    encoder: Any,
+    path: Path,
+    form: ExportFormat,
+    precision: Precision = Precision.FLOAT32,
+) -> None:
     """Writes an encoder in one format, from uint8 images (B, H, W, 3) of any size to unit vectors.
 
     Args:
         encoder: A Keras model as `dml.build_encoder` returns it, on the TensorFlow backend.
         path: The file, or the folder of a SavedModel.
-        form: `onnx`, `saved-model`, `litert` or `keras`.
-        precision: `float32`; for ONNX also `half`, weights and arithmetic of float16, or `int8`,
-            weights of eight bits with one scale per channel and arithmetic of float32.
+        form: The format.
+        precision: The numbers to write. Only ONNX has others than float32.
 
     Raises:
-        ValueError: The combination is unknown, or the backend is another one.
+        OptionError: The format has no such precision, or the backend is not TensorFlow.
     """
     import keras
+    import numpy as np
 
-    if precision not in PRECISIONS or (precision != "float32" and form != "onnx"):
-        raise ValueError(f"--half and --int8 are for --to onnx; got {form} in {precision}")
-    if form == "keras":
-        encoder.save(path)
-        return
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"export to {form} goes through TensorFlow: add --backend tensorflow. "
-            "An encoder loads there whatever it was trained on"
+    form, precision = ExportFormat(form), Precision(precision)
+    runtime = RUNTIMES[form]
+    if precision not in runtime.precisions:
+        raise OptionError(
+            "precision",
+            f"must be {' or '.join(runtime.precisions)} in the format {form}; got {precision}: "
+            f"--half and --int8 are for --to {ExportFormat.ONNX}",
         )
-    prepared = encoder.get_layer("prepare").resize_side
-    encoder.predict_on_batch(np.zeros((1, prepared, prepared, 3), "uint8"))  # Keras wants it called
-    with quiet():
-        if form == "onnx":
-            encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
-        elif form == "litert":
-            encoder.export(path, format="litert", verbose=False)
-        else:
-            encoder.export(path, format="tf_saved_model", verbose=False)
-        if precision == "half":
-            to_half(path)
-        elif precision == "int8":
-            to_int8(path)
+    if runtime.through_tensorflow:
+        if keras.backend.backend() != "tensorflow":
+            raise OptionError(
+                "backend",
+                f"must be tensorflow to export to {form}: add --backend tensorflow. An encoder "
+                "loads there whatever it was trained on",
+            )
+        side = encoder.get_layer("prepare").resize_side
+        encoder.predict_on_batch(np.zeros((1, side, side, 3), "uint8"))  # Keras wants it called
+    with _quiet():
+        runtime.write(encoder, path, precision)
+
+
+def read_encoder(path: Path, form: ExportFormat) -> Run:
+    """Returns a function from uint8 images (B, H, W, 3) to float32 vectors (B, D).
+
+    Runs an exported file in the runtime that it is for.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        form: Its format.
+    """
+    return RUNTIMES[ExportFormat(form)].read(path)
+
+
+def _write_onnx(encoder: Any, path: Path, precision: Precision) -> None:
+    encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
+    if precision is Precision.HALF:
+        _to_half(path)
+    elif precision is Precision.INT8:
+        _to_int8(path)
+
+
+def _read_onnx(path: Path) -> Run:
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: np.asarray(session.run(None, {name: images})[0])
+
+
+def _write_saved_model(encoder: Any, path: Path, precision: Precision) -> None:
+    encoder.export(path, format="tf_saved_model", verbose=False)
+
+
+def _read_saved_model(path: Path) -> Run:
+    import tensorflow as tf
+
+    model: Any = tf.saved_model.load(str(path))
+    return lambda images: model.serve(images).numpy()
+
+
+def _write_litert(encoder: Any, path: Path, precision: Precision) -> None:
+    encoder.export(path, format="litert", verbose=False)
+
+
+def _read_litert(path: Path) -> Run:
+    import tensorflow as tf
+
+    with _quiet():  # it prints what it computes with
+        runtime = tf.lite.Interpreter(str(path))
+        runtime.allocate_tensors()
+    taken, given = runtime.get_input_details()[0]["index"], runtime.get_output_details()[0]["index"]
+
+    def run(images):
+        runtime.resize_tensor_input(taken, images.shape)
+        runtime.allocate_tensors()
+        runtime.set_tensor(taken, images)
+        runtime.invoke()
+        return runtime.get_tensor(given)
+
+    return run
+
+
+def _write_keras(encoder: Any, path: Path, precision: Precision) -> None:
+    encoder.save(path)
+
+
+def _read_keras(path: Path) -> Run:
+    import numpy as np
+
+    from dml.encoding.encoder import load_encoder
+
+    encoder: Any = load_encoder(path)
+    return lambda images: np.asarray(encoder.predict_on_batch(images))
 
 
 @contextlib.contextmanager
-def quiet():
-    """Keeps the chatter of converters off the terminal, unless they fail."""
+def _quiet():
+    """Hides what converters print, unless they fail."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), held_back():
         warnings.simplefilter("ignore")
         yield
 
 
-def kept_nodes(model):
+def _kept_nodes(model):
     """Returns the names of an ONNX graph's nodes that stay float32."""
     return [node.name for node in model.graph.node if any(part in node.name for part in KEPT)]
 
 
-def to_half(path):
+def _to_half(path: Path) -> None:
     """Rewrites the weights and activations of an ONNX file in float16."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(path)
-    model = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept_nodes(model))
+    model = convert_float_to_float16(model, keep_io_types=True, node_block_list=_kept_nodes(model))
     onnx.save(model, path)
 
 
-def to_int8(path):
+def _to_int8(path: Path) -> None:
     """Rewrites the weights of an ONNX file's convolutions and products in eight bits.
 
     Not the activations: in eight bits they cost MobileNet 2 to 4 points of Recall@1 and a third of
-    its nearest neighbours, and made it no faster.
+    its nearest neighbours, and were no faster.
     """
+    import numpy as np
     import onnx
     from onnx import helper, numpy_helper
 
     model = onnx.load(path)
-    kept, weights = set(kept_nodes(model)), {w.name: w for w in model.graph.initializer}
+    kept, weights = set(_kept_nodes(model)), {w.name: w for w in model.graph.initializer}
     axes = {
         node.input[1]: 0 if node.op_type == "Conv" else 1
         for node in model.graph.node
@@ -114,37 +225,9 @@ def to_int8(path):
     onnx.save(model, path)
 
 
-def read_encoder(path, form):
-    """Returns a function from uint8 images (B, H, W, 3) to float32 vectors (B, D).
-
-    Runs an exported file in the runtime that it is for.
-    """
-    if form == "onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return lambda images: session.run(None, {name: images})[0]
-    if form == "keras":
-        from dml.encoding.encoder import load_encoder
-
-        encoder = load_encoder(path)
-        return lambda images: np.asarray(encoder.predict_on_batch(images))
-    import tensorflow as tf
-
-    if form == "saved-model":
-        model = tf.saved_model.load(str(path))
-        return lambda images: model.serve(images).numpy()
-    with quiet():
-        runtime = tf.lite.Interpreter(str(path))
-        runtime.allocate_tensors()  # where it says what it computes with
-    taken, given = runtime.get_input_details()[0]["index"], runtime.get_output_details()[0]["index"]
-
-    def run(images):
-        runtime.resize_tensor_input(taken, images.shape)
-        runtime.allocate_tensors()
-        runtime.set_tensor(taken, images)
-        runtime.invoke()
-        return runtime.get_tensor(given)
-
-    return run
+RUNTIMES: Mapping[ExportFormat, Runtime] = {
+    ExportFormat.ONNX: Runtime(_write_onnx, _read_onnx, tuple(Precision)),
+    ExportFormat.SAVED_MODEL: Runtime(_write_saved_model, _read_saved_model),
+    ExportFormat.LITERT: Runtime(_write_litert, _read_litert),
+    ExportFormat.KERAS: Runtime(_write_keras, _read_keras, through_tensorflow=False),
+}
