@@ -153,9 +153,9 @@ def embed_sources(
         raise DataError(sources[0], f"none of the images could be read: {reason}")
     reasons = [unreadable[row] for row in sorted(unreadable)]
     return EmbeddedImages(
-        table[readable].reset_index(drop=True),
+        table.loc[readable].reset_index(drop=True),
         vectors[readable],
-        table.loc[~readable, ["id", "path"]].assign(reason=reasons),
+        pd.DataFrame(table.loc[~readable, ["id", "path"]]).assign(reason=reasons),
     )
 
 

@@ -78,7 +78,7 @@ def image_table(
             or a name is not UTF-8.
     """
     tables, unnamed = [], []
-    for source in map(os.fspath, sources):
+    for source in [os.fspath(source) for source in sources]:
         counted = LeftOut()
         rows = _rows_of(source, counted)
         if not len(rows.table):
@@ -184,7 +184,7 @@ def _rows_of_list(path, left_out):
     if "label" not in table:
         table["label"] = None
     others = [column for column in table.columns if column not in _COLUMNS]
-    return _Rows(table[[*_COLUMNS, *others]], own_ids)
+    return _Rows(pd.DataFrame(table, columns=[*_COLUMNS, *others]), own_ids)
 
 
 def _check_complete(table, column, path):
