@@ -62,7 +62,7 @@ def measure(options, kind):
     import pandas as pd
 
     from dml.index._faiss_index import FaissIndex
-    from dml.index._kinds import CODES
+    from dml.index._kinds import CODED_KINDS
 
     vectors, queries = load(options)
     _, exact = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
@@ -77,7 +77,7 @@ def measure(options, kind):
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
         if kind != "flat":
-            CODES[kind].build(vectors)
+            CODED_KINDS[kind].build(vectors)
         bare_built = time.perf_counter() - started
         bare = bare_search(kind, index, vectors, queries)
         (seconds, found), (bare_seconds, bare_found) = timed(

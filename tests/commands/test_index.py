@@ -45,7 +45,7 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
 @pytest.mark.parametrize(
     "command, message",
     [
-        (["index", "build", "bundle", "photos", "--out", "shop"], "shop: is there already"),
+        (["index", "build", "bundle", "photos", "--out", "shop"], "shop: already exists"),
         (["index", "build", "photos", "photos", "--out", "x"], "photos: not a bundle"),
         (["index", "build", "bundle", "photos", "--out", "x", "--recall", "2"], "recall must be"),
         (["index", "add", "shop", "nowhere"], "nowhere: no such file"),
@@ -138,7 +138,7 @@ def test_what_is_in_the_way_is_said_before_an_image_is_read(here, monkeypatch, c
     monkeypatch.setattr("dml.index._images.embed_sources", lambda *_, **__: pytest.fail("reads"))
     (here / "nowhere").mkdir()
     assert main(["index", "build", "bundle", "photos", "--out", out]) == 2
-    assert "is there already" in said(capsys)
+    assert "already exists" in said(capsys)
 
 
 def test_columns_are_refused_before_an_image_is_read(here, monkeypatch, capsys):
@@ -180,7 +180,7 @@ def test_the_same_commands_over_milvus(tmp_path, monkeypatch, capsys):
     assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 0
     assert "shop.db: 12 items, 6 numbers each" in said(capsys)
     assert main(["index", "build", "bundle", "photos", "--out", "shop.db"]) == 2
-    assert "shop.db: is there already" in said(capsys)
+    assert "shop.db: already exists" in said(capsys)
     query = ["search", "shop.db", "photos/class 0/0.png", "-k", "3"]
     assert main(query) == 2
     assert "bundle is needed to search shop.db: Milvus keeps no encoder" in said(capsys)

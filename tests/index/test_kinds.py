@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dml.index._kinds import (
-    CODES,
+    CODED_KINDS,
     HnswSearch,
     IvfPqSearch,
     Recall,
@@ -32,7 +32,7 @@ def tuned(kind, target):
     return codes, *tune(kind.grid, search, VECTORS, HELD, target)
 
 
-@pytest.mark.parametrize("kind", CODES.values(), ids=CODES)
+@pytest.mark.parametrize("kind", CODED_KINDS.values(), ids=CODED_KINDS)
 def test_reaches_the_wanted_recall_on_other_queries(kind):
     codes, parameters, recall = tuned(kind, 0.9)
     assert recall.target == 0.9 <= recall.measured and recall.queries == len(HELD)
@@ -48,7 +48,7 @@ def test_reaches_the_wanted_recall_on_other_queries(kind):
 
 
 def test_a_higher_recall_takes_more_thorough_parameters():
-    less, more = (tuned(CODES["binary"], target)[1] for target in (0.5, 0.99))
+    less, more = (tuned(CODED_KINDS["binary"], target)[1] for target in (0.5, 0.99))
     assert less.refine_factor < more.refine_factor
 
 

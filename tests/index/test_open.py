@@ -1,4 +1,4 @@
-"""Locations are read, and what is there already is not built over."""
+"""Locations are read, and what already exists is not built over."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_what_is_there_is_not_free(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("file", "link", "."):
-        with pytest.raises(OccupiedError, match="is there already"):
+        with pytest.raises(OccupiedError, match="already exists"):
             check_free(tmp_path / name)
 
 

@@ -89,3 +89,21 @@ def items_bytes(index):
     """Returns the bytes of the file of items, of a snapshot or of a folder as it is now."""
     manifest = index.read_manifest() if isinstance(index, IndexFolder) else index.manifest
     return manifest.files["items"].bytes
+
+
+def test_a_search_during_a_change_answers_as_before_it(index, monkeypatch):
+    queries = clusters(20, DIMENSION, seed=3)
+    expected = index.search(queries, 5)
+    write, seen = IndexFolder.write_manifest, []
+
+    def write_and_search(folder, manifest):
+        seen.append(index.search(queries, 5))
+        write(folder, manifest)
+        seen.append(index.search(queries, 5))
+
+    monkeypatch.setattr(IndexFolder, "write_manifest", write_and_search)
+    index.add(items(20, first=COUNT), queries)
+    assert seen == [expected, expected]
+    assert [near[0].item["id"] for near in index.search(queries, 1)] == [
+        f"i{COUNT + n}" for n in range(20)
+    ]

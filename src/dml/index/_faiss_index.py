@@ -164,17 +164,15 @@ class FaissIndex(Index):
 
     def ids_of(self, paths):
         snapshot = self.snapshot
-        found = snapshot.items[snapshot.present & snapshot.items["path"].isin(paths).to_numpy()]
+        found = snapshot.items.loc[snapshot.present & snapshot.items["path"].isin(paths).to_numpy()]
         found = found[~found["path"].duplicated(keep=False)]
         return dict(zip(found["path"], found["id"], strict=True))
 
     def has_label(self, label):
-        snapshot = self.snapshot
-        return bool((snapshot.items["label"] == label).to_numpy()[snapshot.present].any())
+        return label in self.snapshot.labels
 
     def labels(self, limit):
-        snapshot = self.snapshot
-        return sorted(snapshot.items["label"][snapshot.present].dropna().unique())[:limit]
+        return sorted(self.snapshot.labels)[:limit]
 
     def _insert(self, items, vectors):
         self.snapshot, replaced = IndexWriter(self.folder).add(self.snapshot, items, vectors)
@@ -208,7 +206,7 @@ class FaissIndex(Index):
             search_parameters=snapshot.parameters,
             recall=snapshot.recall,
             fields=tuple(snapshot.field_types),
-            labels=int(snapshot.items["label"][snapshot.present].nunique()),
+            labels=len(snapshot.labels),
             encoder=snapshot.manifest.encoder,
             bytes=sum(entry.bytes for entry in snapshot.manifest.files.values()),
         )

@@ -102,18 +102,27 @@ class Index(abc.ABC):
     An item is a dictionary: `id`, `path`, `label` and fields of your own, of the types of JSON,
     None for missing values. A filter is a text such as `label in ["cat", "dog"] and price < 10`,
     or None for all items.
-
-    Attributes:
-        location: Where it is, as `dml.index.open_index` takes it.
-        dimension: Numbers in a vector.
-        encoder_sha256: Of the encoder that the vectors are of.
-        field_types: Field -> Python type of its values: `str`, `int`, `float` or `bool`.
     """
 
-    location: str
-    dimension: int
-    encoder_sha256: str
-    field_types: dict[str, type]
+    @property
+    @abc.abstractmethod
+    def location(self) -> str:
+        """Where the index is, as `dml.index.open_index` takes it."""
+
+    @property
+    @abc.abstractmethod
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    @abc.abstractmethod
+    def encoder_sha256(self) -> str:
+        """SHA-256 of the encoder that the vectors are of."""
+
+    @property
+    @abc.abstractmethod
+    def field_types(self) -> dict[str, type]:
+        """Field -> Python type of its values: `str`, `int`, `float` or `bool`."""
 
     @property
     def fields(self) -> list[str]:

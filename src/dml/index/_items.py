@@ -28,7 +28,7 @@ def prepare_items(items: pd.DataFrame) -> pd.DataFrame:
         ValueError: A column is of another type, or ids are missing or not unique.
     """
     table = typed(items)
-    if "id" not in table or table["id"].isna().any():
+    if "id" not in table or bool(table["id"].isna().any()):
         raise ArrayError("each item must have an id")
     if table["id"].duplicated().any():
         raise ArrayError("ids must be unique")

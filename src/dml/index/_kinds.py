@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -104,7 +104,14 @@ class Recall:
     seconds_per_query: float | None = None
 
 
-class Codes(abc.ABC):
+def faiss_module() -> Any:
+    """Imports and returns `faiss`, whose bindings are generated and have no types."""
+    import faiss
+
+    return faiss
+
+
+class CodedKind(abc.ABC):
     """A kind of index that searches FAISS codes rather than every vector.
 
     Attributes:
@@ -138,9 +145,7 @@ class Codes(abc.ABC):
             count: Candidates wanted for each query.
             options: Arguments that every such class of FAISS takes.
         """
-        import faiss
-
-        return faiss.SearchParameters(**options) if options else None
+        return faiss_module().SearchParameters(**options) if options else None
 
     def candidates(self, parameters, k):
         """Returns how many candidates are asked of FAISS to find k neighbours."""
@@ -169,10 +174,8 @@ class Codes(abc.ABC):
         Raises:
             DataError: The file is damaged, or of another kind or shape.
         """
-        import faiss
-
         try:
-            codes = faiss.read_index(str(path))
+            codes = faiss_module().read_index(str(path))
         except (RuntimeError, MemoryError) as error:
             raise DataError(path, f"damaged: {str(error).splitlines()[-1]}") from None
         if type(codes) is not self.faiss_class or (codes.ntotal, codes.d) != tuple(shape):
@@ -202,12 +205,10 @@ class Codes(abc.ABC):
             parameters: Of the class `self.parameters`.
             keep: Booleans (N,): rows that may be returned; None for all. Only where `filters`.
         """
-        import faiss
-
         options = {}
         if keep is not None:
             bits = np.packbits(keep, bitorder="little")
-            options["sel"] = faiss.IDSelectorBitmap(bits)
+            options["sel"] = faiss_module().IDSelectorBitmap(bits)
         wanted = min(self.candidates(parameters, k), codes.ntotal)
         params = self.faiss_parameters(parameters, wanted, options)
         similarities, rows = codes.search(queries, wanted, params=params)
@@ -216,7 +217,7 @@ class Codes(abc.ABC):
         return rescore(vectors, queries, rows, k)
 
 
-class Hnsw(Codes):
+class Hnsw(CodedKind):
     """A graph whose nodes are linked with their neighbours."""
 
     name = "hnsw"
@@ -225,28 +226,25 @@ class Hnsw(Codes):
     exact_similarities = True
 
     def create(self, count, dimension):
-        import faiss
-
+        faiss = faiss_module()
         codes = faiss.IndexHNSWFlat(dimension, 32, faiss.METRIC_INNER_PRODUCT)
         codes.hnsw.efConstruction = 80
         return codes
 
     @property
     def faiss_class(self):
-        import faiss
-
-        return faiss.IndexHNSWFlat
+        return faiss_module().IndexHNSWFlat
 
     def candidates(self, parameters, k):
         return k
 
     def faiss_parameters(self, parameters, count, options):
-        import faiss
+        return faiss_module().SearchParametersHNSW(
+            efSearch=max(parameters.ef_search, count), **options
+        )
 
-        return faiss.SearchParametersHNSW(efSearch=max(parameters.ef_search, count), **options)
 
-
-class IvfPq(Codes):
+class IvfPq(CodedKind):
     """Cells of product-quantized vectors."""
 
     name = "ivf_pq"
@@ -257,8 +255,7 @@ class IvfPq(Codes):
     )
 
     def create(self, count, dimension):
-        import faiss
-
+        faiss = faiss_module()
         cells = max(1, min(int(4 * count**0.5), count // 39))
         parts = max(p for p in range(1, max(dimension // 8, 1) + 1) if dimension % p == 0)
         # np: not polysemous, which takes most of a minute to learn and is not used here.
@@ -269,17 +266,13 @@ class IvfPq(Codes):
 
     @property
     def faiss_class(self):
-        import faiss
-
-        return faiss.IndexIVFPQ
+        return faiss_module().IndexIVFPQ
 
     def faiss_parameters(self, parameters, count, options):
-        import faiss
-
-        return faiss.SearchParametersIVF(nprobe=parameters.nprobe, **options)
+        return faiss_module().SearchParametersIVF(nprobe=parameters.nprobe, **options)
 
 
-class Int8(Codes):
+class Int8(CodedKind):
     """Vectors of one byte for each number."""
 
     name = "int8"
@@ -287,20 +280,17 @@ class Int8(Codes):
     grid = tuple(RefinedSearch(n) for n in (1, 2, 4))
 
     def create(self, count, dimension):
-        import faiss
-
+        faiss = faiss_module()
         return faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
         )
 
     @property
     def faiss_class(self):
-        import faiss
-
-        return faiss.IndexScalarQuantizer
+        return faiss_module().IndexScalarQuantizer
 
 
-class Binary(Codes):
+class Binary(CodedKind):
     """Hashes of at least 256 bits."""
 
     name = "binary"
@@ -309,20 +299,18 @@ class Binary(Codes):
     filters = False
 
     def create(self, count, dimension):
-        import faiss
-
         bits = 8 * -(-max(dimension, 256) // 8)
-        return faiss.IndexLSH(dimension, bits, True, True)
+        return faiss_module().IndexLSH(dimension, bits, True, True)
 
     @property
     def faiss_class(self):
-        import faiss
-
-        return faiss.IndexLSH
+        return faiss_module().IndexLSH
 
 
-CODES: dict[str, Codes] = {kind.name: kind for kind in (Hnsw(), IvfPq(), Int8(), Binary())}
-KINDS = ("flat", *CODES)
+CODED_KINDS: dict[str, CodedKind] = {
+    kind.name: kind for kind in (Hnsw(), IvfPq(), Int8(), Binary())
+}
+KINDS = ("flat", *CODED_KINDS)
 
 
 def kind_for(count: int) -> str:
@@ -346,7 +334,7 @@ def read_parameters(kind: str, values: Mapping[str, int]) -> SearchParameters:
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    parameters = CODES[kind].parameters if kind in CODES else SearchParameters
+    parameters = CODED_KINDS[kind].parameters if kind in CODED_KINDS else SearchParameters
     return parameters.from_json(values)
 
 
@@ -358,8 +346,7 @@ def compare(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarra
         queries: Float32 (Q, D), contiguous.
         k: At most N.
     """
-    import faiss
-
+    faiss = faiss_module()
     # FAISS 1.15 takes a matrix product from 128,000 numbers of queries on, which is best on many
     # processors. On few, queries that are compared one by one take up to eight times as long.
     enough = BLAS_NUMBERS * faiss.omp_get_max_threads()
@@ -380,15 +367,13 @@ def rescore(
         rows: Int64 (Q, L); -1 for none, after all others.
         k: At most L.
     """
-    import faiss
-
     rows = np.ascontiguousarray(rows)
     similarities = np.empty((len(queries), k), "float32")
     nearest = np.empty((len(queries), k), "int64")
     arrays = (queries, vectors, rows, similarities, nearest)
-    x, y, subset, best, places = map(faiss.swig_ptr, arrays)
+    x, y, subset, best, places = map(faiss_module().swig_ptr, arrays)
     sizes = (queries.shape[1], len(queries), len(vectors), rows.shape[1], k)
-    faiss.knn_inner_products_by_idx(x, y, subset, *sizes, best, places, rows.shape[1])
+    faiss_module().knn_inner_products_by_idx(x, y, subset, *sizes, best, places, rows.shape[1])
     return similarities, nearest
 
 
@@ -399,7 +384,7 @@ def held_out_count(count: int) -> int:
 
 def tune(
     grid: Sequence[SearchParameters],
-    search: Callable[[np.ndarray, int, Any], Sequence],
+    search: Callable[[np.ndarray, int, Any], Iterable],
     vectors: np.ndarray,
     queries: np.ndarray,
     target: float,
@@ -419,12 +404,14 @@ def tune(
     if not k or not len(queries):
         return grid[0], Recall(target)
     _, exact = compare(vectors, queries, k)
+    tried = []
     for parameters in grid:
         started = time.perf_counter()
         found = search(queries, k, parameters)
         seconds = (time.perf_counter() - started) / len(queries)
         hits = [len(np.intersect1d(e, f)) for e, f in zip(exact, found, strict=True)]
-        recall = sum(hits) / exact.size
-        if recall >= target:
+        recall = Recall(target, sum(hits) / exact.size, len(queries), seconds)
+        tried.append((parameters, recall))
+        if recall.measured >= target:
             break
-    return parameters, Recall(target, recall, len(queries), seconds)
+    return tried[-1]

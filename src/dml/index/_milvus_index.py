@@ -18,7 +18,7 @@ from dml.errors import DataError, MissingDataError, OccupiedError, OptionError, 
 from dml.index._filters import literal, milvus_filter
 from dml.index._interface import Index, IndexInfo, Neighbour, check_recall
 from dml.index._items import check_vectors, item_of, prepare_items, spread, with_older
-from dml.index._kinds import CODES, HnswSearch, Recall, SearchParameters, held_out_count, tune
+from dml.index._kinds import CODED_KINDS, HnswSearch, Recall, SearchParameters, held_out_count, tune
 from dml.index._milvus_client import (
     ALL_ROWS,
     BATCH,
@@ -56,13 +56,10 @@ class MilvusIndex(Index):
     """
 
     def __init__(self, collection: Collection, described: dict[str, Any]):
-        self.location = collection.location
         self.collection = collection
         self._properties = described.get("properties", {})
         self._about = CollectionInfo.from_properties(self._properties, self.location)
-        self.encoder_sha256 = self._about.encoder
-        self.dimension = self._about.dimension
-        self.field_types = field_types(described)
+        self._field_types = field_types(described)
 
     @classmethod
     def open(cls, location: str) -> MilvusIndex:
@@ -123,7 +120,7 @@ class MilvusIndex(Index):
             client = connect(address)
             if client.has_collection(name):
                 raise OccupiedError(
-                    location, "is there already; choose another collection, or remove it"
+                    location, "already exists: remove it or choose another collection"
                 )
             drop_abandoned(client, name)
             temporary = Collection(location, client, f"{building_prefix(name)}{os.getpid()}")
@@ -150,6 +147,22 @@ class MilvusIndex(Index):
         check_names(items)
         check_texts(items)
         return items
+
+    @property
+    def location(self) -> str:
+        return self.collection.location
+
+    @property
+    def dimension(self) -> int:
+        return self._about.dimension
+
+    @property
+    def encoder_sha256(self) -> str:
+        return self._about.encoder
+
+    @property
+    def field_types(self) -> dict[str, type]:
+        return self._field_types
 
     def __len__(self):
         return self.collection.count()
@@ -342,7 +355,7 @@ def measure(collection, kind, ids, known, queries, target):
         hits = collection.search(queries, k, milvus_parameters(parameters, k))
         return [[row_of[hit["id"]] for hit in near] for near in hits]
 
-    grid = CODES[kind].grid if kind in CODES else (SearchParameters(),)
+    grid = CODED_KINDS[kind].grid if kind in CODED_KINDS else (SearchParameters(),)
     return tune(grid, search, known, queries, target)
 
 

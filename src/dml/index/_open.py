@@ -76,7 +76,7 @@ def check_free(location: str | os.PathLike[str]) -> None:
             return
     elif not os.path.lexists(location):
         return
-    raise OccupiedError(location, "is there already; remove it or choose another --out")
+    raise OccupiedError(location, "already exists: remove it or choose another --out")
 
 
 def is_milvus(location: str | os.PathLike[str]) -> bool:

@@ -13,7 +13,14 @@ from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manife
 from dml.errors import DataError, UnknownNameError
 from dml.index._filters import matching
 from dml.index._items import Item, item_of
-from dml.index._kinds import CODES, Recall, SearchParameters, compare, read_parameters
+from dml.index._kinds import (
+    CODED_KINDS,
+    CodedKind,
+    Recall,
+    SearchParameters,
+    compare,
+    read_parameters,
+)
 
 LARGEST_EXACT = 20_000  # rows up to which comparing each is faster than codes with a filter
 BLOCK = 65_536  # rows compared at once where some are left out
@@ -75,6 +82,11 @@ class Snapshot:
         """The values of each field, quick to index by row."""
         return [self.items[name].array for name in self.items]
 
+    @functools.cached_property
+    def labels(self) -> set[str]:
+        """The different labels of the items."""
+        return set(self.items["label"].array[self.present].dropna())
+
     def mask(self, where: str | None) -> np.ndarray:
         """Returns which rows a filter keeps, booleans (N,)."""
         return self.present if where is None else self.present & matching(where, self.items)
@@ -113,11 +125,8 @@ class Snapshot:
         if not k:
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
         everything = left == len(keep)
-        kind = CODES.get(self.manifest.kind)
-        usable = kind is not None and self.codes is not None and (everything or kind.filters)
-        if usable and left <= LARGEST_EXACT:  # a walk through a graph is faster still
-            usable = everything and kind.exact_similarities
-        if not usable:
+        kind = self._useful_kind(left, everything)
+        if kind is None:
             return self._exact(queries, k, None if everything else np.flatnonzero(keep))
         similarities, rows = kind.search(
             self.codes, self.vectors, queries, k, self.parameters, None if everything else keep
@@ -125,6 +134,20 @@ class Snapshot:
         if (rows < 0).any():  # the codes led to too few of the rows that the filter keeps
             return self._exact(queries, k, np.flatnonzero(keep))
         return similarities, rows
+
+    def _useful_kind(self, count, everything) -> CodedKind | None:
+        """Returns the kind of the codes; None where comparing vectors is faster, or needed.
+
+        Args:
+            count: Rows that may be returned.
+            everything: Whether these are all rows.
+        """
+        kind = CODED_KINDS.get(self.manifest.kind)
+        if kind is None or self.codes is None or not (everything or kind.filters):
+            return None
+        if count <= LARGEST_EXACT:  # where a walk through a graph is still faster
+            return kind if everything and kind.exact_similarities else None
+        return kind
 
     def _exact(self, queries, k, rows=None):
         """Returns the nearest among some rows, or all, by comparing with each."""
@@ -151,6 +174,7 @@ def read_snapshot(folder: IndexFolder, known: LoadedFiles | None = None) -> Snap
         MissingDataError: There is no index.
         DataError: It is damaged.
     """
+    missing: object = None
     for _ in range(RETRIES):  # a change may remove files after the manifest was read
         manifest = folder.read_manifest()
         try:
@@ -181,11 +205,11 @@ def _load(folder, manifest, known):
     if entry is not None:
         if known is not None and known.codes_entry == entry:
             codes = known.codes
-        elif manifest.kind not in CODES:
+        elif manifest.kind not in CODED_KINDS:
             raise DataError(folder.manifest, f"damaged: codes of the kind {manifest.kind}")
         else:
             folder.check(entry)
-            codes = CODES[manifest.kind].read(folder.path / entry.name, shape)
+            codes = CODED_KINDS[manifest.kind].read(folder.path / entry.name, shape)
     ids = items["id"].to_numpy()
     return Snapshot(
         folder=folder,

@@ -17,10 +17,11 @@ from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import StorageError, UnknownNameError
 from dml.index._items import with_older
 from dml.index._kinds import (
-    CODES,
+    CODED_KINDS,
     LEAST_TRAINED,
     Recall,
     SearchParameters,
+    faiss_module,
     held_out_count,
     tune,
 )
@@ -189,12 +190,10 @@ class IndexWriter:
         return self.folder.write(f"items-{number}.parquet", buffer.getbuffer()).entry
 
     def _write_codes(self, codes, number) -> FileEntry:
-        import faiss
-
         path = self.folder.path / f"codes-{number}.faiss"
         with atomic_path(path) as temporary:
             try:
-                faiss.write_index(codes, str(temporary))
+                faiss_module().write_index(codes, str(temporary))
             except RuntimeError as error:  # FAISS's message ends in the system's, in brackets
                 why = str(error).rpartition("(")[2].rstrip(")")
                 raise StorageError(f"{path}: {why}; the index is unchanged") from None
@@ -217,9 +216,7 @@ def _with_added(codes, vectors):
     """Returns a copy of FAISS codes with more vectors: the old ones are still searched."""
     if codes is None:
         return None
-    import faiss
-
-    codes = faiss.clone_index(codes)
+    codes = faiss_module().clone_index(codes)
     codes.add(vectors)
     return codes
 
@@ -237,8 +234,8 @@ def _encode(kind, items, vectors, target) -> CodedVectors:
         target: Wanted recall at 10.
     """
     items = items.reset_index(drop=True)
-    if kind not in CODES or not len(vectors):
-        parameters = CODES[kind].grid[0] if kind in CODES else SearchParameters()
+    if kind not in CODED_KINDS or not len(vectors):
+        parameters = CODED_KINDS[kind].grid[0] if kind in CODED_KINDS else SearchParameters()
         return CodedVectors(kind, items, vectors, None, parameters, Recall(target))
     count = len(vectors)
     last = np.arange(count - held_out_count(count), count)
@@ -249,7 +246,7 @@ def _encode(kind, items, vectors, target) -> CodedVectors:
     moved = np.concatenate([free, taken])
     vectors[moved] = vectors[order[moved]]
     known, queries = vectors[: count - len(last)], vectors[count - len(last) :]
-    coded = CODES[kind]
+    coded = CODED_KINDS[kind]
     codes = coded.build(known)
 
     def search(queries, k, parameters):
