@@ -1,9 +1,10 @@
 """Every module of commands defines one."""
 
+import sys
 from pathlib import Path
 
 import dml.commands
-from dml.cli import build_parser, find_commands
+from dml.cli import build_parser, find_commands, main
 from dml.commands._command import Command
 
 
@@ -19,3 +20,20 @@ def test_every_command_says_what_it_does(capsys):
     help_text = " ".join(build_parser(commands).format_help().split())
     for name, command in commands.items():
         assert f"{name} {command.summary}" in help_text
+
+
+def test_a_new_command_is_one_new_module(tmp_path, monkeypatch, capsys):
+    (tmp_path / "greet.py").write_text(
+        "from dml.commands._command import Command\n"
+        "def add_arguments(parser):\n"
+        "    parser.add_argument('name')\n"
+        "def run(options, reporter):\n"
+        "    reporter.info(f'hello {options.name} {options.flags}')\n"
+        "COMMAND = Command('greet', 'greets', add_arguments, run, takes_flags=True)\n"
+    )
+    monkeypatch.setattr(dml.commands, "__path__", [*dml.commands.__path__, str(tmp_path)])
+    try:
+        assert main(["greet", "--loss.margin", "1", "you"]) == 0
+    finally:
+        sys.modules.pop("dml.commands.greet", None)
+    assert capsys.readouterr().out == "hello you ['--loss.margin', '1']\n"
