@@ -4,6 +4,7 @@ import pytest
 
 from dml._options import (
     check_at_least,
+    check_interval,
     check_known,
     check_positive,
     check_share,
@@ -20,6 +21,13 @@ NAN = float("nan")
         (lambda **x: check_at_least(2, **x), [2, 3.5], [1, NAN], "must be at least 2; got"),
         (check_positive, [1e-9, 4], [0, -1, NAN], "must be positive; got"),
         (lambda **x: check_within(-1, 1, **x), [-1, 0, 1], [1.1, -2, NAN], r"in \[-1, 1\]; got"),
+        (lambda **x: check_interval("[0, 1)", **x), [0, 0.5], [1, -1, NAN], r"in \[0, 1\); got"),
+        (
+            lambda **x: check_interval("(0, 90] degrees", **x),
+            [1, 90],
+            [0, 91, NAN],
+            r"must be in \(0, 90\] degrees; got",
+        ),
         (check_share, [0.1, 0.9], [0, 1, NAN], r"must be in \(0, 1\); got"),
         (
             lambda **x: check_known(("keep", "stretch"), **x),

@@ -1,5 +1,6 @@
 """Checks of options, each an `OptionError` that names the option, its range and its value."""
 
+import re
 from collections.abc import Iterable
 
 from dml.errors import OptionError
@@ -24,6 +25,22 @@ def check_within(lowest: float, highest: float, **options: float) -> None:
     for name, value in options.items():
         if not lowest <= value <= highest:
             raise OptionError(name, f"must be in [{lowest:g}, {highest:g}]; got {value!r}")
+
+
+def check_interval(interval: str, **options: float) -> None:
+    """Raises OptionError for the first option outside of an interval.
+
+    Args:
+        interval: Its ends, a round bracket where one is excluded, and a unit, if any: "[0, 1)",
+            "(0, 90] degrees".
+        options: Values by name.
+    """
+    left, low, high, right = re.match(r"([[(])(.+), (.+)([])])", interval).groups()
+    for name, value in options.items():
+        above = value >= float(low) if left == "[" else value > float(low)
+        below = value <= float(high) if right == "]" else value < float(high)
+        if not (above and below):
+            raise OptionError(name, f"must be in {interval}; got {value!r}")
 
 
 def check_share(**options: float) -> None:

@@ -7,6 +7,7 @@ from keras import ops
 
 from dml.heads import MemoryHead
 from dml.losses import Contrastive, CrossBatchMemory, MultiSimilarity, ProxyAnchor
+from dml.ops import Targets
 from tests.backend import value_and_grad
 
 LABELS = np.array([0, 0, 1, 1])
@@ -17,14 +18,13 @@ def unit_rows(rows=4, seed=0):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
 
 
-def given(x, memory, memory_labels, steps=1, twins=None, samples=None):
+def given(x, memory, memory_labels, steps=1, twins=None):
     return {
         "embeddings": ops.cast(x, "float32"),
         "memory": ops.cast(memory, "float32"),
         "memory_labels": ops.array(memory_labels),
         "steps": ops.array(steps),
         "twins": ops.array(np.zeros((4, 6), bool) if twins is None else twins),
-        **({} if samples is None else {"samples": ops.array(samples)}),
     }
 
 
@@ -59,7 +59,8 @@ def test_twins_are_no_pairs():
     expected = number(base(alone, x)) + number(
         base.pair_loss(compared, ops.array(same & ~twins), ops.array(~same))
     )
-    found = loss(LABELS, given(x, memory, known, twins=twins, samples=[0, 0, 2, 3]))
+    targets = {"labels": LABELS, "samples": np.array([0, 0, 2, 3])}
+    found = loss(targets, given(x, memory, known, twins=twins))
     assert number(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -95,7 +96,7 @@ def test_no_gradient_reaches_the_memory():
     loss = CrossBatchMemory(Contrastive(), size=6, start=0)
     known = np.array([0, 1, 2, 0, 1, 1])
     _, grad = value_and_grad(
-        lambda memory: loss.batch_loss(ops.array(LABELS), given(unit_rows(), memory, known)),
+        lambda memory: loss.value(Targets(ops.array(LABELS)), given(unit_rows(), memory, known)),
         unit_rows(6, seed=1),
     )
     assert (grad == 0).all()
@@ -111,5 +112,5 @@ def test_names_its_head_saves_and_loads():
 def test_refuses_what_compares_no_pairs():
     with pytest.raises(ValueError, match="compares images with proxies"):
         CrossBatchMemory(ProxyAnchor())
-    with pytest.raises(ValueError, match="size must be positive"):
+    with pytest.raises(ValueError, match="size must be at least 1; got 0"):
         CrossBatchMemory(Contrastive(), size=0)

@@ -20,7 +20,6 @@ from dml.losses import (
     SupCon,
     reduced,
 )
-from dml.losses.mined import has_pairs
 from dml.miners import BatchHardMiner
 from dml.ops import pair_masks
 from dml.reductions import ClassWeighted, NonZero, PerAnchor
@@ -28,7 +27,7 @@ from dml.training.learner import Learner
 from tests.backend import value_and_grad
 from tests.losses.test_contract import batch, number
 
-PAIRS = [n for n in sorted(LOSSES) if has_pairs(LOSSES[n]()) and not LOSSES[n].both_ends]
+PAIRS = [n for n in sorted(LOSSES) if LOSSES[n]().has_pairs() and not LOSSES[n].both_ends]
 IMAGES = [n for n in sorted(LOSSES) if LOSSES[n].averages_images]
 QUICK = ["arcface", "contrastive", "triplet"]
 

@@ -32,5 +32,5 @@ def test_saves_and_loads():
 
 @pytest.mark.parametrize("loss", [ProxyAnchor(), CrossBatchMemory(NTXent(), size=4)])
 def test_refuses_what_needs_classes(loss):
-    with pytest.raises(ValueError, match="there are no classes"):
+    with pytest.raises(ValueError, match="without labels there are none"):
         SelfSupervised(loss)

@@ -8,7 +8,6 @@ from keras import ops
 
 from dml.losses import MultiSimilarity
 from dml.ops import (
-    first_positions,
     memberships,
     own_column,
     relation_of,
@@ -53,11 +52,6 @@ def test_pairs_of_one_image_are_unknown():
     labels, samples = (ops.convert_to_tensor(np.array(x)) for x in ([0, 0, 1], [7, 7, -1]))
     relation = array(relation_of_distinct(labels, samples))
     np.testing.assert_array_equal(relation, [[np.nan] * 2 + [0], [np.nan] * 2 + [0], [0, 0, 1]])
-
-
-def test_samples_get_the_position_at_which_they_come_first():
-    samples = ops.convert_to_tensor(np.array([2**30 + 1, 5, 2**30 + 1, -1, -1], "int32"))
-    assert array(first_positions(samples)).tolist() == [0, 1, 0, -1, -1]
 
 
 def test_own_classes():

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from dml.ops import first_positions
+from dml._options import check_positive
+from dml.errors import ArrayError
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -41,12 +42,9 @@ class MemoryHead(keras.layers.Layer):
 
     def __init__(self, size, embedding_dim, **layer_options):
         super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
-        if min(size, embedding_dim) < 1:
-            raise ValueError(
-                f"size and embedding_dim must be positive; got {size}, {embedding_dim}"
-            )
         self.size = size
         self.embedding_dim = embedding_dim
+        check_positive(size=self.size, embedding_dim=self.embedding_dim)
 
     def build(self, input_shape):
         def state(name, shape, initializer, dtype):
@@ -64,15 +62,14 @@ class MemoryHead(keras.layers.Layer):
 
     def call(self, embeddings, labels, samples=None, related=None, training=False):
         if related is None and len(labels.shape) != 1:
-            raise ValueError(
+            raise ArrayError(
                 "a memory needs labels, one class for each sample, or how far each belongs to all "
                 'images of the training data, {"related": (B, N), "samples": (B,)}; got a relation '
                 "within the batch"
             )
         unknown = ops.full(ops.shape(embeddings)[:1], -1, "int32")
         labels = unknown if related is not None else labels
-        given = samples
-        samples = unknown if given is None else ops.cast(given, "int32")
+        samples = unknown if samples is None else ops.cast(samples, "int32")
         known = ops.copy(self.memory_samples)
         # Copies, because torch remembers in place.
         before = {
@@ -88,7 +85,7 @@ class MemoryHead(keras.layers.Layer):
             before["memory_relation"] = ops.where(usable[None, :], relation, float("nan"))
         if training:
             self.remember(ops.stop_gradient(embeddings), labels, samples)
-        return before if given is None else {**before, "samples": first_positions(samples)}
+        return before
 
     def remember(self, embeddings, labels, samples):
         """Puts a batch in the place of the oldest."""

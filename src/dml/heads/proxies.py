@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dml._options import check_positive
 from dml.ops import cosines_to, unit_length
 
 
@@ -26,7 +27,7 @@ class ProxyHead(keras.layers.Layer):
         Cosines, float32 (B, C), or (B, C, K) if K is greater than 1.
 
     Raises:
-        ValueError: A count is not positive.
+        OptionError: A count is not positive.
     """
 
     def __init__(
@@ -34,15 +35,15 @@ class ProxyHead(keras.layers.Layer):
     ):
         # float32 under mixed precision too: cosines differ in the digits that bfloat16 drops.
         super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
-        if min(classes, embedding_dim, proxies_per_class) < 1:
-            raise ValueError(
-                "classes, embedding_dim and proxies_per_class must be positive; "
-                f"got {classes}, {embedding_dim}, {proxies_per_class}"
-            )
         self.classes = classes
         self.embedding_dim = embedding_dim
         self.proxies_per_class = proxies_per_class
         self.initial_length = initial_length
+        check_positive(
+            classes=self.classes,
+            embedding_dim=self.embedding_dim,
+            proxies_per_class=self.proxies_per_class,
+        )
 
     def build(self, input_shape):
         if self.initial_length is None:

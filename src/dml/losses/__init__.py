@@ -55,6 +55,7 @@ from dml.losses.threshold_consistent_margin import ThresholdConsistentMargin
 from dml.losses.triplet import Triplet
 from dml.losses.tuplet_margin import TupletMargin
 from dml.losses.vicreg import VICReg
+from dml.losses.wrapper import Wrapper
 
 __all__ = [
     "LOSSES",
@@ -113,5 +114,6 @@ __all__ = [
     "Triplet",
     "TupletMargin",
     "VICReg",
+    "Wrapper",
     "reduced",
 ]

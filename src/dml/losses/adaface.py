@@ -6,8 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_positive, check_within
 from dml.heads import QualityHead
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
@@ -47,12 +48,8 @@ class AdaFace(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.margin <= 1 and self.scale > 0,
-            "margin must be in [0, 1] and scale positive",
-            self.margin,
-            self.scale,
-        )
+        check_within(0, 1, margin=self.margin)
+        check_positive(scale=self.scale)
 
     def batch_loss(self, labels, x):
         cosines, quality = x[:, :-1], ops.clip(x[:, -1:], -1.0, 1.0)

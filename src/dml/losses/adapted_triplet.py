@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_known, check_positive
 from dml.losses.base import LOSSES
 from dml.losses.triplet import Triplet
 from dml.ops import pair_masks, same_label, squared
@@ -59,13 +60,9 @@ class AdaptedTriplet(Triplet):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.weight < 0 or self.bandwidth <= 0:
-            raise ValueError(
-                "weight must be at least 0 and bandwidth positive; "
-                f"got {self.weight}, {self.bandwidth}"
-            )
-        if self.kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {self.kernel!r}")
+        check_at_least(0, weight=self.weight)
+        check_known(KERNELS, kernel=self.kernel)
+        check_positive(bandwidth=self.bandwidth)
 
     def batch_loss(self, labels, embeddings):
         d = self.compare(embeddings, embeddings)

@@ -7,7 +7,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_interval
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights, mean_over, present
 
 
@@ -46,7 +47,7 @@ class Angular(PairLoss):
     def __post_init__(self):
         super().__post_init__()
         # Beyond 60 degrees the exponents, 8 t, could overflow.
-        require(0 < self.angle <= 60, "angle must be in (0, 60] degrees", self.angle)
+        check_interval("(0, 60] degrees", angle=self.angle)
 
     def pair_loss(self, s, positive, negative):
         t = math.tan(math.radians(self.angle)) ** 2

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, require
+from dml._options import check_interval, check_positive
+from dml.losses.base import LOSSES
 from dml.losses.margin_softmax import MarginSoftmax
 
 
@@ -44,12 +45,8 @@ class ArcFace(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.margin <= 90 and self.scale > 0,
-            "margin must be in [0, 90] degrees and scale positive",
-            self.margin,
-            self.scale,
-        )
+        check_interval("[0, 90] degrees", margin=self.margin)
+        check_positive(scale=self.scale)
 
     def with_margin(self, own):
         return turned_away(own, math.radians(self.margin))

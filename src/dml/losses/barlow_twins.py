@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import as_weights, pair_masks, ratio
 
 
@@ -40,11 +41,7 @@ class BarlowTwins(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.redundancy_weight >= 0,
-            "redundancy_weight must be at least 0",
-            self.redundancy_weight,
-        )
+        check_at_least(0, redundancy_weight=self.redundancy_weight)
 
     def batch_loss(self, labels, embeddings):
         dim = embeddings.shape[1]

@@ -6,16 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.errors import ArrayError, OptionError
 from dml.heads import ProxyHead
-from dml.ops import (
-    DISTANCES,
-    check_distance,
-    is_relation,
-    pair_masks,
-    products,
-    relation_of,
-    relation_of_distinct,
-)
+from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
@@ -42,7 +35,7 @@ class MetricLoss(keras.losses.Loss):
     Subclasses are dataclasses whose fields are the options, and implement `batch_loss`.
 
     Raises:
-        ValueError: `sample_weight` or `class_weight` is given to what calls it; or labels are a
+        ArrayError: `sample_weight` or `class_weight` is given to what calls it; or labels are a
             matrix that is neither relation nor memberships.
     """
 
@@ -65,34 +58,42 @@ class MetricLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
-            raise ValueError(WEIGHTS)
+            raise ArrayError(WEIGHTS)
         return super().__call__(y_true, y_pred)
 
     def call(self, labels, x):
-        if isinstance(labels, dict):
-            labels = self.known(**labels)
-        labels = ops.convert_to_tensor(labels)
-        if not is_relation(labels):
-            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
-        elif not self.proxies_per_class:
-            labels = relation_of(labels)
-        loss = self.batch_loss(labels, x)
+        targets = Targets.of(labels, memberships=self.takes_memberships())
         # As an array: Keras does not divide a scalar by the number of replicas.
-        return ops.reshape(loss, (1,))
+        return ops.reshape(self.value(targets, x), (1,))
 
-    def known(self, labels, samples):
-        """Returns what `batch_loss` takes for labels where it is known which image each is."""
-        return labels if self.proxies_per_class else relation_of_distinct(labels, samples)
+    def value(self, targets: Targets, x):
+        """Returns the scalar loss of a batch's targets and float32 x."""
+        labels = targets.labels
+        if targets.samples is not None and self.takes_relation():
+            labels = relation_of_distinct(labels, targets.samples)
+        return self.batch_loss(labels, x)
 
-    def takes_memberships(self):
-        """Tells whether labels may be memberships (B, classes)."""
+    def takes_memberships(self) -> bool:
+        """Returns whether labels may be memberships (B, classes)."""
         return bool(self.proxies_per_class)
+
+    def takes_relation(self) -> bool:
+        """Returns whether labels may be a relation (B, B)."""
+        return not self.proxies_per_class
+
+    def has_pairs(self) -> bool:
+        """Returns whether this is a loss of pairs alone, which others may choose for it."""
+        return False
 
     def batch_loss(self, labels, x):
         """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""
         raise NotImplementedError
 
-    def head(self, classes, embedding_dim):
+    def needs_head(self) -> bool:
+        """Returns whether x is not the embeddings themselves."""
+        return bool(self.proxies_per_class) or type(self).head is not MetricLoss.head
+
+    def head(self, classes: int | None, embedding_dim: int) -> keras.Layer | None:
         """Returns the layer that makes x of embeddings and labels, or None if x is embeddings.
 
         Args:
@@ -100,12 +101,12 @@ class MetricLoss(keras.losses.Loss):
             embedding_dim: Length of an embedding.
 
         Raises:
-            ValueError: The layer needs to know the classes.
+            OptionError: The layer needs to know the classes.
         """
         if not self.proxies_per_class:
             return None
         if not classes:
-            raise ValueError(f"{type(self).__name__} has proxies: say how many classes")
+            raise OptionError("classes", f"must be given: {type(self).__name__} has proxies")
         return self.proxy_head(
             classes, embedding_dim, self.proxies_per_class, self.initial_proxy_length
         )
@@ -127,10 +128,9 @@ class MetricLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
-    @classmethod
-    def has_active_share(cls):
-        """Tells whether this loss leaves pairs out."""
-        return cls.active_share is not MetricLoss.active_share
+    def has_active_share(self) -> bool:
+        """Returns whether this loss leaves pairs out."""
+        return type(self).active_share is not MetricLoss.active_share
 
     def get_config(self):
         return dataclasses.asdict(self)
@@ -160,9 +160,11 @@ class PairLoss(MetricLoss):
         """Returns `active_share` of the arguments of `pair_loss`."""
         raise NotImplementedError
 
-    @classmethod
-    def has_active_share(cls):
-        return cls.pair_share is not PairLoss.pair_share
+    def has_active_share(self):
+        return type(self).pair_share is not PairLoss.pair_share
+
+    def has_pairs(self):
+        return type(self).batch_loss is PairLoss.batch_loss
 
     def pair_loss(self, compared, positive, negative):
         """Returns the scalar loss of float32 `compared` (B, R) and the masks (B, R) of its pairs.
@@ -181,9 +183,3 @@ class DistanceLoss(PairLoss):
 
     def compare(self, anchors, references):
         return DISTANCES[self.distance](anchors, references)
-
-
-def require(condition, message, *values):
-    """Raises ValueError of `message`, and the values that came, unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{message}; got {', '.join(str(v) for v in values)}")

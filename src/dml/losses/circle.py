@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive, check_within
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import log_sum_exp, mean_over, present
 
 
@@ -43,12 +44,8 @@ class Circle(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            -1 <= self.margin <= 1 and self.scale > 0,
-            "margin must be in [-1, 1] and scale positive",
-            self.margin,
-            self.scale,
-        )
+        check_within(-1, 1, margin=self.margin)
+        check_positive(scale=self.scale)
 
     def pair_loss(self, s, positive, negative):
         constant = ops.stop_gradient(s)

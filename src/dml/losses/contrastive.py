@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, DistanceLoss, require
+from dml.errors import OptionError
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import as_weights, custom_gradient, keep, ratio
 
 
@@ -50,13 +51,13 @@ class Contrastive(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.power in (1, 2), "power must be 1 or 2", self.power)
-        require(
-            self.negative_margin > self.positive_margin,
-            "negative_margin must be above positive_margin",
-            self.negative_margin,
-            self.positive_margin,
-        )
+        low, high = self.positive_margin, self.negative_margin
+        if not high > low:
+            raise OptionError(
+                "negative_margin", f"must be above positive_margin, {low}; got {high}"
+            )
+        if self.power not in (1, 2):
+            raise OptionError("power", f"must be 1 or 2; got {self.power}")
 
     def sides(self, d, positive, negative):
         """Returns, of positives and negatives, how far (B, R) beyond their rest, and the mask."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.losses.base import LOSSES, require
+from dml._options import check_positive, check_within
+from dml.losses.base import LOSSES
 from dml.losses.margin_softmax import MarginSoftmax
 
 
@@ -37,12 +38,8 @@ class CosFace(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.margin <= 1 and self.scale > 0,
-            "margin must be in [0, 1] and scale positive",
-            self.margin,
-            self.scale,
-        )
+        check_within(0, 1, margin=self.margin)
+        check_positive(scale=self.scale)
 
     def with_margin(self, own):
         return own - self.margin

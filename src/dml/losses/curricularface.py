@@ -7,9 +7,10 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_interval, check_positive
 from dml.heads import CurriculumHead
 from dml.losses.arcface import turned_away
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
 from dml.ops import is_relation
 
@@ -46,12 +47,8 @@ class CurricularFace(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.margin <= 90 and self.scale > 0,
-            "margin must be in [0, 90] degrees and scale positive",
-            self.margin,
-            self.scale,
-        )
+        check_interval("[0, 90] degrees", margin=self.margin)
+        check_positive(scale=self.scale)
 
     def batch_loss(self, labels, x):
         cosines, progress = x[:, :-1], x[:, -1:]

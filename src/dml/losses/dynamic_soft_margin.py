@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_interval
 from dml.heads import DifferenceHead
 from dml.heads.differences import hard_differences
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import mean_over
 
 
@@ -47,8 +48,8 @@ class DynamicSoftMargin(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.bins >= 2, "bins must be at least 2", self.bins)
-        require(0 < self.momentum <= 1, "momentum must be in (0, 1]", self.momentum)
+        check_at_least(2, bins=self.bins)
+        check_interval("(0, 1]", momentum=self.momentum)
 
     def head(self, classes, embedding_dim):
         return DifferenceHead(self.bins, self.momentum)

@@ -6,8 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_known, check_positive, check_within
 from dml.heads import RandomMarginHead
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.magface import turned_by
 from dml.losses.margin_softmax import cross_entropy, own_scores
 
@@ -53,14 +54,10 @@ class ElasticFace(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.margin <= 1 and self.deviation >= 0 and self.scale > 0,
-            "margin must be in [0, 1], deviation at least 0 and scale positive",
-            self.margin,
-            self.deviation,
-            self.scale,
-        )
-        require(self.form in FORMS, f"form must be one of {', '.join(FORMS)}", self.form)
+        check_within(0, 1, margin=self.margin)
+        check_at_least(0, deviation=self.deviation)
+        check_positive(scale=self.scale)
+        check_known(FORMS, form=self.form)
 
     def batch_loss(self, labels, x):
         cosines = x[:, :-1]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights, mean_over, present, ratio, squared
 
 
@@ -41,7 +42,7 @@ class FastAP(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.bins >= 1, "bins must be positive", self.bins)
+        check_at_least(1, bins=self.bins)
 
     def compare(self, anchors, references):
         return squared(anchors, references)

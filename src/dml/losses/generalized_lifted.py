@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, DistanceLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import log_sum_exp, mean_over, present
 
 
@@ -39,7 +40,7 @@ class GeneralizedLifted(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.margin >= 0, "margin must be at least 0", self.margin)
+        check_at_least(0, margin=self.margin)
 
     def pair_loss(self, d, positive, negative):
         both = ops.any(present(positive), axis=1) & ops.any(present(negative), axis=1)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.fast_ap import soft_histogram
 from dml.ops import ratio
 
@@ -41,7 +42,7 @@ class Histogram(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.bins >= 1, "bins must be positive", self.bins)
+        check_at_least(1, bins=self.bins)
 
     def pair_loss(self, s, positive, negative):
         own, rest = (

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least, check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.n_pairs import pairs_against_negatives
 from dml.ops import poincare
 
@@ -48,13 +49,8 @@ class Hyperbolic(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.curvature >= 0 and min(self.temperature, self.largest_length) > 0,
-            "curvature must be at least 0, temperature and largest_length positive",
-            self.curvature,
-            self.temperature,
-            self.largest_length,
-        )
+        check_at_least(0, curvature=self.curvature)
+        check_positive(temperature=self.temperature, largest_length=self.largest_length)
 
     def compare(self, anchors, references):
         if not self.curvature:

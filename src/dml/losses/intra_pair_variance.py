@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import mean_over
 
 
@@ -42,12 +43,7 @@ class IntraPairVariance(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            min(self.positive_slack, self.negative_slack) >= 0,
-            "positive_slack and negative_slack must be at least 0",
-            self.positive_slack,
-            self.negative_slack,
-        )
+        check_at_least(0, positive_slack=self.positive_slack, negative_slack=self.negative_slack)
 
     def pair_loss(self, s, positive, negative):
         low = (1 - self.positive_slack) * mean_over(s, positive)

@@ -6,10 +6,11 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_positive, check_within
 from dml.heads import ProxyLengthHead
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy_of, own_scores
-from dml.losses.sphereface import check_multiple, multiplied
+from dml.losses.sphereface import multiplied
 from dml.ops import memberships, present
 
 
@@ -48,7 +49,8 @@ class LargeMarginSoftmax(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_multiple(self)
+        check_within(1, 6, multiple=self.multiple)
+        check_positive(scale=self.scale)
 
     def batch_loss(self, labels, x):
         cosines, lengths = ops.unstack(x, axis=2)

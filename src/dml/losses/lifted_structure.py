@@ -6,7 +6,9 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, DistanceLoss, require
+from dml._options import check_at_least
+from dml.errors import OptionError
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import log_sum_exp, mean_over
 
 
@@ -42,8 +44,9 @@ class LiftedStructure(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.distance != "snr", "distance must be symmetric", self.distance)
-        require(self.margin >= 0, "margin must be at least 0", self.margin)
+        check_at_least(0, margin=self.margin)
+        if self.distance == "snr":
+            raise OptionError("distance", f"must be symmetric; got {self.distance!r}")
 
     def pair_loss(self, d, positive, negative):
         nearest = log_sum_exp(self.margin - d, negative, axis=1)

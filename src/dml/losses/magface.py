@@ -6,8 +6,10 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_interval, check_positive
+from dml.errors import OptionError
 from dml.heads import LengthHead
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
@@ -56,24 +58,23 @@ class MagFace(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.smallest_margin <= self.largest_margin <= 90,
-            "smallest_margin and largest_margin must be in [0, 90] degrees, in this order",
-            self.smallest_margin,
-            self.largest_margin,
+        check_interval(
+            "[0, 90] degrees",
+            smallest_margin=self.smallest_margin,
+            largest_margin=self.largest_margin,
         )
-        require(
-            0 < self.shortest < self.longest,
-            "shortest and longest must be positive, in this order",
-            self.shortest,
-            self.longest,
-        )
-        require(
-            self.scale > 0 and self.length_weight >= 0,
-            "scale must be positive and length_weight at least 0",
-            self.scale,
-            self.length_weight,
-        )
+        low, high = self.smallest_margin, self.largest_margin
+        if low > high:
+            raise OptionError(
+                "smallest_margin", f"must be at most largest_margin, {high}; got {low}"
+            )
+        check_positive(shortest=self.shortest)
+        if not self.shortest < self.longest:
+            raise OptionError(
+                "longest", f"must be above shortest, {self.shortest}; got {self.longest}"
+            )
+        check_positive(scale=self.scale)
+        check_at_least(0, length_weight=self.length_weight)
 
     def batch_loss(self, labels, x):
         cosines, lengths = x[:, :-1], ops.clip(x[:, -1:], self.shortest, self.longest)

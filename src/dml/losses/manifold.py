@@ -6,8 +6,10 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_share
+from dml.errors import OptionError
 from dml.heads import WalkHead
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import complement, log_sum_exp, memberships, row_shares
 
 
@@ -53,12 +55,12 @@ class Manifold(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 < self.alpha < 1, "alpha must be in (0, 1)", self.alpha)
-        require(self.margin >= 0, "margin must be at least 0", self.margin)
+        check_share(alpha=self.alpha)
+        check_at_least(0, margin=self.margin)
 
     def head(self, classes, embedding_dim):
         if not classes:
-            raise ValueError("Manifold has proxies: say how many classes")
+            raise OptionError("classes", "must be given: Manifold has proxies")
         return WalkHead(classes, embedding_dim, self.alpha, self.context)
 
     def batch_loss(self, labels, x):

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_positive
+from dml.errors import OptionError
 from dml.heads import BoundaryHead
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import as_weights, euclidean, pair_masks, ratio
 
 
@@ -50,17 +52,12 @@ class Margin(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            min(self.margin, self.boundary) > 0 and self.boundary_weight >= 0,
-            "margin and boundary must be positive and boundary_weight at least 0",
-            self.margin,
-            self.boundary,
-            self.boundary_weight,
-        )
+        check_positive(margin=self.margin, boundary=self.boundary)
+        check_at_least(0, boundary_weight=self.boundary_weight)
 
     def head(self, classes, embedding_dim):
         if self.per_class and not classes:
-            raise ValueError("Margin has a boundary for each class: say how many classes")
+            raise OptionError("classes", "must be given: Margin has a boundary for each class")
         return BoundaryHead(classes if self.per_class else 0, self.boundary)
 
     def hinges(self, labels, x):

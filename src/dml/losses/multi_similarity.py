@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_positive, check_within
 from dml.losses.base import LOSSES, PairLoss
 from dml.miners.multi_similarity import MultiSimilarityMiner
 from dml.ops import as_weights, log1p_sum_exp, ratio
@@ -52,11 +53,8 @@ class MultiSimilarity(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.positive_scale <= 0 or self.negative_scale <= 0 or not -1 <= self.base <= 1:
-            raise ValueError(
-                "positive_scale and negative_scale must be positive and base in [-1, 1]; "
-                f"got {self.positive_scale}, {self.negative_scale}, {self.base}"
-            )
+        check_positive(positive_scale=self.positive_scale, negative_scale=self.negative_scale)
+        check_within(-1, 1, base=self.base)
         self.miner = MultiSimilarityMiner(self.epsilon)
 
     def pair_loss(self, similarities, positive, negative):

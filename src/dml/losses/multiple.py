@@ -1,48 +1,55 @@
 """The weighted sum of several losses."""
 
+from collections.abc import Sequence
+
 import keras
-from keras import ops
 
+from dml.errors import OptionError
 from dml.heads import JointHead
-from dml.losses.base import MetricLoss, require
+from dml.losses.base import MetricLoss
+from dml.losses.wrapper import Wrapper
 
 
-@keras.saving.register_keras_serializable("dml")
-class MultipleLosses(MetricLoss):
-    """Adds up losses of one embedding, each with a weight and, if it needs one, its own head.
+class SumOfLosses(Wrapper):
+    """A weighted sum of losses of one embedding, or of its first entries, each with its own head.
 
     Args:
-        losses: Parts of `dml.losses`, at least one. Losses that read an embedding's length before
-            it is brought to 1 can't be among them.
-        weights: One for each; at least 0. 1 for all if None.
-
-    Call arguments:
-        labels: As every one of the losses takes them.
-        x: What the head of `head` returns.
-
-    Raises:
-        ValueError: The numbers of losses and weights differ, or a weight is negative.
+        losses: Parts of `dml.losses`, at least one.
+        weights: Weight of each; at least 0. 1 for all if None.
     """
 
-    def __init__(self, losses, weights=None):
-        weights = [1.0] * len(losses) if weights is None else list(weights)
-        require(losses, "losses must hold at least one", losses)
-        require(
-            len(weights) == len(losses) and min(weights) >= 0,
-            f"weights must be {len(losses)} numbers, at least 0",
-            weights,
-        )
-        long = [type(loss).__name__ for loss in losses if loss.reads_length]
-        require(not long, "losses that read an embedding's length can't be added to others", *long)
-        self.__post_init__()
-        self.parts, self.weights = list(losses), weights
+    forwarded = ()  # each loss has a head of its own: `x` is of none of them
 
-    def dims(self):
-        """Returns how many of an embedding's first entries each loss sees; 0 for all."""
+    def __init__(self, losses: Sequence[MetricLoss], weights: Sequence[float] | None = None):
+        if not losses:
+            raise OptionError("losses", "must hold at least one; got none")
+        weights = [1.0] * len(losses) if weights is None else list(weights)
+        if len(weights) != len(losses) or not min(weights) >= 0:
+            raise OptionError(
+                "weights", f"must be {len(losses)} numbers, at least 0; got {weights}"
+            )
+        long = [type(loss).__name__ for loss in losses if loss.reads_length]
+        if long:
+            raise OptionError(
+                "losses",
+                "that read an embedding's length can't be added to others; got " + ", ".join(long),
+            )
+        super().__init__(losses[0])
+        self.parts, self.weights = list(losses), weights
+        self.views = max(loss.views for loss in losses)
+
+    def dims(self) -> list[int]:
+        """Returns how many of an embedding's first entries each loss receives; 0 for all."""
         return [0] * len(self.parts)
 
     def takes_memberships(self):
         return all(loss.takes_memberships() for loss in self.parts)
+
+    def takes_relation(self):
+        return all(loss.takes_relation() for loss in self.parts)
+
+    def needs_head(self):
+        return True
 
     def head(self, classes, embedding_dim):
         dims = self.dims()
@@ -52,12 +59,9 @@ class MultipleLosses(MetricLoss):
         ]
         return JointHead(heads, dims)
 
-    def call(self, labels, x):  # each loss reads the labels in its own way
-        return ops.reshape(self.batch_loss(labels, x), (1,))
-
-    def batch_loss(self, labels, x):
+    def value(self, targets, x):
         return sum(
-            weight * ops.sum(loss(labels, part))
+            weight * loss.value(targets, part)
             for weight, loss, part in zip(self.weights, self.parts, x, strict=True)
         )
 
@@ -68,6 +72,27 @@ class MultipleLosses(MetricLoss):
         ]
         terms = [weight * term for weight, term in terms if term is not None]
         return sum(terms) if terms else None
+
+    def has_active_share(self):
+        return False
+
+
+@keras.saving.register_keras_serializable("dml")
+class MultipleLosses(SumOfLosses):
+    """Adds up losses of one embedding, each with a weight and, if it needs one, its own head.
+
+    Args:
+        losses: Parts of `dml.losses`, at least one. Losses that read an embedding's length before
+            it is normalised can't be among them.
+        weights: Weight of each; at least 0. 1 for all if None.
+
+    Call arguments:
+        labels: As every one of the losses takes them.
+        x: What the head of `head` returns.
+
+    Raises:
+        OptionError: The numbers of losses and weights differ, or a weight is negative.
+    """
 
     def get_config(self):
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.parts]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.soft_nearest_neighbour import own_against_rest
 
 
@@ -39,7 +40,7 @@ class MultipleNegativesRanking(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.scale > 0, "scale must be positive", self.scale)
+        check_positive(scale=self.scale)
 
     def pair_loss(self, similarities, positive, negative):
         return own_against_rest(self.scale * similarities, positive, negative)

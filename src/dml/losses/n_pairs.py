@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import log_sum_exp, mean_over
 
 
@@ -46,7 +47,7 @@ class NPairs(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.scale > 0, "scale must be positive", self.scale)
+        check_positive(scale=self.scale)
 
     def pair_loss(self, similarities, positive, negative):
         return pairs_against_negatives(self.scale * similarities, positive, negative)

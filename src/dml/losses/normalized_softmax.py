@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.losses.base import LOSSES, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES
 from dml.losses.margin_softmax import MarginSoftmax
 
 
@@ -38,7 +39,7 @@ class NormalizedSoftmax(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.temperature > 0, "temperature must be positive", self.temperature)
+        check_positive(temperature=self.temperature)
 
     @property
     def scale(self):

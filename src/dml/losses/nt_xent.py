@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.n_pairs import pairs_against_negatives
 
 
@@ -40,7 +41,7 @@ class NTXent(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.temperature > 0, "temperature must be positive", self.temperature)
+        check_positive(temperature=self.temperature)
 
     def pair_loss(self, similarities, positive, negative):
         return pairs_against_negatives(similarities / self.temperature, positive, negative)

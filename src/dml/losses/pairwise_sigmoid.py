@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights
 
 
@@ -44,7 +45,7 @@ class PairwiseSigmoid(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.scale > 0, "scale must be positive", self.scale)
+        check_positive(scale=self.scale)
 
     def pair_loss(self, similarities, positive, negative):
         logits = self.scale * similarities + self.bias

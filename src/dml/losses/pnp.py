@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_known, check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.smooth_ap import count_above, mean_of_anchors, nearer
 
 VARIANTS = ("O", "Iu", "Ib", "Ds", "Dq")
@@ -52,16 +53,8 @@ class PNP(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant
-        )
-        require(
-            min(self.temperature, self.power, self.b) > 0,
-            "temperature, power and b must be positive",
-            self.temperature,
-            self.power,
-            self.b,
-        )
+        check_known(VARIANTS, variant=self.variant)
+        check_positive(temperature=self.temperature, power=self.power, b=self.b)
 
     def pair_loss(self, s, positive, negative):
         before = count_above(nearer(s, self.temperature), negative)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_positive, check_within
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import (
     as_weights,
@@ -59,11 +60,8 @@ class ProxyAnchor(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if not (0 <= self.margin <= 1 and self.scale > 0):
-            raise ValueError(
-                "margin must be in [0, 1] and scale positive; "
-                f"got margin={self.margin}, scale={self.scale}"
-            )
+        check_within(0, 1, margin=self.margin)
+        check_positive(scale=self.scale)
 
     def batch_loss(self, labels, cosines):
         own = memberships(labels, cosines.shape[1])  # (B, classes)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_interval, check_known, check_positive
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import is_relation, memberships, own_column, present, row_shares
 
@@ -56,13 +57,9 @@ class ProxyNCA(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.scale <= 0 or not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                "scale must be positive and label_smoothing in [0, 1); "
-                f"got scale={self.scale}, label_smoothing={self.label_smoothing}"
-            )
-        if self.form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)}; got {self.form!r}")
+        check_positive(scale=self.scale)
+        check_known(FORMS, form=self.form)
+        check_interval("[0, 1)", label_smoothing=self.label_smoothing)
 
     def batch_loss(self, labels, cosines):
         classes = cosines.shape[1]

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import keras
 
+from dml._options import check_positive
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy_of
 
@@ -44,8 +45,7 @@ class ProxyNCAPlusPlus(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive; got {self.temperature}")
+        check_positive(temperature=self.temperature)
 
     def batch_loss(self, labels, cosines):
         return cross_entropy_of((2.0 * cosines - 2.0) / self.temperature, labels)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, DistanceLoss, require
+from dml._options import check_at_least, check_positive, check_within
+from dml.errors import OptionError
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import as_weights, keep, log_sum_exp, mean_over, present
 
 
@@ -50,18 +52,13 @@ class RankedList(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.boundary > 0 and 0 <= self.margin <= self.boundary,
-            "boundary must be positive and margin in [0, boundary]",
-            self.boundary,
-            self.margin,
-        )
-        require(
-            self.temperature >= 0 and 0 <= self.balance <= 1,
-            "temperature must be at least 0 and balance in [0, 1]",
-            self.temperature,
-            self.balance,
-        )
+        check_positive(boundary=self.boundary)
+        check_within(0, 1, balance=self.balance)
+        if not 0 <= self.margin <= self.boundary:
+            raise OptionError(
+                "margin", f"must be in [0, boundary], [0, {self.boundary}]; got {self.margin}"
+            )
+        check_at_least(0, temperature=self.temperature)
 
     def pair_loss(self, d, positive, negative):
         off = d - (self.boundary - self.margin)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.errors import OptionError
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.smooth_ap import count_above, nearer, without_itself
 from dml.ops import as_weights, mean_over, present, ratio
 
@@ -49,12 +51,10 @@ class RecallSurrogate(PairLoss):
     def __post_init__(self):
         super().__post_init__()
         self.ks = tuple(self.ks)
-        require(self.ks and min(self.ks) >= 1, "ks must be positive", self.ks)
-        require(
-            min(self.rank_temperature, self.recall_temperature) > 0,
-            "rank_temperature and recall_temperature must be positive",
-            self.rank_temperature,
-            self.recall_temperature,
+        if not self.ks or not min(self.ks) >= 1:
+            raise OptionError("ks", f"must be positive; got {self.ks}")
+        check_positive(
+            rank_temperature=self.rank_temperature, recall_temperature=self.recall_temperature
         )
 
     def pair_loss(self, s, positive, negative):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least, check_positive, check_within
+from dml.losses.base import LOSSES, PairLoss
 from dml.losses.smooth_ap import count_above, mean_of_anchors, without_itself
 from dml.ops import mean_over
 
@@ -57,14 +58,9 @@ class Roadmap(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.temperature > 0 and self.slope > 0 and self.offset >= 0,
-            "temperature and slope must be positive and offset at least 0",
-            self.temperature,
-            self.slope,
-            self.offset,
-        )
-        require(0 <= self.calibration <= 1, "calibration must be in [0, 1]", self.calibration)
+        check_positive(temperature=self.temperature, slope=self.slope)
+        check_at_least(0, offset=self.offset)
+        check_within(0, 1, calibration=self.calibration)
 
     def pair_loss(self, s, positive, negative):
         gaps = s[:, None, :] - s[:, :, None]  # (anchor, j, k)

@@ -1,15 +1,15 @@
 """Two views of each image as its class."""
 
-from typing import ClassVar
-
 import keras
 from keras import ops
 
+from dml.errors import OptionError
 from dml.losses.base import MetricLoss
+from dml.losses.wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable("dml")
-class SelfSupervised(MetricLoss):
+class SelfSupervised(Wrapper):
     """Trains a pair loss without labels: two views of an image are its only positive pair.
 
     The learner applies its augmentation twice to every image, and so needs one that differs from
@@ -19,31 +19,28 @@ class SelfSupervised(MetricLoss):
         loss: A loss of embeddings, such as `NTXent`, `VICReg` or `BarlowTwins`.
 
     Call arguments:
-        labels: Not looked at.
+        labels: Ignored.
         embeddings: Floats (2 N, D): row i + N is the other view of row i.
 
     Raises:
-        ValueError: The loss has proxies or another head, which need classes.
+        OptionError: The loss has proxies or another head, which need classes.
     """
 
-    views: ClassVar[int] = 2
-
-    def __init__(self, loss):
-        if loss.proxies_per_class or type(loss).head is not MetricLoss.head:
-            raise ValueError(
-                f"without labels there are no classes, which {type(loss).__name__} needs"
-            )
-        self.__post_init__()
-        self.loss = loss
+    def __init__(self, loss: MetricLoss):
+        if loss.needs_head():
+            name = type(loss).__name__
+            raise OptionError("loss", f"{name} needs classes: without labels there are none")
+        super().__init__(loss)
+        self.views = 2
 
     def batch_loss(self, labels, embeddings):
-        images = ops.arange(ops.shape(embeddings)[0] // 2, dtype="int32")
-        images = ops.concatenate([images, images])
-        return self.loss.batch_loss(images, embeddings)
+        return self.loss.batch_loss(_image_of_each(embeddings), embeddings)
 
-    def get_config(self):
-        return {"loss": keras.saving.serialize_keras_object(self.loss)}
+    def active_share(self, labels, embeddings):
+        return self.loss.active_share(_image_of_each(embeddings), embeddings)
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config["loss"]))
+
+def _image_of_each(embeddings):
+    """Returns the image (2 N,) of each of the views (2 N, D)."""
+    images = ops.arange(ops.shape(embeddings)[0] // 2, dtype="int32")
+    return ops.concatenate([images, images])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights, mean_over, present
 
 
@@ -43,7 +44,7 @@ class SmoothAP(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.temperature > 0, "temperature must be positive", self.temperature)
+        check_positive(temperature=self.temperature)
 
     def pair_loss(self, s, positive, negative):
         above = nearer(s, self.temperature)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES
 from dml.losses.contrastive import Contrastive
 from dml.ops import pair_masks
 
@@ -45,9 +46,7 @@ class SignalToNoiseContrastive(Contrastive):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.zero_mean_weight >= 0, "zero_mean_weight must be at least 0", self.zero_mean_weight
-        )
+        check_at_least(0, zero_mean_weight=self.zero_mean_weight)
 
     def batch_loss(self, labels, embeddings):
         off_centre = ops.mean(ops.abs(ops.sum(embeddings, axis=1)))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, DistanceLoss, require
+from dml._options import check_positive
+from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import log_sum_exp, mean_over, present
 
 
@@ -43,7 +44,7 @@ class SoftNearestNeighbour(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.temperature > 0, "temperature must be positive", self.temperature)
+        check_positive(temperature=self.temperature)
 
     def pair_loss(self, d, positive, negative):
         return own_against_rest(-d / self.temperature, positive, negative)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_positive
 from dml.losses.base import LOSSES, MetricLoss
 from dml.losses.margin_softmax import cross_entropy, own_scores
 from dml.ops import custom_gradient, spread_within_classes
@@ -59,16 +60,10 @@ class SoftTriple(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.scale <= 0 or self.temperature <= 0 or self.margin < 0:
-            raise ValueError(
-                "scale and temperature must be positive and margin at least 0; "
-                f"got {self.scale}, {self.temperature}, {self.margin}"
-            )
-        if self.proxies_per_class < 1 or self.centre_weight < 0:
-            raise ValueError(
-                "proxies_per_class must be at least 1 and centre_weight at least 0; "
-                f"got {self.proxies_per_class}, {self.centre_weight}"
-            )
+        check_positive(scale=self.scale, temperature=self.temperature)
+        check_at_least(0, margin=self.margin)
+        check_at_least(1, proxies_per_class=self.proxies_per_class)
+        check_at_least(0, centre_weight=self.centre_weight)
 
     def batch_loss(self, labels, cosines):
         scores = cosines if self.proxies_per_class == 1 else pooled(cosines, self.temperature)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, require
+from dml._options import check_positive, check_within
+from dml.losses.base import LOSSES
 from dml.losses.margin_softmax import MarginSoftmax
 
 
@@ -44,20 +45,11 @@ class SphereFace(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
-        check_multiple(self)
+        check_within(1, 6, multiple=self.multiple)
+        check_positive(scale=self.scale)
 
     def with_margin(self, own):
         return multiplied(own, self.multiple)
-
-
-def check_multiple(loss):
-    """Raises ValueError unless a loss's options `multiple` and `scale` are in their ranges."""
-    require(
-        1 <= loss.multiple <= 6 and loss.scale > 0,
-        "multiple must be in [1, 6] and scale positive",
-        loss.multiple,
-        loss.scale,
-    )
 
 
 def multiplied(cosines, multiple):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_at_least
 from dml.losses.arcface import ArcFace
-from dml.losses.base import LOSSES, require
+from dml.losses.base import LOSSES
 
 
 @LOSSES.register("sub_center_arcface")
@@ -39,11 +40,7 @@ class SubCenterArcFace(ArcFace):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            self.proxies_per_class >= 1,
-            "proxies_per_class must be at least 1",
-            self.proxies_per_class,
-        )
+        check_at_least(1, proxies_per_class=self.proxies_per_class)
 
     def batch_loss(self, labels, cosines):
         if self.proxies_per_class > 1:

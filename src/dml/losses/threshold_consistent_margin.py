@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_at_least, check_within
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import keep, mean_over
 
 
@@ -44,17 +45,14 @@ class ThresholdConsistentMargin(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            max(abs(self.positive_similarity), abs(self.negative_similarity)) <= 1,
-            "positive_similarity and negative_similarity must be in [-1, 1]",
-            self.positive_similarity,
-            self.negative_similarity,
+        check_within(
+            -1,
+            1,
+            positive_similarity=self.positive_similarity,
+            negative_similarity=self.negative_similarity,
         )
-        require(
-            min(self.positive_weight, self.negative_weight) >= 0,
-            "positive_weight and negative_weight must be at least 0",
-            self.positive_weight,
-            self.negative_weight,
+        check_at_least(
+            0, positive_weight=self.positive_weight, negative_weight=self.negative_weight
         )
 
     def pair_loss(self, s, positive, negative):

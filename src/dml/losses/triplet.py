@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_at_least, check_known
+from dml.errors import OptionError
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.miners.triplets import MINING, triplet_counts
 from dml.ops import as_weights, ratio, weighted_sum
@@ -52,12 +54,10 @@ class Triplet(DistanceLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.margin < 0:
-            raise ValueError(f"margin must be at least 0; got {self.margin}")
-        if self.mining not in MINING:
-            raise ValueError(f"mining must be one of {', '.join(MINING)}; got {self.mining!r}")
+        check_at_least(0, margin=self.margin)
+        check_known(MINING, mining=self.mining)
         if self.soft_margin and self.mining != "hard":
-            raise ValueError(f"soft_margin needs mining 'hard'; got {self.mining!r}")
+            raise OptionError("soft_margin", f"needs mining 'hard'; got {self.mining!r}")
 
     def counts(self, d, positive, negative):
         return triplet_counts(d, positive, negative, self.margin, self.mining)

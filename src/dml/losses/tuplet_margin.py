@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, PairLoss, require
+from dml._options import check_interval, check_positive
+from dml.losses.base import LOSSES, PairLoss
 from dml.ops import log_sum_exp, mean_over
 
 
@@ -53,12 +54,8 @@ class TupletMargin(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        require(
-            0 <= self.slack <= 90 and self.scale > 0,
-            "slack must be in [0, 90] degrees and scale positive",
-            self.slack,
-            self.scale,
-        )
+        check_interval("[0, 90] degrees", slack=self.slack)
+        check_positive(scale=self.scale)
 
     def pair_loss(self, s, positive, negative):
         rivals = log_sum_exp(self.scale * s, negative, axis=1)[:, None]

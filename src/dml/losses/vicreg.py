@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml.losses.base import LOSSES, MetricLoss, require
+from dml._options import check_at_least
+from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import mean_over, pair_masks, squared
 
 
@@ -51,13 +52,13 @@ class VICReg(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in (
-            "invariance_weight",
-            "variance_weight",
-            "covariance_weight",
-            "target_deviation",
-        ):
-            require(getattr(self, name) >= 0, f"{name} must be at least 0", getattr(self, name))
+        check_at_least(
+            0,
+            invariance_weight=self.invariance_weight,
+            variance_weight=self.variance_weight,
+            covariance_weight=self.covariance_weight,
+        )
+        check_at_least(0, target_deviation=self.target_deviation)
 
     def batch_loss(self, labels, embeddings):
         dim = embeddings.shape[1]

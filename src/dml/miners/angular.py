@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_interval
 from dml.miners.base import MINERS, Miner
 from dml.ops import keep, present
 
@@ -32,8 +33,7 @@ class AngularMiner(Miner):
     angle: float = 20.0
 
     def __post_init__(self):
-        if not 0 < self.angle < 90:
-            raise ValueError(f"angle must be in (0, 90) degrees; got {self.angle}")
+        check_interval("(0, 90) degrees", angle=self.angle)
 
     def mine(self, similarities, positive, negative):
         s = ops.stop_gradient(similarities)

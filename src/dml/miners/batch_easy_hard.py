@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_known
+from dml.errors import OptionError
 from dml.miners.base import MINERS, Miner, of_whole_triplets
 from dml.ops import keep, present
 
@@ -33,16 +35,12 @@ class BatchEasyHardMiner(Miner):
     negatives: str = "hard"
 
     def __post_init__(self):
-        for name in ("positives", "negatives"):
-            if getattr(self, name) not in CHOICES:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(CHOICES)}; got {getattr(self, name)!r}"
-                )
+        check_known(CHOICES, positives=self.positives, negatives=self.negatives)
         for name, other in (("positives", "negatives"), ("negatives", "positives")):
             if getattr(self, name) == "semi_hard" and getattr(self, other) not in ("hard", "easy"):
-                raise ValueError(
-                    f"{name} 'semi_hard' needs {other} 'hard' or 'easy'; got "
-                    f"{getattr(self, other)!r}"
+                raise OptionError(
+                    name,
+                    f"'semi_hard' needs {other} 'hard' or 'easy'; got {getattr(self, other)!r}",
                 )
 
     def mine(self, similarities, positive, negative):

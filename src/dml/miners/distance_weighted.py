@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least, check_interval
+from dml.errors import OptionError
 from dml.miners.base import MINERS, Miner, of_whole_triplets
 from dml.ops import as_weights, present
 
@@ -35,12 +37,11 @@ class DistanceWeightedMiner(Miner):
     farthest: float = 1.4
 
     def __post_init__(self):
-        if self.dim < 3:
-            raise ValueError(f"dim must be at least 3; got {self.dim}")
-        if not 0 < self.nearest < self.farthest <= 2:
-            raise ValueError(
-                "nearest and farthest must be in (0, 2], in this order; "
-                f"got {self.nearest}, {self.farthest}"
+        check_at_least(3, dim=self.dim)
+        check_interval("(0, 2)", nearest=self.nearest)
+        if not self.nearest < self.farthest <= 2:
+            raise OptionError(
+                "farthest", f"must be in (nearest, 2], ({self.nearest}, 2]; got {self.farthest}"
             )
 
     def mine(self, similarities, positive, negative):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.miners.base import MINERS, Miner
 from dml.ops import keep, present
 
@@ -27,8 +28,7 @@ class MultiSimilarityMiner(Miner):
     epsilon: float = 0.1
 
     def __post_init__(self):
-        if not self.epsilon >= 0:
-            raise ValueError(f"epsilon must be at least 0; got {self.epsilon}")
+        check_at_least(0, epsilon=self.epsilon)
 
     def mine(self, similarities, positive, negative):
         nowhere = float("inf")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dml._options import check_within
 from dml.miners.base import MINERS, Miner
 from dml.ops import keep
 
@@ -24,11 +25,12 @@ class PairMarginMiner(Miner):
     negative_similarity: float = 0.2
 
     def __post_init__(self):
-        if max(abs(self.positive_similarity), abs(self.negative_similarity)) > 1:
-            raise ValueError(
-                "positive_similarity and negative_similarity must be in [-1, 1]; "
-                f"got {self.positive_similarity}, {self.negative_similarity}"
-            )
+        check_within(
+            -1,
+            1,
+            positive_similarity=self.positive_similarity,
+            negative_similarity=self.negative_similarity,
+        )
 
     def mine(self, similarities, positive, negative):
         return (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dml._options import check_positive
 from dml.miners.base import MINERS, Miner
 from dml.miners.triplet_margin import TripletMarginMiner
 
@@ -23,8 +24,7 @@ class SemiHardMiner(Miner):
     margin: float = 0.1
 
     def __post_init__(self):
-        if self.margin <= 0:
-            raise ValueError(f"margin must be positive; got {self.margin}")
+        check_positive(margin=self.margin)
 
     def mine(self, similarities, positive, negative):
         chooser = TripletMarginMiner(margin=self.margin, kind="semi_hard")

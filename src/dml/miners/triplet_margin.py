@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dml._options import check_at_least, check_known
 from dml.miners.base import MINERS, Miner
 from dml.miners.triplets import triplet_counts
 from dml.ops import keep
@@ -30,10 +31,8 @@ class TripletMarginMiner(Miner):
     kind: str = "all"
 
     def __post_init__(self):
-        if self.margin < 0:
-            raise ValueError(f"margin must be at least 0; got {self.margin}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        check_at_least(0, margin=self.margin)
+        check_known(KINDS, kind=self.kind)
 
     def mine(self, similarities, positive, negative):
         counts = triplet_counts(-similarities, positive, negative, self.margin, self.kind)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.miners.base import MINERS, Miner
 from dml.ops import as_weights, present
 
@@ -29,8 +30,7 @@ class UniformHistogramMiner(Miner):
     per_bin: int = 25
 
     def __post_init__(self):
-        if min(self.bins, self.per_bin) < 1:
-            raise ValueError(f"bins and per_bin must be positive; got {self.bins}, {self.per_bin}")
+        check_at_least(1, bins=self.bins, per_bin=self.per_bin)
 
     def mine(self, similarities, positive, negative):
         places = ops.clip(

@@ -12,7 +12,6 @@ from dml.ops.distances import (
 )
 from dml.ops.gradients import custom_gradient
 from dml.ops.labels import (
-    first_positions,
     is_relation,
     memberships,
     own_column,
@@ -30,19 +29,21 @@ from dml.ops.masks import (
     relation_masks,
 )
 from dml.ops.sums import log1p_sum_exp, log_sum_exp, mean_over, ratio, row_shares, weighted_sum
+from dml.ops.targets import Targets, check_targets
 from dml.ops.vectors import cosines_to, products, spread_within_classes, unit_length
 
 __all__ = [
     "DISTANCES",
+    "Targets",
     "as_weights",
     "check_distance",
+    "check_targets",
     "complement",
     "cosine",
     "cosines_to",
     "custom_gradient",
     "dot",
     "euclidean",
-    "first_positions",
     "is_boolean",
     "is_relation",
     "keep",

@@ -62,15 +62,6 @@ def same_label(labels):
     return labels[:, None] == labels[None, :]
 
 
-def first_positions(samples):
-    """Returns the first position (B,) of each sample in the batch: small enough for float32.
-
-    Negative samples, which may be any image, stay -1.
-    """
-    first = ops.argmax(samples[:, None] == samples[None, :], axis=1)
-    return ops.where(samples < 0, -1, ops.cast(first, "int32"))
-
-
 def relation_of_distinct(labels, samples):
     """Returns the relation (B, B) of labels, with NaN (unknown) for pairs of one image.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least, check_positive
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 
@@ -37,10 +38,8 @@ class AntiCollapse(Regularizer):
     epsilon: float = 0.5
 
     def __post_init__(self):
-        if self.weight < 0 or self.epsilon <= 0:
-            raise ValueError(
-                f"weight must be at least 0 and epsilon positive; got {self.weight}, {self.epsilon}"
-            )
+        check_at_least(0, weight=self.weight)
+        check_positive(epsilon=self.epsilon)
 
     def __call__(self, proxies):
         classes, centres, dim = proxies.shape

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 LARGEST = 1e7  # entry: the fourth power of lengths stays below float32's largest
@@ -36,8 +37,7 @@ class CenterInvariant(Regularizer):
     acts_on: ClassVar[str] = "raw_proxies"
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, raw_proxies):
         largest = ops.stop_gradient(ops.max(ops.abs(raw_proxies)))

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.heads import HierarchyHead
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
@@ -51,15 +52,9 @@ class Hier(Regularizer):
     acts_on: ClassVar[str] = "head"
 
     def __post_init__(self):
-        if min(self.weight, self.margin) < 0:
-            raise ValueError(
-                f"weight and margin must be at least 0; got {self.weight}, {self.margin}"
-            )
-        if self.ancestors < 2 or min(self.neighbours, self.triplets) < 1:
-            raise ValueError(
-                "ancestors must be at least 2, neighbours and triplets positive; "
-                f"got {self.ancestors}, {self.neighbours}, {self.triplets}"
-            )
+        check_at_least(0, weight=self.weight, margin=self.margin)
+        check_at_least(2, ancestors=self.ancestors)
+        check_at_least(1, neighbours=self.neighbours, triplets=self.triplets)
 
     def head(self, embedding_dim):
         return HierarchyHead(embedding_dim, self.ancestors, self.neighbours, self.triplets)

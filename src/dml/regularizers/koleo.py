@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.ops import ratio, squared
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
@@ -34,8 +35,7 @@ class KoLeo(Regularizer):
     acts_on: ClassVar[str] = "embeddings"
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, embeddings):
         itself = ops.eye(ops.shape(embeddings)[0], dtype="bool")

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 
@@ -35,10 +36,8 @@ class Lp(Regularizer):
     acts_on: ClassVar[str] = "embeddings"
 
     def __post_init__(self):
-        if self.weight < 0 or self.power < 1:
-            raise ValueError(
-                f"weight must be at least 0 and power at least 1; got {self.weight}, {self.power}"
-            )
+        check_at_least(0, weight=self.weight)
+        check_at_least(1, power=self.power)
 
     def __call__(self, embeddings):
         sizes = ops.abs(embeddings)

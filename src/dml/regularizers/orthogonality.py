@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 
@@ -35,8 +36,7 @@ class Orthogonality(Regularizer):
     crowded: bool = False
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, proxies):
         classes, centres, dim = proxies.shape

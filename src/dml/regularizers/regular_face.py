@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 BLOCK = 1024  # classes compared with all others at once
@@ -33,8 +34,7 @@ class RegularFace(Regularizer):
     weight: float = 1.0
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, proxies):
         classes, centres, dim = proxies.shape

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.ops import spread_within_classes
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
@@ -32,8 +33,7 @@ class SparseCenters(Regularizer):
     weight: float = 0.2
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, proxies):
         classes, centres, _ = proxies.shape

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras import ops
 
+from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
 
@@ -32,8 +33,7 @@ class ZeroMean(Regularizer):
     acts_on: ClassVar[str] = "embeddings"
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0; got {self.weight}")
+        check_at_least(0, weight=self.weight)
 
     def __call__(self, embeddings):
         return self.weight * ops.mean(ops.abs(ops.sum(embeddings, axis=1)))

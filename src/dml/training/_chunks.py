@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from dml.errors import OptionError
+
 
 def embed_in_chunks(network, images, count):
     """Returns a network's training output, float32 (B, D), of images, computed in parts.
@@ -17,10 +19,12 @@ def embed_in_chunks(network, images, count):
         count: Parts; positive, divides B.
 
     Raises:
-        ValueError: It does not divide B.
+        OptionError: It does not divide B.
     """
     if images.shape[0] is not None and images.shape[0] % count:
-        raise ValueError(f"chunks must divide the batch; got {images.shape[0]} images in {count}")
+        raise OptionError(
+            "chunks", f"must divide the batch; got {images.shape[0]} images in {count}"
+        )
     trainable = [ops.copy(v) for v in network.trainable_variables]
     state = [ops.copy(v) for v in network.non_trainable_variables]
 

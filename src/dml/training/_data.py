@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from dml._arrays import as_array, label_array, missing
+from dml.errors import ArrayError
+from dml.ops import check_targets
 
 AS_INTEGERS = "np.unique(labels, return_inverse=True)[1] gives such"
 LARGEST = 2**31 - 1
@@ -21,7 +23,7 @@ def yields_uint8(data):
     """Tells whether a data set is of TensorFlow and yields uint8 images, whose values are right.
 
     Raises:
-        ValueError: The images are no (N, H, W, 3).
+        ArrayError: The images are no (N, H, W, 3).
     """
     spec = getattr(data, "element_spec", None)
     images = spec[0] if isinstance(spec, tuple) else spec
@@ -36,7 +38,7 @@ def first_batch(data):
     """Returns the first batch of a data set, and the data set with that batch still in it.
 
     Raises:
-        ValueError: There is no batch.
+        ArrayError: There is no batch.
     """
     if isinstance(data, keras.utils.PyDataset):
         return data[0], data
@@ -44,7 +46,7 @@ def first_batch(data):
     try:
         batch = next(batches)
     except StopIteration:
-        raise ValueError("the data set is empty: it yields no batch") from None
+        raise ArrayError("the data set is empty: it yields no batch") from None
     if isinstance(data, types.GeneratorType):
         return batch, (each for each in itertools.chain([batch], batches))
     return batch, data
@@ -62,7 +64,7 @@ def peek(data, encoder):
         batch was read, because its images are uint8 for sure.
 
     Raises:
-        ValueError: As of `checked_images`, or there is no batch.
+        ArrayError: As of `checked_images`, or there is no batch.
     """
     if yields_uint8(data):
         return data, None
@@ -83,23 +85,35 @@ def checked_images(images, encoder):
         encoder: A Keras model.
 
     Raises:
-        ValueError: They are of another shape, or are scaled, normalised or not finite.
+        ArrayError: They are of another shape, or are scaled, normalised or not finite.
     """
     if isinstance(images, (list, tuple)):
         try:
             images = np.stack([as_array(image) for image in images])
         except ValueError:
-            raise ValueError(
+            raise ArrayError(
                 "images must be of one size to be one array: resize them, or embed files by "
                 "dml.embed_images"
             ) from None
     if not takes_pixels(encoder):
         return images
     if not hasattr(images, "shape"):
-        raise ValueError(f"images must be an array (N, H, W, 3); got {type(images).__name__}")
+        raise ArrayError(f"images must be an array (N, H, W, 3); got {type(images).__name__}")
     check_image_shape(tuple(images.shape))
     if type_name(images.dtype) != "uint8" and len(images):
         check_pixels(as_array(images))
+    return images
+
+
+def some_images(images, encoder):
+    """Returns images as `checked_images` does.
+
+    Raises:
+        ArrayError: As of `checked_images`; or there are none, which Keras would pass in silence.
+    """
+    images = checked_images(images, encoder)
+    if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
+        raise ArrayError(f"there are no images: got {tuple(images.shape)}")
     return images
 
 
@@ -115,7 +129,7 @@ def type_name(dtype):
 
 
 def check_image_shape(shape):
-    """Raises ValueError unless a shape is (N, H, W, 3)."""
+    """Raises ArrayError unless a shape is (N, H, W, 3)."""
     if len(shape) == 4 and shape[3] in (3, None):
         return
     remedy = ""
@@ -129,24 +143,24 @@ def check_image_shape(shape):
         remedy = ": of channels first, np.moveaxis(images, 1, -1)"
     elif len(shape) == 4 and shape[3] == 4:
         remedy = ": images[..., :3] leaves out the transparency"
-    raise ValueError(f"images must be (N, H, W, 3); got {shape}{remedy}")
+    raise ArrayError(f"images must be (N, H, W, 3); got {shape}{remedy}")
 
 
 def check_pixels(images):
-    """Raises ValueError unless an array of images has values in 0..255 that are no shares of 1."""
+    """Raises ArrayError unless an array of images has values in 0..255 that are no shares of 1."""
     if images.dtype.kind not in "biuf":
-        raise ValueError(f"images must be numbers in 0..255; got {images.dtype}")
+        raise ArrayError(f"images must be numbers in 0..255; got {images.dtype}")
     low, high = float(images.min()), float(images.max())
     if not np.isfinite([low, high]).all():
         finite = np.isfinite(images.astype("float32")).reshape(len(images), -1).all(axis=1)
-        raise ValueError(f"images: image {np.argmin(finite)} has a value that is not finite")
+        raise ArrayError(f"images: image {np.argmin(finite)} has a value that is not finite")
     if low < -0.5 or high > 255.5:
-        raise ValueError(
+        raise ArrayError(
             f"images must be in 0..255, best uint8; got {low:.4g} to {high:.4g}. The encoder "
             "normalises them itself: pass them as they were read"
         )
     if 0 < high <= 1:
-        raise ValueError(
+        raise ArrayError(
             f"images must be in 0..255, best uint8; the largest value is {high:.4g}, which is "
             "black: multiply them by 255"
         )
@@ -160,17 +174,17 @@ def class_labels(labels, classes=0):
         classes: They must be in [0, classes); 0 allows every int32.
 
     Raises:
-        ValueError: They are not; the message names the row.
+        ArrayError: They are not; the message names the row.
     """
     if labels is None:
-        raise ValueError("labels are missing: fit(images, labels)")
+        raise ArrayError("labels are missing: fit(images, labels)")
     labels = label_array(labels)
     if labels.ndim != 1:
-        raise ValueError(f"labels must be one class for each image, (N,); got {labels.shape}")
+        raise ArrayError(f"labels must be one class for each image, (N,); got {labels.shape}")
     gaps = missing(labels)
     if gaps.any():
         row = np.flatnonzero(gaps)[0]
-        raise ValueError(f"labels: row {row} has no label ({labels[row]}): leave such images out")
+        raise ArrayError(f"labels: row {row} has no label ({labels[row]}): leave such images out")
     if labels.dtype.kind == "O":
         numbers = (int, float, np.integer, np.floating)
         strange = [row for row, v in enumerate(labels) if not isinstance(v, numbers)]
@@ -181,7 +195,7 @@ def class_labels(labels, classes=0):
     strange = strange or np.flatnonzero(labels != np.round(labels)).tolist()
     if strange:
         row = strange[0]
-        raise ValueError(
+        raise ArrayError(
             f"labels must be integers; got {labels[row : row + 1].tolist()[0]!r} in row {row}. "
             f"{AS_INTEGERS}"
         )
@@ -190,7 +204,7 @@ def class_labels(labels, classes=0):
     if outside.any():
         row = np.flatnonzero(outside)[0]
         wanted = f"[0, {classes}), the learner's classes" if classes else "32 bits"
-        raise ValueError(
+        raise ArrayError(
             f"labels must be in {wanted}; got {labels[row]} in row {row}. {AS_INTEGERS}"
         )
     return labels.astype("int32")
@@ -210,23 +224,23 @@ def checked_matrix(matrix, memberships, batch):
         batch: Whether it is of one batch, whose images it may relate to each other.
 
     Raises:
-        ValueError: The loss can't use it; the message says what to pass instead.
+        ArrayError: The loss can't use it; the message says what to pass instead.
     """
     if memberships:
         if matrix.shape[1] != memberships or not ((matrix >= 0) & (matrix <= 1)).all():
-            raise ValueError(
+            raise ArrayError(
                 f"memberships must be (N, {memberships}), one column for each of the learner's "
                 f"classes, in [0, 1]; got {matrix.shape}, {matrix.min():g} to {matrix.max():g}"
             )
         return matrix
     if is_one_hot(matrix):
-        raise ValueError(
+        raise ArrayError(
             f"labels must be one class for each image, (N,); got one-hot {matrix.shape}: pass "
             "np.argmax(labels, axis=1)"
         )
     if batch and matrix.shape[0] == matrix.shape[1]:
         return matrix
-    raise ValueError(
+    raise ArrayError(
         f"labels must be one class for each image, (N,); got {matrix.shape}. How far images are "
         'related goes as {"related": floats (N, N), "samples": np.arange(N)}'
     )
@@ -242,8 +256,9 @@ def checked_targets(y, classes=0, memberships=0, batch=False):
         batch: Whether it is one batch of a data set.
 
     Raises:
-        ValueError: They are something else.
+        ArrayError: They are something else.
     """
+    check_targets(y)
     if isinstance(y, dict):
         return {
             name: checked_targets(value, classes, memberships, batch)
@@ -273,14 +288,14 @@ class KnownLabels(keras.callbacks.Callback):
     After the first epoch, because the labels of each step are on the device.
 
     Raises:
-        ValueError: Names the lowest and the highest.
+        ArrayError: Names the lowest and the highest.
     """
 
     def on_epoch_end(self, epoch, logs=None):
         low, high = keras.ops.convert_to_numpy(self.model.label_range.value).tolist()
         classes = self.model.head.classes
         if low < 0 or high >= classes:
-            raise ValueError(
+            raise ArrayError(
                 f"labels must be in [0, {classes}), the learner's classes; the data set had "
                 f"{low} to {high} in epoch {epoch + 1}"
             )

@@ -1,23 +1,27 @@
 """The learner: a Keras model of encoder and head whose loss is one of deep metric learning."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from dml._options import check_at_least
+from dml.errors import ArrayError, DmlError, OptionError
 from dml.heads import ProxyHead
-from dml.losses.base import WEIGHTS
-from dml.ops import (
-    as_weights,
-    first_positions,
-    is_relation,
-    mean_over,
-    pair_masks,
-    relation_of,
-    unit_length,
-)
-from dml.regularizers import REGULARIZERS
+from dml.losses.base import WEIGHTS, MetricLoss
+from dml.ops import Targets, as_weights, is_relation, mean_over, pair_masks, unit_length
+from dml.regularizers import REGULARIZERS, Regularizer
 from dml.training._chunks import embed_in_chunks
-from dml.training._data import KnownLabels, checked_images, checked_targets, is_data_set, peek
+from dml.training._data import (
+    KnownLabels,
+    checked_images,
+    checked_targets,
+    is_data_set,
+    peek,
+    some_images,
+)
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -43,7 +47,7 @@ class Learner(keras.Model):
             normalisation sees each part alone.
 
     Raises:
-        ValueError: `classes` is missing; or the loss holds variables, which Keras never trains;
+        OptionError: `classes` is missing; or the loss holds variables, which Keras never trains;
             or `chunks` is not positive.
 
     Example:
@@ -55,29 +59,29 @@ class Learner(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        loss,
-        classes=None,
-        augmentation=(),
-        regularizer=None,
-        chunks=1,
-        name=None,
+        encoder: keras.Model,
+        loss: MetricLoss,
+        classes: int | None = None,
+        augmentation: Iterable[keras.layers.Layer] = (),
+        regularizer: Regularizer | None = None,
+        chunks: int = 1,
+        name: str | None = None,
     ):
         super().__init__(name=name or "learner")
-        if chunks < 1:
-            raise ValueError(f"chunks must be positive; got {chunks}")
         held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
         if held:
-            raise ValueError(
-                f"{type(loss).__name__} holds variables, which no optimizer would see: "
-                "put what is learned into a layer of dml.heads"
+            raise OptionError(
+                "loss",
+                f"{type(loss).__name__} holds variables, which no optimizer would see: put what "
+                "is learned into a layer of dml.heads",
             )
         self.encoder = encoder
         self.metric_loss = loss
         self.classes = classes
-        self.training_encoder = unnormalised(encoder) if loss.reads_length else None
+        self.training_encoder = _unnormalised(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.chunks = chunks
+        check_at_least(1, chunks=self.chunks)
         self.augmentation = list(augmentation)
         self.head = loss.head(classes, encoder.output_shape[-1])
         if self.head is not None:
@@ -88,8 +92,9 @@ class Learner(keras.Model):
             self.regularizer_head.build((None, encoder.output_shape[-1]))
         needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
         if needs_proxies and not isinstance(self.head, ProxyHead):
-            raise ValueError(
-                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none"
+            raise OptionError(
+                "regularizer",
+                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none",
             )
         names = ["positive_similarity", "negative_similarity", "effective_rank"]
         if loss.has_active_share():
@@ -101,19 +106,19 @@ class Learner(keras.Model):
             )
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images, training: bool = False):
         """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
         network = self.encoder
         if training:
-            images = self.views_of(images)
+            images = self._views_of(images)
             network = self.training_encoder or network
         if network is self.encoder:
-            network = self.embedding_network(images)
+            network = self._embedding_network(images)
         if training and self.chunks > 1:
             return embed_in_chunks(network, images, self.chunks)
         return network(images, training=training)
 
-    def views_of(self, images):
+    def _views_of(self, images):
         """Returns the augmented images, one batch for each view that the loss wants."""
         views = []
         for _ in range(self.metric_loss.views):
@@ -123,7 +128,7 @@ class Learner(keras.Model):
             views.append(view)
         return views[0] if len(views) == 1 else ops.concatenate(views)
 
-    def embedding_network(self, images):
+    def _embedding_network(self, images):
         """Returns the model for these images: crops of the network's size need no preparation."""
         try:
             network = self.encoder.get_layer("network")
@@ -131,7 +136,7 @@ class Learner(keras.Model):
             return self.encoder
         return network if tuple(images.shape[1:3]) == network.input_shape[1:3] else self.encoder
 
-    def compile(self, optimizer=None, **options):
+    def compile(self, optimizer: keras.optimizers.Optimizer | str | None = None, **options: Any):
         """Configures training, as `keras.Model.compile` does.
 
         Args:
@@ -142,24 +147,27 @@ class Learner(keras.Model):
                 where it is slower.
 
         Raises:
-            ValueError: A loss or its weights are given, or the batch would be divided among
-                devices that each see their part of its pairs alone.
+            OptionError: A loss or its weights are given.
+            DmlError: The batch would be divided among devices that each see their part of its
+                pairs alone.
         """
-        refuse_replicas()
+        _refuse_replicas()
         if options.get("loss") is not None:
-            raise ValueError("a Learner brings its loss: leave `loss` out of compile()")
+            raise OptionError("loss", "is the Learner's own: leave it out of compile()")
         if options.get("loss_weights") is not None:
-            raise ValueError(
-                "a Learner has one loss: weights of several are dml.losses.MultipleLosses' own"
+            raise OptionError(
+                "loss_weights",
+                "have no use, as a Learner has one loss: weights of several are those of "
+                "dml.losses.MultipleLosses",
             )
         if optimizer is None:
             from dml.training.optimizers import OptimizerOptions, build_optimizer
 
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
-        options.setdefault("jit_compile", compiles_with_xla())
+        options.setdefault("jit_compile", _compiles_with_xla())
         super().compile(optimizer=optimizer, **options)
 
-    def fit(self, x=None, y=None, **options):
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Trains, as `keras.Model.fit` does.
 
         Arrays are checked before the training, and so is the first batch of a data set, unless it
@@ -177,16 +185,16 @@ class Learner(keras.Model):
             **options: As for `keras.Model.fit`, without weights of samples or classes.
 
         Raises:
-            ValueError: Images are none, scaled to 0..1, normalised, not finite or of another shape;
+            ArrayError: Images are none, scaled to 0..1, normalised, not finite or of another shape;
                 labels are missing, no integers, one-hot, or of a class for which there is no
                 proxy (in later batches of a data set: at the end of the epoch); targets are a
                 dictionary with something else in it; or weights of samples or classes are given.
         """
-        x, y = self.checked(x, y, training=True)
+        x, y = self._checked(x, y, training=True)
         if (validation := options.get("validation_data")) is not None:
             pair = isinstance(validation, (list, tuple))
             x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
-            checked = self.checked(*x_y)
+            checked = self._checked(*x_y)
             options["validation_data"] = (*checked, *weights) if pair else checked[0]
         if hasattr(self, "label_range") and is_data_set(x):
             watch = KnownLabels()
@@ -201,7 +209,7 @@ class Learner(keras.Model):
             options["shuffle"] = False  # the sampler has, and Keras would warn that it can't
         return super().fit(x, y, **options)
 
-    def evaluate(self, x=None, y=None, **options):
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any):
         """Returns loss and telemetry, as `keras.Model.evaluate` does.
 
         Args:
@@ -210,30 +218,30 @@ class Learner(keras.Model):
             **options: As for `keras.Model.evaluate`.
 
         Raises:
-            ValueError: As of `fit`.
+            ArrayError: As of `fit`.
         """
         if "_use_cached_eval_dataset" not in options:  # `fit`, which has checked them
-            x, y = self.checked(x, y)
+            x, y = self._checked(x, y)
         return super().evaluate(x, y, **options)
 
-    def predict(self, x, **options):
+    def predict(self, x: Any, **options: Any) -> np.ndarray:
         """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
-        x = peek(x, self.encoder)[0] if is_data_set(x) else some(checked_images(x, self.encoder))
+        x = peek(x, self.encoder)[0] if is_data_set(x) else some_images(x, self.encoder)
         return super().predict(x, **options)
 
-    def train_on_batch(self, x, y=None, **options):
+    def train_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
-        return super().train_on_batch(*self.checked(x, y, training=True, batch=True), **options)
+        return super().train_on_batch(*self._checked(x, y, training=True, batch=True), **options)
 
-    def test_on_batch(self, x, y=None, **options):
+    def test_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Returns what `evaluate` does of one batch, as `keras.Model.test_on_batch` does."""
-        return super().test_on_batch(*self.checked(x, y, batch=True), **options)
+        return super().test_on_batch(*self._checked(x, y, batch=True), **options)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> np.ndarray:
         """Returns the embeddings of one batch, as `keras.Model.predict_on_batch` does."""
-        return super().predict_on_batch(some(checked_images(x, self.encoder)))
+        return super().predict_on_batch(some_images(x, self.encoder))
 
-    def checked(self, x, y=None, training=False, batch=False):
+    def _checked(self, x, y=None, training=False, batch=False):
         """Returns images and targets, or a data set and None, after checking them.
 
         Args:
@@ -242,21 +250,18 @@ class Learner(keras.Model):
             training: Whether labels must be of the learner's classes.
             batch: Whether these are one batch, whose labels may be a relation (B, B).
         """
-        targets_of(y)
         classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
         known = {
             "classes": classes if training else 0,
             "memberships": classes if self.metric_loss.takes_memberships() else 0,
         }
         if not is_data_set(x):
-            images = some(checked_images(x, self.encoder))
-            return images, checked_targets(y, **known, batch=batch)
+            return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
         from dml.training.loader import TrainingBatches
 
         if not isinstance(x, TrainingBatches):  # whose images and labels are right
             x, targets = peek(x, self.encoder)
             if targets is not None:
-                targets_of(targets)
                 checked_targets(targets, **known, batch=True)
         return x, y
 
@@ -294,55 +299,47 @@ class Learner(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if sample_weight is not None:
-            raise ValueError(WEIGHTS)
-        labels, samples, related = targets_of(y)
-        if samples is not None:
-            samples = ops.cast(ops.reshape(samples, (-1,)), "int32")
-        if related is not None:
-            if self.metric_loss.proxies_per_class:
-                raise ValueError(
-                    f"{type(self.metric_loss).__name__} compares images with proxies: in place of "
-                    "how far images are related it takes their classes"
-                )
-            related = ops.cast(related, "float32")
-            labels = ops.take(related, samples, axis=1)
-        labels = ops.convert_to_tensor(labels)
-        if not is_relation(labels):
-            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
-            if training and hasattr(self, "label_range"):
-                seen = ops.stack([ops.min(labels), ops.max(labels)])
-                low_high = ops.convert_to_tensor(self.label_range)
-                low, high = ops.minimum(low_high, seen)[0], ops.maximum(low_high, seen)[1]
-                self.label_range.assign(ops.stack([low, high]))
-        elif related is None and not self.metric_loss.takes_memberships():
-            labels = relation_of(labels)
+            raise ArrayError(WEIGHTS)
+        loss_fn = self.metric_loss
+        targets = Targets.of(y, memberships=loss_fn.takes_memberships())
+        if targets.related is not None and not loss_fn.takes_relation():
+            raise ArrayError(
+                f"{type(loss_fn).__name__} compares images with proxies: in place of how far "
+                "images are related it takes their classes"
+            )
+        if training and hasattr(self, "label_range"):
+            self._watch_labels(targets.labels)
+        targets = targets.of_views(loss_fn.views)
         embeddings = ops.cast(y_pred, "float32")
-        if self.metric_loss.views > 1:
-            labels = ops.concatenate([labels] * self.metric_loss.views)
-            if not training:  # there is one: its views are the same
-                embeddings = ops.concatenate([embeddings] * self.metric_loss.views)
-            samples = None  # its views are what it compares
-        targets, read = labels, {}
-        if samples is not None:
-            targets = {"labels": labels, "samples": first_positions(samples)}
+        if loss_fn.views > 1 and not training:  # there is one: its views are the same
+            embeddings = ops.concatenate([embeddings] * loss_fn.views)
         compared = embeddings
         if self.head is not None:
+            known = {}
             if getattr(self.head, "reads_samples", False):
-                read = {"samples": samples, "related": related}
-            compared = self.head(embeddings, labels, training=training, **read)
-        if self.metric_loss.reads_length:
+                known = {"samples": targets.samples, "related": targets.related}
+            compared = self.head(embeddings, targets.labels, training=training, **known)
+        if loss_fn.reads_length:
             embeddings = unit_length(embeddings)
-        loss = ops.sum(self.metric_loss(targets, compared))
-        penalty = self.metric_loss.penalty(self.head)
+        loss = loss_fn.value(targets, compared)
+        penalty = loss_fn.penalty(self.head)
         loss = loss if penalty is None else loss + penalty
         if self.regularizer is not None:
-            loss = loss + self.regularizer(self.regularized(embeddings, labels, training))
+            loss = loss + self.regularizer(self._regularized(embeddings, targets.labels, training))
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
-        self.update_telemetry(labels, embeddings, compared)
+        self._update_telemetry(targets.labels, embeddings, compared)
         return loss
 
-    def regularized(self, embeddings, labels, training):
+    def _watch_labels(self, labels):
+        """Widens the range of the labels that this epoch has seen."""
+        if not is_relation(labels):
+            seen = ops.stack([ops.min(labels), ops.max(labels)])
+            low_high = ops.convert_to_tensor(self.label_range)
+            low, high = ops.minimum(low_high, seen)[0], ops.maximum(low_high, seen)[1]
+            self.label_range.assign(ops.stack([low, high]))
+
+    def _regularized(self, embeddings, labels, training):
         """Returns what the regularizer acts on."""
         if self.regularizer_head is not None:
             return self.regularizer_head(embeddings, labels, training=training)
@@ -352,12 +349,12 @@ class Learner(keras.Model):
             return self.head.unit_proxies()
         return ops.convert_to_tensor(self.head.proxies)
 
-    def update_telemetry(self, labels, embeddings, compared):
+    def _update_telemetry(self, labels, embeddings, compared):
         """Records what tells learning from collapse: similarities, effective rank, active share."""
         embeddings = ops.stop_gradient(embeddings)
         count = ops.cast(ops.shape(embeddings)[0], "float32")
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
-        if self.head is None or not is_relation(labels):
+        if not (is_relation(labels) and self.metric_loss.takes_memberships()):
             names = ("positive_similarity", "negative_similarity")
             for name, pairs in zip(names, pair_masks(labels), strict=True):
                 mean = mean_over(similarities, pairs)
@@ -374,7 +371,7 @@ class Learner(keras.Model):
     def metrics(self):
         return [*super().metrics, *self.telemetry.values()]
 
-    def parts(self):
+    def parts(self) -> dict[str, list[keras.Variable]]:
         """Returns the trainable variables by part: `backbone`, `embedding` and `head`."""
         embedding = []
         for layer in self.encoder._flatten_layers():
@@ -393,7 +390,7 @@ class Learner(keras.Model):
         }
         return {name: variables for name, variables in parts.items() if variables}
 
-    def embed(self, images, batch_size=64):
+    def embed(self, images: Any, batch_size: int = 64) -> np.ndarray:
         """Returns the float32 unit vectors (N, D) of images (N, H, W, 3) of any size.
 
         Args:
@@ -401,7 +398,7 @@ class Learner(keras.Model):
             batch_size: Images embedded at once.
 
         Raises:
-            ValueError: Images are scaled to 0..1, normalised, not finite or of another shape.
+            ArrayError: Images are scaled to 0..1, normalised, not finite or of another shape.
         """
         if not len(images):
             return np.zeros((0, self.encoder.output_shape[-1]), "float32")
@@ -409,51 +406,25 @@ class Learner(keras.Model):
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 
-def some(images):
-    """Returns images (N, H, W, 3).
-
-    Raises:
-        ValueError: There are none: Keras would train and measure without a word.
-    """
-    if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
-        raise ValueError(f"there are no images: got {tuple(images.shape)}")
-    return images
-
-
-def targets_of(y):
-    """Returns the labels, samples and relation that `fit` was given; None for what it was not.
-
-    Raises:
-        ValueError: There is something else, or a relation without samples.
-    """
-    if not isinstance(y, dict):
-        return y, None, None
-    if "samples" not in y or len(y) != 2 or not {"labels", "related"} & set(y):
-        raise ValueError(
-            'targets are labels, {"labels", "samples"} or {"related", "samples"}; '
-            f"got {', '.join(map(repr, y))}"
-        )
-    return y.get("labels"), y["samples"], y.get("related")
-
-
-def unnormalised(encoder):
+def _unnormalised(encoder):
     """Returns the model of an encoder's crops whose vectors keep their length.
 
     Raises:
-        ValueError: The encoder is not of `dml.build_encoder`, and so its last step is not known.
+        OptionError: The encoder is not of `dml.build_encoder`, and so its last step is not known.
     """
     try:
         network = encoder.get_layer("network")
         return keras.Model(network.inputs, network.get_layer("unit_length").input)
     except ValueError:
-        raise ValueError(
-            "this loss reads the length of embeddings before they are brought to 1: it needs an "
-            "encoder of dml.build_encoder"
+        raise OptionError(
+            "encoder",
+            "must be of dml.build_encoder: this loss reads the length of embeddings before they "
+            "are normalised",
         ) from None
 
 
-def refuse_replicas():
-    """Raises ValueError under a TensorFlow strategy of several replicas.
+def _refuse_replicas():
+    """Raises DmlError under a TensorFlow strategy of several replicas.
 
     Each would compare the images of its own share of the batch only.
     """
@@ -462,15 +433,15 @@ def refuse_replicas():
 
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
-            raise ValueError(
+            raise DmlError(
                 f"{replicas} replicas would each see the pairs of their own part of the batch "
                 "only. Train on several devices with KERAS_BACKEND=jax and "
                 "keras.distribution.DataParallel, where the loss sees the whole batch"
             )
 
 
-def compiles_with_xla():
-    """Tells whether XLA pays: on accelerators; on CPU it makes depthwise convolutions slow.
+def _compiles_with_xla() -> bool:
+    """Returns whether XLA pays: on accelerators; on CPU it makes depthwise convolutions slow.
 
     JAX always compiles with XLA; False there would run step by step.
     """

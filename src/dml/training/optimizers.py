@@ -1,10 +1,18 @@
 """Optimizer and learning rate for each part of a learner: backbone, embedding, head."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 from keras import ops
+
+from dml._options import check_at_least, check_interval, check_known, check_positive, check_within
+from dml.errors import OptionError
+
+if TYPE_CHECKING:
+    from dml.training.learner import Learner
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "exponential")
@@ -56,36 +64,29 @@ class OptimizerOptions:
     clip_norm: float = 0.0
 
     def __post_init__(self):
-        if self.name not in OPTIMIZERS:
-            raise ValueError(f"name must be one of {', '.join(OPTIMIZERS)}; got {self.name!r}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(
-                f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}"
-            )
-        for field in ("learning_rate", "head_learning_rate", "epsilon", "decay_epochs"):
-            if getattr(self, field) <= 0:
-                raise ValueError(f"{field} must be positive; got {getattr(self, field)}")
-        for field in (
-            "weight_decay",
-            "head_weight_decay",
-            "warmup_epochs",
-            "clip_value",
-            "clip_norm",
-        ):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must be at least 0; got {getattr(self, field)}")
-        if not (0 <= self.momentum < 1 and 0 < self.decay <= 1 and 0 <= self.final_fraction <= 1):
-            raise ValueError(
-                "momentum must be in [0, 1), decay in (0, 1] and final_fraction in [0, 1]; "
-                f"got {self.momentum}, {self.decay}, {self.final_fraction}"
-            )
-        if self.name != "adamw" and (self.weight_decay or self.head_weight_decay):
-            raise ValueError(
-                "weight_decay and head_weight_decay act with name = 'adamw' only; "
-                f"got {self.name!r}"
-            )
+        check_known(OPTIMIZERS, name=self.name)
+        check_known(SCHEDULES, schedule=self.schedule)
+        check_positive(
+            learning_rate=self.learning_rate,
+            head_learning_rate=self.head_learning_rate,
+            epsilon=self.epsilon,
+            decay_epochs=self.decay_epochs,
+        )
+        check_at_least(
+            0,
+            weight_decay=self.weight_decay,
+            head_weight_decay=self.head_weight_decay,
+            warmup_epochs=self.warmup_epochs,
+        )
+        check_at_least(0, clip_value=self.clip_value, clip_norm=self.clip_norm)
+        check_interval("[0, 1)", momentum=self.momentum)
+        check_interval("(0, 1]", decay=self.decay)
+        check_within(0, 1, final_fraction=self.final_fraction)
+        for decay in ("weight_decay", "head_weight_decay"):
+            if self.name != "adamw" and getattr(self, decay):
+                raise OptionError(decay, f"acts with name = 'adamw' only; got {self.name!r}")
         if self.clip_value and self.clip_norm:
-            raise ValueError("clip_value and clip_norm can't both be set")
+            raise OptionError("clip_value", "and clip_norm can't both be set")
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -107,7 +108,15 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, peak, kind, wait=0, warmup=0, total=1, decay=0.5, decay_steps=1, final_fraction=0.0
+        self,
+        peak: float,
+        kind: str,
+        wait: int = 0,
+        warmup: int = 0,
+        total: int = 1,
+        decay: float = 0.5,
+        decay_steps: float = 1,
+        final_fraction: float = 0.0,
     ):
         super().__init__()
         self.scale = None
@@ -163,7 +172,13 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         ValueError: When it is built, for a variable of no part.
     """
 
-    def __init__(self, optimizers, schedules, part_of, name="parts"):
+    def __init__(
+        self,
+        optimizers: Mapping[str, keras.optimizers.Optimizer],
+        schedules: Mapping[str, Schedule],
+        part_of: Mapping[str, str],
+        name: str = "parts",
+    ):
         of_variable = OptimizerOfVariable(optimizers, part_of)
         super().__init__(of_variable, name=name)
         self.of_variable = of_variable
@@ -200,9 +215,10 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     def learning_rate(self, rate):
         unscaled = float(ops.convert_to_numpy(self.unscaled_rate()))
         if not unscaled:
-            raise ValueError(
-                "the schedule's learning rate is 0 at this step, and can't be scaled to another: "
-                "set it at another epoch, or train by OptimizerOptions(schedule='constant')"
+            raise OptionError(
+                "learning_rate",
+                "can't be scaled, because the schedule's rate is 0 at this step: set it at another "
+                "epoch, or train by OptimizerOptions(schedule='constant')",
             )
         self.scale.assign(float(rate) / unscaled)
 
@@ -225,7 +241,9 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         optimizers = {
             part: keras.saving.deserialize_keras_object(optimizer, custom_objects)
             for part, optimizer in config["optimizers"].items()
@@ -255,7 +273,13 @@ class OptimizerOfVariable:
         return self.optimizers[self.part_of[variable.path]]
 
 
-def build_optimizer(learner, options, steps_per_epoch, epochs, freeze_backbone_epochs=0):
+def build_optimizer(
+    learner: "Learner",
+    options: OptimizerOptions,
+    steps_per_epoch: int,
+    epochs: int,
+    freeze_backbone_epochs: float = 0,
+) -> PartsOptimizer:
     """Builds one optimizer for each part of the learner, with its own rate and decay.
 
     Args:
@@ -283,12 +307,12 @@ def build_optimizer(learner, options, steps_per_epoch, epochs, freeze_backbone_e
             final_fraction=options.final_fraction,
         )
         decay = options.head_weight_decay if head else options.weight_decay
-        optimizers[part] = part_optimizer(options, schedules[part], decay, name=part)
+        optimizers[part] = _part_optimizer(options, schedules[part], decay, name=part)
         part_of.update((variable.path, part) for variable in variables)
     return PartsOptimizer(optimizers, schedules, part_of)
 
 
-def part_optimizer(options, schedule, weight_decay, name):
+def _part_optimizer(options, schedule, weight_decay, name):
     """Returns the Keras optimizer of one part."""
     shared = {"learning_rate": schedule, "name": name}
     shared["clipvalue"] = options.clip_value or None

@@ -1,0 +1,88 @@
+"""What losses around other losses share."""
+
+from typing import Any, ClassVar, Self
+
+import keras
+
+from dml.errors import OptionError
+from dml.losses.base import MetricLoss
+from dml.registry import Registry
+
+
+class Wrapper(MetricLoss):
+    """A loss around another: it answers as that one does, except for what it changes.
+
+    Subclasses pass the loss to `__init__`, return their other arguments from `options`, and
+    override what they change.
+
+    Args:
+        loss: A part of `dml.losses`.
+    """
+
+    # What a loss states of itself as attributes.
+    forwarded: ClassVar[tuple[str, ...]] = (
+        "proxies_per_class",
+        "proxy_head",
+        "views",
+        "reads_length",
+        "averages_images",
+        "initial_proxy_length",
+    )
+    # Options that are parts, and the registry that saves each.
+    registries: ClassVar[dict[str, Registry]] = {}
+
+    def __init__(self, loss: MetricLoss):
+        self.__post_init__()
+        self.loss = loss
+        for name in self.forwarded:
+            setattr(self, name, getattr(loss, name))
+
+    def takes_memberships(self) -> bool:
+        return self.loss.takes_memberships()
+
+    def takes_relation(self) -> bool:
+        return self.loss.takes_relation()
+
+    def needs_head(self) -> bool:
+        return self.loss.needs_head()
+
+    def head(self, classes, embedding_dim):
+        return self.loss.head(classes, embedding_dim)
+
+    def penalty(self, head):
+        return self.loss.penalty(head)
+
+    def active_share(self, labels, x):
+        return self.loss.active_share(labels, x)
+
+    def has_active_share(self) -> bool:
+        return self.loss.has_active_share()
+
+    def options(self) -> dict[str, Any]:
+        """Returns the further arguments of this wrapper, by name."""
+        return {}
+
+    def get_config(self) -> dict[str, Any]:
+        options = {
+            name: self.registries[name].config_of(value) if name in self.registries else value
+            for name, value in self.options().items()
+        }
+        return {"loss": keras.saving.serialize_keras_object(self.loss), **options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        parts = {name: cls.registries[name].part_of(config[name]) for name in cls.registries}
+        loss = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(**{**config, **parts, "loss": loss})
+
+
+def require_pairs(loss: MetricLoss) -> None:
+    """Raises OptionError, with the reason, unless a loss is one of pairs that others may choose."""
+    if loss.has_pairs():
+        return
+    reason = "compares images with proxies" if loss.proxies_per_class else "reads embeddings"
+    raise OptionError(
+        "loss",
+        f"{type(loss).__name__} {reason}, and a miner or a memory needs one of pairs of images: "
+        "leave it out, or take a pair loss such as contrastive",
+    )

@@ -1,0 +1,86 @@
+"""A loss around another answers as that one does."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from dml.losses import (
+    ArcFace,
+    Center,
+    Contrastive,
+    CrossBatchMemory,
+    Matryoshka,
+    Mined,
+    MultipleLosses,
+    NTXent,
+    ProxyAnchor,
+    SelfSupervised,
+    SoftTriple,
+    Wrapper,
+    reduced,
+)
+from dml.losses.magface import MagFace
+from dml.miners import BatchHardMiner
+from dml.ops import Targets
+from dml.reductions import PerAnchor
+
+FORWARDED = ("proxies_per_class", "proxy_head", "views", "reads_length", "averages_images")
+QUESTIONS = ("takes_memberships", "takes_relation", "needs_head")
+
+
+@pytest.mark.parametrize("loss", [Contrastive(), ArcFace(), MagFace(), SoftTriple()])
+def test_forwards_what_it_does_not_change(loss):
+    wrapped = Wrapper(loss)
+    assert [getattr(wrapped, n) for n in FORWARDED] == [getattr(loss, n) for n in FORWARDED]
+    assert [getattr(wrapped, n)() for n in QUESTIONS] == [getattr(loss, n)() for n in QUESTIONS]
+    assert wrapped.has_active_share() == loss.has_active_share()
+    assert type(wrapped.head(3, 4)) is type(loss.head(3, 4))
+
+
+def test_forwards_the_penalty_of_proxies():
+    loss = SoftTriple(proxies_per_class=2)
+    head = loss.head(3, 4)
+    head.build((None, 4))
+    found = float(ops.convert_to_numpy(reduced(loss, PerAnchor()).penalty(head)))
+    assert found == float(ops.convert_to_numpy(loss.penalty(head))) > 0
+
+
+def test_reduced_pairs_forward_the_share_of_active_pairs():
+    labels, x = np.array([0, 0, 1, 1]), ops.cast(np.eye(4), "float32")
+    # All are sqrt(2) apart: the 4 positive pairs pull, the 8 negative ones are beyond 1.
+    for loss in (Contrastive(), reduced(Contrastive(), PerAnchor())):
+        assert float(ops.convert_to_numpy(loss.active_share(labels, x))) == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize(
+    "loss, labels",
+    [
+        (MultipleLosses([ProxyAnchor(), Center()]), (True, False)),
+        (MultipleLosses([NTXent(), Contrastive()]), (False, True)),
+        (MultipleLosses([ProxyAnchor(), Contrastive()]), (False, False)),
+        (Matryoshka(ArcFace(), [4]), (True, False)),
+        (CrossBatchMemory(Contrastive(), 8), (False, True)),
+        (SelfSupervised(Mined(NTXent(), BatchHardMiner())), (False, True)),
+    ],
+)
+def test_labels_are_what_every_loss_takes(loss, labels):
+    assert (loss.takes_memberships(), loss.takes_relation()) == labels
+
+
+def test_pairs_of_one_image_are_left_out_inside_a_sum():
+    labels, x = np.array([0, 0, 1, 1]), ops.cast(np.eye(4), "float32")
+    targets = Targets(ops.array(labels), ops.array([7, 7, 8, 9]))
+    both = MultipleLosses([Contrastive(), NTXent()])
+    parts = [loss.value(targets, x) for loss in both.parts]
+    expected = sum(float(ops.convert_to_numpy(part)) for part in parts)
+    assert float(ops.convert_to_numpy(both.value(targets, [x, x]))) == pytest.approx(expected)
+    # One positive pair is left, sqrt(2) apart, both ways: a mean of 2; negatives are beyond 1.
+    assert float(ops.convert_to_numpy(parts[0])) == pytest.approx(2.0, rel=1e-5)
+
+
+def test_wrappers_of_wrappers_are_saved():
+    loss = MultipleLosses([CrossBatchMemory(reduced(Contrastive(), PerAnchor()), 8), Center()])
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert copy.parts[0].loss.loss.negative_margin == 1.0 and copy.parts[0].size == 8
+    assert copy.parts[0].loss.reducer == PerAnchor()

@@ -1,0 +1,49 @@
+"""What is known of a batch's images, whatever form it came in."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from dml.ops import Targets, check_targets
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_labels_become_integers_of_one_axis():
+    for y in ([2, 0], [[2.0], [0.0]]):
+        targets = Targets.of(ops.convert_to_tensor(y))
+        assert array(targets.labels).tolist() == [2, 0] and array(targets.labels).dtype == "int32"
+        assert targets.samples is None and targets.related is None
+
+
+def test_samples_stay_exact():
+    y = {"labels": np.array([1, 1]), "samples": np.array([[2**24 + 1], [2**24 + 2]])}
+    assert array(Targets.of(y).samples).tolist() == [2**24 + 1, 2**24 + 2]
+
+
+def test_related_images_become_the_relation_of_the_batch():
+    related = np.array([[1, 0.2, 0.3], [0.4, 0.5, 1]], "float32")
+    targets = Targets.of({"related": related, "samples": np.array([0, 2])})
+    np.testing.assert_allclose(array(targets.labels), [[1, 0.3], [0.4, 1]])
+    np.testing.assert_allclose(array(targets.related), related)
+
+
+def test_a_matrix_is_memberships_only_for_losses_that_take_them():
+    one_hot = np.eye(2)[[0, 0]]
+    assert array(Targets.of(one_hot).labels).tolist() == [[1, 1], [1, 1]]
+    assert array(Targets.of(one_hot, memberships=True).labels).tolist() == [[1, 0], [1, 0]]
+
+
+def test_views_follow_each_other():
+    targets = Targets.of({"labels": np.array([3, 4]), "samples": np.array([7, 8])})
+    assert targets.of_views(1) is targets
+    views = targets.of_views(2)
+    assert array(views.labels).tolist() == [3, 4, 3, 4] and views.samples is None
+
+
+@pytest.mark.parametrize("y", [{"labels": 1}, {"related": 1}, {"label": 1, "samples": 2}])
+def test_other_dictionaries_are_refused(y):
+    with pytest.raises(ValueError, match=r'targets are labels, \{"labels", "samples"\} or'):
+        check_targets(y)
