@@ -35,7 +35,7 @@ def check_interval(interval: str, **options: float) -> None:
             "(0, 90] degrees".
         options: Values by name.
     """
-    left, low, high, right = re.match(r"([[(])(.+), (.+)([])])", interval).groups()
+    left, low, high, right = re.match(r"([\[(])(.+), (.+)([\])])", interval).groups()
     for name, value in options.items():
         above = value >= float(low) if left == "[" else value > float(low)
         below = value <= float(high) if right == "]" else value < float(high)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dml.errors import OptionError
 from dml.losses import ProxyAnchor
 from tests.backend import value_and_grad
 
@@ -28,5 +29,6 @@ def test_the_hardest_image_of_a_class_gets_the_largest_pull():
 
 @pytest.mark.parametrize("options", [{"margin": -0.1}, {"margin": 1.1}, {"scale": 0.0}])
 def test_refuses_options_out_of_range(options):
-    with pytest.raises(ValueError, match="margin must be in"):
+    with pytest.raises(OptionError) as error:
         ProxyAnchor(**options)
+    assert [error.value.option] == list(options)
