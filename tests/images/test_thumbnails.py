@@ -39,7 +39,7 @@ def test_shows_the_middle_in_its_colours():
     ],
 )
 def test_refuses_what_is_no_image(image):
-    with pytest.raises(ValueError, match="a thumbnail is a uint8 image"):
+    with pytest.raises(ValueError, match="an image must be uint8"):
         thumbnail_uri(image)
 
 

@@ -1,41 +1,49 @@
-"""Columns of a table of images: text, whole numbers, numbers, true or false, or missing.
+"""Columns of a table of images: text, integers, floats or booleans, any of them missing.
 
-Such a column is a pandas series of the type `object`, `Int64`, `float64` or `boolean`: a missing
-value (None, NA, NaN) makes none of the others another one.
+Such a column is a pandas series of the type `object`, `Int64`, `float64` or `boolean`, so that a
+missing value (None, NA, NaN) does not change the type of the others.
 """
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dml.errors import ArrayError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 KINDS = {str: "text", int: "whole numbers", float: "numbers", bool: "true or false"}
 DTYPES = {str: object, int: "Int64", float: "float64", bool: "boolean"}
-TEXTS = ("id", "path", "label", "class", "split", "super_label")  # even if written in digits
-RESERVED = ("vector", "similarity", "same", "dml:removed")  # stand beside the fields of an item
+TEXTS = ("id", "path", "label", "class", "split", "super_label")  # even if made of digits
+RESERVED = ("vector", "similarity", "same", "dml:removed")  # keys of results, next to the fields
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-EXACT = 2**53  # integers up to here are floats, too
+EXACT = 2**53  # integers up to here are exact as floats
 
 
-def kind_of(column):
+def kind_of(column: "pd.Series") -> type:
     """Returns the Python type of the values of one of these columns."""
     return next((kind for kind, dtype in DTYPES.items() if column.dtype == dtype), str)
 
 
-def kinds_of(table):
+def kinds_of(table: "pd.DataFrame") -> dict[str, type]:
     """Returns name -> Python type of a table of these columns."""
     return {name: kind_of(table[name]) for name in table}
 
 
-def typed(table):
+def typed(table: "pd.DataFrame") -> "pd.DataFrame":
     """Returns a table whose columns are of these types. Dates become text.
 
     Args:
         table: A pandas frame. `id`, `path` and `label` become text.
 
     Raises:
-        ValueError: A column is of another kind (lists, bytes), holds infinite values or integers
-            of more than 64 bits, or has a name that it can't have; the message names it.
+        ArrayError: A column is of another kind (lists, bytes), holds infinite values or integers
+            of more than 64 bits, or has a name that is not allowed; the message names it.
     """
     import pandas as pd
 
@@ -44,22 +52,22 @@ def typed(table):
     return pd.DataFrame(made, index=table.index).reset_index(drop=True)
 
 
-def check_names(names):
-    """Raises ValueError where a column can't have its name."""
+def check_names(names: Iterable[Any]) -> None:
+    """Raises ArrayError if a column has a name that is not allowed."""
     names = list(names)
     for name in names:
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"a column has the name {name!r}: columns have names of text")
+            raise ArrayError(f"a column has the name {name!r}: columns have names of text")
         if name in RESERVED:
-            raise ValueError(
+            raise ArrayError(
                 f"column {name!r} would stand where results have their own: rename or remove it"
             )
         if names.count(name) > 1:
-            raise ValueError(f"two columns have the name {name!r}: rename one")
+            raise ArrayError(f"two columns have the name {name!r}: rename one")
 
 
 def typed_column(values, name):
-    """Returns one column, as of `typed`."""
+    """Returns one column of `typed`."""
     import pandas as pd
     from pandas.api import types
 
@@ -91,7 +99,7 @@ def typed_column(values, name):
     if kind is float:
         numbers = values.astype("float64")
         if np.isinf(numbers).any():
-            raise ValueError(
+            raise ArrayError(
                 f"column {name!r} holds an infinite value: leave it empty, or write it as text"
             )
         return numbers
@@ -100,12 +108,12 @@ def typed_column(values, name):
             raise OverflowError
         return values.astype(DTYPES[kind])
     except (OverflowError, TypeError, ValueError):
-        raise ValueError(
+        raise ArrayError(
             f"column {name!r} holds integers of more than 64 bits: write them as text"
         ) from None
 
 
-INFERRED = {  # what pandas finds in a column of objects
+INFERRED = {  # what pandas infers of a column of objects
     "string": str,
     "empty": str,
     "date": str,
@@ -120,7 +128,7 @@ INFERRED = {  # what pandas finds in a column of objects
 
 
 def texts(values, name):
-    """Returns a column of text; integers without the `.0` that a gap among them has made."""
+    """Returns a column of text; integers without the `.0` that they get next to missing values."""
     import pandas as pd
 
     missing = values.isna().to_numpy()
@@ -137,17 +145,17 @@ def texts(values, name):
 
 def other_kind(values, name):
     found = sorted({type(value).__name__ for value in values[values.notna()]})
-    return ValueError(
+    return ArrayError(
         f"column {name!r} holds {' and '.join(found[:3])}: images have text, numbers, true or "
         "false and dates. Remove the column, or write it as text"
     )
 
 
-def with_numbers(table):
+def with_numbers(table: "pd.DataFrame") -> "pd.DataFrame":
     """Returns a table of texts, as CSV has it, with columns of numbers as numbers.
 
-    A column is of numbers if each of its values is written as one; with a leading zero, as in
-    `007`, it is not. Ids and labels stay text.
+    A column becomes one of numbers if each of its values is written as a number, without leading
+    zeros such as in `007`. Ids and labels stay text.
     """
     import pandas as pd
 
@@ -156,7 +164,7 @@ def with_numbers(table):
 
 
 def number_column(values):
-    """Returns a column of texts as numbers, if all of it is."""
+    """Returns a column of texts as numbers, if all of them are."""
     import pandas as pd
 
     there = values[values.notna()]
@@ -173,16 +181,16 @@ def number_column(values):
     return numbers.astype("float64").reindex(values.index)
 
 
-def joined(tables):
-    """Returns the rows of several tables, one behind the other.
+def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
+    """Returns the rows of several tables, one after the other.
 
-    Whole numbers join numbers and text; nothing else joins what is of another kind.
+    Integers may be joined with floats and with text; other kinds can't be mixed.
 
     Args:
         tables: Pairs of a name for messages and a table as of `typed`.
 
     Raises:
-        ValueError: A column is of two kinds; the message names it.
+        ArrayError: A column is of two kinds; the message names it.
     """
     import pandas as pd
 
@@ -199,7 +207,7 @@ def joined(tables):
                 wider = {frozenset((int, float)): float, frozenset((int, str)): str}
                 both = wider.get(frozenset((kind, kinds[name])))
                 if both is None:
-                    raise ValueError(
+                    raise ArrayError(
                         f"column {name!r} holds {KINDS[kinds[name]]} in {of[name]} and "
                         f"{KINDS[kind]} in {source}: make them alike"
                     )
@@ -208,7 +216,7 @@ def joined(tables):
     return pd.concat(fitting, ignore_index=True)
 
 
-def fitted(table, kinds, place):
+def fitted(table: "pd.DataFrame", kinds: dict[str, type], place: str) -> "pd.DataFrame":
     """Returns a table with certain columns of certain kinds first, and then its own others.
 
     Args:
@@ -217,7 +225,7 @@ def fitted(table, kinds, place):
         place: What has these columns, for messages.
 
     Raises:
-        ValueError: A column is of a kind that does not fit; the message names it.
+        ArrayError: A column is of a kind that does not fit; the message names it.
     """
     import pandas as pd
 
@@ -231,7 +239,7 @@ def fitted(table, kinds, place):
 
 
 def fitted_column(values, kind, place):
-    """Returns a column as one of another kind, if nothing is lost."""
+    """Returns a column converted to another kind, if that is exact."""
     own = kind_of(values)
     if own is kind:
         return values
@@ -242,21 +250,21 @@ def fitted_column(values, kind, place):
     if not len(there) or (exact and (there == there.round()).all()):
         return values.astype(DTYPES[kind])
     example = plain(there.iloc[0])
-    raise ValueError(
+    raise ArrayError(
         f"column {values.name!r} of {place} holds {KINDS[kind]}; got {KINDS[own]}, such as "
         f"{example!r}"
     )
 
 
-def plain(value):
-    """Returns a value of a column as Python has it; None for what is missing."""
+def plain(value: Any) -> Any:
+    """Returns a value of a column as a Python object; None if it is missing."""
     import pandas as pd
 
     value = value.item() if isinstance(value, np.generic) else value
     return None if value is None or value is pd.NA or value != value else value
 
 
-def read_parquet(source, columns=None):
+def read_parquet(source: Any, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Returns the table in a Parquet file, as of `frame_of`.
 
     Args:
@@ -264,7 +272,7 @@ def read_parquet(source, columns=None):
         columns: Names of those that are read; None for all.
 
     Raises:
-        pyarrow.ArrowException, OSError: It is none, or damaged.
+        pyarrow.ArrowException, OSError: It is not a Parquet file, or damaged.
     """
     import pyarrow.parquet as parquet
 
@@ -273,7 +281,7 @@ def read_parquet(source, columns=None):
     return frame_of(table)
 
 
-def frame_of(table):
+def frame_of(table: "pa.Table") -> "pd.DataFrame":
     """Returns a PyArrow table as a pandas frame, in which integers with gaps stay integers."""
     import pandas as pd
     import pyarrow as pa

@@ -1,11 +1,14 @@
-"""Which files are images, and which of those below a folder are taken."""
+"""Finds the images in a folder by their suffixes, and counts the files that it leaves out."""
 
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
-FORMATS = {  # suffix -> format, all of which `dml.images` reads; the names are Pillow's
+from dml.errors import DataError
+
+FORMATS = {  # suffix -> format, all that `read_image` reads; the formats have Pillow's names
     ".avif": "AVIF",
     ".bmp": "BMP",
     ".gif": "GIF",
@@ -22,7 +25,7 @@ FORMATS = {  # suffix -> format, all of which `dml.images` reads; the names are 
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-# What systems and programs leave behind beside images; nobody misses it, so it isn't counted.
+# What operating systems and programs leave next to images; it is not counted.
 LITTER = re.compile(
     r"\._.*|\.DS_Store|\.AppleDouble|\.ipynb_checkpoints|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN"
     r"|System Volume Information|lost\+found|(eh)?thumbs\.db|desktop\.ini",
@@ -36,12 +39,12 @@ LINKED = "linked twice"
 
 
 class LeftOut(Counter):
-    """How many files were left out, by suffix or by reason."""
+    """The number of files that were left out, by suffix or by reason."""
 
-    def takes(self, path):
-        """Returns whether what was found at a relative path is an image by its name.
+    def takes(self, path: str) -> bool:
+        """Returns whether a relative path is that of an image, by its name.
 
-        What is not is counted, litter apart.
+        Other files are counted, except for litter.
         """
         parts = path.split(os.sep)
         if any(LITTER.fullmatch(part) for part in parts):
@@ -55,10 +58,10 @@ class LeftOut(Counter):
             self[suffix or "without a suffix"] += 1
         return False
 
-    def takes_listed(self, path):
-        """Returns whether a path that a list names may be an image; counts it if not.
+    def takes_listed(self, path: str) -> bool:
+        """Returns whether a path in a list may be that of an image; counts it if not.
 
-        Without a suffix it may: hashes are names, too.
+        A path without a suffix may: files are named by hashes, too.
         """
         suffix = suffix_of(path)
         if suffix and suffix not in FORMATS:
@@ -71,23 +74,25 @@ class LeftOut(Counter):
         return f"left out: {', '.join(f'{count:,} {reason}' for reason, count in counted)}"
 
 
-def suffix_of(path):
-    """Returns the suffix of a path in small letters, fit to be printed."""
+def suffix_of(path: str) -> str:
+    """Returns the suffix of a path in lower case and printable."""
     return printable(os.path.splitext(path)[1].lower())
 
 
-def image_files(folder, left_out, pattern="**"):
+def image_files(
+    folder: str | os.PathLike[str], left_out: LeftOut, pattern: str = "**"
+) -> list[str]:
     """Returns the images below a folder, as paths relative to it, in order.
 
-    By their suffix, `FORMATS`. Hidden files and folders are left out, and so are the folders of
-    training runs and what systems leave behind. Linked folders are followed, but no folder is read
-    twice, and none that the folder itself lies in.
+    Images are files with a suffix in `FORMATS`. Hidden files and folders are left out, and so are
+    the folders of training runs and the litter of operating systems. Linked folders are followed,
+    but no folder is read twice, and none that the folder itself lies in.
 
     Args:
         folder: Its path.
         left_out: A `LeftOut` that counts the other files.
-        pattern: Which of them count at all: parts with `*`, `?` and `[...]`, and `**` for any
-            number of folders.
+        pattern: Which paths count at all: parts with `*`, `?` and `[...]`, and `**` for any number
+            of folders.
 
     Raises:
         OSError: A folder can't be read.
@@ -95,7 +100,7 @@ def image_files(folder, left_out, pattern="**"):
     folder = os.fspath(folder) or "."
     seen = set(ancestors(folder))
     pattern, found, links = pattern.split(os.sep), [], [""]
-    while links:  # after all real folders, so that images are found under their own names
+    while links:  # after all real folders, so that images are found under their real paths
         below = links.pop(0)
         if enter(os.path.join(folder, below), seen):
             read_folder(folder, below, pattern, seen, found, links, left_out)
@@ -116,7 +121,7 @@ def read_folder(root, below, pattern, seen, found, links, left_out):
             continue
         for entry in entries:
             path = os.path.join(below, entry.name)
-            linked = entry.is_symlink()  # of which one that leads nowhere is an error of `entry`
+            linked = entry.is_symlink()  # `entry` raises an error for a broken link
             is_folder = os.path.isdir(entry.path) if linked else entry.is_dir()
             if LITTER.fullmatch(entry.name) or not matches(path.split(os.sep), pattern, is_folder):
                 continue
@@ -147,7 +152,7 @@ def matches(parts, pattern, is_folder):
 
 
 def enter(folder, seen):
-    """Returns whether a folder was not read before; now it is."""
+    """Returns whether a folder was not entered before, and marks it as entered."""
     status = os.stat(folder)
     place = status.st_dev, status.st_ino
     known = place in seen
@@ -155,28 +160,28 @@ def enter(folder, seen):
     return not known
 
 
-def ancestors(folder):
-    """Yields the places of the folders that a folder lies in."""
+def ancestors(folder: str) -> Iterator[tuple[int, int]]:
+    """Yields device and inode of the folders that a folder lies in."""
     path = os.path.realpath(folder)
     while path != (path := os.path.dirname(path)):
         status = os.stat(path)
         yield status.st_dev, status.st_ino
 
 
-def require_utf8(paths):
-    """Refuses names that JSON, Parquet and a terminal can't hold.
+def require_utf8(paths: Iterable[str]) -> None:
+    """Refuses names that can't be written as JSON, Parquet or text.
 
     Raises:
-        ValueError: One is not UTF-8; the message names the first and counts the rest.
+        DataError: One is not UTF-8; the message names the first and counts the rest.
     """
     bad = [path for path in paths if not is_utf8(path)]
     if bad:
-        rest = f" and {len(bad) - 1:,} more" if bad[1:] else ""
-        raise ValueError(f"{printable(bad[0])}{rest}: the name is not UTF-8: rename it")
+        rest = f" (and {len(bad) - 1:,} more)" if bad[1:] else ""
+        raise DataError(printable(bad[0]), f"the name is not UTF-8{rest}: rename it")
 
 
-def is_utf8(text):
-    """Returns whether a text can be written; names of other bytes hold lone surrogates."""
+def is_utf8(text: str) -> bool:
+    """Returns whether a text can be encoded; file names of other bytes hold lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -184,6 +189,6 @@ def is_utf8(text):
     return True
 
 
-def printable(path):
-    """Returns a path with bytes that are not UTF-8 as \\xNN."""
+def printable(path: str | os.PathLike[str]) -> str:
+    """Returns a path in which bytes that are not UTF-8 are written as \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

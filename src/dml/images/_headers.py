@@ -1,32 +1,34 @@
-"""What an image's header says, read before any of its pixels are decoded."""
+"""Reads the headers of images, before any pixels are decoded."""
 
 import functools
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 PNG = b"\x89PNG\r\n\x1a\n"
-MOST_CHUNKS = 100_000  # of a PNG or WebP; others are not looked at
-AVIF = re.compile(rb"avi[fs]")  # among the brands
+MOST_CHUNKS = 100_000  # of a PNG or WebP; later ones are ignored
+AVIF = re.compile(rb"avi[fs]")  # among the brands of the file
 PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
-DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}  # for pixels, beside critical chunks
+# Chunks that the pixels depend on, besides the critical ones.
+DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 GREY = 0  # colour types of PNG
 WITH_ALPHA = (4, 6)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before it is decoded.
+    """The properties of an image that has not been decoded yet.
 
     Args:
         format: One of the values of `dml.images._files.FORMATS`.
         width: In pixels, as stored.
         height: In pixels, as stored.
-        transparent: Whether some of its pixels may be.
-        key: Bytes of the one grey that is transparent in a PNG without an alpha channel; or None.
-        depth: Bits of each channel, where it may be transparent.
-        premultiplied: Whether colours come out of the decoder multiplied by their alpha.
-        orientation: EXIF's, 1 to 8, where the decoder of transparent images doesn't turn them.
+        transparent: Whether some of its pixels may be transparent.
+        key: The bytes of the transparent grey in a PNG without an alpha channel, or None.
+        depth: Bits of each channel, if the image may be transparent.
+        premultiplied: Whether the decoder returns colours multiplied by their alpha.
+        orientation: The EXIF orientation, 1 to 8, if the decoder does not apply it.
     """
 
     format: str
@@ -39,8 +41,8 @@ class Header:
     orientation: int = 1
 
 
-def read_header(data):
-    """Returns the `Header` in an image's bytes; None where they are of no known format, or cut."""
+def read_header(data: bytes) -> Header | None:
+    """Returns the header of an image; None if it is of no known format, or truncated."""
     try:
         if data[:2] == b"\xff\xd8":
             return jpeg_header(data)
@@ -58,7 +60,7 @@ def read_header(data):
             return avif_header(data)
         if found := PNM.match(data[:4096]):
             return Header("PPM", int(found[1]), int(found[2]))
-    except (struct.error, LookupError, ValueError):  # it is cut, or damaged
+    except (struct.error, LookupError, ValueError):  # truncated or damaged
         return None
     return None
 
@@ -82,24 +84,24 @@ def png_header(data):
         elif name == b"IEND":
             break
     else:
-        raise ValueError("it does not end, or a chunk says that it is longer than the file")
+        raise ValueError("the end is missing, or a chunk claims to be longer than the file")
     code = tiff_orientation(exif) if transparent else 1
     return Header("PNG", width, height, transparent, key, depth, orientation=code)
 
 
-def png_chunks(data):
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yields the (name, body) of a PNG's chunks."""
     return chunks(data, 8, ">I4s", after=4)
 
 
-def decisive_png(data):
-    """Returns a PNG without the chunks that do not decide its pixels, such as texts and profiles.
+def decisive_png(data: bytes) -> bytes:
+    """Returns a PNG without the chunks that its pixels do not depend on, such as texts, profiles.
 
-    They may unpack to a thousand times their size, each, and where they are at fault libpng prints
-    what they say.
+    Each of them may unpack to a thousand times its size, and libpng prints the contents of invalid
+    ones.
 
     Args:
-        data: Bytes of a whole PNG, as `read_header` finds it.
+        data: A PNG of which `read_header` returned a header.
     """
     view, place, kept = memoryview(data), len(PNG), [PNG]
     for name, body in png_chunks(data):
@@ -115,7 +117,7 @@ def decisive_png(data):
 def webp_header(data):
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
-        raise ValueError("it is cut")
+        raise ValueError("truncated")
     if kind == b"VP8X":
         width, height = (1 + int.from_bytes(body[at : at + 3], "little") for at in (4, 7))
         transparent = bool(body[0] & 0x10)
@@ -134,9 +136,9 @@ def webp_header(data):
 
 
 def chunks(data, place, form, after):
-    """Yields the (name, body) of chunks with a length and `after` bytes behind; from `place` on.
+    """Yields the (name, body) of the chunks from `place` on, each followed by `after` bytes.
 
-    Until the first that is not whole: decoders set room aside for what it says.
+    Stops at the first truncated one: decoders would allocate memory for the length that it claims.
     """
     data = memoryview(data)
     for _ in range(MOST_CHUNKS):
@@ -168,14 +170,14 @@ def bmp_header(data):
 def tiff_header(data):
     tags = tiff_tags(data)
     width, height = tags[256], tags[257]
-    alpha = tags.get(262) == 2 and tags.get(277, 1) > 3  # RGB, and samples beyond it
+    alpha = tags.get(262) == 2 and tags.get(277, 1) > 3  # RGB, and further samples
     depth = tags.get(258, 8)
-    premultiplied = depth == 8 or tags.get(338) == 1  # libtiff makes all of 8 bits so
+    premultiplied = depth == 8 or tags.get(338) == 1  # libtiff premultiplies 8 bits itself
     return Header("TIFF", width, height, alpha, depth=depth, premultiplied=premultiplied)
 
 
 def tiff_tags(data):
-    """Returns {tag: first value} of the whole numbers in a TIFF's first directory."""
+    """Returns {tag: first value} of the integers in a TIFF's first directory."""
     order = "<" if data[:1] == b"I" else ">"
     if data[2:4] in (b"+\0", b"\0+"):
         place, count, entry = struct.unpack_from(order + "Q", data, 8)[0], "Q", "HHQ"
@@ -192,7 +194,7 @@ def tiff_tags(data):
         form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
         if form is None:
             continue
-        if amount * struct.calcsize(form) > field:  # then there stands where they are
+        if amount * struct.calcsize(form) > field:  # then the field holds their offset
             value = struct.unpack_from(order + ("I" if field == 4 else "Q"), data, value)[0]
         if value + struct.calcsize(form) <= len(data):
             tags[tag] = struct.unpack_from(order + form, data, value)[0]
@@ -205,14 +207,14 @@ def avif_header(data):
         place += box_size(data, place)
     meta = data[place : place + box_size(data, place)]
     sizes = [struct.unpack_from(">II", meta, m.end() + 4) for m in re.finditer(b"ispe", meta)]
-    width, height = max(sizes, key=lambda size: size[0] * size[1])  # or of a part, or of its alpha
+    width, height = max(sizes, key=lambda size: size[0] * size[1])  # not of a tile or alpha
     bits = meta[meta.index(b"av1C") + 6]
     depth = 8 + 2 * (bits >> 6 & 1) + 2 * (bits >> 5 & 1)  # high_bitdepth and twelve_bit
     return Header("AVIF", width, height, transparent=b"auxC" in meta, depth=depth)
 
 
 def box_size(data, place):
-    """Returns the bytes of the box at a place in an AVIF.
+    """Returns the length of the box at a place in an AVIF.
 
     Raises:
         ValueError: There is none.
@@ -221,18 +223,18 @@ def box_size(data, place):
     if size == 1:
         size = int.from_bytes(data[place + 8 : place + 16], "big")
     if size < 8:
-        raise ValueError("not a box, or the last")
+        raise ValueError("not a box, or one without a length")
     return size
 
 
-def orientation(data):
-    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 where it has none."""
+def orientation(data: bytes) -> int:
+    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 if it has none."""
     start = data.find(b"Exif\0\0", 0, 4096) + 6
     return tiff_orientation(data[start : start + 65536]) if start >= 6 else 1
 
 
-def tiff_orientation(data):
-    """Returns the orientation in the TIFF structure that EXIF is, 1 to 8; 1 where it has none."""
+def tiff_orientation(data: bytes) -> int:
+    """Returns the orientation in EXIF data, which has the structure of a TIFF; 1 if it has none."""
     order = {b"II": "little", b"MM": "big"}.get(bytes(data[:2]))
     if order is None:
         return 1

@@ -1,19 +1,23 @@
 """Resizing and cropping to squares."""
 
+import numpy as np
 
-def resized(image, size):
-    """Returns uint8 (size, size, 3): averages where it shrinks, interpolates where it grows.
+from dml.errors import OptionError
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns uint8 (size, size, 3): averages to shrink, interpolates to enlarge.
 
     Sides that shrink to a quarter or less are halved first, which is several times as fast.
-    Halves and then interpolation would be faster still (why not: docs/decisions/0014).
+    Halving and then interpolating would be faster still (why not: docs/decisions/0014).
 
     Raises:
-        ValueError: The size is not positive.
+        OptionError: The size is not positive.
     """
     import cv2
 
     if size < 1:
-        raise ValueError(f"an image's side must be at least 1; got {size}")
+        raise OptionError("size", f"of an image must be at least 1; got {size}")
     height, width = image.shape[:2]
     while max(height, width) >= 4 * size:
         height, width = (-(-n // 2) if n >= 4 * size else n for n in (height, width))
@@ -24,7 +28,7 @@ def resized(image, size):
     )
 
 
-def centre_square(image, size):
+def centre_square(image: np.ndarray, size: int) -> np.ndarray:
     """Returns the middle square of an image, its short side resized to `size`."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -32,8 +36,8 @@ def centre_square(image, size):
     return resized(image[top : top + side, left : left + side], size)
 
 
-def square(image, side, aspect):
-    """Returns what an encoder wants to see: uint8 (side, side, 3).
+def square(image: np.ndarray, side: int, aspect: str) -> np.ndarray:
+    """Returns the square that an encoder takes: uint8 (side, side, 3).
 
     Args:
         image: Uint8 (H, W, 3).

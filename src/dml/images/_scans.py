@@ -1,20 +1,20 @@
-"""How many scans a JPEG has, counted before any of them is decoded."""
+"""Counts the scans of a JPEG before any of them is decoded."""
 
 import re
 
 MOST_SCANS = 100  # encoders write about 10; a decoder goes through the whole image for each
-MOST_MARKERS = 10_000  # restart markers not counted
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a stuffed byte, filling nor a restart
+MOST_MARKERS = 10_000  # without restart markers
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not a stuffed byte, fill byte or restart
 ALONE = (0x01, 0xD8)  # markers without a length: TEM, SOI
 EOI = 0xD9
 SOS = 0xDA
 
 
-def count_scans(data):
-    """Returns the number of scans in a JPEG's bytes; more than `MOST_SCANS` where it has more.
+def count_scans(data: bytes) -> int:
+    """Returns the number of scans in a JPEG, counted up to one more than `MOST_SCANS`.
 
-    What segments hold, thumbnails among it, and what follows the image's end are not counted.
-    A file of more than `MOST_MARKERS` markers counts as one of too many scans.
+    Those within segments, such as of a thumbnail, and those after the end of the image are not
+    counted. A file of more than `MOST_MARKERS` markers counts as one of too many scans.
     """
     scans, place = 0, 2
     for _ in range(MOST_MARKERS):

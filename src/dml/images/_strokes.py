@@ -4,7 +4,9 @@ import functools
 
 import numpy as np
 
-MEETING = 0.6  # share of strokes that begin at a point of an earlier one, as in most scripts
+from dml.errors import OptionError
+
+MEETING = 0.6  # share of strokes that start at a point of an earlier one, as in most scripts
 REACH = 0.5  # preferred distance of a stroke's next control point from its last, of the side
 FLATTEST = 0.4  # smallest ratio of a character's shorter to its longer side
 MARGIN = 0.18  # of the side, around the control points of an undistorted character
@@ -21,7 +23,7 @@ SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 
 
 @functools.cache
-def basis(points, steps=8):
+def basis(points: int, steps: int = 8) -> np.ndarray:
     """Returns the matrix (S, points) that turns control points into a smooth curve through them.
 
     Catmull-Rom: each span is a cubic whose tangents are the differences of its neighbours.
@@ -45,10 +47,10 @@ def basis(points, steps=8):
 
 
 @functools.lru_cache(maxsize=4096)
-def character(number, seed):
+def character(number: int, seed: int) -> tuple[np.ndarray, ...]:
     """Returns the strokes of a class: arrays (P, 2) of control points in the unit square."""
     generator = np.random.Generator(np.random.PCG64((seed, number)))
-    while True:  # until it is no mere line
+    while True:  # until it is not a mere line
         strokes = random_strokes(generator)
         every = np.concatenate(strokes)
         low, extent = every.min(axis=0), np.ptp(every, axis=0)
@@ -56,7 +58,7 @@ def character(number, seed):
             return tuple((s - low - extent / 2) / extent.max() + 0.5 for s in strokes)
 
 
-def random_strokes(generator):
+def random_strokes(generator: np.random.Generator) -> list[np.ndarray]:
     """Returns 2 to 5 strokes of 2 to 4 control points each."""
     strokes = []
     for _ in range(generator.choice((2, 3, 4, 5), p=(0.3, 0.35, 0.25, 0.1))):
@@ -72,7 +74,7 @@ def random_strokes(generator):
     return strokes
 
 
-def render(number, sample, size=64, seed=0):
+def render(number: int, sample: int, size: int = 64, seed: int = 0) -> np.ndarray:
     """Returns one drawing of a character as uint8 (size, size, 3), dark on white.
 
     Args:
@@ -82,15 +84,15 @@ def render(number, sample, size=64, seed=0):
         seed: Of the alphabet; at least 0. The same four numbers give the same bytes.
 
     Raises:
-        ValueError: One of them is out of its range.
+        OptionError: One of them is out of its range.
     """
     import cv2
 
-    if not SMALLEST <= size <= LARGEST or min(number, sample, seed) < 0:
-        raise ValueError(
-            f"size must be {SMALLEST} to {LARGEST}, class, sample and seed at least 0; got "
-            f"{size}, {number}, {sample}, {seed}"
-        )
+    if not SMALLEST <= size <= LARGEST:
+        raise OptionError("size", f"must be {SMALLEST} to {LARGEST}; got {size}")
+    for option, value in {"number": number, "sample": sample, "seed": seed}.items():
+        if value < 0:
+            raise OptionError(option, f"must be at least 0; got {value}")
     strokes = character(number, seed)
     generator = np.random.Generator(np.random.PCG64((seed, number, sample)))
     noise = generator.normal(size=(sum(map(len, strokes)), 2)) * POINT_JITTER

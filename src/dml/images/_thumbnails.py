@@ -1,4 +1,4 @@
-"""Images small enough to live inside a page."""
+"""Images small enough to be embedded in a page."""
 
 import base64
 
@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dml.errors import ArrayError
+
 SIDE = 128  # pixels; shown at most at this size, so also sharp enough on a dense screen
 QUALITY = 78
 
 
-def thumbnail_uri(image, side=SIDE):
+def thumbnail_uri(image: np.ndarray, side: int = SIDE) -> str:
     """Returns the centre square of an image as a JPEG data URI.
 
     Args:
@@ -21,12 +23,12 @@ def thumbnail_uri(image, side=SIDE):
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
 
 
-def jpeg(image):
+def jpeg(image: np.ndarray) -> bytes:
     """Returns a uint8 image (H, W, 3) as the bytes of a JPEG."""
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=QUALITY)
 
 
-def shrunk(image, side):
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
     """Returns a whole image with its longer side at most `side` pixels, uint8 (h, w, 3).
 
     Args:
@@ -39,7 +41,7 @@ def shrunk(image, side):
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def thumbnail(image, side=SIDE):
+def thumbnail(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Returns the centre square of an image, uint8 (side, side, 3).
 
     Args:
@@ -47,7 +49,7 @@ def thumbnail(image, side=SIDE):
         side: Pixels of the result.
 
     Raises:
-        ValueError: It is not such an image.
+        ArrayError: It is not such an image.
     """
     image = coloured(image)
     short = min(image.shape[:2])
@@ -59,11 +61,11 @@ def thumbnail(image, side=SIDE):
     )
 
 
-def coloured(image):
+def coloured(image: np.ndarray) -> np.ndarray:
     """Returns an image as uint8 (H, W, 3).
 
     Raises:
-        ValueError: It is no image.
+        ArrayError: It is not an image.
     """
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
@@ -71,7 +73,7 @@ def coloured(image):
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
-            f"a thumbnail is a uint8 image (H, W, 3) or (H, W); got {image.dtype} {image.shape}"
+        raise ArrayError(
+            f"an image must be uint8 (H, W, 3) or (H, W); got {image.dtype} {image.shape}"
         )
     return image
