@@ -27,8 +27,7 @@ def demo(out=None, page=True, reporter=SILENT):
     folder = train("glyphs", out=out or free_folder(Path("runs"), "demo"), report=report)
     bundle = exported(folder, report)
     images = folder.evaluation("glyphs") / "items.parquet"
-    index = index_images(bundle, [images], folder.index, reporter=reporter)
-    report(f"{folder.index}: {index.info()}")
+    index_images(bundle, [images], folder.index, reporter=reporter)
     report(f"report: {folder.report.resolve().as_uri()}")
     if page:
         run_server(folder.index, port=0, open_browser=True, reporter=reporter)

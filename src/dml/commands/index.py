@@ -13,18 +13,15 @@ from dml.reporting import Reporter
 def _build(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.index import index_images
 
-    index = index_images(
+    index_images(
         options.bundle, options.images, options.out, options.kind, options.recall, reporter
     )
-    reporter.info(f"{options.out}: {index.info()}")
 
 
 def _add(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.index import add_images, open_index
 
-    index = open_index(options.index)
-    new, replaced = add_images(index, options.images, options.bundle, reporter)
-    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {options.index}")
+    add_images(open_index(options.index), options.images, options.bundle, reporter)
 
 
 def _remove(options: argparse.Namespace, reporter: Reporter) -> None:
@@ -42,11 +39,11 @@ def _info(options: argparse.Namespace, reporter: Reporter) -> None:
 
     index = open_index(options.index)
     if options.json:
-        for line in json.dumps(index.info().to_json(), indent=2).splitlines():
-            reporter.info(line)
+        text = json.dumps(index.info().to_json(), indent=2)
     else:
-        reporter.info(f"{options.index}: {index.info()}")
-        reporter.info(f"fields: {', '.join(index.fields)}")
+        text = f"{index.location}: {index.info()}\nfields: {', '.join(index.fields)}"
+    for line in text.splitlines():
+        reporter.info(line)
 
 
 def _verify(options: argparse.Namespace, reporter: Reporter) -> None:

@@ -35,7 +35,7 @@ def index_images(
         location: As `open_index` takes it; nothing may be there yet.
         kind: As `build_index` takes it.
         recall: As `build_index` takes it.
-        reporter: Told of the progress, and of images that can't be read.
+        reporter: Told of the progress, the result, and images that can't be read.
 
     Raises:
         OccupiedError: There is something at `location`.
@@ -52,6 +52,8 @@ def index_images(
     with measuring(unfinished):
         embedded = embed_sources(encoder, sources, unfinished, check=check, reporter=reporter)
         index = build_index(location, encoder, embedded.table, embedded.vectors, kind, recall)
+    for line in f"{location}: {index.info()}".splitlines():
+        reporter.info(line)
     embedded.list_unreadable(name, reporter)
     return index
 
@@ -71,7 +73,7 @@ def add_images(
         index: The index.
         sources: As `index_images` takes them.
         bundle: The encoder's folder; by default the index's own, which Milvus does not have.
-        reporter: Told of the progress, and of images that can't be read.
+        reporter: Told of the progress, the result, and images that can't be read.
 
     Returns:
         How many items were new and how many were replaced.
@@ -91,9 +93,10 @@ def add_images(
             index=index,
             reporter=reporter,
         )
-        counts = index.add(embedded.table, embedded.vectors)
+        new, replaced = index.add(embedded.table, embedded.vectors)
+    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {index.location}")
     embedded.list_unreadable(name, reporter)
-    return counts
+    return new, replaced
 
 
 def _local_name(location):
