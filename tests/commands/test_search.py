@@ -1,12 +1,11 @@
-"""What a search tells."""
+"""`dml search` as it is typed."""
 
 import json
 import re
 
 import pytest
 
-from dml.commands.search import Calibrated, parse_threshold, search
-from dml.errors import OptionError
+from dml.cli import main
 from dml.index import index_images
 from tests.bundles import write_bundle, write_images
 
@@ -19,49 +18,61 @@ def shop(tmp_path_factory):
     return here
 
 
-def test_the_image_itself_comes_first_then_its_class(shop):
-    lines = []
-    query = shop / "photos" / "class 2" / "1.png"
-    (found,) = search(shop / "shop", [query], k=4, report=lines.append)
-    near = found["neighbours"]
-    assert near[0]["id"] == str(query) and near[0]["similarity"] == pytest.approx(1, abs=1e-5)
-    assert {n["label"] for n in near} == {"class 2"} and near[0]["same"] is True
-    assert len(lines) == 5 and re.search(r"1 +1\.000 +same +class 2", lines[1])
+@pytest.fixture
+def search(shop, capsys):
+    """Returns a function that runs `dml search`, and returns its exit code and what it printed."""
+
+    def run(*arguments):
+        code = main(["search", str(shop / "shop"), *map(str, arguments)])
+        return code, capsys.readouterr()
+
+    return run
 
 
-def test_a_threshold_is_calibrated_or_a_similarity():
-    assert parse_threshold("calibrated") is Calibrated.CALIBRATED
-    assert parse_threshold("-0.25") == -0.25
-    for wrong in ("high", "2", "-1.1", "nan", ""):
-        with pytest.raises(OptionError, match=r"threshold must be 'calibrated' or in \[-1, 1\]"):
-            parse_threshold(wrong)
+@pytest.fixture
+def query(shop):
+    return shop / "photos" / "class 2" / "1.png"
 
 
-def test_json_html_filter_and_threshold(shop, tmp_path):
-    query, lines = shop / "photos" / "class 2" / "1.png", []
+def test_the_image_itself_comes_first(search, query):
+    code, printed = search(query, "-k", 4)
+    lines = printed.out.splitlines()
+    assert code == 0 and len(lines) == 5 and lines[0] == str(query)
+    assert re.fullmatch(rf"   1   1\.000  same       class 2  {re.escape(str(query))}", lines[1])
+
+
+def test_json_a_filter_and_a_page(search, query, tmp_path):
     page = tmp_path / "page.html"
-    search(
-        shop / "shop", [query, query], 3, 'label != "class 2"', as_json=True, html=page,
-        report=lines.append,
-    )  # fmt: skip
-    found = json.loads("\n".join(lines))
-    assert len(found) == 2 and {n["label"] for n in found[0]["neighbours"]} <= {
-        "class 0",
-        "class 1",
-    }
+    options = ("-k", 3, "--where", 'label != "class 2"', "--json", "--html", page)
+    code, printed = search(query, query, *options)
+    found = json.loads(printed.out)
+    assert code == 0 and [len(one["neighbours"]) for one in found] == [3, 3]
+    assert {near["label"] for near in found[0]["neighbours"]} <= {"class 0", "class 1"}
     text = page.read_text()
-    assert text.count("data:image/jpeg") == 8 and "http" not in text
-    (strict,) = search(shop / "shop", [query], 12, threshold=0.9999999, report=lines.append)
-    assert len(strict["neighbours"]) <= 2
-    (loose,) = search(
-        shop / "shop", [query], 12, threshold=Calibrated.CALIBRATED, report=lines.append
-    )
-    assert all(n["similarity"] >= 0.5 for n in loose["neighbours"])
-    (empty,) = search(shop / "shop", [query], 3, 'label == "no"', report=lines.append)
-    assert empty["neighbours"] == [] and lines[-1] == "  nothing"
+    assert text.count("data:image/jpeg") == 8 and "http:" not in text and "https:" not in text
+    code, printed = search(query, "--html", page)
+    assert code == 0 and printed.out.endswith(f"page: {page}\n")
 
 
-def test_another_encoder_is_refused(shop, tmp_path):
-    other = write_bundle(tmp_path / "other", seed=5)
-    with pytest.raises(ValueError, match="built with another encoder"):
-        search(shop / "shop", [shop / "photos/class 0/0.png"], bundle=other)
+def test_thresholds_are_numbers_or_calibrated(search, query):
+    def scores(threshold):
+        printed = search(query, "-k", 12, "--json", "--threshold", threshold)[1]
+        return [near["similarity"] for near in json.loads(printed.out)[0]["neighbours"]]
+
+    everything = scores("-1")
+    assert len(everything) == 12
+    assert scores("calibrated") == [score for score in everything if score >= 0.5]
+    assert len(scores("0.9999999")) <= 2
+    printed = search(query, "--where", 'label == "no"', "--threshold", "0.5")[1]
+    assert printed.out.endswith("  nothing with a similarity of 0.500 or more\n")
+
+
+@pytest.mark.parametrize("wrong", ["high", "2", "-1.1", "nan", ""])
+def test_other_thresholds_are_refused(search, query, wrong):
+    code, printed = search(query, f"--threshold={wrong}")
+    assert code == 2 and "threshold must be a" in printed.err and printed.out == ""
+
+
+def test_another_encoder_is_refused(search, query, tmp_path):
+    code, printed = search(query, "--bundle", write_bundle(tmp_path / "other", seed=5))
+    assert code == 2 and "built with another encoder" in printed.err

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dml.report.page import page
+from dml.report import render_report
 from tests.browser import CHROMIUM
 from tests.report.example import example
 
@@ -41,7 +41,7 @@ def opened(tmp_path_factory):
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     html = re.sub(
-        r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", page(example(spread=1.5))
+        r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", render_report(example(spread=1.5))
     )
     folder = tmp_path_factory.mktemp("browser")
     (folder / "report.html").write_text(html.replace("</body>", PROBE), encoding="utf-8")

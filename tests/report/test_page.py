@@ -8,13 +8,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dml.report import Metric, write_report
-from dml.report.page import page
+from dml.report import Metric, render_report, write_report
 from tests.report.example import example
 
 VOID = {"meta", "img", "input", "br", "link"}
 SECTIONS = [
-    "Figures",
+    "Metrics",
     "Training",
     "Retrieval",
     "Worst queries",
@@ -55,7 +54,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html():
-    return page(example(spread=1.5))
+    return render_report(example(spread=1.5))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_has_every_section_and_a_link_to_each(html, parsed):
     assert len(here) == len(set(here)) == len(SECTIONS)
 
 
-def test_shows_the_figures_beside_those_of_the_untrained_encoder(parsed):
+def test_shows_metrics_next_to_those_of_the_untrained_encoder(parsed):
     text = " ".join(parsed.text)
     for word in ("73.4", "70.1 to 76.6", "45.0", "42.0 to 48.0", "+28.4", "61.2", "−8.8"):
         assert word in text
@@ -120,18 +119,18 @@ def test_names_labels_and_images_to_look_at():
     vectors[1] = vectors[0]
     wrong = int(np.flatnonzero(labels != labels[5])[0])
     labels[5] = labels[wrong]
-    text = page(dataclasses.replace(data, vectors=vectors, labels=labels))
+    text = render_report(dataclasses.replace(data, vectors=vectors, labels=labels))
     assert "Labels in doubt (1)" in text and f"{data.class_name(labels[5])}?" in text
     assert "Near-duplicates (1)" in text and "similarity 1.0000" in text
 
 
 def test_marks_calibrated_thresholds():
-    text = page(dataclasses.replace(example(), thresholds={"90 % right": 0.5}))
+    text = render_report(dataclasses.replace(example(), thresholds={"90 % right": 0.5}))
     assert "90 % right from 0.50" in text and "solid: calibrated thresholds" in text
 
 
 def test_shows_the_recipe_versions_and_seeds(html):
-    assert "[loss]\nname = &quot;proxy_anchor&quot;" in html
+    assert "[loss]\nname = &#34;proxy_anchor&#34;" in html
     assert "<dt>keras</dt><dd>3.16.0</dd>" in html
     assert "<dt>training</dt><dd>7</dd>" in html
 
@@ -157,16 +156,18 @@ def test_escapes_every_text():
         versions={evil: evil},
         seeds={evil: 0},
     )
-    html = page(data)
+    html = render_report(data)
     Page(html)
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-def test_a_dollar_in_a_name_is_no_placeholder():
-    html = page(example(title="$sections and ${style} at $5", class_names=["$title"] * 4))
-    assert "<h1>$sections and ${style} at $5</h1>" in html
-    assert "Query of class $title" in html
+def test_syntax_of_templates_in_a_name_is_text():
+    html = render_report(
+        example(title="$5 {{ style_sheet }} {% raw %}", class_names=["{{ title }}"] * 4)
+    )
+    assert "<h1>$5 {{ style_sheet }} {% raw %}</h1>" in html
+    assert "Query of class {{ title }}" in html
 
 
 @pytest.mark.parametrize(
@@ -183,38 +184,38 @@ def test_a_dollar_in_a_name_is_no_placeholder():
             {"neighbours": np.zeros((20, 0), int), "first_positive": np.zeros(20, int)},
             {"Retrieval", "Worst queries"},
         ),
-        ({"metrics": []}, {"Figures"}),
+        ({"metrics": []}, {"Metrics"}),
     ],
 )
 def test_leaves_out_what_it_was_not_given(changes, missing):
-    html = page(example(spread=1.5, **changes))
+    html = render_report(example(spread=1.5, **changes))
     Page(html)
     assert sections(html) == [s for s in SECTIONS if s not in missing]
     assert "None" not in html and "nan" not in re.sub(r"base64,[^\"]*", "", html)
 
 
 def test_says_what_could_not_be_measured():
-    html = page(example(notes=["no <linear> accuracy: it takes two classes"]))
+    html = render_report(example(notes=["no <linear> accuracy: it takes two classes"]))
     assert '<p class="facts">No &lt;linear&gt; accuracy: it takes two classes.</p>' in html
 
 
 def test_a_gap_in_the_history_is_left_out():
     rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_recall_at_1": 0.5}]
     rows.append({"epoch": 3, "loss": None, "val_recall_at_1": 0.6})
-    html = page(example(history=rows))
+    html = render_report(example(history=rows))
     assert "loss from 2 to 1 in 2 epochs" in html and "validation from 50 to 60" in html
 
 
 @pytest.mark.parametrize("gallery", [False, True])
 @pytest.mark.parametrize("classes, samples", [(1, 1), (1, 5), (3, 1), (30, 2)])
 def test_any_number_of_classes(classes, samples, gallery):
-    html = page(example(classes=classes, samples=samples, gallery=gallery))
+    html = render_report(example(classes=classes, samples=samples, gallery=gallery))
     Page(html)
-    assert "Figures" in sections(html) and "Embedding" in sections(html)
+    assert "Metrics" in sections(html) and "Embedding" in sections(html)
 
 
 def test_no_queries_at_all():
-    html = page(
+    html = render_report(
         example(
             vectors=np.zeros((0, 6), np.float32),
             labels=np.zeros(0, int),
@@ -223,23 +224,23 @@ def test_no_queries_at_all():
         )
     )
     Page(html)
-    assert sections(html) == ["Figures", "Training", "Recipe"]
+    assert sections(html) == ["Metrics", "Training", "Recipe"]
 
 
 def test_stays_small_however_many_queries_there_are():
-    html = page(example(classes=300, samples=4, spread=2.0))
+    html = render_report(example(classes=300, samples=4, spread=2.0))
     assert html.count("<img ") <= 24 * 6 + 12 * 6
     assert len(html) < 3e6
 
 
 def test_is_the_same_every_time():
-    assert page(example()) == page(example())
+    assert render_report(example()) == render_report(example())
 
 
 def test_writes_the_whole_page(tmp_path):
     path = tmp_path / "new" / "report.html"
     write_report(path, example())
-    assert path.read_text(encoding="utf-8") == page(example())
+    assert path.read_text(encoding="utf-8") == render_report(example())
     assert [f.name for f in path.parent.iterdir()] == ["report.html"]
 
 
@@ -259,7 +260,7 @@ def test_a_failure_keeps_the_old_page(tmp_path, monkeypatch):
 
 def test_the_error_curve_is_there_where_it_is_known():
     errors = np.array([0.0, 0.01, 1.0]), np.array([0.9, 0.3, 0.0])
-    title = "Pairs of one class refused"
-    assert title in page(example(errors=errors)) and title not in page(example())
+    title = "False reject rate, %"
+    assert title in render_report(example(errors=errors)) and title not in render_report(example())
     perfect = np.array([0.0, 1.0]), np.array([0.0, 0.0])
-    assert title not in page(example(errors=perfect))
+    assert title not in render_report(example(errors=perfect))

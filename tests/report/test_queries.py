@@ -1,82 +1,73 @@
-"""The retrieval grids: what is shown, framed and signed."""
+"""The queries of a report: what is shown, and marked as right or wrong."""
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from dml.report.queries import DRAWN, NEIGHBOURS, WORST, Queries
+from dml.report import render_report
+from dml.report._queries import DRAWN, NEIGHBOURS, WORST, Queries
 from tests.report.example import colour, example
 
 
-class Grid(HTMLParser):
-    """Collects, for each query, its attributes and the classes and captions of its images."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.queries = []
-        self.inside = None
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "li":
-            self.queries.append({"first": attributes["data-first"], "shots": [], "text": []})
-        elif tag == "figure":
-            verdict = attributes["class"].removeprefix("shot").strip()
-            self.queries[-1]["shots"].append(verdict or "query")
-        elif tag in ("img", "span") and ("alt" in attributes or "aria-label" in attributes):
-            text = attributes.get("alt") or attributes["aria-label"]
-            self.queries[-1]["text"].append(text)
+def verdicts(query):
+    return [shot.right for shot in query.shots]
 
 
-def test_frames_what_is_right_and_what_is_wrong():
+def test_neighbours_of_the_query_s_class_are_right():
     data = example()
-    grid = Grid(Queries(data).drawn_section())
-    assert len(grid.queries) == len(data.labels) < DRAWN
-    for query in grid.queries:
-        assert query["shots"][0] == "query" and len(query["shots"]) == 1 + NEIGHBOURS
-        own = re.fullmatch(r"Query of class (bird \d)", query["text"][0])[1]
-        for shot, text in zip(query["shots"][1:], query["text"][1:], strict=True):
-            name = re.search(r"(bird \d), (right|wrong), similarity -?[01]\.\d\d$", text)
-            assert shot == name[2] == ("right" if name[1] == own else "wrong")
-        assert query["first"] == query["shots"][1]
+    drawn = Queries(data).drawn()
+    assert len(drawn.rows) == len(data.labels) < DRAWN
+    for query in drawn.rows:
+        assert query.shots[0].right is None and len(query.shots) == 1 + NEIGHBOURS
+        own = re.fullmatch(r"Query of class (bird \d)", query.shots[0].description)[1]
+        assert own == query.name == f"bird {query.code}"
+        for shot in query.shots[1:]:
+            name = re.search(
+                r"(bird \d), (right|wrong), similarity -?[01]\.\d\d$", shot.description
+            )
+            assert shot.right is (name[1] == own) is (name[2] == "right")
+            assert shot.caption == name[1]
+        assert query.right is query.shots[1].right
 
 
-def test_counts_right_and_wrong_queries():
+def test_counts_right_queries_and_names_their_classes():
     data = example()
     right = int((data.first_positive == 1).sum())
     assert 0 < right < 20
-    text = Queries(data).drawn_section()
+    drawn = Queries(data).drawn()
+    assert drawn.right == right and len(drawn.rows) == 20
+    assert [choice.name for choice in drawn.classes] == [f"bird {code}" for code in range(4)]
+    text = render_report(data)
     assert f"All {20}<" in text and f"✓ Right {right}<" in text and f"✗ Wrong {20 - right}<" in text
 
 
-def test_a_right_image_has_another_sign_than_a_wrong_one_and_not_only_another_colour():
-    text = Queries(example()).drawn_section()
-    assert text.count(">✓</span>") == text.count('class="shot right"')
-    assert text.count(">✗</span>") == text.count('class="shot wrong"')
+def test_right_and_wrong_have_different_signs_and_not_only_colours():
+    text = render_report(example())
+    for sign, verdict in (("✓", "right"), ("✗", "wrong")):
+        assert text.count(f">{sign}</span>") == text.count(f'class="shot {verdict}"') > 0
 
 
 def test_worst_queries_end_with_the_answer():
     data = example(spread=2.0)
-    grid = Grid(Queries(data).worst_section())
+    queries = Queries(data).worst()
     worst = sorted(data.first_positive[data.first_positive > 1])[::-1][:WORST]
-    assert len(grid.queries) == len(worst)
-    answers = [query["text"][-1] for query in grid.queries]
-    assert [int(re.search(r"at rank (\d+): ", text)[1]) for text in answers] == worst
-    assert all(q["shots"][-1] == "right" for q in grid.queries)
+    assert [query.rank for query in queries] == worst and len(queries) == WORST
+    for query in queries:
+        answer = query.shots[-1]
+        assert query.has_answer and answer.right is True
+        assert answer.description.startswith(f"First of its class, at rank {query.rank}: ")
+        assert answer.caption == f"rank {query.rank}"
 
 
-def test_no_worst_section_where_all_are_right():
-    data = example(first_positive=np.ones(20, int))
-    assert Queries(data).worst_section() == ""
+def test_no_worst_queries_where_all_are_right():
+    assert Queries(example(first_positive=np.ones(20, int))).worst() == []
 
 
-def test_no_grid_without_queries_or_neighbours():
+def test_none_are_drawn_without_queries_or_neighbours():
     nobody = example(first_positive=np.zeros(20, int))
-    assert Queries(nobody).drawn_section() == "" and Queries(nobody).worst_section() == ""
-    assert Queries(example(neighbours=np.zeros((20, 0), int))).drawn_section() == ""
+    assert Queries(nobody).drawn() is None and Queries(nobody).worst() == []
+    assert Queries(example(neighbours=np.zeros((20, 0), int))).drawn() is None
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError])
@@ -86,35 +77,49 @@ def test_an_unreadable_image_becomes_a_box(error):
             raise error("truncated")
         return colour(row)
 
-    text = Queries(example(thumbnail=thumbnail)).drawn_section()
+    text = render_report(example(thumbnail=thumbnail))
     assert '<span class="missing" role="img" aria-label="Query of class bird 0">' in text
     assert text.count("data:image/jpeg") > 100
 
 
 def test_reads_each_image_once():
-    asked = []
+    read = []
 
     def thumbnail(row):
-        asked.append(row)
+        read.append(row)
         return colour(row)
 
     queries = Queries(example(thumbnail=thumbnail))
-    queries.drawn_section()
-    queries.worst_section()
-    assert len(asked) == len(set(asked))
+    queries.drawn()
+    queries.worst()
+    assert len(read) == len(set(read))
 
 
 def test_query_and_gallery_images_are_not_mixed_up():
     data = example(gallery=True)
-    text = Queries(data).query(0, 1)
-    uris = re.findall(r'src="([^"]+)"', text)
-    queries = Queries(data)
+    own, near = Queries(data).query(0, 1).shots
     found = int(data.neighbours[0, 0])
-    assert uris == [queries.uri(colour, 0), queries.uri(lambda row: 255 - colour(row), found, True)]
+    queries = Queries(example(thumbnail=lambda row: 255 - colour(row)))
+    assert own.uri == Queries(example()).uri(0) and near.uri == queries.uri(found)
+    assert own.uri != near.uri
 
 
-def test_escapes_the_names_of_classes():
+def test_label_issues_are_counted_and_shown():
+    data = example(samples=20, spread=0.3)
+    vectors, labels = data.vectors.copy(), data.labels.copy()
+    vectors[1] = vectors[0]
+    other = int(np.flatnonzero(labels != labels[5])[0])
+    labels[5] = labels[other]
+    issues = Queries(example(samples=20, spread=0.3, vectors=vectors, labels=labels)).label_issues()
+    assert issues.mislabelled_count == 1 and issues.duplicate_count == 1
+    (doubt,), (twins,) = issues.mislabelled, issues.duplicates
+    assert doubt.title == f"bird {labels[5]}?" and twins.fact == "similarity 1.0000"
+    assert [shot.caption for shot in doubt.shots] == [f"labelled bird {labels[5]}", "bird 0"]
+
+
+def test_names_of_classes_are_text():
     names = ["<script>alert(1)</script>", '"><img src=x>', "a & b", "ok"]
-    text = Queries(example(class_names=names)).drawn_section()
+    text = render_report(example(class_names=names, spread=2.0))
     assert "<script" not in text and '"><img src=x>' not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "a &amp; b" in text
+    assert 'data-class="&#34;&gt;&lt;img src=x&gt;"' in text

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dml.report.selection import (
+from dml.report._selection import (
+    _occurrence,
     drawn_queries,
     nearest_positive,
-    occurrence,
     principal_plane,
     similarity_histograms,
     worst_queries,
@@ -15,7 +15,7 @@ from tests.report.example import example, unit
 
 
 def test_occurrence_by_hand():
-    assert occurrence(np.array([5, 3, 5, 5, 3])).tolist() == [0, 0, 1, 2, 1]
+    assert _occurrence(np.array([5, 3, 5, 5, 3])).tolist() == [0, 0, 1, 2, 1]
 
 
 def test_draws_from_as_many_classes_as_possible():
@@ -65,27 +65,28 @@ def test_nearest_positive_of_a_gallery_may_have_the_querys_row():
 @pytest.mark.parametrize("gallery", [False, True])
 def test_histograms_hold_every_pair_once_and_no_self_pair(gallery):
     data = example(gallery=gallery)
-    edges, positive, negative, *means = similarity_histograms(data, bins=8)
+    found = similarity_histograms(data, bins=8)
     values = {True: [], False: []}
     for q, vector in enumerate(data.vectors):
         for g, other in enumerate(data.searched_vectors):
             if gallery or q != g:
                 same = bool(data.labels[q] == data.searched_labels[g])
                 values[same].append(np.clip(vector @ other, -1, 1))
-    np.testing.assert_array_equal(positive, np.histogram(values[True], edges)[0])
-    np.testing.assert_array_equal(negative, np.histogram(values[False], edges)[0])
-    assert means == pytest.approx([np.mean(values[True]), np.mean(values[False])], abs=1e-5)
+    np.testing.assert_array_equal(found.positive, np.histogram(values[True], found.edges)[0])
+    np.testing.assert_array_equal(found.negative, np.histogram(values[False], found.edges)[0])
+    assert found.positive_mean == pytest.approx(np.mean(values[True]), abs=1e-5)
+    assert found.negative_mean == pytest.approx(np.mean(values[False]), abs=1e-5)
 
 
 def test_histograms_of_one_class_have_no_negative_pair():
-    _, positive, negative, positive_mean, negative_mean = similarity_histograms(example(classes=1))
-    assert positive.sum() == 20 and negative.sum() == 0
-    assert np.isfinite(positive_mean) and np.isnan(negative_mean)
+    found = similarity_histograms(example(classes=1))
+    assert found.positive.sum() == 20 and found.negative.sum() == 0
+    assert np.isfinite(found.positive_mean) and np.isnan(found.negative_mean)
 
 
 def test_histograms_draw_some_queries_of_many():
-    _, positive, negative, *_ = similarity_histograms(example(), queries=3)
-    assert positive.sum() + negative.sum() == 3 * 19
+    found = similarity_histograms(example(), queries=3)
+    assert found.positive.sum() + found.negative.sum() == 3 * 19
 
 
 def test_plane_keeps_the_distances_of_flat_data():

@@ -17,7 +17,7 @@ pytestmark = [
 OPENED = "document.querySelector('#query:not([hidden]), #login:not([hidden])')"
 FOUND = "document.getElementById('status').textContent.includes(' found in ')"
 BROWSED = "document.getElementById('status').textContent.includes('Choose one')"
-FAULT = "document.querySelector('#status.fault, #where-fault:not([hidden])')"
+FAULT = "document.querySelector('#status.error, #where-error:not([hidden])')"
 CARDS = """[...document.querySelectorAll("#results li")].map(card => ({
   score: card.querySelector("b")?.textContent, label: card.querySelector(".name").textContent,
   id: card.querySelector(".id:last-child").textContent,
@@ -263,12 +263,12 @@ def test_a_wrong_filter_is_explained(tab, photo):
     search(tab, photo)
     write_filter(tab, "colour = red")
     tab.wait_for(FAULT)
-    told = "document.getElementById('where-fault').textContent"
+    told = "document.getElementById('where-error').textContent"
     assert "can't read the filter" in tab.evaluate(told) and "colour = red" in tab.evaluate(told)
     assert tab.evaluate(CARDS) == [] and status(tab) == ""
     assert tab.evaluate("document.getElementById('where').getAttribute('aria-invalid')") == "true"
     below = """(({left, bottom}, fault) => [fault.left - left, fault.top - bottom])(
-      ...["where", "where-fault"].map(id => document.getElementById(id).getBoundingClientRect()))"""
+      ...["where", "where-error"].map(id => document.getElementById(id).getBoundingClientRect()))"""
     left, top = tab.evaluate(below)
     assert left == 0 and 0 <= top < 10
     write_filter(tab, 'colour == "red"')
@@ -303,7 +303,7 @@ def test_a_bad_file_is_named_and_the_page_goes_on(tab, photo, notes):
     first = search(tab, photo)
     tab.pick("#file", notes)
     tab.wait_for(FAULT)
-    assert status(tab).startswith("Can't search by notes.jpg: not an image that can be read")
+    assert status(tab).startswith("Can't search by notes.jpg: not an image in a supported format")
     assert tab.evaluate(CARDS) == [] and tab.evaluate("document.getElementById('seen').hidden")
     assert search(tab, photo) == first  # also the same file once more
 
@@ -314,7 +314,7 @@ def test_a_large_file_is_refused_before_it_is_sent(tab, tmp_path):
         file.truncate(16 * 2**20 + 1)
     tab.pick("#file", large)
     tab.wait_for(FAULT)
-    assert status(tab) == "Can't search by large.png: it has more than 16 MiB."
+    assert status(tab) == "Can't search by large.png: it is larger than 16 MiB."
     assert tab.complaints() == []
 
 
@@ -434,7 +434,7 @@ def test_a_token_opens_the_page(browser, shop, photo):
         tab.type("wrong")  # the focus is there
         tab.press("Enter")
         tab.wait_for(FAULT)
-        assert status(tab) == "this is not the token"
+        assert status(tab) == "invalid token"
         tab.type("long secret")  # in place of it
         tab.press("Enter")
         tab.wait_for("!document.getElementById('query').hidden")

@@ -4,10 +4,11 @@ import functools
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup
 
 
 def render(template: str, **values: object) -> str:
-    """Returns a page; values are escaped unless they are `markupsafe.Markup`.
+    """Returns a page. Values are escaped unless they are `markupsafe.Markup`.
 
     Args:
         template: Name of a template in this folder.
@@ -23,10 +24,24 @@ def read(name: str) -> str:
 
 @functools.cache
 def _environment():
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dml", "_pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["style_sheet"] = Markup(read("style.css"))
+    environment.filters |= {
+        "anchor": lambda title: title.lower().replace(" ", "-"),
+        "thousands": lambda number: f"{number:,}",
+        "percent": lambda share: f"{100 * share:.1f}",
+        "width": lambda share: f"{100 * min(max(share, 0), 1):.2f}",
+        "gain": _gain,
+    }
+    return environment
+
+
+def _gain(difference):
+    """Returns a difference of shares in percent, with its sign; empty for None."""
+    return "" if difference is None else f"{100 * difference:+.1f}".replace("-", "−")

@@ -5,12 +5,12 @@
 const at = (id) => document.getElementById(id);
 let about = { items: 0, labels: [], threshold: null };
 const uploads = new Map();
-const MANY = 24;  // images at first
-let asked = 0;
+const DEFAULT_COUNT = 24;
+let turn = 0;  // of the latest search
 
-function say(text, fault = false) {
+function showStatus(text, isError = false) {
   at("status").textContent = text;
-  at("status").classList.toggle("fault", fault);
+  at("status").classList.toggle("error", isError);
 }
 
 async function call(path, options) {
@@ -18,13 +18,13 @@ async function call(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The service does not answer.");
+    throw new Error("The service does not respond.");
   }
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) lock();
+  if (response.status === 401) requireToken();
   if (!response.ok) {
     const detail = Array.isArray(body.detail) ? body.detail[0].msg : body.detail;
-    const error = new Error(detail || `The service answered ${response.status}.`);
+    const error = new Error(detail || `The service responded with status ${response.status}.`);
     throw Object.assign(error, {
       ofFile: [413, 415].includes(response.status), ofFilter: response.status === 400,
     });
@@ -32,7 +32,7 @@ async function call(path, options) {
   return body;
 }
 
-function lock() {
+function requireToken() {
   at("login").hidden = false;
   at("query").hidden = true;
   at("login").elements.token.select();
@@ -44,12 +44,12 @@ function filter() {
   return label && where ? `${label} and (${where})` : label || where;
 }
 
-function many() {
-  return Number(at("k").value) || MANY;
+function resultCount() {
+  return Number(at("k").value) || DEFAULT_COUNT;
 }
 
-// Puts the state of an address into the controls.
-function read() {
+// Sets the controls to the state in the address.
+function readAddress() {
   const state = new URLSearchParams(location.search);
   const label = state.get("label") || "";
   if (![...at("label").options].some((one) => one.value === label)) {
@@ -57,17 +57,17 @@ function read() {
   }
   at("label").value = label;
   at("where").value = state.get("where") || "";
-  at("k").value = state.get("k") || MANY;
+  at("k").value = state.get("k") || DEFAULT_COUNT;
   at("same").checked = state.has("same");
 }
 
-// Goes to an item, to an upload (a key of `uploads`), or to another draw of images.
+// Navigates to an item, to an upload (a key of `uploads`), or to another sample of images.
 function go({ id = null, upload = null, draw = 0 } = {}) {
   const state = new URLSearchParams();
   if (id !== null) state.set("id", id);
   if (at("label").value) state.set("label", at("label").value);
   if (at("where").value.trim()) state.set("where", at("where").value.trim());
-  if (many() !== MANY) state.set("k", many());
+  if (resultCount() !== DEFAULT_COUNT) state.set("k", resultCount());
   if (at("same").checked) state.set("same", "1");
   if (draw) state.set("draw", draw);
   const address = `/${state.size ? "?" : ""}${state}`;
@@ -82,7 +82,7 @@ function query() {
   return { id: state.get("id"), upload, draw: Number(state.get("draw")) || 0 };
 }
 
-// Searches for the same with other options.
+// Searches for the same query with other options.
 function change() {
   if (at("query").reportValidity()) go(query());
 }
@@ -93,18 +93,18 @@ async function search() {
   const browses = id === null && !file;
   at("same").disabled = browses;
   if (!at("query").reportValidity()) return;
-  const turn = ++asked;
+  const own = ++turn;
   const wanted = new URLSearchParams(filter() ? { where: filter() } : {});
-  complain("");
-  say(browses ? "" : "Searching …");
+  showFilterError("");
+  showStatus(browses ? "" : "Searching …");
   try {
     let found;
     if (browses) {
-      wanted.set("limit", many());
+      wanted.set("limit", resultCount());
       wanted.set("seed", draw);
       found = await call(`/samples?${wanted}`);
     } else {
-      wanted.set("k", many());
+      wanted.set("k", resultCount());
       wanted.set("crop", true);
       if (file) {
         const body = new FormData();
@@ -115,24 +115,24 @@ async function search() {
         found = await call(`/search?${wanted}`);
       }
     }
-    if (turn !== asked) return;
+    if (own !== turn) return;
     if (browses) browse(found);
     else show(found, file ? fileName(file) : id);
   } catch (error) {
-    if (turn !== asked) return;
+    if (own !== turn) return;
     clear();
     const text = error.message;
     if (error.ofFilter && at("where").value.trim()) {
-      say("");
-      complain(text);
-    } else say(file && error.ofFile ? `Can't search by ${fileName(file)}: ${text}` : text, true);
+      showStatus("");
+      showFilterError(text);
+    } else showStatus(file && error.ofFile ? `Can't search by ${fileName(file)}: ${text}` : text, true);
   }
 }
 
-// Says what is wrong with the filter, beside it.
-function complain(text) {
-  at("where-fault").textContent = text;
-  at("where-fault").hidden = !text;
+// Shows what is wrong with the filter, next to it.
+function showFilterError(text) {
+  at("where-error").textContent = text;
+  at("where-error").hidden = !text;
   at("where").setAttribute("aria-invalid", Boolean(text));
 }
 
@@ -151,7 +151,7 @@ function browse({ items, total }) {
   at("results").replaceChildren(...items.map(card));
   at("others").hidden = items.length === total;
   const all = items.length === total ? "All" : `${items.length} of`;
-  say(items.length ? `${all} ${total.toLocaleString("en")} images. Choose one to search.`
+  showStatus(items.length ? `${all} ${total.toLocaleString("en")} images. Choose one to search.`
     : nothing());
 }
 
@@ -166,7 +166,7 @@ function show(found, name) {
   const kept = found.results.filter((one) => !at("same").checked || one.same);
   at("others").hidden = true;
   at("results").replaceChildren(...kept.map(card));
-  say(kept.length ? `${kept.length} found in ${Math.round(1000 * found.seconds)} ms` : nothing());
+  showStatus(kept.length ? `${kept.length} found in ${Math.round(1000 * found.seconds)} ms` : nothing());
 }
 
 function card(one) {
@@ -208,11 +208,11 @@ function text(tag, content, name) {
   return element;
 }
 
-function take(files) {
+function searchByFile(files) {
   const image = files[0];
   if (!image) return;
   if (image.size > about.max_upload_bytes) {
-    say(`Can't search by ${fileName(image)}: it has more than ${about.max_upload_bytes / 2 ** 20} MiB.`, true);
+    showStatus(`Can't search by ${fileName(image)}: it is larger than ${about.max_upload_bytes / 2 ** 20} MiB.`, true);
     return;
   }
   const name = Date.now();
@@ -224,7 +224,7 @@ async function open() {
   try {
     about = await call("/about");
   } catch (error) {
-    say(error.message, at("login").hidden);
+    showStatus(error.message, at("login").hidden);
     return;
   }
   at("login").hidden = true;
@@ -235,23 +235,23 @@ async function open() {
     `only the same (from ${about.threshold?.toFixed(3)})`;
   at("label").length = 1;
   at("label").append(...about.labels.map((label) => new Option(label)));
-  read();
+  readAddress();
   search();
 }
 
 at("file").addEventListener("change", (event) => {
-  take(event.target.files);
+  searchByFile(event.target.files);
   event.target.value = "";  // so that the same file can be picked again
 });
-addEventListener("paste", (event) => take(event.clipboardData.files));
-addEventListener("popstate", () => { read(); search(); });
+addEventListener("paste", (event) => searchByFile(event.clipboardData.files));
+addEventListener("popstate", () => { readAddress(); search(); });
 addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 addEventListener("dragleave", () => at("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  if (!event.dataTransfer.files.length) say("Only files can be dropped here.", true);
-  take(event.dataTransfer.files);
+  if (!event.dataTransfer.files.length) showStatus("Only files can be dropped here.", true);
+  searchByFile(event.dataTransfer.files);
 });
 at("query").addEventListener("submit", (event) => { event.preventDefault(); change(); });
 for (const id of ["label", "where", "k", "same"]) at(id).addEventListener("change", change);
@@ -266,7 +266,7 @@ at("login").addEventListener("submit", async (event) => {
     event.target.reset();
     open();
   } catch (error) {
-    say(error.message, true);
+    showStatus(error.message, true);
   }
 });
 open();

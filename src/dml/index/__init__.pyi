@@ -1,3 +1,6 @@
+from ._image_search import ImageNeighbour as ImageNeighbour
+from ._image_search import ImageSearchResult as ImageSearchResult
+from ._image_search import search_images as search_images
 from ._images import add_images as add_images
 from ._images import index_images as index_images
 from ._interface import Index as Index

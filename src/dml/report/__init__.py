@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page that needs nothing else."""
+"""Pages of one HTML file: the report of an evaluation, and the results of a search."""
 
-from dml.report.data import Metric, ReportData
-from dml.report.page import write_report
+import lazy_loader
 
-__all__ = ["Metric", "ReportData", "write_report"]
+# Search results are written without Matplotlib, which draws a report's plots.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

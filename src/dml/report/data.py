@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dml.errors import ArrayError
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of the evaluation, and the same figure of the untrained encoder.
+    """One metric of the evaluation, and the same metric of the untrained encoder.
 
     Args:
-        name: As people write it: "Recall@1".
+        name: Its display name, such as "Recall@1".
         value: In [0, 1]; shown as a percentage.
         interval: Ends of the 95 % interval, or None.
         untrained: The untrained encoder's value, or None where it was not measured.
@@ -24,10 +26,15 @@ class Metric:
     untrained: float | None = None
     untrained_interval: tuple[float, float] | None = None
 
+    @property
+    def gain(self) -> float | None:
+        """Value minus the untrained encoder's; None where that was not measured."""
+        return None if self.untrained is None else self.value - self.untrained
+
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """Everything that the page shows, as arrays and text.
+    """Everything that a report shows, as arrays and text.
 
     Queries search the gallery; without `gallery_vectors` they search each other, and row i of
     `neighbours` never holds i. Where a part is left empty, its section is left out.
@@ -36,9 +43,9 @@ class ReportData:
         title: The headline: what was trained.
         dataset: Name of the data set evaluated on.
         protocol: "zero-shot", "seen-class" or "query-gallery".
-        metrics: The first is the headline figure. None where nothing could be measured.
+        metrics: The first is the headline. Empty where nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
-        notes: Lines on what the figures hold for, and on those that could not be measured.
+        notes: Lines on what the metrics hold for, and on those that could not be measured.
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
             "active_share"; unknown keys are left out, missing values leave a gap.
@@ -53,8 +60,8 @@ class ReportData:
         gallery_vectors: Unit embeddings (G, D), or None where the queries are the gallery.
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
-        thresholds: What a calibrated threshold promises -> the similarity.
-        errors: False accept rates (M,), rising, and false reject rates (M,) of thresholds on the
+        thresholds: Promise of a calibrated threshold, such as "at least 90 % right" -> similarity.
+        errors: False accept rates (M,), ascending, and false reject rates (M,) of thresholds on the
             similarity of all pairs; or None.
         recipe: The resolved recipe as TOML text.
         versions: Package or setting -> version or value; nested mappings are flattened.
@@ -62,7 +69,7 @@ class ReportData:
         seed: Draws the queries and pairs that are shown.
 
     Raises:
-        ValueError: The arrays don't fit each other.
+        ArrayError: The arrays don't fit each other.
     """
 
     title: str
@@ -94,7 +101,7 @@ class ReportData:
             for part in (self.gallery_vectors, self.gallery_labels, self.gallery_thumbnail)
         ]
         if any(given) and not all(given):
-            raise ValueError(
+            raise ArrayError(
                 "a report with a gallery needs gallery_vectors, gallery_labels and "
                 "gallery_thumbnail together"
             )
@@ -102,24 +109,24 @@ class ReportData:
         for name in ("vectors", "neighbours", "first_positive"):
             rows = len(getattr(self, name))
             if rows != queries:
-                raise ValueError(f"{name} has {rows} rows for {queries} labels: one row per query")
+                raise ArrayError(f"{name} has {rows} rows for {queries} labels: one row per query")
 
     @property
-    def searched_vectors(self):
+    def searched_vectors(self) -> np.ndarray:
         """What the queries search: the gallery's vectors, or their own."""
         return self.vectors if self.gallery_vectors is None else self.gallery_vectors
 
     @property
-    def searched_labels(self):
+    def searched_labels(self) -> np.ndarray:
         """The class codes that belong to `searched_vectors`."""
         return self.labels if self.gallery_labels is None else self.gallery_labels
 
     @property
-    def searched_thumbnail(self):
+    def searched_thumbnail(self) -> Callable[[int], np.ndarray]:
         """Row of `searched_vectors` -> image."""
         return self.gallery_thumbnail or self.thumbnail
 
-    def class_name(self, code):
+    def class_name(self, code: int) -> str:
         """Returns the name of a class as text; its code where it has none."""
         code = int(code)
         return str(self.class_names[code]) if 0 <= code < len(self.class_names) else f"{code}"

@@ -1,17 +1,21 @@
-"""The report's figures, as SVG elements that take their colours from the page."""
+"""Plots of the report, as SVG elements that take their colours from the page."""
 
 import io
 import re
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Colours drawn here and what the page puts in their place, so that one figure serves the light
-# and the dark page.
+from dml.report._selection import SimilarityHistograms
+
+# Colours drawn here and what the page replaces them by, so that one plot serves its light and its
+# dark colours.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 SERIES = [f"#0400{n:02x}" for n in range(1, 9)]
 MARKERS = "os^DvPX*"
@@ -26,16 +30,21 @@ UNIT = 1 / 72  # of an inch: one pixel of an SVG's own coordinates
 FONT = 11.5
 
 
-def curve_figure(lines, title, percent=False, best=False):
+def curve_plot(
+    lines: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    title: str,
+    percent: bool = False,
+    best: bool = False,
+) -> Markup:
     """Draws values over epochs.
 
     Args:
         lines: Name -> (epochs, values); a name is written at the line's end when there are several.
-        title: What is drawn; becomes the description for those who can't see it.
+        title: What is drawn; part of the description for screen readers.
         percent: The values are in [0, 1] and shown as percentages.
         best: Mark the highest value.
     """
-    figure, axes = new_figure(350, 210)
+    figure, axes = _new_figure(350, 210)
     described = []
     for number, (name, (epochs, values)) in enumerate(lines.items()):
         values = np.asarray(values, float) * (100 if percent else 1)
@@ -51,27 +60,30 @@ def curve_figure(lines, title, percent=False, best=False):
         )
         if len(lines) > 1:
             end = (epochs[finite[-1]], values[finite[-1]])
-            label(axes, name, end, SERIES[number], (0, 7 if number == 0 else -15), "right")
+            _label(axes, name, end, SERIES[number], (0, 7 if number == 0 else -15), "right")
         if best:
             top = finite[np.argmax(values[finite])]
             axes.plot(epochs[top], values[top], "o", color=SERIES[number], ms=6.5)
             side = "right" if top > len(values) / 2 else "left"
-            label(axes, f"{values[top]:.1f}", (epochs[top], values[top]), INK, (0, 8), side)
+            _label(axes, f"{values[top]:.1f}", (epochs[top], values[top]), INK, (0, 8), side)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.margins(x=0.03, y=0.2)
-    return svg(figure, f"{title}: {'; '.join(described)}.")
+    return _svg(figure, f"{title}: {'; '.join(described)}.")
 
 
-def rank_figure(first_positive, title="Share of queries whose class is found among the first k"):
+def recall_plot(
+    first_positive: np.ndarray,
+    title: str = "Share of queries whose class is found among the first k",
+) -> Markup:
     """Draws recall at k for every k up to 100, over the queries that have a positive."""
     ranks = np.asarray(first_positive)
     ranks = ranks[ranks > 0]
     last = int(max(10, min(100, ranks.max(initial=1))))
     ks = np.arange(1, last + 1)
     recall = np.array([100 * np.mean(ranks <= k) if len(ranks) else 0.0 for k in ks])
-    figure, axes = new_figure(520, 300)
+    figure, axes = _new_figure(520, 300)
     axes.plot(ks, recall, color=SERIES[0], lw=2)
     axes.set_xscale("log")
     ticks = [k for k in (1, 2, 4, 8, 10, 20, 50, 100) if k <= last and (k != 10 or last < 20)]
@@ -80,25 +92,31 @@ def rank_figure(first_positive, title="Share of queries whose class is found amo
     marked = [k for k in (1, 2, 4, 8, 32) if k <= last]
     axes.plot(marked, recall[np.array(marked) - 1], "o", color=SERIES[0], ms=6)
     for k in marked:
-        label(axes, f"{recall[k - 1]:.1f}", (k, recall[k - 1]), INK, (3, -16), "left")
+        _label(axes, f"{recall[k - 1]:.1f}", (k, recall[k - 1]), INK, (3, -16), "left")
     axes.set_xlabel("k nearest images")
     axes.set_ylim(max(0, recall[0] - 0.35 * (105 - recall[0])), 103)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     points = ", ".join(f"{recall[k - 1]:.1f} % at {k}" for k in marked)
-    return svg(figure, f"{title}: {points}.")
+    return _svg(figure, f"{title}: {points}.")
 
 
-def histogram_figure(edges, positive, negative, positive_mean, negative_mean, thresholds=()):
+def similarity_plot(
+    histograms: SimilarityHistograms, thresholds: Mapping[str, float] | None = None
+) -> Markup:
     """Draws how similar images of one class and of different classes are, each as a density.
 
-    `thresholds` {what it promises: similarity} are marked.
+    Args:
+        histograms: `SimilarityHistograms`.
+        thresholds: Name -> similarity, to be marked.
     """
-    figure, axes = new_figure(520, 300)
+    edges, positive, negative = histograms.edges, histograms.positive, histograms.negative
+    means = histograms.negative_mean, histograms.positive_mean
+    figure, axes = _new_figure(520, 300)
     used = np.flatnonzero(positive + negative)
     first, last = (used[0], used[-1] + 1) if len(used) else (0, len(edges) - 1)
     described, top = [], 0.0
     for number, (name, counts, mean) in enumerate(
-        (("different classes", negative, negative_mean), ("same class", positive, positive_mean))
+        (("different classes", negative, means[0]), ("same class", positive, means[1]))
     ):
         if not counts.sum():
             continue
@@ -109,26 +127,26 @@ def histogram_figure(edges, positive, negative, positive_mean, negative_mean, th
         axes.stairs(density, edges, color=colour, lw=1.8, ls=("--", "-")[number], baseline=None)
         peak = np.argmax(density)
         side = "right" if number == 0 else "left"
-        label(axes, name, (edges[peak], density[peak]), colour, (0, 6), side)
+        _label(axes, name, (edges[peak], density[peak]), colour, (0, 6), side)
         axes.axvline(mean, color=colour, lw=1, ls=":")
         described.append(f"{name}, mean {mean:.2f}")
-    for number, (name, similarity) in enumerate(dict(thresholds).items()):
+    for number, (name, similarity) in enumerate((thresholds or {}).items()):
         axes.axvline(similarity, color=INK, lw=1)
-        label(axes, name, (similarity, (1.1 - 0.09 * number) * top), INK, (4, 0), "left")
+        _label(axes, name, (similarity, (1.1 - 0.09 * number) * top), INK, (4, 0), "left")
         described.append(f"{name} from {similarity:.2f}")
     axes.set_xlabel("cosine similarity of a pair")
     axes.set_xlim(edges[first] - 0.02, edges[last] + 0.02)
     axes.set_ylim(0, 1.2 * top or 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    return svg(figure, f"Histograms of the similarity of pairs: {'; '.join(described)}.")
+    return _svg(figure, f"Histograms of the similarity of pairs: {'; '.join(described)}.")
 
 
-def error_figure(accepted, rejected):
+def error_plot(accepted: np.ndarray, rejected: np.ndarray) -> Markup:
     """Draws the detection error trade-off: false reject rate over false accept rate, both log.
 
-    Where nothing is let in, or less than 0.1 % refused, it is left out. At most some hundred
-    points are drawn.
+    Thresholds that accept no pair falsely, or reject less than 0.1 %, are left out. At most a few
+    hundred points are drawn.
     """
     shown = (accepted > 0) & (rejected >= LEAST_REJECTED)
     accepted, rejected = np.asarray(accepted)[shown], np.asarray(rejected)[shown]
@@ -138,30 +156,47 @@ def error_figure(accepted, rejected):
         return np.searchsorted(accepted, rate, side="right") - 1
 
     drawn = np.unique(at(np.geomspace(accepted[0], accepted[-1], 300)))
-    figure, axes = new_figure(520, 300)
+    figure, axes = _new_figure(520, 300)
     axes.loglog(accepted[drawn], rejected[drawn], color=SERIES[0], lw=2)
     described = []
     for rate in (0.01, 0.1, 1, 10):
         if accepted[0] <= rate <= accepted[-1]:
-            refused = rejected[at(rate)]
-            axes.plot(rate, refused, "o", color=SERIES[0], ms=6)
-            label(axes, f"{refused:.1f}", (rate, refused), INK, (4, 5), "left")
-            described.append(f"{refused:.1f} % at {rate:g} %")
+            false_rejects = rejected[at(rate)]
+            axes.plot(rate, false_rejects, "o", color=SERIES[0], ms=6)
+            _label(axes, f"{false_rejects:.1f}", (rate, false_rejects), INK, (4, 5), "left")
+            described.append(f"{false_rejects:.1f} % at {rate:g} %")
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-    axes.set_xlabel("other pairs let in, %")
-    title = "Share of pairs of one class that are refused, by the share of others let in"
-    return svg(figure, f"{title}: {', '.join(described)}.")
+    axes.set_xlabel("false accept rate, %")
+    title = "False reject rate by false accept rate"
+    return _svg(figure, f"{title}: {', '.join(described)}.")
 
 
-def map_figure(points, labels, highlighted, title, shown=()):
-    """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey.
+@dataclass(frozen=True)
+class Spot:
+    """A point of the map whose image appears under the pointer or at the keyboard's focus.
 
-    `shown` holds (row, name, image as a data URI) of points whose image appears under the pointer
-    or at the keyboard's focus.
+    Args:
+        row: Of the points.
+        name: Of its class.
+        image: A data URI.
     """
-    figure, axes = new_figure(520, 420)
+
+    row: int
+    name: str
+    image: str
+
+
+def map_plot(
+    points: np.ndarray,
+    labels: np.ndarray,
+    highlighted: np.ndarray,
+    title: str,
+    spots: Sequence[Spot] = (),
+) -> Markup:
+    """Draws points (N, 2): the `highlighted` classes, at most 8, in colour, the others in grey."""
+    figure, axes = _new_figure(520, 420)
     rest = ~np.isin(labels, highlighted)
     axes.plot(*points[rest].T, "o", color=MUTED, ms=2.6, mew=0, alpha=0.4)
     for code, colour, marker in zip(highlighted, SERIES, MARKERS, strict=False):
@@ -169,41 +204,39 @@ def map_figure(points, labels, highlighted, title, shown=()):
         axes.plot(*points[own].T, marker, color=colour, ms=6, mew=0, alpha=0.95)
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")
-    drawing = svg(figure, title)
-    spots = "".join(
-        spot(*place(figure, axes, points[row]), name, image) for row, name, image in shown
-    )
-    return drawing.removesuffix("</svg>") + spots + "</svg>"
+    drawing = _svg(figure, title)
+    shown = [_spot(*_position(figure, axes, points[spot.row]), spot) for spot in spots]
+    end = Markup("</svg>")
+    return drawing.removesuffix(end) + Markup("").join(shown) + end
 
 
-def place(figure, axes, point):
+def _position(figure, axes, point):
     """Returns where a point of a drawn figure is, in the SVG's own coordinates."""
     share = figure.transFigure.inverted().transform(axes.transData.transform(point))
     width, height = figure.get_size_inches() / UNIT
     return share[0] * width, (1 - share[1]) * height
 
 
-def spot(x, y, name, image, side=84):
-    """Returns a place of the map that shows an image, within the map of 520 x 420."""
+def _spot(x, y, spot, side=84):
+    """Returns a `Spot` at a place within the map of 520 x 420, as an SVG element."""
     left, top = min(max(x - side / 2, 0), 520 - side), y + 8 if y < 300 else y - side - 8
-    return (
-        f'<g class="spot" tabindex="0"><title>{escape(name)}</title>'
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-        f'<image href="{image}" x="{left:.1f}" y="{top:.1f}" width="{side}" height="{side}"/></g>'
-    )
+    return Markup(
+        '<g class="spot" tabindex="0"><title>{}</title><circle cx="{:.1f}" cy="{:.1f}" r="5"/>'
+        '<image href="{}" x="{:.1f}" y="{:.1f}" width="{}" height="{}"/></g>'
+    ).format(spot.name, x, y, spot.image, left, top, side, side)
 
 
-def marker_figure(number):
-    """Draws the sign of the highlighted class `number` of the map, for its legend."""
+def class_marker(number: int) -> Markup:
+    """Draws the marker of the highlighted class `number` of the map, for its legend."""
     figure = Figure(figsize=(14 * UNIT, 14 * UNIT))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.plot(0, 0, MARKERS[number], color=SERIES[number], ms=9, mew=0)
-    return svg(figure, None)
+    return _svg(figure, None)
 
 
-def new_figure(width, height):
-    """Returns a figure of so many pixels, with quiet axes."""
+def _new_figure(width, height):
+    """Returns a Matplotlib figure of a size in pixels, and its axes."""
     figure = Figure(figsize=(width * UNIT, height * UNIT), layout="constrained")
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
@@ -218,15 +251,15 @@ def new_figure(width, height):
     return figure, axes
 
 
-def label(axes, text, at, colour, offset, side):
-    """Writes a line's name or value beside a point."""
+def _label(axes, text, at, colour, offset, side):
+    """Writes a line's name or value next to a point."""
     axes.annotate(
         text, at, xytext=offset, textcoords="offset points", ha=side, color=colour, size=FONT
     )
 
 
-def svg(figure, description):
-    """Returns the figure as an `svg` element for an HTML page; None describes a decoration."""
+def _svg(figure, description: str | None) -> Markup:
+    """Returns a Matplotlib figure as an `svg` element; without a description, as a decoration."""
     file = io.StringIO()
     figure.patch.set_visible(False)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dml"}):
@@ -234,10 +267,10 @@ def svg(figure, description):
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # never referred to, and not unique in the page
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # never referenced, and not unique in the page
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     for drawn, shown in PAGE_COLOURS.items():
         text = text.replace(drawn, shown)
     view = re.search(r'viewBox="[^"]*"', text).group()
     role = f'role="img" aria-label="{escape(description)}"' if description else 'aria-hidden="true"'
-    return f"<svg {view} {role}>" + text[text.index(">") + 1 :].strip()
+    return Markup(f"<svg {view} {role}>" + text[text.index(">") + 1 :].strip())  # escaped above

@@ -1,11 +1,12 @@
-"""The figures: well-formed, described in words, in the page's colours, the same every time."""
+"""The plots: well-formed, described in words, in the page's colours, the same every time."""
 
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 
-from dml.report import figures
+from dml.report import _plots as plots
+from dml.report._selection import SimilarityHistograms
 
 
 def drawn():
@@ -15,24 +16,30 @@ def drawn():
     labels = np.arange(30) % 10
     nothing = np.zeros(10, int)
     return {
-        "curve": figures.curve_figure({"loss": ([1, 2, 3], [3.0, 2.0, 1.0])}, "Loss"),
-        "two curves": figures.curve_figure({"a": ([1], [0.5]), "b": ([1], [0.1])}, "Similarity"),
-        "percentages": figures.curve_figure({"v": ([1, 2], [0.5, 0.75])}, "R@1", True, True),
-        "gap": figures.curve_figure({"v": ([1, 2], [float("nan"), 0.75])}, "R@1", True, True),
-        "ranks": figures.rank_figure(np.array([1, 1, 3, 0, 250])),
-        "no rank": figures.rank_figure(np.zeros(3, int)),
-        "histogram": figures.histogram_figure(edges, counts, counts[::-1], 0.4, -0.4),
-        "one class": figures.histogram_figure(edges, counts, nothing, 0.4, float("nan")),
-        "no pairs": figures.histogram_figure(edges, nothing, nothing, float("nan"), float("nan")),
-        "map": figures.map_figure(points, labels, np.arange(8), "Map <of> & all"),
-        "marker": figures.marker_figure(3),
+        "curve": plots.curve_plot({"loss": ([1, 2, 3], [3.0, 2.0, 1.0])}, "Loss"),
+        "two curves": plots.curve_plot({"a": ([1], [0.5]), "b": ([1], [0.1])}, "Similarity"),
+        "percentages": plots.curve_plot({"v": ([1, 2], [0.5, 0.75])}, "R@1", True, True),
+        "gap": plots.curve_plot({"v": ([1, 2], [float("nan"), 0.75])}, "R@1", True, True),
+        "ranks": plots.recall_plot(np.array([1, 1, 3, 0, 250])),
+        "no rank": plots.recall_plot(np.zeros(3, int)),
+        "histogram": plots.similarity_plot(
+            SimilarityHistograms(edges, counts, counts[::-1], 0.4, -0.4)
+        ),
+        "one class": plots.similarity_plot(
+            SimilarityHistograms(edges, counts, nothing, 0.4, float("nan"))
+        ),
+        "no pairs": plots.similarity_plot(
+            SimilarityHistograms(edges, nothing, nothing, float("nan"), float("nan"))
+        ),
+        "map": plots.map_plot(points, labels, np.arange(8), "Map <of> & all"),
+        "marker": plots.class_marker(3),
     }
 
 
 def parsed(text):
     """Returns the element; its prefix needs no declaration in HTML, but in XML."""
     return ElementTree.fromstring(
-        text.replace("<svg", '<svg xmlns:xlink="http://www.w3.org/1999/xlink"', 1)
+        str.replace(text, "<svg", '<svg xmlns:xlink="http://www.w3.org/1999/xlink"', 1)
     )
 
 
@@ -57,7 +64,7 @@ def test_load_and_run_nothing(elements):
 
 def test_take_their_colours_from_the_page(elements):
     for name, text in elements.items():
-        assert not any(colour in text for colour in figures.PAGE_COLOURS), name
+        assert not any(colour in text for colour in plots.PAGE_COLOURS), name
     assert "var(--series-1)" in elements["curve"] and "var(--muted)" in elements["curve"]
 
 
@@ -90,11 +97,18 @@ def test_are_the_same_every_time(elements):
 def test_error_curve_says_what_is_refused():
     accepted = np.array([0.0, 0.0001, 0.001, 0.01, 0.1, 1.0])
     rejected = np.array([0.9, 0.8, 0.5, 0.25, 0.05, 0.0])
-    text = figures.error_figure(accepted, rejected)
+    text = plots.error_plot(accepted, rejected)
     assert "25.0 % at 1 %" in text and "50.0 % at 0.1 %" in text and "5.0 % at 10 %" in text
 
 
 def test_error_curve_says_the_exact_rates_of_many_points():
     accepted = np.linspace(0, 1, 100_001)
-    text = figures.error_figure(accepted, 1 - accepted**0.2)
+    text = plots.error_plot(accepted, 1 - accepted**0.2)
     assert f"{100 * (1 - 0.01**0.2):.1f} % at 1 %" in text and len(text) < 60_000
+
+
+def test_names_of_spots_are_text():
+    spot = plots.Spot(0, "<script>alert(1)</script>", "data:image/jpeg;base64,AA==")
+    text = plots.map_plot(np.zeros((1, 2)), np.zeros(1, int), np.array([0]), "Map", [spot])
+    assert "<script" not in text and "<title>&lt;script&gt;alert(1)" in text
+    assert len(parsed(text).findall(".//image")) == 1

@@ -1,20 +1,45 @@
 """Which queries and pairs a report shows, and what it computes about them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from dml.report.data import ReportData
 
-def drawn_queries(labels, first_positive, count, seed):
+
+@dataclass(frozen=True, eq=False)
+class SimilarityHistograms:
+    """How many positive and negative pairs have a similarity within each bin.
+
+    Args:
+        edges: Of the bins (B + 1,).
+        positive: Counts (B,) of pairs of one class.
+        negative: Counts (B,) of pairs of different classes.
+        positive_mean: Mean similarity of the positive pairs; nan without any.
+        negative_mean: That of the negative pairs.
+    """
+
+    edges: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+    positive_mean: float
+    negative_mean: float
+
+
+def drawn_queries(
+    labels: np.ndarray, first_positive: np.ndarray, count: int, seed: int
+) -> np.ndarray:
     """Returns up to `count` query rows, at random, from as many classes as possible.
 
     Queries without a positive can't be right and are left out.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(np.flatnonzero(np.asarray(first_positive) > 0))
-    turn = occurrence(np.asarray(labels)[rows])
+    turn = _occurrence(np.asarray(labels)[rows])
     return rows[np.argsort(turn, kind="stable")][:count]
 
 
-def occurrence(labels):
+def _occurrence(labels):
     """Returns, for each entry, how many earlier entries carry the same label."""
     order = np.argsort(labels, kind="stable")
     _, start, sizes = np.unique(labels[order], return_index=True, return_counts=True)
@@ -23,14 +48,14 @@ def occurrence(labels):
     return turn
 
 
-def worst_queries(first_positive, count):
+def worst_queries(first_positive: np.ndarray, count: int) -> np.ndarray:
     """Returns up to `count` query rows that are wrong, the latest first positive first."""
     first_positive = np.asarray(first_positive)
     rows = np.argsort(-first_positive, kind="stable")[:count]
     return rows[first_positive[rows] > 1]
 
 
-def nearest_positive(data, row):
+def nearest_positive(data: ReportData, row: int) -> int | None:
     """Returns the gallery row of a query's own class that is most similar to it, or None."""
     candidates = np.flatnonzero(np.asarray(data.searched_labels) == data.labels[row])
     if data.gallery_vectors is None:
@@ -40,15 +65,13 @@ def nearest_positive(data, row):
     return int(candidates[np.argmax(data.searched_vectors[candidates] @ data.vectors[row])])
 
 
-def similarity_histograms(data, bins=100, queries=1000):
+def similarity_histograms(
+    data: ReportData, bins: int = 100, queries: int = 1000
+) -> SimilarityHistograms:
     """Counts the cosine similarities of positive and negative pairs.
 
     Each of up to `queries` queries, drawn at random, is paired with the whole gallery, in blocks:
     memory does not grow with the number of pairs.
-
-    Returns:
-        Edges (bins + 1,), positive counts (bins,), negative counts (bins,), mean of the positive
-        pairs, mean of the negative pairs (nan where there is no pair).
     """
     edges = np.linspace(-1, 1, bins + 1)
     total = len(data.labels)
@@ -66,10 +89,10 @@ def similarity_histograms(data, bins=100, queries=1000):
             sums[kind] += values.sum(dtype=np.float64)
     sizes = counts.sum(axis=1)
     means = [s / n if n else float("nan") for s, n in zip(sums, sizes, strict=True)]
-    return edges, counts[0], counts[1], *means
+    return SimilarityHistograms(edges, counts[0], counts[1], *means)
 
 
-def principal_plane(vectors):
+def principal_plane(vectors: np.ndarray) -> tuple[np.ndarray, float]:
     """Projects vectors (N, D) on their two widest principal axes.
 
     Returns:

@@ -1,0 +1,90 @@
+"""Searching an index by image files."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dml.encoding.embed import embed_images
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import OptionError
+from dml.index._interface import Index
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class ImageNeighbour:
+    """An item near an image.
+
+    Args:
+        similarity: Cosine similarity, in [-1, 1].
+        same: Whether it reaches the encoder's calibrated threshold; None where there is none.
+        item: A dictionary of the item's fields, with `id`, `path` and `label`.
+    """
+
+    similarity: float
+    same: bool | None
+    item: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        rest = {name: value for name, value in self.item.items() if name != "id"}
+        similarity = round(self.similarity, 6)
+        return {"id": self.item["id"], "similarity": similarity, "same": self.same, **rest}
+
+
+@dataclass(frozen=True)
+class ImageSearchResult:
+    """An image and the items near it.
+
+    Args:
+        query: The image.
+        neighbours: Nearest first.
+    """
+
+    query: str
+    neighbours: list[ImageNeighbour]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it for JSON."""
+        return {"query": self.query, "neighbours": [near.to_json() for near in self.neighbours]}
+
+
+def search_images(
+    index: Index,
+    encoder: OnnxEncoder,
+    images: Sequence[str | os.PathLike[str]],
+    k: int = 10,
+    where: str | None = None,
+    threshold: float | None = None,
+) -> list[ImageSearchResult]:
+    """Searches an index for the items nearest to images.
+
+    Args:
+        index: `Index`.
+        encoder: The encoder that it was built with: `index.encoder()`.
+        images: As `dml.images.read_image` takes them.
+        k: Neighbours wanted for each; positive.
+        where: A filter; None for all items.
+        threshold: Least similarity of the neighbours; None for the nearest k.
+
+    Raises:
+        ImageError: An image can't be read.
+        OptionError: `k`, `where` or `threshold` can't be used.
+    """
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise OptionError("threshold", f"must be a similarity in [-1, 1]; got {threshold}")
+    vectors = embed_images(encoder, images, batch_size=min(BATCH_SIZE, max(1, len(images))))
+    same = encoder.calibrated_threshold().similarity if encoder.thresholds else None
+    return [
+        ImageSearchResult(
+            str(image),
+            [
+                ImageNeighbour(similarity, None if same is None else similarity >= same, item)
+                for similarity, item in neighbours
+                if threshold is None or similarity >= threshold
+            ],
+        )
+        for image, neighbours in zip(images, index.search(vectors, k, where), strict=True)
+    ]

@@ -1,0 +1,86 @@
+"""The results of a search: one HTML page that needs nothing else."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dml import _pages
+from dml._storage.atomic import write_text
+from dml.images import ImageError, read_image
+from dml.images._thumbnails import thumbnail_uri
+from dml.index import ImageSearchResult
+
+SIDE = 256  # pixels of an image
+
+
+@dataclass(frozen=True)
+class PageImage:
+    """An image of the page: a data URI, or why it can't be read."""
+
+    uri: str | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PageNeighbour:
+    """A neighbour as the page shows it."""
+
+    id: str
+    label: str
+    similarity: float
+    same: bool | None
+    image: PageImage
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """A query and its neighbours as the page shows them."""
+
+    name: str
+    image: PageImage
+    neighbours: list[PageNeighbour]
+
+
+def write_search_page(
+    path: str | os.PathLike[str], location: str, results: Sequence[ImageSearchResult]
+) -> None:
+    """Writes search results as one self-contained HTML file that opens without a network.
+
+    Args:
+        path: The HTML file; replaced where it exists.
+        location: Of the index; shown at the top.
+        results: As `dml.index.search_images` returns them.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    write_text(path, render_search_page(location, results))
+
+
+def render_search_page(location: str, results: Sequence[ImageSearchResult]) -> str:
+    """Returns search results as HTML."""
+    return _pages.render(
+        "results.html", title="Search results", location=location, results=map(_result, results)
+    )
+
+
+def _result(result):
+    neighbours = [
+        PageNeighbour(
+            near.item["id"],
+            str(near.item["label"] or ""),
+            near.similarity,
+            near.same,
+            _image(near.item["path"]),
+        )
+        for near in result.neighbours
+    ]
+    return PageResult(Path(result.query).name, _image(result.query), neighbours)
+
+
+def _image(path):
+    try:
+        return PageImage(thumbnail_uri(read_image(path, SIDE), SIDE))
+    except ImageError as error:
+        return PageImage(None, str(error))
