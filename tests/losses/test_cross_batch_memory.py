@@ -7,7 +7,7 @@ from keras import ops
 
 from dml.heads import MemoryHead
 from dml.losses import Contrastive, CrossBatchMemory, MultiSimilarity, ProxyAnchor
-from dml.ops import Targets
+from dml.ops import Targets, relation_masks
 from tests.backend import value_and_grad
 
 LABELS = np.array([0, 0, 1, 1])
@@ -45,6 +45,19 @@ def test_adds_the_pairs_with_what_is_remembered(base):
     assert number(loss(LABELS, given(x, memory, remembered))) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("steps, used", [(2, 0), (3, 1), (4, 1)])
+def test_weight_and_start_by_hand(weight, steps, used):
+    # The batch: positives sqrt(2) apart cost 2, negatives as far nothing. The memory, of the first
+    # image as one of class 1: its positives, images 2 and 3, cost 2, its negative image 0, at a
+    # distance of 0, costs 1, and image 1 nothing.
+    loss = CrossBatchMemory(Contrastive(), size=6, start=3, weight=weight)
+    x, memory = np.eye(4), np.zeros((6, 4))
+    memory[0, 0] = 1
+    value = number(loss(LABELS, given(x, memory, [1, -1, -1, -1, -1, -1], steps=steps)))
+    assert value == pytest.approx(2 + used * weight * 3, rel=1e-5)
+
+
 def test_twins_are_no_pairs():
     x, memory = unit_rows(), unit_rows(6, seed=1)
     known = np.array([0, 1, 2, 0, 1, 1])
@@ -79,7 +92,11 @@ def test_a_relation_reaches_into_the_memory():
     expected = number(loss(LABELS, given(x, memory, known, twins=twins)))
     assert number(loss(within, by_relation)) == pytest.approx(expected, rel=1e-5)
     by_relation["memory_relation"] = ops.array(0.5 * relation)
-    assert number(loss(within, by_relation)) != pytest.approx(expected, rel=1e-3)
+    # Positives that are so in part are negatives in part, too, as their loss says.
+    halved = number(loss(within, by_relation)) - number(Contrastive()(LABELS, x))
+    compared = Contrastive().compare(ops.array(x), ops.array(memory))
+    masks = relation_masks(ops.array(np.where(twins, np.nan, 0.5 * relation)))
+    assert halved == pytest.approx(number(Contrastive().pair_loss(compared, *masks)), rel=1e-4)
 
 
 def test_an_empty_memory_and_one_before_its_start_add_nothing():

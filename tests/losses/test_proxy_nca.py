@@ -35,7 +35,8 @@ def test_squared_distance_on_the_sphere_is_twice_the_cosine():
 
 def test_a_single_class_has_no_rival():
     value, grad = value_and_grad(lambda s: ProxyNCA()(LABELS, s), np.array([[0.3]]))
-    assert np.isfinite(value) and grad[0, 0] < 0
+    # Scale times the squared distance, 9 (2 - 2 * 0.3), falls by 18 for each unit of cosine.
+    assert value == pytest.approx(12.6) and grad.tolist() == [[-18]]
 
 
 def test_does_not_underflow_where_the_own_proxy_is_far():

@@ -44,7 +44,7 @@ def test_penalty_draws_centres_together_and_is_finite_where_they_coincide():
     loss = SoftTriple(proxies_per_class=2)
     same = np.repeat(unit(np.ones((3, 1, 4))), 2, axis=1)
     value, grad = value_and_grad(loss.proxy_penalty, same)
-    assert np.isfinite(grad).all() and value == pytest.approx(0.1 * np.sqrt(1e-5), rel=0.1)
+    assert np.abs(grad).max() < 1e-4 and value == pytest.approx(0.1 * np.sqrt(1e-5), rel=0.1)
     apart = unit(np.array([[[1.0, 0.1], [0.1, 1.0]]]))
     _, grad = value_and_grad(loss.proxy_penalty, apart)
     nearer = unit(apart - 0.01 * grad)

@@ -104,6 +104,18 @@ def test_telemetry_of_a_collapsed_batch():
     assert values["effective_rank"] == pytest.approx(1)
 
 
+def test_telemetry_of_a_relation_counts_pairs_by_how_far_they_belong():
+    learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=8))
+    related = np.array([[1, 0.25, 0], [0.25, 1, 0.5], [0, 0.5, 1]], "float32")
+    x = np.zeros((3, 8), "float32")
+    x[:, :2] = [[1, 0], [0.6, 0.8], [0, 1]]  # cosines 0.6, 0 and 0.8
+    y = {"related": related, "samples": np.arange(3)}
+    learner.compute_loss(y=y, y_pred=keras.ops.array(x))
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == pytest.approx((0.25 * 0.6 + 0.5 * 0.8) / 0.75)
+    assert values["negative_similarity"] == pytest.approx((0.75 * 0.6 + 0.5 * 0.8) / 2.25)
+
+
 def test_pair_losses_work_in_anyones_model():
     images, labels = stripes()
     model = keras.Sequential(

@@ -141,9 +141,12 @@ def test_clips_each_value(learner):
 
 
 def test_records_the_norm_of_the_gradient(learner):
-    step(learner, OptimizerOptions())
-    norm = float(keras.ops.convert_to_numpy(learner.optimizer.gradient_norm.value))
-    assert 0 < norm < np.inf
+    optimizer = build_optimizer(learner, OptimizerOptions(), 1, 1)
+    gradients = [keras.ops.full(v.shape, 3.0) for v in learner.trainable_variables]
+    optimizer.apply(gradients, learner.trainable_variables)
+    norm = float(keras.ops.convert_to_numpy(optimizer.gradient_norm.value))
+    count = sum(np.prod(v.shape) for v in learner.trainable_variables)
+    assert norm == pytest.approx(3 * np.sqrt(count), rel=1e-5)
 
 
 def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
