@@ -89,39 +89,32 @@ def flag(option):
 
 def choose(loss, epochs, out):
     """Returns the setting with the best R@1 on the validation classes."""
+    import keras
+
     from dml._storage.records import write_json
-    from dml._storage.run_folder import RunFolder
-    from dml.commands.train import build_learner, fit, recorded_items, start
+    from dml.errors import DivergenceError
     from dml.recipe import load_recipe
+    from dml.runs import Trainer
 
     chosen = out / f"{loss}.json"
     if chosen.exists():
         return json.loads(chosen.read_text())["flags"]
     scores = []
     for number, flags in enumerate(settings(loss)):
-        folder = RunFolder(out / "choose" / f"{loss}-{number}")
-        recipe = load_recipe("omniglot", common(loss, flags, 0, epochs))
-        begin(recipe)
-        items = recipe.dataset.items()
-        if not folder.recipe.exists():
-            start(folder.create(), recipe, recorded_items(recipe, items))
-        learner, steps = build_learner(recipe, items.select("train"))
+        folder = out / "choose" / f"{loss}-{number}"
+        keras.backend.clear_session()
         try:
-            state = fit(learner, recipe, items, folder, steps, report=lambda line: None)
-            scores.append(state["best_score"])
-        except FloatingPointError:
+            if (folder / "recipe.toml").exists():
+                run = Trainer.resume(folder, evaluate=False)
+            else:
+                recipe = load_recipe("omniglot", common(loss, flags, 0, epochs))
+                run = Trainer(recipe).run(folder, evaluate=False)
+            scores.append(max(row.get("val_recall_at_1", 0.0) for row in run.log()))
+        except DivergenceError:
             scores.append(0.0)
     best = max(range(len(scores)), key=scores.__getitem__)
     write_json(chosen, {"flags": settings(loss)[best], "validation": scores})
     return settings(loss)[best]
-
-
-def begin(recipe):
-    """Clears what earlier runs left and sets the seed, as a new process would."""
-    import keras
-
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(recipe.training.seed)
 
 
 def common(loss, flags, seed, epochs):
@@ -141,7 +134,8 @@ def measure(loss, seeds, epochs, out):
     """Chooses a loss's setting and trains it with each seed."""
     import keras
 
-    from dml.commands.train import train
+    from dml.recipe import load_recipe
+    from dml.runs import Trainer
 
     flags = choose(loss, epochs, out)
     first = metrics_file(out, loss, 0).parent
@@ -153,10 +147,10 @@ def measure(loss, seeds, epochs, out):
             continue
         keras.backend.clear_session()
         if (folder / "recipe.toml").exists():  # stopped half-way
-            train(folder, resume=True, report=lambda line: None)
+            Trainer.resume(folder)
         else:
-            options = common(loss, flags, seed, epochs)
-            train("omniglot", options, out=folder, report=lambda line: None)
+            recipe = load_recipe("omniglot", common(loss, flags, seed, epochs))
+            Trainer(recipe).run(folder)
 
 
 def metrics_file(out, loss, seed):

@@ -5,26 +5,17 @@ import contextlib
 from dml.reporting import Reporter
 
 
-class Lines(Reporter):
-    """Keeps lines of information and warnings, and how far progress got.
+class Lines(list, Reporter):
+    """The lines of information and warnings, in order.
 
     Attributes:
-        lines: All of them, in order.
         warnings: The warnings alone.
         done: {title: (units done, total)} of each progress.
     """
 
     def __init__(self):
-        self.lines = []
         self.warnings = []
         self.done = {}
-
-    def info(self, text):
-        self.lines.append(text)
-
-    def warning(self, text):
-        self.lines.append(text)
-        self.warnings.append(text)
 
     @contextlib.contextmanager
     def progress(self, title, total, unit="images", done=0):
@@ -34,3 +25,10 @@ class Lines(Reporter):
             self.done[title] = self.done[title][0] + count, total
 
         yield advance
+
+    def info(self, text):
+        self.append(text)
+
+    def warning(self, text):
+        self.append(text)
+        self.warnings.append(text)

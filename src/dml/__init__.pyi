@@ -19,6 +19,9 @@ from .encoding import build_encoder as build_encoder
 from .encoding import embed_images as embed_images
 from .encoding import load_encoder as load_encoder
 from .recipe import load_recipe as load_recipe
+from .runs import Evaluation as Evaluation
+from .runs import Run as Run
+from .runs import Trainer as Trainer
 from .training import Learner as Learner
 from .training import OptimizerOptions as OptimizerOptions
 from .training import build_optimizer as build_optimizer

@@ -18,8 +18,8 @@ def run(action, name, *flags):
     try:
         COMMAND.run(argparse.Namespace(action=action, name=str(name), flags=list(flags)), reporter)
     except DmlError as error:
-        reporter.lines.append(f"error: {error}")
-    return "\n".join(reporter.lines)
+        reporter.append(f"error: {error}")
+    return "\n".join(reporter)
 
 
 def checked(root, *flags):

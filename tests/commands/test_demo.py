@@ -1,14 +1,29 @@
 """`dml demo`: its steps and what it says; the steps themselves have tests of their own."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import dml.commands.demo as module
-from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.runs import Run
 from tests.reporters import Lines
+from tests.runs.running import train
+
+
+class FakeRun:
+    def __init__(self, path, called):
+        self.path, self.called = Path(path), called
+        self.index, self.report = self.path / "index", self.path / "report.html"
+
+    def export(self):
+        self.called.append(("export", str(self.path)))
+        return SimpleNamespace(path=self.path / "bundle")
+
+    def evaluation(self):
+        return SimpleNamespace(path=self.path / "evaluation" / "glyphs")
 
 
 @pytest.fixture
@@ -18,13 +33,13 @@ def steps(tmp_path, monkeypatch):
     (tmp_path / "runs" / "demo").mkdir(parents=True)
     called = []
 
-    def train(source, out, report):
-        called.append(("train", source, str(out)))
-        return RunFolder(out)
+    class Trainer:
+        def __init__(self, recipe, reporter):
+            self.name = recipe.dataset.name
 
-    def export(run, report):
-        called.append(("export", str(run)))
-        return Path(run) / "bundle"
+        def run(self, folder, name):
+            called.append(("train", self.name, folder and str(folder), name))
+            return FakeRun(folder or Path("runs") / f"{name}-2", called)
 
     def index_images(bundle, sources, out, reporter):
         called.append(("build", str(bundle), [str(source) for source in sources], str(out)))
@@ -32,8 +47,7 @@ def steps(tmp_path, monkeypatch):
     def serve(path, **options):
         called.append(("serve", str(path), options["open_browser"]))
 
-    monkeypatch.setattr(module, "train", train)
-    monkeypatch.setattr(module, "export", export)
+    monkeypatch.setattr("dml.runs.Trainer", Trainer)
     monkeypatch.setattr("dml.index.index_images", index_images)
     monkeypatch.setattr("dml.serve.run_server", serve)
     return called
@@ -43,7 +57,7 @@ def test_goes_the_whole_way_in_a_new_folder(steps, tmp_path):
     reporter = Lines()
     module.demo(reporter=reporter)
     assert steps == [
-        ("train", "glyphs", "runs/demo-2"),
+        ("train", "glyphs", None, "demo"),
         ("export", "runs/demo-2"),
         (
             "build",
@@ -53,14 +67,14 @@ def test_goes_the_whole_way_in_a_new_folder(steps, tmp_path):
         ),
         ("serve", "runs/demo-2/index", True),
     ]
-    assert reporter.lines == [f"report: file://{tmp_path}/runs/demo-2/report.html"]
+    assert reporter == [f"report: file://{tmp_path}/runs/demo-2/report.html"]
 
 
 def test_can_stop_before_the_page(steps, tmp_path):
     reporter = Lines()
     module.demo(out=tmp_path / "mine", page=False, reporter=reporter)
     assert [step[0] for step in steps] == ["train", "export", "build"]
-    assert reporter.lines[-1] == f"search: dml serve {tmp_path}/mine/index"
+    assert reporter[-1] == f"search: dml serve {tmp_path}/mine/index"
 
 
 def test_as_it_is_typed(steps, capsys):
@@ -70,11 +84,9 @@ def test_as_it_is_typed(steps, capsys):
 
 @pytest.mark.slow
 def test_the_bundle_of_a_run_on_another_backend_is_written_by_tensorflow(tmp_path, monkeypatch):
-    from dml.commands.train import train
-
     flags = ["--dataset.classes", "12", "--dataset.samples", "6", "--training.epochs", "1"]
     flags += ["--sampler.classes_per_batch", "4", "--sampler.images_per_class", "2"]
-    folder = train("glyphs", out=tmp_path / "run", flags=flags, report=lambda line: None)
+    folder = train("glyphs", flags, tmp_path / "run")
     monkeypatch.setattr("keras.config.backend", lambda: "jax")
-    bundle = module.exported(folder, print)
+    bundle = module.exported(Run(folder.path))
     assert OnnxEncoder(bundle).dimension == 64

@@ -1,8 +1,8 @@
-"""`dml report` needs an evaluation."""
+"""`dml report` as it is typed; with a run it is tested by test_evaluate.py."""
 
 from dml.cli import main
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+def test_a_run_without_an_encoder_is_one_line(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
-    assert str(tmp_path) in capsys.readouterr().err
+    assert "recipe.toml is missing" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def served(tmp_path):
 def fetched(dataset):
     reporter = Lines()
     assert download(dataset, reporter) == Path(dataset.root)
-    return "\n".join(reporter.lines)
+    return "\n".join(reporter)
 
 
 def test_downloads_checks_and_unpacks(served):

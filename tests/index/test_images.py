@@ -14,7 +14,7 @@ def test_images_are_indexed_and_added(tmp_path):
     reporter = Lines()
     index = index_images(bundle, [photos], tmp_path / "shop", reporter=reporter)
     assert len(index) == 12 and index.labels(10) == ["class 0", "class 1", "class 2"]
-    first, second, third, _ = reporter.lines
+    first, second, third, _ = reporter
     assert first.startswith(f"{tmp_path}/shop: 12 items of 3 labels, 6 numbers each")
     assert second == "flat: every search is exact" and "1 images could not be read" in third
     assert "bad.png" in (tmp_path / "shop.unreadable.csv").read_text()

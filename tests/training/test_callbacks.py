@@ -10,16 +10,20 @@ from dml._storage.run_folder import RunFolder
 from dml.backbones import Conv4
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.losses import ProxyAnchor
+from dml.reporting import SILENT, TrainingProgress
 from dml.samplers import Coverage
 from dml.training._callbacks import (
     Checkpoint,
+    ProgressBars,
     RunRecorder,
     StopAtNan,
     TensorBoardScalars,
+    TrainingState,
     collapsing,
     epoch_line,
 )
 from dml.training.learner import Learner
+from tests.reporters import Lines
 from tests.storage.durability import Journal
 
 LOGS = {
@@ -41,10 +45,6 @@ def learner(dim=4):
     return learner
 
 
-def state(epoch, best_epoch=None, best_score=None):
-    return {"epoch": epoch, "best_epoch": best_epoch, "best_score": best_score}
-
-
 def values(model):
     return [keras.ops.convert_to_numpy(v.value) for v in Checkpoint(None).variables(model)]
 
@@ -54,11 +54,12 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run").create()
 
 
-def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, **options):
+def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, coverage=None):
     """Returns a recorder whose validations give these scores, and the lines that it reports."""
-    lines, remaining = [], iter(scores or [])
+    lines, remaining = Lines(), iter(scores or [])
     validate = (lambda: {"val_recall_at_1": next(remaining)}) if scores else None
-    made = RunRecorder(folder, state(0), validate, validate_every, epochs, lines.append, **options)
+    made = RunRecorder(folder, TrainingState(), validate, validate_every, epochs, lines)
+    made.coverage = coverage
     made.set_model(model or learner())
     return made, lines
 
@@ -73,11 +74,11 @@ def test_a_checkpoint_brings_back_every_variable(folder):
     model = learner()
     model.fit(IMAGES, LABELS, verbose=0)
     saved = values(model)
-    Checkpoint(folder).save(model, state(1))
+    Checkpoint(folder).save(model, TrainingState(1))
     model.fit(IMAGES, LABELS, epochs=2, verbose=0)
     assert any((a != b).any() for a, b in zip(values(model), saved, strict=True))
     for restored in (model, learner()):
-        assert Checkpoint(folder).load(restored, print) == state(1)
+        assert Checkpoint(folder).load(restored, SILENT) == TrainingState(1)
         for found, expected in zip(values(restored), saved, strict=True):
             np.testing.assert_array_equal(found, expected)
 
@@ -86,7 +87,7 @@ def test_checkpoints_are_written_durably(folder, monkeypatch):
     journal = Journal(monkeypatch)
     checkpoint, model = Checkpoint(folder), learner()
     checkpoint.save_best(model.encoder, 1)
-    checkpoint.save(model, state(1))
+    checkpoint.save(model, TrainingState(1))
     for name in ("best-0001.npz", "epoch-0001.npz"):
         journal.require_durable(folder.checkpoints / name)
 
@@ -95,16 +96,16 @@ def test_the_last_two_checkpoints_are_kept(folder):
     model, checkpoint = learner(), Checkpoint(folder)
     for epoch in (1, 2, 9_999, 10_000):
         checkpoint.save_best(model.encoder, epoch)
-        checkpoint.save(model, state(epoch))
+        checkpoint.save(model, TrainingState(epoch))
     kept = sorted(f.name for f in folder.checkpoints.iterdir())
     assert kept == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
-    assert checkpoint.load(model, print)["epoch"] == 10_000
+    assert checkpoint.load(model, SILENT).epoch == 10_000
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder):
-    Checkpoint(folder).save(learner(), state(1))
+    Checkpoint(folder).save(learner(), TrainingState(1))
     with pytest.raises(ValueError, match="belongs to another recipe"):
-        Checkpoint(folder).load(learner(dim=5), print)
+        Checkpoint(folder).load(learner(dim=5), SILENT)
 
 
 def damage(path, keep):
@@ -115,21 +116,21 @@ def damage(path, keep):
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 10, 0.5])
 def test_the_checkpoint_before_a_damaged_one_is_taken(folder, keep):
-    model, lines = learner(), []
-    Checkpoint(folder).save(model, state(1))
+    model, lines = learner(), Lines()
+    Checkpoint(folder).save(model, TrainingState(1))
     first = values(model)
     model.fit(IMAGES, LABELS, verbose=0)
     Checkpoint(folder).save_best(model.encoder, 2)
-    Checkpoint(folder).save(model, state(2, best_epoch=2, best_score=0.5))
+    Checkpoint(folder).save(model, TrainingState(2, best_epoch=2, best_score=0.5))
     damage(folder.checkpoints / "epoch-0002.npz", keep)
-    assert Checkpoint(folder).load(model, lines.append) == state(1)
+    assert Checkpoint(folder).load(model, lines) == TrainingState(1)
     assert len(lines) == 1 and "epoch-0002.npz: the checkpoint can't be read" in lines[0]
     for found, expected in zip(values(model), first, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert not (folder.checkpoints / "best-0002.npz").exists()  # it will be trained again
     damage(folder.checkpoints / "epoch-0001.npz", keep)
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(model, lines.append)
+        Checkpoint(folder).load(model, lines)
 
 
 def test_a_header_that_claims_terabytes_allocates_nothing(folder):
@@ -141,40 +142,40 @@ def test_a_header_that_claims_terabytes_allocates_nothing(folder):
         file.writestr("v0.npy", header)
         file.writestr("state.npy", header)
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(learner(), print)
+        Checkpoint(folder).load(learner(), SILENT)
 
 
 def test_objects_in_a_checkpoint_are_not_unpickled(folder):
     path = folder.checkpoints / "epoch-0001.npz"
     path.parent.mkdir()
     np.savez(path, v0=np.array([print], dtype=object), state=np.array('{"epoch": 1}'))
-    lines = []
+    lines = Lines()
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(learner(), lines.append)
+        Checkpoint(folder).load(learner(), lines)
     assert "allow_pickle=False" in lines[0]
 
 
 @pytest.mark.parametrize("keep", [0, 0.5])
 def test_damage_of_the_best_epoch_is_found_before_the_training_goes_on(folder, keep):
-    model, lines = learner(), []
+    model, lines = learner(), Lines()
     Checkpoint(folder).save_best(model.encoder, 1)
-    Checkpoint(folder).save(model, state(2, best_epoch=1, best_score=0.5))
+    Checkpoint(folder).save(model, TrainingState(2, best_epoch=1, best_score=0.5))
     best = folder.checkpoints / "best-0001.npz"
     damage(best, keep)
     with pytest.raises(ValueError, match=r"best-0001\.npz: .* It holds epoch 1, the best so far"):
-        Checkpoint(folder).load(model, lines.append)
+        Checkpoint(folder).load(model, lines)
     best.unlink()  # as the message says
-    assert Checkpoint(folder).load(model, lines.append) == state(2)
+    assert Checkpoint(folder).load(model, lines) == TrainingState(2)
     assert "epoch 1 was the best and is lost" in lines[0]
 
 
 def test_keeps_the_best_epoch_and_a_tie_is_not_better(folder):
     made, _ = recorder(folder, [0.3, 0.6, 0.6, 0.5])
     end_epochs(made, 4)
-    assert made.state == {"epoch": 4, "best_epoch": 2, "best_score": 0.6}
+    assert made.state == TrainingState(4, 2, 0.6)
     kept = [f.name for f in sorted(folder.checkpoints.iterdir())]
     assert kept == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
-    assert Checkpoint(folder).load(made.model, print) == made.state
+    assert Checkpoint(folder).load(made.model, SILENT) == made.state
 
 
 def test_validates_every_so_many_epochs_and_after_the_last(folder):
@@ -187,7 +188,7 @@ def test_validates_every_so_many_epochs_and_after_the_last(folder):
 def test_without_validation_there_is_no_best_epoch(folder):
     made, _ = recorder(folder)
     end_epochs(made, 1)
-    assert made.state["best_epoch"] is None and not list(folder.checkpoints.glob("best-*"))
+    assert made.state.best_epoch is None and not list(folder.checkpoints.glob("best-*"))
 
 
 def test_the_log_has_a_line_an_epoch(folder):
@@ -204,7 +205,7 @@ def test_the_log_has_a_line_an_epoch(folder):
 def test_says_once_in_words_that_everything_collapses(folder):
     made, lines = recorder(folder)
     end_epochs(made, 5, negative_similarity=0.97, effective_rank=1.1)
-    (warning,) = [line for line in lines if line.startswith("warning: ")]
+    (warning,) = lines.warnings
     assert "collapsing" in warning and "0.97" in warning and "smaller learning rate" in warning
     assert lines.index(warning) == 3  # after the third epoch
 
@@ -226,7 +227,7 @@ def test_a_collapse_has_a_trend():
 def test_an_ordinary_run_gets_no_warning(folder):
     made, lines = recorder(folder)
     end_epochs(made, 2)
-    assert not any(line.startswith("warning") for line in lines)
+    assert not lines.warnings
 
 
 def test_an_epoch_in_one_line():
@@ -244,7 +245,7 @@ def test_stops_with_the_step_and_the_last_good_checkpoint(folder, loss):
     stop.on_train_batch_end(0, {"loss": 3.0})
     with pytest.raises(FloatingPointError, match="epoch 3, step 8; no epoch was finished"):
         stop.on_train_batch_end(7, {"loss": loss})
-    Checkpoint(folder).save(learner(), state(2))
+    Checkpoint(folder).save(learner(), TrainingState(2))
     with pytest.raises(FloatingPointError, match=r"last good checkpoint is .*epoch-0002\.npz"):
         stop.on_train_batch_end(7, {"loss": loss})
 
@@ -256,3 +257,22 @@ def test_writes_scalars_for_tensorboard(folder):
     callback.on_train_end()
     (file,) = folder.tensorboard.iterdir()
     assert "tfevents" in file.name and b"loss" in file.read_bytes()
+
+
+def test_shows_epochs_and_batches_in_turn():
+    calls = []
+
+    class Shown(TrainingProgress):
+        def epoch_began(self, epoch):
+            calls.append(("epoch", epoch))
+
+        def batch_ended(self, batch):
+            calls.append(("batch", batch))
+
+        def epoch_ended(self):
+            calls.append("end")
+
+    model = learner()
+    model.fit(IMAGES, LABELS, batch_size=4, epochs=2, verbose=0, callbacks=[ProgressBars(Shown())])
+    one = [("batch", 0), ("batch", 1), "end"]
+    assert calls == [("epoch", 0), *one, ("epoch", 1), *one]

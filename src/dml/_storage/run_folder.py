@@ -15,15 +15,6 @@ from dml._storage.locks import locked
 from dml._storage.records import misfit, read_json, read_sealed, sha256, write_json, write_sealed
 from dml.errors import DataError, MissingDataError, OccupiedError
 
-# What `misfit` expects in the JSON files of a run.
-NUMBER = (int, float)
-FIGURES = {str: {"value": NUMBER, str: (*NUMBER, type(None))}}
-METRICS = {
-    **{"dataset": str, "protocol": str, "figures": FIGURES, "untrained": FIGURES, "notes": [str]},
-    **dict.fromkeys(("queries", "classes", "gallery", "excluded"), int),
-    "thresholds": list,
-}
-
 
 @dataclass(frozen=True)
 class RunManifest:
@@ -63,8 +54,6 @@ class RunFolder:
     Args:
         path: The folder; made by `create`.
     """
-
-    SCHEMAS: ClassVar[dict] = {"metrics.json": METRICS, "untrained.json": FIGURES}
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
@@ -204,15 +193,19 @@ class RunFolder:
         write_json(file, value)
         self.record(file)
 
-    def read_json(self, file: Path) -> Any:
+    def read_json(self, file: Path, shape: Any = dict) -> Any:
         """Returns the value in a JSON file of the run.
+
+        Args:
+            file: Its path.
+            shape: What is expected, as `dml._storage.records.misfit` takes it.
 
         Raises:
             MissingDataError: As of `checked`.
             DataError: As of `checked`; or a field is not what dml writes.
         """
         value = read_json(self.checked(file))
-        if name := misfit(value, self.SCHEMAS.get(file.name, dict)):
+        if name := misfit(value, shape):
             raise DataError(file, f"{name} is missing or not what dml writes there")
         return value
 

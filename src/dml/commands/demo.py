@@ -3,12 +3,10 @@
 import argparse
 import subprocess
 import sys
-from pathlib import Path
 
 from dml._console.runtime import Runtime
 from dml.commands._command import Command
-from dml.commands.export import export
-from dml.commands.train import free_folder, train
+from dml.errors import DataError
 from dml.reporting import SILENT, Reporter
 
 
@@ -18,33 +16,34 @@ def demo(out=None, page=True, reporter=SILENT):
     Args:
         out: The run's folder; by default a new one, `runs/demo`. The index is `index` in it.
         page: Serves the page until it is stopped; otherwise says how to.
-        reporter: Receives text for the user.
+        reporter: Takes lines and progress.
     """
     from dml.index import index_images
+    from dml.recipe import load_recipe
+    from dml.runs import Trainer
     from dml.serve import run_server
 
-    report = reporter.info
-    folder = train("glyphs", out=out or free_folder(Path("runs"), "demo"), report=report)
-    bundle = exported(folder, report)
-    images = folder.evaluation("glyphs") / "items.parquet"
-    index_images(bundle, [images], folder.index, reporter=reporter)
-    report(f"report: {folder.report.resolve().as_uri()}")
+    run = Trainer(load_recipe("glyphs"), reporter).run(out, "demo")
+    bundle = exported(run)
+    images = run.evaluation().path / "items.parquet"
+    index_images(bundle, [images], run.index, reporter=reporter)
+    reporter.info(f"report: {run.report.resolve().as_uri()}")
     if page:
-        run_server(folder.index, port=0, open_browser=True, reporter=reporter)
+        run_server(run.index, port=0, open_browser=True, reporter=reporter)
     else:
-        report(f"search: dml serve {folder.index}")
+        reporter.info(f"search: dml serve {run.index}")
 
 
-def exported(folder, report):
+def exported(run):
     """Returns the bundle of a run, exported by TensorFlow, whatever the run was trained on."""
     from keras import config
 
     if config.backend() == "tensorflow":
-        return export(folder.path, report=report)
-    command = [sys.executable, "-m", "dml.cli", "--backend", "tensorflow", "export", folder.path]
+        return run.export().path
+    command = [sys.executable, "-m", "dml", "--backend", "tensorflow", "export", run.path]
     if subprocess.run(command).returncode:
-        raise ValueError(f"{folder.path} can't be exported: the reason is above")
-    return folder.path / "bundle"
+        raise DataError(run.path, "can't be exported: the reason is above")
+    return run.path / "bundle"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`dml report`: the page of an evaluation, written again."""
+"""`dml report`: the page of an evaluation, written again from the files of the evaluation."""
 
 import argparse
 
@@ -15,14 +15,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
-    from dml.commands.evaluate import rebuild
+    from dml.runs import Run
 
-    rebuild(options.run, options.on, options.flags, options.allow_parts, report=reporter.info)
+    run = Run(options.run, options.allow_parts, reporter)
+    reporter.info(f"report: {run.rewrite_report(options.on, options.flags)}")
 
 
 COMMAND = Command(
     "report",
-    "write the page of an evaluation again, from the files it left",
+    "write the page of an evaluation again, from the files of the evaluation",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

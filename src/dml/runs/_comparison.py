@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
-from dml.errors import DataError, MissingDataError
+from dml.errors import DataError
 from dml.evaluation import retrieval
 from dml.evaluation.intervals import class_interval
-from dml.recipe import Recipe, load_run_recipe
+from dml.recipe import Recipe
+from dml.runs.run import Run
 
 _KS = (1, 2, 4, 8)
 
@@ -128,55 +127,33 @@ def read_scored_runs(
 
 
 def _read(path, on, flags, allow_parts):
-    from dml.commands.evaluate import (
-        dataset_label,
-        evaluation_name,
-        evaluation_recipe,
-        read_vectors,
-    )
-
-    folder = RunFolder(path).open()
-    recipe = evaluation_recipe(folder, on, flags, allow_parts)
-    evaluation = folder.evaluation(evaluation_name(recipe, on))
-    files = evaluation / "items.parquet", evaluation / "vectors.npy"
-    if not all(file.exists() for file in files):
-        dataset = "" if on is None else f" --on {on}"
-        raise MissingDataError(
-            evaluation, f"there is no evaluation: run `dml evaluate {path}{dataset}` first"
-        )
-    items = _read_items(folder.checked(files[0]))
-    images = items["id"].astype(str)
+    run = Run(path, allow_parts)
+    evaluation = run.evaluation(on, flags)
+    split, vectors = run._evaluated(evaluation)
+    images = split.items.ids.astype(str)
     if on is None:  # folders of one layout have the same ids
-        recorded = RecordedItems.read(folder.checked(folder.items))
-        images += " " + images.map(dict(zip(recorded.items.ids, recorded.digests, strict=True)))
-    vectors = read_vectors(folder.checked(files[1]), len(items))
-    result = _search(path, vectors, items["class"].to_numpy(), (items["split"] == "query").values)
+        recorded = RecordedItems.read(run._folder.checked(run._folder.items))
+        digests = dict(zip(recorded.items.ids, recorded.digests, strict=True))
+        images = np.array([f"{name} {digests.get(name)}" for name in split.items.ids])
+    result = _search(path, split, vectors)
     return ScoredRun(
         name=os.fspath(path),
-        dataset=dataset_label(recipe),
-        recipe=load_run_recipe(folder, (), allow_parts),
-        images=images.to_numpy(),
+        dataset=evaluation.dataset,
+        recipe=run.recipe,
+        images=images,
         metrics=tuple(result.per_query),
         values=np.stack(list(result.per_query.values()), axis=1),
         classes=result.classes,
     )
 
 
-def _read_items(file):
-    try:
-        return pd.read_parquet(file, columns=["id", "class", "split"])
-    except (OSError, NotImplementedError, ValueError) as error:  # pyarrow's are among these
-        raise DataError(file, f"damaged; evaluate the run again ({error})") from None
-
-
-def _search(path, vectors, labels, is_query):
-    """Returns the `Retrieval` of the queries in a gallery, or where none is one, of all images."""
+def _search(path, split, vectors):
+    """Returns the `Retrieval` of the queries in a gallery, or in all images where there is none."""
     gallery = ()
-    if is_query.any():
-        gallery = vectors[~is_query], labels[~is_query]
-        vectors, labels = vectors[is_query], labels[is_query]
+    if split.has_gallery:
+        gallery = vectors[split.gallery_rows], split.gallery_labels
     try:
-        return retrieval(vectors, labels, _KS, *gallery)
+        return retrieval(vectors[split.query_rows], split.query_labels, _KS, *gallery)
     except ValueError as error:
         raise DataError(path, str(error)) from None
 

@@ -5,17 +5,38 @@ import json
 import math
 import time
 import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
 
 from dml._storage.atomic import atomic_path, check_regular
+from dml._storage.run_folder import RunFolder
+from dml.errors import DataError, DivergenceError
+from dml.reporting import Reporter, TrainingProgress
+from dml.samplers import Coverage
 
 COLLAPSE = (
     "the embeddings are collapsing: images of different classes have a mean similarity of "
     "{negative:.2f} and the batch an effective rank of {rank:.1f}. The usual remedies: a smaller "
     "learning rate, a warm-up epoch, for triplets mining = 'semi_hard' instead of 'hard'"
 )
+
+
+@dataclass
+class TrainingState:
+    """How far a training is.
+
+    Args:
+        epoch: Epochs that are done.
+        best_epoch: The epoch with the highest validation score, from 1; None without validation.
+        best_score: Its R@1.
+    """
+
+    epoch: int = 0
+    best_epoch: int | None = None
+    best_score: float | None = None
 
 
 class Checkpoint:
@@ -30,13 +51,13 @@ class Checkpoint:
         folder: A `RunFolder`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: RunFolder):
         self.folder = folder
 
-    def save(self, learner, state):
+    def save(self, learner, state: TrainingState):
         """Writes the state after an epoch; the earlier ones stay until this one is whole."""
-        name = f"epoch-{state['epoch']:04d}.npz"
-        save_variables(self.folder.checkpoints / name, self.variables(learner), state)
+        name = f"epoch-{state.epoch:04d}.npz"
+        save_variables(self.folder.checkpoints / name, self.variables(learner), asdict(state))
         for pattern in ("epoch-*.npz", "best-*.npz"):
             for old in sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)[:-2]:
                 old.unlink()
@@ -45,66 +66,69 @@ class Checkpoint:
         """Writes the encoder of an epoch that is the best so far."""
         save_variables(self.best(epoch), encoder.variables, {"epoch": epoch})
 
-    def load(self, learner, report):
-        """Puts back what `save` wrote last, or before that where it is damaged.
+    def load(self, learner, reporter: Reporter) -> TrainingState | None:
+        """Restores what `save` wrote last, or before that where it is damaged.
 
         Args:
             learner: The compiled learner.
-            report: Called with a line of text for each damaged file.
+            reporter: Takes a warning for each damaged file.
 
         Returns:
             The state that `save` was given; None where nothing was saved.
 
         Raises:
-            ValueError: The checkpoint does not fit the learner, or each of them is damaged, or the
+            DataError: The checkpoint does not fit the learner, each of them is damaged, or the
                 encoder of the best epoch is.
         """
         files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
         for file in files:
             try:
-                state, values = read_variables(file)
-            except ValueError as error:
-                report(f"warning: {error}")
+                fields, values = read_variables(file)
+                state = TrainingState(**fields)
+            except (DataError, TypeError) as error:
+                reporter.warning(str(error))
                 continue
             assign(self.variables(learner), values, file)
             for best in self.folder.checkpoints.glob("best-*.npz"):
-                if by_epoch(best) > by_epoch(self.best(state["epoch"])):
+                if by_epoch(best) > by_epoch(self.best(state.epoch)):
                     best.unlink()  # of an epoch that will be trained again
-            self.check_best(learner.encoder, state, report)
+            self.check_best(learner.encoder, state, reporter)
             return state
         if files:
-            raise ValueError(
-                f"{self.folder.checkpoints}: no checkpoint can be read, so nothing is left to go "
-                "on from. Train again into another folder, or remove this one"
+            raise DataError(
+                self.folder.checkpoints,
+                "no checkpoint can be read, so there is nothing to continue from. Train again into "
+                "another folder, or remove this one",
             )
         return None
 
-    def check_best(self, encoder, state, report):
+    def check_best(self, encoder, state: TrainingState, reporter: Reporter):
         """Refuses a damaged encoder of the best epoch; without one, forgets that epoch."""
-        if not state["best_epoch"]:
+        if not state.best_epoch:
             return
-        file = self.best(state["best_epoch"])
+        file = self.best(state.best_epoch)
         if not file.exists():
-            report(
-                f"warning: {file} is missing: epoch {state['best_epoch']} was the best and is "
-                "lost; what is kept is the best of those to come, or the last"
+            reporter.warning(
+                f"{file} is missing: epoch {state.best_epoch} was the best and is lost; what is "
+                "kept is the best of those to come, or the last"
             )
-            state.update(best_epoch=None, best_score=None)
+            state.best_epoch = state.best_score = None
             return
         try:
             _, values = read_variables(file)
-        except ValueError as error:
-            raise ValueError(
-                f"{error}. It holds epoch {state['best_epoch']}, the best so far: restore it, or "
-                "remove it to go on without that epoch"
+        except DataError as error:
+            raise DataError(
+                file,
+                f"{error.text}. It holds epoch {state.best_epoch}, the best so far: restore it, or "
+                "remove it to continue without that epoch",
             ) from None
         check_shapes(encoder.variables, values, file)
 
     def load_best(self, encoder, epoch):
-        """Puts the encoder of the best epoch back.
+        """Restores the encoder of the best epoch.
 
         Raises:
-            ValueError: It can't be read.
+            DataError: It can't be read.
         """
         _, values = read_variables(self.best(epoch))
         assign(encoder.variables, values, self.best(epoch))
@@ -129,7 +153,7 @@ def read_variables(path):
     """Returns the state and the values that `save_variables` wrote.
 
     Raises:
-        ValueError: The file is damaged.
+        DataError: The file is damaged.
     """
     try:
         check_regular(path)
@@ -145,18 +169,18 @@ def read_variables(path):
             raise ValueError(f"it holds epoch {state['epoch']}")
     except Exception as error:  # zipfile, NumPy and JSON fail in many ways on damaged files
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: the checkpoint can't be read ({reason})") from None
+        raise DataError(path, f"the checkpoint can't be read ({reason})") from None
     return state, values
 
 
 def check_shapes(variables, values, path):
     """Refuses values of other shapes than those of the variables."""
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-        raise ValueError(f"{path}: the checkpoint belongs to another recipe")
+        raise DataError(path, "the checkpoint belongs to another recipe")
 
 
 def assign(variables, values, path):
-    """Puts values into variables; `path` is where they come from, for the message."""
+    """Assigns values to variables; `path` is where they come from, for the message."""
     check_shapes(variables, values, path)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -175,26 +199,36 @@ class RunRecorder(keras.callbacks.Callback):
     """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
 
     Args:
-        folder: A `RunFolder`.
-        state: {"epoch": epochs done, "best_epoch": or None, "best_score": or None}.
+        folder: The run's.
+        state: How far the training is; it is kept up to date.
         validate: Called without arguments; returns {"val_recall_at_1": ...}. None without a
             validation split.
         validate_every: Epochs between two validations.
         epochs: Epochs of the whole training.
-        report: Called with a line of text for the user.
+        reporter: Takes a line for each epoch.
+
+    Attributes:
         coverage: Called with an epoch, from 0; returns its `dml.samplers.Coverage`. None leaves
             it out of the log.
     """
 
-    def __init__(self, folder, state, validate, validate_every, epochs, report, coverage=None):
+    def __init__(
+        self,
+        folder: RunFolder,
+        state: TrainingState,
+        validate: Callable[[], dict[str, float]] | None,
+        validate_every: int,
+        epochs: int,
+        reporter: Reporter,
+    ):
         super().__init__()
-        self.coverage = coverage
+        self.coverage: Callable[[int], Coverage] | None = None
         self.folder = folder
         self.state = state
         self.validate = validate
         self.validate_every = validate_every
         self.epochs = epochs
-        self.report = report
+        self.reporter = reporter
         self.checkpoint = Checkpoint(folder)
         self.warned = False
 
@@ -214,17 +248,17 @@ class RunRecorder(keras.callbacks.Callback):
         if self.validate and (done % self.validate_every == 0 or done == self.epochs):
             row.update(self.validate())
             score = row["val_recall_at_1"]
-            if self.state["best_score"] is None or score > self.state["best_score"]:
-                self.state.update(best_score=score, best_epoch=done)
+            if self.state.best_score is None or score > self.state.best_score:
+                self.state.best_score, self.state.best_epoch = score, done
                 self.checkpoint.save_best(self.model.encoder, done)
-        self.state["epoch"] = done
+        self.state.epoch = done
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)
-        self.report(epoch_line(row, self.epochs))
+        self.reporter.info(epoch_line(row, self.epochs))
         if not self.warned and collapsing(self.folder.read_log()):
             self.warned = True
             negative, rank = row["negative_similarity"], row["effective_rank"]
-            self.report("warning: " + COLLAPSE.format(negative=negative, rank=rank))
+            self.reporter.warning(COLLAPSE.format(negative=negative, rank=rank))
 
 
 def collapsing(rows):
@@ -255,7 +289,7 @@ class StopAtNan(keras.callbacks.Callback):
     """Ends the training as soon as the loss is not a number; the last checkpoint stays.
 
     Raises:
-        FloatingPointError: Names the epoch and step.
+        DivergenceError: Names the epoch and step.
     """
 
     def __init__(self, folder):
@@ -270,14 +304,14 @@ class StopAtNan(keras.callbacks.Callback):
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             kept = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch)
             where = f"the last good checkpoint is {kept[-1]}" if kept else "no epoch was finished"
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"the loss is not finite at epoch {self.epoch + 1}, step {batch + 1}; {where}. "
                 "Try a smaller learning rate or optimizer.clip_norm"
             )
 
 
 def epoch_line(row, epochs):
-    """Returns one epoch's figures as a line of text."""
+    """Returns one epoch's metrics as a line of text."""
     text = f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.4f}"
     if "val_recall_at_1" in row:
         text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
@@ -286,8 +320,29 @@ def epoch_line(row, epochs):
     return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"
 
 
+class ProgressBars(keras.callbacks.Callback):
+    """Shows how far a training is.
+
+    Args:
+        progress: What shows it.
+    """
+
+    def __init__(self, progress: TrainingProgress):
+        super().__init__()
+        self.progress = progress
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.progress.epoch_began(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.batch_ended(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progress.epoch_ended()
+
+
 class TensorBoardScalars(keras.callbacks.Callback):
-    """Writes each epoch's figures for TensorBoard, on any backend.
+    """Writes each epoch's metrics for TensorBoard, on any backend.
 
     Args:
         folder: Where the event file goes.

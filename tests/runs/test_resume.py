@@ -7,25 +7,21 @@ import numpy as np
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.commands.evaluate import evaluate, rebuild
-from dml.commands.export import export
-from dml.commands.train import free_folder, train
 from dml.encoding.encoder import load_encoder
+from dml.runs import Run
 from dml.runs._comparison import read_scored_runs
-from tests.commands.test_train import SMALL, command, flags, message
+from tests.commands.test_train import command, message
 from tests.datasets.layouts import write_image
-
-
-def quiet(line):
-    pass
-
-
-def interrupt_at(text):
-    def report(line):
-        if line.startswith(text):
-            raise KeyboardInterrupt
-
-    return report
+from tests.runs.running import (
+    SMALL,
+    InterruptAt,
+    Lines,
+    evaluate,
+    flags,
+    rebuild,
+    resume,
+    train,
+)
 
 
 def weights(folder):
@@ -34,7 +30,7 @@ def weights(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return train("glyphs", flags(), out=tmp_path_factory.mktemp("runs") / "run", report=quiet)
+    return train("glyphs", flags(), out=tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def finished(whole, tmp_path):
 def second_epoch(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(KeyboardInterrupt):
-        train("glyphs", flags(), out=path, report=interrupt_at("epoch   2/"))
+        train("glyphs", flags(), out=path, reporter=InterruptAt("epoch   2/"))
     return path
 
 
@@ -55,10 +51,6 @@ def second_epoch(tmp_path_factory):
 def stopped(second_epoch, tmp_path):
     """A copy of a run that was stopped after two of three epochs."""
     return RunFolder(shutil.copytree(second_epoch, tmp_path / "stopped"))
-
-
-def resume(folder, report=quiet):
-    return train(folder.path, resume=True, report=report)
 
 
 def assert_same(folder, whole):
@@ -80,8 +72,8 @@ def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole)
         file.touch()
     lines = stopped.log.read_text().splitlines(keepends=True)
     stopped.log.write_text(lines[0][:30] + lines[0] + lines[1] + lines[1][:50])
-    said = []
-    resume(stopped, said.append)
+    said = Lines()
+    resume(stopped.path, said)
     assert any("log.jsonl: the line of epoch 1 can't be read" in line for line in said)
     assert not any(file.exists() for file in litter)
     for found, expected in zip(weights(stopped), weights(whole), strict=True):
@@ -96,9 +88,9 @@ def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    said = []
+    said = Lines()
     assert (stopped.checkpoints / "best-0001.npz").exists()
-    resume(stopped, said.append)
+    resume(stopped.path, said)
     assert any("epoch-0002.npz: the checkpoint can't be read" in line for line in said)
     assert "resuming after epoch 1" in said
     assert_same(stopped, whole)
@@ -108,7 +100,7 @@ def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
 def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
     stopped.manifest.unlink()
     shutil.rmtree(stopped.checkpoints)
-    resume(stopped)
+    resume(stopped.path)
     assert_same(stopped, whole)
 
 
@@ -117,10 +109,10 @@ def test_a_damaged_encoder_is_refused_by_all_and_resume_writes_it_again(finished
     data = bytearray(finished.encoder.read_bytes())
     data[len(data) // 2] ^= 1
     finished.encoder.write_bytes(data)
-    for use in (evaluate, export):
+    for use in (evaluate, lambda path: Run(path).export()):
         with pytest.raises(ValueError, match=r"encoder\.keras: damaged.*--resume` writes it again"):
             use(finished.path)
-    resume(finished)
+    resume(finished.path)
     for found, expected in zip(weights(finished), before, strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -141,60 +133,55 @@ def test_a_damaged_evaluation_is_refused(finished, whole, name):
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', "[" * 100_000, '"é"'])
 def test_a_damaged_manifest_is_named(finished, text):
     finished.manifest.write_text(text, encoding="latin-1")
-    for use in (resume, lambda folder: evaluate(folder.path)):
+    for use in (resume, evaluate):
         with pytest.raises(ValueError, match=r"manifest\.json: .* Remove it, and `dml train"):
-            use(finished)
+            use(finished.path)
 
 
 @pytest.mark.slow
 def test_a_run_without_its_manifest_goes_on_by_its_recipe(stopped, whole):
     stopped.manifest.unlink()
-    said = []
-    resume(stopped, said.append)
-    assert any("manifest.json is missing: going on by recipe.toml as is" in line for line in said)
+    said = Lines()
+    resume(stopped.path, said)
+    assert any(
+        "manifest.json is missing: continuing with recipe.toml as it is" in line for line in said
+    )
     assert_same(stopped, whole)
 
 
 def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped, whole):
     edit(stopped.recipe, "margin = 0.1", "margin = 0.2")
     stopped.encoder.touch()
-    for use in (resume, lambda f: evaluate(f.path), lambda f: export(f.path)):
+    for use in (resume, evaluate, lambda path: Run(path).export()):
         with pytest.raises(ValueError, match=r"loss\.margin was 0\.1 when .* and is 0\.2 now"):
-            use(stopped)
+            use(stopped.path)
     edit(stopped.recipe, "margin = 0.2", "margin = 1e-1  # as before")
     edit(stopped.recipe, "clustering_seeds = 2", "clustering_seeds = 0")
     edit(stopped.recipe, "threads = 2", "threads = 1")
-    resume(stopped)
+    resume(stopped.path)
     assert_same(stopped, whole)
-    assert "NMI" not in stopped.read_json(stopped.metrics)["figures"]
+    assert "NMI" not in stopped.read_json(stopped.metrics)["metrics"]
 
 
 def test_a_new_run_never_goes_on_from_what_an_old_one_left(stopped):
     stopped.recipe.unlink()
     with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
-        train("glyphs", flags(), out=stopped.path, report=quiet)
+        train("glyphs", flags(), out=stopped.path)
     stopped.manifest.unlink()
     stopped.untrained.unlink()
     stopped.log.unlink()
     with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
-        train("glyphs", flags(), out=stopped.path, report=quiet)
+        train("glyphs", flags(), out=stopped.path)
 
 
 def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
-    uses = (resume, *(lambda f, use=use: use(f.path, report=quiet) for use in (evaluate, rebuild)))
     with finished.writing():
-        for use in uses:
+        for use in (resume, evaluate, rebuild):
             with pytest.raises(ValueError, match=r"finished: process .* is writing it"):
-                use(finished)
+                use(finished.path)
     new = RunFolder(tmp_path / "new")
     with new.writing(), pytest.raises(ValueError, match=r"new: process .* is writing it"):
-        train("glyphs", flags(), out=new.path, report=quiet)
-
-
-def test_a_new_folder_is_nobody_elses(tmp_path):
-    made = [free_folder(tmp_path / "runs", "mine") for _ in range(3)]
-    assert [path.name for path in made] == ["mine", "mine-2", "mine-3"]
-    assert all(path.is_dir() for path in made)
+        train("glyphs", flags(), out=new.path)
 
 
 @pytest.mark.slow
@@ -213,11 +200,11 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
     words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(KeyboardInterrupt):
-        train("photos", words, out="run", report=interrupt_at("epoch   1/"))
+        train("photos", words, out="run", reporter=InterruptAt("epoch   1/"))
     monkeypatch.chdir(tmp_path / "elsewhere")
-    folder = train(tmp_path / "here" / "run", resume=True, report=quiet)
+    folder = resume(tmp_path / "here" / "run")
     assert folder.evaluation("folder").is_dir()
-    rebuild(folder.path, report=quiet)
+    rebuild(folder.path)
     assert str(tmp_path / "here" / "photos") in folder.recipe.read_text()
 
 
@@ -228,7 +215,7 @@ def test_the_second_of_two_processes_is_told_of_the_first(tmp_path):
         while not (line := process.stdout.readline()).startswith("epoch "):
             assert line, message(process)
         with pytest.raises(ValueError, match=f"run: process {process.pid} on .* is writing it"):
-            train(tmp_path / "run", resume=True)
+            resume(tmp_path / "run")
     finally:
         process.kill()
         process.communicate()

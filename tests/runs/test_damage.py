@@ -13,12 +13,13 @@ import pytest
 
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
-from dml.commands.train import build_learner, train
 from dml.encoding.encoder import load_encoder
 from dml.recipe import load_recipe, toml_value
+from dml.reporting import SILENT
+from dml.runs import Trainer
 from dml.training._callbacks import Checkpoint
-from tests.commands.test_train import flags
 from tests.damage import damaged
+from tests.runs.running import Lines, flags, train
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ def whole(tmp_path_factory):
     changes = {"training__epochs": 2, "evaluation__clustering_seeds": 0}
     changes |= {"evaluation__verification": "false"}
     path = tmp_path_factory.mktemp("runs") / "run"
-    return train("glyphs", flags(**changes), out=path, report=lambda line: None)
+    return train("glyphs", flags(**changes), out=path)
 
 
 @pytest.fixture
@@ -169,8 +170,8 @@ def test_an_encoder_by_itself(whole, tmp_path):
 
 def test_checkpoints(run, whole):
     rng, recipe = random.Random(0), load_recipe(whole.recipe)
-    learner, _ = build_learner(recipe, recipe.dataset.items().select("train"))
-    assert Checkpoint(run).load(learner, print)["epoch"] == 2
+    learner = Trainer(recipe)._build(recipe.dataset.items().select("train")).learner
+    assert Checkpoint(run).load(learner, SILENT).epoch == 2
     for name in ("epoch-0002.npz", "best-*.npz"):
         (file, *_) = sorted(run.checkpoints.glob(name), reverse=True)
         data = file.read_bytes()
@@ -184,13 +185,13 @@ def test_checkpoints(run, whole):
                 odd = {key: rng.choice((value, None, "x", -1, [])) for key, value in state.items()}
                 other = rng.choice([np.zeros(3), np.array("x"), np.zeros((0, 4)), arrays["v0"]])
                 np.savez(file, **{**arrays, "v0": other, "state": np.array(json.dumps(odd))})
-            lines = []
+            reporter = Lines()
             try:
-                found = Checkpoint(run).load(learner, lines.append)
+                state = Checkpoint(run).load(learner, reporter)
             except ValueError as error:
                 assert str(run.checkpoints) in str(error)
             else:
-                assert found["epoch"] == 2 or lines
+                assert state.epoch == 2 or reporter
         file.write_bytes(data)
 
 

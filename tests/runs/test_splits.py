@@ -1,6 +1,7 @@
 """What a run is validated and measured on: few classes, a folder that grows, other folders."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pandas as pd
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.commands.evaluate import evaluate, rebuild
-from dml.commands.train import run_name, train
+from dml.datasets import Items
+from dml.reporting import SILENT
 from dml.runs._comparison import differences, read_scored_runs
+from dml.runs._splits import TestSplit
 from tests.datasets.layouts import write_image
+from tests.runs.running import InterruptAt, Lines, evaluate, rebuild, resume, train, words
 
 OPTIONS = {
     "backbone.name": "conv4",
@@ -28,20 +31,15 @@ OPTIONS = {
 QUICK = ["--evaluation.clustering_seeds", "0"]
 
 
-def quiet(line):
-    pass
-
-
 def photos(root, classes=15, count=4):
     for i in range(classes * count):
         write_image(root / f"class {i // count:02}" / f"{i}.jpg", i)
     return root
 
 
-def run_on(root, out, report=quiet, **changes):
+def run_on(root, out, reporter=SILENT, name=None, **changes):
     options = {**OPTIONS, **{k.replace("__", "."): v for k, v in changes.items()}}
-    flags = [word for k, v in options.items() for word in (f"--{k}", str(v))]
-    return train(str(root), flags, out=out, report=report)
+    return train(str(root), words(options), out, reporter, name=name)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +73,8 @@ def test_a_class_that_comes_later_is_no_part_of_the_test(trained):
     assert sorted(before) == sorted(of_split(trained / "run", "test"))
     for i in range(3):
         write_image(trained / "photos" / "a new class" / f"{i}.jpg", 90 + i)
-    lines = []
-    metrics = evaluate(trained / "run", report=lines.append)
+    lines = Lines()
+    metrics = evaluate(trained / "run", reporter=lines)
     assert measured(trained / "run") == before and metrics["protocol"] == "zero-shot"
     assert metrics["since_training"] == {"came": 3, "gone": 0, "changed": 0}
     assert lines[0].startswith("note: since the training 3 images of 1 class have come (a new c")
@@ -89,40 +87,38 @@ def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
     (trained / "photos" / before[0]).unlink()
     write_image(trained / "photos" / before[1], 99)
     (trained / "photos" / of_split(trained / "run", "train")[0]).unlink()
-    metrics = evaluate(trained / "run", report=quiet)
+    metrics = evaluate(trained / "run")
     assert measured(trained / "run") == before[2:]
     assert metrics["since_training"] == {"came": 0, "gone": 2, "changed": 1}
-    rebuild(trained / "run", report=quiet)  # from the evaluation's files alone
+    rebuild(trained / "run")  # from the evaluation's files alone
     shutil.rmtree(trained / "photos")
     (trained / "run" / "report.html").unlink()
-    rebuild(trained / "run", report=quiet)
+    rebuild(trained / "run")
     assert "unreadable" in (trained / "run" / "report.html").read_text()
     (trained / "photos" / "other").mkdir(parents=True)
     for i in range(9):
         write_image(trained / "photos" / f"other {i // 3}" / f"{i}.jpg", i)
     with pytest.raises(ValueError, match="no test images"):
-        evaluate(trained / "run", report=quiet)
+        evaluate(trained / "run")
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_the_split_that_it_began_with(original, trained):
-    def interrupt(line):
-        if line.startswith("epoch   1/"):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run_on(trained / "photos", trained / "again", interrupt)
+        run_on(trained / "photos", trained / "again", InterruptAt("epoch   1/"))
     for i in range(3):
         write_image(trained / "photos" / "a new class" / f"{i}.jpg", 90 + i)
     image = trained / "photos" / of_split(trained / "again", "train")[0]
     content = image.read_bytes()
     write_image(image, 99)
     with pytest.raises(ValueError, match=r"1 image has changed \(train 1: .* train anew"):
-        train(trained / "again", resume=True, report=quiet)
+        resume(trained / "again")
     image.write_bytes(content)
-    lines = []
-    folder = train(trained / "again", resume=True, report=lines.append)
-    assert any("have come" in line and "goes on with what it began with" in line for line in lines)
+    lines = Lines()
+    folder = resume(trained / "again", lines)
+    assert any(
+        "have come" in line and "continues with what it began with" in line for line in lines
+    )
     assert measured(trained / "again") == measured(original / "run")
     logs = folder.read_log(), RunFolder(original / "run").read_log()
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
@@ -136,19 +132,19 @@ def test_other_folders_are_measured_whole_and_their_protocol_is_found_out(origin
         folder.rename(unseen / f"unseen {i}")
     for i, image in enumerate(sorted(unseen.rglob("*.jpg"))):
         write_image(image, 200 + i)
-    lines = []
-    on_itself = evaluate(run, on=str(trained / "photos"), flags=QUICK, report=lines.append)
+    lines = Lines()
+    on_itself = evaluate(run, on=str(trained / "photos"), options=QUICK, reporter=lines)
     assert on_itself["protocol"] == "seen-class" and on_itself["queries"] == 60
     assert on_itself["seen"] == {"classes": 12, "images": 48}
     assert any("48 of the 60 test images are exact copies" in line for line in lines)
-    on_unseen = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
+    on_unseen = evaluate(run, on=str(unseen), options=QUICK)
     assert on_unseen["protocol"] == "zero-shot" and on_unseen["queries"] == 12
     assert on_unseen["seen"] == {"classes": 0, "images": 0} and not on_unseen["notes"]
     assert len(list((run / "evaluation").iterdir())) == 3
     assert (run / "metrics.json").read_text() == own
     shutil.copy(next((trained / "photos").rglob("0.jpg")), unseen / "unseen 1" / "copy.jpg")
     assert json.loads(own)["seen"] == {"classes": 0, "images": 0}
-    with_copy = evaluate(run, on=str(unseen), flags=QUICK, report=quiet)
+    with_copy = evaluate(run, on=str(unseen), options=QUICK)
     assert with_copy["protocol"] == "seen-class" and with_copy["seen"]["images"] == 1
 
 
@@ -157,10 +153,10 @@ def test_a_test_split_of_its_own_is_what_is_measured(trained):
     photos(other / "train", classes=2)
     for i in range(8):
         write_image(other / "test" / f"new {i // 4}" / f"{i}.jpg", 300 + i)
-    metrics = evaluate(trained / "run", on=str(other), flags=QUICK, report=quiet)
+    metrics = evaluate(trained / "run", on=str(other), options=QUICK)
     assert metrics["queries"] == 8 and metrics["protocol"] == "zero-shot"
     half = ["--dataset.test_fraction", "0.4"]
-    metrics = evaluate(trained / "run", on=str(trained / "photos"), flags=half, report=quiet)
+    metrics = evaluate(trained / "run", on=str(trained / "photos"), options=half)
     assert metrics["queries"] == 24
 
 
@@ -171,17 +167,17 @@ def test_reports_and_compares_an_evaluation_on_another_folder(trained, monkeypat
     monkeypatch.chdir(trained)
     for run in runs:
         with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
-            rebuild(run, on="photos", report=quiet)
+            rebuild(run, on="photos")
         with pytest.raises(FileNotFoundError, match=r"dml evaluate .* --on photos"):
             read_scored_runs(runs, on="photos")
-        evaluate(run, on="photos/", flags=QUICK, report=quiet)
+        evaluate(run, on="photos/", options=QUICK)
     scored = read_scored_runs(runs, on=str(trained / "photos"))
     assert scored[0].dataset == "photos" and len(scored[0].values) == 60
     assert differences(*scored)["R@1"].difference == 0
     page = next((trained / "run" / "evaluation").glob("photos-*")) / "report.html"
     before = page.read_text()
     page.unlink()
-    rebuild(runs[0], on="photos", flags=QUICK, report=quiet)
+    rebuild(runs[0], on="photos", options=QUICK)
     assert page.read_text() == before
 
 
@@ -190,7 +186,7 @@ def test_exact_copies_are_known_again_without_the_training_images(trained):
     for i, folder in enumerate(sorted(other.iterdir())):
         folder.rename(other / f"other {i}")
     shutil.rmtree(trained / "photos")
-    found = evaluate(trained / "run", on=str(other), flags=QUICK, report=quiet)
+    found = evaluate(trained / "run", on=str(other), options=QUICK)
     known = {i.split("/")[1] for i in of_split(trained / "run", "train", "val")}
     expected = np.isin([f"{i}.jpg" for i in range(8)], list(known)).sum()
     assert found["seen"] == {"classes": 0, "images": expected}
@@ -198,11 +194,11 @@ def test_exact_copies_are_known_again_without_the_training_images(trained):
 
 @pytest.mark.slow
 def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
-    root, lines = photos(tmp_path / "photos", classes=7), []
-    folder = run_on(root, tmp_path / "run", lines.append, dataset__test_fraction=0.3)
+    root, lines = photos(tmp_path / "photos", classes=7), Lines()
+    folder = run_on(root, tmp_path / "run", lines, dataset__test_fraction=0.3)
     assert of_split(folder.path, "val") and len({i[:8] for i in of_split(folder.path, "val")}) == 1
     assert any("validation has 1 of 5 training classes" in line for line in lines)
-    assert any("100 by necessity" in line and "last epoch is kept" in line for line in lines)
+    assert any("always 100" in line and "last epoch is kept" in line for line in lines)
     assert not any("val_recall_at_1" in row for row in folder.read_log())
     assert not list(folder.checkpoints.glob("best-*"))
 
@@ -210,11 +206,13 @@ def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
 @pytest.mark.slow
 def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_path, monkeypatch):
     monkeypatch.chdir(photos(tmp_path / "pho.tos", classes=5))
-    folder = run_on(".", None, training__epochs=1, dataset__test_fraction=0)
+    folder = run_on(".", None, name="pho.tos", training__epochs=1, dataset__test_fraction=0)
     assert folder.path == Path("runs/pho.tos") and folder.encoder.exists()
     write_image(folder.path / "found" / "1.jpg")
-    lines = []
-    again = run_on("../pho.tos/", None, lines.append, training__epochs=1, dataset__test_fraction=0)
+    lines = Lines()
+    again = run_on(
+        "../pho.tos/", None, lines, "pho.tos", training__epochs=1, dataset__test_fraction=0
+    )
     assert again.path == Path("runs/pho.tos-2")
     assert of_split(again.path, "train", "val") == of_split(folder.path, "train", "val")
     assert any("in a run's folder" in line for line in lines)
@@ -222,20 +220,10 @@ def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_
         run_on(".", "runs")
 
 
-@pytest.mark.parametrize(
-    "source, name",
-    [("glyphs", "glyphs"), ("a/recipe.v2.toml", "recipe.v2"), ("/", "folder"), ("b/..", "x.y")],
-)
-def test_a_run_is_named_after_what_it_is_trained_on(tmp_path, monkeypatch, source, name):
-    (tmp_path / "x.y").mkdir()
-    monkeypatch.chdir(tmp_path / "x.y")
-    assert run_name(source) == name
-
-
 def test_few_classes_can_be_validated_by_images(tmp_path):
-    root, lines = photos(tmp_path / "photos", classes=3, count=6), []
+    root, lines = photos(tmp_path / "photos", classes=3, count=6), Lines()
     changes = {"dataset__test_fraction": 0, "dataset__validation": "images"}
-    folder = run_on(root, tmp_path / "run", lines.append, **changes)
+    folder = run_on(root, tmp_path / "run", lines, **changes)
     assert len({i[:8] for i in of_split(folder.path, "val")}) == 3
     assert all("val_recall_at_1" in row for row in folder.read_log())
     assert list(folder.checkpoints.glob("best-*"))
@@ -244,12 +232,12 @@ def test_few_classes_can_be_validated_by_images(tmp_path):
 
 def test_a_single_class_is_neither_trained_nor_tested_on(trained, tmp_path):
     root = photos(tmp_path / "few", classes=4)  # 2 of which test, and 1 of the others validates
-    with pytest.raises(ValueError, match="few: there is one class only to train on"):
+    with pytest.raises(ValueError, match="few: there is only one class to train on"):
         run_on(root, tmp_path / "few-run")
     assert not (tmp_path / "few-run").exists()
     only = photos(tmp_path / "only", classes=1)
     with pytest.raises(ValueError, match="only: all test images are of one class, class 00"):
-        evaluate(trained / "run", on=str(only), flags=QUICK)
+        evaluate(trained / "run", on=str(only), options=QUICK)
     write_image(only / "test" / "a" / "1.jpg")
     shutil.move(only / "class 00", only / "train" / "b")
     photos(only / "train", classes=3)
@@ -269,8 +257,8 @@ def test_unreadable_images_are_left_out_of_every_split(tmp_path):
     with pytest.raises(ValueError, match=r"0\.jpg: truncated or corrupt JPEG"):
         run_on(tmp_path / "photos", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    lines, skip = [], {"training__unreadable": "skip"}
-    folder = run_on(tmp_path / "photos", tmp_path / "run", lines.append, **skip)
+    lines, skip = Lines(), {"training__unreadable": "skip"}
+    folder = run_on(tmp_path / "photos", tmp_path / "run", lines, **skip)
     left_out = {"train": 1, "val": 1, "test": 1}
     metrics = folder.read_json(folder.metrics)
     assert metrics["unreadable"] == left_out and metrics["queries"] == 11
@@ -281,5 +269,47 @@ def test_unreadable_images_are_left_out_of_every_split(tmp_path):
             for i in range(4):
                 write_image(tmp_path / "other" / split / name / f"{i}.jpg", i)
         (tmp_path / "other" / split / "g" / "1.jpg").write_bytes(b"no image")
-    metrics = evaluate(folder.path, on=str(tmp_path / "other"), flags=QUICK, report=quiet)
+    metrics = evaluate(folder.path, on=str(tmp_path / "other"), options=QUICK)
     assert metrics["unreadable"] == {"test": 1, "train": 1} and metrics["queries"] == 7
+
+
+def items(protocol, splits):
+    names = [f"class {i // 2}" for i in range(len(splits))]
+    paths = [f"{i}.jpg" for i in range(len(splits))]
+    return Items.build(paths, names, splits, paths, protocol)
+
+
+def test_test_images_search_each_other():
+    split = TestSplit.of(items("zero-shot", ["train"] * 4 + ["test"] * 4), "mine")
+    assert not split.has_gallery and len(split.items) == 4
+    np.testing.assert_array_equal(split.query_rows, split.gallery_rows)
+
+
+def test_queries_search_the_gallery(tmp_path):
+    split = TestSplit.of(items("query-gallery", ["train"] * 2 + ["query", "gallery"] * 2), "mine")
+    assert split.has_gallery
+    assert split.query_rows.tolist() == [0, 2] and split.gallery_rows.tolist() == [1, 3]
+    split.write(tmp_path / "items.parquet")
+    table = pd.read_parquet(tmp_path / "items.parquet")
+    assert list(table["split"]) == ["query", "gallery"] * 2
+    assert list(table["path"]) == [os.path.abspath(f"{i}.jpg") for i in (2, 3, 4, 5)]
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path):
+    split = TestSplit.of(items("query-gallery", ["query", "gallery"] * 3), "mine")
+    split.write(tmp_path / "items.parquet")
+    read = TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine")
+    assert read.has_gallery and read.query_rows.tolist() == [0, 2, 4]
+    np.testing.assert_array_equal(read.items.labels, split.items.labels)
+    (tmp_path / "items.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"items\.parquet: damaged"):
+        TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine")
+
+
+@pytest.mark.parametrize(
+    "protocol, splits",
+    [("zero-shot", ["train"] * 4), ("query-gallery", ["train", "train", "query", "query"])],
+)
+def test_nothing_to_test_on_is_an_error(protocol, splits):
+    with pytest.raises(ValueError, match="mine: there are no test images"):
+        TestSplit.of(items(protocol, splits), "mine")

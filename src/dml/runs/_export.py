@@ -1,0 +1,218 @@
+"""Exports a run's encoder, checked on real images."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dml._storage.atomic import new_folder
+from dml._storage.bundle import Bundle, ExportFormat
+from dml._storage.versions import installed_versions
+from dml.encoding._formats import Precision, read_encoder, write_encoder
+from dml.encoding.embed import embed_images
+from dml.errors import DataError
+from dml.evaluation import retrieval
+from dml.evaluation._neighbours import nearest_others
+from dml.images import read_image
+from dml.runs._splits import TestSplit
+
+if TYPE_CHECKING:
+    from dml.runs.run import Run
+
+CHECKED = 1000  # images that the exported encoder is compared on
+WHOLE = 16  # of these, at their own size
+BATCH = 32
+NEAREST = 10
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an exported encoder may be from the one that was trained.
+
+    Args:
+        difference: Largest of any entry of a vector.
+        recall: Largest loss of Recall@1.
+        overlap: Smallest share of the nearest 10 that stay.
+    """
+
+    difference: float
+    recall: float
+    overlap: float
+
+
+TOLERANCES = {
+    Precision.FLOAT32: Tolerance(1e-3, 0.002, 0.99),
+    Precision.HALF: Tolerance(2e-2, 0.01, 0.95),
+    Precision.INT8: Tolerance(0.1, 0.01, 0.8),
+}
+
+
+@dataclass(frozen=True)
+class ExportCheck:
+    """How far an exported encoder is from the trained one, on real images.
+
+    Args:
+        images: Images compared at the side that the network sees.
+        difference: Largest difference of any entry of a vector.
+        difference_at_any_size: The same of images at their own size.
+        recall_at_1_before: Of the trained encoder; None where no two images are of one class.
+        recall_at_1_after: Of the exported one.
+        overlap_of_the_top_10: Mean share of the nearest 10 that both encoders have; None of a
+            single image.
+    """
+
+    images: int
+    difference: float
+    difference_at_any_size: float
+    recall_at_1_before: float | None = None
+    recall_at_1_after: float | None = None
+    overlap_of_the_top_10: float | None = None
+
+    def __str__(self):
+        parts = []
+        if self.recall_at_1_before is not None:
+            before, after = 100 * self.recall_at_1_before, 100 * self.recall_at_1_after
+            parts.append(f"R@1 {before:.1f} % before, {after:.1f} % after; ")
+        if self.overlap_of_the_top_10 is not None:
+            share = 100 * self.overlap_of_the_top_10
+            parts.append(f"{share:.1f} % of the nearest {NEAREST} are the same; ")
+        return (
+            f"{self.images:,} images through both encoders: {''.join(parts)}"
+            f"vectors differ by at most {self.difference:.1e}, "
+            f"and by {self.difference_at_any_size:.1e} from images of their own size"
+        )
+
+    def faults(self, tolerance: Tolerance) -> list[str]:
+        """Returns what is out of tolerance."""
+        faults = []
+        largest = np.max([self.difference, self.difference_at_any_size])
+        if not largest <= tolerance.difference:  # NaN is too much, too
+            faults.append(f"vectors differ by {largest:.1e}, more than {tolerance.difference:.0e}")
+        if self.recall_at_1_before is not None:
+            lost = self.recall_at_1_before - self.recall_at_1_after
+            if not lost <= tolerance.recall:
+                most = 100 * tolerance.recall
+                faults.append(f"R@1 falls by {100 * lost:.1f} points, more than {most:g}")
+        overlap = self.overlap_of_the_top_10
+        if overlap is not None and not overlap >= tolerance.overlap:
+            faults.append(f"fewer than {100 * tolerance.overlap:g} % of the nearest stay")
+        return faults
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A bundle that was written.
+
+    Args:
+        path: Its folder.
+        bytes: Size of all its files.
+        check: How far its vectors are from those of the trained encoder.
+    """
+
+    path: Path
+    bytes: int
+    check: ExportCheck
+
+
+def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, dataset, flags):
+    """Does what `Run.export` does."""
+    folder = run._folder
+    to, precision = ExportFormat(to), Precision(precision)
+    further = [to] if to is not ExportFormat.ONNX else []
+    further += [precision] if precision is not Precision.FLOAT32 else []
+    bundle = Bundle(out or folder.path / "-".join(["bundle", *further]), to)
+    data, _ = run._test_data(dataset, flags)
+    encoder = run.encoder()
+    own = run._own_evaluation()
+    items = run._test_items(data)
+    for note in items.notes:
+        run._reporter.info(f"note: {note}")
+    split = TestSplit.of(items.items, data.label).items
+    rows = whole_classes(split.labels)
+    paths, labels = [split.paths[row] for row in rows], split.labels[rows]
+    with new_folder(bundle.path) as temporary:
+        inside = Bundle(temporary, to)
+        write_encoder(encoder, inside.encoder, to, precision)
+        check = compare(encoder, read_encoder(inside.encoder, to), paths, labels)
+        run._reporter.info(str(check))
+        if faults := check.faults(TOLERANCES[precision]):
+            raise DataError(
+                bundle.path,
+                "not written, for the exported encoder is not the trained one: "
+                + "; ".join(faults),
+            )
+        prepare = encoder.get_layer("prepare")
+        sides = {key: getattr(prepare, key) for key in ("resize_side", "input_size", "aspect")}
+        description = {
+            "format": to,
+            "precision": precision,
+            "dimension": int(encoder.output_shape[-1]),
+            "preparation": sides,
+            "trained_on": own.dataset if own else None,
+            "thresholds": [t.to_json() for t in own.thresholds] if own else [],
+            "check": {k: v for k, v in asdict(check).items() if v is not None},
+            "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
+        }
+        inside.describe(description)
+        size = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
+    return ExportReport(bundle.path, size, check)
+
+
+class Exported:
+    """Lets an exported encoder stand where the Keras model does.
+
+    Args:
+        run: A function from images to vectors.
+        encoder: The Keras model.
+    """
+
+    def __init__(self, run, encoder):
+        self.predict_on_batch = run
+        self.get_layer = encoder.get_layer
+        self.output_shape = encoder.output_shape
+
+
+def whole_classes(labels: np.ndarray) -> np.ndarray:
+    """Returns the rows of the first classes that together have at most `CHECKED` images.
+
+    At least of one class: what is nearest can only be right where others of its class are.
+    """
+    counts = np.bincount(labels)
+    kept = np.flatnonzero(np.cumsum(counts) <= CHECKED)
+    return np.flatnonzero(np.isin(labels, kept) if len(kept) else labels == 0)[:CHECKED]
+
+
+def compare(encoder, run_exported, paths: list[str], labels: np.ndarray) -> ExportCheck:
+    """Returns how the exported encoder's vectors differ from those of the trained one.
+
+    Args:
+        encoder: The Keras model.
+        run_exported: A function from uint8 images to vectors.
+        paths: Of N images.
+        labels: Their class codes (N,).
+    """
+    before = embed_images(encoder, paths, BATCH)
+    after = embed_images(Exported(run_exported, encoder), paths, BATCH)
+    images = [read_image(path)[None] for path in paths[:WHOLE]]
+    apart = [np.abs(run_exported(image) - np.asarray(encoder(image))).max() for image in images]
+    return check_of(before, after, labels, float(np.max(apart)))
+
+
+def check_of(
+    before: np.ndarray, after: np.ndarray, labels: np.ndarray, difference_at_any_size: float
+) -> ExportCheck:
+    """Returns the comparison of vectors (N, D) before and after the export.
+
+    R@1 only where two images are of one class, and the nearest only of two images or more.
+    """
+    recalls, overlap = (None, None), None
+    if np.bincount(labels).max() > 1:
+        recalls = [float(retrieval(v, labels, ks=(1,)).recall[1]) for v in (before, after)]
+    if depth := min(NEAREST, len(before) - 1):
+        rows = (nearest_others(vectors, depth)[1] for vectors in (before, after))
+        shared = [len(np.intersect1d(a, b)) / depth for a, b in zip(*rows, strict=True)]
+        overlap = float(np.mean(shared))
+    difference = float(np.abs(before - after).max())
+    return ExportCheck(len(before), difference, difference_at_any_size, *recalls, overlap)

@@ -1,0 +1,205 @@
+"""What is measured of a test split, and the thresholds that validation promises."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from dml.datasets import Items
+from dml.evaluation import (
+    CalibratedThreshold,
+    Retrieval,
+    ThresholdKind,
+    Verification,
+    clustering,
+    knn_evaluation,
+    linear_evaluation,
+    retrieval,
+    threshold_for_far,
+    threshold_for_precision,
+    verification,
+)
+from dml.reporting import SILENT, Reporter
+from dml.runs._metrics import MetricValue
+from dml.runs._splits import TestSplit
+
+VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
+TWO_CLASSES = "images of two classes, and two images of one class"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What could be measured of a test split.
+
+    Args:
+        metrics: By name.
+        notes: Lines on what could not be measured.
+        retrieval: None where no query has a positive.
+        verification: None where it was not asked for or can't be measured.
+    """
+
+    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    retrieval: Retrieval | None = None
+    verification: Verification | None = None
+
+
+def measure(
+    split: TestSplit,
+    vectors: np.ndarray,
+    ks: Sequence[int],
+    extra_metrics: Sequence[str] = (),
+    clustering_seeds: int = 0,
+    verify: bool = False,
+    unfinished: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> Measurement:
+    """Measures retrieval, clustering and verification.
+
+    Args:
+        split: Queries and gallery.
+        vectors: Floats (N, D) of its items.
+        ks: The K of Recall@K.
+        extra_metrics: As `retrieval` takes them.
+        clustering_seeds: Runs of k-means; 0 leaves clustering out.
+        verify: Whether all pairs are compared.
+        unfinished: A folder that keeps the finished parts of the search, should it be stopped.
+        reporter: Shows the progress.
+    """
+    labels, rows = split.items.labels, split.query_rows
+    result, pairs, notes = None, None, []
+    metrics: dict[str, MetricValue] = {}
+    if split.has_positives:
+        gallery = {}
+        if split.has_gallery:
+            gallery = {
+                "gallery": vectors[split.gallery_rows],
+                "gallery_labels": split.gallery_labels,
+            }
+        with reporter.progress("searching", len(rows), "queries") as advance:
+            result = retrieval(
+                vectors[rows],
+                labels[rows],
+                ks=ks,
+                extra_metrics=extra_metrics,
+                advance=advance,
+                unfinished=unfinished,
+                **gallery,
+            )
+        metrics.update(as_values(result.metrics()))
+    else:
+        notes.append("no retrieval metrics: no query has another image of its class to find")
+    if clustering_seeds and two_classes(labels[rows]):
+        clusters = clustering(vectors[rows], labels[rows], seeds=clustering_seeds)
+        metrics.update(as_values(clusters.metrics()))
+    elif clustering_seeds:
+        notes.append(f"no clustering metrics: they need {TWO_CLASSES}")
+    if verify and two_classes(labels):
+        with reporter.progress("comparing all pairs", len(vectors)) as advance:
+            pairs = verification(vectors, labels, advance)
+        metrics.update({name: MetricValue(value) for name, value in pairs.metrics().items()})
+    elif verify:
+        notes.append(f"no verification metrics: they need {TWO_CLASSES}")
+    return Measurement(metrics, tuple(notes), result, pairs)
+
+
+def as_values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, MetricValue]:
+    """Returns the metrics of `dml.evaluation` as values."""
+    return {name: MetricValue(**numbers) for name, numbers in metrics.items()}
+
+
+def two_classes(labels: np.ndarray) -> bool:
+    """Returns whether label codes (N,) are of two classes or more, and two are equal."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() > 1)
+
+
+def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
+    """Measures how well a linear classifier and the nearest training images name test images.
+
+    Args:
+        vectors: Floats (N, D) of the items.
+        items: Of the splits `train`, `val` and `test`; the first two are what is learned from.
+    """
+    test = items.splits == "test"
+    sides = vectors[~test], items.labels[~test], vectors[test], items.labels[test]
+    sizes = np.bincount(sides[1])
+    unknown = ~np.isin(sides[3], sides[1])
+    if (sizes > 0).sum() < 2 or unknown.all():
+        needed = "training images of two classes, and test images of one of them"
+        return Measurement(notes=(f"no linear and k-NN accuracy: they need {needed}",))
+    votes = knn_evaluation(*sides, ks=[k for k in VOTERS if k <= len(sides[0])])
+    metrics = {f"{k}-NN accuracy": MetricValue(share) for k, share in votes.items()}
+    notes = []
+    if (sizes > 1).sum() < 2:
+        notes.append("no linear accuracy: it needs two training images of each of two classes")
+    else:
+        metrics = {**as_values(linear_evaluation(*sides).metrics()), **metrics}
+    if unknown.any():
+        notes.append(
+            f"{unknown.sum():,} test images are of classes without a training image, which linear "
+            "and k-NN accuracy count as wrong"
+        )
+    return Measurement(metrics, tuple(notes))
+
+
+def calibrate(
+    vectors: np.ndarray, labels: np.ndarray, target_precision: float, target_far: float
+) -> tuple[tuple[CalibratedThreshold, ...], tuple[str, ...]]:
+    """Returns thresholds that keep their promises on the validation split.
+
+    Args:
+        vectors: Floats (N, D) of its images.
+        labels: Class codes (N,).
+        target_precision: Precision of nearest neighbours that one threshold promises.
+        target_far: False accept rate over pairs of two classes that the other one promises.
+
+    Returns:
+        (thresholds, notes on those that can't be had).
+    """
+    if not two_classes(labels):
+        return (), (f"no calibrated thresholds: they need {TWO_CLASSES} in validation",)
+    nearest = retrieval(vectors, labels, ks=(1,)).neighbours[:, 0]
+    similarities, right = (vectors * vectors[nearest]).sum(1), labels == labels[nearest]
+    found = {
+        f"a precision of {100 * target_precision:g} %": threshold_for_precision(
+            similarities, right, target_precision
+        ),
+        f"a false accept rate of {100 * target_far:g} %": threshold_for_far(
+            verification(vectors, labels), target_far
+        ),
+    }
+    return (
+        tuple(threshold for threshold in found.values() if threshold is not None),
+        tuple(
+            f"no threshold promises {promise} on the validation split"
+            for promise, threshold in found.items()
+            if threshold is None
+        ),
+    )
+
+
+def with_test_rates(
+    thresholds: Sequence[CalibratedThreshold],
+    measurement: Measurement,
+    vectors: np.ndarray,
+    split: TestSplit,
+) -> tuple[CalibratedThreshold, ...]:
+    """Returns thresholds with what they do on the test split, on which they were not chosen."""
+    if measurement.retrieval is None:
+        return tuple(thresholds)
+    labels, queries = split.items.labels, split.query_rows
+    nearest = split.gallery_rows[measurement.retrieval.neighbours[:, 0]]
+    similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
+    right = labels[queries] == labels[nearest]
+    results = []
+    for threshold in thresholds:
+        accepted, rate = similarities >= threshold.similarity, None
+        if threshold.kind is ThresholdKind.PRECISION and accepted.any():
+            rate = float(right[accepted].mean())
+        elif threshold.kind is ThresholdKind.FAR and measurement.verification is not None:
+            limits, rates, _ = measurement.verification.roc()
+            rate = float(rates[np.searchsorted(-limits, -threshold.similarity, "right") - 1])
+        results.append(replace(threshold, test_rate=rate, test_coverage=float(accepted.mean())))
+    return tuple(results)

@@ -1,0 +1,294 @@
+"""Which images a run is measured on."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from dml._storage.records import text_sha256
+from dml._storage.run_folder import RunFolder
+from dml.datasets import Items, RecordedItems
+from dml.datasets.base import DatasetPart
+from dml.datasets.recorded import SEEN, Changes, image_digests
+from dml.errors import DataError
+from dml.recipe import options_of
+from dml.reporting import SILENT, Reporter
+
+TESTS = ("test", "query", "gallery")  # splits
+COPIES = (
+    "{:,} of the {:,} test images are exact copies of training or validation images of this run"
+)
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The data set that a run is measured on.
+
+    Args:
+        dataset: A part of `dml.datasets`.
+        is_own: Whether it is the data set that the run was trained on.
+    """
+
+    __test__ = False  # for pytest
+
+    dataset: DatasetPart
+    is_own: bool
+
+    @property
+    def label(self) -> str:
+        """What the data set is called: its name, or that of its folder or file."""
+        return dataset_label(self.dataset)
+
+    @property
+    def folder_name(self) -> str:
+        """The name of an evaluation's folder: one for each data set and its options."""
+        part = self.dataset
+        if self.is_own:
+            return part.name
+        options = {option.name: getattr(part, option.name) for option in options_of(type(part))}
+        options["root"] = part.root and os.path.realpath(os.path.expanduser(part.root))
+        digest = text_sha256([part.name, options])[:8]
+        label = re.sub(r"[^\w.-]", "_", self.label)
+        return f"{label[:60]}-{digest}"
+
+    def read(
+        self,
+        folder: RunFolder,
+        skip_unreadable: bool = False,
+        threads: int = 2,
+        reporter: Reporter = SILENT,
+    ) -> "TestItems":
+        """Returns the images to measure on, and what there is to report about them.
+
+        Args:
+            folder: The run.
+            skip_unreadable: Whether images that can't be read are left out; otherwise they are an
+                error.
+            threads: Threads that read images; positive.
+            reporter: Shows the progress.
+
+        Raises:
+            ImageError: An image can't be read and is not to be left out.
+        """
+        recorded = RecordedItems.read(folder.checked(folder.items))
+        if self.is_own:
+            return own_items(recorded, self.dataset, threads, reporter)
+        return other_items(recorded, self.dataset, skip_unreadable, threads, reporter)
+
+
+@dataclass(frozen=True, eq=False)
+class TestItems:
+    """The images that a run is measured on.
+
+    Args:
+        items: Their `Items`.
+        protocol: `zero-shot`, `seen-class` or `query-gallery`: what a metric measured on them
+            means.
+        seen: How many of their "classes" and "images" the training or its validation has seen.
+        unreadable: {split: images that were left out because they can't be read}.
+        since_training: How many images of the run's own data set are new, missing and changed;
+            None for other data sets.
+        notes: Lines for the user.
+    """
+
+    __test__ = False
+
+    items: Items
+    protocol: str
+    seen: Mapping[str, int]
+    unreadable: Mapping[str, int]
+    since_training: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def own_items(
+    recorded: RecordedItems, dataset: DatasetPart, threads: int, reporter: Reporter
+) -> TestItems:
+    """Returns the test images that a run was trained beside, those that are still the same."""
+    splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
+    items, changes = unchanged_items(recorded, dataset, splits, threads, reporter)
+    notes = [f"{changes}; only unchanged images are measured"] if str(changes) else []
+    if unreadable := recorded.unreadable():
+        notes.append(f"left out as unreadable during training: {counted(unreadable)}")
+    tests = np.isin(recorded.items.splits, TESTS)
+    seen = recorded.seen_in(recorded.items.take(tests), recorded.digests[tests])
+    if seen["images"]:
+        notes.append(COPIES.format(seen["images"], tests.sum()))
+    return TestItems(items, items.protocol, seen, unreadable, changes.counts(), tuple(notes))
+
+
+def other_items(
+    recorded: RecordedItems,
+    dataset: DatasetPart,
+    skip_unreadable: bool,
+    threads: int,
+    reporter: Reporter,
+) -> TestItems:
+    """Returns the test images of another data set than a run's own; all where it has no test."""
+    items = dataset.items()
+    if not np.isin(items.splits, TESTS).any():
+        items = replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
+    items = items.select(*TESTS, *(SEEN if items.protocol == "seen-class" else ()))
+    reasons = {} if skip_unreadable else None
+    with reporter.progress("looking for training images", len(items)) as advance:
+        digests = image_digests(items.paths, threads, advance, reasons, decode=skip_unreadable)
+    notes, readable = [*items.notes], digests != ""
+    unreadable = dict(Counter(items.splits[~readable].tolist()))
+    if unreadable:
+        notes.append(f"left out as unreadable: {counted(unreadable)} ({reasons[min(reasons)]})")
+    items, digests = items.take(readable), digests[readable]
+    rows = np.isin(items.splits, TESTS)
+    tested = items.take(rows)
+    seen = recorded.seen_in(tested, digests[rows])
+    if seen["classes"]:
+        notes.append(
+            f"{seen['classes']:,} of the {len(tested.class_names):,} classes have the name of a "
+            "training or validation class of this run, and may be the same class"
+        )
+    if seen["images"]:
+        notes.append(COPIES.format(seen["images"], len(tested)))
+    protocol = "seen-class" if any(seen.values()) else "zero-shot"
+    if items.protocol == "query-gallery":
+        protocol = items.protocol
+    return TestItems(items, protocol, seen, unreadable, notes=tuple(notes))
+
+
+def unchanged_items(
+    recorded: RecordedItems,
+    dataset: DatasetPart,
+    splits: tuple[str, ...],
+    threads: int,
+    reporter: Reporter,
+) -> tuple[Items, Changes]:
+    """Returns a run's `Items` that are the same today, those of `splits` read, and what is not."""
+    wanted = int(np.isin(recorded.items.splits, splits).sum())
+    now = replace(dataset, **without_splits(dataset)).items()
+    with reporter.progress("comparing with the training's images", wanted) as advance:
+        return recorded.found(now, splits, threads, advance)
+
+
+def without_splits(dataset: DatasetPart) -> dict[str, float]:
+    """Returns the options of a data set with which nothing is set apart."""
+    options = {"validation_fraction": 0.0}
+    if hasattr(dataset, "test_fraction"):
+        options["test_fraction"] = 0.0
+    return options
+
+
+def dataset_label(dataset: DatasetPart) -> str:
+    """Returns what a data set is called: its name, or that of its folder or file."""
+    root = os.path.realpath(os.path.expanduser(dataset.root))
+    return Path(root).name or dataset.name if dataset.name in ("folder", "table") else dataset.name
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Returns {split: number} as text."""
+    return ", ".join(f"{split} {count:,}" for split, count in counts.items())
+
+
+@dataclass(frozen=True, eq=False)
+class TestSplit:
+    """The queries of a test, which search a gallery or each other.
+
+    Args:
+        items: Queries and gallery together, so that they share their label codes.
+        query_rows: Rows (Q,) of the queries.
+        gallery_rows: Rows (G,) of the gallery: the queries themselves where there is none.
+    """
+
+    __test__ = False
+
+    items: Items
+    query_rows: np.ndarray
+    gallery_rows: np.ndarray
+
+    @classmethod
+    def of(cls, items: Items, name: str) -> "TestSplit":
+        """Returns the test split of a data set's items; its class names are text.
+
+        Args:
+            items: Of which the splits `test`, or `query` and `gallery`, are taken.
+            name: The data set's, for messages.
+
+        Raises:
+            DataError: There is no test image, or all are of one class.
+        """
+        with_gallery = items.protocol == "query-gallery"
+        items = items.select(*(("query", "gallery") if with_gallery else ("test",)))
+        names = [str(items.class_names[code]) for code in items.labels]
+        items = Items.build(items.paths, names, items.splits, items.ids, items.protocol)
+        queries = gallery = np.arange(len(items))
+        if with_gallery:
+            queries, gallery = (
+                np.flatnonzero(items.splits == side) for side in ("query", "gallery")
+            )
+        if not len(queries) or not len(gallery):
+            raise DataError(name, "there are no test images to evaluate on")
+        if len(only := np.unique(items.labels[gallery])) == 1:
+            raise DataError(
+                name,
+                f"all test images are of one class, {items.class_names[only[0]]}, with which "
+                "every metric is 100: test on images of two classes or more",
+            )
+        return cls(items, queries, gallery)
+
+    @classmethod
+    def read(cls, path: Path, protocol: str, name: str) -> "TestSplit":
+        """Returns the test split that an evaluation has written as a table.
+
+        Raises:
+            DataError: The table is damaged.
+        """
+        import pandas as pd
+
+        try:
+            table = pd.read_parquet(path)
+            columns = (table[column].tolist() for column in ("path", "class", "split", "id"))
+            items = Items.build(*columns, protocol)
+        except (ValueError, KeyError, OSError, NotImplementedError) as error:
+            raise DataError(path, f"damaged; evaluate the run again ({error})") from None
+        return cls.of(items, name)
+
+    @property
+    def has_gallery(self) -> bool:
+        """Whether the queries search a gallery of its own."""
+        return self.items.protocol == "query-gallery"
+
+    @property
+    def query_labels(self) -> np.ndarray:
+        """Class codes (Q,) of the queries."""
+        return self.items.labels[self.query_rows]
+
+    @property
+    def gallery_labels(self) -> np.ndarray:
+        """Class codes (G,) of the gallery."""
+        return self.items.labels[self.gallery_rows]
+
+    @property
+    def has_positives(self) -> bool:
+        """Whether any query has another image of its class to find."""
+        if self.has_gallery:
+            return bool(np.isin(self.query_labels, self.gallery_labels).any())
+        return bool(np.bincount(self.items.labels).max() > 1)
+
+    def write(self, path: Path):
+        """Writes the items as a Parquet table whose row i belongs to vector i."""
+        import pandas as pd
+
+        from dml._storage.atomic import atomic_path
+
+        items = self.items
+        table = pd.DataFrame(
+            {
+                "id": items.ids,
+                "path": [p if p.startswith("glyph:") else os.path.abspath(p) for p in items.paths],
+                "class": [items.class_names[code] for code in items.labels],
+                "split": items.splits,
+            }
+        )
+        with atomic_path(path) as temporary:
+            table.to_parquet(temporary, index=False)

@@ -1,0 +1,123 @@
+"""What is checked and said before a training begins."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dml.datasets import Items
+from dml.errors import DataError, OptionError
+from dml.recipe import Recipe
+from dml.runs._splits import TestSplit
+
+
+def check_splits(items: Items, name: str, with_labels: bool):
+    """Refuses splits of which nothing can be learned or measured.
+
+    Args:
+        items: All splits.
+        name: The data set's, for messages.
+        with_labels: Whether the training uses labels.
+
+    Raises:
+        DataError: The training or the test has a single class, with which every metric is 100.
+        OptionError: The validation has no two images of a class.
+    """
+    train = items.select("train")
+    if not len(train):
+        raise OptionError(
+            "dataset.validation_fraction", "leaves no training image: a smaller one leaves more"
+        )
+    if len(train.class_names) == 1 and with_labels:
+        raise DataError(
+            name,
+            f"there is only one class to train on, {train.class_names[0]}: give two or more, or, "
+            "where others are set apart for validation, set --dataset.validation images",
+        )
+    if len(items.select("test", "query")):
+        TestSplit.of(items, name)
+    validation = items.select("val")
+    if len(validation) and np.bincount(validation.labels).max() < 2:
+        raise OptionError(
+            "dataset.validation_fraction",
+            "gives a validation split without two images of a class: raise it, set it to 0 to "
+            "train without validation, or set dataset.validation to images",
+        )
+
+
+def descriptions(recipe: Recipe, items: Items, steps: int) -> Iterator[str]:
+    """Yields what a user wants to know before a training begins.
+
+    Args:
+        recipe: What is trained.
+        items: All splits.
+        steps: Batches an epoch.
+    """
+    yield describe_data(items, recipe.dataset.name)
+    yield describe_training(recipe, steps)
+    yield from items.notes
+    train = items.select("train")
+    lone = np.flatnonzero(np.bincount(train.labels) == 1)
+    if len(lone):
+        more = f" and {len(lone) - 1:,} more" if len(lone) > 1 else ""
+        yield (
+            f"note: class {train.class_names[lone[0]]}{more} has a single training image, "
+            "which no pair loss can use as a positive"
+        )
+    if len(items.select("val").class_names) == 1:
+        yield (
+            "note: validation has one class, whose R@1 is always 100: it is not measured, "
+            "and the last epoch is kept"
+        )
+
+
+def describe_data(items: Items, name: str) -> str:
+    """Returns one line about the data of a run."""
+    counts = []
+    for split in ("train", "val", "test", "query", "gallery"):
+        part = items.select(split)
+        if len(part):
+            counts.append(f"{split} {len(part):,} images of {len(part.class_names):,} classes")
+    return f"{name} ({items.protocol}): {', '.join(counts)}"
+
+
+def describe_training(recipe: Recipe, steps: int) -> str:
+    """Returns one line about what is trained, from which weights, how and how long."""
+    backbone, names, training = recipe.backbone, recipe.names, recipe.training
+    own = names["backbone"] == "own"
+    weights = {
+        "imagenet": "ImageNet weights",
+        "none": "its own weights" if own else "random weights",
+    }.get(backbone.weights, f"the weights {backbone.weights}")
+    further = ("miner", "auxiliary_loss", "regularizer")
+    parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
+    dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
+    size = backbone.input_size
+    return (
+        f"training {backbone.path if own else names['backbone']} from {weights}, {size} x {size} "
+        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; {training.epochs:,} epochs "
+        f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
+    )
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """Makes and returns the first of parent/name, parent/name-2, ... that does not exist."""
+    for number in itertools.count(1):
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+
+
+def run_name(source: str | os.PathLike[str]) -> str:
+    """Returns what a run of a recipe, a data set or a folder is called."""
+    path = Path(os.path.abspath(Path(source).expanduser()))
+    return (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
+
+
+def minutes(seconds: float) -> str:
+    """Returns a duration as text."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,184 @@
+"""The result of measuring a run on a test split."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dml._storage.run_folder import RunFolder
+from dml.errors import DataError, MissingDataError
+from dml.evaluation import CalibratedThreshold, thresholds_from_json
+from dml.runs._metrics import MetricValue, metrics_from_json, metrics_to_json
+
+SCHEMA = 2
+NUMBER = (int, float)
+METRICS = {str: {"value": NUMBER, str: NUMBER}}  # shapes, as `misfit` takes them
+SHAPE = {
+    **{"schema": int, "dataset": str, "protocol": str, "seconds": NUMBER},
+    **dict.fromkeys(("queries", "excluded", "gallery", "classes"), int),
+    **{"metrics": METRICS, "untrained": METRICS, "thresholds": [dict], "notes": [str]},
+    **{"seen": {str: int}, "unreadable": {str: int}, "since_training": (dict, type(None))},
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of a run on a test split, with their protocol and intervals.
+
+    Args:
+        path: The folder with the evaluation's `metrics.json`, `vectors.npy` (unit vectors of the
+            test images), `items.parquet` (a row for each) and `report.html`.
+        dataset: What the data set is called.
+        protocol: `zero-shot` (the run has seen no class and no image of the test), `seen-class` or
+            `query-gallery`.
+        queries: Number of queries.
+        excluded: Queries without a positive, which no retrieval metric counts.
+        gallery: Number of images searched.
+        classes: Classes of the queries.
+        metrics: Name -> `MetricValue`.
+        untrained: The same metrics of the encoder before its first step; empty for data sets other
+            than the run's own.
+        thresholds: Calibrated on the validation split, tried on the test.
+        seen: How many "classes" and "images" of the test the training or its validation has seen.
+        unreadable: {split: images that were left out because they can't be read}.
+        since_training: How many images of the run's own data set are new, missing and changed;
+            None for other data sets.
+        seconds: Time that it took.
+        notes: Lines on what the metrics hold for, and on those that could not be measured.
+    """
+
+    path: Path
+    dataset: str
+    protocol: str
+    queries: int
+    excluded: int
+    gallery: int
+    classes: int
+    metrics: Mapping[str, MetricValue]
+    untrained: Mapping[str, MetricValue] = field(default_factory=dict)
+    thresholds: tuple[CalibratedThreshold, ...] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    since_training: Mapping[str, int] | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def report(self) -> Path:
+        """The page of the evaluation."""
+        return self.path / "report.html"
+
+    @classmethod
+    def read(cls, folder: RunFolder, path: Path) -> "Evaluation":
+        """Returns an evaluation that a run has.
+
+        Args:
+            folder: The run.
+            path: The evaluation's folder.
+
+        Raises:
+            MissingDataError: The run has no such evaluation.
+            DataError: Its file is damaged.
+        """
+        file = path / "metrics.json"
+        if not file.exists():
+            raise MissingDataError(path, "there is no evaluation")
+        return cls.from_json(path, folder.read_json(file, SHAPE))
+
+    @classmethod
+    def from_json(cls, path: Path, value: Mapping[str, Any]) -> "Evaluation":
+        """Returns the evaluation that `to_json` wrote.
+
+        Args:
+            path: The evaluation's folder.
+            value: Of the fields in `SHAPE`.
+
+        Raises:
+            DataError: It is of another version, or a threshold is none.
+        """
+        if value["schema"] != SCHEMA or set(value) != set(SHAPE):
+            raise DataError(path / "metrics.json", "not written by this version of dml")
+        fields = {name: value[name] for name in SHAPE if name != "schema"}
+        try:
+            fields["metrics"] = metrics_from_json(fields["metrics"])
+            fields["untrained"] = metrics_from_json(fields["untrained"])
+        except TypeError as error:  # a number that is none of a metric's
+            raise DataError(path / "metrics.json", f"damaged: {error}") from None
+        fields["thresholds"] = thresholds_from_json(fields["thresholds"], path / "metrics.json")
+        fields["notes"] = tuple(fields["notes"])
+        return cls(path, **{**fields, "notes": tuple(fields["notes"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the evaluation as `metrics.json` holds it."""
+        fields = {name: value for name, value in vars(self).items() if name != "path"}
+        return {
+            "schema": SCHEMA,
+            **fields,
+            "metrics": metrics_to_json(self.metrics),
+            "untrained": metrics_to_json(self.untrained),
+            "thresholds": [threshold.to_json() for threshold in self.thresholds],
+            "notes": list(self.notes),
+        }
+
+    def vectors(self) -> np.ndarray:
+        """Returns the unit vectors (N, D) of the test images, float32.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return read_vectors(self.path / "vectors.npy")
+
+    def lines(self) -> Iterator[str]:
+        """Yields the metrics, their intervals and those of the untrained encoder as a table."""
+        excluded = f", {self.excluded:,} without a positive left out" if self.excluded else ""
+        yield (
+            f"{self.dataset}, {self.protocol}: {self.queries:,} queries of {self.classes:,} "
+            f"classes in a gallery of {self.gallery:,}{excluded}"
+        )
+        if self.metrics:
+            yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{'untrained':>11}"
+        for name, metric in self.metrics.items():
+            text = f"{name:18}{100 * metric.value:8.1f}  "
+            if metric.interval is not None:
+                low, high = metric.interval
+                text += f"{100 * low:6.1f} - {100 * high:5.1f} "
+            elif metric.spread is not None:
+                text += f"{'+-':>9} {100 * metric.spread:4.1f}  "
+            else:
+                text += " " * 16
+            before = self.untrained.get(name)
+            yield text + (f"{100 * before.value:10.1f}" if before else "")
+        for threshold in self.thresholds:
+            rate, coverage = threshold.test_rate, threshold.test_coverage
+            measured = "not measured" if rate is None else f"{100 * rate:.1f} %"
+            covered = "" if coverage is None else f", for {100 * coverage:.0f} % of the queries"
+            yield (
+                f"similarity {threshold.similarity:.3f}: {threshold.promise} on the validation "
+                f"split (95 % confidence); on the test split {measured}{covered}"
+            )
+
+
+def read_vectors(path: Path, count: int | None = None) -> np.ndarray:
+    """Returns the vectors (N, D) that an evaluation has written.
+
+    Args:
+        path: The file.
+        count: Vectors that it has to hold; None for any number.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r")  # without the memory that its header claims
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(path, f"damaged; evaluate the run again ({error})") from None
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or count not in (None, len(vectors)):
+        wanted = "float32 vectors" if count is None else f"{count:,} float32 vectors"
+        raise DataError(
+            path,
+            f"{wanted} belong here; it holds {vectors.dtype} {vectors.shape}. Evaluate the run "
+            "again",
+        )
+    return np.array(vectors)

@@ -1,0 +1,385 @@
+"""A training run that is finished: its encoder, its recipe and what was measured of it."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dml._storage.atomic import atomic_path
+from dml._storage.run_folder import RunFolder
+from dml.datasets.base import DatasetPart
+from dml.errors import MissingDataError, OptionError
+from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
+from dml.reporting import SILENT, Reporter
+from dml.runs._measuring import Measurement, calibrate, linear_metrics, measure, with_test_rates
+from dml.runs._metrics import MetricValue, metrics_from_json
+from dml.runs._report import report_data
+from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
+from dml.runs.evaluation import METRICS, SHAPE, Evaluation, read_vectors
+
+if TYPE_CHECKING:
+    import keras
+
+    from dml._storage.bundle import ExportFormat
+    from dml.encoding._formats import Precision
+    from dml.runs._export import ExportReport
+
+
+class Run:
+    """A folder that `dml.Trainer` has written: what was trained, how, and how good it is.
+
+    Args:
+        path: The folder.
+        allow_parts: Whether the Python files that the run's recipe lists under `parts` may be
+            imported, which runs what is in them.
+        reporter: Takes lines of text and the progress of long work.
+
+    Attributes:
+        path: The folder.
+
+    Raises:
+        MissingDataError: There is no finished run.
+
+    Example:
+        >>> run = dml.Run("runs/mine")  # doctest: +SKIP
+        >>> run.evaluate().metrics["R@1"].value  # doctest: +SKIP
+        0.91
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | RunFolder,
+        allow_parts: bool = False,
+        reporter: Reporter = SILENT,
+    ):
+        folder = path if isinstance(path, RunFolder) else RunFolder(path)  # one that is locked
+        self._folder = folder.open()
+        self.path: Path = self._folder.path
+        self._allow_parts = allow_parts
+        self._reporter = reporter
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, with every option.
+
+        Raises:
+            DataError: It is not the one that the training began with, or has `parts` that were
+                not allowed.
+        """
+        return load_run_recipe(self._folder, (), self._allow_parts)
+
+    @property
+    def report(self) -> Path:
+        """The page of its own data set's evaluation."""
+        return self._folder.report
+
+    @property
+    def index(self) -> Path:
+        """Where an index of its images is put, should it have one."""
+        return self._folder.index
+
+    def encoder(self) -> "keras.Model":
+        """Returns the trained encoder: uint8 images (B, H, W, 3) to unit vectors (B, D).
+
+        Raises:
+            DataError: The file is damaged or was changed.
+        """
+        from dml.encoding.encoder import load_encoder
+
+        return load_encoder(self._folder.checked(self._folder.encoder))
+
+    def log(self) -> list[dict[str, float]]:
+        """Returns what was logged of each epoch, oldest first."""
+        return self._folder.read_log()
+
+    def evaluate(
+        self,
+        dataset: str | os.PathLike[str] | DatasetPart | None = None,
+        flags: Sequence[str] = (),
+    ) -> Evaluation:
+        """Embeds a test split, measures it, and writes the metrics and the report.
+
+        On its own data set a run is measured on the test split that it was trained beside, however
+        the data set has changed since; new images are left out, missing ones are named.
+
+        Args:
+            dataset: A data set's name, a recipe, a folder or a part of `dml.datasets`; by default
+                the run's own. What has a test split of its own (folders `train` and `test`, a
+                table's column `split`, a published split) is measured on that; any other folder or
+                table is measured whole, unless `flags` give a `test_fraction`. It is called
+                `zero-shot` only where no class has the name of a training or validation class and
+                no image is a copy of one of theirs.
+            flags: `--dataset.option value` and `--evaluation.option value`, as on the command line;
+                of the run's own data set, `--dataset.root` alone.
+
+        Raises:
+            DmlError: The run, the data set or an image is at fault, or another process writes the
+                run.
+        """
+        with self._folder.writing():
+            return self._evaluate(dataset, flags)
+
+    def _evaluate(self, dataset, flags: Sequence[str]) -> Evaluation:
+        """Does what `evaluate` does, for a caller that holds the run's lock."""
+        data, options = self._test_data(dataset, flags)
+        encoder = self.encoder()
+        untrained = self._untrained() if data.is_own else {}
+        items = self._test_items(data)
+        for note in items.notes:
+            self._reporter.info(f"note: {note}")
+        split = TestSplit.of(items.items, data.label)
+        started = time.monotonic()
+        path = self._folder.evaluation(data.folder_name)
+        vectors = self._embed(encoder, split.items.paths, options, "embedding the test images")
+        measured = self._measure(split, vectors, data, options, path / "unfinished")
+        metrics, notes = dict(measured.metrics), list(measured.notes)
+        if items.items.protocol == "seen-class":
+            named = items.items.select("train", "val", "test")
+            linear = linear_metrics(self._embed(encoder, named.paths, options), named)
+            metrics.update(linear.metrics)
+            notes += linear.notes
+        thresholds = ()
+        if data.is_own:
+            thresholds, further = self._calibrate(encoder, items, options)
+            notes += further
+        for note in notes:
+            self._reporter.info(f"note: {note}")
+        evaluation = Evaluation(
+            path=path,
+            dataset=data.label,
+            protocol=items.protocol,
+            queries=len(split.query_rows),
+            excluded=measured.retrieval.excluded if measured.retrieval else len(split.query_rows),
+            gallery=len(split.gallery_rows),
+            classes=len(np.unique(split.query_labels)),
+            metrics=metrics,
+            untrained=untrained,
+            thresholds=with_test_rates(thresholds, measured, vectors, split),
+            seen=items.seen,
+            unreadable=items.unreadable,
+            since_training=items.since_training,
+            seconds=round(time.monotonic() - started, 1),
+            notes=(*items.notes, *notes),
+        )
+        self._write(evaluation, split, vectors, data.is_own)
+        self._write_report(evaluation, split, vectors, measured, data.is_own)
+        return evaluation
+
+    def evaluation(self, dataset=None, flags: Sequence[str] = ()) -> Evaluation:
+        """Returns what `evaluate` has written before, without measuring again.
+
+        Args:
+            dataset: As of `evaluate`.
+            flags: As of `evaluate`.
+
+        Raises:
+            MissingDataError: The run was not evaluated on that.
+            DataError: The evaluation's file is damaged.
+        """
+        data, _ = self._test_data(dataset, flags)
+        path = self._folder.evaluation(data.folder_name)
+        if not (path / "metrics.json").exists():
+            on = "" if dataset is None else f" --on {dataset}"
+            raise MissingDataError(
+                path, f"there is no evaluation: run `dml evaluate {self.path}{on}`"
+            )
+        return Evaluation.read(self._folder, path)
+
+    def rewrite_report(self, dataset=None, flags: Sequence[str] = ()) -> Path:
+        """Writes the page of an evaluation again, from the vectors and metrics that it left.
+
+        Args:
+            dataset: As of `evaluate`.
+            flags: As of `evaluate`.
+
+        Returns:
+            The page.
+
+        Raises:
+            MissingDataError: The run was not evaluated on that.
+            DataError: The evaluation's files are damaged.
+            BusyError: Another process writes the run.
+        """
+        with self._folder.writing():
+            data, options = self._test_data(dataset, flags)
+            evaluation = self.evaluation(dataset, flags)
+            split, vectors = self._evaluated(evaluation)
+            options = replace(options, clustering_seeds=0)
+            measured = self._measure(split, vectors, data, options)
+            return self._write_report(evaluation, split, vectors, measured, data.is_own)
+
+    def export(
+        self,
+        to: "ExportFormat | str" = "onnx",
+        precision: "Precision | str" = "float32",
+        out: str | os.PathLike[str] | None = None,
+        dataset: str | os.PathLike[str] | DatasetPart | None = None,
+        flags: Sequence[str] = (),
+    ) -> "ExportReport":
+        """Writes the encoder as a bundle for another runtime, after comparing both on real images.
+
+        Args:
+            to: `onnx`, `saved-model`, `litert` or `keras`.
+            precision: `float32`, `half` or `int8`.
+            out: The bundle's folder; by default `bundle`, `bundle-litert`, ... in the run's.
+            dataset: As of `evaluate`: whose images are compared.
+            flags: As of `evaluate`.
+
+        Returns:
+            Where the bundle is, and how far its vectors are from the trained encoder's.
+
+        Raises:
+            DataError: The exported encoder is too far from the trained one; nothing is written.
+            OccupiedError: There is something at `out`.
+        """
+        from dml.runs._export import export
+
+        return export(self, to, precision, out, dataset, flags)
+
+    def _test_data(
+        self, dataset=None, flags: Sequence[str] = ()
+    ) -> tuple[TestData, EvaluationOptions]:
+        """Returns the data set that arguments of `evaluate` name, and how it is measured."""
+        flagged = set()
+        for section, option, _ in read_flags(flags):
+            if section not in ("dataset", "evaluation"):
+                raise OptionError(
+                    f"--{section}.{option}",
+                    "is no option of an evaluation, which takes --dataset and --evaluation options",
+                )
+            if dataset is None and section == "dataset" and option != "root":
+                raise OptionError(
+                    f"--dataset.{option}",
+                    "can't change: a run is measured on the split that it was trained beside, of "
+                    "which --dataset.root alone may be another; --on measures it on other data",
+                )
+            flagged.add((section, option))
+        if dataset is None:
+            recipe = load_run_recipe(self._folder, flags, self._allow_parts)
+            return TestData(recipe.dataset, is_own=True), recipe.evaluation
+        if isinstance(dataset, DatasetPart):
+            return TestData(dataset, is_own=False), self.recipe.evaluation
+        other = load_recipe(dataset, flags, self._allow_parts)
+        whole = without_splits(other.dataset)
+        if Path(dataset).suffix == ".toml":
+            whole.pop("test_fraction", None)
+        unset = {name: v for name, v in whole.items() if ("dataset", name) not in flagged}
+        return TestData(replace(other.dataset, **unset), is_own=False), other.evaluation
+
+    def _test_items(self, data: TestData) -> TestItems:
+        """Returns the images to measure on, as the recipe treats unreadable ones."""
+        training = self.recipe.training
+        skip = training.unreadable == "skip"
+        return data.read(self._folder, skip, training.threads, self._reporter)
+
+    def _untrained(self) -> dict[str, MetricValue]:
+        """Returns the metrics of the encoder before its first step; none where not measured."""
+        if not self._folder.untrained.exists():
+            return {}
+        return metrics_from_json(self._folder.read_json(self._folder.untrained, METRICS))
+
+    def _own_evaluation(self) -> Evaluation | None:
+        """Returns the evaluation on the run's own data set; None without one."""
+        if not self._folder.metrics.exists():
+            return None
+        return Evaluation.from_json(self.path, self._folder.read_json(self._folder.metrics, SHAPE))
+
+    def _measure(
+        self,
+        split: TestSplit,
+        vectors: np.ndarray,
+        data: TestData,
+        options: EvaluationOptions,
+        unfinished: Path | None = None,
+    ) -> Measurement:
+        """Measures what the options ask for."""
+        return measure(
+            split,
+            vectors,
+            ks=options.ks or data.dataset.recall_ks,
+            extra_metrics=options.extra_metrics,
+            clustering_seeds=options.clustering_seeds,
+            verify=options.verification,
+            unfinished=unfinished,
+            reporter=self._reporter,
+        )
+
+    def _calibrate(self, encoder, items: TestItems, options: EvaluationOptions):
+        """Returns thresholds that validation promises, and notes on them."""
+        validation, trained = items.items.select("val"), items.items.select("train")
+        vectors = self._embed(encoder, validation.paths, options)
+        thresholds, notes = calibrate(
+            vectors, validation.labels, options.target_precision, options.target_far
+        )
+        shared = set(validation.class_names) & set(trained.class_names)
+        if thresholds and items.items.protocol != "seen-class" and shared:
+            notes = (
+                *notes,
+                "the thresholds were chosen on images of training classes; for other classes they "
+                "may accept more",
+            )
+        return thresholds, notes
+
+    def _embed(self, encoder, paths, options: EvaluationOptions, title: str = "") -> np.ndarray:
+        """Returns the vectors (N, D) of images."""
+        from dml.encoding.embed import embed_images
+
+        threads = self.recipe.training.threads
+        reporter = self._reporter if title else SILENT
+        with reporter.progress(title, len(paths)) as advance:
+            return embed_images(
+                encoder, paths, options.batch_size, threads=threads, advance=advance
+            )
+
+    def _evaluated(self, evaluation: Evaluation) -> tuple[TestSplit, np.ndarray]:
+        """Returns the test split of an evaluation, and its vectors."""
+        items = self._folder.checked(evaluation.path / "items.parquet")
+        split = TestSplit.read(items, evaluation.protocol, evaluation.dataset)
+        vectors = self._folder.checked(evaluation.path / "vectors.npy")
+        return split, read_vectors(vectors, len(split.items))
+
+    def _write(self, evaluation: Evaluation, split: TestSplit, vectors: np.ndarray, is_own: bool):
+        """Writes an evaluation's vectors, items and metrics."""
+        path = evaluation.path
+        with atomic_path(path / "vectors.npy") as temporary:
+            np.save(temporary, vectors)
+        split.write(path / "items.parquet")
+        self._folder.record(path / "vectors.npy", path / "items.parquet")
+        self._folder.write_json(path / "metrics.json", evaluation.to_json())
+        if is_own:
+            self._folder.write_json(self._folder.metrics, evaluation.to_json())
+
+    def _write_report(
+        self,
+        evaluation: Evaluation,
+        split: TestSplit,
+        vectors: np.ndarray,
+        measured: Measurement,
+        is_own: bool,
+    ) -> Path:
+        """Writes an evaluation's page, and the run's where it is of its own data set."""
+        from dml.report import write_report
+
+        data = report_data(
+            evaluation,
+            split,
+            vectors,
+            measured,
+            title=f"{self.recipe.names['loss']} on {evaluation.dataset}",
+            history=self.log(),
+            recipe=self.recipe.to_toml(),
+            versions=self._folder.read_json(self._folder.versions),
+            seed=self.recipe.training.seed,
+        )
+        pages = [evaluation.report, *([self._folder.report] if is_own else [])]
+        for page in pages:
+            write_report(page, data)
+        return pages[-1]

@@ -1,0 +1,64 @@
+"""Runs for tests: trained on a few drawn characters, and their reporters."""
+
+from dml._storage.run_folder import RunFolder
+from dml.recipe import load_recipe
+from dml.reporting import SILENT, Reporter
+from dml.runs import Run, Trainer
+from tests.reporters import Lines as Lines
+
+SMALL = {
+    "dataset.classes": 12,
+    "dataset.samples": 6,
+    "dataset.size": 32,
+    "dataset.validation_fraction": 0.4,  # two classes
+    "backbone.input_size": 16,
+    "backbone.resize_side": 16,
+    "backbone.filters": 8,
+    "embedding.dim": 8,
+    "sampler.classes_per_batch": 4,
+    "sampler.images_per_class": 3,
+    "training.epochs": 3,
+    "evaluation.clustering_seeds": 2,
+}
+
+
+class InterruptAt(Reporter):
+    """Presses Ctrl-C at the first line that begins with a text."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def info(self, text):
+        if text.startswith(self.text):
+            raise KeyboardInterrupt
+
+
+def words(options):
+    """Returns {option: value} as flags; an option of None is left out."""
+    return [word for k, v in options.items() if v is not None for word in (f"--{k}", str(v))]
+
+
+def flags(**changes):
+    """Returns the flags of a small run on `glyphs`, with changes such as `loss__name`."""
+    return words({**SMALL, **{k.replace("__", "."): v for k, v in changes.items()}})
+
+
+def train(source="glyphs", options=(), out=None, reporter=SILENT, **rest):
+    """Trains a recipe and returns the run's `RunFolder`."""
+    recipe = load_recipe(source, options, allow_parts=True)
+    return RunFolder(Trainer(recipe, reporter).run(out, **rest).path)
+
+
+def resume(path, reporter=SILENT, allow_parts=False):
+    """Continues a run and returns its `RunFolder`."""
+    return RunFolder(Trainer.resume(path, allow_parts, reporter=reporter).path)
+
+
+def evaluate(path, on=None, options=(), reporter=SILENT):
+    """Measures a run and returns what is in `metrics.json`."""
+    return Run(path, reporter=reporter).evaluate(on, options).to_json()
+
+
+def rebuild(path, on=None, options=()):
+    """Writes a run's report again."""
+    return Run(path).rewrite_report(on, options)

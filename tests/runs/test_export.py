@@ -1,0 +1,98 @@
+"""`dml export` writes a bundle that the trained encoder vouches for, or nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dml.encoding.embed import embed_images
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DataError, OccupiedError
+from dml.runs import Run, _export
+from dml.runs._export import ExportCheck, Tolerance, check_of, whole_classes
+from tests.runs.running import Lines, train
+
+PATHS = [f"glyph:seed=0,size=28,class={c},sample=0" for c in range(5)]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    flags = ["--dataset.classes", "12", "--dataset.samples", "6", "--training.epochs", "1"]
+    flags += ["--sampler.classes_per_batch", "4", "--sampler.images_per_class", "2"]
+    return train("glyphs", flags, tmp_path_factory.mktemp("runs") / "run").path
+
+
+@pytest.mark.slow
+def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
+    lines = Lines()
+    run = Run(path, reporter=lines)
+    written = run.export()
+    assert written.path == path / "bundle" and "R@1" in lines[0]
+    assert written.bytes == sum(f.stat().st_size for f in written.path.iterdir())
+    bundled, trained = OnnxEncoder(written.path), run.encoder()
+    np.testing.assert_allclose(
+        embed_images(bundled, PATHS), embed_images(trained, PATHS), atol=1e-4
+    )
+    described = json.loads((written.path / "dml.json").read_text())
+    assert described["check"]["overlap_of_the_top_10"] > 0.99
+    assert described["thresholds"] == json.loads((path / "metrics.json").read_text())["thresholds"]
+    with pytest.raises(OccupiedError, match="is there already"):
+        run.export()
+
+
+@pytest.mark.slow
+def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
+    real = _export.read_encoder
+    monkeypatch.setattr(
+        _export, "read_encoder", lambda *a: lambda images: np.roll(real(*a)(images), 1, axis=1)
+    )
+    with pytest.raises(DataError, match="the exported encoder is not the trained one"):
+        Run(path).export(out=tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+TOLERANCE = Tolerance(difference=0.1, recall=0.1, overlap=0.5)
+
+
+def test_tells_how_far_two_encoders_are():
+    vectors = np.eye(8, dtype="float32")[np.repeat(np.arange(4), 2)]
+    labels = np.repeat(np.arange(4), 2)
+    same = check_of(vectors, vectors, labels, 0.0)
+    assert same.difference == 0 and same.overlap_of_the_top_10 == 1 and same.faults(TOLERANCE) == []
+    assert check_of(vectors, vectors[::-1].copy(), labels, 0.0).difference == 1
+    unknown = check_of(vectors, vectors, labels, float("nan"))
+    assert unknown.faults(TOLERANCE)[0].startswith("vectors differ by nan")
+
+
+def test_each_tolerance_is_a_reason_of_its_own():
+    def check(**changes):
+        return ExportCheck(
+            **{
+                **{"images": 9, "difference": 0.0, "difference_at_any_size": 0.0},
+                **{"recall_at_1_before": 0.9, "recall_at_1_after": 0.9},
+                "overlap_of_the_top_10": 1.0,
+                **changes,
+            }
+        ).faults(TOLERANCE)
+
+    assert check() == []
+    assert check(difference=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
+    assert check(difference_at_any_size=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
+    assert check(recall_at_1_after=0.75) == ["R@1 falls by 15.0 points, more than 10"]
+    assert check(overlap_of_the_top_10=0.49) == ["fewer than 50 % of the nearest stay"]
+
+
+def test_compares_images_of_which_no_two_are_of_one_class():
+    vectors = np.eye(4, dtype="float32")
+    check = check_of(vectors, vectors, np.arange(4), 0.0)
+    assert check.recall_at_1_before is None and check.overlap_of_the_top_10 == 1
+    one = check_of(vectors[:1], vectors[:1], np.zeros(1, int), 0.0)
+    assert check.faults(TOLERANCE) == one.faults(TOLERANCE) == []
+    assert "R@1" not in str(check)
+    assert str(one).startswith("1 images through both encoders: vectors")
+
+
+def test_compares_whole_classes():
+    labels = np.repeat(np.arange(30), 70)
+    assert len(whole_classes(labels)) == 980
+    assert len(whole_classes(np.zeros(5000, int))) == 1000

@@ -1,0 +1,110 @@
+"""What is measured of a test split, worked by hand."""
+
+import numpy as np
+import pytest
+
+from dml.datasets import Items
+from dml.evaluation import CalibratedThreshold, ThresholdKind
+from dml.runs._measuring import calibrate, linear_metrics, measure, with_test_rates
+from dml.runs._splits import TestSplit
+
+
+def split_of(protocol, splits, classes):
+    paths = [f"{i}.jpg" for i in range(len(splits))]
+    names = [f"class {c}" for c in classes]
+    return TestSplit.of(Items.build(paths, names, splits, paths, protocol), "mine")
+
+
+def at(*degrees):
+    """Returns unit vectors of a plane at these angles."""
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype("float32")
+
+
+def test_queries_search_the_gallery_and_not_each_other():
+    # Two queries close to each other; the gallery's nearest is the other class for the second.
+    split = split_of("query-gallery", ["query", "query", "gallery", "gallery"], [0, 1, 0, 1])
+    measured = measure(split, at(0, 1, 5, 90), ks=(1, 2), verify=True)
+    assert measured.retrieval.neighbours[:, 0].tolist() == [0, 0]
+    assert measured.metrics["R@1"].value == 0.5 and measured.metrics["R@2"].value == 1
+    assert measured.verification.genuine == 2  # over all pairs of queries and gallery
+    assert measured.notes == ()
+
+
+def test_gallery_rows_are_those_of_the_gallery():
+    split = split_of("query-gallery", ["gallery", "query", "gallery", "query"], [0, 0, 1, 1])
+    measured = measure(split, at(0, 1, 60, 61), ks=(1,))
+    assert measured.metrics["R@1"].value == 1
+    threshold = CalibratedThreshold(ThresholdKind.PRECISION, 0.9, 0.9, 1.0, 0.95, 10, 0.5)
+    (precision,) = with_test_rates([threshold], measured, at(0, 1, 60, 61), split)
+    assert precision.test_rate == 1 and precision.test_coverage == 1
+    # Rows 0 and 1 of the gallery are rows 0 and 2 of the split.
+    assert split.gallery_rows[measured.retrieval.neighbours[:, 0]].tolist() == [0, 2]
+
+
+def test_nothing_to_measure_is_a_note_each():
+    split = split_of("zero-shot", ["test"] * 3, [0, 1, 2])
+    measured = measure(split, at(0, 30, 60), ks=(1,), clustering_seeds=1, verify=True)
+    assert measured.metrics == {} and measured.retrieval is None
+    starts = [note.split(":")[0] for note in measured.notes]
+    assert starts == [
+        "no retrieval metrics",
+        "no clustering metrics",
+        "no verification metrics",
+    ]
+
+
+def test_a_threshold_accepts_from_its_similarity_upwards():
+    # Nearest similarities: cos 10 (right) for two queries, cos 40 (wrong) for the other two.
+    split = split_of("query-gallery", ["query"] * 4 + ["gallery"] * 2, [0, 0, 1, 1, 0, 1])
+    vectors = at(10, -10, 40, -40, 0, 180)
+    measured = measure(split, vectors, ks=(1,), verify=True)
+    limit = float(np.cos(np.radians(20)))
+    thresholds = [
+        CalibratedThreshold(ThresholdKind.PRECISION, limit, 0.9, 1.0, 0.9, 9, 0.5),
+        CalibratedThreshold(ThresholdKind.FAR, limit, 0.1, 0.0, 0.1, 9, 0.5),
+    ]
+    precision, far = with_test_rates(thresholds, measured, vectors, split)
+    assert precision.test_rate == 1 and precision.test_coverage == 0.5
+    # Of the 9 pairs of two classes none is within 20 degrees.
+    assert far.test_rate == 0 and far.test_coverage == 0.5
+
+
+def test_what_was_not_measured_has_no_test_rate():
+    split = split_of("zero-shot", ["test"] * 2, [0, 1])
+    measured = measure(split, at(0, 30), ks=(1,))
+    threshold = CalibratedThreshold(ThresholdKind.FAR, 0.5, 0.1, 0.0, 0.1, 9, 0.5)
+    assert with_test_rates([threshold], measured, at(0, 30), split) == (threshold,)
+
+
+def test_thresholds_that_nothing_promises_are_named():
+    vectors = at(0, 1, 90, 91)
+    thresholds, notes = calibrate(vectors, np.array([0, 0, 1, 1]), 0.9, 0.01)
+    assert thresholds == ()  # 4 right answers show a precision of 0.47 at the most
+    assert notes == (
+        "no threshold promises a precision of 90 % on the validation split",
+        "no threshold promises a false accept rate of 1 % on the validation split",
+    )
+    assert calibrate(at(0, 1), np.array([0, 0]), 0.9, 0.01)[1][0].startswith("no calibrated")
+
+
+def test_a_promise_that_validation_keeps_is_a_threshold():
+    # 40 pairs, 9 degrees apart: every nearest neighbour, at 1 degree, is right.
+    degrees = np.repeat(np.arange(40) * 9, 2) + np.tile([0, 1], 40)
+    (precision, far), notes = calibrate(at(*degrees), np.repeat(np.arange(40), 2), 0.9, 0.05)
+    assert notes == ()
+    assert precision.kind is ThresholdKind.PRECISION and precision.target == 0.9
+    assert precision.rate == 1 and precision.coverage == 1 and precision.count == 80
+    assert precision.bound == pytest.approx(0.05 ** (1 / 80))  # Clopper-Pearson of 80 of 80
+    assert precision.similarity == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
+    assert far.kind is ThresholdKind.FAR and far.bound <= 0.05 and far.target == 0.05
+
+
+def test_test_classes_without_training_images_count_as_wrong():
+    names = [0, 0, 1, 1, 0, 1, 2]
+    splits = ["train"] * 4 + ["test"] * 3
+    paths = [f"{i}.jpg" for i in range(7)]
+    items = Items.build(paths, names, splits, paths, "seen-class")
+    measured = linear_metrics(at(0, 2, 90, 92, 1, 91, 45), items)
+    assert measured.metrics["1-NN accuracy"].value == pytest.approx(2 / 3)
+    assert "1 test images are of classes without a training image" in measured.notes[0]

@@ -1,0 +1,316 @@
+"""The main job on a few drawn characters: train, evaluate, interrupt, resume, fail well."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from dml._storage.run_folder import RunFolder
+from dml.encoding.embed import embed_images
+from dml.encoding.encoder import build_encoder, load_encoder
+from dml.evaluation import retrieval
+from dml.images import read_image
+from dml.recipe import load_recipe
+from dml.reporting import SILENT
+from tests.datasets.layouts import write_image
+from tests.runs.running import (
+    SMALL,
+    InterruptAt,
+    Lines,
+    evaluate,
+    flags,
+    rebuild,
+    resume,
+    train,
+)
+
+
+def run(path, reporter=SILENT, **changes):
+    return train("glyphs", flags(**changes), path, reporter)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    lines = Lines()
+    return run(tmp_path_factory.mktemp("runs") / "run", lines), lines
+
+
+def test_writes_the_run_folder(trained):
+    folder, lines = trained
+    for file in ("recipe.toml", "encoder.keras", "log.jsonl", "metrics.json", "versions.json"):
+        assert (folder.path / file).stat().st_size, file
+    assert list(folder.tensorboard.iterdir())
+    assert "12 classes" not in lines[0] and "glyphs (zero-shot): train" in lines[0]
+    assert any(line.startswith("report: ") for line in lines)
+
+
+def test_the_log_tells_learning_from_collapse(trained):
+    rows = trained[0].read_log()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    expected = {"loss", "positive_similarity", "negative_similarity", "effective_rank"}
+    expected |= {"gradient_norm", "val_recall_at_1", "classes_seen", "images_seen", "seconds"}
+    assert expected <= set(rows[0]) and all(np.isfinite(list(r.values())).all() for r in rows)
+
+
+def test_metrics_name_protocol_and_untrained_figures(trained):
+    metrics = json.loads(trained[0].metrics.read_text())
+    assert metrics["protocol"] == "zero-shot" and metrics["queries"] == 36
+    figures = {"R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R", "NMI", "AMI"}
+    assert {*figures, "AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["metrics"])
+    assert figures - {"NMI", "AMI"} <= set(metrics["untrained"])
+
+
+def test_the_report_is_one_page_without_a_network(trained):
+    page = trained[0].report.read_text()
+    assert "</html>" in page and "zero-shot" in page
+    assert 'src="http' not in page and 'href="http' not in page
+
+
+def test_the_resolved_recipe_trains_the_same_run_again(trained, tmp_path):
+    folder = train(str(trained[0].recipe), out=tmp_path / "again")
+    assert folder.read_log()[-1]["loss"] == trained[0].read_log()[-1]["loss"]
+
+
+def test_evaluate_repeats_the_figures_and_writes_vectors(trained):
+    folder = trained[0]
+    before = json.loads(folder.metrics.read_text())["metrics"]
+    after = evaluate(folder.path)["metrics"]
+    assert after == before
+    import pandas as pd
+
+    vectors = np.load(folder.evaluation("glyphs") / "vectors.npy")
+    items = pd.read_parquet(folder.evaluation("glyphs") / "items.parquet")
+    assert len(vectors) == len(items) == 36
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    encoder = load_encoder(folder.encoder)
+    image = read_image(items["path"][7])
+    # The encoder resizes by itself almost as the loader does.
+    assert encoder.predict(image[None], verbose=0)[0] @ vectors[7] > 0.98
+
+
+def test_the_report_is_written_again_as_it_was(trained):
+    folder = trained[0]
+    evaluate(folder.path)
+    before = folder.report.read_text()
+    folder.report.unlink()
+    rebuild(folder.path)
+    assert folder.report.read_text() == before
+
+
+def test_evaluates_on_another_data_set(trained, tmp_path):
+    for i in range(8):
+        write_image(tmp_path / "photos" / f"class {i // 2}" / f"{i}.jpg", i)
+    other = str(tmp_path / "photos")
+    options = ["--dataset.test_fraction", "0.6", "--evaluation.clustering_seeds", "0"]
+    metrics = evaluate(trained[0].path, on=other, options=options)
+    assert metrics["dataset"] == "photos" and metrics["queries"] == 4
+    assert json.loads(trained[0].metrics.read_text())["dataset"] == "glyphs"  # the run's own stays
+
+
+def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(tmp_path):
+    lines = Lines()
+    folder = run(
+        tmp_path / "run",
+        lines,
+        dataset__classes=20,
+        dataset__validation_fraction=0.5,
+        evaluation__target_precision=0.2,
+        evaluation__target_far=0.3,
+    )
+    metrics = json.loads(folder.metrics.read_text())
+    precision, far = metrics["thresholds"]
+    assert precision["kind"] == "precision" and far["kind"] == "far"
+    assert precision["bound"] >= 0.2 and far["bound"] <= 0.3
+    vectors = np.load(tmp_path / "run" / "evaluation" / "glyphs" / "vectors.npy")
+    items = load_recipe(folder.recipe).dataset.items().select("test")
+    first, second = np.triu_indices(len(items), 1)
+    accepted = (vectors[first] * vectors[second]).sum(1) >= far["similarity"]
+    others = items.labels[first] != items.labels[second]
+    assert far["test_rate"] == pytest.approx(accepted[others].mean(), abs=2e-3)
+    similarities = vectors @ vectors.T - 2 * np.eye(len(items))
+    nearest = similarities.argmax(axis=1)
+    trusted = similarities.max(axis=1) >= precision["similarity"]
+    right = items.labels[nearest] == items.labels
+    assert precision["test_rate"] == pytest.approx(right[trusted].mean())
+    assert precision["test_coverage"] == pytest.approx(trusted.mean())
+    assert {"AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["metrics"])
+    assert any("on the validation split (95 % confidence)" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_seen_class_adds_the_linear_evaluation(tmp_path):
+    changes = {"dataset__samples": 12, "dataset__validation_fraction": 0.4}
+    folder = run(tmp_path / "seen", dataset__protocol="seen-class", training__epochs=1, **changes)
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["protocol"] == "seen-class"
+    assert {"linear accuracy", "1-NN accuracy", "5-NN accuracy"} <= set(metrics["metrics"])
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", InterruptAt("epoch   1/"))
+    folder = resume(tmp_path / "run")
+    whole = trained[0]
+    for a, b in zip(
+        load_encoder(folder.encoder).weights, load_encoder(whole.encoder).weights, strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(a.value), np.asarray(b.value), err_msg=a.path)
+    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["proxy_anchor", "multi_similarity"])
+def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
+    changes = {"sampler__name": "hard_class", "loss__name": loss}
+    whole = run(tmp_path / "whole", **changes)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", InterruptAt("epoch   2/"), **changes)
+    folder = resume(tmp_path / "run")
+    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+    random = run(tmp_path / "random", **{**changes, "sampler__name": "m_per_class"}).read_log()
+    losses = [row["loss"] for row in whole.read_log()]
+    assert losses[0] == random[0]["loss"] and losses[1] != random[1]["loss"]
+
+
+@pytest.mark.skipif("DML_DATA" not in os.environ, reason="DML_DATA names no folder of real images")
+def test_batches_of_a_few_alphabets():
+    recipe = load_recipe("omniglot", ["--sampler.name", "hierarchical"])
+    items = recipe.dataset.items().select("train")
+    batches = recipe.sampler.batches_of(items, epoch=0, seed=0)
+    assert {len(set(items.super_labels[rows].tolist())) for rows in batches} == {2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "auxiliary_loss__name": "center",
+            "training__auxiliary_loss_weight": 0.1,
+            "training__nested_dims": "4",
+        },
+        {"loss__name": "nt_xent", "training__views": 2},
+        {"loss__name": "contrastive", "memory__size": 24, "memory__start": 0},
+        {"regularizer__name": "hier", "regularizer__triplets": 50, "training__chunks": 3},
+    ],
+)
+def test_what_stands_around_a_loss_trains(tmp_path, changes):
+    log = run(tmp_path / "run", training__epochs=2, **changes).read_log()
+    assert len(log) == 2 and all(np.isfinite(row["loss"]) for row in log)
+
+
+def test_a_data_set_without_super_labels_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="needs a super-label for each image"):
+        train("glyphs", ["--sampler.name", "hierarchical"], out=tmp_path / "run")
+
+
+def test_a_run_is_never_overwritten(trained):
+    before = trained[0].encoder.read_bytes()
+    with pytest.raises(ValueError, match="already holds a run"):
+        run(trained[0].path)
+    assert trained[0].encoder.read_bytes() == before
+
+
+BREAKING_LOSS = """
+from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
+from dml.losses import LOSSES, ProxyAnchor
+
+@LOSSES.register("breaking")
+@dataclass(eq=False)
+class Breaking(ProxyAnchor):
+    flag: str = ""
+
+    def batch_loss(self, labels, cosines):
+        broken = float("nan") if Path(self.flag).exists() else 1.0
+        return broken * super().batch_loss(labels, cosines)
+"""
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
+    (tmp_path / "part.py").write_text(BREAKING_LOSS)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('parts = ["part.py"]\n[dataset]\nname = "glyphs"\n')
+    flag = tmp_path / "flag"
+    words = flags(loss__name="breaking", loss__flag=flag, backbone__name="conv4")
+    words += ["--sampler.name", "m_per_class"]
+    words = sorted(zip(words[::2], words[1::2], strict=True), key=lambda w: ".name" not in w[0])
+    words = [word for pair in words for word in pair]
+
+    with pytest.raises(KeyboardInterrupt):
+        train(str(recipe), words, tmp_path / "run", InterruptAt("epoch   1/"))
+    flag.touch()
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1; .*epoch-0001\.npz"):
+        resume(tmp_path / "run", allow_parts=True)
+    folder = RunFolder(tmp_path / "run")
+    assert len(folder.read_log()) == 1 and not folder.encoder.exists()
+    assert len(list(folder.checkpoints.glob("epoch-*.npz"))) == 1
+    flag.unlink()
+    assert resume(tmp_path / "run", allow_parts=True).encoder.exists()
+
+
+def photos(root):
+    for i in range(24):
+        write_image(root / f"class {i // 4}" / f"{i}.jpg", i)
+    file = root / "class 1" / "5.jpg"
+    file.write_bytes(file.read_bytes()[:200])
+    return {
+        "dataset.test_fraction": 0.0,
+        "dataset.validation_fraction": 0.0,
+        "backbone.name": "conv4",
+        **{k: v for k, v in SMALL.items() if not k.startswith(("dataset", "sampler"))},
+        "backbone.weights": "none",
+        "sampler.batch_size": 8,
+        "training.epochs": 1,
+    }
+
+
+def test_a_truncated_image_is_named_or_left_out_as_the_recipe_says(tmp_path):
+    options = photos(tmp_path / "photos")
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    with pytest.raises(ValueError, match=r"5\.jpg: truncated"):
+        train(str(tmp_path / "photos"), words, out=tmp_path / "a")
+    lines = Lines()
+    words += ["--training.unreadable", "skip"]
+    folder = train(str(tmp_path / "photos"), words, tmp_path / "b", lines)
+    assert folder.encoder.exists()
+    assert any("left out as unreadable: train 1 (" in line and "5.jpg" in line for line in lines)
+    assert not (tmp_path / "a").exists()  # refused before anything was written
+
+
+@pytest.mark.slow
+def test_batches_of_near_classes_leave_out_a_truncated_image_as_well(tmp_path):
+    options = photos(tmp_path / "photos")
+    del options["sampler.batch_size"]
+    options |= {"sampler.name": "hard_class", "sampler.classes_per_batch": 2}
+    options |= {"sampler.images_per_class": 4, "loss.name": "multi_similarity"}
+    options |= {"training.unreadable": "skip", "training.epochs": 2}  # the second by the vectors
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    folder = train(str(tmp_path / "photos"), words, out=tmp_path / "a")
+    assert folder.encoder.exists() and len(folder.read_log()) == 2
+
+
+def test_a_class_with_one_image_is_named(tmp_path):
+    options = photos(tmp_path / "photos")
+    write_image(tmp_path / "photos" / "lonely" / "1.jpg")
+    write_image(tmp_path / "photos" / "class 1" / "5.jpg")
+    words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
+    lines = Lines()
+    train(str(tmp_path / "photos"), words, tmp_path / "a", lines)
+    assert any("class lonely has a single training image" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
+    recipe = load_recipe("glyphs")
+    items = recipe.dataset.items()
+    keras.utils.set_random_seed(0)
+    encoder = build_encoder(recipe.backbone, recipe.embedding)
+    test = items.select("test")
+    found = retrieval(embed_images(encoder, test.paths), test.labels)
+    assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17
