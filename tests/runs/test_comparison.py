@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dml._storage.records import write_json
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items, RecordedItems
 from dml.errors import DataError, MissingDataError
 from dml.evaluation import retrieval
 from dml.recipe import load_recipe
+from dml.runs import Evaluation
 from dml.runs._comparison import differences, read_scored_runs, summarize_settings
 
 LABELS = np.repeat(np.arange(20), 6)
@@ -33,9 +35,12 @@ def write_run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flag
         output = folder.evaluation("glyphs")
         output.mkdir(parents=True)
         np.save(output / "vectors.npy", vectors.astype("float32"))
-        table = {"id": ids, "class": LABELS.astype(str), "split": splits}
+        table = {"id": ids, "path": ids, "class": LABELS.astype(str), "split": splits}
         pd.DataFrame(table).to_parquet(output / "items.parquet")
-        folder.record(output / "vectors.npy", output / "items.parquet")
+        protocol = "zero-shot" if isinstance(splits, str) else "query-gallery"
+        evaluation = Evaluation(output, "glyphs", protocol, 120, 0, 120, 20, {})
+        write_json(output / "metrics.json", evaluation.to_json())
+        folder.record(*output.iterdir())
     return str(path)
 
 
