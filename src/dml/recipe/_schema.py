@@ -4,11 +4,11 @@ import dataclasses
 import importlib
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dml._options import check_at_least, check_known, check_positive, check_share
 from dml.errors import OptionError
 from dml.registry import Registry
 
@@ -65,15 +65,8 @@ GROUPS = {
 }
 SECTIONS = (*FAMILIES, *GROUPS)
 PATHS = {("dataset", "root"), ("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
-
-
-def require_at_least(options: object, least: float, names: Iterable[str]) -> None:
-    """Raises `OptionError` for the first of these options that is below `least`."""
-    for name in names:
-        if getattr(options, name) < least:
-            wanted = "positive" if least == 1 else f"at least {least}"
-            raise OptionError(name, f"must be {wanted}; got {getattr(options, name)}")
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class MemoryOptions:
     weight: float = 1.0
 
     def __post_init__(self):
-        require_at_least(self, 0, ("size", "start", "weight"))
+        check_at_least(0, size=self.size, start=self.start, weight=self.weight)
 
 
 @dataclass(frozen=True)
@@ -134,22 +127,17 @@ class TrainingOptions:
     views: int = 1
 
     def __post_init__(self):
-        require_at_least(self, 1, ("epochs", "validate_every", "threads", "chunks"))
-        require_at_least(self, 0, ("freeze_backbone_epochs", "auxiliary_loss_weight"))
+        check_positive(epochs=self.epochs, validate_every=self.validate_every)
+        check_positive(threads=self.threads, chunks=self.chunks)
+        check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
+        check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)
         if self.views not in (1, 2):
             raise OptionError("views", f"must be 1 or 2; got {self.views}")
         if self.nested_dims and min(self.nested_dims) < 1:
             raise OptionError("nested_dims", f"must be positive; got {self.nested_dims}")
-        allowed = {
-            "select": ("best", "last"),
-            "unreadable": ("error", "skip"),
-            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise OptionError(
-                    name, f"must be one of {', '.join(values)}; got {getattr(self, name)!r}"
-                )
+        check_known(("best", "last"), select=self.select)
+        check_known(("error", "skip"), unreadable=self.unreadable)
+        check_known(PRECISIONS, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -180,11 +168,9 @@ class EvaluationOptions:
     target_far: float = 0.01
 
     def __post_init__(self):
-        require_at_least(self, 1, ("batch_size",))
-        require_at_least(self, 0, ("clustering_seeds",))
-        for name in ("target_precision", "target_far"):
-            if not 0 < getattr(self, name) < 1:
-                raise OptionError(name, f"must be in (0, 1); got {getattr(self, name)}")
+        check_positive(batch_size=self.batch_size)
+        check_at_least(0, clustering_seeds=self.clustering_seeds)
+        check_share(target_precision=self.target_precision, target_far=self.target_far)
         if any(k < 1 for k in self.ks):
             raise OptionError("ks", f"must be positive; got {self.ks}")
         if unknown := [name for name in self.extra_metrics if name not in EXTRA_METRICS]:
