@@ -79,7 +79,7 @@ class Bare:
         self.session = onnxruntime.InferenceSession(
             encoder.path / "encoder.onnx", providers=["CPUExecutionProvider"]
         )
-        self.input = encoder.input
+        self.input = self.session.get_inputs()[0].name
 
     def rate(self, size, seconds):
         """Returns images a second in batches of a size."""

@@ -40,7 +40,7 @@ def test_refuses_weights_of_another_architecture(tmp_path):
     path = tmp_path / "a.weights.h5"
     Conv4(input_size=16, resize_side=16).network().save_weights(path)
     other = BACKBONES["mobilenet"](weights=str(path), input_size=32, resize_side=32)
-    with pytest.raises(ValueError, match="belong to another architecture"):
+    with pytest.raises(ValueError, match="are of another architecture"):
         other.network()
 
 

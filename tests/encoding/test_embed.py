@@ -7,6 +7,7 @@ import pytest
 from dml.backbones import Conv4
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.errors import DivergenceError
 from dml.images import ImageError, read_image
 
 # Of the size that the encoder wants: OpenCV and Keras do not resize alike to the last digit.
@@ -55,5 +56,5 @@ def test_names_the_image_that_cannot_be_read(encoder, tmp_path):
 def test_a_diverged_encoder_is_no_answer(encoder):
     diverged = keras.models.clone_model(encoder)
     diverged.set_weights([np.full_like(w, np.nan) for w in encoder.get_weights()])
-    with pytest.raises(ValueError, match=r"class=0,sample=0 is not finite: training diverged"):
+    with pytest.raises(DivergenceError, match=r"class=0,sample=0 is not finite: training diverged"):
         embed_images(diverged, PATHS)

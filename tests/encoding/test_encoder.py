@@ -1,5 +1,6 @@
-"""The encoder can't be fed wrongly: any size, any batch, the same unit vectors."""
+"""Preprocessing is built in: any size, any batch, the same unit vectors."""
 
+import doctest
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
+from dml.encoding import encoder as encoder_module
 from dml.encoding.encoder import (
     POOLINGS,
     EmbeddingOptions,
@@ -31,6 +33,10 @@ def embed(encoder, x):
 @pytest.fixture(scope="module")
 def encoder():
     return build_encoder(Conv4(input_size=32, resize_side=36), EmbeddingOptions(dim=8))
+
+
+def test_the_example_of_the_docstring_runs():
+    assert doctest.testmod(encoder_module).failed == 0
 
 
 def test_calling_predicting_and_single_images_agree(encoder):

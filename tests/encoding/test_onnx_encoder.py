@@ -71,7 +71,7 @@ SQUARE = {"resize_side": 20, "input_size": 20, "aspect": "keep"}
         ({"preparation": {**SQUARE, "resize_side": 0}}, r"1 <= input_size <= resize_side <= 8192"),
         ({"preparation": {**SQUARE, "resize_side": 10**9}}, r"got \(20, 1000000000\)"),
         ({"preparation": {**SQUARE, "input_size": 2.5}}, r"got \(2\.5, 20\)"),
-        ({"preparation": {**SQUARE, "aspect": "kept"}}, "aspect must be keep or stretch"),
+        ({"preparation": {**SQUARE, "aspect": "kept"}}, "aspect must be one of keep, stretch"),
         ({"preparation": {**SQUARE, "more": 1}}, "unexpected keyword"),
         ({"preparation": 7}, "damaged"),
         ({"dimension": 7}, "an encoder takes images, uint8, and gives vectors of 7 numbers"),

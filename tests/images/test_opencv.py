@@ -8,6 +8,7 @@ import pytest
 
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets import DATASETS
+from dml.encoding._interface import Preparation
 from dml.encoding.embed import read_squares
 from dml.images import _opencv
 from dml.images._opencv import single_threaded_opencv
@@ -42,9 +43,7 @@ def test_blocks_overlap_in_any_order():
     assert cv2.getNumThreads() == 3
 
 
-class Wanted:
-    resize_side = 8
-    aspect = "stretch"
+WANTED = Preparation(resize_side=8, input_size=8, aspect="stretch")
 
 
 def test_embedding_reads_without_opencvs_threads_and_restores_them(monkeypatch):
@@ -54,9 +53,9 @@ def test_embedding_reads_without_opencvs_threads_and_restores_them(monkeypatch):
         "dml.encoding.embed.read_image",
         lambda *_: seen.append(cv2.getNumThreads()) or np.zeros((8, 8, 3), np.uint8),
     )
-    assert len(list(read_squares(paths, Wanted, threads=2, ahead=1))) == 5
+    assert len(list(read_squares(paths, WANTED, threads=2, ahead=1))) == 5
     assert seen == [1] * 5 and cv2.getNumThreads() == 3
-    squares = read_squares(paths, Wanted, threads=2, ahead=1)
+    squares = read_squares(paths, WANTED, threads=2, ahead=1)
     next(squares)
     squares.close()  # not read to the end
 

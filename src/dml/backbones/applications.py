@@ -1,10 +1,11 @@
 """The convolutional networks of `keras.applications`, with ImageNet weights."""
 
 from dataclasses import dataclass, make_dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 
+from dml._options import check_positive
 from dml.backbones.base import BACKBONES, Backbone
 from dml.backbones.scaling import InputScaling
 
@@ -15,12 +16,12 @@ class Application(Backbone):
 
     constructor: ClassVar[str]
     scaling_mode: ClassVar[str]
-    fixed: ClassVar[dict] = {}
+    fixed: ClassVar[dict[str, Any]] = {}
 
-    def scaling(self):
+    def scaling(self) -> keras.Layer:
         return InputScaling(self.scaling_mode, name="scaling")
 
-    def architecture(self, weights):
+    def architecture(self, weights: str | None) -> keras.Model:
         return getattr(keras.applications, self.constructor)(
             include_top=False,
             weights=weights,
@@ -40,7 +41,11 @@ class WidthApplication(Application):
 
     alpha: float = 1.0
 
-    def architecture(self, weights):
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(alpha=self.alpha)
+
+    def architecture(self, weights: str | None) -> keras.Model:
         return getattr(keras.applications, self.constructor)(
             include_top=False,
             weights=weights,

@@ -5,19 +5,23 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from dml._options import check_at_least
 from dml.backbones.base import BACKBONES, Backbone
 from dml.backbones.scaling import InputScaling
+from dml.errors import OptionError
 
 
 @BACKBONES.register("conv4")
 @dataclass(frozen=True)
 class Conv4(Backbone):
-    """Four times convolution 3x3, BatchNormalization, ReLU and max-pooling: for small characters.
+    """Four blocks of 3x3 convolution, BatchNormalization, ReLU and max-pooling.
+
+    For small images, such as characters.
 
     Args:
-        weights: `none`, or the path of a weights file. There are no ImageNet weights of it.
+        weights: `none`, or the path of a weights file. There are no ImageNet weights.
         input_size: Side in pixels; at least 16, 28 to 64 is usual.
-        resize_side: Side that the shorter side of an image is brought to first.
+        resize_side: Side that the shorter side of an image is resized to first.
         aspect: As for every backbone, `keep` or `stretch`.
         filters: Channels of every block. Positive; 64 in Snell et al., NeurIPS 2017.
         batch_norm: As for every backbone, `train` or `frozen`.
@@ -33,17 +37,14 @@ class Conv4(Backbone):
     def __post_init__(self):
         super().__post_init__()
         if self.weights == "imagenet":
-            raise ValueError("conv4 has no ImageNet weights: set backbone.weights to 'none'")
-        if self.input_size < 16 or self.filters < 1:
-            raise ValueError(
-                f"input_size must be at least 16 and filters positive; got {self.input_size} "
-                f"and {self.filters}"
-            )
+            raise OptionError("weights", "must be 'none' or a file: conv4 has no ImageNet weights")
+        check_at_least(16, input_size=self.input_size)
+        check_at_least(1, filters=self.filters)
 
-    def scaling(self):
+    def scaling(self) -> keras.Layer:
         return InputScaling("tf", name="scaling")
 
-    def architecture(self, weights):
+    def architecture(self, weights: str | None) -> keras.Model:
         x = inputs = keras.Input((self.input_size, self.input_size, 3))
         for _ in range(4):
             x = layers.Conv2D(self.filters, 3, padding="same", use_bias=False)(x)

@@ -1,10 +1,14 @@
-"""A backbone that the user brings as a saved Keras model."""
+"""A backbone from a saved Keras model."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
+from dml._options import check_known
 from dml.backbones.base import BACKBONES, Backbone, load_model
 from dml.backbones.scaling import MODES, InputScaling
+from dml.errors import MissingDataError, OptionError
 
 
 @BACKBONES.register("own")
@@ -14,14 +18,14 @@ class Own(Backbone):
 
     Args:
         path: The `.keras` file.
-        scaling_mode: What its weights expect: `tf` for [-1, 1], `torch`, `caffe`, or `none` for
-            0..255.
+        scaling_mode: The range that its weights expect: `tf` for [-1, 1], `torch`, `caffe`, or
+            `none` for 0..255.
         weights: `none` keeps the file's weights; otherwise the path of a weights file.
         input_size: Side in pixels of the model's input.
-        resize_side: Side that the shorter side of an image is brought to first.
-        aspect: As for every backbone, `keep` or `stretch`.
-        batch_norm: As for every backbone, `train` or `frozen`.
-        batch_norm_momentum: As for every backbone.
+        resize_side: Side that the shorter side of an image is resized to first.
+        aspect: As of every backbone, `keep` or `stretch`.
+        batch_norm: As of every backbone, `train` or `frozen`.
+        batch_norm_momentum: As of every backbone.
     """
 
     weights: str = "none"
@@ -30,17 +34,14 @@ class Own(Backbone):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.scaling_mode not in MODES:
-            raise ValueError(
-                f"scaling_mode must be one of {', '.join(MODES)}; got {self.scaling_mode!r}"
-            )
+        check_known(MODES, scaling_mode=self.scaling_mode)
 
-    def scaling(self):
+    def scaling(self) -> keras.Layer:
         return InputScaling(self.scaling_mode, name="scaling")
 
-    def architecture(self, weights):
+    def architecture(self, weights: str | None) -> keras.Model:
         if weights == "imagenet":
-            raise ValueError("backbone 'own' brings its weights: set backbone.weights to 'none'")
+            raise OptionError("weights", "must be 'none' or a file: the model has its own")
         if not Path(self.path).is_file():
-            raise FileNotFoundError(f"no Keras model {self.path!r}: set backbone.path")
+            raise MissingDataError(self.path or "backbone.path", "no such Keras model")
         return load_model(self.path, "a Keras model")

@@ -1,9 +1,13 @@
-"""The input ranges that pretrained weights expect, from images with values 0..255."""
+"""Maps images with values 0..255 to the input range that pretrained weights expect."""
+
+from typing import Any
 
 import keras
-from keras import ops
 
-MODES = {  # what keras.applications calls them: per-channel (subtract, divide), reversed channels
+from dml._options import check_known
+
+ops: Any = keras.ops
+MODES = {  # as in keras.applications: (subtract, divide) of each channel, reversed channels
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), False),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), True),
@@ -17,7 +21,7 @@ class InputScaling(keras.layers.Layer):
 
     Args:
         mode: `tf` for [-1, 1]; `torch` for ImageNet mean 0 and deviation 1; `caffe` for BGR less
-            ImageNet's mean; `none` for networks that scale by themselves.
+            ImageNet's mean; `none` for networks that scale their input themselves.
 
     Call arguments:
         images: Numbers 0..255 (B, H, W, 3).
@@ -26,7 +30,8 @@ class InputScaling(keras.layers.Layer):
         Floats (B, H, W, 3) in the layer's compute type.
     """
 
-    def __init__(self, mode, **options):
+    def __init__(self, mode: str, **options):
+        check_known(MODES, mode=mode)
         super().__init__(**options)
         self.mode = mode
 

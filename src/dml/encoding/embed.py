@@ -1,17 +1,27 @@
-"""Encoder and images in, vectors out, in the order of the images."""
+"""Embeds image files, in their order."""
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dml.encoding.onnx_encoder import OnnxEncoder
+from dml._options import check_at_least
+from dml.encoding._interface import Encoder, Preparation, preparation_of
+from dml.errors import DivergenceError
 from dml.images import ImageError, read_image
 from dml.images._opencv import single_threaded_opencv
 from dml.images._resizing import square
 
 
-def embed_images(encoder, paths, batch_size=64, threads=2, advance=None, unreadable=None):
+def embed_images(
+    encoder: Encoder,
+    paths: Sequence[str],
+    batch_size: int = 64,
+    threads: int = 2,
+    advance: Callable[[int], None] | None = None,
+    unreadable: dict[int, str] | None = None,
+) -> np.ndarray:
     """Embeds image files.
 
     Args:
@@ -19,27 +29,26 @@ def embed_images(encoder, paths, batch_size=64, threads=2, advance=None, unreada
         paths: N paths as `dml.images.read_image` takes them.
         batch_size: Images embedded at once; positive.
         threads: Threads that read images; positive.
-        advance: Called with the number of images done since its last call; None for silence.
-        unreadable: A dictionary that takes {row: reason} of the images that can't be read, whose
-            vectors are then zero. If None, such an image is an error.
+        advance: Called with the number of images done since its last call; None for no calls.
+        unreadable: Is filled with {row: reason} of the images that can't be read, whose vectors
+            are then zero. If None, such an image is an error.
 
     Returns:
         Float32 (N, D); row i belongs to path i.
 
     Raises:
         ImageError: An image can't be read; the message names it.
-        ValueError: An option is not positive, or the encoder gave a vector that is not finite.
+        OptionError: An option is not positive, or the encoder is another model.
+        DivergenceError: An embedding is not finite.
     """
-    for name, value in {"batch_size": batch_size, "threads": threads}.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}")
-    wanted = preparation(encoder)
+    check_at_least(1, batch_size=batch_size, threads=threads)
+    wanted = preparation_of(encoder)
     vectors = np.zeros((len(paths), encoder.output_shape[-1]), "float32")
     batch = np.zeros((batch_size, wanted.resize_side, wanted.resize_side, 3), "uint8")
-    rows = []
+    rows: list[int] = []
 
     def finish():
-        if rows:  # whole batches always: one shape, one compilation
+        if rows:  # always whole batches: one shape is compiled once
             vectors[rows] = np.asarray(encoder.predict_on_batch(batch))[: len(rows)]
             rows.clear()
 
@@ -58,23 +67,20 @@ def embed_images(encoder, paths, batch_size=64, threads=2, advance=None, unreada
     finish()
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
-        raise ValueError(f"the embedding of {paths[bad[0]]} is not finite: training diverged")
+        raise DivergenceError(f"the embedding of {paths[bad[0]]} is not finite: training diverged")
     return vectors
 
 
-def preparation(encoder):
-    """Returns what says which squares an encoder wants: `resize_side` and `aspect`."""
-    return encoder.preparation if isinstance(encoder, OnnxEncoder) else encoder.get_layer("prepare")
-
-
-def read_squares(paths, wanted, threads, ahead):
-    """Yields images as an encoder wants them, in order, read by threads ahead of their use.
+def read_squares(
+    paths: Iterable[str], wanted: Preparation, threads: int, ahead: int
+) -> Iterator[np.ndarray | ImageError]:
+    """Yields images as squares for an encoder, in order, read ahead by threads.
 
     Args:
         paths: Paths as `dml.images.read_image` takes them.
-        wanted: With `resize_side` and `aspect`.
+        wanted: The squares.
         threads: Threads that read.
-        ahead: Images read before their turn.
+        ahead: Images read in advance.
 
     Yields:
         Uint8 (side, side, 3), or the `ImageError` of an image that can't be read.

@@ -1,14 +1,19 @@
 """The encoder: a Keras model from uint8 images of any size to unit vectors."""
 
+import os
 from dataclasses import dataclass
+from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 import dml.backbones.scaling  # noqa: F401, registers a layer of saved encoders
+from dml._options import check_at_least, check_known
+from dml.backbones import Backbone
 from dml.backbones.base import load_model
 from dml.ops import unit_length
 
+ops: Any = keras.ops
 POOLINGS = ("average", "max", "average+max", "gem")
 
 
@@ -17,12 +22,15 @@ class EmbeddingOptions:
     """How a map of features becomes one unit vector.
 
     Args:
-        dim: Length of the embedding: 512 in most papers, 64 in Proxy-NCA. 0 leaves the embedding
+        dim: Dimension of the embedding: 512 in most papers, 64 in Proxy-NCA. 0 leaves the embedding
             layer out, so that the pooled features themselves are the embedding.
         pooling: `average`, `max`, `average+max` (their sum, as in the code of Proxy Anchor) or
             `gem` (generalised mean with a learned exponent).
-        layer_norm: Normalise the pooled features to mean 0 and deviation 1, without affine
-            parameters (ProxyNCA++).
+        layer_norm: Whether to normalise the pooled features to mean 0 and deviation 1, without
+            affine parameters (ProxyNCA++).
+
+    Raises:
+        OptionError: An option is out of its range.
     """
 
     dim: int = 512
@@ -30,10 +38,8 @@ class EmbeddingOptions:
     layer_norm: bool = False
 
     def __post_init__(self):
-        if self.dim < 0:
-            raise ValueError(f"dim must be at least 0; got {self.dim}")
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}")
+        check_at_least(0, dim=self.dim)
+        check_known(POOLINGS, pooling=self.pooling)
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -54,7 +60,7 @@ class UnitLength(layers.Layer):
         return unit_length(x)
 
     def get_config(self):
-        # Keras' own, which it would cut: it leaves out the name where `**options` is not `kwargs`.
+        # Defined, or Keras leaves out the name: the last argument is not called `kwargs`.
         return super().get_config()
 
 
@@ -62,8 +68,8 @@ class UnitLength(layers.Layer):
 class FrozenStatistics(layers.Wrapper):
     """Runs a network whose BatchNormalization always uses its own statistics; all else learns.
 
-    A layer, because `training=False` written into a functional graph is overruled by the
-    `training=True` of the model around it.
+    A layer, because `training=False` in a functional graph is overridden by the `training=True` of
+    the enclosing model.
 
     Args:
         layer: A Keras model from images to features.
@@ -86,7 +92,7 @@ class FrozenStatistics(layers.Wrapper):
 class GeneralisedMean(layers.Layer):
     """Pools a feature map by the mean of powers (Radenovic et al., 2018): (mean x^p)^(1/p).
 
-    p = 1 is the average, p -> infinity the maximum; p is learned, starting at 3.
+    p = 1 is the average, p -> infinity the maximum; p is learned, and 3 at the start.
 
     Call arguments:
         x: Floats (B, H, W, C); values under 1e-6 count as 1e-6.
@@ -110,15 +116,15 @@ class GeneralisedMean(layers.Layer):
 
 @keras.saving.register_keras_serializable("dml")
 class Prepare(layers.Layer):
-    """Brings each image to squares of `resize_side` and cuts out the centre.
+    """Resizes each image to a square of `resize_side` and crops its centre.
 
-    Not made of Keras' `Resizing` and `CenterCrop`: their default `training=True` leaks to the
+    Not composed of Keras' `Resizing` and `CenterCrop`: their default `training=True` leaks to the
     layers after them, and the encoder would normalise by the batch when called directly.
 
     Args:
-        resize_side: Length in pixels of the shorter side before the cut.
-        input_size: Side in pixels of the centre that is cut out; at most `resize_side`.
-        aspect: `keep`, or `stretch`, which brings the longer side to `resize_side` too.
+        resize_side: Length in pixels of the shorter side before the crop.
+        input_size: Side in pixels of the crop; at most `resize_side`.
+        aspect: `keep`, or `stretch`, which resizes the longer side to `resize_side`, too.
 
     Call arguments:
         images: Numbers 0..255 (B, H, W, 3).
@@ -127,7 +133,7 @@ class Prepare(layers.Layer):
         uint8 (B, input_size, input_size, 3).
     """
 
-    def __init__(self, resize_side, input_size, aspect="keep", **options):
+    def __init__(self, resize_side: int, input_size: int, aspect: str = "keep", **options):
         super().__init__(**{**options, "dtype": "uint8"})
         self.aspect = aspect
         self.resize_side = resize_side
@@ -150,15 +156,15 @@ class Prepare(layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def squares(images, side, aspect):
+def squares(images: Any, side: int, aspect: str) -> Any:
     """Resizes images by the triangle filter, widened where they shrink, as Pillow does.
 
     As two matrix products, which every backend and every runtime of exported encoders computes
-    alike, whatever the images' size; their own operations differ, or need it in advance.
+    alike for images of any size; their own resizing differs, or needs the size in advance.
 
     Args:
         images: Float32 (B, H, W, C).
-        side: Of the squares, in pixels.
+        side: Side of the squares in pixels.
         aspect: `keep` resizes the middle square; `stretch` the whole image.
 
     Returns:
@@ -167,19 +173,19 @@ def squares(images, side, aspect):
     _, height, width, channels = (n or ops.shape(images)[i] for i, n in enumerate(images.shape))
     shorter = ops.minimum(height, width)
     rows, columns = (shorter, shorter) if aspect == "keep" else (height, width)
-    down = filter_weights(height, rows, side)  # (side, H)
-    across = filter_weights(width, columns, side)  # (side, W)
-    # Both factors of three axes: TensorFlow's product of unlike ones is exported wrongly to ONNX.
+    down = _filter_weights(height, rows, side)  # (side, H)
+    across = _filter_weights(width, columns, side)  # (side, W)
+    # Both factors have three axes: TensorFlow exports products of others wrongly to ONNX.
     x = ops.matmul(down[None], ops.reshape(images, (-1, height, width * channels)))
     x = ops.transpose(ops.reshape(x, (-1, side, width, channels)), (0, 1, 3, 2))
     x = ops.matmul(ops.reshape(x, (-1, side * channels, width)), ops.transpose(across)[None])
     return ops.transpose(ops.reshape(x, (-1, side, channels, side)), (0, 1, 3, 2))
 
 
-def filter_weights(length, part, side):
-    """Returns how much each of `length` pixels adds to each of `side`, (side, length).
+def _filter_weights(length, part, side):
+    """Returns the weights (side, length) of `length` pixels in each of `side` resized ones.
 
-    The middle `part` of the pixels is what is resized.
+    Only the middle `part` of the pixels is resized.
     """
     first = ops.cast((length - part) // 2, "float32")
     part = ops.cast(part, "float32")
@@ -192,40 +198,52 @@ def filter_weights(length, part, side):
     return weights / ops.sum(weights, axis=1, keepdims=True)
 
 
-def build_encoder(backbone, embedding=None):
-    """Builds the encoder: preparation of the image, backbone, pooling, embedding, unit length.
+def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None) -> keras.Model:
+    """Builds an encoder: preprocessing, backbone, pooling, embedding layer and unit length.
 
-    The preparation (shorter side to `resize_side`, centre `input_size` cut out) and the scaling
-    that the weights expect are inside, so that the model can't be fed wrongly.
+    Preprocessing is built in: resizing to `resize_side`, the centre crop of `input_size`, and the
+    scaling that the weights expect.
 
     Args:
         backbone: A part of `dml.backbones`.
-        embedding: `EmbeddingOptions`; the defaults if None.
+        embedding: Pooling and embedding layer; the defaults if None.
 
     Returns:
         A Keras model from uint8 images (B, H, W, 3) to float32 unit vectors (B, dim), with two
         layers: `prepare` and `network`, the part that learns.
+
+    Raises:
+        DataError: The backbone's weights are damaged or of another architecture.
+        MissingDataError: The weights are missing.
+        StorageError: ImageNet weights can't be downloaded.
+
+    Example:
+        >>> import numpy as np
+        >>> from dml.backbones import Conv4
+        >>> encoder = build_encoder(Conv4(input_size=28, resize_side=28))
+        >>> encoder.predict_on_batch(np.zeros((2, 40, 30, 3), "uint8")).shape
+        (2, 512)
     """
     embedding = embedding or EmbeddingOptions()
     size, side = backbone.input_size, backbone.resize_side
-    network = backbone.network()
+    network: Any = backbone.network()
     x = inputs = keras.Input((size, size, 3), dtype="uint8", name="crops")
     x = backbone.scaling()(x)
     x = FrozenStatistics(network)(x) if backbone.batch_norm == "frozen" else network(x)
     if len(x.shape) == 4:
-        x = pool(x, embedding.pooling)
+        x = _pool(x, embedding.pooling)
     if embedding.layer_norm:
         x = layers.LayerNormalization(center=False, scale=False, name="layer_norm")(x)
     if embedding.dim:
         x = layers.Dense(embedding.dim, kernel_initializer="he_normal", name="embedding")(x)
-    network = keras.Model(inputs, UnitLength(name="unit_length")(x), name="network")
+    network: Any = keras.Model(inputs, UnitLength(name="unit_length")(x), name="network")
 
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
-    prepare = Prepare(side, size, backbone.aspect, name="prepare")
+    prepare: Any = Prepare(side, size, backbone.aspect, name="prepare")
     return keras.Model(images, network(prepare(images)), name="encoder")
 
 
-def pool(features, pooling):
+def _pool(features, pooling):
     """Returns the pooled (B, C) of a feature map (B, H, W, C)."""
     if pooling == "average":
         return layers.GlobalAveragePooling2D()(features)
@@ -238,10 +256,10 @@ def pool(features, pooling):
     return GeneralisedMean(name="gem")(features)
 
 
-def load_encoder(path):
+def load_encoder(path: str | os.PathLike[str]) -> keras.Model:
     """Loads an `encoder.keras` file.
 
     Raises:
-        ValueError: The file is damaged or no encoder.
+        DataError: The file is damaged, or not an encoder.
     """
     return load_model(path, "an encoder")
