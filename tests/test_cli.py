@@ -32,7 +32,7 @@ def assert_refused(result, *words):
         assert word in lines[0]
 
 
-HEAVY = {"cv2", "faiss", "grain", "keras", "onnxruntime", "pandas", "pyarrow", "tensorflow"}
+HEAVY = {"cv2", "faiss", "grain", "keras", "numpy", "onnxruntime", "pandas", "pyarrow", "rich"}
 
 
 @pytest.mark.parametrize("code", ["import dml", "import dml.cli; dml.cli.main(['--help'])"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
-from dml.commands.recipes import recipes
+from dml.cli import main
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.recipe import load_recipe, shipped_recipes
 from dml.training.learner import Learner
@@ -176,9 +176,9 @@ def test_its_network_takes_its_input_size(network, size):
     assert isinstance(part.network(), keras.Model)
 
 
-def test_dml_recipes_lists_each_with_its_title():
-    lines = []
-    recipes(report=lines.append)
+def test_dml_recipes_lists_each_with_its_title(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     names = sorted(shipped_recipes())
     assert [line.split()[0] for line in lines] == names
     for name, line in zip(names, lines, strict=True):

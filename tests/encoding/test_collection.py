@@ -1,6 +1,5 @@
 """Vectors of images in a file, each once, however often the command was stopped."""
 
-import contextlib
 import os
 import shutil
 
@@ -15,15 +14,8 @@ from dml.encoding._engines import LocalEngine
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
-from dml.reporting import Reporter
 from tests.bundles import write_bundle, write_images
-
-
-class Lines(Reporter):
-    """Keeps the lines in a list."""
-
-    def __init__(self, lines):
-        self.info = lines.append
+from tests.reporters import Lines
 
 
 @pytest.fixture
@@ -35,8 +27,8 @@ def here(tmp_path, monkeypatch):
 
 
 def test_writes_a_row_for_each_image(here):
-    lines = []
-    embed_to_file("bundle", ["photos"], "out.parquet", reporter=Lines(lines))
+    lines = Lines()
+    embed_to_file("bundle", ["photos"], "out.parquet", reporter=lines)
     frame = pd.read_parquet("out.parquet")
     assert list(frame.columns) == ["id", "path", "label", "vector"] and len(frame) == 12
     encoder = OnnxEncoder("bundle")
@@ -55,8 +47,8 @@ def test_a_folder_in_the_files_place_is_refused_before_the_work(here):
 
 def test_lists_unreadable_images_and_goes_on(here):
     (here / "photos" / "class 1" / "2.png").write_bytes(b"no image")
-    lines = []
-    embed_to_file("bundle", ["photos"], "out.parquet", reporter=Lines(lines))
+    lines = Lines()
+    embed_to_file("bundle", ["photos"], "out.parquet", reporter=lines)
     assert len(pd.read_parquet("out.parquet")) == 11
     listed = pd.read_csv("out.parquet.unreadable.csv")
     assert listed["id"].tolist() == ["photos/class 1/2.png"]
@@ -126,15 +118,9 @@ def test_only_what_has_changed_is_computed_again(interrupted, monkeypatch, chang
 
 
 def test_progress_counts_the_parts_of_an_earlier_attempt(interrupted):
-    class Counted(Reporter):
-        @contextlib.contextmanager
-        def progress(self, title, total, unit="images", done=0):
-            counts.extend([total, done])
-            yield counts.append
-
-    counts = []
-    embed_to_file("bundle", ["photos"], "out.parquet", reporter=Counted())
-    assert counts == [12, 10, 2]
+    reporter = Lines()
+    embed_to_file("bundle", ["photos"], "out.parquet", reporter=reporter)
+    assert reporter.done == {"embedding": (12, 12)}
 
 
 def test_two_at_once_do_not_share_a_measurement(here):

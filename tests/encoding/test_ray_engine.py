@@ -13,8 +13,8 @@ from dml.encoding._collection import embed_to_file
 from dml.encoding._ray_engine import RayEngine, _join_or_start
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError
-from dml.reporting import Reporter
 from tests.bundles import write_bundle, write_images
+from tests.reporters import Lines
 
 pytest.importorskip("ray", reason="needs dml[ray]")
 pytestmark = pytest.mark.slow
@@ -88,19 +88,10 @@ def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch
     embed_to_file("bundle", ["photos"], "ray.parquet", RayEngine(threads=1), lines)
     assert len(seen) == 15 and len(set(itertools.chain(*seen))) == 59
     assert_the_same("ray.parquet", "local.parquet")
-    assert "1 images could not be read" in lines.text
+    assert "1 images could not be read" in "\n".join(lines)
     lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
     assert lists[0] == lists[1] and "3.png" in lists[0]
     assert not (here / "ray.parquet.unfinished").exists()
-
-
-class Lines(Reporter):
-    """Keeps the text."""
-
-    text = ""
-
-    def info(self, text):
-        self.text += f"{text}\n"
 
 
 def test_what_a_worker_finds_at_fault_is_named(here, monkeypatch):

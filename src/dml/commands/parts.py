@@ -3,52 +3,16 @@
 import argparse
 import dataclasses
 import inspect
+from collections.abc import Iterator
 
 from dml._console.runtime import Runtime
 from dml.commands._command import Command
+from dml.errors import UnknownNameError
 from dml.recipe import FAMILIES, options_of, toml_value
 from dml.registry import suggestion
 from dml.reporting import Reporter
 
-PLURALS = {"loss": "losses"}
-
-
-def parts(family=None, report=print):
-    """Lists the parts of a family with what they do and their options; or the families.
-
-    Args:
-        family: `losses`, `miners`, `samplers`, ...; None lists the families.
-        report: Called with each line.
-
-    Raises:
-        ValueError: There is no such family.
-    """
-    families = {  # an auxiliary loss is one, too
-        PLURALS.get(section, f"{section}s"): section
-        for section in FAMILIES
-        if section != "auxiliary_loss"
-    }
-    if family is None:
-        for name, section in families.items():
-            known = sorted(registry_of(section))
-            report(f"{name} ({len(known)}): {', '.join(known)}")
-        return
-    if family not in families:
-        raise ValueError(
-            f"no family {family!r}.{suggestion(family, families)} Known: {', '.join(families)}"
-        )
-    for name, part in sorted(registry_of(families[family]).items()):
-        said = (inspect.getdoc(part) or "").partition("\n")[0]  # python -OO keeps none
-        report(f"{name}: {said}" if said else name)
-        for field in options_of(part):
-            default = "none" if field.default is None else toml_value(field.default)
-            required = field.default is dataclasses.MISSING
-            report(f"    --{families[family]}.{field.name} {'(required)' if required else default}")
-
-
-def registry_of(section):
-    """Returns the registry of the parts that a section names."""
-    return FAMILIES[section].parts()
+_PLURALS = {"loss": "losses"}
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +20,33 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
-    parts(options.family, report=reporter.info)
+    sections = {  # an auxiliary loss is a loss
+        _PLURALS.get(section, f"{section}s"): section
+        for section in FAMILIES
+        if section != "auxiliary_loss"
+    }
+    if options.family is None:
+        for family, section in sections.items():
+            known = sorted(FAMILIES[section].parts())
+            reporter.info(f"{family} ({len(known)}): {', '.join(known)}")
+        return
+    if options.family not in sections:
+        hint = suggestion(options.family, sections)
+        raise UnknownNameError(f"no family {options.family!r}.{hint} Known: {', '.join(sections)}")
+    section = sections[options.family]
+    for name, part in sorted(FAMILIES[section].parts().items()):
+        for line in _described(name, part, section):
+            reporter.info(line)
+
+
+def _described(name: str, part: type, section: str) -> Iterator[str]:
+    """Yields what a part does and a line for each option."""
+    summary = (inspect.getdoc(part) or "").partition("\n")[0]  # python -OO keeps none
+    yield f"{name}: {summary}" if summary else name
+    for option in options_of(part):
+        value = "none" if option.default is None else toml_value(option.default)
+        required = option.default is dataclasses.MISSING
+        yield f"    --{section}.{option.name} {'(required)' if required else value}"
 
 
 COMMAND = Command(
