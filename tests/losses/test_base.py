@@ -43,5 +43,5 @@ def test_one_hot_labels_of_a_batch_as_large_as_the_classes_are_no_relation():
 
 
 def test_weights_of_single_images_are_refused():
-    with pytest.raises(ValueError, match="knows no weights of single ones"):
+    with pytest.raises(ValueError, match="no weights of single ones"):
         Triplet()([0, 0, 1, 1], np.eye(4), sample_weight=np.ones(4))

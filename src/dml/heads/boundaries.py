@@ -6,11 +6,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("dml")
 class BoundaryHead(keras.layers.Layer):
-    """Puts the learned boundary of each sample's class beside its embedding.
+    """Appends the learned boundary of each sample's class to its embedding.
 
     Args:
         classes: C, each with a boundary of its own; 0 gives all classes one.
-        initial: Of every boundary, in units of the distance.
+        initial: Initial value of every boundary, in units of the distance.
 
     Call arguments:
         embeddings: Floats (B, D).

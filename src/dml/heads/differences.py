@@ -8,7 +8,7 @@ from dml.ops import as_weights, euclidean, pair_masks, present, ratio
 
 @keras.saving.register_keras_serializable("dml")
 class DifferenceHead(keras.layers.Layer):
-    """Puts the running distribution of hard triplets' differences beside the embeddings.
+    """Appends the running distribution of hard triplets' differences to the embeddings.
 
     Args:
         bins: Points of the distribution, evenly from -2 to 2, at least 2.
@@ -20,7 +20,7 @@ class DifferenceHead(keras.layers.Layer):
         training: Whether the batch enters the distribution.
 
     Returns:
-        Float32 (B, D + bins): beside each embedding the cumulative distribution, in [0, 1].
+        Float32 (B, D + bins): each embedding, then the cumulative distribution, in [0, 1].
     """
 
     def __init__(self, bins, momentum, **layer_options):

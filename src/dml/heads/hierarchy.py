@@ -22,15 +22,15 @@ class HierarchyHead(keras.layers.Layer):
         ancestors: H; at least 2.
         neighbours: Nearest that are looked at; positive.
         triplets: N, drawn from the batch, and as many from the ancestors; positive.
-        temperature: Of the choice; positive.
-        curvature: Of the ball; positive.
+        temperature: Temperature of the choice; positive.
+        curvature: Curvature of the ball; positive.
         largest_length: Where embeddings of length 1 lie before they are mapped; positive.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.
         labels: Integers (B,), or a relation (B, B).
-        training: Whether each call draws anew.
+        training: Whether each call draws other triplets.
 
     Returns:
         Float32 (2, N, 3), of the batch and of the ancestors: for both neighbours their distance to

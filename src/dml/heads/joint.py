@@ -13,7 +13,7 @@ class JointHead(keras.layers.Layer):
     Args:
         heads: Layers, or None for a loss that reads the embeddings.
         dims: For each, how many of an embedding's first entries it gets, brought to length 1;
-            0 gives all of them as they are.
+            0 gives all of them, unchanged.
 
     Call arguments:
         embeddings: Floats (B, D).

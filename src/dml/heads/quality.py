@@ -1,4 +1,4 @@
-"""Proxies, and beside the cosines what a loss must know of each image or of the training."""
+"""Proxies, and in addition to the cosines a property of each image or of the training."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from dml.ops import is_relation, own_column, row_shares, unit_length
 
 @keras.saving.register_keras_serializable("dml")
 class LengthHead(ProxyHead):
-    """Adds the length of each embedding, before it was brought to 1, as the last column.
+    """Adds the length of each embedding, before normalisation, as the last column.
 
     Call arguments:
         embeddings: Floats (B, D), of any length.
@@ -25,7 +25,7 @@ class LengthHead(ProxyHead):
 
 @keras.saving.register_keras_serializable("dml")
 class ProxyLengthHead(ProxyHead):
-    """Puts the length of each proxy beside the cosines, so that it acts, and learns.
+    """Adds the length of each proxy to the cosines, so that it has an effect and is learned.
 
     Returns:
         Float32 (B, C, 2): cosines and lengths.
@@ -45,14 +45,14 @@ def lengths_of(embeddings):
 
 @keras.saving.register_keras_serializable("dml")
 class QualityHead(ProxyHead):
-    """Adds how long each embedding is among those of late: AdaFace's measure of quality.
+    """Adds each embedding's length relative to recent ones: AdaFace's measure of quality.
 
     Call arguments:
         embeddings: Floats (B, D), of any length.
 
     Returns:
         Float32 (B, C + 1); the last column is (length - mean) / deviation, both running, times
-        0.333 and held in [-1, 1]; no gradient passes.
+        0.333 and clipped to [-1, 1]; no gradient passes.
     """
 
     def build(self, input_shape):
@@ -80,7 +80,7 @@ class QualityHead(ProxyHead):
 
 @keras.saving.register_keras_serializable("dml")
 class CurriculumHead(ProxyHead):
-    """Adds the running mean of images' cosines to their own proxies: how far the training is.
+    """Adds the running mean of images' cosines to their own proxies: the training's progress.
 
     Returns:
         Float32 (B, C + 1); the last column is the same in all rows.

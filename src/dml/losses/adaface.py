@@ -16,17 +16,17 @@ from dml.losses.margin_softmax import cross_entropy, own_scores
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class AdaFace(MetricLoss):
-    """Gives good images a margin on hard samples, and poor ones a margin on easy samples.
+    """Puts the margin on hard samples among good images, and on easy samples among poor ones.
 
-    With q in [-1, 1] the quality of an image, how long its embedding is among those of late, the
-    mean of the cross-entropy of scale (cos(theta - margin q) - margin (1 + q)) for the own class
-    and scale cos(theta) for the others. No gradient passes through q. The angle theta - margin q is
-    held in [0, 180] degrees, as in the authors' code, which besides keeps all angles 0.001 from
-    both ends; in the paper the cosine turns back there.
+    With q in [-1, 1] the quality of an image, the length of its embedding relative to recent ones,
+    the mean of the cross-entropy of scale (cos(theta - margin q) - margin (1 + q)) for the own
+    class and scale cos(theta) for the others. No gradient passes through q. The angle theta -
+    margin q is clipped to [0, 180] degrees, as in the authors' code, which also keeps all angles
+    0.001 from both ends; in the paper the cosine turns back there.
 
     Args:
         margin: m in the paper, in radians and cosine alike. In [0, 1]; 0.4.
-        scale: Positive; 64.
+        scale: Factor of the cosines. Positive; 64.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

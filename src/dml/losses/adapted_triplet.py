@@ -27,21 +27,22 @@ class AdaptedTriplet(Triplet):
         | mean of the class - mean of its selected samples, each counted n_i times |^2
 
     The counts carry no gradient, the embeddings do. (Re-implementations that compute this term
-    outside the graph train nothing by it.)
+    outside the graph do not train with it.)
 
-    What is certain of the paper (Yu, Liu, Gong, Ding, Tao: "Correcting the Triplet Selection Bias
-    for Triplet Loss") is the idea. Its text was not at hand: kernel, square, weight and mining
-    here are ours, in line with public re-implementations, whose weights range from 0.3 to 2.
+    Only the idea is verified to be the paper's (Yu, Liu, Gong, Ding, Tao: "Correcting the Triplet
+    Selection Bias for Triplet Loss"). Kernel, square, weight and mining follow public
+    re-implementations, whose weights range from 0.3 to 2.
 
     Args:
         margin: As of `Triplet`.
         mining: As of `Triplet`; the term has an effect with every one of them.
         distance: As of `Triplet`.
         soft_margin: As of `Triplet`.
-        weight: Of the selection-bias term; at least 0. 0 is the plain triplet loss. Unverified.
+        weight: Weight of the selection-bias term; at least 0. 0 is the plain triplet loss.
+            Unverified.
         kernel: `linear` compares the means of the two distributions, `gaussian` all of their
             moments. Unverified.
-        bandwidth: Of the gaussian kernel, in units of the Euclidean distance; positive.
+        bandwidth: Width of the gaussian kernel, in units of the Euclidean distance; positive.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B), above 0.5 within a class.

@@ -14,7 +14,7 @@ from dml.ops import as_weights, pair_masks, ratio
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class BarlowTwins(MetricLoss):
-    """Wants dimensions to agree between positives, and to be unlike each other.
+    """Makes dimensions agree between positives, and decorrelates them from each other.
 
     With C the D x D matrix of correlations between an anchor's dimensions and its positives',
 

@@ -13,7 +13,7 @@ from dml.registry import Registry
 
 LOSSES = Registry("loss")
 WEIGHTS = (
-    "a metric learning loss compares images with each other and knows no weights of single ones "
+    "a metric learning loss compares images with each other and has no weights of single ones "
     "(sample_weight, class_weight). Draw some classes more often, by dml.samplers.Weighted, or let "
     "all count alike: dml.losses.reduced(loss, dml.reductions.ClassWeighted())"
 )
@@ -25,7 +25,7 @@ class MetricLoss(keras.losses.Loss):
     In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
     with ones on the diagonal (NaN: unknown), and losses of cosines memberships, floats
     (B, classes) in [0, 1]. One-hot labels are memberships; for losses of embeddings, take their
-    argmax. {"labels": labels, "samples": integers (B,)} also says which image each is: pairs of
+    argmax. {"labels": labels, "samples": integers (B,)} also identifies each image: pairs of
     one image are neither positive nor negative.
 
     A loss holds options and no variables: Keras trains only what a layer owns. What must be

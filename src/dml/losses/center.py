@@ -17,7 +17,7 @@ class Center(MetricLoss):
     """Draws each image to the centre of its class.
 
     Half the mean squared distance of an image and its class's centre, both of length 1: the mean
-    of 1 - their cosine. It separates nothing and, alone, collapses; it stands beside a loss that
+    of 1 - their cosine. It separates nothing and, alone, collapses; use it with a loss that
     classifies, in the paper with a weight of 0.003 to 0.1. The paper moves its centres by their
     own rule; here they are proxies that the optimizer moves.
 

@@ -19,7 +19,7 @@ class CosFace(MarginSoftmax):
     and scale s for the others, s being the cosine of image and proxy.
 
     Args:
-        margin: In cosine, m in the paper. In [0, 1]; 0.35 in the paper.
+        margin: Margin of the cosine, m in the paper. In [0, 1]; 0.35 in the paper.
         scale: s in the paper. Positive; 64 in the paper.
 
     Call arguments:

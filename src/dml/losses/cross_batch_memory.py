@@ -18,8 +18,8 @@ class CrossBatchMemory(Wrapper):
     The loss of the batch's own pairs, plus `weight` times that of the pairs of batch and memory,
     as soon as `start` batches are remembered. Embeddings move slowly later in a training, so that
     those of some hundred steps ago still serve. The memory is part of the checkpoint. A batch
-    meets the memory before it joins it, so that no image is compared with itself; its twin of an
-    earlier epoch is no positive either, where the learner is told which sample each image is.
+    meets the memory before it joins it, so that no image is compared with itself; the same
+    image of an earlier epoch is no positive either, where targets hold the samples.
     (The authors' code joins first and cuts pairs of a similarity above 1 - 1e-5, and true
     duplicates with them.)
 

@@ -25,8 +25,8 @@ class CurricularFace(MetricLoss):
     counts as s (t + s) where s is above what the own one counts as: little at first, more later.
 
     Args:
-        margin: In degrees. In [0, 90]; 28.6 (0.5 rad) in the paper.
-        scale: Positive; 64 in the paper.
+        margin: Margin of the angle, in degrees. In [0, 90]; 28.6 (0.5 rad) in the paper.
+        scale: Factor of the cosines. Positive; 64 in the paper.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).
@@ -54,7 +54,7 @@ class CurricularFace(MetricLoss):
         cosines, progress = x[:, :-1], x[:, -1:]
         own = own_scores(cosines, labels)
         moved = turned_away(own, math.radians(self.margin))
-        # Of several own classes, the farthest says which others are hard.
+        # Of several own classes, the farthest decides which others are hard.
         least = moved
         if is_relation(labels):
             least = ops.min(ops.where(labels > 0, moved, float("inf")), axis=1, keepdims=True)

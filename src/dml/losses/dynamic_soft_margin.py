@@ -16,7 +16,7 @@ from dml.ops import mean_over
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class DynamicSoftMargin(MetricLoss):
-    """A triplet loss without a margin: each triplet counts by how hard it is among those of late.
+    """A triplet loss without a margin: a triplet's weight is its rank among recent ones.
 
     With t = d(anchor, positive) - d(nearest negative), by Euclidean distance, and F the running
     distribution of t over the training, the mean over the positive pairs of

@@ -19,18 +19,18 @@ FORMS = ("arc", "cos")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class ElasticFace(MetricLoss):
-    """ArcFace or CosFace with a margin drawn anew for each image.
+    """ArcFace or CosFace with a margin drawn at random for each image.
 
     The margin is normal around `margin` with a deviation of `deviation`, so that classes are not
-    all held to one distance. It is held in [0, 1.5]; the authors' code draws without bounds. Where
-    angle and margin of `arc` come to more than 180 degrees, the logit goes on falling, as in the
-    code of ArcFace; in the paper and the authors' code the cosine rises again there.
+    all held to one distance. It is clipped to [0, 1.5]; the authors' code draws without bounds.
+    Where angle and margin of `arc` come to more than 180 degrees, the logit keeps falling, as in
+    the code of ArcFace; in the paper and the authors' code the cosine rises again there.
 
     Args:
         margin: Mean margin, in radians (`arc`) or cosine (`cos`). In [0, 1]; 0.5 in the paper for
             arc, 0.35 for cos.
         deviation: At least 0; 0.05 in the paper.
-        scale: Positive; 64.
+        scale: Factor of the cosines. Positive; 64.
         form: `arc` or `cos`.
 
     Call arguments:

@@ -22,10 +22,11 @@ class FastAP(PairLoss):
 
         1/|P| sum over bins of H+ h+ / H
 
-    Wants large batches, with several images of each class.
+    Needs large batches, with several images of each class.
 
     Args:
-        bins: Positive; 10 in the paper. More are sharper: with few, neighbours share a bin.
+        bins: Number of bins. Positive; 10 in the paper. More are sharper: with few, neighbours
+            share a bin.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

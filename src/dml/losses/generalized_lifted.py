@@ -21,7 +21,7 @@ class GeneralizedLifted(DistanceLoss):
         max(0, log(sum over positives of exp(d)) + log(sum over negatives of exp(margin - d)))
 
     Args:
-        margin: In units of the distance. At least 0; 1 in the paper's table is one of several.
+        margin: Margin, in units of the distance. At least 0; 1 is one of several in the paper.
         distance: `euclidean` (paper), or another of `dml.ops.distances`.
 
     Call arguments:

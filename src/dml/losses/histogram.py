@@ -25,7 +25,8 @@ class Histogram(PairLoss):
     No margin to choose. 0 where the batch has only one kind of pairs.
 
     Args:
-        bins: Positive; 100 in the paper (a step of 0.02; it found 0.01 to 0.1 alike).
+        bins: Number of bins. Positive; 100 in the paper (a step of 0.02; it found 0.01 to 0.1
+            alike).
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

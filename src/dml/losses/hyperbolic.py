@@ -29,7 +29,7 @@ class Hyperbolic(PairLoss):
 
     Args:
         curvature: c in the paper. At least 0; 0.1.
-        temperature: Positive; 0.2 in the paper, 0.1 on the sphere.
+        temperature: Temperature of the softmax. Positive; 0.2 in the paper, 0.1 on the sphere.
         largest_length: Longer embeddings are cut to it before they are mapped. Positive; 2.3.
 
     Call arguments:

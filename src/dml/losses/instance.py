@@ -20,12 +20,12 @@ class Instance(PairLoss):
 
         -log( exp(scale s(i, i)) / sum over the batch of exp(scale s(i, j)) )
 
-    Positives are pushed apart like all others, so it serves beside another loss, or where there
-    are no labels. The paper classifies against learned weights of each image; like
+    Positives are pushed apart like all others, so it is for use with another loss, or without
+    labels. The paper classifies against learned weights of each image; like
     pytorch-metric-learning, this takes the batch's embeddings for them.
 
     Args:
-        scale: Of the cosines, gamma in pytorch-metric-learning. Positive; 64 there.
+        scale: Factor of the cosines, gamma in pytorch-metric-learning. Positive; 64 there.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B), of which only NaN (leave out) counts.

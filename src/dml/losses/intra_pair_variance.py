@@ -20,7 +20,7 @@ class IntraPairVariance(PairLoss):
 
         max(0, (1 - positive_slack) mean(s) - s)^2      max(0, s - (1 + negative_slack) mean(s))^2
 
-    It says nothing of where the means should be: use it beside another loss, in the paper
+    It does not determine the means: use it with another loss, in the paper
     `tuplet_margin`.
 
     Args:

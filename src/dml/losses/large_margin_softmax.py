@@ -27,7 +27,8 @@ class LargeMarginSoftmax(MetricLoss):
 
     Args:
         multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with.
-        scale: Positive. The paper has the image's own length; 16 here, for embeddings of length 1.
+        scale: Factor of the cosines. Positive. The paper has the image's own length; 16 here, for
+            embeddings of length 1.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

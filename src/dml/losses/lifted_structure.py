@@ -24,7 +24,7 @@ class LiftedStructure(DistanceLoss):
         J = log(sum over negatives of i and of j of exp(margin - d)) + d(i, j)
 
     Args:
-        margin: In units of the distance. At least 0; 1 in the paper.
+        margin: Margin, in units of the distance. At least 0; 1 in the paper.
         distance: `euclidean` (paper), or another symmetric one of `dml.ops.distances`.
 
     Call arguments:

@@ -17,21 +17,21 @@ from dml.losses.margin_softmax import cross_entropy, own_scores
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class MagFace(MetricLoss):
-    """ArcFace whose margin grows with an embedding's length, which learns to say how good it is.
+    """ArcFace whose margin grows with an embedding's length, which learns to measure quality.
 
-    With a the length before it is brought to 1, held between `shortest` and `longest`, the mean of
+    With a the length before normalisation, clipped between `shortest` and `longest`, the mean of
     the cross-entropy of scale cos(theta + m(a)) for the own class and scale cos(theta) for the
     others, where m rises linearly from `smallest_margin` to `largest_margin`, plus
-    length_weight (1 / a + a / longest^2), which draws lengths up. The margin is there at any angle,
-    as in the paper, and the logit goes on falling beyond 180 degrees; the authors' code, by its
+    length_weight (1 / a + a / longest^2), which draws lengths up. The margin applies at any angle,
+    as in the paper, and the logit keeps falling beyond 180 degrees; the authors' code, by its
     default `easy_margin`, leaves the margin out from 90 degrees on.
 
     Args:
-        smallest_margin: Of the shortest embeddings, in degrees. At least 0; 25.8 (0.45 rad).
-        largest_margin: Of the longest, in degrees. At most 90; 45.8 (0.8 rad).
+        smallest_margin: Margin of the shortest embeddings, in degrees. At least 0; 25.8 (0.45 rad).
+        largest_margin: Margin of the longest, in degrees. At most 90; 45.8 (0.8 rad).
         shortest: Length, l in the paper. Positive; 10.
         longest: Length, u in the paper. Above `shortest`; 110.
-        scale: Positive; 64.
+        scale: Factor of the cosines. Positive; 64.
         length_weight: lambda in the paper. At least 0; 35.
 
     Call arguments:

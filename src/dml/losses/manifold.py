@@ -17,7 +17,7 @@ from dml.ops import complement, log_sum_exp, memberships, row_shares
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Manifold(MetricLoss):
-    """Wants walks over a graph of images and proxies to reach images from their own proxy.
+    """Raises how often walks over a graph of images and proxies lead from a proxy to its images.
 
     With f the walk's similarity of an image to each proxy (`dml.heads.WalkHead`), y its class, the
     mean over the batch of
@@ -27,7 +27,7 @@ class Manifold(MetricLoss):
     The paper groups classes at random for an ensemble and finds its proxies by an inner
     optimization at each step; here each class has a proxy that the optimizer moves. It leaves open
     what negative cosines do to the graph: here they are no edges. The similarities are small and
-    so is the gradient: for optimizers that scale it, as Adam does.
+    so is the gradient: use an optimizer that scales it, such as Adam.
 
     Args:
         alpha: Probability that a walk goes on; in (0, 1). 0.8 in the paper.

@@ -37,7 +37,7 @@ def cross_entropy(cosines, labels, moved, scale):
         cosines: Floats (B, C).
         labels: Integers (B,), or memberships (B, C).
         moved: What stands for `own_scores(cosines, labels)`, of the same shape.
-        scale: Positive.
+        scale: Factor of the cosines. Positive.
     """
     own = present(memberships(labels, cosines.shape[1]))
     logits = scale * ops.where(own, moved, cosines)

@@ -23,7 +23,7 @@ class MultiSimilarity(PairLoss):
         1/positive_scale log(1 + sum over P of exp(-positive_scale (s - base)))
       + 1/negative_scale log(1 + sum over N of exp( negative_scale (s - base)))
 
-    A strong pair loss; wants several images of each class in a batch (the authors: 16 classes of
+    A strong pair loss; it needs several images of each class in a batch (the authors: 16 classes of
     5). An anchor for which nothing is kept counts as 0 in the mean, as in the authors' code. That
     code cuts self-pairs by similarity, which drops exact duplicates too; here it is by index.
 
@@ -31,8 +31,8 @@ class MultiSimilarity(PairLoss):
         positive_scale: Sharpness among positives, alpha in the paper. Positive; 2 in the code.
         negative_scale: Sharpness among negatives, beta in the paper. Positive; 40 in the code.
         base: Similarity at which a pair starts to matter, lambda in the paper; in [-1, 1]. 0.5 in
-            the authors' code. The paper is quoted with beta 50 and lambda 1, which we could not
-            verify; with it, negatives below a similarity of 0.9 are hardly pushed.
+            the authors' code. The paper is quoted with beta 50 and lambda 1 (unverified), with
+            which negatives below a similarity of 0.9 are hardly pushed.
         epsilon: Slack of the miner, at least 0; 0.1 in paper and code, infinity keeps all pairs.
 
     Call arguments:

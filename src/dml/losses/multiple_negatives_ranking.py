@@ -13,17 +13,17 @@ from dml.losses.soft_nearest_neighbour import own_against_rest
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class MultipleNegativesRanking(PairLoss):
-    """Wants an anchor's positives, together, to outrank its negatives.
+    """Makes an anchor's positives, together, outrank its negatives.
 
     With s the cosine of two embeddings, the mean over the anchors that have a positive of
 
         log(sum over positives and negatives of exp(scale s)) - log(sum over positives of the same)
 
     With one positive an anchor it is the paper's softmax over the batch. With several, one near
-    positive is enough: for classes of many looks.
+    positive is enough: for classes of varied appearance.
 
     Args:
-        scale: Of the cosines. Positive; 20 in sentence-transformers.
+        scale: Factor of the cosines. Positive; 20 in sentence-transformers.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

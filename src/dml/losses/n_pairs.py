@@ -30,7 +30,7 @@ class NPairs(PairLoss):
     Here embeddings have length 1, which needs a scale instead.
 
     Args:
-        scale: Of the inner products. Positive. 16 here; the paper has 1 for long vectors.
+        scale: Factor of the inner products. Positive; 16 here, 1 in the paper, for long vectors.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -22,7 +22,7 @@ class NormalizedSoftmax(MarginSoftmax):
     The plainest proxy loss, and hard to beat. The paper adds layer norm and many images a class.
 
     Args:
-        temperature: Positive; 0.05 in the paper.
+        temperature: Temperature of the softmax. Positive; 0.05 in the paper.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

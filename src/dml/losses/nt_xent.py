@@ -24,7 +24,7 @@ class NTXent(PairLoss):
     positives are left out of the sum, unlike in `sup_con`.
 
     Args:
-        temperature: Positive; 0.1 in the paper (ImageNet).
+        temperature: Temperature of the softmax. Positive; 0.1 in the paper (ImageNet).
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

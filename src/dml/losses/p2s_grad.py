@@ -14,12 +14,12 @@ from dml.ops import as_weights, memberships
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class P2SGrad(MetricLoss):
-    """Asks of each image a cosine of 1 with its own proxy and of 0 with all others.
+    """Regresses each image's cosine to 1 with its own proxy and to 0 with all others.
 
     The mean over the batch of the sum over the classes of (s - wanted)^2. P2SGrad is a gradient,
     not a loss: it pushes each cosine by its own error. This is the loss of that gradient (Wang and
-    Yamagishi, arXiv 2103.11326), which pytorch-metric-learning divides by the number of classes
-    besides. It has no options to tune.
+    Yamagishi, arXiv 2103.11326), which pytorch-metric-learning also divides by the number of
+    classes. It has no options to tune.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

@@ -14,7 +14,7 @@ from dml.ops import as_weights
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class PairwiseSigmoid(PairLoss):
-    """Asks of every pair by itself whether it is a positive one.
+    """Classifies every pair by itself as positive or negative.
 
     With s the cosine of two embeddings and y = 1 for positive pairs and -1 for negative ones,
     the sum over all pairs, divided by the number of anchors, of
@@ -22,10 +22,10 @@ class PairwiseSigmoid(PairLoss):
         log(1 + exp(-y (scale s + bias)))
 
     No softmax over the batch, so that pairs of a large batch can be taken in parts. The paper
-    learns scale and bias from these values on; here they stay.
+    learns scale and bias, starting from these values; here they are constant.
 
     Args:
-        scale: Of the cosines. Positive; 10 at the start in the paper.
+        scale: Factor of the cosines. Positive; 10 at the start in the paper.
         bias: Added to them; -10 at the start in the paper, which makes "negative" the first
             answer, as it is for nearly all pairs.
 

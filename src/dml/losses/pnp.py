@@ -25,15 +25,15 @@ class PNP(PairLoss):
         O: R    Iu: (1 + R) log(1 + R)    Ib: (b R - log(1 + b R)) / b^2
         Ds: log(1 + R)    Dq: 1 - (1 + R)^-power
 
-    I forms push positives with many negatives before them more, D forms less: those may be of
-    another look of the class, or mislabelled. The anchor itself is no positive; the authors' code
-    counts it as one, without negatives before it. Takes O(B^3) memory.
+    I forms push positives with many negatives before them more, D forms less: those may show
+    another appearance of the class, or be mislabelled. The anchor itself is no positive; the
+    authors' code counts it as one, without negatives before it. Takes O(B^3) memory.
 
     Args:
         variant: `Dq`, the paper's best, `Ds`, `O`, `Iu` or `Ib`.
-        temperature: Positive; 0.01 in the paper.
+        temperature: Temperature of the sigmoid. Positive; 0.01 in the paper.
         power: alpha in the paper, of `Dq`. Positive; 4 in the paper, 1 in pytorch-metric-learning.
-        b: Of `Ib`. Positive; 2 in pytorch-metric-learning.
+        b: Constant of `Ib`. Positive; 2 in pytorch-metric-learning.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

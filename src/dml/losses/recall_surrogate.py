@@ -30,8 +30,8 @@ class RecallSurrogate(PairLoss):
 
     Args:
         ks: The k of recall@k. Positive; 1, 2, 4, 8, 16 in the paper.
-        rank_temperature: Of the ranks; positive, 0.01 in the paper.
-        recall_temperature: Of the threshold; positive, 1 in the paper.
+        rank_temperature: Temperature of the ranks. Positive; 0.01 in the paper.
+        recall_temperature: Temperature of the threshold. Positive; 1 in the paper.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -15,7 +15,7 @@ from dml.ops import mean_over
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Roadmap(PairLoss):
-    """Raises a lower bound of each anchor's average precision, and calibrates scores beside it.
+    """Raises a lower bound of each anchor's average precision, and calibrates scores.
 
     SupAP counts the positives before a positive exactly (no gradient), and the negatives before
     it by a bound from above of the step function, of x = s_negative - s_positive:
@@ -31,12 +31,12 @@ class Roadmap(PairLoss):
     which ranks within a batch can't. Takes O(B^3) memory.
 
     Args:
-        temperature: Positive; 0.01 in the paper.
-        slope: rho in the paper. Positive; 100.
-        offset: delta in the paper. At least 0; 0.05.
+        temperature: Temperature of the sigmoid. Positive; 0.01 in the paper.
+        slope: rho in the paper. Positive; 100 in the paper.
+        offset: delta in the paper. At least 0; 0.05 in the paper.
         calibration: Weight of the calibration, lambda in the paper. In [0, 1]; 0.5.
-        positive_similarity: Wanted of positive pairs; 0.9.
-        negative_similarity: Allowed to negative pairs; 0.6.
+        positive_similarity: Target for positive pairs; 0.9.
+        negative_similarity: Limit for negative pairs; 0.6.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

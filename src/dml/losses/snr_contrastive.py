@@ -26,8 +26,8 @@ class SignalToNoiseContrastive(Contrastive):
         negative_margin: As of `Contrastive`. 1 here; unrelated unit vectors are 2 apart.
         power: As of `Contrastive`; the paper's hinge has power 1.
         distance: `snr`, or another of `dml.ops.distances`.
-        zero_mean_weight: Of the zero-mean term, at least 0; 0.1 is customary in re-implementations,
-            the paper's own was not at hand.
+        zero_mean_weight: Weight of the zero-mean term. At least 0; 0.1 is customary in
+            re-implementations (the paper's value is unverified).
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -14,18 +14,18 @@ from dml.ops import log_sum_exp, mean_over, present
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class SoftNearestNeighbour(DistanceLoss):
-    """Wants a neighbour drawn at random, near ones more often, to be of the anchor's class.
+    """Raises the chance that a neighbour drawn by nearness is of the anchor's class.
 
     With d the distance of two embeddings, the mean over the anchors that have a positive of
 
         -log( sum over positives of exp(-d / temperature)
               / sum over all others of exp(-d / temperature) )
 
-    It asks for one near positive, not for all: classes may stay in several clusters.
+    It needs one near positive, not all: classes may stay in several clusters.
 
     Args:
-        temperature: Positive. 0.1 here, for embeddings of length 1; the paper lets it be learned
-            for embeddings of any length.
+        temperature: Temperature of the softmax. Positive. 0.1 here, for embeddings of length 1; the
+            paper lets it be learned for embeddings of any length.
         distance: `squared` (paper), or another of `dml.ops.distances`.
 
     Call arguments:

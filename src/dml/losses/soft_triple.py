@@ -16,29 +16,29 @@ from dml.ops import custom_gradient, spread_within_classes
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class SoftTriple(MetricLoss):
-    """Classifies images by several centres per class, so that a class may have several looks.
+    """Classifies images by several centres per class, so that a class may be diverse.
 
     With s_k the cosine of an image and centre k of a class, the class scores
 
         S = sum over k of softmax_k(s_k / temperature) s_k
 
-    and the loss is the cross-entropy of `scale * (S - margin of the own class)`. Centres of a
-    class that turn out superfluous are drawn together by the penalty
+    and the loss is the cross-entropy of `scale * (S - margin of the own class)`. Superfluous
+    centres of a class are drawn together by the penalty
 
         centre_weight / (C K (K - 1)) * sum over classes and pairs k < t of |w_k - w_t|
 
-    which is taken class by class, in (C, K, K). For classes with few looks, or very many classes,
-    2 centres do.
+    which is taken class by class, in (C, K, K). For uniform classes, or very many classes, 2
+    centres are enough.
 
     Args:
-        scale: Of the scores, lambda in the paper. Positive; 20 in the paper.
-        temperature: Of the choice among the centres, gamma in the paper. Positive; 0.1 in the
-            paper (some code takes its inverse, 10).
+        scale: Factor of the scores, lambda in the paper. Positive; 20 in the paper.
+        temperature: Temperature of the choice among the centres, gamma in the paper. Positive; 0.1
+            in the paper (some code takes its inverse, 10).
         margin: Subtracted from the own class's score, delta in the paper. At least 0; 0.01 in
             the paper.
         proxies_per_class: Centres per class, K in the paper. At least 1; 10 in the paper on CUB
             and Cars.
-        centre_weight: Of the penalty, tau in the paper. At least 0; 0.2 in the paper.
+        centre_weight: Weight of the penalty, tau in the paper. At least 0; 0.2 in the paper.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

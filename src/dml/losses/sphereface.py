@@ -27,7 +27,8 @@ class SphereFace(MarginSoftmax):
     Args:
         multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with:
             the paper mixes in the plain softmax at first; a smaller multiple does without.
-        scale: Positive. The paper has the image's own length; 30 in later work on unit vectors.
+        scale: Factor of the cosines. Positive. The paper has the image's own length; 30 in later
+            work on unit vectors.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

@@ -22,10 +22,10 @@ class SupCon(PairLoss):
         -log( exp(s(pair) / temperature) / sum over A of exp(s / temperature) )
 
     This is the paper's "out" form, the mean of logarithms, which it found to be the better one.
-    Wants several images of each class in a batch, and large batches.
+    Needs several images of each class in a batch, and large batches.
 
     Args:
-        temperature: Positive; 0.1 in the paper. Higher is smoother.
+        temperature: Temperature of the softmax. Positive; 0.1 in the paper. Higher is smoother.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

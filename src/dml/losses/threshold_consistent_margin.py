@@ -19,13 +19,13 @@ class ThresholdConsistentMargin(PairLoss):
     with s <= positive_similarity, of positive_similarity - s, plus negative_weight times the mean,
     over the negative pairs with s >= negative_similarity, of s - negative_similarity.
 
-    It makes one threshold serve all classes. It is meant to stand beside another loss.
+    It lets one threshold serve all classes. It is meant for use with another loss.
 
     Args:
         positive_similarity: m+ in the paper. In [-1, 1]; 0.9.
         negative_similarity: m- in the paper. In [-1, 1]; 0.5.
-        positive_weight: At least 0; 1.
-        negative_weight: At least 0; 1.
+        positive_weight: Weight of the positive pairs. At least 0; 1.
+        negative_weight: Weight of the negative pairs. At least 0; 1.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

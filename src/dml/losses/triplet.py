@@ -16,18 +16,19 @@ from dml.ops import as_weights, ratio, weighted_sum
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Triplet(DistanceLoss):
-    """Wants each anchor nearer to its positives than to its negatives, by a margin.
+    """Draws each anchor nearer to its positives than to its negatives, by a margin.
 
     With d the distance of two embeddings, the mean over the selected triplets of
 
         max(0, d(anchor, positive) - d(anchor, negative) + margin)
 
     No triplet is listed: sorting gives the exact sums over all B^3 of them in O(B^2 log B) time
-    and O(B^2) memory. Wants at least 2 images of each class in a batch. `hard` from the start can
+    and O(B^2) memory. Needs at least 2 images of each class in a batch. `hard` from the start can
     collapse to one point, at a loss of `margin`: begin with `semi_hard`, or use `soft_margin`.
 
     Args:
-        margin: In units of the distance; at least 0. 0.2 in the paper. Unused with `soft_margin`.
+        margin: Margin, in units of the distance; at least 0. 0.2 in the paper. Unused with
+            `soft_margin`.
         mining: `semi_hard` (paper): triplets with a hinge whose negative is farther than the
             positive; `all`: every triplet with a hinge (the mean is over those); `hard`: each
             anchor's farthest positive and nearest negative (Hermans et al., 2017).

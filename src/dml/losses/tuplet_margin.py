@@ -36,7 +36,7 @@ class TupletMargin(PairLoss):
     Args:
         slack: Angle beta in the paper, in degrees. In [0, 90]; 5.73 (0.1 rad) in
             pytorch-metric-learning.
-        scale: Positive; 64 in the paper.
+        scale: Factor of the cosines. Positive; 64 in the paper.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

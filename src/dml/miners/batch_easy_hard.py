@@ -63,7 +63,7 @@ def best(similarities, mask, highest):
 
     Args:
         similarities: Floats (B, R).
-        mask: Of the pairs to choose from, (B, R).
+        mask: Mask (B, R) of the pairs to choose from.
         highest: Whether the most similar one is chosen.
 
     Returns:

@@ -16,7 +16,7 @@ class TripletMarginMiner(Miner):
     """Keeps the pairs that are part of a triplet which violates a margin.
 
     A triplet does where its negative is less than `margin` less similar than its positive; a
-    semi-hard one where it is, besides, less similar. Counted for all triplets in
+    semi-hard one where it is also less similar. Counted for all triplets in
     O(B^2 log B) time, none listed.
 
     Args:

@@ -10,7 +10,7 @@ MINING = ("all", "semi_hard", "hard")
 
 # Squared distances of unit vectors in float32 carry errors of this size: nearer is equal.
 TIE = 1e-6
-FEW = 4  # positives of an anchor that are taken one by one, without sorting
+FEW = 4  # positives of an anchor that are counted one after the other, without sorting
 BLOCK = 32  # entries of a row whose largest is looked at first
 
 
@@ -20,7 +20,7 @@ def triplet_counts(distances, positive, negative, margin, mining):
     Every triplet is an anchor, a positive and a negative; where masks are weights, it counts as
     the product of its two pairs' weights. `all` selects those with a hinge,
     d(anchor, positive) + margin > d(anchor, negative); `semi_hard` those whose negative is
-    besides farther than the positive (Schroff et al., 2015); `hard` one for each anchor, of its
+    also farther than the positive (Schroff et al., 2015); `hard` one for each anchor, of its
     farthest positive and its nearest negative (Hermans et al., 2017), hinge or none; where
     several tie, they share it.
 
@@ -28,7 +28,7 @@ def triplet_counts(distances, positive, negative, margin, mining):
         distances: Floats (B, R), row i for anchor i; no gradient passes.
         positive: Mask (B, R) of positive pairs, boolean or weights.
         negative: Mask (B, R) of negative pairs.
-        margin: Of the hinge; at least 0. Unused by `hard`.
+        margin: Margin of the hinge; at least 0. Unused by `hard`.
         mining: `all`, `semi_hard` or `hard`.
 
     Returns:

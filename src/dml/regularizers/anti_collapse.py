@@ -18,7 +18,7 @@ class AntiCollapse(Regularizer):
         1/2 log det(I + D / (N epsilon^2) P'P)
 
     over the smaller of the two matrices P'P and PP'. As a mean over D, so that the weight does
-    not depend on the dimension. From the paper's abstract; its own settings were not at hand.
+    not depend on the dimension. From the paper's abstract; the paper's settings are unverified.
 
     Args:
         weight: Factor. At least 0; 0.1 here.

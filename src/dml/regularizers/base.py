@@ -13,7 +13,7 @@ class Regularizer:
     Subclasses are frozen dataclasses whose fields are the options, and implement `__call__`.
     """
 
-    # `proxies`: (C, K, D), of length 1; `raw_proxies`: (C, K, D) as they are learned;
+    # `proxies`: (C, K, D), of length 1; `raw_proxies`: (C, K, D), of any length;
     # `embeddings`: (B, D), of length 1; `head`: what the regularizer's own layer makes of these.
     acts_on: ClassVar[str] = "proxies"
 
@@ -22,5 +22,5 @@ class Regularizer:
         return None
 
     def __call__(self, x):
-        """Returns the scalar of float32 x, as `acts_on` says."""
+        """Returns the scalar of float32 x, of the kind in `acts_on`."""
         raise NotImplementedError

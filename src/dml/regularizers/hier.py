@@ -13,7 +13,7 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("hier")
 @dataclass(frozen=True)
 class Hier(Regularizer):
-    """Finds a hierarchy above the classes and draws embeddings together within its branches.
+    """Learns a hierarchy above the classes and draws embeddings together within its branches.
 
     For two neighbours and a stranger in hyperbolic space, the lowest common ancestor of the two
     must be nearer to them than that of all three, and farther from the stranger. With gap the

@@ -15,12 +15,12 @@ LARGEST = 2**31 - 1
 
 
 def is_data_set(x):
-    """Tells a data set, which yields batches, from arrays."""
+    """Returns whether this is a data set, which yields batches, and not arrays."""
     return not hasattr(x, "shape") and not isinstance(x, (list, tuple, dict)) and x is not None
 
 
 def yields_uint8(data):
-    """Tells whether a data set is of TensorFlow and yields uint8 images, whose values are right.
+    """Returns whether a data set is of TensorFlow and yields uint8 images, which need no check.
 
     Raises:
         ArrayError: The images are no (N, H, W, 3).
@@ -61,7 +61,7 @@ def peek(data, encoder):
 
     Returns:
         The data set with that batch still in it, and the batch's targets; None for these where no
-        batch was read, because its images are uint8 for sure.
+        batch was read, because its images are known to be uint8.
 
     Raises:
         ArrayError: As of `checked_images`, or there is no batch.
@@ -75,10 +75,10 @@ def peek(data, encoder):
 
 
 def checked_images(images, encoder):
-    """Returns images (N, H, W, 3) in 0..255; those of a list as one array, others as they came.
+    """Returns images (N, H, W, 3) in 0..255; those of a list as one array, others unchanged.
 
-    Only of an encoder that takes uint8, as `dml.build_encoder`'s do, is known which values it
-    expects: for others nothing is checked.
+    The expected values are only known for an encoder that takes uint8, as those of
+    `dml.build_encoder` do: for others nothing is checked.
 
     Args:
         images: An array or tensor of any library, or a list of images of one size.
@@ -118,7 +118,7 @@ def some_images(images, encoder):
 
 
 def takes_pixels(encoder):
-    """Tells whether an encoder takes uint8 images."""
+    """Returns whether an encoder takes uint8 images."""
     inputs = getattr(encoder, "inputs", None)
     return bool(inputs) and type_name(inputs[0].dtype) == "uint8"
 
@@ -211,7 +211,7 @@ def class_labels(labels, classes=0):
 
 
 def is_one_hot(matrix):
-    """Tells whether each row of a matrix holds a single 1 and zeros otherwise."""
+    """Returns whether each row of a matrix holds a single 1 and zeros otherwise."""
     return bool(((matrix == 1).sum(axis=1) == 1).all() and np.isin(matrix, (0, 1)).all())
 
 
@@ -224,7 +224,7 @@ def checked_matrix(matrix, memberships, batch):
         batch: Whether it is of one batch, whose images it may relate to each other.
 
     Raises:
-        ArrayError: The loss can't use it; the message says what to pass instead.
+        ArrayError: The loss can't use it; the message names what to pass instead.
     """
     if memberships:
         if matrix.shape[1] != memberships or not ((matrix >= 0) & (matrix <= 1)).all():

@@ -177,7 +177,7 @@ class Learner(keras.Model):
             x: Images (N, H, W, 3), uint8 or other numbers in 0..255, in any array-like; or any
                 data set that Keras takes.
             y: Labels, integers (N,) or (N, 1) in any array-like; or {"labels": labels, "samples":
-                integers (N,)}, which also says which image each is: pairs of one image are then
+                integers (N,)}, which also identifies each image: pairs of one image are then
                 neither positive nor negative, in a batch and with a memory. Or {"related": floats
                 (N, N), "samples": arange(N)}, how far each image belongs to each in place of
                 labels, for pair losses. For losses of proxies, memberships of classes, floats
@@ -350,7 +350,7 @@ class Learner(keras.Model):
         return ops.convert_to_tensor(self.head.proxies)
 
     def _update_telemetry(self, labels, embeddings, compared):
-        """Records what tells learning from collapse: similarities, effective rank, active share."""
+        """Records what distinguishes learning from collapse: similarities, rank, active share."""
         embeddings = ops.stop_gradient(embeddings)
         count = ops.cast(ops.shape(embeddings)[0], "float32")
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)

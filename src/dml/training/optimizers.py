@@ -30,10 +30,10 @@ class OptimizerOptions:
         weight_decay: Fraction of a backbone or embedding weight that a step at rate 1 removes
             (PyTorch's and Keras' convention: it is multiplied by the rate). At least 0; `adamw`
             only. Scales and shifts of normalisation and biases never decay.
-        head_weight_decay: The same for the proxies.
+        head_weight_decay: The same fraction for the proxies. At least 0.
         epsilon: Added to the root of the second moment (Adam, AdamW, RMSprop). The settings of
             Proxy-NCA's code need 1.0, those of most others 1e-7.
-        momentum: Of SGD and RMSprop, in [0, 1).
+        momentum: Momentum of SGD and RMSprop, in [0, 1).
         nesterov: Nesterov's momentum, for SGD.
         schedule: `constant`; `step` multiplies by `decay` every `decay_epochs`; `exponential`
             does so smoothly; `cosine` falls to `final_fraction` of the peak at the last epoch.
