@@ -433,6 +433,7 @@ def trained(images, tmp_path_factory):
             *("--dataset.validation_fraction=0.5", f"--embedding.dim={DIM}"),
             *("--optimizer.learning_rate=0.1", "--training.epochs=4", "--training.threads=1"),
             *("--evaluation.clustering_seeds=1", "--backbone.resize_side=16"),
+            "--auxiliary_loss.name=center",
             *(f"--{section}.{name}={text(value)}" for name, value in options.items()),
         ]
         folder = tmp_path_factory.mktemp("runs") / "run"
@@ -453,8 +454,15 @@ def left_by(run):
 @pytest.mark.slow
 def test_training_options_of_the_run(trained):
     options = {"epochs", "seed", "select", "validate_every", "precision", "chunks"}
+    options |= {"freeze_backbone_epochs", "auxiliary_loss_weight"}
     defaults = {k: v for k, v in defaults_of(TrainingOptions).items() if k in options}
     assert not ignored("training", trained, left_by, defaults)
+
+
+@pytest.mark.slow
+def test_the_layers_of_an_augmentation_reach_the_run(trained):
+    colours = (left_by(trained("augmentation", name="strong", hue=hue)) for hue in (0.0, 0.5))
+    assert not same(*colours)
 
 
 @pytest.mark.slow

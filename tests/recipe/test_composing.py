@@ -2,6 +2,7 @@
 
 import pytest
 
+from dml.errors import OptionError
 from dml.losses import Contrastive, CrossBatchMemory
 from dml.recipe import load_recipe, training_loss
 
@@ -60,3 +61,31 @@ def test_a_miner_or_a_memory_is_named_and_resolved():
     assert (loss.size, loss.start, loss.weight) == (64, 2, 0.5)
     with pytest.raises(ValueError, match=r"memory\.size does not go with a miner"):
         load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])
+
+
+def test_the_memory_gets_its_options():
+    flags = ["--memory.size", "64", "--memory.start", "3", "--memory.weight", "0.25"]
+    loss = training_loss(load_recipe("glyphs", ["--loss.name", "contrastive", *flags]))
+    assert isinstance(loss, CrossBatchMemory)
+    assert (loss.size, loss.start, loss.weight) == (64, 3, 0.25)
+
+
+def test_nothing_is_put_around_a_loss_that_stands_alone():
+    recipe = load_recipe("glyphs")
+    assert training_loss(recipe) is recipe.loss
+
+
+def test_the_order_is_reduction_then_auxiliary_loss_then_nested_dims():
+    flags = "--loss.name contrastive --reduction.name non_zero --auxiliary_loss.name center"
+    loss = training_loss(load_recipe("glyphs", [*flags.split(), "--training.nested_dims", "8"]))
+    assert loss.lengths == [8, 64]  # the whole embedding, too
+    reduced, center = loss.loss.parts
+    assert type(reduced.reducer).__name__ == "NonZero" and loss.loss.weights == [1, 1]
+    assert type(center).__name__ == "Center"
+
+
+@pytest.mark.parametrize("dims", ["64", "8,128"])
+def test_nested_dims_are_below_the_dimension_itself(dims):
+    with pytest.raises(OptionError, match=r"nested_dims must be below embedding\.dim, 64") as error:
+        load_recipe("glyphs", ["--training.nested_dims", dims])
+    assert error.value.option == "training.nested_dims"
