@@ -271,6 +271,6 @@ def _svg(figure, description: str | None) -> Markup:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     for drawn, shown in PAGE_COLOURS.items():
         text = text.replace(drawn, shown)
-    view = re.search(r'viewBox="[^"]*"', text).group()
+    view = re.findall(r'viewBox="[^"]*"', text)[0]
     role = f'role="img" aria-label="{escape(description)}"' if description else 'aria-hidden="true"'
     return Markup(f"<svg {view} {role}>" + text[text.index(">") + 1 :].strip())  # escaped above

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,7 @@ class Queries:
         return DrawnQueries(
             [self.query(row, NEIGHBOURS) for row in rows],
             sum(self._is_right(row, data.neighbours[row, 0]) for row in rows),
-            [ClassChoice(int(code), data.class_name(code)) for code in codes],
+            [ClassChoice(int(code), self._name(code)) for code in codes],
         )
 
     def worst(self) -> list[QueryRow]:
@@ -154,18 +155,18 @@ class Queries:
             [self._twins(*one) for one in found.duplicates[:SUSPECTS]],
             len(found.duplicates),
             [
-                ConfusedClasses(data.class_name(a), data.class_name(b), share)
+                ConfusedClasses(self._name(a), self._name(b), share)
                 for a, b, share in found.confused[:CONFUSED]
             ],
             len(found.confused),
-            [data.class_name(code) for code in found.never_found[:CONFUSED]],
+            [self._name(code) for code in found.never_found[:CONFUSED]],
             len(found.never_found),
         )
 
     def query(self, row: int, count: int, answer: bool = False) -> QueryRow:
         """Returns a query with `count` neighbours and, with `answer`, its first positive."""
         data, code = self._data, int(self._data.labels[row])
-        name, rank = data.class_name(code), int(data.first_positive[row])
+        name, rank = self._name(code), int(data.first_positive[row])
         neighbours = [int(n) for n in data.neighbours[row, :count]]
         shots = [Shot(self.uri(row), f"Query of class {name}", "query")]
         shots += [self._neighbour(row, n, f"Neighbour {k}") for k, n in enumerate(neighbours, 1)]
@@ -184,6 +185,9 @@ class Queries:
         gallery = self._data.gallery_vectors is not None
         return self._uri(self._data.searched_thumbnail, row, gallery)
 
+    def _name(self, code: Any) -> str:
+        return self._data.class_name(int(code))
+
     def _uri(self, thumbnail: Callable[[int], np.ndarray], row, gallery):
         key = gallery, int(row)
         if key not in self._uris:
@@ -196,7 +200,7 @@ class Queries:
     def _neighbour(self, row, neighbour, place, caption=None):
         """Returns a gallery image with its class, marked as right or wrong."""
         data = self._data
-        name = data.class_name(data.searched_labels[neighbour])
+        name = self._name(data.searched_labels[neighbour])
         right = self._is_right(row, neighbour)
         similarity = float(data.vectors[row] @ data.searched_vectors[neighbour])
         verdict = "right" if right else "wrong"
@@ -205,7 +209,7 @@ class Queries:
 
     def _doubt(self, row, code, share):
         """Returns an image whose label is in doubt, next to the nearest of the other class."""
-        name, own = self._data.class_name(code), self._data.class_name(self._data.labels[row])
+        name, own = self._name(code), self._name(self._data.labels[row])
         fact = f"{100 * share:.0f} % of its neighbours are of another class"
         images = ((row, f"labelled {own}"), (self._most_similar(row, code), name))
         return self._pair(f"{own}?", fact, images)
@@ -214,7 +218,7 @@ class Queries:
         """Returns two images that are nearly the same."""
         labels = self._data.labels
         title = "One class" if labels[i] == labels[j] else "Two classes"
-        images = ((row, self._data.class_name(labels[row])) for row in (i, j))
+        images = ((row, self._name(labels[row])) for row in (i, j))
         return self._pair(title, f"similarity {similarity:.4f}", images)
 
     def _pair(self, title, fact, images):

@@ -31,7 +31,7 @@ class Decoder:
     def __init__(self, max_pixels: int, timeout: float):
         self.max_pixels = max_pixels
         self.timeout = timeout
-        self.process = None
+        self.process: subprocess.Popen | None = None
         self.closed = threading.Event()
 
     def __call__(self, data: bytes, name: str, minimum_side: int, finish: Callable):
@@ -47,9 +47,8 @@ class Decoder:
             UploadError: It can't be decoded, or takes too long.
             Overloaded: The decoder is closed, or its process does not start.
         """
-        if self.process is None:
-            self._start()
-        late, process = threading.Event(), self.process
+        process = self.process or self._start()
+        late = threading.Event()
 
         def kill():
             late.set()
@@ -78,12 +77,12 @@ class Decoder:
             raise answer
         return answer
 
-    def _start(self):
-        """Starts the process."""
+    def _start(self) -> subprocess.Popen:
+        """Starts the process and returns it."""
         self._connection, theirs = Pipe()
         try:
             with theirs:
-                self.process = subprocess.Popen(
+                process = self.process = subprocess.Popen(
                     # -P: without the folder that happens to be the current one
                     [sys.executable, "-P", "-m", "dml.serve._decoding", str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
@@ -101,6 +100,7 @@ class Decoder:
         if self.closed.is_set():
             self._stop()
             raise Overloaded
+        return process
 
     def _stop(self):
         """Ends the process."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,7 +40,7 @@ class Snapshot:
         return self.encoder.calibrated_threshold().similarity
 
     @property
-    def prepare(self):
+    def prepare(self) -> Callable[[np.ndarray], np.ndarray]:
         """Function from an image to the square that the encoder takes."""
         wanted = self.encoder.preparation
         return partial(square, side=wanted.resize_side, aspect=wanted.aspect)
@@ -78,7 +80,12 @@ class IndexHolder:
         error: Why the last attempt to reload failed; None where it did not.
     """
 
-    def __init__(self, location, bundle=None, threads: int | None = None):
+    def __init__(
+        self,
+        location: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+    ):
         self._bundle = bundle
         self._threads = threads
         index = open_index(location)

@@ -109,22 +109,24 @@ class Limits:
         limit = self._max_body_bytes(path)
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             return JSONResponse({"detail": _too_large(limit)}, 413, CLOSE)
-        if self.token is not None and path not in PUBLIC_PATHS and not self._has_token(headers):
+        token = self.token
+        if token is not None and path not in PUBLIC_PATHS and not _has_token(headers, token):
             return JSONResponse(
                 {"detail": "missing or invalid token"}, 401, {"WWW-Authenticate": "Bearer"}
             )
         return None
 
-    def _has_token(self, headers):
-        """Returns whether a request presents the token, in a header or in the page's cookie."""
-        given = headers.get("authorization", "").removeprefix("Bearer ")
-        if not given:
-            try:
-                cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-            except CookieError:
-                return False
-            given = cookie.value if cookie else ""
-        return hmac.compare_digest(given.encode(), self.token.encode())
+
+def _has_token(headers, token):
+    """Returns whether a request presents the token, in a header or in the page's cookie."""
+    given = headers.get("authorization", "").removeprefix("Bearer ")
+    if not given:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        given = cookie.value if cookie else ""
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def _is_cross_origin(headers, host):

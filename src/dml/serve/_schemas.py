@@ -1,7 +1,7 @@
 """Request and response bodies, as OpenAPI describes them."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
@@ -137,7 +137,7 @@ def to_response(
     return SearchResponse(results=results, threshold=threshold, crop=crop, seconds=seconds)
 
 
-def _visible(item):
+def _visible(item: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields that answers contain; JSON has no infinity, which becomes text."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ import base64
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -183,7 +184,7 @@ class Searcher:
 
     def _embed(self, images):
         """Returns an `_Embedded` for each `_Image`; an exception for one that can't be read."""
-        results = [self._prepare(image) for image in images]
+        results: list[Any] = [self._prepare(image) for image in images]
         for snapshot in {image.snapshot for image in images}:
             places = [
                 place

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -26,7 +27,11 @@ from dml.serve.options import ServiceOptions
 MAX_UPLOADS = 16  # of the largest size, that are received at the same time
 
 
-def create_app(location, options: ServiceOptions | None = None, bundle=None) -> FastAPI:
+def create_app(
+    location: str | os.PathLike[str],
+    options: ServiceOptions | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+) -> FastAPI:
     """Returns the FastAPI application that serves an index.
 
     Args:

@@ -25,12 +25,12 @@ SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have when the service is 
 
 
 def run_server(
-    location,
+    location: str | os.PathLike[str],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
-    bundle=None,
+    bundle: str | os.PathLike[str] | None = None,
     open_browser: bool = False,
     reporter: Reporter = SILENT,
 ) -> None:
