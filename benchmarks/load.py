@@ -1,10 +1,10 @@
-"""The service under load beside bare ONNX Runtime.
+"""The service under load, compared with bare ONNX Runtime.
 
     python benchmarks/load.py INDEX PHOTOS --clients 50 --seconds 60
 
-The service runs in a process of its own, the clients in this one, on the same processors. Bare
-ONNX Runtime, with its own defaults, embeds images that are already squares, in batches as large as
-the service's were. The two take turns, for a machine's pace changes.
+The service runs in its own process, the clients in this one, on the same processors. Bare ONNX
+Runtime, with its defaults, embeds images that are already resized, in batches as large as the
+service's were. The two take turns, since the speed of a machine varies.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-PARTS = 6  # that the service and bare ONNX Runtime take in turn
+PARTS = 6  # turns of the service and of bare ONNX Runtime
 
 
 def request(data, port):
@@ -32,7 +32,7 @@ def request(data, port):
 
 
 async def client(port, requests, end, statuses, times):
-    """Asks one thing after another."""
+    """Sends one request after another."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     generator = np.random.default_rng(id(writer) % 2**32)
     while time.perf_counter() < end:
@@ -61,7 +61,7 @@ async def fetch(port, path):
 
 
 class Bare:
-    """ONNX Runtime alone, as it comes.
+    """ONNX Runtime alone, with its defaults.
 
     Args:
         index: The folder of an index.
@@ -82,7 +82,7 @@ class Bare:
         self.input = self.session.get_inputs()[0].name
 
     def rate(self, size, seconds):
-        """Returns images a second in batches of a size."""
+        """Returns images per second in batches of a size."""
         batch = {self.input: self.squares[:size]}
         self.session.run(None, batch)
         started, count = time.perf_counter(), 0
@@ -93,7 +93,7 @@ class Bare:
 
 
 def batches(port):
-    """Returns how many batches the service has embedded, and of how many images."""
+    """Returns how many batches the service has embedded, and how many images in all."""
     metrics = uvloop.run(fetch(port, "/metrics"))
     return np.array(
         [float(re.search(rf"dml_batch_size_{name} (\S+)", metrics)[1]) for name in ("count", "sum")]
@@ -109,7 +109,7 @@ def main():
     options = parser.parse_args()
     paths = sorted(map(str, Path(options.photos).rglob("*.jpg")))[:500]
     if not paths:
-        raise SystemExit(f"{options.photos}: no .jpg files in there")
+        raise SystemExit(f"{options.photos}: no .jpg files")
     bare = Bare(options.index, paths[:32])
     statuses, times = collections.Counter(), []
     command = [sys.executable, "-m", "dml.cli", "serve", options.index, "--port", "0"]
@@ -133,9 +133,9 @@ def main():
             service.terminate()
     times = 1000 * np.concatenate(times)
     memory = int(re.search(r"VmHWM:\s+(\d+)", peak)[1]) / 1024
-    print(f"{options.clients} clients for {options.seconds:g} s; answers: {dict(statuses)}")
+    print(f"{options.clients} clients for {options.seconds:g} s; statuses: {dict(statuses)}")
     print(f"p50 {np.median(times):.0f} ms, p99 {np.quantile(times, 0.99):.0f} ms")
-    print(f"searches a second, by turns: {' '.join(f'{r:.0f}' for r in rates)}")
+    print(f"searches per second, by turns: {' '.join(f'{r:.0f}' for r in rates)}")
     print(f"bare ONNX Runtime, batches of {size}: {' '.join(f'{r:.0f}' for r in alone)}")
     rate, bare_rate = np.mean(rates), np.mean(alone)
     print(

@@ -36,7 +36,7 @@ COLOURS = """(() => {
   return [...shown.map(one => [getComputedStyle(one).color, behind(one), one.textContent]),
     ...fields.map(one => [getComputedStyle(one, "::placeholder").color, behind(one), one.id])];
 })()"""
-ODD = 'é 50% "off" #1 & ?'  # a label, and part of ids
+ODD = '<img src=x> é 50% "off" #1 & ?'  # a label, and part of ids
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +238,7 @@ def test_odd_names_are_searched_shown_and_filtered(tab, photo):
     tab.wait_for(f"{FOUND} && document.querySelectorAll('#results li').length === 2")
     cards = tab.evaluate(CARDS)
     assert [card["label"] for card in cards] == [ODD, ODD]
+    assert not tab.evaluate("document.querySelector('img[src=x]') !== null")
     tab.wait_for(PICTURES)
     tab.click("#results button")
     assert [card["id"] for card in found(tab, cards[0]["id"])] == [cards[1]["id"]]

@@ -94,25 +94,25 @@ async function search() {
   at("same").disabled = browses;
   if (!at("query").reportValidity()) return;
   const own = ++turn;
-  const wanted = new URLSearchParams(filter() ? { where: filter() } : {});
+  const parameters = new URLSearchParams(filter() ? { where: filter() } : {});
   showFilterError("");
   showStatus(browses ? "" : "Searching …");
   try {
     let found;
     if (browses) {
-      wanted.set("limit", resultCount());
-      wanted.set("seed", draw);
-      found = await call(`/samples?${wanted}`);
+      parameters.set("limit", resultCount());
+      parameters.set("seed", draw);
+      found = await call(`/samples?${parameters}`);
     } else {
-      wanted.set("k", resultCount());
-      wanted.set("crop", true);
+      parameters.set("k", resultCount());
+      parameters.set("crop", true);
       if (file) {
         const body = new FormData();
         body.append("image", file);
-        found = await call(`/search?${wanted}`, { method: "POST", body });
+        found = await call(`/search?${parameters}`, { method: "POST", body });
       } else {
-        wanted.set("id", id);
-        found = await call(`/search?${wanted}`);
+        parameters.set("id", id);
+        found = await call(`/search?${parameters}`);
       }
     }
     if (own !== turn) return;

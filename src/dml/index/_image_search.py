@@ -65,7 +65,7 @@ def search_images(
         index: `Index`.
         encoder: The encoder that it was built with: `index.encoder()`.
         images: As `dml.images.read_image` takes them.
-        k: Neighbours wanted for each; positive.
+        k: Number of neighbours of each; positive.
         where: A filter; None for all items.
         threshold: Least similarity of the neighbours; None for the nearest k.
 

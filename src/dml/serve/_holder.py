@@ -118,7 +118,7 @@ class IndexHolder:
         """Reloads and records whether that failed; runs in a thread of its own."""
         try:
             self.reload_if_changed()
-        except BaseException as error:  # also what extension modules raise beside Exception
+        except BaseException as error:  # extension modules may raise other than Exception
             text = f"{type(error).__name__}: {error}"
             if text != self.error:
                 LOG.error("dml: reloading the index failed, the loaded one stays in use: %s", text)

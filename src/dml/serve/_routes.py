@@ -183,12 +183,12 @@ def add_page_routes(app: FastAPI, options: ServiceOptions) -> None:
     @app.post("/login", responses=problems(400, 401, 403, 408, 413, 421, 503))
     async def login(given: Login, request: Request):
         """Sets the search page's cookie to the token."""
-        wanted = options.token or ""
-        if not hmac.compare_digest(given.token.encode("utf-8", "replace"), wanted.encode()):
+        token = options.token or ""
+        if not hmac.compare_digest(given.token.encode("utf-8", "replace"), token.encode()):
             raise HTTPException(401, "invalid token")
         response = JSONResponse({})
         secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, wanted, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
         return response
 
 

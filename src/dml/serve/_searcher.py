@@ -40,7 +40,7 @@ class _Image:
 
     Args:
         image: Its file's bytes; or, decoded and prepared, uint8 (S, S, 3).
-        k: Neighbours wanted; None for its vector alone.
+        k: Number of neighbours; None for the vector alone.
         crop: Whether to return what the encoder saw.
         snapshot: What to search.
     """
@@ -53,7 +53,7 @@ class _Image:
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """The vector of an `_Image`, and what else was wanted of it."""
+    """The vector of an `_Image`, and what else was requested."""
 
     vector: np.ndarray
     neighbours: Neighbours | None
@@ -110,7 +110,7 @@ class Searcher:
         Args:
             snapshot: What to search.
             data: The image file's bytes.
-            k: Neighbours wanted.
+            k: Number of neighbours.
             where: A filter; None for all items.
             crop: Whether to return what the encoder saw.
         """
@@ -194,8 +194,9 @@ class Searcher:
             if not places:
                 continue
             vectors = snapshot.encoder.predict_on_batch(np.stack([results[n] for n in places]))
-            wanted = zip(vectors, (images[place].k for place in places), strict=True)
-            near = iter(self._search([_Vector(v, k, snapshot.index) for v, k in wanted if k]))
+            sizes = [images[place].k for place in places]
+            queries = zip(vectors, sizes, strict=True)
+            near = iter(self._search([_Vector(v, k, snapshot.index) for v, k in queries if k]))
             for place, vector in zip(places, vectors, strict=True):
                 image, seen = images[place], results[place]
                 results[place] = _Embedded(

@@ -144,10 +144,10 @@ def _low_latency() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_files(wanted: int) -> Iterator[None]:
-    """Raises this process's limit of open files where it is lower than wanted, if allowed."""
+def _open_files(count: int) -> Iterator[None]:
+    """Raises this process's limit of open files to a count, where it is lower and may be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    limit = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if limit <= soft:
         yield
         return
