@@ -35,10 +35,10 @@ def check_interval(interval: str, **options: float) -> None:
             "(0, 90] degrees".
         options: Values by name.
     """
-    left, low, high, right = re.match(r"([\[(])(.+), (.+)([\])])", interval).groups()
+    low, high = re.findall(r"[-\d.]+", interval)
     for name, value in options.items():
-        above = value >= float(low) if left == "[" else value > float(low)
-        below = value <= float(high) if right == "]" else value < float(high)
+        above = value >= float(low) if "[" in interval else value > float(low)
+        below = value <= float(high) if "]" in interval else value < float(high)
         if not (above and below):
             raise OptionError(name, f"must be in {interval}; got {value!r}")
 

@@ -92,7 +92,7 @@ class CurriculumHead(ProxyHead):
             name="progress", shape=(), initializer="zeros", trainable=False
         )
 
-    def call(self, embeddings, labels, training=False):
+    def call(self, embeddings, labels=None, training=False):
         cosines = super().call(embeddings)
         progress = ops.convert_to_tensor(self.progress)
         if training:

@@ -1,7 +1,7 @@
 """What every loss shares: its registry, its number type and how it is saved."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import keras
 from keras import ops
@@ -43,9 +43,11 @@ class MetricLoss(keras.losses.Loss):
     proxies_per_class: ClassVar[int] = 0
     proxy_head: ClassVar[type] = ProxyHead
     # How often the learner augments each image; the views follow each other in the batch.
-    views: ClassVar[int] = 1
+    views: int = 1
     # Whether the head reads embeddings as they were before they were brought to length 1.
     reads_length: ClassVar[bool] = False
+    # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.
+    both_ends: ClassVar[bool] = False
     # Whether it is the mean over the batch of what each image costs alone.
     averages_images: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
@@ -85,7 +87,7 @@ class MetricLoss(keras.losses.Loss):
         """Returns whether this is a loss of pairs alone, which others may choose for it."""
         return False
 
-    def batch_loss(self, labels, x):
+    def batch_loss(self, labels, x, /):
         """Returns the scalar loss of int32 labels (B,), or a float32 matrix, and float32 x."""
         raise NotImplementedError
 
@@ -111,17 +113,17 @@ class MetricLoss(keras.losses.Loss):
             classes, embedding_dim, self.proxies_per_class, self.initial_proxy_length
         )
 
-    def proxy_penalty(self, proxies):
+    def proxy_penalty(self, proxies, /) -> Any:
         """Returns what is added for the proxies (classes, K, D), of any length, or None."""
         return None
 
-    def penalty(self, head):
+    def penalty(self, head: Any, /) -> Any:
         """Returns what is added for the state of its head, or None."""
         if not isinstance(head, ProxyHead):
             return None
         return self.proxy_penalty(ops.cast(head.proxies, "float32"))
 
-    def active_share(self, labels, x):
+    def active_share(self, labels, x, /):
         """Returns the share, in [0, 1], of the batch's pairs or triplets that pull or push.
 
         Only losses that leave pairs out have one.
@@ -132,8 +134,8 @@ class MetricLoss(keras.losses.Loss):
         """Returns whether this loss leaves pairs out."""
         return type(self).active_share is not MetricLoss.active_share
 
-    def get_config(self):
-        return dataclasses.asdict(self)
+    def get_config(self) -> dict[str, Any]:
+        return dataclasses.asdict(cast(Any, self))
 
 
 class PairLoss(MetricLoss):
@@ -142,9 +144,6 @@ class PairLoss(MetricLoss):
     Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
     `dml.ops`: boolean, or weights.
     """
-
-    # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.
-    both_ends: ClassVar[bool] = False
 
     def batch_loss(self, labels, embeddings):
         return self.pair_loss(self.compare(embeddings, embeddings), *pair_masks(labels))
@@ -156,7 +155,7 @@ class PairLoss(MetricLoss):
     def active_share(self, labels, embeddings):
         return self.pair_share(self.compare(embeddings, embeddings), *pair_masks(labels))
 
-    def pair_share(self, compared, positive, negative):
+    def pair_share(self, compared, positive, negative, /):
         """Returns `active_share` of the arguments of `pair_loss`."""
         raise NotImplementedError
 
@@ -166,7 +165,7 @@ class PairLoss(MetricLoss):
     def has_pairs(self):
         return type(self).batch_loss is PairLoss.batch_loss
 
-    def pair_loss(self, compared, positive, negative):
+    def pair_loss(self, compared, positive, negative, /):
         """Returns the scalar loss of float32 `compared` (B, R) and the masks (B, R) of its pairs.
 
         Where anchors and references are the same, self-pairs are in neither mask.
@@ -176,6 +175,8 @@ class PairLoss(MetricLoss):
 
 class DistanceLoss(PairLoss):
     """A pair loss that reads the distances that its option `distance` names."""
+
+    distance: str
 
     def __post_init__(self):
         super().__post_init__()

@@ -46,7 +46,7 @@ class LargeMarginSoftmax(MetricLoss):
     proxies_per_class: ClassVar[int] = 1
     averages_images: ClassVar[bool] = True
     proxy_head: ClassVar[type] = ProxyLengthHead
-    initial_proxy_length: ClassVar[float] = 1.0
+    initial_proxy_length: ClassVar[float | None] = 1.0
 
     def __post_init__(self):
         super().__post_init__()

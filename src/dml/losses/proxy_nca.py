@@ -53,7 +53,9 @@ class ProxyNCA(MetricLoss):
     label_smoothing: float = 0.0
     proxies_per_class: ClassVar[int] = 1
     averages_images: ClassVar[bool] = True
-    initial_proxy_length: ClassVar[float] = 1.0  # randn / 8 at 64 dimensions in the usual code
+    initial_proxy_length: ClassVar[float | None] = (
+        1.0  # randn / 8 at 64 dimensions in the usual code
+    )
 
     def __post_init__(self):
         super().__post_init__()

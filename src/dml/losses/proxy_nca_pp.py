@@ -41,7 +41,7 @@ class ProxyNCAPlusPlus(MetricLoss):
     temperature: float = 1 / 9
     proxies_per_class: ClassVar[int] = 1
     averages_images: ClassVar[bool] = True
-    initial_proxy_length: ClassVar[float] = 1.0
+    initial_proxy_length: ClassVar[float | None] = 1.0
 
     def __post_init__(self):
         super().__post_init__()

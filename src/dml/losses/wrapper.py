@@ -33,7 +33,7 @@ class Wrapper(MetricLoss):
 
     def __init__(self, loss: MetricLoss):
         self.__post_init__()
-        self.loss = loss
+        self.loss: Any = loss
         for name in self.forwarded:
             setattr(self, name, getattr(loss, name))
 
@@ -46,13 +46,13 @@ class Wrapper(MetricLoss):
     def needs_head(self) -> bool:
         return self.loss.needs_head()
 
-    def head(self, classes, embedding_dim):
+    def head(self, classes: int | None, embedding_dim: int) -> keras.Layer | None:
         return self.loss.head(classes, embedding_dim)
 
-    def penalty(self, head):
+    def penalty(self, head, /):
         return self.loss.penalty(head)
 
-    def active_share(self, labels, x):
+    def active_share(self, labels, x, /):
         return self.loss.active_share(labels, x)
 
     def has_active_share(self) -> bool:

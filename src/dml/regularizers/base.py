@@ -1,6 +1,6 @@
 """What every regularizer shares: the registry, and what it acts on."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dml.registry import Registry
 
@@ -17,10 +17,10 @@ class Regularizer:
     # `embeddings`: (B, D), of length 1; `head`: what the regularizer's own layer makes of these.
     acts_on: ClassVar[str] = "proxies"
 
-    def head(self, embedding_dim):
+    def head(self, embedding_dim: int) -> Any:
         """Returns the layer, of embeddings and labels, that holds what it learns; None: nothing."""
         return None
 
-    def __call__(self, x):
+    def __call__(self, x, /):
         """Returns the scalar of float32 x, of the kind in `acts_on`."""
         raise NotImplementedError

@@ -83,10 +83,10 @@ class Learner(keras.Model):
         self.chunks = chunks
         check_at_least(1, chunks=self.chunks)
         self.augmentation = list(augmentation)
-        self.head = loss.head(classes, encoder.output_shape[-1])
+        self.head: Any = loss.head(classes, encoder.output_shape[-1])
         if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
-        self.regularizer_head = None
+        self.regularizer_head: Any = None
         if regularizer is not None and regularizer.acts_on == "head":
             self.regularizer_head = regularizer.head(encoder.output_shape[-1])
             self.regularizer_head.build((None, encoder.output_shape[-1]))

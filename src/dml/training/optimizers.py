@@ -119,7 +119,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         final_fraction: float = 0.0,
     ):
         super().__init__()
-        self.scale = None
+        self.scale: Any = None
         self.options = {
             "peak": peak,
             "kind": kind,
