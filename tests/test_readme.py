@@ -11,12 +11,31 @@ from tests.datasets.layouts import write_image
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+RECIPE = """
+[dataset]
+name = "folder"
+root = "photos"
+
+[backbone]
+name = "conv4"
+filters = 8
+input_size = 16
+resize_side = 16
+
+[sampler]
+batch_size = 8
+
+[training]
+epochs = 1
+"""
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
     for i in range(40):
         write_image(tmp_path / "photos" / f"class {i // 4}" / f"{i}.jpg", i, side=40)
+    (tmp_path / "other_images").symlink_to(tmp_path / "photos")
+    (tmp_path / "my_recipe.toml").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     names = {
@@ -32,8 +51,8 @@ def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
     assert "nan" not in capsys.readouterr().out
 
 
-def test_there_are_examples_from_arrays_from_a_folder_and_of_evaluation():
-    assert len(BLOCKS) == 3
+def test_there_are_examples_of_runs_of_arrays_of_a_folder_and_of_evaluation():
+    assert len(BLOCKS) == 4
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"dml ([a-z]+) ", README.read_text()))))

@@ -3,6 +3,8 @@
 from . import augmentations as augmentations
 from . import backbones as backbones
 from . import datasets as datasets
+from . import encoding as encoding
+from . import errors as errors
 from . import evaluation as evaluation
 from . import heads as heads
 from . import images as images
@@ -10,9 +12,14 @@ from . import index as index
 from . import losses as losses
 from . import miners as miners
 from . import ops as ops
+from . import recipe as recipe
 from . import reductions as reductions
 from . import regularizers as regularizers
+from . import reporting as reporting
+from . import runs as runs
 from . import samplers as samplers
+from . import training as training
+from ._console.reporter import ConsoleReporter as ConsoleReporter
 from .encoding import EmbeddingOptions as EmbeddingOptions
 from .encoding import OnnxEncoder as OnnxEncoder
 from .encoding import build_encoder as build_encoder
