@@ -1,7 +1,8 @@
 """What every sampler must do, whoever wrote it. Runs over the registry."""
 
 import dataclasses
-import time
+import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -104,11 +105,11 @@ def test_classes_may_have_any_codes(sampler):
 
 @pytest.mark.parametrize("labels", [np.zeros(0, np.int32), np.arange(3)])
 def test_refuses_a_data_set_smaller_than_a_batch(sampler, labels):
-    with pytest.raises(ValueError, match=r"lower|training images are there"):
+    with pytest.raises(ValueError, match=r"lower it|training images are there"):
         batches_of(sampler, labels, epoch=0, seed=0)
 
 
-def test_an_epoch_of_online_products_takes_less_than_a_second(name, tmp_path):
+def test_an_epoch_of_online_products_takes_few_calls_an_image(name, tmp_path):
     labels = np.random.default_rng(0).integers(0, 11_318, 60_000)
     labels[:11_318] = np.arange(11_318)
     options = {}
@@ -121,12 +122,16 @@ def test_an_epoch_of_online_products_takes_less_than_a_second(name, tmp_path):
         options = {"path": str(path)}
     sampler = SAMPLERS[name](**options)
     known = {n: INPUTS[n](labels) for n in sampler.wants if n in INPUTS}
-    seconds = []
-    for epoch in range(2):  # the better of two: other work shares the machine
-        start = time.perf_counter()
-        batches = sampler.batches(labels, epoch=epoch, seed=0, **known)
-        seconds.append(time.perf_counter() - start)
-    assert batches.size > 0.99 * 60_000 and min(seconds) < 1
+    calls = itertools.count()
+    sys.setprofile(lambda frame, event, argument: event.endswith("call") and next(calls))
+    try:
+        batches = sampler.batches(labels, epoch=1, seed=0, **known)
+    finally:
+        sys.setprofile(None)
+    # Whole arrays at once: a loop over the images calls a few functions for each. One over the
+    # thousand super-classes and one over the names in a file of triplets may be.
+    most = 10 if name in ("hierarchical", "fixed_triplets") else 1
+    assert batches.size > 0.99 * 60_000 and next(calls) < most * 60_000
 
 
 def test_what_it_wants_is_a_keyword_that_batches_of_gives(sampler):

@@ -89,7 +89,7 @@ def test_says_what_is_wrong_with_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"triplets_per_batch": 0}, "must be positive"), ({"path": "a.txt"}, "a .csv or .parquet")],
+    [({"triplets_per_batch": 0}, "must be at least 1"), ({"path": "a.txt"}, "a .csv or .parquet")],
 )
 def test_refuses_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dml.samplers import Hierarchical, coverage
-from dml.samplers.hierarchical import schedule, visits_of
+from dml.samplers.hierarchical import _schedule, _visits_of
 
 
 def uneven(classes, images, seed=0):
@@ -85,15 +85,15 @@ def test_super_classes_meet_all_others():
 
 def test_visits_by_hand():
     # Four batches of two: each at least as often as it must, none in more than all four.
-    assert visits_of(np.array([8, 2, 2]), np.array([2, 1, 1]), 4, 2).tolist() == [4, 2, 2]
-    assert visits_of(np.array([9, 1, 1]), np.array([3, 1, 1]), 4, 2).tolist() == [4, 2, 2]
+    assert _visits_of(np.array([8, 2, 2]), np.array([2, 1, 1]), 4, 2).tolist() == [4, 2, 2]
+    assert _visits_of(np.array([9, 1, 1]), np.array([3, 1, 1]), 4, 2).tolist() == [4, 2, 2]
 
 
 @pytest.mark.parametrize("visits, each", [([4, 2, 2], 2), ([5, 5, 5], 3), ([3, 3, 1, 1, 1], 3)])
 def test_a_schedule_keeps_every_visit(visits, each):
     steps = sum(visits) // each
     for seed in range(20):
-        chosen = schedule(np.array(visits), each, steps, np.random.default_rng(seed))
+        chosen = _schedule(np.array(visits), each, steps, np.random.default_rng(seed))
         assert np.bincount(chosen.ravel()).tolist() == visits
         assert all(len(set(batch)) == each for batch in chosen.tolist())
 
@@ -109,9 +109,9 @@ def test_says_what_is_missing():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"super_classes_per_batch": 0}, "super_classes_per_batch must be positive"),
-        ({"classes_per_super_class": 0}, "classes_per_super_class must be positive"),
-        ({"images_per_class": -1}, "images_per_class must be positive"),
+        ({"super_classes_per_batch": 0}, "super_classes_per_batch must be at least 1"),
+        ({"classes_per_super_class": 0}, "classes_per_super_class must be at least 1"),
+        ({"images_per_class": -1}, "images_per_class must be at least 1"),
         ({"small_classes": "never"}, "once, repeat_augmented, skip"),
     ],
 )

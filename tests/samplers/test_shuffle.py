@@ -13,5 +13,5 @@ def test_each_image_once_but_for_the_last_partial_batch():
 
 
 def test_refuses_an_empty_batch():
-    with pytest.raises(ValueError, match="batch_size must be positive"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
         Shuffle(batch_size=0)

@@ -32,7 +32,7 @@ def test_super_classes_that_are_large_enough_stay():
 
 
 def test_all_together_may_be_too_small():
-    with pytest.raises(ValueError, match=r"2 classes, which give 3; lower"):
+    with pytest.raises(ValueError, match=r"2 classes, which give 3 images; lower"):
         joined(np.array([0, 0, 1]), np.array([0, 0, 1]), 3, 2, repeats=False)
 
 

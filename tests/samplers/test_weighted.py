@@ -1,7 +1,5 @@
 """What is peculiar to drawing by the size of classes."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -32,13 +30,6 @@ def test_images_of_a_class_are_visited_alike():
     for label in range(3):
         own = seen[label == LABELS]
         np.testing.assert_allclose(own, own.mean(), rtol=0.25)
-
-
-def test_large_data_sets_take_less_than_a_second():
-    labels = np.random.default_rng(0).integers(0, 11_318, 60_000)
-    start = time.perf_counter()
-    Weighted(batch_size=180).batches(labels, 0, 0)
-    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"power": 2.0}])

@@ -1,58 +1,74 @@
-"""What every sampler shares: its registry, its one method and how its batches are judged."""
+"""The base class of samplers, their registry, and how much of a data set an epoch covers."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml.errors import OptionError
 from dml.registry import Registry
 
 SAMPLERS = Registry("sampler")
 
 
+class Samples(Protocol):
+    """What `Sampler.batches_of` needs of a data set's items, such as `dml.datasets.Items`."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def super_labels(self) -> np.ndarray | None: ...
+    @property
+    def ids(self) -> np.ndarray | None: ...
+
+
 class Sampler:
     """Chooses the rows of every batch of an epoch, as a pure function of labels, epoch and seed.
 
-    Nothing is remembered between epochs, so a training resumes at any epoch with the batches that
-    it would have had. Subclasses are frozen dataclasses whose fields are the options.
+    Samplers have no state, so a training resumes at any epoch with the batches that it would have
+    had. Subclasses are frozen dataclasses whose fields are the options.
 
-    A sampler that reads more than labels names it in `wants`, and `batches` takes it as a keyword:
+    A sampler that needs more than labels names it in `wants`, and `batches` takes it as a keyword:
     `super_labels` (N,), `ids` (N,) or `class_vectors` (classes, D), None where there is none.
     """
 
     wants: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         """Rows in each batch; the same in all of them."""
         raise NotImplementedError
 
-    def batches(self, labels, epoch, seed):
+    def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
         """Returns the rows of a whole epoch.
 
         Args:
             labels: Integers (N,): the class of each row.
-            epoch: Which epoch, from 0. Their batches differ, their number does not.
+            epoch: The number of the epoch, from 0. Batches differ between epochs, their number
+                does not.
             seed: At least 0.
 
         Returns:
             Int64 (steps, batch_size), each in [0, N).
 
         Raises:
-            ValueError: The rows can't fill such batches.
+            OptionError: The rows can't fill such batches.
         """
         raise NotImplementedError
 
-    def batches_of(self, items, epoch, seed, class_vectors=None):
-        """Returns the batches of a table, with what this sampler reads of it.
+    def batches_of(
+        self, items: Samples, epoch: int, seed: int, class_vectors: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Returns the batches of a data set's items, with what this sampler needs of them.
 
         Args:
-            items: `dml.datasets.Items`.
-            epoch: As of `batches`.
-            seed: As of `batches`.
-            class_vectors: Floats (classes, D): where each class is now; None before training.
+            items: The items, such as `dml.datasets.Items`.
+            epoch: As in `batches`.
+            seed: As in `batches`.
+            class_vectors: Floats (classes, D): the position of each class; None before training.
         """
-        known = {
+        known: dict[str, Any] = {
             "super_labels": items.super_labels,
             "ids": items.ids,
             "class_vectors": class_vectors,
@@ -61,42 +77,43 @@ class Sampler:
         return self.batches(items.labels, epoch=epoch, seed=seed, **extra)
 
 
-def shard(batches, index, count):
+def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
     """Returns one process's part of every batch; the parts together are the batches.
 
     Args:
         batches: Integers (steps, batch_size), as `Sampler.batches` returns them.
-        index: Which process, in [0, count).
-        count: Processes; positive.
+        index: The number of the process, in [0, count).
+        count: Number of processes; positive.
 
     Returns:
         Integers (steps, batch_size / count).
 
     Raises:
-        ValueError: There is no such process, or the batch does not divide among them.
+        OptionError: There is no such process, or the batch does not divide among them.
     """
     size = batches.shape[1]
     if not 0 <= index < count:
-        raise ValueError(f"index must be in [0, {count}); got {index}")
+        raise OptionError("index", f"must be in [0, {count}); got {index}")
     if size % count:
-        raise ValueError(
-            f"a batch of {size} images does not divide among {count} processes; "
-            f"make it {size - size % count or count} or {size + count - size % count}"
+        raise OptionError(
+            "batch_size",
+            f"must divide among {count} processes; got {size}: "
+            f"make it {size - size % count or count} or {size + count - size % count}",
         )
     part = size // count
     return batches[:, index * part : (index + 1) * part]
 
 
-def full_batches(images, batch_size):
-    """Returns how many batches that many images fill.
+def full_batches(images: int, batch_size: int) -> int:
+    """Returns the number of batches that images fill.
 
     Raises:
-        ValueError: They don't fill one.
+        OptionError: They don't fill one.
     """
     if images < batch_size:
-        raise ValueError(
-            f"sampler.batch_size is {batch_size}, but there are only {images} training images; "
-            "lower it"
+        raise OptionError(
+            "sampler.batch_size",
+            f"is {batch_size}, but there are only {images} training images; lower it",
         )
     return images // batch_size
 
@@ -108,7 +125,7 @@ class Coverage:
     Args:
         classes: Share of the classes that occur. In [0, 1].
         images: Share of the images that occur. In [0, 1].
-        copies: Share of the places in a batch whose image is in that batch before. In [0, 1).
+        copies: Share of the places whose image occurs earlier in the batch. In [0, 1).
     """
 
     classes: float
@@ -120,7 +137,7 @@ class Coverage:
         return text + (f"; {self.copies:.1%} are copies within a batch" if self.copies else "")
 
 
-def coverage(batches, labels):
+def coverage(batches: ArrayLike, labels: ArrayLike) -> Coverage:
     """Measures which classes and images an epoch visits.
 
     Args:
@@ -138,10 +155,10 @@ def coverage(batches, labels):
     )
 
 
-def epoch_generator(seed, epoch):
+def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
     """Returns the random generator of an epoch's order.
 
-    NumPy pads the key with zeros: whoever derives others from the same seed and epoch must not
-    use (seed, epoch, 0, ...).
+    NumPy pads the key with zeros: others derived from the same seed and epoch must not use (seed,
+    epoch, 0, ...).
     """
     return np.random.default_rng((seed, epoch))

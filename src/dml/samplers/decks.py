@@ -1,13 +1,14 @@
-"""Each class deals its images from a shuffled deck of its own, whose place needs no memory."""
+"""Shuffled decks from which classes deal their images, without state between epochs."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def rows_by_class(labels):
+def rows_by_class(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows sorted by class, and each class's first place and number in them."""
-    labels = np.asarray(labels)
-    rows = np.argsort(labels, kind="stable").astype(np.int64)
-    _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
+    classes = np.asarray(labels)
+    rows = np.argsort(classes, kind="stable").astype(np.int64)
+    _, starts, counts = np.unique(classes[rows], return_index=True, return_counts=True)
     return rows, starts, counts
 
 

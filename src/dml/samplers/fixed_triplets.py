@@ -1,11 +1,15 @@
 """Batches of triplets that a file lists."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least
+from dml.errors import DataError, MissingDataError, OptionError
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
 
 COLUMNS = ("anchor", "positive", "negative")
@@ -30,9 +34,10 @@ class FixedTriplets(Sampler):
         triplets_per_batch: T. Positive; the batch has 3 T images.
 
     Raises:
-        ValueError: An option is out of its range, the file can't be read or has fewer triplets
-            than a batch, or a triplet names an image that is not there or contradicts the labels.
-        FileNotFoundError: There is no such file.
+        OptionError: An option is out of its range, or there are fewer triplets than in a batch.
+        DataError: The file can't be read, or a triplet names an unknown image or contradicts the
+            labels.
+        MissingDataError: There is no such file.
     """
 
     path: str = ""
@@ -41,30 +46,33 @@ class FixedTriplets(Sampler):
     wants: ClassVar[tuple[str, ...]] = ("ids",)
 
     def __post_init__(self):
-        if self.triplets_per_batch < 1:
-            raise ValueError(f"triplets_per_batch must be positive; got {self.triplets_per_batch}")
+        check_at_least(1, triplets_per_batch=self.triplets_per_batch)
         if self.path and Path(self.path).suffix.lower() not in (".csv", ".parquet"):
-            raise ValueError(f"path must be a .csv or .parquet file; got {self.path!r}")
+            raise OptionError("path", f"must be a .csv or .parquet file; got {self.path!r}")
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         return 3 * self.triplets_per_batch
 
-    def batches(self, labels, epoch, seed, ids=None):
+    def batches(
+        self, labels: ArrayLike, epoch: int, seed: int, ids: Sequence[str] | None = None
+    ) -> np.ndarray:
         """Returns the rows of a whole epoch.
 
         Args:
-            labels: As of every sampler.
-            epoch: As of every sampler.
-            seed: As of every sampler.
+            labels: As in every sampler.
+            epoch: As in every sampler.
+            seed: As in every sampler.
             ids: Strings (N,): the id of each row. None where the file has rows.
         """
-        triplets = rows_of(read_triplets(self.path), len(labels), ids, self.path)
-        check_labels(triplets, np.asarray(labels), self.path)
+        classes = np.asarray(labels)
+        triplets = _rows_of(_read_triplets(self.path), len(classes), ids, self.path)
+        _check_labels(triplets, classes, self.path)
         if len(triplets) < self.triplets_per_batch:
-            raise ValueError(
-                f"sampler.triplets_per_batch is {self.triplets_per_batch}, but {self.path} has "
-                f"only {len(triplets)} triplets; lower it"
+            raise OptionError(
+                "sampler.triplets_per_batch",
+                f"is {self.triplets_per_batch}, but {self.path} has only {len(triplets)} triplets; "
+                "lower it",
             )
         steps = -(-len(triplets) // self.triplets_per_batch)
         order = epoch_generator(seed, epoch).permutation(len(triplets))
@@ -72,53 +80,54 @@ class FixedTriplets(Sampler):
         return triplets[order].reshape(steps, self.batch_size)
 
 
-def read_triplets(path):
+def _read_triplets(path):
     """Returns what a file lists: integers or an object array of strings, (T, 3).
 
     Raises:
-        ValueError: It is corrupt, or a column or a value is missing.
-        FileNotFoundError: There is no such file.
+        DataError: It is damaged, or a column or a value is missing.
+        MissingDataError: There is no such file.
     """
     import pandas as pd
 
     file = Path(path).expanduser()
     if not file.is_file():
-        raise FileNotFoundError(
-            f"no file of triplets {str(path)!r}; set sampler.path to a .csv or .parquet file with "
-            f"the columns {', '.join(COLUMNS)}"
+        raise MissingDataError(
+            path or "sampler.path",
+            "no such file of triplets; set sampler.path to a .csv or .parquet file with the "
+            f"columns {', '.join(COLUMNS)}",
         )
     try:
         if file.suffix.lower() == ".csv":
             frame = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
         else:
             frame = pd.read_parquet(file)
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own are of these
-        raise ValueError(f"{path}: can't be read as a table: {error}") from None
+    except (ValueError, OSError) as error:  # the bases of the errors of pandas and pyarrow
+        raise DataError(path, f"can't be read as a table: {error}") from None
     for column in COLUMNS:
         if column not in frame.columns:
             found = ", ".join(map(str, frame.columns))
-            raise ValueError(f"{path}: no column {column!r}; it has {found}")
+            raise DataError(path, f"no column {column!r}; it has {found}")
     values = frame[list(COLUMNS)]
     if len(empty := np.flatnonzero(values.isna().any(axis=1))):
-        raise ValueError(f"{path}: triplet {empty[0] + 1} is not complete")
+        raise DataError(path, f"triplet {empty[0] + 1} is not complete")
     names = values.astype(str).to_numpy(object)
     # No row has more digits than int64 holds.
     whole = all(n.isascii() and n.isdigit() and len(n) < 19 for n in names.ravel())
     return names.astype(np.int64) if whole else names
 
 
-def rows_of(names, count, ids, path):
+def _rows_of(names, count, ids, path):
     """Returns the rows int64 (T, 3) of the images that triplets name.
 
     Raises:
-        ValueError: An image is not there, or there are no ids.
+        DataError: An image is missing, or there are no ids.
     """
     import pandas as pd
 
     if names.dtype == np.int64:
         rows, what = np.where(names < count, names, -1), f"only {count} training images are there"
     elif ids is None:
-        raise ValueError(f"{path} names images by their ids, and this data set has none")
+        raise DataError(path, "names images by their ids, and this data set has none")
     else:
         index = pd.Index(np.asarray(ids, object))
         rows = index.get_indexer(names.ravel()).reshape(names.shape).astype(np.int64)
@@ -126,12 +135,12 @@ def rows_of(names, count, ids, path):
     if len(missing := np.argwhere(rows < 0)):
         triplet, column = missing[0]
         name = names[triplet, column]
-        raise ValueError(f"{path}: {COLUMNS[column]} {name} of triplet {triplet + 1}: {what}")
+        raise DataError(path, f"{COLUMNS[column]} {name} of triplet {triplet + 1}: {what}")
     return rows
 
 
-def check_labels(triplets, labels, path):
-    """Raises ValueError unless anchor and positive are of one class, and the negative of another.
+def _check_labels(triplets, labels, path):
+    """Raises DataError unless anchor and positive are of one class, and the negative of another.
 
     A loss takes from the labels which of them are positives.
     """
@@ -140,7 +149,8 @@ def check_labels(triplets, labels, path):
     wrong = (labels[anchor] != labels[positive]) | (labels[anchor] == labels[negative]) | same
     if len(found := np.flatnonzero(wrong)):
         classes = ", ".join(str(label) for label in labels[triplets[found[0]]])
-        raise ValueError(
-            f"{path}: triplet {found[0] + 1} must have two images of one class and one of another; "
-            f"got the rows {triplets[found[0]].tolist()} of the classes {classes}"
+        raise DataError(
+            path,
+            f"triplet {found[0] + 1} must have two images of one class and one of another; "
+            f"got the rows {triplets[found[0]].tolist()} of the classes {classes}",
         )

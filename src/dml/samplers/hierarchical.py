@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least, check_known
+from dml.errors import OptionError
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
 from dml.samplers.decks import rows_by_class
 from dml.samplers.m_per_class import SMALL_CLASSES, MPerClass
@@ -15,28 +18,29 @@ from dml.samplers.super_classes import checked, joined
 @SAMPLERS.register("hierarchical")
 @dataclass(frozen=True)
 class Hierarchical(Sampler):
-    """Fills each batch with classes of a few super-classes, as sofas and lamps among all products.
+    """Fills each batch with classes of a few super-classes, such as sofas and lamps.
 
     Most negatives in a batch are then of the image's own super-class, which are the hard ones,
-    without a look at the model. For data sets with a super-label, such as the category of Online
-    Products or In-Shop; one without is refused. In the manner of pytorch-metric-learning's sampler,
-    but an epoch visits every class.
+    without the use of a model. For data sets with super-labels, such as the categories of Online
+    Products and In-Shop; others are an error. As the sampler of pytorch-metric-learning, but an
+    epoch visits every class.
 
-    A super-class's part of its batches is what `m_per_class` makes of that super-class alone: all
-    its classes in random rounds, their images from shuffled decks, over epochs every image. Large
-    super-classes come more often, so that all classes are visited about equally often; those too
-    small to fill their part of a batch are joined to one.
+    A super-class's part of its batches is that of `m_per_class` for this super-class alone: all its
+    classes in random rounds, their images from shuffled decks, over epochs every image. Large
+    super-classes occur more often, so that all classes are visited about equally often; those too
+    small to fill their part of a batch are merged.
 
     Args:
         super_classes_per_batch: S. Positive; 2 in pytorch-metric-learning.
         classes_per_super_class: P. Positive.
         images_per_class: K. Positive; pair losses need at least 2.
-        small_classes: What a class with fewer than K images does: `once`, `repeat_augmented` or
-            `skip`, as with `m_per_class`; further classes of the same super-class fill its part.
+        small_classes: How to sample classes with fewer than K images: `once`, `repeat_augmented`
+            or `skip`, as with `m_per_class`; further classes of the super-class fill its part.
 
     Raises:
-        ValueError: An option is out of its range, there are no super-labels, a class has two of
-            them, or too few super-classes can fill their part of a batch.
+        OptionError: An option is out of its range, or too few super-classes can fill their part of
+            a batch.
+        ArrayError: There are no super-labels, or a class has two of them.
     """
 
     super_classes_per_batch: int = 2
@@ -48,26 +52,22 @@ class Hierarchical(Sampler):
 
     def __post_init__(self):
         options = ("super_classes_per_batch", "classes_per_super_class", "images_per_class")
-        for option in options:
-            if getattr(self, option) < 1:
-                raise ValueError(f"{option} must be positive; got {getattr(self, option)}")
-        if self.small_classes not in SMALL_CLASSES:
-            raise ValueError(
-                f"small_classes must be one of {', '.join(SMALL_CLASSES)}; "
-                f"got {self.small_classes!r}"
-            )
+        check_at_least(1, **{option: getattr(self, option) for option in options})
+        check_known(SMALL_CLASSES, small_classes=self.small_classes)
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         return self.super_classes_per_batch * self.classes_per_super_class * self.images_per_class
 
-    def batches(self, labels, epoch, seed, super_labels=None):
+    def batches(
+        self, labels: ArrayLike, epoch: int, seed: int, super_labels: ArrayLike | None = None
+    ) -> np.ndarray:
         """Returns the rows of a whole epoch.
 
         Args:
-            labels: As of every sampler.
-            epoch: As of every sampler.
-            seed: As of every sampler.
+            labels: As in every sampler.
+            epoch: As in every sampler.
+            seed: As in every sampler.
             super_labels: Integers (N,): the super-class of each row.
         """
         labels, codes = np.asarray(labels), checked(super_labels, labels)
@@ -80,34 +80,35 @@ class Hierarchical(Sampler):
         repeats = self.small_classes == "repeat_augmented"
         codes, supers = joined(codes[kept], labels, self.classes_per_super_class, size, repeats)
         if supers < each:
-            raise ValueError(
-                f"sampler.super_classes_per_batch is {each}, but only {supers} super-classes that "
-                "fill their part of a batch are there; lower it, or sampler.classes_per_super_class"
+            raise OptionError(
+                "sampler.super_classes_per_batch",
+                f"is {each}, but only {supers} super-classes fill their part of a batch; lower it "
+                "or sampler.classes_per_super_class",
             )
         rows, starts, _ = rows_by_class(codes)
         members = np.split(rows, starts[1:])
         classes = np.array([len(np.unique(labels[rows])) for rows in members])
         least = -(-classes // self.classes_per_super_class)  # to visit each class
         steps = int(max(len(labels) // self.batch_size, -(-least.sum() // each), least.max()))
-        visits = visits_of(classes, least, steps, each)
-        chosen = schedule(visits, each, steps, epoch_generator(seed, epoch))
+        visits = _visits_of(classes, least, steps, each)
+        chosen = _schedule(visits, each, steps, epoch_generator(seed, epoch))
         parts = np.empty((steps, each, self.batch_size // each), np.int64)
         for code, rows in enumerate(members):
             # Super-classes of one size would otherwise go through their classes in one order.
             own_seed = np.random.SeedSequence((seed, code)).generate_state(1, np.uint64)[0]
-            alone = self.alone(int(visits[code]))
+            alone = self._alone(int(visits[code]))
             parts[chosen == code] = rows[alone.batches(labels[rows], epoch, int(own_seed))]
         return kept[parts.reshape(steps, self.batch_size)]
 
-    def alone(self, steps):
+    def _alone(self, steps):
         """Returns the sampler of one super-class's parts."""
         return MPerClass(
             self.classes_per_super_class, self.images_per_class, self.small_classes, steps
         )
 
 
-def visits_of(classes, least, steps, each):
-    """Returns in how many of the batches each super-class is, in proportion to its classes.
+def _visits_of(classes, least, steps, each):
+    """Returns the number of batches with each super-class, in proportion to its classes.
 
     At least `least`, at most `steps`, and `steps * each` together.
     """
@@ -123,16 +124,16 @@ def visits_of(classes, least, steps, each):
     return np.array(visits)
 
 
-def schedule(visits, each, steps, generator):
+def _schedule(visits, each, steps, generator):
     """Returns the super-classes (steps, S) of all batches: S different ones in each.
 
-    A batch draws them in proportion to the visits that they have left. One that has as many left as
+    A batch draws them in proportion to the visits that they have left. One with as many left as
     there are batches is in all of these, so that no visits are left at the end.
     """
     left, chosen = visits.copy(), np.empty((steps, each), np.int64)
     with np.errstate(divide="ignore"):  # log(0): has no visits left
         for step in range(steps):
-            key = np.log(left) + generator.gumbel(size=len(left))  # the S largest: that draw
+            key = np.log(left) + generator.gumbel(size=len(left))  # the S largest are the draw
             key[left == steps - step] = np.inf
             chosen[step] = np.argpartition(key, -each)[-each:]
             left[chosen[step]] -= 1

@@ -1,9 +1,13 @@
 """Batches of P classes with K images each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least, check_known
+from dml.errors import OptionError
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
 from dml.samplers.decks import deal, rows_by_class, visit_numbers
 
@@ -15,23 +19,23 @@ SMALL_CLASSES = ("once", "repeat_augmented", "skip")
 class MPerClass(Sampler):
     """Fills each batch with the same number of images of each of some classes.
 
-    So every image has positives in its batch, which pair losses live on. An epoch goes through
-    the classes in random rounds and visits each at least once, all about equally often. Each
-    class deals its images from a shuffled deck of its own, K at a time; where the deck stands is
-    a function of epoch and seed, so over epochs every image is dealt, and resuming needs no state.
+    So every image has positives in its batch, which pair losses need. An epoch goes through the
+    classes in random rounds and visits each at least once, all about equally often. Each class
+    deals its images from a shuffled deck of its own, K at a time; the position in the deck is a
+    function of epoch and seed, so over epochs every image is dealt, and resuming needs no state.
 
     Args:
         classes_per_batch: P. Positive.
         images_per_class: K. Positive; pair losses need at least 2.
-        small_classes: What a class with fewer than K images does. `once`: gives each image once,
-            and images of further classes fill the batch. `repeat_augmented`: repeats its images,
+        small_classes: How to sample classes with fewer than K images. `once`: each image once, and
+            images of further classes fill the batch. `repeat_augmented`: images are repeated,
             each copy with its own augmentation; a class with one image is then its own positive.
-            `skip`: is left out.
-        steps: Batches in an epoch. 0 takes as many as hold as many images as the data set, and
-            never fewer than visit every class.
+            `skip`: not at all.
+        steps: Batches in an epoch. 0 takes as many as the images of the data set fill, and at
+            least enough to visit every class.
 
     Raises:
-        ValueError: An option is out of its range, or the classes can't fill such batches.
+        OptionError: An option is out of its range, or the classes can't fill such batches.
     """
 
     classes_per_batch: int = 16
@@ -40,33 +44,32 @@ class MPerClass(Sampler):
     steps: int = 0
 
     def __post_init__(self):
-        if self.classes_per_batch < 1 or self.images_per_class < 1:
-            raise ValueError(
-                "classes_per_batch and images_per_class must be positive; "
-                f"got {self.classes_per_batch} and {self.images_per_class}"
-            )
-        if self.small_classes not in SMALL_CLASSES:
-            raise ValueError(
-                f"small_classes must be one of {', '.join(SMALL_CLASSES)}; "
-                f"got {self.small_classes!r}"
-            )
-        if self.steps < 0:
-            raise ValueError(f"steps must be at least 0; got {self.steps}")
+        check_at_least(
+            1, classes_per_batch=self.classes_per_batch, images_per_class=self.images_per_class
+        )
+        check_known(SMALL_CLASSES, small_classes=self.small_classes)
+        check_at_least(0, steps=self.steps)
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         return self.classes_per_batch * self.images_per_class
 
-    def batches(self, labels, epoch, seed):
-        return self.batches_in_orders(labels, epoch, seed, random_orders)
+    def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
+        return self._batches_in_orders(labels, epoch, seed, random_orders)
 
-    def batches_in_orders(self, labels, epoch, seed, orders):
+    def _batches_in_orders(
+        self,
+        labels: ArrayLike,
+        epoch: int,
+        seed: int,
+        orders: Callable[[np.ndarray, int, np.random.Generator], np.ndarray],
+    ) -> np.ndarray:
         """Returns the batches of an epoch whose rounds go through the classes in given orders.
 
         Args:
-            labels: As of `batches`.
-            epoch: As of `batches`.
-            seed: As of `batches`.
+            labels: As in `batches`.
+            epoch: As in `batches`.
+            seed: As in `batches`.
             orders: Called with the kept classes, as places (C,) among the sorted ones, the number
                 of rounds and a random generator; returns a permutation of 0..C-1 for each round.
         """
@@ -79,18 +82,19 @@ class MPerClass(Sampler):
         given = np.full_like(counts, self.images_per_class)
         if self.small_classes == "once":
             given = np.minimum(counts, given)
-        self.check_enough(given)
+        self._check_enough(given)
         round_steps = -(-len(counts) // self.classes_per_batch)  # a round: each class at least once
         steps = self.steps or max(round_steps, int(counts.sum()) // self.batch_size)
         if steps < round_steps:
-            raise ValueError(
-                f"sampler.steps is {steps}, but {round_steps} are needed to visit each of the "
-                f"{len(counts)} classes; raise it, or set 0"
+            raise OptionError(
+                "sampler.steps",
+                f"is {steps}, but {round_steps} are needed to visit each of the "
+                f"{len(counts)} classes; raise it, or set 0",
             )
         order = orders(kept, -(-steps // round_steps), epoch_generator(seed, epoch))
-        visited, taken = self.classes_of_batches(given, steps, round_steps, order)
-        # Visits before this epoch, without those that fill up: the same for all classes, so that
-        # the place in the deck needs no memory. Consecutive epochs leave no gap.
+        visited, taken = self._classes_of_batches(given, steps, round_steps, order)
+        # Visits before this epoch, without those that only fill a batch: the same for all classes,
+        # so that the position in the deck needs no memory. Consecutive epochs leave no gap.
         first = epoch * (steps // round_steps)
         visits = first + visit_numbers(visited, taken, self.classes_per_batch)
         classes = visited[taken]
@@ -101,23 +105,24 @@ class MPerClass(Sampler):
         place = np.arange(len(step)) - np.searchsorted(step, np.arange(steps))[step]
         return images[there][place < self.batch_size].reshape(steps, self.batch_size)
 
-    def check_enough(self, given):
-        """Raises ValueError unless the classes can fill a batch without repeating an image."""
+    def _check_enough(self, given):
+        """Raises OptionError unless the classes can fill a batch without repeating an image."""
         wanted, least = self.classes_per_batch, self.images_per_class
         if len(given) < wanted:
             which = f" with at least {least} images" if self.small_classes == "skip" else ""
-            raise ValueError(
-                f"sampler.classes_per_batch is {wanted}, but only {len(given)} training "
-                f"classes{which} are there; lower it"
+            raise OptionError(
+                "sampler.classes_per_batch",
+                f"is {wanted}, but there are only {len(given)} training classes{which}; lower it",
             )
         if given.sum() < self.batch_size:
-            raise ValueError(
-                f"a batch of {self.batch_size} images can't be filled: with at most {least} of "
-                f"each class there are {given.sum()}; lower sampler.classes_per_batch or "
-                "sampler.images_per_class"
+            raise OptionError(
+                "sampler.classes_per_batch",
+                f"is {wanted}, for batches of {self.batch_size} images, but with at most {least} "
+                f"of each class there are only {given.sum()} images; lower it or "
+                "sampler.images_per_class",
             )
 
-    def classes_of_batches(self, given, steps, round_steps, order):
+    def _classes_of_batches(self, given, steps, round_steps, order):
         """Returns the classes (steps, W) that each batch may visit, and which it takes.
 
         It takes the first P, and where they give too few images, those that follow.
@@ -133,6 +138,6 @@ class MPerClass(Sampler):
         return visited, before < self.batch_size
 
 
-def random_orders(kept, rounds, generator):
+def random_orders(kept: np.ndarray, rounds: int, generator: np.random.Generator) -> np.ndarray:
     """Returns a random order (rounds, C) of C classes for each round."""
     return generator.permuted(np.tile(np.arange(len(kept)), (rounds, 1)), axis=1)

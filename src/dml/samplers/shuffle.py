@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
 
 
@@ -12,24 +14,23 @@ from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
 class Shuffle(Sampler):
     """Cuts a random order of the images into batches.
 
-    What proxy losses are usually trained with. A batch then holds few images of one class: pair
-    losses want `m_per_class`. The images that do not fill a last batch sit an epoch out; each
-    epoch others.
+    The usual sampler of proxy losses. A batch holds few images of one class: pair losses need
+    `m_per_class`. The images that do not fill a last batch are left out; in each epoch others.
 
     Args:
         batch_size: Images in a batch. Positive.
 
     Raises:
-        ValueError: `batch_size` is not positive, or larger than the data set.
+        OptionError: `batch_size` is not positive, or larger than the data set.
     """
 
-    batch_size: int = 64
+    batch_size: int = 64  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive; got {self.batch_size}")
+        check_at_least(1, batch_size=self.batch_size)
 
-    def batches(self, labels, epoch, seed):
-        steps = full_batches(len(labels), self.batch_size)
-        order = epoch_generator(seed, epoch).permutation(len(labels)).astype(np.int64)
+    def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
+        images = len(np.asarray(labels))
+        steps = full_batches(images, self.batch_size)
+        order = epoch_generator(seed, epoch).permutation(images).astype(np.int64)
         return order[: steps * self.batch_size].reshape(steps, self.batch_size)

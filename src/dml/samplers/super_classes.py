@@ -1,41 +1,46 @@
-"""Super-labels, checked, and joined where a super-class is too small for its part of a batch."""
+"""Checks super-labels, and merges super-classes too small for their part of a batch."""
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from dml.errors import ArrayError, OptionError
 
 
-def checked(super_labels, labels):
+def checked(super_labels: ArrayLike | None, labels: ArrayLike) -> np.ndarray:
     """Returns the super-labels (N,) as codes from 0, in the order of the labels.
 
     Raises:
-        ValueError: There are none, or not one for each class.
+        ArrayError: There are none, or not one for each class.
     """
     if super_labels is None:
-        raise ValueError(
+        raise ArrayError(
             "sampler hierarchical needs a super-label for each image, and this data set has none; "
             "m_per_class needs none"
         )
-    super_labels, labels = np.asarray(super_labels), np.asarray(labels)
-    if super_labels.shape != labels.shape:
-        raise ValueError(
+    supers, classes = np.asarray(super_labels), np.asarray(labels)
+    if supers.shape != classes.shape:
+        raise ArrayError(
             "super_labels must be one for each image; "
-            f"got the shapes {super_labels.shape} and {labels.shape}"
+            f"got the shapes {supers.shape} and {classes.shape}"
         )
-    _, first, which = np.unique(labels, return_index=True, return_inverse=True)
-    of_class = super_labels[first][which]
-    if len(rows := np.flatnonzero(super_labels != of_class)):
+    _, first, which = np.unique(classes, return_index=True, return_inverse=True)
+    of_class = supers[first][which]
+    if len(rows := np.flatnonzero(supers != of_class)):
         row = rows[0]
-        raise ValueError(
-            f"a class must have one super-class; class {labels[row]} has {of_class[row]} "
-            f"and {super_labels[row]}"
+        raise ArrayError(
+            f"a class must have one super-class; class {classes[row]} has {of_class[row]} "
+            f"and {supers[row]}"
         )
-    return np.unique(super_labels, return_inverse=True)[1]
+    return np.unique(supers, return_inverse=True)[1]
 
 
-def joined(codes, labels, classes, images, repeats):
-    """Returns the codes (N,) with those too small joined to one, and how many are left.
+def joined(
+    codes: np.ndarray, labels: np.ndarray, classes: int, images: int, repeats: bool
+) -> tuple[np.ndarray, int]:
+    """Returns the codes (N,) with those too small merged, and the number of codes left.
 
-    Too small is a super-class that has not the classes or images to fill its part of a batch.
-    Where they don't fill it together either, the next smallest joins them.
+    A super-class is too small if its classes or images don't fill its part of a batch. Where they
+    don't fill it together either, they are merged with the next smallest.
 
     Args:
         codes: Integers (N,) from 0: the super-class of each row.
@@ -45,7 +50,7 @@ def joined(codes, labels, classes, images, repeats):
         repeats: Whether a class with fewer images gives as many, by repeating them.
 
     Raises:
-        ValueError: All of them together don't fill a part.
+        OptionError: All of them together don't fill a part.
     """
     _, first, counts = np.unique(labels, return_index=True, return_counts=True)
     supers = int(codes.max(initial=-1)) + 1
@@ -62,10 +67,10 @@ def joined(codes, labels, classes, images, repeats):
     for smallest in np.argsort(np.where(small, 0, number), kind="stable"):
         small[smallest] |= too_small(number[small].sum(), room[small].sum())
     if too_small(number[small].sum(), room[small].sum()):
-        raise ValueError(
-            f"a part of {classes} classes with {images} images each can't be filled: there are "
-            f"{number.sum()} classes, which give {int(room.sum())}; lower "
-            "sampler.classes_per_super_class or sampler.images_per_class"
+        raise OptionError(
+            "sampler.classes_per_super_class",
+            f"is {classes}, with {images} images each, but there are {number.sum()} classes, "
+            f"which give {int(room.sum())} images; lower it or sampler.images_per_class",
         )
     large = np.flatnonzero(~small)
     new = np.zeros(supers, np.int64)  # 0: the joined one

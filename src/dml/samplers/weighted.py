@@ -1,9 +1,12 @@
-"""Images of small classes more often, those of large ones less."""
+"""Batches in which images of small classes occur more often, those of large ones less."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least, check_within
+from dml.errors import OptionError
 from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
 
 
@@ -18,34 +21,33 @@ class Weighted(Sampler):
 
     Args:
         batch_size: Images in a batch. Positive.
-        power: 0 draws all images alike, 1 all classes. In [0, 1]; 0.5 here, as is customary for
-            long tails (Mahajan et al., 2018).
+        power: 0 draws all images equally often, 1 all classes. In [0, 1]; 0.5 as is customary for
+            long tails (Mahajan et al., ECCV 2018).
 
     Raises:
-        ValueError: An option is out of its range, the data set is smaller than a batch, or an
+        OptionError: An option is out of its range, the data set is smaller than a batch, or an
             image would be needed twice in a batch.
     """
 
-    batch_size: int = 64
+    batch_size: int = 64  # pyright: ignore[reportIncompatibleMethodOverride]
     power: float = 0.5
 
     def __post_init__(self):
-        if self.batch_size < 1 or not 0 <= self.power <= 1:
-            raise ValueError(
-                "batch_size must be positive and power in [0, 1]; "
-                f"got {self.batch_size} and {self.power}"
-            )
+        check_at_least(1, batch_size=self.batch_size)
+        check_within(0, 1, power=self.power)
 
-    def batches(self, labels, epoch, seed):
+    def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
+        labels = np.asarray(labels)
         steps = full_batches(len(labels), self.batch_size)
         _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         weights = counts[classes].astype("float64") ** -self.power
         total = steps * self.batch_size
         visits = weights * (total / weights.sum())
         if visits.max() > steps:
-            raise ValueError(
-                f"sampler.power is {self.power}: an image of the smallest class would be needed "
-                "more than once in a batch; lower it, or sampler.batch_size"
+            raise OptionError(
+                "sampler.power",
+                f"is {self.power}, with which an image of the smallest class would be needed more "
+                "than once in a batch; lower it or sampler.batch_size",
             )
         generator = epoch_generator(seed, epoch)
         order = generator.permutation(len(labels))
@@ -53,6 +55,6 @@ class Weighted(Sampler):
         ends = np.cumsum(visits[order])
         needles = (np.arange(total) + generator.random()) * (ends[-1] / total)
         drawn = order[np.minimum(np.searchsorted(ends, needles, side="right"), len(order) - 1)]
-        # Dealt out one by one: equal neighbours come into different batches.
+        # Dealt out one by one, so that equal neighbours are in different batches.
         batches = drawn.reshape(self.batch_size, steps).T
         return generator.permuted(batches[generator.permutation(steps)], axis=1).astype(np.int64)
