@@ -52,6 +52,9 @@ def test_elsewhere_only_with_a_token(shop, monkeypatch, capsys, tmp_path):
     empty.write_text("\n")
     assert main(["serve", shop, "--token-file", str(empty)]) == 2
     assert "there is no token in it" in capsys.readouterr().err
+    empty.write_bytes(b"\xff\xfe")
+    assert main(["serve", shop, "--token-file", str(empty)]) == 2
+    assert "not text in UTF-8" in capsys.readouterr().err
     empty.write_text("secret\n")
     assert read_token(empty) == "secret"
     monkeypatch.setenv("DML_TOKEN", "from the environment")

@@ -28,7 +28,8 @@ def test_a_browser_is_opened_only_where_there_is_a_display(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options, name", [({"host": "0.0.0.0"}, "host"), ({"port": 65536}, "port")]
+    "options, name",
+    [({"host": "0.0.0.0"}, "host"), ({"port": 65536}, "port"), ({"token": "sécret"}, "token")],
 )
 def test_options_out_of_range_are_named(options, name):
     with pytest.raises(OptionError) as caught:

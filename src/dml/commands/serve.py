@@ -42,6 +42,8 @@ def read_token(file: str | None) -> str | None:
         token = Path(file).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise MissingDataError(file, "no such file") from None
+    except UnicodeDecodeError:
+        raise DataError(file, "not text in UTF-8") from None
     if not token:
         raise DataError(file, "there is no token in it")
     return token

@@ -57,6 +57,8 @@ def run_server(
             f"{host} can be reached by other machines, which requires a token: put a long random "
             "one into the variable DML_TOKEN, or into a file for --token-file",
         )
+    if token and not (token.isascii() and token.isprintable()):  # which headers can hold
+        raise OptionError("token", "must consist of printable ASCII characters")
     if not 0 <= port <= 65535:
         raise OptionError("port", f"must be in [0, 65535]; got {port}")
     shown = f"[{host}]" if ":" in host else host
@@ -95,7 +97,8 @@ def _bind(host, port):
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
-        raise StorageError(f"can't listen on {host} port {port}: {error.strerror}") from None
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise StorageError(f"can't listen on {host} port {port}: {reason}") from None
 
 
 def _is_loopback(host):
