@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml.losses import AdaptedTriplet, Triplet
-from dml.losses.adapted_triplet import selection_bias
+from dml.losses.adapted_triplet import _selection_bias
 from tests.backend import value_and_grad
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
@@ -16,7 +16,7 @@ def bias(labels, selected, x):
     x = keras.ops.cast(x, "float32")
     gram = keras.ops.matmul(x, keras.ops.transpose(x))
     selected = keras.ops.cast(np.asarray(selected), "float32")
-    return float(selection_bias(keras.ops.convert_to_tensor(labels), selected, gram))
+    return float(_selection_bias(keras.ops.convert_to_tensor(labels), selected, gram))
 
 
 def test_by_hand():

@@ -1,16 +1,40 @@
 """What the base class promises whoever calls a loss."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
-from dml.losses import LOSSES, MetricLoss, ProxyAnchor, Triplet
+import dml
+from dml.losses import LOSSES, MetricLoss, PairLoss, ProxyAnchor, Triplet
 
 
 def test_the_value_is_a_scalar_of_float32_whatever_the_input():
     x = np.eye(4, dtype="float16")
     value = keras.ops.convert_to_numpy(Triplet()([0, 0, 1, 1], x))
     assert value.dtype == "float32" and value.size == 1
+
+
+@keras.saving.register_keras_serializable("tests")
+@dataclasses.dataclass(eq=False)
+class Hinge(PairLoss):  # the example of PairLoss
+    margin: float = 0.5
+
+    def pair_loss(self, cosines, positive, negative):
+        pull = dml.ops.mean_over(1.0 - cosines, positive)
+        return pull + dml.ops.mean_over(keras.ops.relu(cosines - self.margin), negative)
+
+
+def test_a_loss_of_ones_own_is_one_method():
+    x = np.array([[1, 0], [0.6, 0.8], [0.8, 0.6]], "float32")
+    # Positives: a cosine of 0.6. Negatives, both ways: 0.8 and 0.96, less 0.5.
+    assert float(Hinge()([0, 0, 1], x)) == pytest.approx(0.4 + (0.3 + 0.46) / 2, rel=1e-6)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Hinge(0.7)))
+    assert copy.margin == 0.7
+    mined = dml.losses.Mined(Hinge(), dml.miners.BatchHardMiner())
+    # The hardest negative of images 0, 1 and 2 is 2, 2 and 1, but image 2 has no positive.
+    assert float(mined([0, 0, 1], x)) == pytest.approx(0.4 + (0.3 + 0.46) / 2, rel=1e-6)
 
 
 def test_labels_may_be_a_column():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dml.miners.triplets import MINING, largest, triplet_counts
+from dml.miners.triplets import MINING, _largest, triplet_counts
 from dml.ops import pair_masks
 from tests.losses import reference
 
@@ -36,7 +36,7 @@ def test_the_largest_of_each_row_are_found_where_they_are(width):
     rng = np.random.default_rng(0)
     x = np.round(rng.random((30, width)), 2).astype("float32")  # with ties
     x[rng.random(x.shape) < np.linspace(0, 1, 30)[:, None]] = -np.inf
-    values, places = (keras.ops.convert_to_numpy(a) for a in largest(keras.ops.array(x), 4))
+    values, places = (keras.ops.convert_to_numpy(a) for a in _largest(keras.ops.array(x), 4))
     np.testing.assert_array_equal(values, -np.sort(-x, axis=1)[:, :4])
     np.testing.assert_array_equal(np.take_along_axis(x, places.astype(int), 1), values)
     assert all(len(set(row)) == 4 for row in places.tolist())

@@ -20,7 +20,7 @@ class LengthHead(ProxyHead):
 
     def call(self, embeddings, labels=None, training=False):
         cosines = super().call(unit_length(embeddings))
-        return ops.concatenate([cosines, lengths_of(embeddings)], axis=1)
+        return ops.concatenate([cosines, _lengths_of(embeddings)], axis=1)
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -33,11 +33,11 @@ class ProxyLengthHead(ProxyHead):
 
     def call(self, embeddings, labels=None, training=False):
         cosines = super().call(embeddings)
-        lengths = lengths_of(ops.convert_to_tensor(self.proxies)[:, 0])[:, 0]
+        lengths = _lengths_of(ops.convert_to_tensor(self.proxies)[:, 0])[:, 0]
         return ops.stack([cosines, ops.ones_like(cosines) * lengths], axis=2)
 
 
-def lengths_of(embeddings):
+def _lengths_of(embeddings):
     """Returns the lengths (B, 1), with gradient 0 at zero."""
     squares = ops.sum(ops.square(ops.cast(embeddings, "float32")), axis=1, keepdims=True)
     return ops.sqrt(ops.maximum(squares, 1e-12))
@@ -65,7 +65,7 @@ class QualityHead(ProxyHead):
 
     def call(self, embeddings, labels=None, training=False):
         cosines = super().call(unit_length(embeddings))
-        lengths = ops.clip(ops.stop_gradient(lengths_of(embeddings)), 1e-3, 100.0)
+        lengths = ops.clip(ops.stop_gradient(_lengths_of(embeddings)), 1e-3, 100.0)
         mean, deviation = (
             ops.convert_to_tensor(v) for v in (self.length_mean, self.length_deviation)
         )

@@ -5,7 +5,7 @@ from dml.losses.adapted_triplet import AdaptedTriplet
 from dml.losses.angular import Angular
 from dml.losses.arcface import ArcFace
 from dml.losses.barlow_twins import BarlowTwins
-from dml.losses.base import LOSSES, MetricLoss, PairLoss
+from dml.losses.base import LOSSES, DistanceLoss, MetricLoss, PairLoss
 from dml.losses.center import Center
 from dml.losses.circle import Circle
 from dml.losses.contrastive import Contrastive
@@ -71,6 +71,7 @@ __all__ = [
     "CosFace",
     "CrossBatchMemory",
     "CurricularFace",
+    "DistanceLoss",
     "DynamicSoftMargin",
     "ElasticFace",
     "FastAP",

@@ -69,7 +69,7 @@ class AdaptedTriplet(Triplet):
         d = self.compare(embeddings, embeddings)
         counts = self.counts(d, *pair_masks(labels))
         selected = ops.sum(counts[0] + counts[1], axis=0)  # (B,)
-        bias = selection_bias(labels, selected, self.gram(embeddings))
+        bias = _selection_bias(labels, selected, self.gram(embeddings))
         return self.mean_hinge(d, *counts) + self.weight * bias
 
     def gram(self, embeddings):
@@ -79,7 +79,7 @@ class AdaptedTriplet(Triplet):
         return ops.exp(squared(embeddings, embeddings) / (-2.0 * self.bandwidth**2))
 
 
-def selection_bias(labels, selected, gram):
+def _selection_bias(labels, selected, gram):
     """Returns the mean squared discrepancy of the selected classes, from the Gram matrix.
 
     The discrepancy of a class is sum_ij w_i w_j gram_ij over its samples, where w_i is a sample's

@@ -143,6 +143,17 @@ class PairLoss(MetricLoss):
 
     Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
     `dml.ops`: boolean, or weights.
+
+    Example:
+        @dml.losses.LOSSES.register("hinge")  # its name in recipes
+        @keras.saving.register_keras_serializable("mine")
+        @dataclasses.dataclass(eq=False)
+        class Hinge(dml.losses.PairLoss):
+            margin: float = 0.5
+
+            def pair_loss(self, cosines, positive, negative):
+                pull = dml.ops.mean_over(1.0 - cosines, positive)
+                return pull + dml.ops.mean_over(keras.ops.relu(cosines - self.margin), negative)
     """
 
     def batch_loss(self, labels, embeddings):

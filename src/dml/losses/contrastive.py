@@ -65,7 +65,7 @@ class Contrastive(DistanceLoss):
 
     def pair_loss(self, d, positive, negative):
         sides = self.sides(d, positive, negative)
-        return sum(active_mean(off, mask, self.power) for off, mask in sides)
+        return sum(_active_mean(off, mask, self.power) for off, mask in sides)
 
     def pair_share(self, d, positive, negative):
         sides = self.sides(d, positive, negative)
@@ -73,7 +73,7 @@ class Contrastive(DistanceLoss):
         return ratio(active, sum(ops.sum(as_weights(mask)) for _, mask in sides))
 
 
-def active_mean(off, mask, power):
+def _active_mean(off, mask, power):
     """Returns the mean of off^power by a mask's weights, over pairs (B, R) where it is above 0.
 
     0 where there is none. `power` is 1 or 2; its own gradient keeps one array (B, R).

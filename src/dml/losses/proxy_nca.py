@@ -67,7 +67,7 @@ class ProxyNCA(MetricLoss):
         classes = cosines.shape[1]
         squared = self.form == "squared_distance"
         logits = self.scale * (2.0 * cosines - 2.0 if squared else cosines)
-        own, others = own_and_others(logits, labels)
+        own, others = _own_and_others(logits, labels)
         attraction = (1.0 - self.label_smoothing) * own
         if self.label_smoothing:
             attraction += self.label_smoothing / max(classes - 1, 1) * others
@@ -80,7 +80,7 @@ class ProxyNCA(MetricLoss):
         return ops.mean(repulsion - attraction)
 
 
-def own_and_others(logits, labels):
+def _own_and_others(logits, labels):
     """Returns the mean (B,) of logits (B, C) over own classes, and their sum over the others."""
     if not is_relation(labels):
         own = own_column(logits, labels)[:, 0]

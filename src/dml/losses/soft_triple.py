@@ -66,7 +66,7 @@ class SoftTriple(MetricLoss):
         check_at_least(0, centre_weight=self.centre_weight)
 
     def batch_loss(self, labels, cosines):
-        scores = cosines if self.proxies_per_class == 1 else pooled(cosines, self.temperature)
+        scores = cosines if self.proxies_per_class == 1 else _pooled(cosines, self.temperature)
         moved = own_scores(scores, labels) - self.margin
         return cross_entropy(scores, labels, moved, self.scale)
 
@@ -78,7 +78,7 @@ class SoftTriple(MetricLoss):
         return self.centre_weight * spread / (classes * centres * (centres - 1))
 
 
-def pooled(cosines, temperature):
+def _pooled(cosines, temperature):
     """Returns the mean (B, C) of each class's cosines (B, C, K), by their softmax.
 
     With the centres in front, for reductions over a short last axis are slow; its own gradient

@@ -69,7 +69,7 @@ class Triplet(DistanceLoss):
     def mean_hinge(self, d, as_positive, as_negative):
         """Returns the mean loss of the triplets that these counts stand for."""
         if self.mining == "hard":
-            gaps, valid = anchor_gaps(d, as_positive, as_negative)
+            gaps, valid = _anchor_gaps(d, as_positive, as_negative)
             hinge = ops.softplus(gaps) if self.soft_margin else ops.relu(gaps + self.margin)
             return ratio(ops.sum(hinge * valid), ops.sum(valid))
         triplets = ops.sum(as_positive)
@@ -80,13 +80,13 @@ class Triplet(DistanceLoss):
     def pair_share(self, d, positive, negative):
         as_positive, as_negative = self.counts(d, positive, negative)
         if self.mining == "hard":
-            gaps, valid = anchor_gaps(d, as_positive, as_negative)
+            gaps, valid = _anchor_gaps(d, as_positive, as_negative)
             active = ops.cast(self.soft_margin or gaps + self.margin > 0, "float32") * valid
             return ratio(ops.sum(active), ops.sum(valid))
         positives, negatives = (ops.sum(as_weights(m), axis=1) for m in (positive, negative))
         return ratio(ops.sum(as_positive), ops.sum(positives * negatives))
 
 
-def anchor_gaps(d, as_positive, as_negative):
+def _anchor_gaps(d, as_positive, as_negative):
     """Returns d(anchor, positive) - d(anchor, negative) (B,) of hard triplets, and which exist."""
     return ops.sum((as_positive - as_negative) * d, axis=1), ops.sum(as_positive, axis=1)

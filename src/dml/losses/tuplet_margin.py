@@ -11,7 +11,7 @@ from dml.losses.base import LOSSES, PairLoss
 from dml.ops import log_sum_exp, mean_over
 
 
-def turned_nearer(cosines, angle):
+def _turned_nearer(cosines, angle):
     """Returns the cosines of angles made smaller by `angle` radians.
 
     cos(theta - angle) without the inverse cosine, whose gradient is infinite at 1 and -1; there
@@ -59,5 +59,5 @@ class TupletMargin(PairLoss):
 
     def pair_loss(self, s, positive, negative):
         rivals = log_sum_exp(self.scale * s, negative, axis=1)[:, None]
-        pulled = self.scale * turned_nearer(s, math.radians(self.slack))
+        pulled = self.scale * _turned_nearer(s, math.radians(self.slack))
         return mean_over(ops.softplus(rivals - pulled), positive)

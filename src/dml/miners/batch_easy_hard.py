@@ -45,20 +45,20 @@ class BatchEasyHardMiner(Miner):
 
     def mine(self, similarities, positive, negative):
         if self.positives == "semi_hard":
-            negative, bound = best(similarities, negative, highest=self.negatives == "hard")
+            negative, bound = _best(similarities, negative, highest=self.negatives == "hard")
             positive = keep(positive, similarities > bound)
-            positive = best(similarities, positive, highest=False)[0]
+            positive = _best(similarities, positive, highest=False)[0]
             return of_whole_triplets(positive, negative)
         if self.positives != "all":
-            positive, bound = best(similarities, positive, highest=self.positives == "easy")
+            positive, bound = _best(similarities, positive, highest=self.positives == "easy")
         if self.negatives == "semi_hard":
             negative = keep(negative, similarities < bound)
         if self.negatives != "all":
-            negative = best(similarities, negative, highest=self.negatives != "easy")[0]
+            negative = _best(similarities, negative, highest=self.negatives != "easy")[0]
         return of_whole_triplets(positive, negative)
 
 
-def best(similarities, mask, highest):
+def _best(similarities, mask, highest):
     """Returns a mask with each anchor's most, or least, similar pair alone, and its similarity.
 
     Args:

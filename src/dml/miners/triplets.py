@@ -51,18 +51,18 @@ def triplet_counts(distances, positive, negative, margin, mining):
     few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= most
     return ops.cond(
         ops.logical_and(few, ops.shape(distances)[1] >= most),
-        lambda: counts_of_few(distances, positive, negative, low, margin, most),
-        lambda: counts_by_sorting(distances, positive, negative, low, margin),
+        lambda: _counts_of_few(distances, positive, negative, low, margin, most),
+        lambda: _counts_by_sorting(distances, positive, negative, low, margin),
     )
 
 
-def counts_of_few(distances, positive, negative, low, high, most):
+def _counts_of_few(distances, positive, negative, low, high, most):
     """Counts the triplets whose d(anchor, negative) - d(anchor, positive) is within low and high.
 
     For at most `most` positives of each anchor, which it takes one after the other.
     """
     infinity = float("inf")
-    own, places = largest(ops.where(present(positive), distances, -infinity), most)
+    own, places = _largest(ops.where(present(positive), distances, -infinity), most)
     if is_boolean(positive):
         share = as_weights(own > -infinity)  # (B, most), 0 where there is none
     else:
@@ -94,11 +94,11 @@ def counts_of_few(distances, positive, negative, low, high, most):
             functools.partial(leave, as_negative),
         )
         counts.append(count)
-    as_positive = put(share * ops.stack(counts, axis=1), places, ops.shape(distances)[1])
+    as_positive = _put(share * ops.stack(counts, axis=1), places, ops.shape(distances)[1])
     return as_positive, as_negative
 
 
-def largest(x, count):
+def _largest(x, count):
     """Returns the largest entries of each row of x (B, R) and their places, both (B, count).
 
     Of rows that blocks divide evenly it looks at the blocks' maxima first: whatever is among the
@@ -117,16 +117,16 @@ def largest(x, count):
     return values, of_block * BLOCK + found % BLOCK
 
 
-def counts_by_sorting(distances, positive, negative, low, high):
-    """Counts as `counts_of_few` does, of any number of positives."""
-    counts = counts_below(distances, positive, negative, high)
+def _counts_by_sorting(distances, positive, negative, low, high):
+    """Counts as `_counts_of_few` does, of any number of positives."""
+    counts = _counts_below(distances, positive, negative, high)
     if low > -float("inf"):
-        nearer = counts_below(distances, positive, negative, low)
+        nearer = _counts_below(distances, positive, negative, low)
         counts = tuple(a - b for a, b in zip(counts, nearer, strict=True))
     return counts
 
 
-def counts_below(distances, positive, negative, margin):
+def _counts_below(distances, positive, negative, margin):
     """Counts the triplets with d(anchor, negative) < d(anchor, positive) + margin, pair by pair.
 
     Sorting an anchor's positives, moved out by the margin, together with its negatives puts the
@@ -135,7 +135,7 @@ def counts_below(distances, positive, negative, margin):
     if not is_boolean(positive):
         # A pair may be both, in part: each takes its own place.
         nothing = ops.zeros_like(positive)
-        counts = counts_below_apart(
+        counts = _counts_below_apart(
             ops.concatenate([distances + margin, distances], axis=1),
             ops.concatenate([as_weights(positive), nothing], axis=1),
             ops.concatenate([nothing, as_weights(negative)], axis=1),
@@ -143,11 +143,11 @@ def counts_below(distances, positive, negative, margin):
         width = distances.shape[1]
         return counts[0][:, :width], counts[1][:, width:]
     moved = ops.where(positive, distances + margin, distances)
-    return counts_below_apart(moved, as_weights(positive), as_weights(negative))
+    return _counts_below_apart(moved, as_weights(positive), as_weights(negative))
 
 
-def counts_below_apart(moved, positive, negative):
-    """Counts as `counts_below` does, of weights that are not both positive anywhere."""
+def _counts_below_apart(moved, positive, negative):
+    """Counts as `_counts_below` does, of weights that are not both positive anywhere."""
     order = ops.argsort(ops.where(positive + negative > 0, moved, float("inf")), axis=1)
     positive_in_order, negative_in_order = (
         ops.take_along_axis(mask, order, axis=1) for mask in (positive, negative)
@@ -156,12 +156,12 @@ def counts_below_apart(moved, positive, negative):
     positives_before = ops.cumsum(positive_in_order, axis=1)
     positives_after = positives_before[:, -1:] - positives_before
     return (
-        put(positive_in_order * negatives_before, order, ops.shape(order)[1]),
-        put(negative_in_order * positives_after, order, ops.shape(order)[1]),
+        _put(positive_in_order * negatives_before, order, ops.shape(order)[1]),
+        _put(negative_in_order * positives_after, order, ops.shape(order)[1]),
     )
 
 
-def put(values, places, width):
+def _put(values, places, width):
     """Returns (B, width) of zeros, with values (B, N) put in their rows' places (B, N)."""
     rows = ops.shape(values)[0]
     places = ops.cast(places, "int32") + width * ops.arange(rows, dtype="int32")[:, None]
