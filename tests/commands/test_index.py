@@ -41,7 +41,7 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
     assert json.loads(said(capsys))["items"] == 9
     assert main(["index", "info", "shop"]) == 0
     first, *others = said(capsys).splitlines()
-    assert first.startswith("shop: 9 items of 3 labels, 6 numbers each")
+    assert first.startswith("shop: 9 items of 2 labels, 6 numbers each")
     assert others == ["flat: every search is exact", "fields: id, path, label"]
     assert sorted(p.name for p in here.iterdir()) == ["bundle", "more", "photos", "shop"]
 
