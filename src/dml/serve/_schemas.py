@@ -127,14 +127,15 @@ def to_response(
     """
     threshold = snapshot.threshold
     results = [
-        Neighbour(
+        {
             **_visible(item),
-            similarity=round(similarity, 6),
-            same=None if threshold is None else similarity >= threshold,
-        )
+            "similarity": round(similarity, 6),
+            "same": None if threshold is None else similarity >= threshold,
+        }
         for similarity, item in neighbours
     ]
-    return SearchResponse(results=results, threshold=threshold, crop=crop, seconds=seconds)
+    body = {"results": results, "threshold": threshold, "crop": crop, "seconds": seconds}
+    return SearchResponse.model_validate(body)
 
 
 def _visible(item: dict[str, Any]) -> dict[str, Any]:
