@@ -1,5 +1,6 @@
 """Only what is peculiar to single augmentations."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -51,6 +52,29 @@ def test_an_option_of_0_leaves_its_layer_out():
     names = [layer.__class__.__name__ for layer in Strong(hue=0, erase=0).layers()]
     assert names == ["Rescaling", "RandomBrightness", "RandomContrast", "RandomSaturation"]
     assert Strong(brightness=0, contrast=0, saturation=0, hue=0, erase=0).layers() == []
+
+
+def test_dml_tf_changes_contrast_brightness_and_hue_and_erases():
+    names = [layer.__class__.__name__ for layer in DmlTf().layers()]
+    layers = ["RandomBrightness", "RandomContrast", "RandomHue", "RandomErasing"]
+    assert names == ["Rescaling", *layers]
+
+
+@pytest.mark.parametrize("part", [DmlTf, Strong])
+def test_every_option_of_a_colour_layer_changes_what_it_does(part):
+    # A gradient of colours: each of the layers has something to change there.
+    red, green = np.meshgrid(np.arange(0, 256, 8), np.arange(0, 256, 8))
+    image = np.stack([red, green, np.full_like(red, 90)], axis=-1).astype("uint8")
+    images = np.repeat(image[None], 8, axis=0)
+    options = {"brightness", "contrast", "saturation", "hue", "erase", "cutout"}
+    options &= set(part.__dataclass_fields__)
+    none = dict.fromkeys(options, 0.0)
+    assert part(**none).layers(0) == []
+    for option in options:
+        changed = images
+        for layer in part(**{**none, option: 0.5}).layers(0):
+            changed = layer(changed, training=True)
+        assert (np.abs(keras.ops.convert_to_numpy(changed) - images) > 5).any(), option
 
 
 @pytest.mark.parametrize(

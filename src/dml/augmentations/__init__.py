@@ -1,4 +1,4 @@
-"""How a training image is changed each time it is seen."""
+"""Random changes of training images, new in each epoch."""
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.augmentations.dml_tf import DmlTf

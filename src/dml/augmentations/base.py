@@ -1,48 +1,52 @@
-"""What every augmentation shares: its registry, and its two halves."""
+"""The base class of augmentations and their registry."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dml.registry import Registry
+
+if TYPE_CHECKING:
+    import keras
 
 AUGMENTATIONS = Registry("augmentation")
 
 
 class Augmentation:
-    """Changes images in two places: geometry in the reading threads, colour on the device.
+    """Changes images in two steps: geometry in the reading threads, colours on the device.
 
     Subclasses are frozen dataclasses whose fields are the options.
     """
 
-    def crop(self, image, size, generator):
-        """Cuts a square out of one image; pure in its arguments, and called in threads.
+    def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+        """Returns a square of one image; a pure function, called in several threads.
 
         Args:
-            image: Uint8 (H, W, 3), its short side at least `decode_side(size)` where the file has
-                as much.
+            image: Uint8 (H, W, 3), its short side at least `decode_side(size)` unless the file has
+                less.
             size: Side of the square in pixels.
-            generator: `numpy.random.Generator`, the only source of chance.
+            generator: The only source of randomness.
 
         Returns:
             Uint8 (size, size, 3).
         """
         raise NotImplementedError
 
-    def decode_side(self, size):
-        """Returns the short side in pixels under which an image need not be decoded."""
+    def decode_side(self, size: int) -> int:
+        """Returns the short side in pixels that an image must be decoded with at least.
+
+        Args:
+            size: Side of the square in pixels.
+        """
         return size
 
-    def layers(self, seed=None):
+    def layers(self, seed: int | None = None) -> "list[keras.Layer]":
         """Returns the Keras layers that change a batch, in order; none by default.
 
         They take uint8 or floats (B, H, W, 3) in 0..255 and return float32 in 0..255, changed
         only in training.
 
         Args:
-            seed: At least 0. None draws one, which `keras.utils.set_random_seed` fixes.
+            seed: At least 0. None draws one from the seed of `keras.utils.set_random_seed`.
         """
         return []
-
-
-def check_share(**options):
-    """Raises ValueError for the first option that is not in [0, 1]."""
-    for name, value in options.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be in [0, 1]; got {value}")

@@ -1,36 +1,48 @@
 """Keras layers that change the colours of a batch and erase rectangles."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
 
 def colour_layers(
-    brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, erase=0.0, erased_area=0.2, seed=None
-):
-    """Returns the layers of the options that are above 0, in the order of the arguments.
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+    erase: float = 0.0,
+    erased_area: float = 0.2,
+    seed: int | None = None,
+) -> "list[keras.Layer]":
+    """Returns the layers of the options above 0, in the order of the arguments.
 
     Args:
         brightness: Largest shift, as a share of 255.
         contrast: Largest change of the distance from the mean colour, as a share.
         saturation: Largest change of the saturation, as a share.
-        hue: Largest turn, as a share of the colour circle.
-        erase: Probability that an image gets a grey rectangle.
+        hue: Largest rotation, as a share of the colour circle.
+        erase: Probability that a rectangle of an image is replaced by grey.
         erased_area: Largest area of the rectangle, as a share of the image's. In [0, 1].
         seed: At least 0, or None.
 
     Returns:
         A list of layers from uint8 or floats (B, H, W, 3) in 0..255 to float32 in 0..255.
     """
-    from keras import layers  # here, so that naming an augmentation loads no backend
+    import keras  # here, so that constructing an augmentation loads no backend
 
-    # Not half precision: in bfloat16 the values 0..255 lie up to 1 apart, and hue divides by
-    # differences of them.
+    layers: Any = keras.layers
+    # Not in half precision: in bfloat16 the values 0..255 are up to 1 apart, and hue divides by
+    # their differences.
     shared = {"data_format": "channels_last", "dtype": "float32"}
 
     def options():
         return {**shared, "seed": None if seed is None else seed + len(chosen)}
 
-    # First of all a cast: some of these layers calculate in the type of what comes in, and
-    # uint8 wraps around.
-    chosen = [layers.Rescaling(1.0, dtype="float32")]
-    # Pairs, because Keras reads a single number in a different way in each layer.
+    # A cast first: some of these layers compute in the type of their input, and uint8 wraps
+    # around.
+    chosen: list[Any] = [layers.Rescaling(1.0, dtype="float32")]
+    # Pairs, because each layer of Keras interprets a single number in another way.
     if brightness:
         chosen.append(layers.RandomBrightness((-brightness, brightness), **options()))
     if contrast:
@@ -38,7 +50,7 @@ def colour_layers(
     if saturation:  # 0.5 is no change there, 0 is grey
         span = (0.5 - saturation / 2, 0.5 + saturation / 2)
         chosen.append(layers.RandomSaturation(span, **options()))
-    if hue:  # half of what is drawn is the turn
+    if hue:  # the rotation is half of what is drawn
         chosen.append(layers.RandomHue((0.0, 2 * hue), **options()))
     if erase:
         chosen.append(

@@ -1,26 +1,33 @@
 """The augmentation that the README of dml-tf describes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
+import numpy as np
+
+from dml._options import check_at_least, check_within
+from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.augmentations.colour import colour_layers
 from dml.augmentations.geometry import randomly_flipped
 from dml.images._resizing import resized
+
+if TYPE_CHECKING:
+    import keras
 
 
 @AUGMENTATIONS.register("dml-tf")
 @dataclass(frozen=True)
 class DmlTf(Augmentation):
-    """Resizes the short side to 256 for a square of 224, cuts that at random, flips and recolours.
+    """Resizes the short side to 256, crops a random square of 224, flips and changes colours.
 
-    For other squares in the same proportion. Two things differ from that code: the image keeps its
-    proportions, as it does in evaluation, and chance is drawn for each image, where dml-tf drew
-    once for a whole run whether to flip, recolour or cut out.
+    Other squares in the same proportion. Two things differ from that code: the image keeps its
+    aspect, as in evaluation, and random numbers are drawn for each image, where dml-tf draws once
+    for a whole run whether to flip, recolour or cut out.
 
     Args:
-        resize: Short side in pixels before a square of 224 is cut. At least 224.
-        flip: Probability of mirroring left to right. In [0, 1].
-        hue: Largest turn, as a share of the colour circle. In [0, 0.5].
+        resize: Short side in pixels before a square of 224 is cropped. At least 224.
+        flip: Probability of flipping left to right. In [0, 1].
+        hue: Largest rotation, as a share of the colour circle. In [0, 0.5].
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
         cutout: Probability of a grey rectangle, its sides up to 58/224 of the image's. In [0, 1].
@@ -34,17 +41,18 @@ class DmlTf(Augmentation):
     cutout: float = 0.5
 
     def __post_init__(self):
-        if self.resize < 224:
-            raise ValueError(f"resize must be at least 224; got {self.resize}")
-        check_share(
+        check_at_least(224, resize=self.resize)
+        check_within(0, 0.5, hue=self.hue)
+        check_within(
+            0,
+            1,
             flip=self.flip,
-            hue=2 * self.hue,
             brightness=self.brightness,
             contrast=self.contrast,
             cutout=self.cutout,
         )
 
-    def crop(self, image, size, generator):
+    def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
         height, width = image.shape[:2]
         side = max(round(min(height, width) * 224 / self.resize), 1)
         top = int(generator.integers(height - side + 1))
@@ -52,10 +60,10 @@ class DmlTf(Augmentation):
         square = resized(image[top : top + side, left : left + side], size)
         return randomly_flipped(square, self.flip, generator)
 
-    def decode_side(self, size):
+    def decode_side(self, size: int) -> int:
         return -(-size * self.resize // 224)
 
-    def layers(self, seed=None):
+    def layers(self, seed: int | None = None) -> "list[keras.Layer]":
         return colour_layers(
             hue=self.hue,
             brightness=self.brightness,

@@ -1,4 +1,4 @@
-"""Random cuts and flips of single images."""
+"""Random crops and flips of single images."""
 
 import math
 
@@ -6,18 +6,23 @@ import cv2
 import numpy as np
 
 
-def random_area(shape, area, ratio, generator):
-    """Draws a rectangle of random area, shape and place within an image.
+def random_area(
+    shape: tuple[int, ...],
+    area: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: np.random.Generator,
+) -> tuple[slice, slice]:
+    """Draws a rectangle of random area, aspect and position within an image.
 
     Args:
         shape: (H, W, ...) of the image.
         area: (low, high) share of the image's area.
-        ratio: (low, high) of width over height, drawn evenly on a logarithmic scale.
-        generator: `numpy.random.Generator`.
+        ratio: (low, high) of width over height, drawn uniformly on a logarithmic scale.
+        generator: The source of randomness.
 
     Returns:
-        Slices of rows and columns. Where ten draws do not fit into the image, the whole of it but
-        for what exceeds `ratio`.
+        Slices of rows and columns. If ten draws do not fit into the image, the largest part of it
+        that has an aspect within `ratio`.
     """
     height, width = shape[:2]
     low, high = math.log(ratio[0]), math.log(ratio[1])
@@ -35,6 +40,8 @@ def random_area(shape, area, ratio, generator):
     return slice(top, top + rows), slice(left, left + columns)
 
 
-def randomly_flipped(image, probability, generator):
-    """Returns the image, mirrored left to right with a probability."""
+def randomly_flipped(
+    image: np.ndarray, probability: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Returns the image, flipped left to right with a probability."""
     return cv2.flip(image, 1) if generator.random() < probability else np.ascontiguousarray(image)

@@ -1,4 +1,4 @@
-"""Small affine changes, for characters and drawings."""
+"""Small affine transformations, for characters and drawings."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dml.augmentations.base import AUGMENTATIONS, Augmentation, check_share
+from dml._options import check_within
+from dml.augmentations.base import AUGMENTATIONS, Augmentation
+from dml.errors import OptionError
 from dml.images._resizing import centre_square
 
 
 @AUGMENTATIONS.register("glyphs")
 @dataclass(frozen=True)
 class GlyphWarp(Augmentation):
-    """Turns, scales, slants and shifts a drawing a little; never mirrors it.
+    """Rotates, scales, shears and shifts a drawing slightly; never flips it.
 
-    Mirrored or strongly turned, a character is another one. What comes in from outside repeats the
-    border.
+    A character that is flipped or strongly rotated is another one. The border is repeated outside
+    of the image.
 
     Args:
-        turn: Largest turn in degrees. In [0, 180].
+        turn: Largest rotation in degrees. In [0, 180].
         zoom: Largest change of width and of height, each as a share. In [0, 1).
-        slant: Largest shift of the upper against the lower edge, as a share of the side. In [0, 1].
+        slant: Largest shift of the upper edge against the lower one, as a share of the side. In
+            [0, 1].
         shift: Largest shift along each axis, as a share of the side. In [0, 1].
     """
 
@@ -31,13 +34,12 @@ class GlyphWarp(Augmentation):
     shift: float = 0.08
 
     def __post_init__(self):
-        if not 0 <= self.turn <= 180:
-            raise ValueError(f"turn must be in [0, 180]; got {self.turn}")
-        check_share(zoom=self.zoom, slant=self.slant, shift=self.shift)
+        check_within(0, 180, turn=self.turn)
+        check_within(0, 1, zoom=self.zoom, slant=self.slant, shift=self.shift)
         if self.zoom == 1:
-            raise ValueError("zoom must be below 1; got 1")
+            raise OptionError("zoom", "must be below 1; got 1")
 
-    def crop(self, image, size, generator):
+    def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
         angle = math.radians(generator.uniform(-self.turn, self.turn))
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         slant = np.array([[1, generator.uniform(-self.slant, self.slant)], [0, 1]])

@@ -1,6 +1,8 @@
-"""No augmentation: what evaluation sees."""
+"""No augmentation: images as in evaluation."""
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.images._resizing import centre_square
@@ -9,11 +11,10 @@ from dml.images._resizing import centre_square
 @AUGMENTATIONS.register("none")
 @dataclass(frozen=True)
 class CentreCrop(Augmentation):
-    """Takes the middle square of each image, as evaluation does. For measurements and overfitting.
+    """Takes the centre square of each image, as in evaluation. For measurements and overfitting.
 
-    Copies of one image in a batch are then equal: `m_per_class` with `repeat_augmented` has no
-    sense here.
+    Copies of an image in a batch are then equal: do not use `m_per_class` with `repeat_augmented`.
     """
 
-    def crop(self, image, size, generator):
+    def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
         return centre_square(image, size)

@@ -1,10 +1,15 @@
-"""Crops, flips, colour and erased rectangles, for small data sets and long trainings."""
+"""Crops, flips, colour jitter and erased rectangles, for small data sets and long trainings."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dml.augmentations.base import AUGMENTATIONS, check_share
+from dml._options import check_within
+from dml.augmentations.base import AUGMENTATIONS
 from dml.augmentations.colour import colour_layers
 from dml.augmentations.paper import RandomCropFlip
+
+if TYPE_CHECKING:
+    import keras
 
 
 @AUGMENTATIONS.register("strong")
@@ -12,17 +17,17 @@ from dml.augmentations.paper import RandomCropFlip
 class Strong(RandomCropFlip):
     """Random resized crop and flip, then colour jitter and an erased rectangle.
 
-    For data sets that are learnt by heart within a few epochs. Colour tells some classes apart
-    (birds, clothes): lower `hue` and `saturation` there.
+    For data sets that are overfitted within a few epochs. Where colours distinguish classes (birds,
+    clothes), lower `hue` and `saturation`.
 
     Args:
         min_area: Smallest share of the image's area that is kept. In (0, 1].
-        flip: Probability of mirroring left to right. In [0, 1].
-        aspect: As of `paper`.
+        flip: Probability of flipping left to right. In [0, 1].
+        aspect: As in `paper`.
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
         saturation: Largest change of the saturation, as a share. In [0, 1].
-        hue: Largest turn, as a share of the colour circle. In [0, 0.5].
+        hue: Largest rotation, as a share of the colour circle. In [0, 0.5].
         erase: Probability of erasing a rectangle of up to a fifth of the image. In [0, 1].
     """
 
@@ -37,15 +42,17 @@ class Strong(RandomCropFlip):
 
     def __post_init__(self):
         super().__post_init__()
-        check_share(
+        check_within(0, 0.5, hue=self.hue)
+        check_within(
+            0,
+            1,
             brightness=self.brightness,
             contrast=self.contrast,
             saturation=self.saturation,
-            hue=2 * self.hue,
             erase=self.erase,
         )
 
-    def layers(self, seed=None):
+    def layers(self, seed: int | None = None) -> "list[keras.Layer]":
         return colour_layers(
             brightness=self.brightness,
             contrast=self.contrast,
