@@ -45,10 +45,10 @@ def test_is_read_as_it_was_written(part, file):
 
 
 def test_nothing_has_changed(part, file):
-    left, changes = RecordedItems.read(file).found(part.items())
+    left, changes = RecordedItems.read(file).compare(part.items())
     assert_same(part.items(), left)
     assert list(left.paths) == list(part.items().paths)
-    assert str(changes) == "" and changes.counts() == {"came": 0, "gone": 0, "changed": 0}
+    assert str(changes) == "" and changes.counts() == {"added": 0, "missing": 0, "changed": 0}
 
 
 def test_every_image_keeps_its_split_when_classes_come_and_go(part, file, tmp_path):
@@ -62,27 +62,27 @@ def test_every_image_keeps_its_split_when_classes_come_and_go(part, file, tmp_pa
     write_image(tmp_path / "photos" / changed, 99)
     now = part.items()
     assert any(split_of.get(i, s) != s for i, s in zip(now.ids, now.splits, strict=True))
-    left, changes = RecordedItems.read(file).found(now)
+    left, changes = RecordedItems.read(file).compare(now)
     assert len(left) == len(before) - 2
     assert all(split_of[i] == s for i, s in zip(left.ids, left.splits, strict=True))
-    assert changes.counts() == {"came": 3, "gone": 1, "changed": 1}
+    assert changes.counts() == {"added": 3, "missing": 1, "changed": 1}
     gone = str(before.ids[before.splits == "test"][0])
     assert str(changes) == (
-        "since the training 3 images of 1 class have come (a new class/0.jpg, ...); "
-        f"1 image is gone (test 1: {gone}); 1 image has changed (train 1: {changed})"
+        "since the training 3 images of 1 class were added (a new class/0.jpg, ...); "
+        f"1 image is missing (test 1: {gone}); 1 image has changed (train 1: {changed})"
     )
 
 
 def test_only_the_splits_that_are_asked_for_are_read(part, file, tmp_path):
     row = np.flatnonzero(part.items().splits == "train")[0]
     write_image(tmp_path / part.items().paths[row], 99)
-    left, changes = RecordedItems.read(file).found(part.items(), splits=("test",))
+    left, changes = RecordedItems.read(file).compare(part.items(), splits=("test",))
     assert len(left) == len(part.items()) and not str(changes)
 
 
 def test_the_data_set_may_move(part, file, tmp_path):
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    left, changes = RecordedItems.read(file).found(
+    left, changes = RecordedItems.read(file).compare(
         ImageFolder(root=str(tmp_path / "elsewhere")).items()
     )
     assert not str(changes) and all("elsewhere" in path for path in left.paths)
@@ -100,8 +100,8 @@ def test_codes_stay_when_labels_become_text(tmp_path):
     write_image(tmp_path / "new.jpg", 77)
     table.write_text("\n".join(["path,label", *rows, "new.jpg,cat"]) + "\n")
     assert part.items().class_names == ("12", "2", "cat")
-    left, changes = RecordedItems.read(tmp_path / "items.parquet").found(part.items())
-    assert left.class_names == ("2", "12") and changes.counts()["came"] == 1
+    left, changes = RecordedItems.read(tmp_path / "items.parquet").compare(part.items())
+    assert left.class_names == ("2", "12") and changes.counts()["added"] == 1
     np.testing.assert_array_equal(left.labels, recorded.items.labels)
 
 
@@ -109,7 +109,7 @@ def test_another_class_is_a_change(tmp_path):
     paths = [str(write_image(tmp_path / f"{i}.jpg", i)) for i in range(4)]
     recorded = RecordedItems.of(Items.build(paths, list("aabb"), "train", paths, "zero-shot"))
     now = Items.build(paths, list("abbb"), "train", paths, "zero-shot")
-    left, changes = recorded.found(now)
+    left, changes = recorded.compare(now)
     assert list(left.ids) == [paths[0], *paths[2:]] and list(changes.changed.ids) == [paths[1]]
 
 
@@ -147,13 +147,13 @@ def test_an_image_that_can_not_be_read_is_an_error_or_recorded_as_such(part, tmp
     (tmp_path / items.paths[1]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match="no such file"):
         RecordedItems.of(items)
-    recorded = RecordedItems.of(items, faults=faults)
+    recorded = RecordedItems.of(items, unreadable=faults)
     assert sorted(faults) == [0, 1] and (recorded.digests[:2] == "").all()
     assert sum(recorded.unreadable().values()) == 2
     assert recorded.seen_in(items, recorded.digests)["images"] < len(items)
     recorded.write(tmp_path / "items.parquet")
     (tmp_path / items.paths[1]).write_bytes(whole)  # mended since: it was not trained on
-    left, changes = RecordedItems.read(tmp_path / "items.parquet").found(items)
+    left, changes = RecordedItems.read(tmp_path / "items.parquet").compare(items)
     assert set(left.ids) == set(items.ids[2:]) and str(changes) == ""
 
 

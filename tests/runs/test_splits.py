@@ -76,8 +76,8 @@ def test_a_class_that_comes_later_is_no_part_of_the_test(trained):
     lines = Lines()
     metrics = evaluate(trained / "run", reporter=lines)
     assert measured(trained / "run") == before and metrics["protocol"] == "zero-shot"
-    assert metrics["since_training"] == {"came": 3, "gone": 0, "changed": 0}
-    assert lines[0].startswith("note: since the training 3 images of 1 class have come (a new c")
+    assert metrics["since_training"] == {"added": 3, "missing": 0, "changed": 0}
+    assert lines[0].startswith("note: since the training 3 images of 1 class were added (a new c")
     assert metrics["notes"][0][1:] in (trained / "run" / "report.html").read_text()
 
 
@@ -89,7 +89,7 @@ def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
     (trained / "photos" / of_split(trained / "run", "train")[0]).unlink()
     metrics = evaluate(trained / "run")
     assert measured(trained / "run") == before[2:]
-    assert metrics["since_training"] == {"came": 0, "gone": 2, "changed": 1}
+    assert metrics["since_training"] == {"added": 0, "missing": 2, "changed": 1}
     rebuild(trained / "run")  # from the evaluation's files alone
     shutil.rmtree(trained / "photos")
     (trained / "run" / "report.html").unlink()
@@ -117,7 +117,7 @@ def test_a_run_goes_on_with_the_split_that_it_began_with(original, trained):
     lines = Lines()
     folder = resume(trained / "again", lines)
     assert any(
-        "have come" in line and "continues with what it began with" in line for line in lines
+        "were added" in line and "continues with what it began with" in line for line in lines
     )
     assert measured(trained / "again") == measured(original / "run")
     logs = folder.read_log(), RunFolder(original / "run").read_log()

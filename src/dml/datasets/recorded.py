@@ -1,53 +1,67 @@
-"""What a run was trained on: the split of each image, and a digest by which it is known again."""
+"""A record of the images that a run was trained on: the split and the digest of each."""
 
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dml._storage.atomic import atomic_path
 from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
+from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
 
-SMALL = 32  # pixels to which a JPEG may be decoded where it is only to be seen whether it can be
-BLOCK = 1024  # images whose digests are asked for at once
-SEEN = ("train", "val")  # the splits that choose weights, and the epoch that is kept
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMALL = 32  # pixels to which a JPEG may be reduced if decoding only checks that it is intact
+BLOCK = 1024  # images whose digests are computed at once
+SEEN = ("train", "val")  # the splits on which weights and the best epoch are chosen
 COLUMNS = {"id", "class", "label", "split", "sha256", "protocol"}
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedItems:
-    """The items of a run as they were when it was trained.
+    """The items of a run when it was trained.
 
     Args:
-        items: `Items` whose class names are text.
-        digests: Strings (N,): SHA-256 of each image's bytes; empty of one that could not be read,
-            which no split of the run has.
+        items: Items whose class names are text.
+        digests: Strings (N,): the SHA-256 of each image's bytes; empty for an image that could not
+            be read, which the run does not use.
     """
 
     items: Items
     digests: np.ndarray
 
     @classmethod
-    def of(cls, items, threads=2, advance=None, faults=None):
-        """Returns the record of items, every image of which is read and decoded once.
+    def of(
+        cls,
+        items: Items,
+        threads: int = 2,
+        advance: Callable[[int], None] | None = None,
+        unreadable: dict[int, str] | None = None,
+    ) -> "RecordedItems":
+        """Returns the record of items; every image is read and decoded once.
 
         Args:
-            items: `Items`.
+            items: The items.
             threads: Threads that read; positive.
-            advance: Called with the number of images done since its last call; None for silence.
-            faults: A dictionary that takes {row: reason} of the images that can't be read, which
-                are recorded as such. If None, such an image is an error.
+            advance: Called with the number of images done since its last call.
+            unreadable: A dictionary to which {row: reason} of the images that can't be read is
+                added; they are recorded without a digest. If None, such an image is an error.
 
         Raises:
             ImageError: An image can't be read.
         """
-        digests = image_digests(items.paths, threads, advance, faults, decode=True)
+        digests = image_digests(items.paths, threads, advance, unreadable, decode=True)
         return cls(replace(items, class_names=tuple(map(str, items.class_names))), digests)
 
-    def write(self, path):
+    def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the record as a Parquet file."""
         import pandas as pd
 
@@ -66,25 +80,25 @@ class RecordedItems:
             pd.DataFrame(table).to_parquet(temporary, index=False)
 
     @classmethod
-    def read(cls, path):
-        """Returns what `write` wrote; the paths are the ids, for they may have moved since.
+    def read(cls, path: str | os.PathLike[str]) -> "RecordedItems":
+        """Returns what `write` wrote; the paths are the ids, since the images may have moved.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is damaged.
+            MissingDataError: There is no such file.
+            DataError: It is damaged.
         """
         import pandas as pd
 
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{path} is missing, which says what the run was trained on: train it again"
+        if not Path(path).exists():
+            raise MissingDataError(
+                path, "missing; it records what the run was trained on: train it again"
             )
         try:
             table = pd.read_parquet(path)
         except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's are of these
-            raise ValueError(f"{path}: damaged: {error}") from None
-        if faulty(table):
-            raise ValueError(f"{path}: damaged, or not a run's record of its images")
+            raise DataError(path, f"damaged: {error}") from None
+        if not _is_record(table):
+            raise DataError(path, "damaged, or not a run's record of its images")
         labels = table["label"].to_numpy("int32")
         names = dict(zip(labels.tolist(), table["class"], strict=True))
         items = Items(
@@ -98,15 +112,21 @@ class RecordedItems:
         )
         return cls(items, table["sha256"].to_numpy(object))
 
-    def found(self, now, splits=SPLITS, threads=2, advance=None):
-        """Returns (`Items`, `Changes`): what is left of the recorded items, and what is not.
+    def compare(
+        self,
+        now: Items,
+        splits: Sequence[str] = SPLITS,
+        threads: int = 2,
+        advance: Callable[[int], None] | None = None,
+    ) -> "tuple[Items, Changes]":
+        """Returns the recorded items that are unchanged, and the changes since.
 
-        An image that has come since has no part in it, nor has one of another content or class: in
-        a test it might be of a class that was trained on. Nor has one that could not be read.
+        Images that were added later, have another content or class now, or could not be read when
+        the run was trained are left out: in a test they might be of a class that was trained on.
 
         Args:
-            now: `Items` of the same data set today, whose splits are of no account.
-            splits: Splits whose images are read and compared; others are looked for by id and
+            now: Items of the same data set today, whose splits are ignored.
+            splits: Splits whose images are read and compared; the others are compared by id and
                 class.
             threads: Threads that read.
             advance: Called with the number of images read since its last call.
@@ -120,34 +140,34 @@ class RecordedItems:
         same = there.copy()
         same[there] = classes[rows[there]] == before[there]
         read = np.flatnonzero(same & np.isin(old.splits, splits))
-        digests = image_digests(now.paths[rows[read]], threads, advance, faults={})
+        digests = image_digests(now.paths[rows[read]], threads, advance, unreadable={})
         same[read] = digests == self.digests[read]
         readable = self.digests != ""
         left = replace(old, paths=np.where(there, now.paths[rows], old.paths))
         left = left.take(same & readable)
-        came = np.ones(len(now), bool)
-        came[rows[there]] = False
+        added = np.ones(len(now), bool)
+        added[rows[there]] = False
         return left, Changes(
-            came=now.ids[came],
-            came_classes=len(set(classes[came])),
-            gone=old.take(~there & readable),
+            added=now.ids[added],
+            added_classes=len(set(classes[added])),
+            missing=old.take(~there & readable),
             changed=old.take(there & ~same & readable),
         )
 
-    def unreadable(self):
-        """Returns {split: number of its images that could not be read}, without those of none."""
+    def unreadable(self) -> dict[str, int]:
+        """Returns {split: images that could not be read} for the splits that have any."""
         return dict(Counter(self.items.splits[self.digests == ""].tolist()))
 
-    def seen_in(self, items, digests):
-        """Returns {"classes", "images"}: how many of other items the training has seen.
+    def seen_in(self, items: Items, digests: Sequence[str] | np.ndarray) -> dict[str, int]:
+        """Returns how many classes and images of other items occurred in training or validation.
 
         Args:
-            items: `Items`.
-            digests: As of `image_digests`.
+            items: The other items.
+            digests: Their digests, as from `image_digests`.
 
         Returns:
-            The number of their classes whose name, as text, is a training or validation class's,
-            and of their images that are exact copies of training or validation images.
+            {"classes": classes whose name, as text, is that of a training or validation class,
+            "images": exact copies of training or validation images}.
         """
         seen = np.isin(self.items.splits, SEEN)
         names = {self.items.class_names[code] for code in np.unique(self.items.labels[seen])}
@@ -163,55 +183,56 @@ class Changes:
     """How a data set differs from a run's record of it.
 
     Args:
-        came: Ids of images that were not there.
-        came_classes: Of how many classes these are.
-        gone: Recorded `Items` that are not there any more.
-        changed: Recorded `Items` whose content or class is another one.
+        added: Ids of images that are not in the record.
+        added_classes: The number of their classes.
+        missing: Recorded items that do not exist any more.
+        changed: Recorded items with another content or class.
     """
 
-    came: np.ndarray
-    came_classes: int
-    gone: Items
+    added: np.ndarray
+    added_classes: int
+    missing: Items
     changed: Items
 
     def __str__(self):
-        """One line, empty where nothing has changed."""
+        """One line, empty if nothing has changed."""
         parts = []
-        if len(self.came):
-            classes = f"{self.came_classes:,} class{'es' * (self.came_classes > 1)}"
-            verb = "have" if len(self.came) > 1 else "has"
-            parts.append(f"{images(self.came)} of {classes} {verb} come ({some(self.came)})")
+        if len(self.added):
+            classes = f"{self.added_classes:,} class{'es' * (self.added_classes > 1)}"
+            verb = "were" if len(self.added) > 1 else "was"
+            parts.append(f"{_images(self.added)} of {classes} {verb} added ({_some(self.added)})")
         for items, verbs in (
-            (self.gone, ("is gone", "are gone")),
+            (self.missing, ("is missing", "are missing")),
             (self.changed, ("has changed", "have changed")),
         ):
             if len(items):
                 counts = Counter(items.splits.tolist())
                 splits = ", ".join(f"{name} {counts[name]:,}" for name in SPLITS if counts[name])
                 verb = verbs[len(items) > 1]
-                parts.append(f"{images(items)} {verb} ({splits}: {some(items.ids)})")
+                parts.append(f"{_images(items)} {verb} ({splits}: {_some(items.ids)})")
         return f"since the training {'; '.join(parts)}" if parts else ""
 
-    def counts(self):
-        """Returns {"came", "gone", "changed"}: numbers of images."""
-        return {"came": len(self.came), "gone": len(self.gone), "changed": len(self.changed)}
+    def counts(self) -> dict[str, int]:
+        """Returns the numbers of images that are "added", "missing" and "changed"."""
+        numbers = {"added": self.added, "missing": self.missing, "changed": self.changed}
+        return {name: len(images) for name, images in numbers.items()}
 
 
-def images(rows):
+def _images(rows):
     return f"{len(rows):,} image{'s' * (len(rows) != 1)}"
 
 
-def some(ids):
-    """Returns the first of some ids, and a sign that there are more."""
+def _some(ids):
+    """Returns the first of some ids, with dots if there are more."""
     return f"{ids[0]}{', ...' if len(ids) > 1 else ''}"
 
 
-def faulty(table):
-    """Returns whether a table is no record of items."""
+def _is_record(table: "pd.DataFrame") -> bool:
+    """Returns whether a table is one that `RecordedItems.write` may have written."""
     if set(table.columns) - {"super_label"} != COLUMNS or not len(table):
-        return True
+        return False
     labels = table["label"]
-    return (
+    return not (
         table.isna().any(axis=None)
         or not set(table["split"]) <= set(SPLITS)
         or set(table["protocol"]) - set(PROTOCOLS)
@@ -223,16 +244,22 @@ def faulty(table):
     )
 
 
-def image_digests(paths, threads, advance=None, faults=None, decode=False):
+def image_digests(
+    paths: Sequence[str] | np.ndarray,
+    threads: int,
+    advance: Callable[[int], None] | None = None,
+    unreadable: dict[int, str] | None = None,
+    decode: bool = False,
+) -> np.ndarray:
     """Returns the SHA-256 of the bytes of images, strings (N,), read by threads.
 
     Args:
         paths: Texts that `dml.images.ImageRef.parse` takes.
         threads: Threads that read; positive.
-        advance: Called with the number of images done since its last call; None for silence.
-        faults: A dictionary that takes {row: reason} of the images that can't be read, whose
-            digests are empty. If None, such an image is an error.
-        decode: Whether to decode them, too, so that damaged ones can't be read.
+        advance: Called with the number of images done since its last call.
+        unreadable: A dictionary to which {row: reason} of the images that can't be read is added;
+            their digests are empty. If None, such an image is an error.
+        decode: Whether to decode the images as well, so that damaged ones count as unreadable.
 
     Raises:
         ImageError: An image can't be read.
@@ -245,9 +272,9 @@ def image_digests(paths, threads, advance=None, faults=None, decode=False):
             if decode:
                 image.decode(data, SMALL)
         except ImageError as error:
-            if faults is None:
+            if unreadable is None:
                 raise
-            faults[row] = str(error)
+            unreadable[row] = str(error)
             return ""
         return hashlib.sha256(data).hexdigest()
 

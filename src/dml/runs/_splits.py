@@ -164,11 +164,11 @@ def unchanged_items(
     threads: int,
     reporter: Reporter,
 ) -> tuple[Items, Changes]:
-    """Returns a run's `Items` that are the same today, those of `splits` read, and what is not."""
+    """Returns a run's `Items` that are unchanged today, those of `splits` read, and the changes."""
     wanted = int(np.isin(recorded.items.splits, splits).sum())
     now = replace(dataset, **without_splits(dataset)).items()
     with reporter.progress("comparing with the training's images", wanted) as advance:
-        return recorded.found(now, splits, threads, advance)
+        return recorded.compare(now, splits, threads, advance)
 
 
 def without_splits(dataset: DatasetPart) -> dict[str, float]:

@@ -196,7 +196,7 @@ class Trainer:
         items, changes = unchanged_items(
             recorded, self.recipe.dataset, SEEN, self.recipe.training.threads, self._reporter
         )
-        if changes.gone.select(*SEEN) or changes.changed.select(*SEEN):
+        if changes.missing.select(*SEEN) or changes.changed.select(*SEEN):
             raise DataError(
                 folder.path,
                 f"{changes}: the run can't continue as it would have; restore these images, or "
