@@ -107,7 +107,7 @@ class Snapshot:
 
     def item(self, row: int) -> Item:
         """Returns the item of a row."""
-        return item_of(self.items.columns, (values[row] for values in self.columns))
+        return item_of(self.field_types, (values[row] for values in self.columns))
 
     def nearest(
         self, queries: np.ndarray, k: int = 10, where: str | None = None
