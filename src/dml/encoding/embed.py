@@ -16,7 +16,7 @@ from dml.images._resizing import square
 
 def embed_images(
     encoder: Encoder,
-    paths: Sequence[str],
+    paths: Sequence[str] | np.ndarray,
     batch_size: int = 64,
     threads: int = 2,
     advance: Callable[[int], None] | None = None,

@@ -1,59 +1,73 @@
-"""Items, a sampler and an augmentation in; batches of images out, read by threads ahead of time."""
+"""Training batches from image files, read ahead by threads."""
 
 import contextlib
 import functools
 import logging
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import grain
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dml._options import check_at_least, check_known
+from dml.augmentations import Augmentation
 from dml.images import ImageError, read_image
 from dml.images._opencv import single_threaded_opencv
+from dml.samplers import Sampler
+from dml.samplers.base import Samples
 
 LOGGER = logging.getLogger(__name__)
 ON_UNREADABLE = ("error", "skip")
 
 
+class ImageSamples(Samples, Protocol):
+    """What training batches need of a data set's items, such as `dml.datasets.Items`."""
+
+    @property
+    def paths(self) -> Sequence[str] | np.ndarray: ...
+
+
 def training_batches(
-    items,
-    sampler,
-    augmentation,
-    size,
-    first_epoch=0,
-    seed=0,
-    on_unreadable="error",
-    threads=2,
-    class_vectors=None,
-    samples=False,
-):
+    items: ImageSamples,
+    sampler: Sampler,
+    augmentation: Augmentation,
+    size: int,
+    first_epoch: int = 0,
+    seed: int = 0,
+    on_unreadable: str = "error",
+    threads: int = 2,
+    class_vectors: ArrayLike | None = None,
+    samples: bool = False,
+) -> "TrainingBatches":
     """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
 
-    Batch and crops are a function of (seed, epoch, step) alone: a training that starts at
-    `first_epoch` sees what an uninterrupted one would have seen.
+    Batches and crops are a function of (seed, epoch, step): a training that starts at `first_epoch`
+    sees the same batches as one that was not interrupted.
 
     Args:
-        items: `dml.datasets.Items`: the training images.
+        items: The training images, such as `dml.datasets.Items`.
         sampler: A part of `dml.samplers`.
-        augmentation: A part of `dml.augmentations`; its `layers` are the model's to apply.
+        augmentation: A part of `dml.augmentations`; its `layers` are applied by the model.
         size: Side of the images in pixels. Positive.
         first_epoch: Epoch of the first batch, from 0.
         seed: At least 0.
-        on_unreadable: What an image that can't be read does. `error`: ends the training. `skip`:
-            is replaced by another of its class that is not in the batch, or else of another class;
-            named in the log once, and kept in `unreadable`.
+        on_unreadable: How to handle unreadable images. `error`: raise an error. `skip`: replace
+            each by another image of its class that is not in the batch, or else of another class;
+            it is logged once and listed in `unreadable`.
         threads: Threads that read. Positive.
-        class_vectors: Floats (classes, D): where each class is, for the samplers that want them.
-        samples: Whether labels come as {"labels": ..., "samples": ...}, int32 (B,) each, which
-            says which image of the items each is.
+        class_vectors: Floats (classes, D): the position of each class, for samplers that need it.
+        samples: Whether labels are {"labels": ..., "samples": ...}, int32 (B,) each, where samples
+            are the rows of the images among the items.
 
     Returns:
-        A `TrainingBatches`, which is a `grain.IterDataset` of uint8 (B, size, size, 3) and int32
-        (B,).
+        Batches of uint8 (B, size, size, 3) and int32 (B,).
 
     Raises:
-        ValueError: An option is out of its range, or the items can't fill the sampler's batches.
+        OptionError: An option is out of its range, or the items can't fill the sampler's batches.
+        ArrayError: The items lack what the sampler needs.
     """
     return TrainingBatches(
         TrainingReader(
@@ -65,67 +79,68 @@ def training_batches(
 
 
 class TrainingBatches(grain.IterDataset):
-    """The batches of `training_batches`, read ahead by threads; Keras' `fit` takes it as data.
+    """The batches of `training_batches`, read ahead by threads; data for Keras' `fit`.
 
     Args:
-        reader: A `TrainingReader`.
+        reader: Makes each batch.
         first_epoch: Epoch of the first batch.
         threads: Threads that read. Positive.
     """
 
-    def __init__(self, reader, first_epoch, threads):
+    def __init__(self, reader: "TrainingReader", first_epoch: int, threads: int):
         super().__init__()
         check_at_least(0, first_epoch=first_epoch)
         self.reader = reader
         first = first_epoch * reader.steps_per_epoch
-        self.stages = read_ahead(grain.MapDataset.range(first, sys.maxsize).map(reader), threads)
+        self._stages = _read_ahead(grain.MapDataset.range(first, sys.maxsize).map(reader), threads)
 
     def __iter__(self):
-        return iter(self.stages)
+        return iter(self._stages)
 
-    def tensorflow_dataset(self):
-        """Returns the batches as a `tf.data.Dataset` without buffers that tune themselves.
+    def tensorflow_dataset(self) -> Any:
+        """Returns the batches as a `tf.data.Dataset` without autotuning.
 
-        They are of no use here, and the thread that tunes them ends only when it next wakes: up
-        to a minute after a training (TensorFlow 2.21).
+        Autotuning is of no use here, and its thread ends up to a minute after a training
+        (TensorFlow 2.21).
         """
         import tensorflow as tf
 
         count, size = len(self.epoch_rows(0)[0]), self.reader.size
         images = tf.TensorSpec((count, size, size, 3), tf.uint8)
-        labels = tf.TensorSpec((count,), tf.int32)
+        labels: Any = tf.TensorSpec((count,), tf.int32)
         if self.reader.samples:
             labels = {"labels": labels, "samples": labels}
         options = tf.data.Options()
         options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(
-            lambda: self.stages, output_signature=(images, labels)
+            lambda: self._stages, output_signature=(images, labels)
         )
         return batches.prefetch(1).with_options(options)
 
     @property
-    def steps_per_epoch(self):
-        """Batches in every epoch."""
+    def steps_per_epoch(self) -> int:
+        """Number of batches in every epoch."""
         return self.reader.steps_per_epoch
 
     @property
-    def unreadable(self):
-        """Returns {path: reason} of the images that were replaced."""
+    def unreadable(self) -> dict[str, str]:
+        """{path: reason} of the images that were replaced."""
         with self.reader.lock:
             return dict(self.reader.unreadable)
 
-    def epoch_rows(self, epoch):
-        """Returns the rows (steps, B) of the items that an epoch's batches are made of.
+    def epoch_rows(self, epoch: int) -> np.ndarray:
+        """Returns the rows int64 (steps, B) of the items in an epoch's batches.
 
-        Without those that replaced unreadable ones. Equal rows are copies of one image.
+        As the sampler chose them, before unreadable images are replaced. Equal rows are copies of
+        one image.
         """
         return self.reader.epoch_rows(epoch)
 
     @contextlib.contextmanager
-    def named_errors(self):
+    def named_errors(self) -> Iterator[None]:
         """Raises the `ImageError` of a training that an unreadable image has ended.
 
-        TensorFlow gives the errors of its data another type and buries what they say:
+        TensorFlow raises errors of its data as another type, with a long text around theirs:
 
             with batches.named_errors():
                 learner.fit(batches, ...)
@@ -143,25 +158,30 @@ class TrainingReader:
     """Makes a training batch from its number; called by several threads at once.
 
     Args:
-        items: `dml.datasets.Items`.
+        items: As in `training_batches`, like all of the arguments.
         sampler: A part of `dml.samplers`.
         augmentation: A part of `dml.augmentations`.
         size: Side of the images in pixels.
         seed: At least 0.
         on_unreadable: `error` or `skip`.
         class_vectors: Floats (classes, D) or None.
-        samples: Whether to say which image each is.
+        samples: Whether to return the rows of the images.
     """
 
     def __init__(
-        self, items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
+        self,
+        items: ImageSamples,
+        sampler: Sampler,
+        augmentation: Augmentation,
+        size: int,
+        seed: int,
+        on_unreadable: str,
+        class_vectors: ArrayLike | None,
+        samples: bool,
     ):
         check_at_least(1, size=size)
         check_at_least(0, seed=seed)
-        if on_unreadable not in ON_UNREADABLE:
-            raise ValueError(
-                f"on_unreadable must be one of {', '.join(ON_UNREADABLE)}; got {on_unreadable!r}"
-            )
+        check_known(ON_UNREADABLE, on_unreadable=on_unreadable)
         self.items = items
         self.sampler = sampler
         self.augmentation = augmentation
@@ -170,57 +190,58 @@ class TrainingReader:
         self.on_unreadable = on_unreadable
         self.class_vectors = class_vectors
         self.samples = samples
-        self.unreadable = {}
-        self.error = None
+        self.unreadable: dict[str, str] = {}
+        self.error: ImageError | None = None
         self.lock = threading.Lock()
         # Two, because threads that read ahead cross from one epoch into the next.
-        self.cached_rows = functools.lru_cache(maxsize=2)(self.sampled_rows)
+        self._cached_rows = functools.lru_cache(maxsize=2)(self._sampled_rows)
         self.steps_per_epoch = len(self.epoch_rows(0))
 
-    def __call__(self, number):
+    def __call__(self, number: int) -> tuple[np.ndarray, Any]:
         """Returns the uint8 images (B, size, size, 3) and int32 labels (B,) of a batch."""
         epoch, step = divmod(number, self.steps_per_epoch)
         rows = self.epoch_rows(epoch)[step].copy()
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         with single_threaded_opencv():
             for place in range(len(rows)):
-                images[place] = self.image(rows, place, (self.seed, epoch, step + 1, place))
+                images[place] = self._image(rows, place, (self.seed, epoch, step + 1, place))
         labels = self.items.labels[rows].astype(np.int32)
         if self.samples:
             return images, {"labels": labels, "samples": rows.astype(np.int32)}
         return images, labels
 
-    def epoch_rows(self, epoch):
-        with self.lock:  # or each thread would sample the new epoch for itself
-            return self.cached_rows(epoch)
+    def epoch_rows(self, epoch: int) -> np.ndarray:
+        """Returns the rows int64 (steps, B) of the items in an epoch's batches."""
+        with self.lock:  # or each thread would sample a new epoch
+            return self._cached_rows(epoch)
 
-    def sampled_rows(self, epoch):
+    def _sampled_rows(self, epoch):
         return self.sampler.batches_of(self.items, epoch, self.seed, self.class_vectors)
 
-    def image(self, rows, place, key):
-        """Returns the image of a place in a batch; puts its row there if it is another one."""
-        for row in self.candidates(rows, place):
+    def _image(self, rows, place, key):
+        """Returns the image of a place in a batch; sets its row if it is a replacement."""
+        for row in self._candidates(rows, place):
             try:
                 image = read_image(self.items.paths[row], self.augmentation.decode_side(self.size))
             except ImageError as error:
                 if self.on_unreadable == "error":
                     self.error = error
                     raise
-                self.remember(self.items.paths[row], error)
+                self._remember(self.items.paths[row], error)
                 continue
             rows[place] = row
             return self.augmentation.crop(image, self.size, np.random.default_rng(key))
         self.error = ImageError(
             self.items.paths[rows[place]],
-            "can't be read, and no other image can take its place: all of them are in the batch "
-            "or can't be read either",
+            "can't be read, and no other image can take its place: all of them are in the batch or "
+            "can't be read either",
         )
         raise self.error
 
-    def candidates(self, rows, place):
-        """Yields the place's row and, should that be unreadable, what can stand in for it.
+    def _candidates(self, rows: np.ndarray, place: int) -> Iterator[int]:
+        """Yields the row of the place, and then the rows that can replace it if it is unreadable.
 
-        An image that is in the batch already can't: it would be its own positive.
+        Not those in the batch: a copy would be its own positive.
         """
         row = rows[place]
         yield row
@@ -231,23 +252,16 @@ class TrainingReader:
         yield from following[same]
         yield from following[~same]
 
-    def remember(self, path, error):
+    def _remember(self, path, error):
         with self.lock:
             if path not in self.unreadable:
                 self.unreadable[path] = str(error)
-                LOGGER.warning("left out of the training: %s", error)
+                LOGGER.warning("skipped in training: %s", error)
 
 
-def read_ahead(batches, threads):
-    """Returns a grain dataset's batches, read by threads a few ahead of their use."""
+def _read_ahead(batches, threads):
+    """Returns the batches of a grain dataset, read a few in advance by threads."""
     check_at_least(1, threads=threads)
     # Each thread makes one batch at a time, and two are ready when the model asks.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
     return batches.to_iter_dataset(options)
-
-
-def check_at_least(least, **options):
-    """Raises ValueError for the first option that is smaller."""
-    for name, value in options.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}; got {value}")
