@@ -10,12 +10,12 @@ from dml.errors import DataError
 from dml.reporting import SILENT, Reporter
 
 
-def demo(out=None, page=True, reporter=SILENT):
+def demo(out: str | None = None, page: bool = True, reporter: Reporter = SILENT) -> None:
     """Trains, evaluates and reports on `glyphs`, indexes its test images and opens the page.
 
     Args:
         out: The run's folder; by default a new one, `runs/demo`. The index is `index` in it.
-        page: Serves the page until it is stopped; otherwise says how to.
+        page: Whether to serve the page until it is stopped; otherwise the command is printed.
         reporter: Takes lines and progress.
     """
     from dml.index import index_images

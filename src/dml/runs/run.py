@@ -265,8 +265,9 @@ class Run:
         if dataset is None:
             recipe = load_run_recipe(self._folder, flags, self._allow_parts)
             return TestData(recipe.dataset, is_own=True), recipe.evaluation
+        own = self.recipe  # refuses parts that are not allowed before any data is read
         if isinstance(dataset, DatasetPart):
-            return TestData(dataset, is_own=False), self.recipe.evaluation
+            return TestData(dataset, is_own=False), own.evaluation
         other = load_recipe(dataset, flags, self._allow_parts)
         whole = without_splits(other.dataset)
         if Path(dataset).suffix == ".toml":
