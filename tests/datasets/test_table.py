@@ -1,5 +1,7 @@
 """Only what is peculiar to a table of images."""
 
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dml.datasets import DATASETS
+from dml.images import read_image
 from tests.datasets.layouts import table, write_image
 
 Table = DATASETS["table"]
@@ -145,3 +148,17 @@ def test_columns_of_no_use_are_not_read(tmp_path):
     pd.read_parquet(path).rename(columns={"path": "image"}).to_parquet(path)
     with pytest.raises(ValueError, match="no column 'path'; it has image, label, boxes"):
         Table(root=path).items()
+
+
+def test_members_of_archives_are_images(tmp_path):
+    write_image(tmp_path / "a.png", 1)
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(write_image(tmp_path / "b.png", 2), "in/b.png")
+    (tmp_path / "list.csv").write_text("path,label\na.png,x\nmore.zip!in/b.png,y\n")
+    items = Table(root=str(tmp_path / "list.csv"), test_fraction=0).items()
+    assert items.ids.tolist() == ["a.png", "more.zip!in/b.png"]
+    assert items.paths.tolist() == [f"{tmp_path}/a.png", f"{tmp_path}/more.zip!in/b.png"]
+    assert (read_image(items.paths[1]) == read_image(tmp_path / "b.png")).all()
+    (tmp_path / "more.zip").unlink()
+    with pytest.raises(FileNotFoundError, match=r"more\.zip: image missing"):
+        Table(root=str(tmp_path / "list.csv")).items()

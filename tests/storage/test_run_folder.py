@@ -6,6 +6,7 @@ import pytest
 
 from dml._storage.atomic import write_text
 from dml._storage.run_folder import RunFolder, RunManifest
+from dml.errors import DataError
 from tests.storage.durability import Journal
 
 
@@ -86,11 +87,12 @@ def test_what_is_recorded_is_known_again_and_what_is_not_is_refused(tmp_path):
         ({"R@1": {"value": 1, "low": True}}, r"R@1\.low"),
     ],
 )
-def test_figures_of_another_shape_are_named(tmp_path, value, field):
+def test_a_field_of_another_type_is_named(tmp_path, value, field):
     folder = begun(tmp_path / "run")
     folder.write_json(folder.untrained, value)
-    with pytest.raises(ValueError, match=f"{field} is missing or not what dml writes there"):
-        folder.read_json(folder.untrained)
+    shape = {str: {"value": (int, float), str: (int, float, type(None))}}
+    with pytest.raises(DataError, match=f"{field} is missing or not what dml writes there"):
+        folder.read_json(folder.untrained, shape)
 
 
 def test_a_run_takes_no_folder_in_which_another_has_left_files(tmp_path):

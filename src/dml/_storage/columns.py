@@ -32,7 +32,7 @@ def kind_of(column: "pd.Series") -> type:
 
 def kinds_of(table: "pd.DataFrame") -> dict[str, type]:
     """Returns name -> Python type of a table of these columns."""
-    return {name: kind_of(table[name]) for name in table}
+    return {str(name): kind_of(column) for name, column in table.items()}
 
 
 def typed(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -85,10 +85,10 @@ def typed_column(values, name):
     elif types.is_datetime64_any_dtype(dtype) or types.is_string_dtype(dtype):
         kind = str
     boxed = types.is_object_dtype(dtype)
+    found = types.infer_dtype(values, skipna=True) if boxed else ""
     if boxed:
-        found = types.infer_dtype(values, skipna=True)
         kind = INFERRED.get(found)
-    if isinstance(dtype, pd.StringDtype) or (boxed and found in ("string", "empty")):
+    if isinstance(dtype, pd.StringDtype) or found in ("string", "empty"):
         return values.astype(object).where(values.notna(), None)
     if name in ("id", "path", "label") and (kind or boxed):
         return texts(values, name)
@@ -196,13 +196,13 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
 
     kinds, of = {}, {}
     for source, table in tables:
-        for name in table:
-            kind = kind_of(table[name])
-            if name in kinds and table[name].isna().all():
+        for name, column in table.items():
+            kind, is_empty = kind_of(column), bool(column.isna().all())
+            if name in kinds and is_empty:
                 continue
             if name not in kinds or of[name] is None:
                 kinds[name] = kind
-                of[name] = None if table[name].isna().all() else source
+                of[name] = None if is_empty else source
             elif kind is not kinds[name]:
                 wider = {frozenset((int, float)): float, frozenset((int, str)): str}
                 both = wider.get(frozenset((kind, kinds[name])))

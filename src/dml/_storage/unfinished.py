@@ -84,7 +84,7 @@ class Unfinished:
         file = self.folder / f"{self.measured}-{number:06}.part"
         found = read_part(file)
         self.was_known = found is not None
-        if not self.was_known:
+        if found is None:
             found = compute()
             write_part(file, found)
         return found

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -100,10 +99,10 @@ def _scan(path: str) -> _Scan | ImageError:
     )
 
 
-def _duplicates(digests: dict[int, bytes], splits: Sequence[str] | np.ndarray) -> Duplicates:
+def _duplicates(digests: dict[int, bytes], splits: np.ndarray) -> Duplicates:
     rows_of = defaultdict(list)
     for row, digest in digests.items():
         rows_of[digest].append(row)
     groups = tuple(tuple(rows) for rows in rows_of.values() if len(rows) > 1)
-    leaks = tuple(rows for rows in groups if len({splits[row] for row in rows}) > 1)
+    leaks = tuple(rows for rows in groups if len({str(splits[row]) for row in rows}) > 1)
     return Duplicates(groups, leaks)

@@ -66,7 +66,7 @@ class CUB200(DatasetPart):
 
 def keyed(path):
     """Returns {number: word} of a file of lines `NUMBER WORD`."""
-    return dict(read_rows(path, columns=2))
+    return {number: word for number, word in read_rows(path, columns=2)}
 
 
 def look_up(words, number, path):

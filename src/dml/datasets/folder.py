@@ -113,7 +113,8 @@ def split_folders(root: Path, notes: list[str]) -> dict[str, str]:
     )
     named = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
     longer = {name: split_named(name) for name in inside if name not in named}
-    named |= {name: split for name, split in longer.items() if split not in {None, *named.values()}}
+    taken = set(named.values())
+    named |= {name: split for name, split in longer.items() if split and split not in taken}
     splits = set(named.values())
     others = [name for name in inside if name not in named]
     tests = splits & {"val", "test"} or {"query", "gallery"} <= splits

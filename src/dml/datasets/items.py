@@ -85,21 +85,23 @@ class Items:
             DataError: A path is not UTF-8.
             OptionError: A split or the protocol is unknown.
         """
-        paths, ids = object_array(paths), object_array(ids)
-        require_utf8(paths)
-        splits = np.asarray([splits] * len(paths) if isinstance(splits, str) else splits, dtype=str)
+        path_of, id_of = object_array(paths), object_array(ids)
+        require_utf8(path_of)
+        if isinstance(splits, str):
+            splits = [splits] * len(path_of)
+        split_of = np.asarray(splits, dtype=str)
         class_names, labels = factorise(names)
-        if not len(paths) == len(labels) == len(splits) == len(ids):
-            lengths = f"{len(paths)}, {len(labels)}, {len(splits)}, {len(ids)}"
+        if not len(path_of) == len(labels) == len(split_of) == len(id_of):
+            lengths = f"{len(path_of)}, {len(labels)}, {len(split_of)}, {len(id_of)}"
             raise ArrayError(f"paths, names, splits and ids must have equal lengths; got {lengths}")
-        if unknown := sorted(set(splits.tolist()) - set(SPLITS)):
+        if unknown := sorted(set(split_of.tolist()) - set(SPLITS)):
             raise _unknown_split(unknown[0])
         if protocol not in PROTOCOLS:
             raise OptionError(
                 "protocol", f"must be one of {', '.join(PROTOCOLS)}; got {protocol!r}"
             )
-        unique, counts = np.unique(ids.astype(str), return_counts=True)
-        if len(unique) < len(ids):
+        unique, counts = np.unique(id_of.astype(str), return_counts=True)
+        if len(unique) < len(id_of):
             raise ArrayError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
         super_labels = None
         if super_names is not None:
@@ -108,7 +110,9 @@ class Items:
                 raise ArrayError(
                     f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
                 )
-        return cls(paths, labels, class_names, splits, ids, protocol, super_labels, tuple(notes))
+        return cls(
+            path_of, labels, class_names, split_of, id_of, protocol, super_labels, tuple(notes)
+        )
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from dml._storage.atomic import atomic_path
 from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SMALL = 32  # pixels to which a JPEG may be reduced if decoding only checks that it is intact
 BLOCK = 1024  # images whose digests are computed at once
@@ -107,7 +103,7 @@ class RecordedItems:
             class_names=tuple(names[code] for code in range(len(names))),
             splits=table["split"].to_numpy(str),
             ids=table["id"].to_numpy(object),
-            protocol=table["protocol"][0],
+            protocol=str(table["protocol"].iloc[0]),
             super_labels=table["super_label"].to_numpy("int32") if "super_label" in table else None,
         )
         return cls(items, table["sha256"].to_numpy(object))
@@ -227,7 +223,7 @@ def _some(ids):
     return f"{ids[0]}{', ...' if len(ids) > 1 else ''}"
 
 
-def _is_record(table: "pd.DataFrame") -> bool:
+def _is_record(table):
     """Returns whether a table is one that `RecordedItems.write` may have written."""
     if set(table.columns) - {"super_label"} != COLUMNS or not len(table):
         return False
@@ -266,7 +262,7 @@ def image_digests(
     """
 
     def digest(row):
-        image = ImageRef.parse(paths[row])
+        image = ImageRef.parse(str(paths[row]))
         try:
             data = image.read_bytes()
             if decode:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from dml._storage.columns import read_parquet
 from dml.datasets.base import DATASETS, DatasetPart, require_files
 from dml.datasets.folder import VALIDATION_TESTS, check_test
 from dml.datasets.items import SPLIT_NAMES, Items, protocol_of, split_named
 from dml.errors import DataError, MissingDataError
+from dml.images import ImageRef
 from dml.images._files import LeftOut, is_utf8
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ INTEGER = re.compile("0|-?[1-9][0-9]*")
 @dataclass(frozen=True)
 class Table(DatasetPart):
     """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
+
+    A path may also be a member of an archive, `ARCHIVE.zip!MEMBER` or `SHARD.tar!MEMBER`.
 
     A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of their other
     common names. Without a test split, `val` becomes the test split, and nothing is chosen on it.
@@ -83,18 +88,19 @@ class Table(DatasetPart):
             if column not in frame.columns:
                 found = ", ".join(map(str, frame.columns))
                 raise DataError(file, f"no column {column!r}; it has {found}")
-            if len(empty := frame.index[frame[column].isna()]):
+            if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
         names = frame["label"].tolist()
         if file.suffix.lower() == ".csv" and all(map(INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         has_splits, notes = "split" in frame, []
-        splits = frame["split"].tolist() if has_splits else ["train"] * len(frame)
-        for row, split in enumerate(splits):
-            splits[row] = split_named(split)
-            if splits[row] is None:
+        splits = []
+        for row, name in enumerate(frame["split"] if has_splits else ["train"] * len(frame)):
+            split = split_named(name)
+            if split is None:
                 known = ", ".join(SPLIT_NAMES)
-                raise DataError(file, f"split must be one of {known}; row {row + 1} has {split!r}")
+                raise DataError(file, f"split must be one of {known}; row {row + 1} has {name!r}")
+            splits.append(split)
         if "val" in splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
@@ -107,11 +113,12 @@ class Table(DatasetPart):
         taken = [row for row, path in enumerate(listed) if left_out.takes_listed(path)]
         if not taken:
             raise DataError(file, f"no images in it; {left_out}")
-        listed, names, splits = ([of[row] for row in taken] for of in (listed, names, splits))
-        paths = [os.path.join(file.parent, path) for path in listed]
-        require_files(paths)
+        listed = [str(listed[row]) for row in taken]
+        names, splits = [names[row] for row in taken], [splits[row] for row in taken]
+        images = [ImageRef.parse(path).absolute(file.parent) for path in listed]
+        require_files(image.container for image in images if image.container)
         items = Items.build(
-            paths,
+            list(map(str, images)),
             names,
             splits,
             listed,
@@ -196,8 +203,9 @@ def checked_columns(path, columns):
             break
         for column in file.read_row_group(group, texts, use_threads=False).columns:
             for part in column.chunks:
-                lengths = pc.binary_length(part.dictionary)
-                size += pc.sum(lengths.take(part.indices)).as_py() or 0
+                lengths = pc.call_function("binary_length", [part.dictionary])
+                counted = pc.call_function("sum", [lengths.take(part.indices)])
+                size += counted.as_py() or 0
     if size > MOST_BYTES:
         raise ValueError(f"it unpacks to more than {MOST_BYTES // 2**30} GiB")
     return [field.name for field in fields]

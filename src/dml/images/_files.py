@@ -99,11 +99,12 @@ def image_files(
     """
     folder = os.fspath(folder) or "."
     seen = set(ancestors(folder))
-    pattern, found, links = pattern.split(os.sep), [], [""]
+    parts = pattern.split(os.sep)
+    found, links = [], [""]
     while links:  # after all real folders, so that images are found under their real paths
         below = links.pop(0)
         if enter(os.path.join(folder, below), seen):
-            read_folder(folder, below, pattern, seen, found, links, left_out)
+            read_folder(folder, below, parts, seen, found, links, left_out)
         else:
             left_out[LINKED] += 1
     return sorted(found, key=lambda path: path.split(os.sep))

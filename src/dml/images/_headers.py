@@ -69,12 +69,13 @@ def jpeg_header(data):
     import simplejpeg
 
     height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
-    return Header("JPEG", width, height)
+    return Header("JPEG", int(width), int(height))
 
 
 def png_header(data):
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    key, transparent, exif = None, colour in WITH_ALPHA, b""
+    key, transparent = None, colour in WITH_ALPHA
+    exif: bytes | memoryview = b""
     for name, body in png_chunks(data):
         if name == b"tRNS":
             transparent = True
@@ -103,7 +104,8 @@ def decisive_png(data: bytes) -> bytes:
     Args:
         data: A PNG of which `read_header` returned a header.
     """
-    view, place, kept = memoryview(data), len(PNG), [PNG]
+    view, place = memoryview(data), len(PNG)
+    kept: list[bytes | memoryview] = [PNG]
     for name, body in png_chunks(data):
         end = place + 12 + len(body)  # with length, name and checksum
         if name[:1].isupper() or name in DECISIVE:
@@ -233,12 +235,12 @@ def orientation(data: bytes) -> int:
     return tiff_orientation(data[start : start + 65536]) if start >= 6 else 1
 
 
-def tiff_orientation(data: bytes) -> int:
+def tiff_orientation(data: bytes | memoryview) -> int:
     """Returns the orientation in EXIF data, which has the structure of a TIFF; 1 if it has none."""
-    order = {b"II": "little", b"MM": "big"}.get(bytes(data[:2]))
-    if order is None:
+    mark = bytes(data[:2])
+    if mark not in (b"II", b"MM"):
         return 1
-    number = functools.partial(int.from_bytes, byteorder=order)
+    number = functools.partial(int.from_bytes, byteorder="little" if mark == b"II" else "big")
     entry = number(data[4:8])
     for _ in range(number(data[entry : entry + 2])):
         if number(data[entry + 2 : entry + 4]) == 0x0112:
