@@ -81,10 +81,10 @@ def matching(text: str, items: pd.DataFrame) -> np.ndarray:
 
 
 def milvus_filter(text: str, kinds: Mapping[str, type]) -> str:
-    """Returns a filter in Milvus's words, which keeps the items that `matching` keeps.
+    """Returns a filter as a Milvus expression, which keeps the items that `matching` keeps.
 
-    Milvus leaves an item out where a field without a value meets `not`; so `not` is worked into
-    the comparisons, and those that keep such items say so.
+    Milvus drops items without a value where `not` is applied; so `not` is moved into the
+    comparisons, which name missing values where they keep them.
 
     Args:
         text: The filter.
@@ -184,14 +184,15 @@ def always(kept):
 
 
 def read(text, kinds, compared, joined):
-    """Returns what a filter means, put together from its comparisons.
+    """Evaluates a filter, from its comparisons up.
 
     Args:
         text: The filter.
         kinds: Fields that it may use -> their Python type, or None where any value will do.
-        compared: Gives the meaning of a field's name, the type of a comparison in `ast`, a value
-            or list of values, and whether all of it is negated.
-        joined: Gives the meaning of a list of meanings, joined by `and` (true) or `or`.
+        compared: Called with a field's name, the type of a comparison in `ast`, a value or list of
+            values, and whether the comparison is negated; returns its result.
+        joined: Called with a list of results, and whether `and` or `or` joins them; returns the
+            joint result.
 
     Raises:
         FilterError: The text is not a filter.

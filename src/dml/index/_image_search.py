@@ -28,7 +28,7 @@ class ImageNeighbour:
     item: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it for JSON."""
+        """Returns a dictionary for JSON."""
         rest = {name: value for name, value in self.item.items() if name != "id"}
         similarity = round(self.similarity, 6)
         return {"id": self.item["id"], "similarity": similarity, "same": self.same, **rest}
@@ -47,7 +47,7 @@ class ImageSearchResult:
     neighbours: list[ImageNeighbour]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it for JSON."""
+        """Returns a dictionary for JSON."""
         return {"query": self.query, "neighbours": [near.to_json() for near in self.neighbours]}
 
 
@@ -75,16 +75,17 @@ def search_images(
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise OptionError("threshold", f"must be a similarity in [-1, 1]; got {threshold}")
-    vectors = embed_images(encoder, images, batch_size=min(BATCH_SIZE, max(1, len(images))))
+    paths = [os.fspath(image) for image in images]
+    vectors = embed_images(encoder, paths, batch_size=min(BATCH_SIZE, max(1, len(paths))))
     same = encoder.calibrated_threshold().similarity if encoder.thresholds else None
     return [
         ImageSearchResult(
-            str(image),
+            path,
             [
                 ImageNeighbour(similarity, None if same is None else similarity >= same, item)
                 for similarity, item in neighbours
                 if threshold is None or similarity >= threshold
             ],
         )
-        for image, neighbours in zip(images, index.search(vectors, k, where), strict=True)
+        for path, neighbours in zip(paths, index.search(vectors, k, where), strict=True)
     ]

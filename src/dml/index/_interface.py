@@ -35,14 +35,14 @@ class Neighbour(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class IndexInfo:
-    """What an index is.
+    """Describes an index.
 
     Args:
         items: Their number.
         dimension: Numbers in a vector.
         kind: Kind of index.
-        search_parameters: With which it is searched.
-        recall: The recall at 10 that these reach.
+        search_parameters: Search parameters, tuned when the index was built.
+        recall: The recall at 10 that they reach.
         fields: Names of the items' fields.
         encoder: SHA-256 of the encoder that the vectors are of.
         removed: Removed items that still take up space; None where it is not known, as in Milvus.
@@ -62,7 +62,7 @@ class IndexInfo:
     bytes: int | None = None
 
     def __str__(self) -> str:
-        """Two or three lines for people."""
+        """Returns two or three lines of text."""
         lines = [
             f"{self.items:,} items"
             + (f" of {self.labels:,} labels" if self.labels is not None else "")
@@ -79,7 +79,7 @@ class IndexInfo:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it for JSON, without what is not known."""
+        """Returns a dictionary for JSON of what is known."""
         values = {
             "items": self.items,
             "removed": self.removed,
@@ -236,7 +236,7 @@ class Index(abc.ABC):
         """
 
     def add(self, items: pd.DataFrame, vectors: np.ndarray) -> tuple[int, int]:
-        """Adds items; those whose id is there already take the place of the older.
+        """Adds items; those whose id is in the index already replace the older ones.
 
         A field for which an item has no value keeps the older's.
 
@@ -301,11 +301,11 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def info(self) -> IndexInfo:
-        """Returns what the index is."""
+        """Describes the index."""
 
     @abc.abstractmethod
     def verify(self) -> None:
-        """Checks what opening does not.
+        """Checks what opening the index does not.
 
         Raises:
             DataError: It is damaged.

@@ -113,7 +113,7 @@ class Collection:
         """Returns some fields of the first rows that meet a condition.
 
         Args:
-            condition: In Milvus's words.
+            condition: A Milvus expression.
             fields: Their names.
             limits: `offset` and `limit`, as Milvus takes them.
         """
@@ -155,7 +155,7 @@ class Collection:
             queries: Float32 (Q, D).
             k: Neighbours wanted.
             parameters: Milvus's search parameters.
-            condition: In Milvus's words; "" for all rows.
+            condition: A Milvus expression; "" for all rows.
             fields: Of the hits' rows.
         """
         result = []
@@ -173,7 +173,7 @@ class Collection:
         return result
 
     def upsert(self, items: pd.DataFrame, vectors: np.ndarray) -> None:
-        """Writes rows, as of `prepare_items`; those whose id is there take the older's place."""
+        """Writes rows, as of `prepare_items`; those whose id is there replace the older ones."""
         vectors = np.ascontiguousarray(vectors, "float32")
         names = list(items)
         for start in range(0, len(items), BATCH):
@@ -193,5 +193,5 @@ class Collection:
 
 
 def condition_in(field: str, values: Iterable[str]) -> str:
-    """Returns Milvus's condition that a field has one of some values."""
+    """Returns the Milvus expression for a field that has one of some values."""
     return f"{field} in [{', '.join(map(literal, values))}]"

@@ -177,14 +177,14 @@ class MilvusIndex(Index):
         return encoder
 
     def _condition(self, where):
-        """Returns a filter in Milvus's words."""
+        """Returns a filter as a Milvus expression."""
         return "" if where is None else milvus_filter(where, self.field_types)
 
     def _search(self, queries, k, where):
         condition = self._condition(where)
         parameters = milvus_parameters(self._about.parameters, k)
         result = self.collection.search(queries, k, parameters, condition, self.fields)
-        if any(len(hits) < k for hits in result):  # a walk that met too few of the filter's rows
+        if any(len(hits) < k for hits in result):  # the walk met too few of the filter's rows
             count = self.collection.count(condition)
             if min(map(len, result)) < min(k, count) and count <= MOST_READ:
                 return self._exact(queries, k, condition)
@@ -208,7 +208,7 @@ class MilvusIndex(Index):
         ]
 
     def _item(self, row):
-        """Returns a row of Milvus's as an item."""
+        """Returns a row of Milvus as an item."""
         return item_of(self.field_types, (row.get(name) for name in self.field_types))
 
     def _row(self, id, fields):
@@ -243,7 +243,9 @@ class MilvusIndex(Index):
         chosen = [first[place]["id"] for place in places.tolist()]
         read = self.collection.rows_of("id", chosen, self.fields)
         rows = {row["id"]: row for row in read}
-        items = [self._item(rows[id]) for id in chosen if id in rows]  # others are removed by now
+        items = [
+            self._item(rows[id]) for id in chosen if id in rows
+        ]  # others were removed meanwhile
         return items, self.collection.count(condition)
 
     def ids(self, where):
@@ -260,7 +262,7 @@ class MilvusIndex(Index):
         return self.collection.count(f"label == {literal(label)}") > 0
 
     def _frame(self, rows):
-        """Returns rows of Milvus's as a table."""
+        """Returns rows of Milvus as a table."""
         table = pd.DataFrame([[row.get(name) for name in self.fields] for row in rows])
         return fitted(typed(table.set_axis(self.fields, axis=1)), self.field_types, self.location)
 
@@ -327,7 +329,7 @@ class MilvusIndex(Index):
 
 
 def _write(collection, encoder, items, vectors, kind, recall):
-    """Writes a collection: rows, indexes, and what it says of itself."""
+    """Writes a collection: rows, indexes and metadata."""
     client, name = collection.client, collection.name
     schema, indexes = collection_schema(items, encoder.dimension, kind)
     client.create_collection(name, schema=schema, index_params=indexes)
@@ -367,12 +369,12 @@ def milvus_parameters(parameters: SearchParameters, k: int) -> dict[str, Any]:
 
 
 def building_prefix(name: str) -> str:
-    """Returns how the names of collections begin that this machine is building."""
+    """Returns the prefix of the names of collections that this machine is building."""
     return f"{name}_building_{re.sub(r'[^A-Za-z0-9]', '_', socket.gethostname())}_"
 
 
 def drop_abandoned(client: Any, name: str) -> None:
-    """Removes what builds of this machine have left that were killed."""
+    """Removes collections that killed builds of this machine left behind."""
     for other in client.list_collections():
         process = other.removeprefix(building_prefix(name))
         if process.isdecimal() and not _is_running(int(process)):

@@ -1,4 +1,4 @@
-"""How Milvus keeps an index: the fields of its collection, and what its properties say."""
+"""How Milvus keeps an index: the fields and the properties of its collection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dml._storage.columns import kind_of
+from dml._storage.columns import kinds_of
 from dml.errors import DataError
 from dml.index._kinds import HnswSearch, Recall, SearchParameters
 
@@ -29,14 +29,14 @@ NAME = re.compile(r"[A-Za-z_]\w{0,254}", re.ASCII)
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """What a collection says of itself.
+    """The metadata of a collection, kept in its properties.
 
     Args:
         encoder: SHA-256 of the encoder that the vectors are of.
         dimension: Numbers in a vector.
         kind: One of `KINDS`.
         parameters: The search parameters.
-        recall: The recall that these reach.
+        recall: The recall that they reach.
     """
 
     encoder: str
@@ -91,10 +91,9 @@ def collection_schema(items: pd.DataFrame, dimension: int, kind: str) -> tuple[A
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=LONGEST_ID)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-    for column in items.columns:
+    for column, python in kinds_of(items).items():
         if column == "id":
             continue
-        python = kind_of(items[column])
         longest = {"max_length": LONGEST_TEXT} if python is str else {}
         schema.add_field(column, DataType[TYPES[python]], nullable=True, **longest)
     indexes = MilvusClient.prepare_index_params()

@@ -49,10 +49,10 @@ class Snapshot:
     """One state of an index in a folder. It never changes, whatever is written later.
 
     Args:
-        folder: Where it is.
-        manifest: What it is.
+        folder: The folder of the index.
+        manifest: Its manifest.
         parameters: The search parameters.
-        recall: The recall that these reach.
+        recall: The recall that they reach.
         vectors: Float32 (N, D), mapped into memory; those of removed items, too.
         items: A frame (N, fields).
         present: Booleans (N,), false for removed items.

@@ -41,7 +41,7 @@ class CodedVectors:
         vectors: Float32 (N, D).
         codes: A FAISS index of the vectors, or None.
         parameters: The search parameters.
-        recall: The recall that these reach.
+        recall: The recall that they reach.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class IndexWriter:
     def add(
         self, snapshot: Snapshot, items: pd.DataFrame, vectors: np.ndarray
     ) -> tuple[Snapshot, int]:
-        """Adds items; those whose id is there take the place of the older ones.
+        """Adds items; those whose id is in the index replace the older ones.
 
         Args:
             snapshot: The state on the disk.
@@ -103,9 +103,11 @@ class IndexWriter:
         Returns:
             The new state, and how many items were replaced.
         """
-        items = fitted(items, snapshot.field_types, self.folder.path)  # others may have changed it
+        items = fitted(
+            items, snapshot.field_types, str(self.folder.path)
+        )  # others may have changed it
         old = [snapshot.row_of[id] for id in items["id"] if id in snapshot.row_of]
-        known = fitted(snapshot.items, kinds_of(items), self.folder.path)
+        known = fitted(snapshot.items, kinds_of(items), str(self.folder.path))
         items = with_older(items, known.iloc[old])
         removed = ~snapshot.present
         removed[old] = True
