@@ -154,7 +154,7 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
             text = "can't be set here, where a data set is read alone: --dataset options only"
             raise OptionError(f"{section}.{option}", text, COMMAND_LINE)
         options[option] = Flag(value)
-    _, part = _named_part("dataset", options)
+    part = _part_of("dataset", options.pop("name"))
     try:
         return _build("dataset", part, options)
     except OptionError as error:
@@ -230,11 +230,11 @@ def read_flags(flags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _flags_by_section(flags: Iterable[str]) -> dict[str, dict[str, Flag]]:
-    found: dict[str, dict[str, Flag]] = {}
+    sections: dict[str, dict[str, Flag]] = {}
     for section, option, value in read_flags(flags):
         _check_section(section, COMMAND_LINE)
-        found.setdefault(section, {})[option] = Flag(value)
-    return found
+        sections.setdefault(section, {})[option] = Flag(value)
+    return sections
 
 
 def _read_file(path: Path) -> Source:
@@ -297,8 +297,7 @@ def _default_name(section: str) -> str | None:
     """Returns which part a section has where it names none."""
     if section in FAMILIES:
         return FAMILIES[section].default
-    names = [o.default for o in options_of(_group(section)) if o.name == "name"]
-    return names[0] if names else None
+    return getattr(_group(section), "name", None)  # an optimizer's; the default of its field
 
 
 def _group(section: str) -> type:
@@ -336,8 +335,13 @@ def _named_part(section: str, options: dict[str, Any]) -> tuple[str, type | None
             text = f"needs {section}.name, which is not set"
             raise OptionError(f"{section}.{next(iter(options))}", text)
         return "none", None
+    return str(name), _part_of(section, name)
+
+
+def _part_of(section: str, name: Any) -> type:
+    """Returns the class that a section names."""
     try:
-        return str(name), family.parts()[name]
+        return FAMILIES[section].parts()[name]
     except UnknownNameError as error:
         raise OptionError(f"{section}.name", f"is unknown: {error}") from None
     except TypeError:  # a list

@@ -55,10 +55,10 @@ def load_run_recipe(
 
 def _training_options(text: str, name: str) -> dict[str, str]:
     """Returns {"section.option": value} of what affects a training in a recipe's text."""
-    found = {}
+    deciding = {}
     for section, options in read_toml(text, name).items():
         if not isinstance(options, dict):
-            found[section] = repr(options)
+            deciding[section] = repr(options)
         elif section != "evaluation":
-            found.update({f"{section}.{name}": repr(value) for name, value in options.items()})
-    return {name: value for name, value in found.items() if name not in FREE}
+            deciding.update({f"{section}.{name}": repr(value) for name, value in options.items()})
+    return {name: value for name, value in deciding.items() if name not in FREE}
