@@ -21,14 +21,16 @@ def custom_gradient(function: Callable) -> Callable:
         The function, from tensors to the result.
 
     Example:
-        @custom_gradient
-        def root(x):
-            result = ops.sqrt(x)
-
-            def gradient(upstream):
-                return ops.divide_no_nan(0.5 * upstream, result)
-
-            return result, gradient
+        >>> @custom_gradient
+        ... def root(x):
+        ...     result = ops.sqrt(x)
+        ...
+        ...     def gradient(upstream):
+        ...         return ops.divide_no_nan(0.5 * upstream, result)
+        ...
+        ...     return result, gradient
+        >>> float(root(ops.array(4.0)))
+        2.0
     """
 
     @ops.custom_gradient

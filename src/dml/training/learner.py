@@ -51,10 +51,14 @@ class Learner(keras.Model):
             or `chunks` is not positive.
 
     Example:
-        learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=98)
-        learner.compile()
-        learner.fit(images, labels, epochs=5)
-        vectors = learner.embed(test_images)
+        >>> images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
+        >>> labels = [0, 0, 1, 1, 2, 2, 3, 3]
+        >>> encoder = dml.build_encoder(dml.backbones.Conv4(input_size=16, resize_side=16))
+        >>> learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=4)
+        >>> learner.compile()
+        >>> history = learner.fit(images, labels, epochs=1, verbose=0)
+        >>> learner.embed(images[:2]).shape
+        (2, 512)
     """
 
     def __init__(

@@ -1,0 +1,30 @@
+"""The examples in docstrings run as they stand."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import dml
+
+SOURCE = Path(dml.__file__).parent
+EXAMPLES = sorted(
+    ".".join(["dml", *path.relative_to(SOURCE).parts]).removesuffix(".py")
+    for path in SOURCE.rglob("*.py")
+    if "\n    Example:" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    given = {**vars(module), "dml": dml, "keras": keras, "np": np}
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for found in doctest.DocTestFinder().find(module, extraglobs=given):
+        assert found.examples or "Example:" not in (found.docstring or ""), f"{found.name}: no >>>"
+        report = []
+        runner.run(found, out=report.append)
+        assert not runner.failures, "".join(report)
