@@ -105,6 +105,8 @@ def test_an_empty_memory_and_one_before_its_start_add_nothing():
     loss = CrossBatchMemory(Contrastive(), size=6, start=2)
     known = np.array([0, 1, 2, 0, 1, 1])
     assert number(loss(LABELS, given(x, memory, known))) == pytest.approx(alone)
+    at_its_start = number(loss(LABELS, given(x, memory, known, steps=2)))
+    assert at_its_start > alone + 0.01  # pairs with two batches that are remembered
     loss = CrossBatchMemory(Contrastive(), size=6, start=0)
     assert number(loss(LABELS, given(x, memory, np.full(6, -1)))) == pytest.approx(alone)
 

@@ -14,6 +14,8 @@ from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.reporting import SILENT
+from dml.runs import Trainer
+from dml.training._callbacks import Checkpoint
 from tests.datasets.layouts import write_image
 from tests.runs.running import (
     SMALL,
@@ -44,6 +46,67 @@ def test_writes_the_run_folder(trained):
     assert list(folder.tensorboard.iterdir())
     assert "12 classes" not in lines[0] and "glyphs (zero-shot): train" in lines[0]
     assert any(line.startswith("report: ") for line in lines)
+
+
+def test_the_recipes_options_reach_learner_and_optimizer():
+    changes = {
+        "loss__name": "multi_similarity",
+        "auxiliary_loss__name": "center",
+        "augmentation__name": "strong",
+        "regularizer__name": "koleo",
+        "optimizer__head_learning_rate": 0.5,
+        "optimizer__warmup_epochs": 0.25,
+        "training__freeze_backbone_epochs": 1,
+        "training__chunks": 2,
+    }
+    trainer = Trainer(load_recipe("glyphs", flags(**changes)))
+    prepared = trainer._prepare(trainer.recipe.dataset.items())
+    learner, steps = prepared.learner, prepared.steps
+    assert learner.chunks == 2 and type(learner.regularizer).__name__ == "KoLeo"
+    assert (
+        [type(layer) for layer in learner.augmentation]
+        == [type(layer) for layer in trainer.recipe.augmentation.layers()]
+        != []
+    )
+    rates = {
+        part: [float(keras.ops.convert_to_numpy(schedule(step))) for step in (0, steps, 2 * steps)]
+        for part, schedule in learner.optimizer.schedules.items()
+    }
+    assert rates["backbone"][0] == 0 and rates["backbone"][2] > 0 and rates["embedding"][0] > 0
+    assert rates["head"][2] > 100 * rates["embedding"][2]
+
+
+def test_batches_follow_the_recipes_seed_and_policy(tmp_path, monkeypatch):
+    given = {}
+
+    def training_batches(*arguments, **options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dml.training.training_batches", training_batches)
+    changes = {"training__seed": 7, "training__unreadable": "skip", "training__threads": 3}
+    changes |= {"loss__name": "contrastive", "memory__size": 8}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", **changes)
+    expected = {"seed": 7, "on_unreadable": "skip", "threads": 3, "samples": True, "first_epoch": 0}
+    assert expected.items() <= given.items()
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_best_epoch_or_the_last_is_kept(tmp_path, select):
+    trainer = Trainer(load_recipe("glyphs", flags(training__select=select)))
+    encoder = trainer._prepare(trainer.recipe.dataset.items()).learner.encoder
+    folder = RunFolder(tmp_path / "run").create()
+    folder.begin(trainer.recipe.to_toml(), ())
+    Checkpoint(folder).save_best(encoder, 1)
+    best = [np.asarray(weight.value) for weight in encoder.weights]
+    for weight in encoder.weights:
+        weight.assign(weight.value + 1)
+    last = [value + 1 for value in best]
+    trainer._write_encoder(folder, encoder, best_epoch=1)
+    kept = [np.asarray(weight.value) for weight in load_encoder(folder.encoder).weights]
+    for value, wanted in zip(kept, best if select == "best" else last, strict=True):
+        np.testing.assert_array_equal(value, wanted)
 
 
 def test_the_log_tells_learning_from_collapse(trained):

@@ -46,7 +46,9 @@ def learner(dim=4):
 
 
 def values(model):
-    return [keras.ops.convert_to_numpy(v.value) for v in Checkpoint(None).variables(model)]
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v.value) for v in variables]
 
 
 @pytest.fixture
@@ -100,6 +102,15 @@ def test_the_last_two_checkpoints_are_kept(folder):
     kept = sorted(f.name for f in folder.checkpoints.iterdir())
     assert kept == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
     assert checkpoint.load(model, SILENT).epoch == 10_000
+
+
+def test_the_best_of_an_epoch_that_is_trained_again_is_forgotten(folder):
+    model, checkpoint = learner(), Checkpoint(folder)
+    for epoch in (1, 2):
+        checkpoint.save_best(model.encoder, epoch)
+    checkpoint.save(model, TrainingState(1, best_epoch=1, best_score=0.5))
+    checkpoint.load(model, SILENT)
+    assert [file.name for file in folder.checkpoints.glob("best-*")] == ["best-0001.npz"]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder):
