@@ -1,7 +1,8 @@
 """Networks from images to feature maps; each knows the input range that its weights expect."""
 
-from dml.backbones import applications as applications
-from dml.backbones.base import BACKBONES as BACKBONES
-from dml.backbones.base import Backbone as Backbone
-from dml.backbones.conv4 import Conv4 as Conv4
-from dml.backbones.own import Own as Own
+from dml.backbones import applications
+from dml.backbones.base import BACKBONES, Backbone
+from dml.backbones.conv4 import Conv4
+from dml.backbones.own import Own
+
+__all__ = ["BACKBONES", "Backbone", "Conv4", "Own", "applications"]

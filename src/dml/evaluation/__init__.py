@@ -10,7 +10,13 @@ from dml.evaluation.embedding_statistics import embedding_statistics
 from dml.evaluation.few_shot import FewShot, few_shot
 from dml.evaluation.identification import Identification, identification
 from dml.evaluation.intervals import class_interval
-from dml.evaluation.label_issues import LabelIssues, find_label_issues
+from dml.evaluation.label_issues import (
+    Confusion,
+    Duplicate,
+    LabelIssues,
+    Mislabelled,
+    find_label_issues,
+)
 from dml.evaluation.probes import LinearEvaluation, knn_evaluation, linear_evaluation
 from dml.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
 from dml.evaluation.retrieval import Retrieval, retrieval
@@ -26,10 +32,13 @@ from dml.evaluation.verification import Verification, verification
 __all__ = [
     "CalibratedThreshold",
     "Clustering",
+    "Confusion",
+    "Duplicate",
     "FewShot",
     "Identification",
     "LabelIssues",
     "LinearEvaluation",
+    "Mislabelled",
     "Retrieval",
     "ThresholdKind",
     "Verification",
