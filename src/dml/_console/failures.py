@@ -75,8 +75,6 @@ def explain(error: BaseException, command: str, less_memory: str = "") -> str | 
             return f"`dml {command}` needs the package {package}: pip install 'dml[{extra}]'"
     if isinstance(error, OSError) and error.errno is not None:
         return _system_line(error)
-    if isinstance(error, (ValueError, KeyError, OSError, FloatingPointError)):
-        return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     return None
 
 
