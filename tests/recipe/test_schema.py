@@ -1,8 +1,23 @@
 """What a recipe is written as, and read from again."""
 
+import dataclasses
+import tomllib
+
 import pytest
 
-from dml.recipe import load_recipe, shipped_recipes
+from dml.errors import OptionError
+from dml.evaluation import _scores
+from dml.recipe import (
+    SECTIONS,
+    EvaluationOptions,
+    MemoryOptions,
+    Recipe,
+    TrainingOptions,
+    _schema,
+    load_recipe,
+    shipped_recipes,
+    toml_value,
+)
 
 
 def write(tmp_path, text):
@@ -45,3 +60,72 @@ def test_the_paths_of_a_run_are_absolute_where_there_is_such_a_file(tmp_path, mo
     for name in names:
         part = load_recipe("photos", ["--backbone.weights", name])
         assert part.with_absolute_paths().backbone.weights == name
+
+
+@pytest.mark.parametrize(
+    "kind, option, value",
+    [
+        (MemoryOptions, "size", -1),
+        (MemoryOptions, "start", -1),
+        (MemoryOptions, "weight", -0.5),
+        (TrainingOptions, "epochs", 0),
+        (TrainingOptions, "validate_every", 0),
+        (TrainingOptions, "threads", 0),
+        (TrainingOptions, "chunks", 0),
+        (TrainingOptions, "freeze_backbone_epochs", -1),
+        (TrainingOptions, "auxiliary_loss_weight", -0.1),
+        (TrainingOptions, "views", 3),
+        (TrainingOptions, "nested_dims", (8, 0)),
+        (TrainingOptions, "select", "worst"),
+        (TrainingOptions, "unreadable", "guess"),
+        (TrainingOptions, "precision", "float16"),
+        (EvaluationOptions, "batch_size", 0),
+        (EvaluationOptions, "clustering_seeds", -1),
+        (EvaluationOptions, "ks", (1, 0)),
+        (EvaluationOptions, "extra_metrics", ("map", "recal")),
+        (EvaluationOptions, "target_precision", 1.0),
+        (EvaluationOptions, "target_far", 0.0),
+    ],
+)
+def test_an_option_out_of_its_range_is_named(kind, option, value):
+    with pytest.raises(OptionError, match=f"^{option} must be ") as error:
+        kind(**{option: value})
+    assert error.value.option == option
+
+
+def test_zero_and_one_are_in_range_where_they_should_be():
+    assert MemoryOptions(size=0, start=0, weight=0).start == 0
+    assert TrainingOptions(epochs=1, validate_every=1, freeze_backbone_epochs=0).epochs == 1
+    assert EvaluationOptions(clustering_seeds=0, batch_size=1).batch_size == 1
+
+
+def test_the_extra_metrics_are_those_of_the_evaluation():
+    assert _schema.EXTRA_METRICS == _scores.EXTRA_METRICS
+
+
+def test_every_section_is_a_field_of_the_recipe():
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    assert fields == [*SECTIONS_IN_ORDER, "names", "parts"]
+    assert set(SECTIONS_IN_ORDER) == set(SECTIONS)
+
+
+SECTIONS_IN_ORDER = [
+    *("dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"),
+    *("reduction", "auxiliary_loss", "regularizer", "optimizer", "memory", "training"),
+    "evaluation",
+]
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (True, "true"),
+        (1e-4, "0.0001"),
+        ((1, 2), "[1, 2]"),
+        ('a"\x7f', '"a\\"\\u007f"'),
+        (("a", "b"), '["a", "b"]'),
+    ],
+)
+def test_values_as_toml(value, text):
+    assert toml_value(value) == text
+    assert tomllib.loads(f"x = {text}")["x"] == (list(value) if type(value) is tuple else value)

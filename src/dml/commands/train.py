@@ -15,8 +15,9 @@ _EPILOG = """examples:
   dml train my_recipe.toml --out runs/mine
   dml train runs/mine --resume
 
-sections: dataset backbone embedding sampler augmentation loss miner memory regularizer
-optimizer training evaluation. `dml recipes NAME` prints a recipe with every option."""
+sections: dataset backbone embedding sampler augmentation loss miner reduction memory
+auxiliary_loss regularizer optimizer training evaluation. `dml recipes NAME` prints a recipe with
+every option."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
