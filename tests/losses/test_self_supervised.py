@@ -24,6 +24,10 @@ def test_the_second_half_holds_the_other_views(loss):
     assert number(SelfSupervised(loss)(np.zeros(6), x)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_learner_has_to_make_two_views():
+    assert SelfSupervised(NTXent()).views == 2 and NTXent().views == 1
+
+
 def test_saves_and_loads():
     loss = SelfSupervised(NTXent(temperature=0.3))
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))

@@ -69,7 +69,9 @@ def test_labels_are_what_every_loss_takes(loss, labels):
 
 
 def test_pairs_of_one_image_are_left_out_inside_a_sum():
-    labels, x = np.array([0, 0, 1, 1]), ops.cast(np.eye(4), "float32")
+    labels, x = np.array([0, 0, 1, 1]), np.eye(4, dtype="float32")
+    x[1, :2] = [0.6, 0.8]  # would pull, at a squared distance of 0.8
+    x = ops.array(x)
     targets = Targets(ops.array(labels), ops.array([7, 7, 8, 9]))
     both = MultipleLosses([Contrastive(), NTXent()])
     parts = [loss.value(targets, x) for loss in both.parts]
