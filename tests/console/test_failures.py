@@ -48,7 +48,15 @@ def test_what_the_system_refuses_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [TypeError("a bug"), ModuleNotFoundError("no", name="other"), AssertionError()]
+    "error",
+    [
+        TypeError("a bug"),
+        ValueError("of a library"),
+        KeyError("name"),
+        OSError("without a number"),
+        ModuleNotFoundError("no", name="other"),
+        AssertionError(),
+    ],
 )
 def test_anything_else_is_a_bug(error):
     assert explain(error, "train") is None
