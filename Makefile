@@ -42,10 +42,11 @@ test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with 
 	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ON_EVERY_BACKEND)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
-check: $(VENV)/installed-test  ## format, lint, import layers
+check: $(VENV)/installed-test  ## format, lint, import layers, types of what is public
 	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/lint-imports
+	$(BIN)/pyright
 
 mutants: $(VENV)/installed-test  ## small errors put into the code that a test has to notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)

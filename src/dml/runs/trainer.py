@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from dml.runs._metrics import metrics_to_json
 from dml.runs._splits import TestSplit, counted, dataset_label, unchanged_items
 from dml.runs._starting import check_splits, descriptions, free_folder, minutes
 from dml.runs.run import Run
+
+if TYPE_CHECKING:
+    from dml.training import Learner
 
 
 class Trainer:
@@ -383,7 +387,7 @@ class Prepared:
         steps: Batches an epoch.
     """
 
-    learner: object
+    learner: "Learner"
     steps: int
 
 

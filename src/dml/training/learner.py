@@ -202,10 +202,11 @@ class Learner(keras.Model):
             options["validation_data"] = (*checked, *weights) if pair else checked[0]
         if hasattr(self, "label_range") and is_data_set(x):
             watch = KnownLabels()
-            if isinstance(callbacks := options.get("callbacks"), keras.callbacks.CallbackList):
+            callbacks = options.get("callbacks") or []
+            if isinstance(callbacks, keras.callbacks.CallbackList):
                 callbacks.append(watch)
             else:  # before those that would save what was learned
-                options["callbacks"] = [watch, *keras.tree.flatten(callbacks or [])]
+                options["callbacks"] = [watch, *keras.tree.flatten(callbacks)]
         from dml.training.loader import TrainingBatches
 
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
@@ -328,8 +329,10 @@ class Learner(keras.Model):
         loss = loss_fn.value(targets, compared)
         penalty = loss_fn.penalty(self.head)
         loss = loss if penalty is None else loss + penalty
-        if self.regularizer is not None:
-            loss = loss + self.regularizer(self._regularized(embeddings, targets.labels, training))
+        if (part := self.regularizer) is not None:
+            loss = loss + part(
+                self._regularized(part.acts_on, embeddings, targets.labels, training)
+            )
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
         self._update_telemetry(targets.labels, embeddings, compared)
@@ -343,13 +346,13 @@ class Learner(keras.Model):
             low, high = ops.minimum(low_high, seen)[0], ops.maximum(low_high, seen)[1]
             self.label_range.assign(ops.stack([low, high]))
 
-    def _regularized(self, embeddings, labels, training):
+    def _regularized(self, acts_on, embeddings, labels, training):
         """Returns what the regularizer acts on."""
         if self.regularizer_head is not None:
             return self.regularizer_head(embeddings, labels, training=training)
-        if self.regularizer.acts_on == "embeddings":
+        if acts_on == "embeddings":
             return embeddings
-        if self.regularizer.acts_on == "proxies":
+        if acts_on == "proxies":
             return self.head.unit_proxies()
         return ops.convert_to_tensor(self.head.proxies)
 
