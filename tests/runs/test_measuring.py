@@ -63,11 +63,16 @@ def test_a_threshold_accepts_from_its_similarity_upwards():
     thresholds = [
         CalibratedThreshold(ThresholdKind.PRECISION, limit, 0.9, 1.0, 0.9, 9, 0.5),
         CalibratedThreshold(ThresholdKind.FAR, limit, 0.1, 0.0, 0.1, 9, 0.5),
+        CalibratedThreshold(
+            ThresholdKind.FAR, float(np.cos(np.radians(35))), 0.3, 0.0, 0.3, 9, 0.5
+        ),
     ]
-    precision, far = with_test_rates(thresholds, measured, vectors, split)
+    precision, far, wider = with_test_rates(thresholds, measured, vectors, split)
     assert precision.test_rate == 1 and precision.test_coverage == 0.5
     # Of the 9 pairs of two classes none is within 20 degrees.
     assert far.test_rate == 0 and far.test_coverage == 0.5
+    # Two are 30 degrees apart, four 40 and more.
+    assert wider.test_rate == pytest.approx(2 / 9)
 
 
 def test_what_was_not_measured_has_no_test_rate():
