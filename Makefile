@@ -67,7 +67,7 @@ try-newest:  ## the quick tests with the newest of every package, beyond the bou
 bench-loader: $(VENV)/installed  ## training from files against one batch in memory (DML_DATA)
 	$(BIN)/python benchmarks/loader.py
 
-bench-retrieval: $(VENV)/installed  ## all figures and all pairs at the size of Online Products
+bench-retrieval: $(VENV)/installed  ## all metrics and all pairs at the size of Online Products
 	$(BIN)/python benchmarks/retrieval.py $(ARGS)
 
 bench-gains: $(VENV)/installed  ## what re-ranking gains (ARGS: an evaluation's folder)

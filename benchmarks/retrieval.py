@@ -1,13 +1,13 @@
-"""Exact retrieval figures: time and memory beside the bare search.
+"""Exact retrieval metrics: time and memory, compared with the search alone.
 
     python benchmarks/retrieval.py [--size cub|sop|1m] [--json FILE]
 
-Embeddings are noise around a centre for each class. Prints the seconds of all figures, those of
-faiss' own search of the same depth, by how much the figures raised the peak memory above that of
-the embeddings, and the same of verification over all pairs, which is held against scikit-learn's
-curve of all pairs of some rows. Of `1m`, a slice of the queries searches the whole gallery, and
-the time of all of them is reckoned from it; `--all` searches with all of them, with a progress bar,
-and goes on where it was stopped (`--unfinished FOLDER`).
+Embeddings are noise around a centre for each class. Prints the seconds that all metrics take, those
+of faiss' own search of the same depth, the growth of the peak memory above that of the embeddings,
+and the same of verification over all pairs, which is compared with scikit-learn's curve of all
+pairs of some rows. Of `1m`, a part of the queries searches the whole gallery, and the time of all
+of them is extrapolated; `--all` searches with all of them, with a progress bar, and continues an
+interrupted search (`--unfinished FOLDER`).
 """
 
 import argparse
@@ -80,9 +80,9 @@ def measured(function):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="sop")
-    parser.add_argument("--json", type=Path, help="a file for the figures as one JSON object")
+    parser.add_argument("--json", type=Path, help="a file for the results as one JSON object")
     parser.add_argument("--all", action="store_true", help="of 1m, all queries")
-    parser.add_argument("--unfinished", type=Path, help="a folder that keeps what is done")
+    parser.add_argument("--unfinished", type=Path, help="a folder for finished parts")
     options = parser.parse_args()
     import faiss
 
@@ -107,8 +107,8 @@ def main():
             faiss.knn(part, vectors, depth, metric=faiss.METRIC_INNER_PRODUCT)
 
     _, bare, _ = measured(search)
-    figures = {name: float(values.mean()) for name, values in found.per_query.items()}
-    print("  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items()))
+    metrics = {name: float(values.mean()) for name, values in found.per_query.items()}
+    print("  ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
     print(f"{len(searching):,} queries in {rows:,} x {dim}: {seconds:.1f} s, ", end="")
     print(f"{peak:.0f} MiB; bare faiss search of {depth} neighbours {bare:.1f} s")
     result = {"size": options.size, "seconds": seconds, "faiss_seconds": bare, "peak_mib": peak}
@@ -124,7 +124,7 @@ def main():
         print(f"furthest from the list of all pairs of 2,000: {furthest:.1e}")
         result.update(verification_seconds=seconds, verification_mib=peak)
     if options.json:
-        options.json.write_text(json.dumps({**result, **figures}) + "\n")
+        options.json.write_text(json.dumps({**result, **metrics}) + "\n")
 
 
 if __name__ == "__main__":
