@@ -1,12 +1,13 @@
 """The README's Python runs as it stands, and its commands exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dml.cli import find_commands
+from dml.cli import build_parser, find_commands, split_flags
 from tests.datasets.layouts import write_image
 
 README = Path(__file__).parents[1] / "README.md"
@@ -55,6 +56,16 @@ def test_there_are_examples_of_runs_of_arrays_of_a_folder_and_of_evaluation():
     assert len(BLOCKS) == 4
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"dml ([a-z]+) ", README.read_text()))))
-def test_commands_exist(command):
-    assert command in find_commands() or command in ("deep",)
+COMMANDS = sorted(
+    set(re.findall(r"^ {4}(dml [^#\n]+?) *(?:#.*)?$", README.read_text(), re.MULTILINE))
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_understood(line):
+    arguments, _ = split_flags(shlex.split(line)[1:])
+    build_parser(find_commands()).parse_args(arguments)
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 15
