@@ -145,7 +145,7 @@ def test_a_filter_that_is_none_is_refused(index):
 
 
 def test_added_items_are_found_and_replaced_ones_are_not(changed, bundle):
-    fresh = clusters(20, DIMENSION, seed=5)
+    fresh, replaced = clusters(20, DIMENSION, seed=5), clusters(COUNT, DIMENSION)[-10:]
     assert changed.add(items(20, first=COUNT - 10), fresh) == (10, 10)
     for index in (changed, open_index(changed.location)):
         assert len(index) == COUNT + 10
@@ -153,6 +153,12 @@ def test_added_items_are_found_and_replaced_ones_are_not(changed, bundle):
         first = [near[0] == f"i{COUNT - 10 + n}" for n, near in enumerate(ids(found))]
         assert np.mean(first) > 0.9
         np.testing.assert_allclose(index.vector(f"i{COUNT - 10}"), fresh[0], atol=1e-6)
+        # By the vectors that were replaced, each item is found once, with its new vector.
+        for query, near in zip(replaced, index.search(replaced, 10), strict=True):
+            names = [item["id"] for _, item in near]
+            assert len(set(names)) == len(names)
+            now = [query @ index.vector(name) for name in names]
+            assert [similarity for similarity, _ in near] == pytest.approx(now, abs=1e-3)
         index.verify()
 
 
