@@ -69,7 +69,7 @@ def test_each_tolerance_is_a_reason_of_its_own():
         return ExportCheck(
             **{
                 **{"images": 9, "difference": 0.0, "difference_at_any_size": 0.0},
-                **{"recall_at_1_before": 0.9, "recall_at_1_after": 0.9},
+                "recalls": (0.9, 0.9),
                 "overlap_of_the_top_10": 1.0,
                 **changes,
             }
@@ -78,14 +78,14 @@ def test_each_tolerance_is_a_reason_of_its_own():
     assert check() == []
     assert check(difference=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
     assert check(difference_at_any_size=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
-    assert check(recall_at_1_after=0.75) == ["R@1 falls by 15.0 points, more than 10"]
+    assert check(recalls=(0.9, 0.75)) == ["R@1 falls by 15.0 points, more than 10"]
     assert check(overlap_of_the_top_10=0.49) == ["fewer than 50 % of the nearest stay"]
 
 
 def test_compares_images_of_which_no_two_are_of_one_class():
     vectors = np.eye(4, dtype="float32")
     check = check_of(vectors, vectors, np.arange(4), 0.0)
-    assert check.recall_at_1_before is None and check.overlap_of_the_top_10 == 1
+    assert check.recalls is None and check.overlap_of_the_top_10 == 1
     one = check_of(vectors[:1], vectors[:1], np.zeros(1, int), 0.0)
     assert check.faults(TOLERANCE) == one.faults(TOLERANCE) == []
     assert "R@1" not in str(check)

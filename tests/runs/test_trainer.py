@@ -377,3 +377,17 @@ def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
     test = items.select("test")
     found = retrieval(embed_images(encoder, test.paths), test.labels)
     assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17
+
+
+def test_batches_are_a_function_of_the_seed_and_the_epoch():
+    def first(seed, epoch=0):
+        recipe = load_recipe("glyphs", flags(training__seed=seed))
+        items = recipe.dataset.items().select("train")
+        images, labels = next(iter(Trainer(recipe)._batches(items, epoch)))
+        return np.asarray(images), np.asarray(labels).tolist()
+
+    images, labels = first(0)
+    assert images.shape == (12, 16, 16, 3)
+    np.testing.assert_array_equal(first(0)[0], images)
+    assert first(0)[1] == labels
+    assert first(1)[1] != labels and first(0, epoch=1)[1] != labels

@@ -1,7 +1,8 @@
 """Exports a run's encoder, checked on real images."""
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,8 @@ class ExportCheck:
         images: Images compared at the side that the network sees.
         difference: Largest difference of any entry of a vector.
         difference_at_any_size: The same of images at their own size.
-        recall_at_1_before: Of the trained encoder; None where no two images are of one class.
-        recall_at_1_after: Of the exported one.
+        recalls: R@1 of the trained and of the exported encoder; None where no two images are of
+            one class.
         overlap_of_the_top_10: Mean share of the nearest 10 that both encoders have; None of a
             single image.
     """
@@ -66,15 +67,14 @@ class ExportCheck:
     images: int
     difference: float
     difference_at_any_size: float
-    recall_at_1_before: float | None = None
-    recall_at_1_after: float | None = None
+    recalls: tuple[float, float] | None = None
     overlap_of_the_top_10: float | None = None
 
     def __str__(self):
         parts = []
-        if self.recall_at_1_before is not None:
-            before, after = 100 * self.recall_at_1_before, 100 * self.recall_at_1_after
-            parts.append(f"R@1 {before:.1f} % before, {after:.1f} % after; ")
+        if self.recalls is not None:
+            before, after = self.recalls
+            parts.append(f"R@1 {100 * before:.1f} % before, {100 * after:.1f} % after; ")
         if self.overlap_of_the_top_10 is not None:
             share = 100 * self.overlap_of_the_top_10
             parts.append(f"{share:.1f} % of the nearest {NEAREST} are the same; ")
@@ -84,14 +84,22 @@ class ExportCheck:
             f"and by {self.difference_at_any_size:.1e} from images of their own size"
         )
 
+    def to_json(self) -> dict[str, float]:
+        """Returns what was measured, ready for JSON."""
+        numbers = {name: number for name, number in vars(self).items() if name != "recalls"}
+        if self.recalls is not None:
+            sides = ("recall_at_1_before", "recall_at_1_after")
+            numbers |= dict(zip(sides, self.recalls, strict=True))
+        return {name: number for name, number in numbers.items() if number is not None}
+
     def faults(self, tolerance: Tolerance) -> list[str]:
         """Returns what is out of tolerance."""
         faults = []
         largest = np.max([self.difference, self.difference_at_any_size])
         if not largest <= tolerance.difference:  # NaN is too much, too
             faults.append(f"vectors differ by {largest:.1e}, more than {tolerance.difference:.0e}")
-        if self.recall_at_1_before is not None:
-            lost = self.recall_at_1_before - self.recall_at_1_after
+        if self.recalls is not None:
+            lost = self.recalls[0] - self.recalls[1]
             if not lost <= tolerance.recall:
                 most = 100 * tolerance.recall
                 faults.append(f"R@1 falls by {100 * lost:.1f} points, more than {most:g}")
@@ -131,7 +139,7 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
         run._reporter.info(f"note: {note}")
     split = TestSplit.of(items.items, data.label).items
     rows = whole_classes(split.labels)
-    paths, labels = [split.paths[row] for row in rows], split.labels[rows]
+    paths, labels = split.paths[rows].tolist(), split.labels[rows]
     with new_folder(bundle.path) as temporary:
         inside = Bundle(temporary, to)
         write_encoder(encoder, inside.encoder, to, precision)
@@ -152,7 +160,7 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
             "preparation": sides,
             "trained_on": own.dataset if own else None,
             "thresholds": [t.to_json() for t in own.thresholds] if own else [],
-            "check": {k: v for k, v in asdict(check).items() if v is not None},
+            "check": check.to_json(),
             "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
         }
         inside.describe(description)
@@ -184,7 +192,7 @@ def whole_classes(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isin(labels, kept) if len(kept) else labels == 0)[:CHECKED]
 
 
-def compare(encoder, run_exported, paths: list[str], labels: np.ndarray) -> ExportCheck:
+def compare(encoder, run_exported, paths: Sequence[str], labels: np.ndarray) -> ExportCheck:
     """Returns how the exported encoder's vectors differ from those of the trained one.
 
     Args:
@@ -207,12 +215,15 @@ def check_of(
 
     R@1 only where two images are of one class, and the nearest only of two images or more.
     """
-    recalls, overlap = (None, None), None
+    recalls, overlap = None, None
     if np.bincount(labels).max() > 1:
-        recalls = [float(retrieval(v, labels, ks=(1,)).recall[1]) for v in (before, after)]
+        trained, exported = (
+            float(retrieval(vectors, labels, ks=(1,)).recall[1]) for vectors in (before, after)
+        )
+        recalls = trained, exported
     if depth := min(NEAREST, len(before) - 1):
         rows = (nearest_others(vectors, depth)[1] for vectors in (before, after))
         shared = [len(np.intersect1d(a, b)) / depth for a, b in zip(*rows, strict=True)]
         overlap = float(np.mean(shared))
     difference = float(np.abs(before - after).max())
-    return ExportCheck(len(before), difference, difference_at_any_size, *recalls, overlap)
+    return ExportCheck(len(before), difference, difference_at_any_size, recalls, overlap)

@@ -71,12 +71,7 @@ def measure(
     result, pairs, notes = None, None, []
     metrics: dict[str, MetricValue] = {}
     if split.has_positives:
-        gallery = {}
-        if split.has_gallery:
-            gallery = {
-                "gallery": vectors[split.gallery_rows],
-                "gallery_labels": split.gallery_labels,
-            }
+        alone = not split.has_gallery
         with reporter.progress("searching", len(rows), "queries") as advance:
             result = retrieval(
                 vectors[rows],
@@ -85,7 +80,8 @@ def measure(
                 extra_metrics=extra_metrics,
                 advance=advance,
                 unfinished=unfinished,
-                **gallery,
+                gallery=None if alone else vectors[split.gallery_rows],
+                gallery_labels=None if alone else split.gallery_labels,
             )
         metrics.update(as_values(result.metrics()))
     else:

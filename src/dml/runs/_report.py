@@ -70,7 +70,7 @@ def report_data(
 
 def image_reader(items: Items, rows: np.ndarray) -> Callable[[int], np.ndarray]:
     """Returns a function that reads the image of a row of `rows`."""
-    return lambda row: read_image(items.paths[rows[row]])
+    return lambda row: read_image(str(items.paths[rows[row]]))
 
 
 def shown_metrics(evaluation: Evaluation) -> list[Metric]:

@@ -133,12 +133,13 @@ def other_items(
     if not np.isin(items.splits, TESTS).any():
         items = replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
     items = items.select(*TESTS, *(SEEN if items.protocol == "seen-class" else ()))
-    reasons = {} if skip_unreadable else None
+    reasons: dict[int, str] = {}
     with reporter.progress("looking for training images", len(items)) as advance:
-        digests = image_digests(items.paths, threads, advance, reasons, decode=skip_unreadable)
+        faults = reasons if skip_unreadable else None
+        digests = image_digests(items.paths, threads, advance, faults, decode=skip_unreadable)
     notes, readable = [*items.notes], digests != ""
     unreadable = dict(Counter(items.splits[~readable].tolist()))
-    if unreadable:
+    if reasons:
         notes.append(f"left out as unreadable: {counted(unreadable)} ({reasons[min(reasons)]})")
     items, digests = items.take(readable), digests[readable]
     rows = np.isin(items.splits, TESTS)
@@ -220,7 +221,8 @@ class TestSplit:
         with_gallery = items.protocol == "query-gallery"
         items = items.select(*(("query", "gallery") if with_gallery else ("test",)))
         names = [str(items.class_names[code]) for code in items.labels]
-        items = Items.build(items.paths, names, items.splits, items.ids, items.protocol)
+        columns = (items.paths.tolist(), names, items.splits.tolist(), items.ids.tolist())
+        items = Items.build(*columns, items.protocol)
         queries = gallery = np.arange(len(items))
         if with_gallery:
             queries, gallery = (
@@ -247,8 +249,10 @@ class TestSplit:
 
         try:
             table = pd.read_parquet(path)
-            columns = (table[column].tolist() for column in ("path", "class", "split", "id"))
-            items = Items.build(*columns, protocol)
+            columns = {name: table[name].tolist() for name in ("path", "class", "split", "id")}
+            items = Items.build(
+                columns["path"], columns["class"], columns["split"], columns["id"], protocol
+            )
         except (ValueError, KeyError, OSError, NotImplementedError) as error:
             raise DataError(path, f"damaged; evaluate the run again ({error})") from None
         return cls.of(items, name)

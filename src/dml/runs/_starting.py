@@ -1,13 +1,13 @@
 """What is checked and said before a training begins."""
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from dml.backbones import Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
 from dml.recipe import Recipe
@@ -87,7 +87,7 @@ def describe_data(items: Items, name: str) -> str:
 def describe_training(recipe: Recipe, steps: int) -> str:
     """Returns one line about what is trained, from which weights, how and how long."""
     backbone, names, training = recipe.backbone, recipe.names, recipe.training
-    own = names["backbone"] == "own"
+    own = isinstance(backbone, Own)
     weights = {
         "imagenet": "ImageNet weights",
         "none": "its own weights" if own else "random weights",
@@ -96,8 +96,9 @@ def describe_training(recipe: Recipe, steps: int) -> str:
     parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
     dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
     size = backbone.input_size
+    name = backbone.path if isinstance(backbone, Own) else names["backbone"]
     return (
-        f"training {backbone.path if own else names['backbone']} from {weights}, {size} x {size} "
+        f"training {name} from {weights}, {size} x {size} "
         f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; {training.epochs:,} epochs "
         f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
     )
@@ -105,11 +106,13 @@ def describe_training(recipe: Recipe, steps: int) -> str:
 
 def free_folder(parent: Path, name: str) -> Path:
     """Makes and returns the first of parent/name, parent/name-2, ... that does not exist."""
-    for number in itertools.count(1):
-        path = parent / (name if number == 1 else f"{name}-{number}")
+    number, path = 1, parent / name
+    while True:
         with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)
             return path
+        number += 1
+        path = parent / f"{name}-{number}"
 
 
 def run_name(source: str | os.PathLike[str]) -> str:

@@ -27,6 +27,10 @@ from dml.runs.run import Run
 
 if TYPE_CHECKING:
     from dml.training import Learner
+    from dml.training.loader import TrainingBatches
+
+if TYPE_CHECKING:
+    from dml.training import Learner
 
 
 class Trainer:
@@ -240,7 +244,6 @@ class Trainer:
 
     def _fit(self, folder: RunFolder, items: Items, prepared: "Prepared"):
         """Trains until the last epoch and returns the `TrainingState`."""
-        from dml.training import training_batches
         from dml.training._callbacks import (
             Checkpoint,
             ProgressBars,
@@ -280,20 +283,8 @@ class Trainer:
         unreadable = {}
         first_epoch = state.epoch
         for first, end in spans(first_epoch, options.epochs, each_epoch=reads_classes):
-            batches = training_batches(
-                training,
-                recipe.sampler,
-                recipe.augmentation,
-                recipe.backbone.input_size,
-                first_epoch=first,
-                seed=options.seed,
-                on_unreadable=options.unreadable,
-                threads=options.threads,
-                samples=bool(recipe.memory.size),
-                class_vectors=self._class_vectors(learner, training)
-                if reads_classes and first
-                else None,
-            )
+            vectors = self._class_vectors(learner, training) if reads_classes and first else None
+            batches = self._batches(training, first, vectors)
             recorder.coverage = coverage_of(batches, training.labels)
             if first == first_epoch:
                 name = recipe.names["sampler"]
@@ -312,6 +303,32 @@ class Trainer:
         for reason in unreadable.values():
             self._reporter.info(f"left out of the training: {reason}")
         return state
+
+    def _batches(
+        self, items: Items, first_epoch: int, class_vectors: np.ndarray | None = None
+    ) -> "TrainingBatches":
+        """Returns the training batches from an epoch on.
+
+        Args:
+            items: Of the split `train`.
+            first_epoch: From 0.
+            class_vectors: Floats (classes, D), for samplers that want them.
+        """
+        from dml.training import training_batches
+
+        recipe, options = self.recipe, self.recipe.training
+        return training_batches(
+            items,
+            recipe.sampler,
+            recipe.augmentation,
+            recipe.backbone.input_size,
+            first_epoch=first_epoch,
+            seed=options.seed,
+            on_unreadable=options.unreadable,
+            threads=options.threads,
+            samples=bool(recipe.memory.size),
+            class_vectors=class_vectors,
+        )
 
     def _validation(self, encoder, items: Items) -> Callable[[], dict[str, float]] | None:
         """Returns what measures R@1 of the validation classes; None of fewer than two."""
