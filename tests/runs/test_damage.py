@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dml._storage.records import write_sealed
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.encoding.encoder import load_encoder
@@ -110,7 +111,7 @@ def test_odd_fields_that_the_manifest_knows(run, capsys, name):
         run.manifest.write_bytes(manifest)
         if file == run.manifest:
             odd.pop("sha256", None)
-            run._write_manifest(odd)
+            write_sealed(run.manifest, odd)
         else:
             run.write_json(file, odd)
         one_line_or_a_result(capsys, FILES[name], run.path)
