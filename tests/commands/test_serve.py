@@ -29,7 +29,7 @@ def test_serves_until_it_is_stopped(shop, host):
         address = re.match(rf"(http://{re.escape(host)}:\d+/)", it.stdout.readline())[1]
         assert httpx.get(address + "health").json()["items"] == 12
         it.send_signal(signal.SIGTERM)
-        _, err = it.communicate(timeout=20)
+        _, err = it.communicate(timeout=120)
     assert err == "" and it.returncode in (0, -signal.SIGTERM)
 
 
