@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dml._storage.records import write_sealed
+from dml._storage.records import write_sealed
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.encoding.encoder import load_encoder
@@ -178,12 +179,12 @@ def test_checkpoints(run, whole):
         data = file.read_bytes()
         with np.load(file) as arrays:
             arrays = dict(arrays)
-        state = json.loads(arrays["state"].item())
+        fields = json.loads(arrays["state"].item())
         for trial in range(100):
             if trial % 2:
                 file.write_bytes(damaged(rng, data))
             else:
-                odd = {key: rng.choice((value, None, "x", -1, [])) for key, value in state.items()}
+                odd = {key: rng.choice((value, None, "x", -1, [])) for key, value in fields.items()}
                 other = rng.choice([np.zeros(3), np.array("x"), np.zeros((0, 4)), arrays["v0"]])
                 np.savez(file, **{**arrays, "v0": other, "state": np.array(json.dumps(odd))})
             reporter = Lines()

@@ -36,7 +36,7 @@ def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
     described = json.loads((written.path / "dml.json").read_text())
     assert described["check"]["overlap_of_the_top_10"] > 0.99
     assert described["thresholds"] == json.loads((path / "metrics.json").read_text())["thresholds"]
-    with pytest.raises(OccupiedError, match="is there already"):
+    with pytest.raises(OccupiedError, match="already exists"):
         run.export()
 
 

@@ -1,4 +1,4 @@
-"""Folders on which some figures can't be measured: a note says which, and the others are."""
+"""Folders on which some metrics can't be measured: a note says which, and the others are."""
 
 import json
 
@@ -59,8 +59,8 @@ def test_one_test_image_a_class_leaves_linear_and_nearest_neighbours(tmp_path):
     assert not set(metrics["metrics"]) & (RETRIEVAL | CLUSTERING | VERIFICATION)
     assert [note.split(":")[0] for note in metrics["notes"]][:3] == [
         "no retrieval metrics",
-        "no clustering figures",
-        "no verification figures",
+        "no clustering metrics",
+        "no verification metrics",
     ]
     assert any("val 6 images of 3 classes" in line for line in lines)
     assert evaluate(folder.path, reporter=lines)["metrics"] == metrics["metrics"]
@@ -70,8 +70,8 @@ def test_one_test_image_a_class_leaves_linear_and_nearest_neighbours(tmp_path):
 def test_a_long_tail_keeps_every_figure(tmp_path):
     root = photos(tmp_path / "photos", train=[12, 5, 3, 1], test=[4, 2, 1, 1])
     _, metrics = run_on(root, tmp_path / "run", lines := Lines())
-    figures = RETRIEVAL | CLUSTERING | VERIFICATION | LINEAR
-    assert metrics["excluded"] == 2 and figures <= set(metrics["metrics"])
+    names = RETRIEVAL | CLUSTERING | VERIFICATION | LINEAR
+    assert metrics["excluded"] == 2 and names <= set(metrics["metrics"])
     assert any("class 3 has a single training image" in line for line in lines)
 
 

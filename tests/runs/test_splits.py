@@ -216,7 +216,7 @@ def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_
     assert again.path == Path("runs/pho.tos-2")
     assert of_split(again.path, "train", "val") == of_split(folder.path, "train", "val")
     assert any("in a run's folder" in line for line in lines)
-    with pytest.raises(ValueError, match=r"runs holds runs, such as pho\.tos: choose an --out"):
+    with pytest.raises(ValueError, match=r"runs: holds runs, such as pho\.tos: choose an --out"):
         run_on(".", "runs")
 
 

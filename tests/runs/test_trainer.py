@@ -117,12 +117,12 @@ def test_the_log_tells_learning_from_collapse(trained):
     assert expected <= set(rows[0]) and all(np.isfinite(list(r.values())).all() for r in rows)
 
 
-def test_metrics_name_protocol_and_untrained_figures(trained):
+def test_metrics_name_protocol_and_untrained_metrics(trained):
     metrics = json.loads(trained[0].metrics.read_text())
     assert metrics["protocol"] == "zero-shot" and metrics["queries"] == 36
-    figures = {"R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R", "NMI", "AMI"}
-    assert {*figures, "AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["metrics"])
-    assert figures - {"NMI", "AMI"} <= set(metrics["untrained"])
+    names = {"R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R", "NMI", "AMI"}
+    assert {*names, "AUC", "EER", "TAR@FAR=0.1"} <= set(metrics["metrics"])
+    assert names - {"NMI", "AMI"} <= set(metrics["untrained"])
 
 
 def test_the_report_is_one_page_without_a_network(trained):
@@ -136,7 +136,7 @@ def test_the_resolved_recipe_trains_the_same_run_again(trained, tmp_path):
     assert folder.read_log()[-1]["loss"] == trained[0].read_log()[-1]["loss"]
 
 
-def test_evaluate_repeats_the_figures_and_writes_vectors(trained):
+def test_evaluate_repeats_the_metrics_and_writes_vectors(trained):
     folder = trained[0]
     before = json.loads(folder.metrics.read_text())["metrics"]
     after = evaluate(folder.path)["metrics"]

@@ -164,7 +164,8 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
             "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
         }
         inside.describe(description)
-        size = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
+        files = [temporary / name for name in inside.names()] + [inside.description]
+        size = sum(file.stat().st_size for file in files)
     return ExportReport(bundle.path, size, check)
 
 
