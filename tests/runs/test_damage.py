@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from dml._storage.records import write_sealed
-from dml._storage.records import write_sealed
 from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.encoding.encoder import load_encoder
