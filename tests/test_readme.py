@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and its commands exist."""
+"""The Python of the README and the guides runs as it is printed, and their commands exist."""
 
 import re
 import shlex
@@ -10,8 +10,9 @@ import pytest
 from dml.cli import build_parser, find_commands, split_flags
 from tests.datasets.layouts import write_image
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+TEXT = "".join(path.read_text() for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))])
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 RECIPE = """
 [dataset]
 name = "folder"
@@ -56,9 +57,7 @@ def test_there_are_examples_of_runs_of_arrays_of_a_folder_and_of_evaluation():
     assert len(BLOCKS) == 4
 
 
-COMMANDS = sorted(
-    set(re.findall(r"^ {4}(dml [^#\n]+?) *(?:#.*)?$", README.read_text(), re.MULTILINE))
-)
+COMMANDS = sorted(set(re.findall(r"^ {4}(dml [^#\n]+?) *(?:#.*)?$", TEXT, re.MULTILINE)))
 
 
 @pytest.mark.parametrize("line", COMMANDS)
