@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml.heads import HierarchyHead
-from dml.heads.hierarchy import NO_TRIPLET
+from dml.heads.hierarchy import _NO_TRIPLET
 from tests.backend import value_and_grad
 from tests.heads.test_walk import unit
 
@@ -47,7 +47,7 @@ def test_neighbours_are_each_others_nearest_and_strangers_are_not():
 def test_there_is_no_triplet_without_a_neighbour_or_a_stranger():
     x = unit(np.random.default_rng(0).normal(size=(1, 4)))
     found = gaps(head(), x, np.zeros(1, "int32"))
-    assert (found[0] == NO_TRIPLET).all() and (found[1] > NO_TRIPLET).any()
+    assert (found[0] == _NO_TRIPLET).all() and (found[1] > _NO_TRIPLET).any()
 
 
 def test_an_ancestor_is_near_to_the_farther_of_the_two():

@@ -7,9 +7,8 @@ import pytest
 from keras import ops
 
 from dml.heads import LengthHead, ProxyHead, ProxyLengthHead, WalkHead
-from dml.losses import LOSSES, SubCenterArcFace
-from dml.losses.arcface import turned_away
-from dml.losses.sub_center_arcface import outliers
+from dml.losses import LOSSES, SubCenterArcFace, outliers
+from dml.losses._margin_softmax import turned_away
 from tests.backend import value_and_grad
 from tests.losses import reference_proxies
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dml.miners.triplets import MINING, _largest, triplet_counts
+from dml.miners._triplets import MINING, _largest, triplet_counts
 from dml.ops import pair_masks
 from tests.losses import reference
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from dml.ops import poincare, same_label
 
-NO_TRIPLET = -1e9  # a gap that no hinge reaches
+_NO_TRIPLET = -1e9  # a gap that no hinge reaches
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -107,7 +107,7 @@ class HierarchyHead(keras.layers.Layer):
             ],
             axis=1,
         )
-        return ops.where(ops.logical_and(drawn, two != three)[:, None], gaps, NO_TRIPLET)
+        return ops.where(ops.logical_and(drawn, two != three)[:, None], gaps, _NO_TRIPLET)
 
     def draw(self, nearness, training):
         """Returns the rows (N,) of two neighbours and a stranger each, and which are there."""

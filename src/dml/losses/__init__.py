@@ -1,5 +1,7 @@
 """Losses of deep metric learning: options and one pure function each."""
 
+from dml.losses._reduced import reduced
+from dml.losses._wrapper import Wrapper
 from dml.losses.adaface import AdaFace
 from dml.losses.adapted_triplet import AdaptedTriplet
 from dml.losses.angular import Angular
@@ -41,7 +43,6 @@ from dml.losses.proxy_nca import ProxyNCA
 from dml.losses.proxy_nca_pp import ProxyNCAPlusPlus
 from dml.losses.ranked_list import RankedList
 from dml.losses.recall_surrogate import RecallSurrogate
-from dml.losses.reduced import reduced
 from dml.losses.roadmap import Roadmap
 from dml.losses.self_supervised import SelfSupervised
 from dml.losses.smooth_ap import SmoothAP
@@ -49,13 +50,12 @@ from dml.losses.snr_contrastive import SignalToNoiseContrastive
 from dml.losses.soft_nearest_neighbour import SoftNearestNeighbour
 from dml.losses.soft_triple import SoftTriple
 from dml.losses.sphereface import SphereFace
-from dml.losses.sub_center_arcface import SubCenterArcFace
+from dml.losses.sub_center_arcface import SubCenterArcFace, outliers
 from dml.losses.sup_con import SupCon
 from dml.losses.threshold_consistent_margin import ThresholdConsistentMargin
 from dml.losses.triplet import Triplet
 from dml.losses.tuplet_margin import TupletMargin
 from dml.losses.vicreg import VICReg
-from dml.losses.wrapper import Wrapper
 
 __all__ = [
     "LOSSES",
@@ -116,5 +116,6 @@ __all__ = [
     "TupletMargin",
     "VICReg",
     "Wrapper",
+    "outliers",
     "reduced",
 ]

@@ -8,8 +8,8 @@ from keras import ops
 
 from dml._options import check_positive, check_within
 from dml.heads import QualityHead
+from dml.losses._margin_softmax import cross_entropy, own_scores
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("adaface")

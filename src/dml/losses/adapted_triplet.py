@@ -10,7 +10,7 @@ from dml.losses.base import LOSSES
 from dml.losses.triplet import Triplet
 from dml.ops import pair_masks, same_label, squared
 
-KERNELS = ("linear", "gaussian")
+_KERNELS = ("linear", "gaussian")
 
 
 @LOSSES.register("adapted_triplet")
@@ -62,7 +62,7 @@ class AdaptedTriplet(Triplet):
     def __post_init__(self):
         super().__post_init__()
         check_at_least(0, weight=self.weight)
-        check_known(KERNELS, kernel=self.kernel)
+        check_known(_KERNELS, kernel=self.kernel)
         check_positive(bandwidth=self.bandwidth)
 
     def batch_loss(self, labels, embeddings):

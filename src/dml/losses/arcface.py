@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import keras
-from keras import ops
 
 from dml._options import check_interval, check_positive
+from dml.losses._margin_softmax import MarginSoftmax, turned_away
 from dml.losses.base import LOSSES
-from dml.losses.margin_softmax import MarginSoftmax
 
 
 @LOSSES.register("arcface")
@@ -50,11 +49,3 @@ class ArcFace(MarginSoftmax):
 
     def with_margin(self, own):
         return turned_away(own, math.radians(self.margin))
-
-
-def turned_away(cosines, margin):
-    """Returns the cosines of angles made larger by `margin` radians, falling all the way."""
-    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
-    turned = math.cos(margin) * cosines - math.sin(margin) * sines
-    beyond = cosines < -math.cos(margin)
-    return ops.where(beyond, cosines - margin * math.sin(margin), turned)

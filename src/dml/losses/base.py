@@ -6,17 +6,13 @@ from typing import Any, ClassVar, cast
 import keras
 from keras import ops
 
-from dml.errors import ArrayError, OptionError
+from dml.errors import OptionError
 from dml.heads import ProxyHead
+from dml.losses._weights import check_no_weights
 from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
 from dml.registry import Registry
 
 LOSSES = Registry("loss")
-WEIGHTS = (
-    "a metric learning loss compares images with each other and has no weights of single ones "
-    "(sample_weight, class_weight). Draw some classes more often, by dml.samplers.Weighted, or let "
-    "all count alike: dml.losses.reduced(loss, dml.reductions.ClassWeighted())"
-)
 
 
 class MetricLoss(keras.losses.Loss):
@@ -59,8 +55,7 @@ class MetricLoss(keras.losses.Loss):
         super().__init__(dtype="float32")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is not None:
-            raise ArrayError(WEIGHTS)
+        check_no_weights(sample_weight)
         return super().__call__(y_true, y_pred)
 
     def call(self, labels, x):

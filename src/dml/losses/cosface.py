@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 
 from dml._options import check_positive, check_within
+from dml.losses._margin_softmax import MarginSoftmax
 from dml.losses.base import LOSSES
-from dml.losses.margin_softmax import MarginSoftmax
 
 
 @LOSSES.register("cosface")

@@ -6,8 +6,8 @@ from keras import ops
 from dml._options import check_at_least
 from dml.errors import OptionError
 from dml.heads import MemoryHead
+from dml.losses._wrapper import Wrapper, require_pairs
 from dml.losses.base import MetricLoss
-from dml.losses.wrapper import Wrapper, require_pairs
 from dml.ops import relation_masks
 
 

@@ -9,9 +9,8 @@ from keras import ops
 
 from dml._options import check_interval, check_positive
 from dml.heads import CurriculumHead
-from dml.losses.arcface import turned_away
+from dml.losses._margin_softmax import cross_entropy, own_scores, turned_away
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy, own_scores
 from dml.ops import is_relation
 
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from dml._options import check_at_least, check_interval
 from dml.heads import DifferenceHead
-from dml.heads.differences import hard_differences
+from dml.heads._hard_differences import hard_differences
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import mean_over
 

@@ -8,11 +8,10 @@ from keras import ops
 
 from dml._options import check_at_least, check_known, check_positive, check_within
 from dml.heads import RandomMarginHead
+from dml.losses._margin_softmax import cross_entropy, own_scores, turned_by
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.magface import turned_by
-from dml.losses.margin_softmax import cross_entropy, own_scores
 
-FORMS = ("arc", "cos")
+_FORMS = ("arc", "cos")
 
 
 @LOSSES.register("elasticface")
@@ -57,7 +56,7 @@ class ElasticFace(MetricLoss):
         check_within(0, 1, margin=self.margin)
         check_at_least(0, deviation=self.deviation)
         check_positive(scale=self.scale)
-        check_known(FORMS, form=self.form)
+        check_known(_FORMS, form=self.form)
 
     def batch_loss(self, labels, x):
         cosines = x[:, :-1]

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least
+from dml.losses._soft_counts import soft_histogram
 from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights, mean_over, present, ratio, squared
 
@@ -55,24 +56,3 @@ class FastAP(PairLoss):
         positives = ops.sum(as_weights(positive), axis=1)
         precision = ratio(ops.sum(share, axis=1), positives)
         return mean_over(1.0 - precision, ops.any(present(positive), axis=1))
-
-
-def soft_histogram(x, mask, low, high, bins):
-    """Returns the histograms (B, bins + 1) of the rows of x (B, R), by its mask's weights.
-
-    Each value counts in the two bin centres around it, in proportion to nearness. In one pass,
-    whatever the number of bins.
-    """
-    places = ops.clip((x - low) * (bins / (high - low)), 0.0, float(bins))
-    lower = ops.clip(ops.floor(ops.stop_gradient(places)), 0.0, float(bins - 1))
-    upper_share = places - lower
-    rows = ops.shape(x)[0]
-    row = ops.arange(rows, dtype="int32")[:, None] * (bins + 1)
-    first = ops.reshape(ops.cast(lower, "int32") + row, (-1,))
-    chosen = as_weights(mask)
-
-    def counts(share, cells):
-        return ops.segment_sum(ops.reshape(share * chosen, (-1,)), cells, rows * (bins + 1))
-
-    total = counts(1.0 - upper_share, first) + counts(upper_share, first + 1)
-    return ops.reshape(total, (-1, bins + 1))

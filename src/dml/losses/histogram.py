@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least
+from dml.losses._soft_counts import soft_histogram
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.fast_ap import soft_histogram
 from dml.ops import ratio
 
 

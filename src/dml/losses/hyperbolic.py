@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least, check_positive
+from dml.losses._pair_softmax import pairs_against_negatives
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.n_pairs import pairs_against_negatives
 from dml.ops import poincare
 
 

@@ -8,9 +8,8 @@ from keras import ops
 
 from dml._options import check_positive, check_within
 from dml.heads import ProxyLengthHead
+from dml.losses._margin_softmax import cross_entropy_of, multiplied, own_scores
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy_of, own_scores
-from dml.losses.sphereface import multiplied
 from dml.ops import memberships, present
 
 

@@ -9,8 +9,8 @@ from keras import ops
 from dml._options import check_at_least, check_interval, check_positive
 from dml.errors import OptionError
 from dml.heads import LengthHead
+from dml.losses._margin_softmax import cross_entropy, own_scores, turned_by
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy, own_scores
 
 
 @LOSSES.register("magface")
@@ -84,10 +84,3 @@ class MagFace(MetricLoss):
         moved = turned_by(own, degrees * (3.141592653589793 / 180))
         penalty = ops.mean(1.0 / lengths + lengths / self.longest**2)
         return self.length_weight * penalty + cross_entropy(cosines, labels, moved, self.scale)
-
-
-def turned_by(cosines, margin):
-    """Returns cosines of angles larger by `margin` radians, each its own, falling all the way."""
-    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
-    turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
-    return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)

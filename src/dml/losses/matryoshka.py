@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 
 from dml.errors import OptionError
+from dml.losses._sum import SumOfLosses
 from dml.losses.base import MetricLoss
-from dml.losses.multiple import SumOfLosses
 
 
 @keras.saving.register_keras_serializable("dml")

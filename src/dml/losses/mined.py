@@ -5,8 +5,8 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml.losses._wrapper import Wrapper, require_pairs
 from dml.losses.base import MetricLoss
-from dml.losses.wrapper import Wrapper, require_pairs
 from dml.miners import MINERS, Miner
 from dml.ops import as_weights, pair_masks, ratio
 from dml.registry import Registry

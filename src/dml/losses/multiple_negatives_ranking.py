@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 
 from dml._options import check_positive
+from dml.losses._pair_softmax import own_against_rest
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.soft_nearest_neighbour import own_against_rest
 
 
 @LOSSES.register("multiple_negatives_ranking")

@@ -3,17 +3,10 @@
 from dataclasses import dataclass
 
 import keras
-from keras import ops
 
 from dml._options import check_positive
+from dml.losses._pair_softmax import pairs_against_negatives
 from dml.losses.base import LOSSES, PairLoss
-from dml.ops import log_sum_exp, mean_over
-
-
-def pairs_against_negatives(logits, positive, negative):
-    """Returns the mean over positive pairs of -log(e^pair / (e^pair + sum of e^negatives))."""
-    rivals = log_sum_exp(logits, negative, axis=1)[:, None]
-    return mean_over(ops.softplus(rivals - logits), positive)
 
 
 @LOSSES.register("n_pairs")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 
 from dml._options import check_positive
+from dml.losses._margin_softmax import MarginSoftmax
 from dml.losses.base import LOSSES
-from dml.losses.margin_softmax import MarginSoftmax
 
 
 @LOSSES.register("normalized_softmax")

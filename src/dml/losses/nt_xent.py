@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 
 from dml._options import check_positive
+from dml.losses._pair_softmax import pairs_against_negatives
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.n_pairs import pairs_against_negatives
 
 
 @LOSSES.register("nt_xent")

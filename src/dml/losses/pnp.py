@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from dml._options import check_known, check_positive
+from dml.losses._soft_counts import count_above, mean_of_anchors, nearer
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.smooth_ap import count_above, mean_of_anchors, nearer
 
-VARIANTS = ("O", "Iu", "Ib", "Ds", "Dq")
+_VARIANTS = ("O", "Iu", "Ib", "Ds", "Dq")
 
 
 @LOSSES.register("pnp")
@@ -53,7 +53,7 @@ class PNP(PairLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_known(VARIANTS, variant=self.variant)
+        check_known(_VARIANTS, variant=self.variant)
         check_positive(temperature=self.temperature, power=self.power, b=self.b)
 
     def pair_loss(self, s, positive, negative):

@@ -10,7 +10,7 @@ from dml._options import check_interval, check_known, check_positive
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import is_relation, memberships, own_column, present, row_shares
 
-FORMS = ("squared_distance", "cosine")
+_FORMS = ("squared_distance", "cosine")
 
 
 @LOSSES.register("proxy_nca")
@@ -60,7 +60,7 @@ class ProxyNCA(MetricLoss):
     def __post_init__(self):
         super().__post_init__()
         check_positive(scale=self.scale)
-        check_known(FORMS, form=self.form)
+        check_known(_FORMS, form=self.form)
         check_interval("[0, 1)", label_smoothing=self.label_smoothing)
 
     def batch_loss(self, labels, cosines):

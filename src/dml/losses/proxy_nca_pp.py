@@ -6,8 +6,8 @@ from typing import ClassVar
 import keras
 
 from dml._options import check_positive
+from dml.losses._margin_softmax import cross_entropy_of
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy_of
 
 
 @LOSSES.register("proxy_nca_pp")

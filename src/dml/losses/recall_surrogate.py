@@ -7,8 +7,8 @@ from keras import ops
 
 from dml._options import check_positive
 from dml.errors import OptionError
+from dml.losses._soft_counts import count_above, nearer, without_itself
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.smooth_ap import count_above, nearer, without_itself
 from dml.ops import as_weights, mean_over, present, ratio
 
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least, check_positive, check_within
+from dml.losses._soft_counts import count_above, mean_of_anchors, without_itself
 from dml.losses.base import LOSSES, PairLoss
-from dml.losses.smooth_ap import count_above, mean_of_anchors, without_itself
 from dml.ops import mean_over
 
 

@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from dml.errors import OptionError
+from dml.losses._wrapper import Wrapper
 from dml.losses.base import MetricLoss
-from dml.losses.wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable("dml")

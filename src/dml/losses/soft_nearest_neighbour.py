@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import keras
-from keras import ops
 
 from dml._options import check_positive
+from dml.losses._pair_softmax import own_against_rest
 from dml.losses.base import LOSSES, DistanceLoss
-from dml.ops import log_sum_exp, mean_over, present
 
 
 @LOSSES.register("soft_nearest_neighbour")
@@ -48,14 +47,3 @@ class SoftNearestNeighbour(DistanceLoss):
 
     def pair_loss(self, d, positive, negative):
         return own_against_rest(-d / self.temperature, positive, negative)
-
-
-def own_against_rest(logits, positive, negative):
-    """Returns the mean over anchors of -log(sum over positives of e^x / sum over all of e^x).
-
-    Anchors without positives are left out.
-    """
-    valid = ops.any(present(positive), axis=1)
-    sums = (log_sum_exp(logits, mask, axis=1) for mask in (positive, negative))
-    own, rest = (ops.where(valid, x, ops.zeros_like(x)) for x in sums)
-    return mean_over(ops.softplus(rest - own), valid)

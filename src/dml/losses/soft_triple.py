@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least, check_positive
+from dml.losses._margin_softmax import cross_entropy, own_scores
 from dml.losses.base import LOSSES, MetricLoss
-from dml.losses.margin_softmax import cross_entropy, own_scores
 from dml.ops import custom_gradient, spread_within_classes
 
 

@@ -1,14 +1,12 @@
 """SphereFace (Liu et al., CVPR 2017, arXiv 1704.08063)."""
 
-import math
 from dataclasses import dataclass
 
 import keras
-from keras import ops
 
 from dml._options import check_positive, check_within
+from dml.losses._margin_softmax import MarginSoftmax, multiplied
 from dml.losses.base import LOSSES
-from dml.losses.margin_softmax import MarginSoftmax
 
 
 @LOSSES.register("sphereface")
@@ -51,16 +49,3 @@ class SphereFace(MarginSoftmax):
 
     def with_margin(self, own):
         return multiplied(own, self.multiple)
-
-
-def multiplied(cosines, multiple):
-    """Returns psi of angles, given by their cosines: it falls all the way."""
-    # Chebyshev: cos(m theta) = 2 cos(theta) cos((m - 1) theta) - cos((m - 2) theta).
-    before, cosine = ops.ones_like(cosines), cosines
-    for _ in range(multiple - 1):
-        before, cosine = cosine, 2.0 * cosines * cosine - before
-    angle = ops.arccos(ops.clip(ops.stop_gradient(cosines), -1.0, 1.0))
-    # At most multiple - 1, also where rounding puts the angle at 180 degrees.
-    k = ops.minimum(ops.floor(multiple * angle / math.pi), multiple - 1.0)
-    sign = 1.0 - 2.0 * (k - 2.0 * ops.floor(k / 2.0))
-    return sign * cosine - 2.0 * k

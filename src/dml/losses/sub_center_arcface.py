@@ -18,7 +18,7 @@ class SubCenterArcFace(ArcFace):
 
     Clean images gather at one proxy of their class and mislabelled or odd ones at the others:
     after training, images more than 75 degrees from their class's main proxy are suspects
-    (`outliers`).
+    (`dml.losses.outliers`).
 
     Args:
         margin: As of `ArcFace`, in degrees.

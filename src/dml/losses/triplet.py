@@ -8,7 +8,7 @@ from keras import ops
 from dml._options import check_at_least, check_known
 from dml.errors import OptionError
 from dml.losses.base import LOSSES, DistanceLoss
-from dml.miners.triplets import MINING, triplet_counts
+from dml.miners._triplets import MINING, triplet_counts
 from dml.ops import as_weights, ratio, weighted_sum
 
 

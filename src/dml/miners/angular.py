@@ -9,7 +9,7 @@ from dml._options import check_interval
 from dml.miners.base import MINERS, Miner
 from dml.ops import keep, present
 
-SAME = 1e-5  # squared distance below which float32 can't tell vectors of length 1 apart
+_SAME = 1e-5  # squared distance below which float32 can't tell vectors of length 1 apart
 
 
 @MINERS.register("angular")
@@ -42,6 +42,6 @@ class AngularMiner(Miner):
         reach = (1.5 + 0.5 * s)[:, :, None] - s[:, None, :] - s[None, :, :]  # (a, p, n)
         apart = 2.0 - 2.0 * s
         wide = 4.0 * t * reach < apart[:, :, None]
-        wide = wide & (present(positive) & (apart > SAME))[:, :, None]
+        wide = wide & (present(positive) & (apart > _SAME))[:, :, None]
         wide = wide & present(negative)[:, None, :] & present(negative)[None, :, :]
         return keep(positive, ops.any(wide, axis=2)), keep(negative, ops.any(wide, axis=1))

@@ -1,8 +1,6 @@
 """What every miner shares: the registry, and how it is called."""
 
-from keras import ops
-
-from dml.ops import keep, pair_masks, present
+from dml.ops import pair_masks
 from dml.registry import Registry
 
 MINERS = Registry("miner")
@@ -33,10 +31,3 @@ class Miner:
             negative: Mask (B, R) of negative pairs.
         """
         raise NotImplementedError
-
-
-def of_whole_triplets(positive, negative):
-    """Returns the masks (B, R) without the anchors that have pairs of one kind only, or none."""
-    whole = ops.any(present(positive), axis=1, keepdims=True)
-    whole = whole & ops.any(present(negative), axis=1, keepdims=True)
-    return keep(positive, whole), keep(negative, whole)

@@ -6,10 +6,11 @@ from keras import ops
 
 from dml._options import check_known
 from dml.errors import OptionError
-from dml.miners.base import MINERS, Miner, of_whole_triplets
+from dml.miners._triplets import of_whole_triplets
+from dml.miners.base import MINERS, Miner
 from dml.ops import keep, present
 
-CHOICES = ("hard", "semi_hard", "easy", "all")
+_CHOICES = ("hard", "semi_hard", "easy", "all")
 
 
 @MINERS.register("batch_easy_hard")
@@ -35,7 +36,7 @@ class BatchEasyHardMiner(Miner):
     negatives: str = "hard"
 
     def __post_init__(self):
-        check_known(CHOICES, positives=self.positives, negatives=self.negatives)
+        check_known(_CHOICES, positives=self.positives, negatives=self.negatives)
         for name, other in (("positives", "negatives"), ("negatives", "positives")):
             if getattr(self, name) == "semi_hard" and getattr(self, other) not in ("hard", "easy"):
                 raise OptionError(

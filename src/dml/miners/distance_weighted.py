@@ -7,7 +7,8 @@ from keras import ops
 
 from dml._options import check_at_least, check_interval
 from dml.errors import OptionError
-from dml.miners.base import MINERS, Miner, of_whole_triplets
+from dml.miners._triplets import of_whole_triplets
+from dml.miners.base import MINERS, Miner
 from dml.ops import as_weights, present
 
 

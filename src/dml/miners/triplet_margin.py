@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from dml._options import check_at_least, check_known
+from dml.miners._triplets import triplet_counts
 from dml.miners.base import MINERS, Miner
-from dml.miners.triplets import triplet_counts
 from dml.ops import keep
 
-KINDS = ("all", "semi_hard")
+_KINDS = ("all", "semi_hard")
 
 
 @MINERS.register("triplet_margin")
@@ -32,7 +32,7 @@ class TripletMarginMiner(Miner):
 
     def __post_init__(self):
         check_at_least(0, margin=self.margin)
-        check_known(KINDS, kind=self.kind)
+        check_known(_KINDS, kind=self.kind)
 
     def mine(self, similarities, positive, negative):
         counts = triplet_counts(-similarities, positive, negative, self.margin, self.kind)

@@ -9,13 +9,13 @@ from keras import ops
 from dml.errors import ArrayError
 from dml.ops.labels import is_relation, relation_of
 
-KINDS = 'labels, {"labels", "samples"} or {"related", "samples"}'
+_KINDS = 'labels, {"labels", "samples"} or {"related", "samples"}'
 
 
 def check_targets(y: Any) -> None:
     """Raises ArrayError for a dictionary that holds anything else than targets."""
     if isinstance(y, Mapping) and set(y) not in ({"labels", "samples"}, {"related", "samples"}):
-        raise ArrayError(f"targets are {KINDS}; got {', '.join(map(repr, y))}")
+        raise ArrayError(f"targets are {_KINDS}; got {', '.join(map(repr, y))}")
 
 
 @dataclass(frozen=True)

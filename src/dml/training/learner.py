@@ -10,7 +10,8 @@ from keras import ops
 from dml._options import check_at_least
 from dml.errors import ArrayError, DmlError, OptionError
 from dml.heads import ProxyHead
-from dml.losses.base import WEIGHTS, MetricLoss
+from dml.losses import MetricLoss
+from dml.losses._weights import check_no_weights
 from dml.ops import Targets, as_weights, is_relation, mean_over, pair_masks, unit_length
 from dml.regularizers import REGULARIZERS, Regularizer
 from dml.training._chunks import embed_in_chunks
@@ -303,8 +304,7 @@ class Learner(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if sample_weight is not None:
-            raise ArrayError(WEIGHTS)
+        check_no_weights(sample_weight)
         loss_fn = self.metric_loss
         targets = Targets.of(y, memberships=loss_fn.takes_memberships())
         if targets.related is not None and not loss_fn.takes_relation():

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from dml.errors import OptionError
+from dml.losses._wrapper import Wrapper
 from dml.losses.base import MetricLoss, PairLoss
-from dml.losses.wrapper import Wrapper
 from dml.ops import as_weights, memberships
 from dml.reductions import REDUCTIONS, Reduction
 from dml.registry import Registry

@@ -169,3 +169,10 @@ def _put(values, places, width):
         ops.reshape(values, (-1,)), ops.reshape(places, (-1,)), num_segments=rows * width
     )
     return ops.reshape(flat, (rows, width))
+
+
+def of_whole_triplets(positive, negative):
+    """Returns the masks (B, R) without the anchors that have pairs of one kind only, or none."""
+    whole = ops.any(present(positive), axis=1, keepdims=True)
+    whole = whole & ops.any(present(negative), axis=1, keepdims=True)
+    return keep(positive, whole), keep(negative, whole)

@@ -1,5 +1,7 @@
 """What the softmax losses with a margin share."""
 
+import math
+
 from keras import ops
 
 from dml.losses.base import MetricLoss
@@ -57,3 +59,31 @@ def cross_entropy_of(logits, labels):
     crossed = ops.sum(ops.where(share > 0, share * logits, ops.zeros_like(logits)), axis=1)
     total = ops.logsumexp(logits, axis=1) * ops.cast(ops.any(labels > 0, axis=1), "float32")
     return ops.mean(total - crossed)
+
+
+def turned_away(cosines, margin):
+    """Returns the cosines of angles made larger by `margin` radians, falling all the way."""
+    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
+    turned = math.cos(margin) * cosines - math.sin(margin) * sines
+    beyond = cosines < -math.cos(margin)
+    return ops.where(beyond, cosines - margin * math.sin(margin), turned)
+
+
+def turned_by(cosines, margin):
+    """Returns cosines of angles larger by `margin` radians, each its own, falling all the way."""
+    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
+    turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
+    return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)
+
+
+def multiplied(cosines, multiple):
+    """Returns psi of angles, given by their cosines: it falls all the way."""
+    # Chebyshev: cos(m theta) = 2 cos(theta) cos((m - 1) theta) - cos((m - 2) theta).
+    before, cosine = ops.ones_like(cosines), cosines
+    for _ in range(multiple - 1):
+        before, cosine = cosine, 2.0 * cosines * cosine - before
+    angle = ops.arccos(ops.clip(ops.stop_gradient(cosines), -1.0, 1.0))
+    # At most multiple - 1, also where rounding puts the angle at 180 degrees.
+    k = ops.minimum(ops.floor(multiple * angle / math.pi), multiple - 1.0)
+    sign = 1.0 - 2.0 * (k - 2.0 * ops.floor(k / 2.0))
+    return sign * cosine - 2.0 * k
