@@ -80,7 +80,7 @@ def test_a_bug_keeps_its_traceback_in_a_file(monkeypatch, tmp_path, capsys):
     failing(monkeypatch, TypeError("a bug"))
     assert main(["parts"]) == 70
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("dml: this is a bug of dml: TypeError: a bug; please report it with ")
+    assert line.startswith("dml: this is a bug in dml: TypeError: a bug; please report it with ")
     (kept,) = tmp_path.glob("dml-*/traceback.txt")
     assert line.endswith(str(kept)) and "raise error" in kept.read_text()
 

@@ -1,4 +1,4 @@
-"""Arrays of any library as NumPy's, and which labels are missing."""
+"""Conversion of any library's arrays to NumPy, and detection of missing labels."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -14,7 +14,7 @@ Labels: TypeAlias = ArrayLike | Iterable[Any]  # an array, tensor or Series, or 
 def as_array(values: ArrayLike) -> np.ndarray:
     """Returns an array-like as a NumPy array: tensors of any library, Series, lists.
 
-    Without a copy where the library shares its memory; of tensors on an accelerator, a copy.
+    Without a copy if the library shares its memory; tensors on an accelerator are copied.
     bfloat16, which NumPy does not have, becomes float32.
     """
     if hasattr(values, "detach"):  # PyTorch, whose tensors may have a gradient or be on a GPU
@@ -30,10 +30,10 @@ def label_array(labels: Labels, name: str = "labels") -> np.ndarray:
 
     Args:
         labels: A tensor or array (N,) or (N, 1) of any library, a Series, or any sequence.
-        name: Of the argument, for messages.
+        name: The argument's name, for messages.
 
     Raises:
-        ArrayError: It is not a sequence of labels.
+        ArrayError: They are not a sequence of labels.
     """
     unordered = isinstance(labels, (str, bytes, dict, set, frozenset))
     if unordered or not hasattr(labels, "__iter__"):

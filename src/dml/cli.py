@@ -90,7 +90,7 @@ def _failed(error, command, arguments, debug):
     if line is not None:
         complain(line)
         return BAD_INPUT
-    text = f"this is a bug of dml: {type(error).__name__}: {error}"
+    text = f"this is a bug in dml: {type(error).__name__}: {error}"
     if not debug:
         try:
             text += f"; please report it with {keep_traceback(error, arguments)}"
@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; None for `sys.argv`.
 
     Returns:
-        The exit code: 0, or 1 where the reader of the output has gone, 2 for what the user can
-        mend, 70 for a bug of dml, 130 after Ctrl-C.
+        The exit code: 0; 1 if the reader of the output closed it; 2 for an error that the user can
+        fix; 70 for a bug in dml; 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = find_commands()

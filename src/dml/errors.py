@@ -1,21 +1,21 @@
-"""The errors that a user can mend.
+"""Errors that users can fix.
 
-A command shows one of these as a single line and ends with exit code 2; any other exception is a
-fault of dml's. Each is also of the built-in class that fits, so `except ValueError` works.
+The commands print them as a single line and exit with code 2; any other exception is a bug in dml.
+Each class also derives from the matching built-in exception, so `except ValueError` works.
 """
 
 
 class DmlError(Exception):
-    """What a user can mend; its text says what is wrong, where, and what to do."""
+    """An error that the user can fix; its text says what is wrong, where, and what to do."""
 
 
 class OptionError(DmlError, ValueError):
     """An option, argument or flag has a value that it can't take.
 
     Args:
-        option: Its name, such as `margin`; of several, the first at fault.
+        option: Its name, such as `margin`; the first one if several are wrong.
         text: What is wrong, following the name: "must be in [0, 1]; got 1.5".
-        place: Where it was set, such as "mine.toml, line 3"; empty where it needs no telling.
+        place: Where it was set, such as "mine.toml, line 3"; empty if that is obvious.
     """
 
     def __init__(self, option: str, text: str, place: str = ""):
@@ -29,7 +29,7 @@ class OptionError(DmlError, ValueError):
 
 
 class DataError(DmlError, ValueError):
-    """A file or folder does not hold what it has to.
+    """A file or folder does not contain what it should.
 
     Args:
         path: The file or folder.
@@ -50,15 +50,15 @@ class MissingDataError(DataError, FileNotFoundError):
 
 
 class OccupiedError(DataError, FileExistsError):
-    """Something is at a place where a new file or folder was to be written."""
+    """A new file or folder can't be written because something already exists at its path."""
 
 
 class BusyError(DmlError, ValueError):
-    """Another process is writing what this one wanted to write."""
+    """Another process is writing the same file or folder."""
 
 
 class UnknownNameError(DmlError, KeyError):
-    """A name that no part, item or section has; the text names the nearest known one."""
+    """No part, item or section has this name; the text suggests the nearest known one."""
 
     def __str__(self):  # KeyError quotes its text
         return self.args[0]
@@ -69,16 +69,16 @@ class FilterError(DmlError, ValueError):
 
 
 class ArrayError(DmlError, ValueError):
-    """Arrays that a function can't take: of another shape, type or range than it documents."""
+    """An array's shape, type or range is not the documented one."""
 
 
 class StorageError(DmlError, OSError):
-    """The system refuses to read or write: a full disk, missing rights, a server that is away."""
+    """Reading or writing failed: full disk, missing permissions, unreachable server."""
 
 
 class DivergenceError(DmlError, FloatingPointError):
-    """The training has left the finite numbers."""
+    """The training diverged: a value is not finite."""
 
 
 class PackageError(DmlError, ImportError):
-    """An optional package is missing; the text names the extra that brings it."""
+    """An optional package is missing; the text names the extra that installs it."""

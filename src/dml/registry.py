@@ -1,4 +1,4 @@
-"""One dictionary per family of parts: the name in a recipe -> the class that does it."""
+"""Registries: one dictionary per family of parts, from the name in a recipe to the class."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ class Registry(dict[str, type[Any]]):
     """Maps the names that recipes use to the classes of one family.
 
     Args:
-        family: What the parts are, for messages ("loss", "dataset", ...).
+        family: The kind of part, for messages ("loss", "dataset", ...).
     """
 
     def __init__(self, family: str):
@@ -28,7 +28,7 @@ class Registry(dict[str, type[Any]]):
         self.family = family
 
     def register(self, name: str) -> Callable[[Part], Part]:
-        """Decorator that files a class under `name`.
+        """Returns a decorator that registers a class under `name`.
 
         Raises:
             OptionError: `name` is taken; silent replacement would make a recipe ambiguous.

@@ -1,11 +1,11 @@
-"""What long work tells while it runs: a line of text, or how far it is."""
+"""Reporters, which receive messages and progress from long-running work."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 
 class TrainingProgress(contextlib.AbstractContextManager):
-    """How far a training is; this one shows nothing. As a context it clears what it shows."""
+    """Shows the progress of a training until its context ends; this base class shows nothing."""
 
     def __exit__(self, *error):
         self.epoch_ended()
@@ -21,13 +21,13 @@ class TrainingProgress(contextlib.AbstractContextManager):
 
 
 class Reporter:
-    """Takes what long work tells; this one is silent, subclasses show it."""
+    """Receives messages and progress from long-running work; this base class ignores them."""
 
     def info(self, text: str):
-        """Takes a line for the user: a result, or what was decided."""
+        """Receives a line for the user: a result or a decision."""
 
     def warning(self, text: str):
-        """Takes a line on what the user may want to mend."""
+        """Receives a line on a problem that the user may want to fix."""
 
     @contextlib.contextmanager
     def progress(
@@ -36,21 +36,21 @@ class Reporter:
         """Yields a function to call with the number of units done since its last call.
 
         Args:
-            title: What is done, such as "embedding".
+            title: The work, such as "embedding".
             total: Units in all.
             unit: What is counted.
-            done: Units that an earlier attempt has done.
+            done: Units completed by an earlier attempt.
         """
         yield lambda count: None
 
     def training(self, epochs: int, steps: int, batch_size: int, done: int) -> TrainingProgress:
-        """Returns what shows how far a training is.
+        """Returns an object that shows the progress of a training.
 
         Args:
             epochs: Of the whole training.
             steps: Batches in an epoch.
             batch_size: Images in a batch.
-            done: Epochs that an earlier attempt has done.
+            done: Epochs completed by an earlier attempt.
         """
         return TrainingProgress()
 

@@ -120,7 +120,7 @@ def test_tables_are_joined_by_the_type_that_holds_both():
         ({"label": [["a"]]}, "column 'label' holds list"),
         ({3: [1]}, "a column has the name 3"),
         ({" ": [1]}, "a column has the name ' '"),
-        ({"dml:removed": [True]}, "column 'dml:removed' would stand"),
+        ({"dml:removed": [True]}, "column 'dml:removed' has a name that results use"),
     ],
 )
 def test_what_is_no_column_is_named(column, message):

@@ -1,4 +1,4 @@
-"""How a command ends: one line for what the user can mend, a kept traceback for a bug of dml."""
+"""How a command fails: one line for an error that the user can fix, a traceback file for a bug."""
 
 import platform
 import tempfile
@@ -32,7 +32,7 @@ _EXTRAS = {  # package -> the extra that installs it
     "jax": "jax",
     "torch": "torch",
 }
-_REPORTED = (  # packages whose versions help to find a bug
+_REPORTED = (  # packages whose versions help to diagnose a bug
     "dml",
     "numpy",
     "keras",
@@ -52,17 +52,17 @@ _REPORTED = (  # packages whose versions help to find a bug
 
 
 def explain(error: BaseException, command: str, less_memory: str = "") -> str | None:
-    """Returns the line that tells a user what to mend; None for a bug of dml.
+    """Returns the line that explains to the user what to fix; None for a bug in dml.
 
-    Besides `DmlError`, three kinds of errors are the user's to mend, wherever they are raised, and
-    are turned into a line here and nowhere else: too little memory, an optional package that is
-    not installed, and what the operating system refuses (an OSError with an error number: a full
-    disk, missing rights, a refused connection, a missing file).
+    In addition to `DmlError`, users can fix three kinds of errors, wherever they are raised; they
+    are turned into a line here and nowhere else: too little memory, an optional package that is not
+    installed, and errors of the operating system (an OSError with an error number: a full disk,
+    missing rights, a refused connection, a missing file).
 
     Args:
         error: What the command raised.
         command: Its name.
-        less_memory: What takes less memory; empty where nothing does.
+        less_memory: How to use less memory; empty if there is no way.
     """
     if isinstance(error, DmlError):
         return str(error)

@@ -1,8 +1,8 @@
-"""Errors that mean too little memory."""
+"""Recognises errors that are caused by a lack of memory."""
 
 import re
 
-_SHORTAGE = re.compile(  # what libraries write
+_SHORTAGE = re.compile(  # messages of libraries
     "bad_alloc|out of memory|oom when allocating|not enough memory|resource.exhausted|"
     "failed to map segment|(can't|cannot|unable to|failed to) allocate|"
     "can't start new thread|cannot create thread|pthread_create",
@@ -13,7 +13,7 @@ _SHORTAGE = re.compile(  # what libraries write
 def shortage(error: BaseException | None) -> str | None:
     """Returns the line in which an error, or its cause, reports a lack of memory, or None.
 
-    Libraries share no class for it, so their texts are searched.
+    Libraries have no common exception class for it, so their messages are searched.
     """
     while error is not None:
         for line in str(error).splitlines():

@@ -1,4 +1,4 @@
-"""The reporter of a command: lines, and bars where there is a terminal."""
+"""The reporter of the commands: lines of text, and progress bars on a terminal."""
 
 import contextlib
 import sys
@@ -9,7 +9,7 @@ from datetime import timedelta
 from dml._console.terminal import say, warn
 from dml.reporting import Reporter, TrainingProgress
 
-# Seconds until the first line of a training and between later ones, where there is no terminal.
+# Seconds until the first line of a training and between later ones, without a terminal.
 _FIRST_LINE, _NEXT_LINE = 60, 600
 _WINDOW = 300  # seconds over which the speed of a training is averaged
 
@@ -69,7 +69,7 @@ class TrainingBars(TrainingProgress):
         epochs: Of the whole training.
         steps: Batches in an epoch.
         batch_size: Images in a batch.
-        done: Epochs that an earlier attempt has done.
+        done: Epochs completed by an earlier attempt.
         info: Called with each line.
         clock: Returns seconds.
     """

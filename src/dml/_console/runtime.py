@@ -17,15 +17,16 @@ class Runtime(enum.Enum):
     KERAS = "keras"  # Keras and its backend
 
 
-# Address space in GiB that a command takes with few images: at least, and for each processor,
-# whose threads reserve some. Measured: 2.0 to 2.5 and 4.5 to 5.0 GiB with two processors.
+# Address space in GiB that a command needs with few images: a minimum, and an addition for each
+# processor, whose threads reserve some. Measured: 2.0 to 2.5 and 4.5 to 5.0 GiB with two
+# processors.
 ADDRESS_SPACE = {Runtime.ENCODER: (1.5, 0.5), Runtime.KERAS: (4.0, 0.5)}
 
 
 def load_runtime(runtime: Runtime) -> None:
     """Checks that there is memory for a runtime, and imports Keras where it is needed.
 
-    TensorFlow prints before it reads its log level: that is held back, and shown if the import
+    TensorFlow prints before it reads its log level: that output is hidden, and shown if the import
     fails.
 
     Raises:
@@ -39,7 +40,7 @@ def load_runtime(runtime: Runtime) -> None:
 
 
 def check_address_space(runtime: Runtime) -> None:
-    """Refuses a limit of the address space in which libraries would crash as they load.
+    """Raises an error if the address space is too limited for libraries to load without crashing.
 
     OpenBLAS, FAISS and ONNX Runtime end the process when they get no memory, so no error could be
     shown afterwards.

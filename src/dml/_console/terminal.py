@@ -17,8 +17,8 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 def printable(text: object) -> str:
     """Returns a text as one line without control characters.
 
-    File names, ids and labels may come from others: control characters in them are shown as Python
-    escapes.
+    File names, ids and labels may come from untrusted sources: control characters in them are shown
+    as Python escapes.
     """
     return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
@@ -85,7 +85,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Hides what the block, C++ included, prints on standard error; shows it if the block fails."""
+    """Hides what the block, including C++ code, prints on standard error; shows it on failure."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as printed:

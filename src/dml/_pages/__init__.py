@@ -12,7 +12,7 @@ def render(template: str, **values: object) -> str:
 
     Args:
         template: Name of a template in this folder.
-        values: What it shows.
+        values: The template's variables.
     """
     return _environment().get_template(template).render(values)
 

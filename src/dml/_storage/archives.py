@@ -12,7 +12,7 @@ import zlib
 
 from dml.errors import DataError
 
-MOST_BYTES = 2**29  # of a file or member
+MOST_BYTES = 2**29  # the most that a file or member may have
 ENCRYPTED = 1  # the flag of a member
 HEADER = struct.Struct("<4s22xHH")  # before a member: signature, lengths of its name and extras
 DAMAGE = (  # what Python's readers raise for damaged archives
@@ -32,7 +32,7 @@ DAMAGE = (  # what Python's readers raise for damaged archives
 
 @contextlib.contextmanager
 def naming_damage(path, what):
-    """Raises the errors of a damaged archive as a DataError."""
+    """Converts the errors that a damaged archive raises to a DataError."""
     try:
         yield
     except DAMAGE as error:
@@ -50,11 +50,11 @@ def read_file(path):
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         check_size(path, size)
-        return file.read(size)  # of /proc/kmsg, whose size is 0, there is no end
+        return file.read(size)  # /proc/kmsg, whose size is 0, never ends
 
 
 def require_regular(path):
-    """Refuses pipes, devices, sockets and folders; opening some of them never returns.
+    """Raises an error for pipes, devices, sockets and folders; opening some of them never returns.
 
     Returns:
         Its `os.stat_result`.
@@ -70,7 +70,7 @@ def require_regular(path):
 
 
 def check_size(path, count):
-    """Refuses more bytes than an image may have."""
+    """Raises an error for more bytes than an image may have."""
     if count > MOST_BYTES:
         raise DataError(path, f"{count:,} bytes: a file may have at most {MOST_BYTES // 2**20} MiB")
 
@@ -122,7 +122,7 @@ def read_zip_member(path, name):
 
     Raises:
         KeyError: There is no such member.
-        OSError, DataError: As of `zip_members`; or the member is damaged or too large.
+        OSError, DataError: As for `zip_members`; or the member is damaged or too large.
     """
     member = zip_members(path)[name]
     check_size(path, max(member.file_size, member.compress_size))
@@ -151,7 +151,7 @@ def read_tar_member(path, name):
 
     Raises:
         KeyError: There is no such member.
-        OSError, DataError: As of `tar_members`; or the member is too large, or truncated.
+        OSError, DataError: As for `tar_members`; or the member is too large, or truncated.
     """
     start, length = tar_members(path)[name]
     check_size(path, length)

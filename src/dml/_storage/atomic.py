@@ -27,7 +27,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     choose the format.
 
     Raises:
-        OccupiedError: There is a folder at `path`.
+        OccupiedError: `path` is a folder.
         StorageError: The disk is full.
     """
     path = Path(path)
@@ -60,7 +60,7 @@ def put_in_place(temporary: str | os.PathLike[str], path: str | os.PathLike[str]
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Makes a folder and those that it lies in, so that they survive a power failure."""
+    """Creates a folder and its parents, so that they survive a power failure."""
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Temporary folders that killed processes have left are removed.
 
     Raises:
-        OccupiedError: There is something at `path`.
+        OccupiedError: `path` exists already.
     """
     path = Path(path)
     if path.exists():
@@ -134,7 +134,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def check_regular(path: str | os.PathLike[str], links: bool = True) -> None:
-    """Refuses what is not a regular file: reading a pipe or a device may never end.
+    """Raises an error unless a path is a regular file: reading a pipe or a device may never end.
 
     Args:
         path: The file.

@@ -12,7 +12,7 @@ from dml.errors import DataError, MissingDataError
 
 
 class ExportFormat(StrEnum):
-    """What an encoder is exported as; `file` is its name in a bundle."""
+    """The format of an exported encoder; `file` is its name in a bundle."""
 
     ONNX = "onnx", "encoder.onnx"
     SAVED_MODEL = "saved-model", "encoder"  # a folder
@@ -31,11 +31,11 @@ class ExportFormat(StrEnum):
 class Bundle:
     """Names the files of an exported encoder.
 
-    Its description holds their SHA-256, its own, and what a caller needs to know of the encoder.
+    Its description holds their SHA-256, its own, and the properties of the encoder.
 
     Args:
         path: The folder.
-        form: What the encoder is exported as.
+        form: The format of the encoder.
     """
 
     def __init__(self, path: str | os.PathLike[str], form: ExportFormat = ExportFormat.ONNX):
@@ -51,7 +51,7 @@ class Bundle:
     def names(self) -> list[str]:
         """Returns the names of all files but the description, sorted, relative to the folder."""
         files = {file for file in self.path.rglob("*") if file.is_file()}
-        files -= {self.description, self.path / HELD}  # the lock of a bundle in the making
+        files -= {self.description, self.path / HELD}  # the lock of a bundle that is being written
         return sorted(file.relative_to(self.path).as_posix() for file in files)
 
     def open(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Bundle:
 
         Raises:
             MissingDataError: One is missing.
-            DataError: One is not as described, or the description is damaged.
+            DataError: One does not match the description, or the description is damaged.
         """
         for file in (self.description, self.encoder):
             if not file.exists():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = {str: "text", int: "whole numbers", float: "numbers", bool: "true or false"}
 DTYPES = {str: object, int: "Int64", float: "float64", bool: "boolean"}
-TEXTS = ("id", "path", "label", "class", "split", "super_label")  # even if made of digits
+TEXTS = ("id", "path", "label", "class", "split", "super_label")  # even if they consist of digits
 RESERVED = ("vector", "similarity", "same", "dml:removed")  # keys of results, next to the fields
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -36,13 +36,13 @@ def kinds_of(table: "pd.DataFrame") -> dict[str, type]:
 
 
 def typed(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Returns a table whose columns are of these types. Dates become text.
+    """Returns a table converted to columns of these types. Dates become text.
 
     Args:
-        table: A pandas frame. `id`, `path` and `label` become text.
+        table: A pandas DataFrame. `id`, `path` and `label` become text.
 
     Raises:
-        ArrayError: A column is of another kind (lists, bytes), holds infinite values or integers
+        ArrayError: A column has another type (lists, bytes), holds infinite values or integers
             of more than 64 bits, or has a name that is not allowed; the message names it.
     """
     import pandas as pd
@@ -60,7 +60,7 @@ def check_names(names: Iterable[Any]) -> None:
             raise ArrayError(f"a column has the name {name!r}: columns have names of text")
         if name in RESERVED:
             raise ArrayError(
-                f"column {name!r} would stand where results have their own: rename or remove it"
+                f"column {name!r} has a name that results use themselves: rename or remove it"
             )
         if names.count(name) > 1:
             raise ArrayError(f"two columns have the name {name!r}: rename one")
@@ -152,10 +152,10 @@ def other_kind(values, name):
 
 
 def with_numbers(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Returns a table of texts, as CSV has it, with columns of numbers as numbers.
+    """Returns a table of texts, as read from CSV, with numeric columns converted to numbers.
 
-    A column becomes one of numbers if each of its values is written as a number, without leading
-    zeros such as in `007`. Ids and labels stay text.
+    A column is converted if each of its values is written as a number, without leading zeros as in
+    `007`. Ids and labels stay text.
     """
     import pandas as pd
 
@@ -187,10 +187,10 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
     Integers may be joined with floats and with text; other kinds can't be mixed.
 
     Args:
-        tables: Pairs of a name for messages and a table as of `typed`.
+        tables: Pairs of a name for messages and a table that `typed` returned.
 
     Raises:
-        ArrayError: A column is of two kinds; the message names it.
+        ArrayError: A column has two types; the message names it.
     """
     import pandas as pd
 
@@ -209,7 +209,7 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
                 if both is None:
                     raise ArrayError(
                         f"column {name!r} holds {KINDS[kinds[name]]} in {of[name]} and "
-                        f"{KINDS[kind]} in {source}: make them alike"
+                        f"{KINDS[kind]} in {source}: use one type"
                     )
                 kinds[name] = both
     fitting = [fitted(table, kinds, source) for source, table in tables]
@@ -217,15 +217,15 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
 
 
 def fitted(table: "pd.DataFrame", kinds: dict[str, type], place: str) -> "pd.DataFrame":
-    """Returns a table with certain columns of certain kinds first, and then its own others.
+    """Returns a table with certain columns, converted to certain types, followed by its other ones.
 
     Args:
-        table: As of `typed`.
+        table: As `typed` returns it.
         kinds: Name -> Python type.
-        place: What has these columns, for messages.
+        place: Where these columns come from, for messages.
 
     Raises:
-        ArrayError: A column is of a kind that does not fit; the message names it.
+        ArrayError: A column has an incompatible type; the message names it.
     """
     import pandas as pd
 
@@ -239,7 +239,7 @@ def fitted(table: "pd.DataFrame", kinds: dict[str, type], place: str) -> "pd.Dat
 
 
 def fitted_column(values, kind, place):
-    """Returns a column converted to another kind, if that is exact."""
+    """Returns a column converted to another type, if the conversion is exact."""
     own = kind_of(values)
     if own is kind:
         return values
@@ -265,7 +265,7 @@ def plain(value: Any) -> Any:
 
 
 def read_parquet(source: Any, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Returns the table in a Parquet file, as of `frame_of`.
+    """Returns the table in a Parquet file, converted by `frame_of`.
 
     Args:
         source: As PyArrow takes it.

@@ -26,7 +26,7 @@ class FileEntry:
 
     Args:
         name: Its name in the folder.
-        bytes: Of it that belong to the index; what follows is of an unfinished change.
+        bytes: How many of its bytes belong to the index; the rest is from an unfinished change.
         sha256: Of these bytes, in hex.
     """
 
@@ -37,17 +37,17 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an index is, and the files that hold it.
+    """The properties of an index, and the files that it consists of.
 
     Args:
-        number: Of the change that wrote it, from 1.
+        number: The number of the change that wrote it, from 1.
         kind: One of `dml.index._kinds.KINDS`.
-        rows: Vectors, with those of removed items.
-        dimension: Numbers in a vector.
-        encoder: SHA-256 of the encoder that the vectors are of.
+        rows: Number of vectors, including those of removed items.
+        dimension: Length of a vector.
+        encoder: SHA-256 of the encoder that computed the vectors.
         bundle: SHA-256 of the description of the bundle.
         search: The search parameters.
-        recall: The recall that these reach: `target`, `measured`, and more.
+        recall: The recall that they reach: `target`, `measured`, and more.
         versions: Of the packages that wrote it.
         files: `vectors`, `items` and, unless the kind is `flat`, `codes`.
     """
@@ -63,7 +63,7 @@ class Manifest:
     versions: dict[str, str]
     files: dict[str, FileEntry]
 
-    FILE_NAMES: ClassVar[dict[str, str]] = {  # nothing else is read, appended to or removed
+    FILE_NAMES: ClassVar[dict[str, str]] = {  # no other file is read, appended to or removed
         "vectors": r"vectors-[0-9]+\.f32",
         "items": r"items-[0-9]+\.parquet",
         "codes": r"codes-[0-9]+\.faiss",
@@ -87,7 +87,7 @@ class Manifest:
             raise ValueError("not the manifest of an index")
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the manifest as JSON has it."""
+        """Returns the manifest as a dictionary for JSON."""
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     @classmethod
@@ -95,7 +95,7 @@ class Manifest:
         """Returns the manifest that `to_json` returned.
 
         Raises:
-            KeyError, TypeError, ValueError: It is none.
+            KeyError, TypeError, ValueError: `value` is not a manifest.
         """
         value = dict(value)
         if value.pop("schema") != SCHEMA:
@@ -118,7 +118,7 @@ class HashedFile:
 
 
 class IndexFolder:
-    """Names the files of an index, writes them and finds damage in them.
+    """Names the files of an index, writes them and detects damage.
 
     Args:
         path: The folder.
@@ -154,7 +154,7 @@ class IndexFolder:
         return manifest
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replaces the manifest, which makes the files that it names the index."""
+        """Replaces the manifest, so that the files that it names become the index."""
         write_sealed(self.manifest, manifest.to_json())
 
     def write(self, name: str, data: Any) -> HashedFile:
@@ -167,12 +167,12 @@ class IndexFolder:
     def append(self, file: HashedFile, data: Any) -> HashedFile:
         """Appends bytes to those of a file that a manifest knows.
 
-        Until a manifest has the new entry, a reader goes by the old one and sees none of them.
+        Until a manifest has the new entry, readers use the old one and don't see these bytes.
         """
         size = file.entry.bytes
         path = self.path / file.entry.name
         with open(path, "r+b", opener=without_links) as opened:
-            opened.truncate(size)  # what an unfinished change has left
+            opened.truncate(size)  # left by an unfinished change
             opened.seek(size)
             try:
                 opened.write(data)
@@ -191,12 +191,12 @@ class IndexFolder:
         return FileEntry(name, path.stat().st_size, sha256(path))
 
     def check(self, entry: FileEntry, known: HashedFile | None = None) -> HashedFile:
-        """Checks that a file is as its entry says.
+        """Checks that a file matches its entry.
 
         Args:
             entry: Of the file.
-            known: An earlier state of the file: of one that has grown since, only what was appended
-                is read.
+            known: An earlier state of the file; if it has grown since, only what was appended is
+                read.
 
         Raises:
             FileNotFoundError: It is missing.

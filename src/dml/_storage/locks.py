@@ -14,10 +14,11 @@ from dml.errors import BusyError, StorageError
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str], what: str | os.PathLike[str]) -> Iterator[None]:
-    """Holds a lock while the block runs; the end of the process releases it, too.
+    """Holds a lock while the block runs; it is also released when the process ends.
 
     Args:
-        path: The lock's file, made if need be. It stays, and names the process that held it last.
+        path: The lock file, created if missing. It is kept, and names the process that held it
+            last.
         what: What the lock protects, for the message.
 
     Raises:
@@ -36,7 +37,7 @@ def _acquire(path, what):
     """Returns the handle of the locked file that is at `path`."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In somebody else's folder, a link or a pipe may lead to a file that is not dml's.
+        # In an untrusted folder, a link or a pipe may lead to a file that is not dml's.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             handle = os.open(path, flags, 0o666)

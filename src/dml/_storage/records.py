@@ -43,7 +43,7 @@ def misfit(value: Any, schema: Any, name: str = "") -> str | None:
     """Returns the name of the first field in which a JSON value violates a schema, or None.
 
     Args:
-        value: What `read_json` returned.
+        value: The value that `read_json` returned.
         schema: A type or a tuple of types; or {field: schema} for a dictionary, in which the field
             `str` stands for all fields; or [schema] for the elements of a list.
         name: Of the value, where it is a field.

@@ -18,7 +18,7 @@ from dml.errors import DataError, MissingDataError, OccupiedError
 
 @dataclass(frozen=True)
 class RunManifest:
-    """What a run was started with, and the digests of its files.
+    """The recipe that a run was started with, and the digests of its files.
 
     Args:
         recipe: The resolved recipe that the training began with, as TOML.
@@ -46,13 +46,13 @@ class RunManifest:
 
 
 class RunFolder:
-    """Names the files of one training run; nothing else knows their names.
+    """Names the files of a training run; no other module knows their names.
 
     Its manifest holds the recipe that the training began with and the SHA-256 of each file that
     decides a metric, so that changes and damage are noticed when a file is read.
 
     Args:
-        path: The folder; made by `create`.
+        path: The folder; `create` creates it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -72,7 +72,7 @@ class RunFolder:
         self.evaluations = self.path / "evaluation"
 
     def create(self) -> "RunFolder":
-        """Makes the folder.
+        """Creates the folder.
 
         Raises:
             OccupiedError: It already holds a run, or files of one.
@@ -83,7 +83,7 @@ class RunFolder:
         return self
 
     def check_new(self) -> None:
-        """Refuses a folder in which no new run can start.
+        """Raises an error if no new run can start in the folder.
 
         Raises:
             OccupiedError: It already holds a run, files of one, or the folders of runs.
@@ -128,11 +128,11 @@ class RunFolder:
         with locked(self.path / ".lock", str(self.path)):
             folders = (self.checkpoints, self.tensorboard, self.evaluations)
             for inside in (*folders, *self.evaluations.rglob("*")):
-                if inside.is_symlink():  # in somebody else's run it may lead anywhere
+                if inside.is_symlink():  # in an untrusted run it may lead anywhere
                     raise DataError(
                         inside,
-                        "a link, but a run is written within its own folder only; replace the "
-                        "link by what it leads to",
+                        "a link, but a run is only written within its own folder; replace the "
+                        "link by its target",
                     )
             litter = [*self.path.glob(".writing-*"), *self.checkpoints.glob(".writing-*")]
             litter += [*self.evaluations.rglob(".writing-*")]
@@ -148,7 +148,7 @@ class RunFolder:
         return self.evaluations / name
 
     def begin(self, recipe: str, parts: Iterable[str | os.PathLike[str]]) -> None:
-        """Writes a manifest of what the training begins with, and of no files yet.
+        """Writes a manifest with the recipe and parts of a new training, and no files yet.
 
         Args:
             recipe: The resolved recipe, as TOML.
@@ -198,11 +198,11 @@ class RunFolder:
 
         Args:
             file: Its path.
-            shape: What is expected, as `dml._storage.records.misfit` takes it.
+            shape: The expected schema, as `dml._storage.records.misfit` takes it.
 
         Raises:
-            MissingDataError: As of `checked`.
-            DataError: As of `checked`; or a field is not what dml writes.
+            MissingDataError: As for `checked`.
+            DataError: As for `checked`; or a field is not what dml writes.
         """
         value = read_json(self.checked(file))
         if name := misfit(value, shape):

@@ -48,7 +48,7 @@ def measuring(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder in such a way that its name is free at once."""
+    """Removes a folder so that its name is free at once."""
     aside = tempfile.mkdtemp(prefix=".writing-", dir=Path(folder).parent)
     try:
         os.rename(folder, aside)
@@ -64,8 +64,8 @@ class Unfinished:
 
     Args:
         folder: Where parts are kept; made if need be.
-        arrays: What is measured.
-        options: What else decides the result; anything that JSON takes.
+        arrays: The arrays that are measured.
+        options: Everything else that affects the result; anything that JSON takes.
     """
 
     def __init__(self, folder: str | os.PathLike[str], arrays: Iterable[np.ndarray], options: Any):

@@ -1,4 +1,4 @@
-"""What a module of `dml.commands` defines: one command."""
+"""The definition of a command, one in each module of `dml.commands`."""
 
 import argparse
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Command:
         add_arguments: Adds the command's arguments to its parser.
         run: Called with the parsed arguments and a reporter. The arguments have `flags`, too: the
             `--section.option value` pairs as a flat list of strings.
-        epilog: Shown below the arguments by `dml NAME --help`, as it stands.
+        epilog: Shown verbatim below the arguments by `dml NAME --help`.
         runtime: The libraries that are loaded before `run` is called.
         takes_flags: Whether it takes `--section.option value`.
-        after_interrupt: How to continue after Ctrl-C; empty where there is nothing to continue.
-        less_memory: What takes less memory; empty where nothing does.
+        after_interrupt: How to continue after Ctrl-C; empty if there is nothing to continue.
+        less_memory: How to use less memory; empty if there is no way.
     """
 
     name: str

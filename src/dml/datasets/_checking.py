@@ -1,4 +1,4 @@
-"""Checks the images of a data set: unreadable ones, duplicates, lone ones and sizes."""
+"""Checks the images of a data set: unreadable ones, duplicates, single-image classes and sizes."""
 
 import hashlib
 from collections import defaultdict

@@ -63,7 +63,7 @@ def download(dataset: DatasetPart, reporter: Reporter = SILENT) -> Path:
 
 
 def _fetch(archive: Archive, file: Path, reporter: Reporter) -> None:
-    """Fetches an archive into `file` by way of `file`.part, which a later call continues."""
+    """Downloads an archive into `file`.part, which a later call continues, then renames it."""
     partial = file.with_name(file.name + ".part")
     partial.touch()
     try:

@@ -1,4 +1,4 @@
-"""What every data set shares: its registry, its folder, its counts and its validation split."""
+"""The base class of data sets: registry, folder, expected counts and validation split."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -44,9 +44,9 @@ class DatasetPart:
 
     Args:
         root: The data set's folder; empty takes it from the folder that DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
     """
 
     root: str = ""
@@ -61,7 +61,7 @@ class DatasetPart:
     # The published image counts: key (by default the protocol) -> split -> images.
     expected: ClassVar[dict[str, dict[str, int]]] = {}
     archives: ClassVar[tuple[Archive, ...]] = ()
-    source: ClassVar[str] = ""  # where a person gets it, for messages
+    source: ClassVar[str] = ""  # where to get it, for messages
 
     def __post_init__(self):
         check_validation(self.validation_fraction, self.validation_seed, self.validation)
@@ -87,14 +87,14 @@ class DatasetPart:
         return replace(items, notes=(*items.notes, *self.validation_notes(items)))
 
     def validation_notes(self, items: Items) -> Iterator[str]:
-        """Yields notes on a validation split that was set apart."""
+        """Yields notes on the validation split that was held out."""
         train, val = (set(items.select(split).class_names) for split in ("train", "val"))
         if self.validation_fraction and not val:
-            yield "no validation: it takes 4 images of a class, or 2 training classes"
+            yield "no validation: it needs 4 images of a class, or 2 training classes"
         elif 0 < len(val) < FEW_CLASSES and not val & train:
             yield (
-                f"validation has {len(val)} of {len(val | train)} training classes, too few for "
-                "its R@1 to say much: --dataset.validation images sets images of every class apart"
+                f"validation has {len(val)} of {len(val | train)} training classes, too few for a "
+                "reliable R@1: --dataset.validation images holds out images of every class instead"
             )
 
     def read(self) -> Items:
@@ -154,7 +154,7 @@ def find_file(*candidates: Path) -> Path:
     """Returns the first of these files that exists.
 
     Raises:
-        MissingDataError: None does; the message names the first.
+        MissingDataError: None of them exists; the message names the first.
     """
     for path in candidates:
         if path.is_file():

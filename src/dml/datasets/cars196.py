@@ -21,9 +21,9 @@ class Cars196(DatasetPart):
     Args:
         root: Folder of `devkit/`, `cars_train/` and `cars_test/`, or of `cars_annos.mat` and
             `car_ims/`; empty looks for `cars196` in the folder that DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
         protocol: `zero-shot`: classes 1-98 train, 99-196 test, the official image split ignored;
             `seen-class`: the official image split, all classes on both sides.
     """

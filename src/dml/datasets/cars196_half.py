@@ -11,7 +11,7 @@ from dml.datasets.items import Items
 @DATASETS.register("cars196-half")
 @dataclass(frozen=True)
 class Cars196Half(DatasetPart):
-    """8,144 photographs: of classes 1-98 to train on, of 99-196 to test on.
+    """8,144 photographs: classes 1-98 for training, 99-196 for testing.
 
     The gallery is half as large as that of Cars196, so metrics are not comparable with those
     published for it.
@@ -19,9 +19,9 @@ class Cars196Half(DatasetPart):
     Args:
         root: Folder of `cars_train/` and `devkit/`; empty takes `cars196` in the folder that
             DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "cars196-half"

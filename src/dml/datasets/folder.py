@@ -1,4 +1,4 @@
-"""A folder of images: one folder per class, perhaps inside one folder per split."""
+"""A folder of images: one folder per class, optionally inside one folder per split."""
 
 import os
 from dataclasses import dataclass
@@ -22,23 +22,24 @@ class Folder(DatasetPart):
     """Images in a folder per class: `root/CLASS/any/depth/image.jpg`.
 
     If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
-    the class folders lie in them; so do `query` and `gallery` in place of `test`. In any case, and
-    by their other common names: `training`, `testing`, `evaluation`, `valid`, `validation`, `dev`,
-    also as in `test_set` and `train-images`. `test` alone serves evaluation. Without a test split,
-    `val` becomes the test split, and nothing is chosen on it.
+    the class folders lie in them; likewise `query` and `gallery` instead of `test`. Case does not
+    matter, and other common names are recognised: `training`, `testing`, `evaluation`, `valid`,
+    `validation`, `dev`, also as in `test_set` and `train-images`. A folder with `test` alone can be
+    evaluated on. Without a test split, `val` becomes the test split and is not used for model
+    selection.
 
-    Otherwise `test_fraction` of the classes are set apart as the test split, so that its figures
-    are on classes that were never trained on; with the protocol `seen-class`, that share of each
-    class's images.
+    Otherwise `test_fraction` of the classes are held out as the test split, so that it has classes
+    that were never trained on; with the protocol `seen-class`, that share of each class's images is
+    held out.
 
     Args:
         root: The folder.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             folder names it. In [0, 1); 0 trains on all of them.
-        test_seed: Which these are. At least 0.
+        test_seed: Seed of this selection. At least 0.
         protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
             classes. If folders name the splits, they decide the protocol.
     """
@@ -88,7 +89,7 @@ def check_test(fraction: float, seed: int) -> None:
     """Refuses options of the test split that are out of their range.
 
     Raises:
-        OptionError: One is.
+        OptionError: One is out of its range.
     """
     if not 0 <= fraction < 1:
         raise OptionError("test_fraction", f"must be in [0, 1); got {fraction}")

@@ -22,9 +22,9 @@ class Glyphs(DatasetPart):
 
     Args:
         root: Unused: nothing is read from a disk.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
         classes: Characters; at least 2.
         samples: Drawings of each character; positive, at least 2 with `seen-class`. Ten million in
             all at most.

@@ -18,9 +18,9 @@ class InShop(DatasetPart):
     Args:
         root: Folder of `list_eval_partition.txt` (or `Eval/` with it) and `img/`; empty looks for
             `In_Shop` or `inshop` in the folder that DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "inshop"

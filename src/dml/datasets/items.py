@@ -1,4 +1,4 @@
-"""The table that every data set becomes: one row per image."""
+"""The table that every data set is read into: one row per image."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -25,7 +25,7 @@ SPLIT_NAMES = {  # in lower case, of folders and in tables
     "query": "query",
     "gallery": "gallery",
 }
-# What a split's name may be followed by, as in `training_set` and `test-images`.
+# Words that may follow a split's name, as in `training_set` and `test-images`.
 CONTENTS = re.compile(r"[\W_]*(set|dataset|data|images?|imgs?|split)$")
 VALIDATIONS = ("classes", "images")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
@@ -37,11 +37,11 @@ class Items:
 
     Args:
         paths: Strings (N,), each for `dml.images.read_image`.
-        labels: int32 codes (N,) in [0, C), every one of which occurs.
+        labels: int32 codes (N,) in [0, C), each of which occurs.
         class_names: The C names, in the order of their codes.
         splits: Strings (N,), each one of `SPLITS`.
         ids: Unique strings (N,) that stay the same when the data set is moved.
-        protocol: What a metric on these splits means, one of `PROTOCOLS`.
+        protocol: The evaluation protocol of these splits, one of `PROTOCOLS`.
         super_labels: int32 codes (N,) of the category of each image's class; None if the data set
             has no categories.
         notes: Lines for the user about how the data set was read.
@@ -184,14 +184,14 @@ class Items:
         if self.protocol == "seen-class":
             raise OptionError(
                 "dataset.test_fraction",
-                "can't be met: no class has the 4 images of which 2 can test. Add images, or set "
-                "it to 0 to train without a test",
+                "can't be met: no class has the 4 images that a test on 2 needs. Add images, or "
+                "set it to 0 to train without a test",
             )
         if len(self.class_names) == 1:
             raise OptionError(
                 "dataset.test_fraction",
-                f"can't be met: there is one class only, {self.class_names[0]}, and no other to "
-                "tell it from. Give two or more, or set it to 0",
+                f"can't be met: there is only one class, {self.class_names[0]}. Give two or more, "
+                "or set it to 0",
             )
         raise OptionError(
             "dataset.test_fraction",
@@ -226,7 +226,7 @@ def check_validation(fraction: float, seed: int, by: str) -> None:
     """Refuses options of the validation split that are out of their range.
 
     Raises:
-        OptionError: One is.
+        OptionError: One is out of its range.
     """
     if not 0 <= fraction < 1:
         raise OptionError("validation_fraction", f"must be in [0, 1); got {fraction}")
@@ -237,7 +237,7 @@ def check_validation(fraction: float, seed: int, by: str) -> None:
 
 
 def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
-    """Returns the protocol that classes and their splits amount to."""
+    """Returns the protocol that follows from classes and their splits."""
     if {"query", "gallery"} <= set(splits):
         return "query-gallery"
     trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
@@ -248,7 +248,7 @@ def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
 def share(fraction: float, count: int, least: int) -> int:
     """Returns how many of `count` to move: about `fraction`, at least `least` each move and stay.
 
-    0 if there are too few.
+    Returns 0 if there are too few.
     """
     return min(max(round(fraction * count), least), count - least) if count >= 2 * least else 0
 

@@ -22,9 +22,9 @@ class Omniglot(DatasetPart):
     Args:
         root: Folder of `images_background_small1.zip` and `images_background_small2.zip`; empty
             takes `omniglot` in the folder that DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "omniglot"

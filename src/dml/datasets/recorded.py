@@ -118,7 +118,7 @@ class RecordedItems:
         """Returns the recorded items that are unchanged, and the changes since.
 
         Images that were added later, have another content or class now, or could not be read when
-        the run was trained are left out: in a test they might be of a class that was trained on.
+        the run was trained are left out: they might be of a class that was trained on.
 
         Args:
             now: Items of the same data set today, whose splits are ignored.
@@ -219,7 +219,7 @@ def _images(rows):
 
 
 def _some(ids):
-    """Returns the first of some ids, with dots if there are more."""
+    """Returns the first id, followed by dots if there are more."""
     return f"{ids[0]}{', ...' if len(ids) > 1 else ''}"
 
 

@@ -10,14 +10,14 @@ from dml.datasets.items import Items
 @DATASETS.register("sop")
 @dataclass(frozen=True)
 class StanfordOnlineProducts(DatasetPart):
-    """120,053 photographs of 22,634 products; the test's products are others than the training's.
+    """120,053 photographs of 22,634 products; training and test have different products.
 
     Args:
         root: Folder of `Ebay_train.txt`, `Ebay_test.txt` and the folders of images; empty looks
             for `Stanford_Online_Products` or `sop` in the folder that DML_DATA names.
-        validation_fraction: Share of the training classes set apart for validation. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_fraction: Share of the training classes held out for validation. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "sop"

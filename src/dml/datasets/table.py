@@ -1,4 +1,4 @@
-"""A table of images: a CSV or Parquet file with the columns path, label and perhaps others."""
+"""A table of images: a CSV or Parquet file with the columns path, label and optional others."""
 
 import os
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BYTES = 2**32  # of a table's values
-DAMAGE = (  # what pandas raises for damaged files, and pyarrow besides its own errors
+DAMAGE = (  # what pandas raises for damaged files, and pyarrow in addition to its own errors
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -44,23 +44,23 @@ class Table(DatasetPart):
 
     A path may also be a member of an archive, `ARCHIVE.zip!MEMBER` or `SHARD.tar!MEMBER`.
 
-    A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of their other
-    common names. Without a test split, `val` becomes the test split, and nothing is chosen on it.
-    Without a column `split`, `test_fraction` of the classes are set apart as the test split; with
-    the protocol `seen-class`, that share of each class's images.
-    A `super_label` is the category of a class, for samplers that use it.
-    Labels may be text or integers of any size. In a CSV file, labels are integers if all of them
-    are written as integers without leading zeros, and text otherwise.
+    A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of its other
+    common names. Without a test split, `val` becomes the test split and is not used for model
+    selection. Without a column `split`, `test_fraction` of the classes are held out as the test
+    split; with the protocol `seen-class`, that share of each class's images is held out. A
+    `super_label` is the category of a class, for samplers that use it. Labels may be text or
+    integers of any size. In a CSV file, labels are integers if all of them are written as integers
+    without leading zeros, and text otherwise.
 
     Args:
         root: The `.csv` or `.parquet` file.
-        validation_fraction: Share of the training classes set apart for validation, where no
+        validation_fraction: Share of the training classes held out for validation, where no
             `val` split is listed. In [0, 1).
-        validation_seed: Which classes these are. At least 0.
-        validation: `classes`, or `images`: that share of each class's images instead.
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             splits are listed. In [0, 1).
-        test_seed: Which these are. At least 0.
+        test_seed: Seed of this selection. At least 0.
         protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
             classes. If splits are listed, they decide the protocol.
     """
@@ -172,7 +172,7 @@ def checked_columns(path, columns):
 
     Args:
         path: The file.
-        columns: As of `read_frame`.
+        columns: As for `read_frame`.
 
     Raises:
         ValueError: It has no path or label, lists in a column, or more than `MOST_BYTES`; without
@@ -237,7 +237,7 @@ def read_csv(path):
 
 
 def first_not_utf8(path):
-    """Returns a text that says which line of a file is the first that is not UTF-8."""
+    """Returns a message naming the first line of a file that is not UTF-8."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if b"\0" in line or not is_utf8(os.fsdecode(line)):
