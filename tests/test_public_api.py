@@ -27,7 +27,22 @@ def is_public(path):
 FILES = sorted(path for path in SOURCE.rglob("*.py") if is_public(path))
 PACKAGES = [path.parent for path in FILES if path.name == "__init__.py"]
 # Packages whose modules define nothing in public that the package does not export.
-STRICT_PACKAGES = {"images", "index", "ops", "recipe", "reductions", "heads", "losses", "miners"}
+STRICT_PACKAGES = {
+    "images",
+    "index",
+    "ops",
+    "recipe",
+    "reductions",
+    "heads",
+    "losses",
+    "miners",
+    "augmentations",
+    "backbones",
+    "datasets",
+    "samplers",
+    "evaluation",
+    "regularizers",
+}
 STRICT = [
     path for path in FILES if path.name != "__init__.py" and path.parent.name in STRICT_PACKAGES
 ]
@@ -44,13 +59,16 @@ def defined_in(path):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            names |= {part.id for part in ast.walk(node) if is_stored(part)}
+        elif isinstance(node, ast.Assign):
+            names |= {
+                part.id
+                for target in node.targets
+                for part in ast.walk(target)
+                if hasattr(part, "id")
+            }
+        elif isinstance(node, ast.AnnAssign):
+            names.add(node.target.id)
     return {name for name in names if not name.startswith("_")}
-
-
-def is_stored(node):
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def resolve(dotted):

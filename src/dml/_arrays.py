@@ -1,6 +1,6 @@
 """Conversion of any library's arrays to NumPy, and detection of missing labels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,3 +61,10 @@ def missing(labels: np.ndarray) -> np.ndarray:
 
         return np.asarray(pd.isna(labels), bool)
     return labels != labels if labels.dtype.kind in "fcmM" else np.zeros(labels.shape, bool)
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """Returns the values as strings in an object array, which does not pad them to one length."""
+    result = np.empty(len(values), dtype=object)
+    result[:] = [str(value) for value in values]
+    return result

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dml.augmentations.colour import colour_layers
+from dml.augmentations._colour import colour_layers
 
 GREY = np.full((2000, 2, 2, 3), 128, np.uint8)
 

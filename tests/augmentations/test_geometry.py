@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.augmentations.geometry import random_area, randomly_flipped
+from dml.augmentations._geometry import random_area, randomly_flipped
 from dml.images._resizing import centre_square, resized
 
 

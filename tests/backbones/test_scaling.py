@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.backbones.scaling import MODES, InputScaling
+from dml.backbones._scaling import MODES, InputScaling
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), dtype="uint8")
 

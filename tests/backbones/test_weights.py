@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dml.backbones import BACKBONES, Conv4
-from dml.backbones.base import load_model
-from dml.backbones.scaling import InputScaling
+from dml.backbones._scaling import InputScaling
+from dml.backbones._weights import load_model
 from dml.cli import main
 from dml.datasets import DATASETS
 from dml.encoding.embed import embed_images

@@ -9,7 +9,7 @@ import pytest
 
 from dml.datasets import Folder as ImageFolder
 from dml.datasets import Glyphs, Items, Omniglot, RecordedItems, Table
-from dml.datasets.recorded import image_digests
+from dml.datasets._recorded import image_digests
 from dml.images import ImageError
 from tests.datasets.layouts import omniglot, write_image
 from tests.storage.durability import Journal

@@ -133,7 +133,7 @@ def test_a_small_file_that_says_a_long_text_a_million_times_is_refused(tmp_path,
 
 
 def test_so_is_one_of_a_billion_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr("dml.datasets.table.MOST_BYTES", 10**6)
+    monkeypatch.setattr("dml.datasets._frames._MOST_BYTES", 10**6)
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"path": np.zeros(10**6), "label": np.zeros(10**6)}), path)
     with pytest.raises(ValueError, match="it unpacks to more than"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from dml.evaluation import verification
-from dml.evaluation.verification import BINS
+from dml.evaluation.verification import _BINS
 
 
 def clustered(rows, classes, seed=0, spread=1.0):
@@ -36,10 +36,10 @@ def test_agrees_with_all_pairs(rows, classes, seed):
     for far in (0.5, 0.1, 0.02):
         tar, threshold = found.at_far(far)
         # Rates at a threshold that lies apart from any similarity are exact.
-        clear = np.abs(similarities - threshold).min() > 4 / BINS
+        clear = np.abs(similarities - threshold).min() > 4 / _BINS
         if clear or not np.isfinite(threshold):
             assert tar == pytest.approx((similarities[same] >= threshold).mean())
-        assert (similarities[~same] >= threshold + 4 / BINS).mean() <= far
+        assert (similarities[~same] >= threshold + 4 / _BINS).mean() <= far
 
 
 def test_the_equal_error_rate_is_where_both_are_equal():
@@ -74,7 +74,7 @@ def test_copies_are_as_similar_to_others_however_products_are_rounded():
 def test_similarities_of_minus_one_zero_and_one_are_inside_a_bin():
     x = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
     found = verification(np.concatenate([x, -x, x]), np.arange(180) % 60 % 7)
-    assert (np.flatnonzero(found.genuine_counts) == [0, (BINS - 1) // 2, BINS - 1]).all()
+    assert (np.flatnonzero(found.genuine_counts) == [0, (_BINS - 1) // 2, _BINS - 1]).all()
     thresholds, _, _ = found.roc()
     assert (np.abs(thresholds[1:] - [1, 0, -1]) < 2e-6).all()
 

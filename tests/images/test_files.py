@@ -5,7 +5,7 @@ import os
 import pytest
 from PIL import Image
 
-from dml.datasets.folder import Folder, class_images
+from dml.datasets.folder import Folder, _class_images
 from dml.datasets.table import Table
 from dml.encoding._sources import image_table
 from dml.images import read_image
@@ -25,7 +25,7 @@ def found(folder):
     """Returns the images below a folder and the counts of the rest, the same for all commands."""
     left_out, of_training, of_search = LeftOut(), LeftOut(), LeftOut()
     files = image_files(folder, left_out)
-    assert [path for path, _ in class_images(folder, of_training)] == [
+    assert [path for path, _ in _class_images(folder, of_training)] == [
         os.path.join(folder, file) for file in files
     ]
     assert image_table([folder], of_search)["path"].tolist() == [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.samplers.decks import deal, mixed, rows_by_class, visit_numbers
+from dml.samplers._decks import deal, mixed, rows_by_class, visit_numbers
 
 
 def test_by_hand():

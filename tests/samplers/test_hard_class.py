@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dml.samplers import HardClass, MPerClass, coverage
-from dml.samplers.hard_class import _unit_vectors, near_order
+from dml.samplers.hard_class import _near_order, _unit_vectors
 
 
 def test_by_hand():
@@ -20,7 +20,7 @@ def test_by_hand():
 @pytest.mark.parametrize("classes, size", [(50, 4), (50, 7), (400, 3), (5, 9), (6, 1), (1, 2)])
 def test_an_order_is_the_greedy_one_of_a_loop(classes, size):
     vectors = _unit_vectors(np.random.default_rng(0).normal(size=(classes, 5)), classes)
-    order = near_order(vectors, size, np.random.default_rng(1))
+    order = _near_order(vectors, size, np.random.default_rng(1))
     np.testing.assert_array_equal(np.sort(order), np.arange(classes))
     left = set(range(classes))
     for start in range(0, classes, size):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dml.samplers.super_classes import checked, joined
+from dml.samplers._super_classes import checked, joined
 
 
 def test_by_hand():

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dml._options import check_at_least, check_within
+from dml.augmentations._colour import colour_layers
+from dml.augmentations._geometry import randomly_flipped
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
-from dml.augmentations.colour import colour_layers
-from dml.augmentations.geometry import randomly_flipped
 from dml.images._resizing import resized
 
 if TYPE_CHECKING:

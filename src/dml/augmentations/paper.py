@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dml._options import check_known, check_positive, check_within
+from dml.augmentations._geometry import random_area, randomly_flipped
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
-from dml.augmentations.geometry import random_area, randomly_flipped
 from dml.images._resizing import resized
 
-ASPECTS = ("keep", "stretch")
+_ASPECTS = ("keep", "stretch")
 
 
 @AUGMENTATIONS.register("paper")
@@ -35,7 +35,7 @@ class RandomCropFlip(Augmentation):
     def __post_init__(self):
         check_within(0, 1, min_area=self.min_area, flip=self.flip)
         check_positive(min_area=self.min_area)
-        check_known(ASPECTS, aspect=self.aspect)
+        check_known(_ASPECTS, aspect=self.aspect)
 
     def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
         ratio = (3 / 4, 4 / 3)

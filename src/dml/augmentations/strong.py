@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dml._options import check_within
+from dml.augmentations._colour import colour_layers
 from dml.augmentations.base import AUGMENTATIONS
-from dml.augmentations.colour import colour_layers
 from dml.augmentations.paper import RandomCropFlip
 
 if TYPE_CHECKING:

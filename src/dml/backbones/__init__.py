@@ -1,8 +1,17 @@
 """Networks from images to feature maps; each knows the input range that its weights expect."""
 
-from dml.backbones import applications
+from dml.backbones._scaling import InputScaling
+from dml.backbones.applications import Application, WidthApplication
 from dml.backbones.base import BACKBONES, Backbone
 from dml.backbones.conv4 import Conv4
 from dml.backbones.own import Own
 
-__all__ = ["BACKBONES", "Backbone", "Conv4", "Own", "applications"]
+__all__ = [
+    "BACKBONES",
+    "Application",
+    "Backbone",
+    "Conv4",
+    "InputScaling",
+    "Own",
+    "WidthApplication",
+]

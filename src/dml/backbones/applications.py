@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import keras
 
 from dml._options import check_positive
+from dml.backbones._scaling import InputScaling
 from dml.backbones.base import BACKBONES, Backbone
-from dml.backbones.scaling import InputScaling
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class WidthApplication(Application):
 
 
 # name in a recipe: (constructor, scaling that its weights expect)
-NETWORKS = {
+_NETWORKS = {
     "inception_v3": ("InceptionV3", "tf"),
     "inception_resnet_v2": ("InceptionResNetV2", "tf"),
     "xception": ("Xception", "tf"),
@@ -82,27 +82,33 @@ NETWORKS = {
     "convnext_base": ("ConvNeXtBase", "none"),
     "convnext_large": ("ConvNeXtLarge", "none"),
 }
-WIDTH_NETWORKS = {
+_WIDTH_NETWORKS = {
     "mobilenet": ("MobileNet", "tf"),
     "mobilenet_v2": ("MobileNetV2", "tf"),
     "mobilenet_v3_small": ("MobileNetV3Small", "none"),
     "mobilenet_v3_large": ("MobileNetV3Large", "none"),
 }
 
-for base, networks in ((Application, NETWORKS), (WidthApplication, WIDTH_NETWORKS)):
-    options = "".join(part.__doc__ or "" for part in (Backbone, base))  # python -OO keeps none
-    for name, (constructor, mode) in networks.items():
-        part = make_dataclass(
-            constructor,
-            [],
-            bases=(base,),
-            frozen=True,
-            namespace={
-                "constructor": constructor,
-                "scaling_mode": mode,
-                "__doc__": f"`keras.applications.{constructor}` without its classifier.\n"
-                + options.partition("\n")[2],
-                "__module__": __name__,
-            },
-        )
-        BACKBONES.register(name)(part)
+
+def _register_all():
+    """Makes a backbone of each network and files it in the registry."""
+    for base, networks in ((Application, _NETWORKS), (WidthApplication, _WIDTH_NETWORKS)):
+        options = "".join(part.__doc__ or "" for part in (Backbone, base))  # python -OO keeps none
+        for name, (constructor, mode) in networks.items():
+            part = make_dataclass(
+                constructor,
+                [],
+                bases=(base,),
+                frozen=True,
+                namespace={
+                    "constructor": constructor,
+                    "scaling_mode": mode,
+                    "__doc__": f"`keras.applications.{constructor}` without its classifier.\n"
+                    + options.partition("\n")[2],
+                    "__module__": __name__,
+                },
+            )
+            BACKBONES.register(name)(part)
+
+
+_register_all()

@@ -1,32 +1,24 @@
 """The base class of backbones: registry, weights and the behaviour of BatchNormalization."""
 
-import hashlib
 import http.client
-import os
 import socket
-import warnings
-import zipfile
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
-import numpy as np
 
 from dml._options import check_known, check_within
-from dml._storage.atomic import check_regular
 from dml._storage.places import data_folder
-from dml.errors import DataError, MissingDataError, OptionError, StorageError
+from dml.backbones._weights import load_weights
+from dml.errors import MissingDataError, OptionError, StorageError
 from dml.registry import Registry
 
 BACKBONES = Registry("backbone")
-BATCH_NORMS = ("train", "frozen", "fixed")
-ASPECTS = ("keep", "stretch")
-TIMEOUT = 60  # seconds without an answer of the server of the ImageNet weights
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # of HDF5 and Keras
-MOST_UNPACKED = 100  # times the size of a model's file; Keras compresses nothing
+_BATCH_NORMS = ("train", "frozen", "fixed")
+_ASPECTS = ("keep", "stretch")
+_TIMEOUT = 60  # seconds without an answer of the server of the ImageNet weights
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,8 @@ class Backbone:
     batch_norm_momentum: float | None = None
 
     def __post_init__(self):
-        check_known(BATCH_NORMS, batch_norm=self.batch_norm)
-        check_known(ASPECTS, aspect=self.aspect)
+        check_known(_BATCH_NORMS, batch_norm=self.batch_norm)
+        check_known(_ASPECTS, aspect=self.aspect)
         if not 0 < self.input_size <= self.resize_side:
             raise OptionError(
                 "input_size",
@@ -113,7 +105,7 @@ def _downloaded(backbone):
         StorageError: They can't be downloaded, or the cached file is damaged.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         return backbone.architecture("imagenet")
     except Exception as error:
@@ -143,75 +135,3 @@ def _find_weights(name):
             return path
     text = "no such weights file: give an existing path, 'imagenet' or 'none' as backbone.weights"
     raise MissingDataError(name, text)
-
-
-def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
-    """Loads a `.weights.h5` file.
-
-    Raises:
-        DataError: The file is not a weights file, damaged, or of another architecture. Keras
-            itself skips unknown weights in some of these cases, so the shapes are compared before
-            and the numbers after.
-    """
-    damaged = "not a Keras weights file (.weights.h5), or damaged"
-    found: list[tuple[int, ...]] = []
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(
-                lambda _, item: found.append(item.shape) if isinstance(item, h5py.Dataset) else None
-            )
-    except DAMAGE as error:
-        raise DataError(path, f"{damaged} ({error})") from None
-    wanted = [tuple(weight.shape) for weight in model.weights]
-    if sorted(found) != sorted(wanted):
-        raise DataError(
-            path,
-            f"these weights are of another architecture than {model.name}: the file holds "
-            f"{len(found)} arrays, the network {len(wanted)}, and their shapes differ",
-        )
-    stored = set()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about containers without weights of their own
-            model.load_weights(path)
-        with h5py.File(path, "r") as file:
-            file.visititems(
-                lambda _, item: (
-                    stored.add(_digest(item[()])) if isinstance(item, h5py.Dataset) else None
-                )
-            )
-    except DAMAGE as error:
-        raise DataError(path, f"{damaged} ({error})") from None
-    for weight in model.weights:
-        values: Any = keras.ops.convert_to_numpy(weight.value)
-        if not np.isfinite(values).all() or _digest(values) not in stored:
-            raise DataError(path, f"{damaged} (at {weight.path})")
-
-
-def _digest(values):
-    """Returns the SHA-256 of an array's numbers as float32."""
-    return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).digest()
-
-
-def load_model(path: str | os.PathLike[str], what: str) -> Any:
-    """Loads a `.keras` file.
-
-    Args:
-        path: The file.
-        what: What it should be, for the message.
-
-    Raises:
-        DataError: The file is damaged, or something else.
-    """
-    try:
-        check_regular(path)
-        with zipfile.ZipFile(path) as file:
-            unpacked = sum(member.file_size for member in file.infolist())
-            if unpacked > MOST_UNPACKED * os.path.getsize(path):
-                raise ValueError(f"it unpacks to {unpacked:,} bytes")
-            if damaged := file.testzip():
-                raise ValueError(f"{damaged} in it is damaged")
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # zipfile, h5py, JSON and Keras fail in many ways on damaged files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(path, f"can't be read as {what} ({reason})") from None

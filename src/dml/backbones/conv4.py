@@ -6,8 +6,8 @@ import keras
 from keras import layers
 
 from dml._options import check_at_least
+from dml.backbones._scaling import InputScaling
 from dml.backbones.base import BACKBONES, Backbone
-from dml.backbones.scaling import InputScaling
 from dml.errors import OptionError
 
 

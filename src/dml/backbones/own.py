@@ -6,8 +6,9 @@ from pathlib import Path
 import keras
 
 from dml._options import check_known
-from dml.backbones.base import BACKBONES, Backbone, load_model
-from dml.backbones.scaling import MODES, InputScaling
+from dml.backbones._scaling import MODES, InputScaling
+from dml.backbones._weights import load_model
+from dml.backbones.base import BACKBONES, Backbone
 from dml.errors import MissingDataError, OptionError
 
 

@@ -2,7 +2,8 @@
 
 from dml.datasets._checking import Duplicates, ImageCheck, check_images
 from dml.datasets._downloading import download
-from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets._recorded import RecordedItems
+from dml.datasets.base import DATASETS, Archive, DatasetPart
 from dml.datasets.cars196 import Cars196
 from dml.datasets.cars196_half import Cars196Half
 from dml.datasets.cub200 import CUB200
@@ -11,13 +12,13 @@ from dml.datasets.glyphs import Glyphs
 from dml.datasets.inshop import InShop
 from dml.datasets.items import Items
 from dml.datasets.omniglot import Omniglot
-from dml.datasets.recorded import RecordedItems
 from dml.datasets.sop import StanfordOnlineProducts
 from dml.datasets.table import Table
 
 __all__ = [
     "CUB200",
     "DATASETS",
+    "Archive",
     "Cars196",
     "Cars196Half",
     "DatasetPart",

@@ -1,7 +1,6 @@
 """The base class of data sets: registry, folder, expected counts and validation split."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -9,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from dml._storage.places import data_folder
-from dml.datasets.items import Items, check_validation
+from dml.datasets._splits import check_validation
+from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.registry import Registry
 
-FEW_CLASSES = 5  # below, validation by images is recommended
+_FEW_CLASSES = 5  # below, validation by images is recommended
 
 DATASETS = Registry("dataset")
 
@@ -91,7 +91,7 @@ class DatasetPart:
         train, val = (set(items.select(split).class_names) for split in ("train", "val"))
         if self.validation_fraction and not val:
             yield "no validation: it needs 4 images of a class, or 2 training classes"
-        elif 0 < len(val) < FEW_CLASSES and not val & train:
+        elif 0 < len(val) < _FEW_CLASSES and not val & train:
             yield (
                 f"validation has {len(val)} of {len(val | train)} training classes, too few for a "
                 "reliable R@1: --dataset.validation images holds out images of every class instead"
@@ -148,94 +148,3 @@ class DatasetPart:
             f"missing{others}; set --dataset.root to {self.name}, or DML_DATA to the folder that "
             "holds it",
         )
-
-
-def find_file(*candidates: Path) -> Path:
-    """Returns the first of these files that exists.
-
-    Raises:
-        MissingDataError: None of them exists; the message names the first.
-    """
-    for path in candidates:
-        if path.is_file():
-            return path
-    others = "".join(f" (nor {path} exists)" for path in candidates[1:])
-    raise MissingDataError(candidates[0], f"missing{others}")
-
-
-def read_rows(path: Path, columns: int, header: int = 0) -> list[tuple[str, ...]]:
-    """Returns the lines of a text file of words as tuples of `columns` words.
-
-    Args:
-        path: The file.
-        columns: Words in each line.
-        header: Lines to leave out at the top.
-
-    Raises:
-        MissingDataError: It is missing.
-        DataError: A line has more or fewer words, or the file is not text or lists nothing.
-    """
-    try:
-        lines = find_file(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(path, "corrupt: not a text file") from None
-    rows = []
-    for number, line in enumerate(lines[header:], start=header + 1):
-        words = line.split()
-        if len(words) != columns and words:
-            raise DataError(
-                path,
-                f"line {number}: expected {columns} words, got {len(words)}: {line[:60]!r}",
-            )
-        if words:
-            rows.append(tuple(words))
-    if not rows:
-        raise DataError(path, "corrupt: it lists nothing")
-    return rows
-
-
-def integer(text: str, path: Path) -> int:
-    """Returns a text as an integer.
-
-    Raises:
-        DataError: It is not one; the message names the file.
-    """
-    try:
-        return int(text)
-    except ValueError:
-        raise DataError(path, f"corrupt: expected an integer, got {text!r}") from None
-
-
-def missing_files(paths: Iterable[str]) -> Iterator[int]:
-    """Yields the positions of those paths that are not files; lists each folder only once."""
-    listings: dict[str, set[str]] = {}
-    for position, path in enumerate(paths):
-        folder, name = os.path.split(path)
-        if folder not in listings:
-            try:
-                with os.scandir(folder or ".") as entries:
-                    listings[folder] = {entry.name for entry in entries if entry.is_file()}
-            except OSError:
-                listings[folder] = set()
-        if name not in listings[folder]:
-            yield position
-
-
-def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuses a list of images of which any is missing.
-
-    Raises:
-        MissingDataError: The message names the first and counts the rest.
-    """
-    paths = [str(path) for path in paths]
-    missing = [paths[position] for position in missing_files(paths)]
-    if missing:
-        rest = f", and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise MissingDataError(missing[0], f"image missing{rest}; unpack the archive again")
-
-
-def halves(classes: Iterable) -> dict:
-    """Returns {class: "train" or "test"}: the first half of these classes trains (zero-shot)."""
-    classes = list(classes)
-    middle = len(classes) // 2
-    return {name: "train" if i < middle else "test" for i, name in enumerate(classes)}

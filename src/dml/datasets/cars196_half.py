@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dml.datasets._cars import annotations, class_names, table, zero_shot
 from dml.datasets.base import DATASETS, DatasetPart
-from dml.datasets.cars196 import annotations, class_names, table, zero_shot
 from dml.datasets.items import Items
 
 

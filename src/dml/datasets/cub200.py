@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml.datasets.base import DATASETS, Archive, DatasetPart, integer, read_rows, require_files
+from dml.datasets._files import integer, read_rows, require_files
+from dml.datasets.base import DATASETS, Archive, DatasetPart
 from dml.datasets.items import Items
 from dml.errors import DataError
 
-CLASSES = 200
+_CLASSES = 200
 
 
 @DATASETS.register("cub200")
@@ -45,17 +46,17 @@ class CUB200(DatasetPart):
         root = self.folder()
         if (root / "CUB_200_2011").is_dir():  # the archive's own folder
             root = root / "CUB_200_2011"
-        class_of = keyed(root / "image_class_labels.txt")
-        name_of = keyed(root / "classes.txt")
-        trains = keyed(root / "train_test_split.txt") if self.protocol == "seen-class" else {}
+        class_of = _keyed(root / "image_class_labels.txt")
+        name_of = _keyed(root / "classes.txt")
+        trains = _keyed(root / "train_test_split.txt") if self.protocol == "seen-class" else {}
         rows = []
-        for number, path in keyed(root / "images.txt").items():
-            label = look_up(class_of, number, root / "image_class_labels.txt")
+        for number, path in _keyed(root / "images.txt").items():
+            label = _look_up(class_of, number, root / "image_class_labels.txt")
             if self.protocol == "seen-class":
-                first = look_up(trains, number, root / "train_test_split.txt") == "1"
+                first = _look_up(trains, number, root / "train_test_split.txt") == "1"
             else:
-                first = integer(label, root / "image_class_labels.txt") <= CLASSES // 2
-            name = look_up(name_of, label, root / "classes.txt")
+                first = integer(label, root / "image_class_labels.txt") <= _CLASSES // 2
+            name = _look_up(name_of, label, root / "classes.txt")
             rows.append((path, name, "train" if first else "test"))
         paths = [root / "images" / path for path, *_ in rows]
         require_files(paths)
@@ -64,12 +65,12 @@ class CUB200(DatasetPart):
         return Items.build(paths, names, splits, ids, self.protocol)
 
 
-def keyed(path):
+def _keyed(path):
     """Returns {number: word} of a file of lines `NUMBER WORD`."""
     return {number: word for number, word in read_rows(path, columns=2)}
 
 
-def look_up(words, number, path):
+def _look_up(words, number, path):
     """Returns the word of a number.
 
     Raises:

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dml.datasets.base import DATASETS, DatasetPart
-from dml.datasets.items import SPLIT_NAMES, SPLITS, Items, protocol_of, split_named
-from dml.errors import DataError, MissingDataError, OptionError
-from dml.images._files import FORMATS, LITTER, LeftOut, image_files
-
-VALIDATION_TESTS = (
-    "{} is read as the test split, since there is no other; epochs and thresholds are chosen on a "
-    "part of the training split"
+from dml.datasets._splits import (
+    SPLIT_NAMES,
+    SPLITS,
+    VALIDATION_TESTS,
+    check_test,
+    protocol_of,
+    split_named,
 )
+from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets.items import Items
+from dml.errors import DataError, MissingDataError
+from dml.images._files import FORMATS, LITTER, LeftOut, image_files
 
 
 @DATASETS.register("folder")
@@ -65,10 +68,10 @@ class Folder(DatasetPart):
         if not root.is_dir():
             raise DataError(root, "is a file: expected a folder with one folder per class")
         left_out, notes = LeftOut(), []
-        splits = split_folders(root, notes)
+        splits = _split_folders(root, notes)
         rows = []
         for name, split in splits.items() or [("", "train")]:
-            found = class_images(root / name, left_out)
+            found = _class_images(root / name, left_out)
             if not found:
                 there = f"; {left_out}" if left_out else ""
                 raise DataError(
@@ -85,19 +88,7 @@ class Folder(DatasetPart):
         return items if splits else items.with_test(self.test_fraction, self.test_seed)
 
 
-def check_test(fraction: float, seed: int) -> None:
-    """Refuses options of the test split that are out of their range.
-
-    Raises:
-        OptionError: One is out of its range.
-    """
-    if not 0 <= fraction < 1:
-        raise OptionError("test_fraction", f"must be in [0, 1); got {fraction}")
-    if seed < 0:
-        raise OptionError("test_seed", f"must be at least 0; got {seed}")
-
-
-def split_folders(root: Path, notes: list[str]) -> dict[str, str]:
+def _split_folders(root: Path, notes: list[str]) -> dict[str, str]:
     """Returns {name: split} of the folders of splits in a folder; empty if it holds classes.
 
     Args:
@@ -139,7 +130,7 @@ def split_folders(root: Path, notes: list[str]) -> dict[str, str]:
     return dict(sorted(named.items(), key=lambda item: SPLITS.index(item[1])))
 
 
-def class_images(root: str | os.PathLike[str], left_out: LeftOut) -> list[tuple[str, str]]:
+def _class_images(root: str | os.PathLike[str], left_out: LeftOut) -> list[tuple[str, str]]:
     """Returns (path, class) of the images in a folder's class folders, in order of their names."""
     found = []
     for path in image_files(root, left_out):

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml.datasets.base import DATASETS, DatasetPart, halves
+from dml.datasets._files import halves
+from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
 from dml.errors import OptionError
 from dml.images._references import DrawnRef
 from dml.images._strokes import LARGEST, SMALLEST
 
-MOST = 10_000_000  # images, whose list takes some GB
+_MOST = 10_000_000  # images, whose list takes some GB
 
 
 @DATASETS.register("glyphs")
@@ -52,10 +53,10 @@ class Glyphs(DatasetPart):
                 raise OptionError(option, f"must be at least {least}; got {getattr(self, option)}")
         if not SMALLEST <= self.size <= LARGEST:
             raise OptionError("size", f"must be {SMALLEST} to {LARGEST}; got {self.size}")
-        if self.classes * self.samples > MOST:
+        if self.classes * self.samples > _MOST:
             raise OptionError(
                 "classes",
-                f"times samples must be at most {MOST:,} images; got {self.classes} and "
+                f"times samples must be at most {_MOST:,} images; got {self.classes} and "
                 f"{self.samples}",
             )
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml.datasets.base import DATASETS, DatasetPart, find_file, read_rows, require_files
+from dml.datasets._files import find_file, read_rows, require_files
+from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
 from dml.errors import DataError
 
-SPLITS = ("train", "query", "gallery")
+_SPLITS = ("train", "query", "gallery")
 
 
 @DATASETS.register("inshop")
@@ -40,9 +41,9 @@ class InShop(DatasetPart):
         images = root / "Img" if (root / "Img").is_dir() else root
         rows = read_rows(path, columns=3, header=2)  # below the count and the names of the columns
         for image, _, split in rows:
-            if split not in SPLITS:
+            if split not in _SPLITS:
                 raise DataError(
-                    path, f"corrupt: {image} is of split {split!r}, not {', '.join(SPLITS)}"
+                    path, f"corrupt: {image} is of split {split!r}, not {', '.join(_SPLITS)}"
                 )
         paths = [images / image for image, *_ in rows]
         require_files(paths)
@@ -52,10 +53,10 @@ class InShop(DatasetPart):
             [split for *_, split in rows],
             [image for image, *_ in rows],
             "query-gallery",
-            [category(image) for image, *_ in rows],
+            [_category(image) for image, *_ in rows],
         )
 
 
-def category(image):
+def _category(image):
     """Returns WOMEN/Dresses for img/WOMEN/Dresses/id_00000001/01_1_front.jpg."""
     return "/".join(image.split("/")[-4:-2])

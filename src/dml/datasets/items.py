@@ -1,34 +1,15 @@
 """The table that every data set is read into: one row per image."""
 
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from dml._arrays import object_array
+from dml.datasets._splits import PROTOCOLS, SPLITS, check_validation
 from dml.errors import ArrayError, OptionError
 from dml.images._files import require_utf8
-
-SPLITS = ("train", "val", "test", "query", "gallery")
-SPLIT_NAMES = {  # in lower case, of folders and in tables
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-    "query": "query",
-    "gallery": "gallery",
-}
-# Words that may follow a split's name, as in `training_set` and `test-images`.
-CONTENTS = re.compile(r"[\W_]*(set|dataset|data|images?|imgs?|split)$")
-VALIDATIONS = ("classes", "images")
-PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +71,7 @@ class Items:
         if isinstance(splits, str):
             splits = [splits] * len(path_of)
         split_of = np.asarray(splits, dtype=str)
-        class_names, labels = factorise(names)
+        class_names, labels = _factorise(names)
         if not len(path_of) == len(labels) == len(split_of) == len(id_of):
             lengths = f"{len(path_of)}, {len(labels)}, {len(split_of)}, {len(id_of)}"
             raise ArrayError(f"paths, names, splits and ids must have equal lengths; got {lengths}")
@@ -105,7 +86,7 @@ class Items:
             raise ArrayError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
         super_labels = None
         if super_names is not None:
-            _, super_labels = factorise(super_names)
+            _, super_labels = _factorise(super_names)
             if len(super_labels) != len(labels):
                 raise ArrayError(
                     f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
@@ -210,10 +191,10 @@ class Items:
         if by == "images" or self.protocol == "seen-class":
             for code in np.unique(self.labels[train]):
                 rows = np.flatnonzero(train & (self.labels == code))
-                splits[generator.permutation(rows)[: share(fraction, len(rows), least=2)]] = split
+                splits[generator.permutation(rows)[: _share(fraction, len(rows), least=2)]] = split
         else:
             codes = np.unique(self.labels[train])
-            chosen = generator.permutation(codes)[: share(fraction, len(codes), least)]
+            chosen = generator.permutation(codes)[: _share(fraction, len(codes), least)]
             splits[train & np.isin(self.labels, chosen)] = split
         return replace(self, splits=splits)
 
@@ -222,30 +203,7 @@ def _unknown_split(split):
     return OptionError("split", f"must be one of {', '.join(SPLITS)}; got {split!r}")
 
 
-def check_validation(fraction: float, seed: int, by: str) -> None:
-    """Refuses options of the validation split that are out of their range.
-
-    Raises:
-        OptionError: One is out of its range.
-    """
-    if not 0 <= fraction < 1:
-        raise OptionError("validation_fraction", f"must be in [0, 1); got {fraction}")
-    if seed < 0:
-        raise OptionError("validation_seed", f"must be at least 0; got {seed}")
-    if by not in VALIDATIONS:
-        raise OptionError("validation", f"must be one of {', '.join(VALIDATIONS)}; got {by!r}")
-
-
-def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
-    """Returns the protocol that follows from classes and their splits."""
-    if {"query", "gallery"} <= set(splits):
-        return "query-gallery"
-    trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
-    tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
-    return "seen-class" if trained & tested else "zero-shot"
-
-
-def share(fraction: float, count: int, least: int) -> int:
+def _share(fraction: float, count: int, least: int) -> int:
     """Returns how many of `count` to move: about `fraction`, at least `least` each move and stay.
 
     Returns 0 if there are too few.
@@ -253,14 +211,7 @@ def share(fraction: float, count: int, least: int) -> int:
     return min(max(round(fraction * count), least), count - least) if count >= 2 * least else 0
 
 
-def object_array(values: Sequence[Any]) -> np.ndarray:
-    """Returns the values as strings in an object array, which does not pad them to one length."""
-    result = np.empty(len(values), dtype=object)
-    result[:] = [str(value) for value in values]
-    return result
-
-
-def factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
+def _factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
     """Returns (the different names in order, their int32 codes (N,)).
 
     Raises:
@@ -277,9 +228,3 @@ def factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
         ordered = sorted(distinct, key=lambda name: (type(name).__name__, str(name)))
     code = {name: number for number, name in enumerate(ordered)}
     return tuple(ordered), np.array([code[name] for name in names], dtype="int32")
-
-
-def split_named(name: Any) -> str | None:
-    """Returns the split that a name, in any case, commonly stands for; None if it is unknown."""
-    name = str(name).strip().lower()
-    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(CONTENTS.sub("", name))

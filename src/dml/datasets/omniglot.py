@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dml._storage.archives import zip_members
-from dml.datasets.base import DATASETS, Archive, DatasetPart, find_file
+from dml.datasets._files import find_file
+from dml.datasets.base import DATASETS, Archive, DatasetPart
 from dml.datasets.items import Items
 from dml.images._references import ArchiveMemberRef
 
-ARCHIVES = ("images_background_small1.zip", "images_background_small2.zip")
+_ARCHIVES = ("images_background_small1.zip", "images_background_small2.zip")
 
 
 @DATASETS.register("omniglot")
@@ -47,10 +48,10 @@ class Omniglot(DatasetPart):
 
     def read(self) -> Items:
         folder = self.folder()
-        first, second = (find_file(folder / name) for name in ARCHIVES)
-        trained = drawings(first)
-        alphabets = {alphabet(name) for _, name in trained}
-        tested = [row for row in drawings(second) if alphabet(row[1]) not in alphabets]
+        first, second = (find_file(folder / name) for name in _ARCHIVES)
+        trained = _drawings(first)
+        alphabets = {_alphabet(name) for _, name in trained}
+        tested = [row for row in _drawings(second) if _alphabet(row[1]) not in alphabets]
         rows = [(first, *row, "train") for row in trained]
         rows += [(second, *row, "test") for row in tested]
         return Items.build(
@@ -59,16 +60,16 @@ class Omniglot(DatasetPart):
             [split for *_, split in rows],
             [str(ArchiveMemberRef(archive.name, member)) for archive, member, *_ in rows],
             "zero-shot",
-            [alphabet(name) for *_, name, _ in rows],
+            [_alphabet(name) for *_, name, _ in rows],
         )
 
 
-def alphabet(name):
+def _alphabet(name):
     """Returns the alphabet of a character named ALPHABET/CHARACTER."""
     return name.split("/")[0]
 
 
-def drawings(archive):
+def _drawings(archive):
     """Returns (member, "ALPHABET/CHARACTER") of every drawing in an archive.
 
     Raises:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml.datasets.base import DATASETS, DatasetPart, integer, read_rows, require_files
+from dml.datasets._files import integer, read_rows, require_files
+from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dml._storage.archives import tar_members
 from dml._storage.columns import joined, typed, with_numbers
-from dml.datasets.table import read_frame
+from dml.datasets._frames import read_frame
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import layers
 
-import dml.backbones.scaling  # noqa: F401, registers a layer of saved encoders
+import dml.backbones._scaling  # noqa: F401, registers a layer of saved encoders
 from dml._options import check_at_least, check_known
 from dml.backbones import Backbone
-from dml.backbones.base import load_model
+from dml.backbones._weights import load_model
 from dml.ops import unit_length
 
 ops: Any = keras.ops

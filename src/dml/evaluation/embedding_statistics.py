@@ -8,9 +8,9 @@ from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import nearest_others
 
-PAIRS = 200_000  # random pairs for uniformity
-NEIGHBOURS = 10  # of the hubness, as in Radovanovic et al.
-DEFINITIONS = {
+_PAIRS = 200_000  # random pairs for uniformity
+_NEIGHBOURS = 10  # of the hubness, as in Radovanovic et al.
+_DEFINITIONS = {
     "uniformity": "log of the mean of exp(-2 |x - y|^2) over random pairs; low is spread out, "
     "-4 for a uniform sphere of many dimensions, 0 for one point (Wang and Isola, ICML 2020)",
     "alignment": "mean |x - y|^2 over pairs of one class; 0 for one point per class (Wang and "
@@ -25,7 +25,7 @@ DEFINITIONS = {
 
 
 def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -> dict[str, float]:
-    """Measures the shape of embeddings; each statistic is defined in `DEFINITIONS`.
+    """Measures the shape of embeddings; each statistic is defined in `_DEFINITIONS`.
 
     Args:
         embeddings: Numbers (N, D), of any length.
@@ -49,8 +49,8 @@ def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -
     if count < 2:
         raise ArrayError("embeddings must have at least two rows")
     generator = np.random.default_rng(seed)
-    first = generator.integers(0, count, PAIRS)
-    second = (first + generator.integers(1, count, PAIRS)) % count
+    first = generator.integers(0, count, _PAIRS)
+    second = (first + generator.integers(1, count, _PAIRS)) % count
     apart = ((vectors[first] - vectors[second]).astype("float64") ** 2).sum(axis=1)
     sums = np.zeros((classes.max() + 1, vectors.shape[1]))
     np.add.at(sums, classes, vectors)
@@ -82,7 +82,7 @@ def _effective_rank(vectors):
 
 def _hubness(vectors):
     """Returns the skewness of how often each row is among the nearest of the others."""
-    _, near = nearest_others(vectors, min(NEIGHBOURS, len(vectors) - 1))
+    _, near = nearest_others(vectors, min(_NEIGHBOURS, len(vectors) - 1))
     occurrences = np.bincount(near.ravel(), minlength=len(vectors))
     spread = occurrences.std()
     return float((((occurrences - occurrences.mean()) / spread) ** 3).mean()) if spread else 0.0

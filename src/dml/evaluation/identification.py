@@ -19,7 +19,7 @@ from dml.evaluation._neighbours import TIE, rank_positives
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 
-FPIRS = (1e-1, 1e-2, 1e-3)  # at which face recognition reports FNIR
+_FPIRS = (1e-1, 1e-2, 1e-3)  # at which face recognition reports FNIR
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Identification:
         above = np.searchsorted(-self.hit_similarities, -(threshold + TIE), side="left")
         return float(1.0 - above / self.mated), float(threshold)
 
-    def metrics(self, fpirs: Iterable[float] = FPIRS) -> dict[str, float]:
+    def metrics(self, fpirs: Iterable[float] = _FPIRS) -> dict[str, float]:
         """Returns {name: FNIR} at each false positive rate that can be measured.
 
         Args:

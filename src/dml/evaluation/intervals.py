@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from dml._options import check_share
 from dml.errors import ArrayError
 
-LEVEL = 0.95
+_LEVEL = 0.95
 
 
 def class_interval(
@@ -14,7 +14,7 @@ def class_interval(
     codes: ArrayLike,
     lowest: float = 0.0,
     highest: float = 1.0,
-    level: float = LEVEL,
+    level: float = _LEVEL,
 ) -> np.ndarray:
     """Returns the interval of the mean of each column, for other classes of the same kind.
 

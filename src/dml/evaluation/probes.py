@@ -13,8 +13,8 @@ from dml.evaluation._neighbours import BLOCK, TIE, nearest, rank_positives
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 
-INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # weak: unit vectors have small entries
-FOLDS = 5
+_INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # weak: unit vectors have small entries
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def linear_evaluation(
             f"got {(counts > 1).sum()} such classes of {(counts > 0).sum()}"
         )
     smallest = int(counts[counts > 1].min())
-    folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=0)
+    folds = StratifiedKFold(min(_FOLDS, smallest), shuffle=True, random_state=0)
 
     def classifier(c: float) -> LogisticRegression:
         return LogisticRegression(C=c, max_iter=500)
 
     scores = [
         cross_val_score(classifier(c), train[several], train_codes[several], cv=folds).mean()
-        for c in INVERSE_PENALTIES
+        for c in _INVERSE_PENALTIES
     ]
-    best = INVERSE_PENALTIES[int(np.argmax(scores))]
+    best = _INVERSE_PENALTIES[int(np.argmax(scores))]
     accuracy = classifier(best).fit(train, train_codes).score(test, test_codes)
     ranks = rank_positives(test, train, Relevance(SameCode(test_codes, train_codes)), Scores((1,)))
     return LinearEvaluation(float(accuracy), float((ranks.first == 1).mean()), best)

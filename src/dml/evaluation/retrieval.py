@@ -24,8 +24,8 @@ from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label
 from dml.evaluation._scores import EXTRA_METRICS, Scores
 from dml.evaluation.intervals import class_interval
 
-SHOWN = 10  # neighbours returned for each query
-LEAST_MIB = 16
+_SHOWN = 10  # neighbours returned for each query
+_LEAST_MIB = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ def retrieval(
                 {"ks": ks, "extra_metrics": list(extra_metrics), "itself": itself},
             )
         ranks = rank_positives(
-            queries, references, relevance, scores, SHOWN, memory_mib, advance, kept
+            queries, references, relevance, scores, _SHOWN, memory_mib, advance, kept
         )
     first = ranks.first[scored]
     recall = {k: (first <= k).astype("float64") for k in ks}
@@ -204,7 +204,7 @@ def _check_options(ks, extra_metrics, memory_mib):
             raise OptionError(
                 "extra_metrics", f"must be of {', '.join(EXTRA_METRICS)}; got {name!r}"
             )
-    check_at_least(LEAST_MIB, memory_mib=memory_mib)
+    check_at_least(_LEAST_MIB, memory_mib=memory_mib)
 
 
 def _keys(exclude, gallery_exclude, queries, gallery):

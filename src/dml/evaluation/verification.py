@@ -11,11 +11,11 @@ from dml._options import check_within
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 
-STEPS = 1 << 20  # from a similarity of -1 to 1: 2e-6 wide, about the precision of float32
-BINS = STEPS + 1  # with -1, 0 and 1 at the centres of bins, where many pairs may be
-COLUMNS = 8192  # compared with a block of rows at once
-BLOCK_BYTES = 96 << 20  # of a block of similarities and their bins
-FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # as reported for face verification
+_STEPS = 1 << 20  # from a similarity of -1 to 1: 2e-6 wide, about the precision of float32
+_BINS = _STEPS + 1  # with -1, 0 and 1 at the centres of bins, where many pairs may be
+_COLUMNS = 8192  # compared with a block of rows at once
+_BLOCK_BYTES = 96 << 20  # of a block of similarities and their bins
+_FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # as reported for face verification
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Verification:
         last = np.searchsorted(fars, far, side="right") - 1
         return float(tars[last]), float(thresholds[last])
 
-    def metrics(self, fars: Iterable[float] = FARS) -> dict[str, float]:
+    def metrics(self, fars: Iterable[float] = _FARS) -> dict[str, float]:
         """Returns {name: value}: AUC, EER, and TAR at each false accept rate that can be measured.
 
         Args:
@@ -125,21 +125,21 @@ def verification(
 
 def _pair_counts(vectors, classes, advance):
     """Returns the genuine and impostor pairs in each bin; vectors are sorted by their class."""
-    every, genuine = np.zeros((2, BINS), "int64")
-    step = max(BLOCK_BYTES // (12 * min(len(vectors), COLUMNS)), 1)
+    every, genuine = np.zeros((2, _BINS), "int64")
+    step = max(_BLOCK_BYTES // (12 * min(len(vectors), _COLUMNS)), 1)
     for start in range(0, len(vectors), step):
         rows = np.arange(start, min(start + step, len(vectors)))
         # In float64, copies of an image are equally similar to others, wherever they are.
         some = vectors[rows].astype("float64")
-        for first in range(start, len(vectors), COLUMNS):
-            columns = np.arange(first, min(first + COLUMNS, len(vectors)))
+        for first in range(start, len(vectors), _COLUMNS):
+            columns = np.arange(first, min(first + _COLUMNS, len(vectors)))
             places = _bins(some @ vectors[columns].T.astype("float64"))
             later = columns > rows[:, None]  # each pair once
             mine = places.ravel() if first > rows[-1] else places[later]
-            every += np.bincount(mine, minlength=BINS)
+            every += np.bincount(mine, minlength=_BINS)
             width = np.searchsorted(classes[columns], classes[rows[-1]], side="right")
             own = later[:, :width] & (classes[columns[:width]] == classes[rows, None])
-            genuine += np.bincount(places[:, :width][own], minlength=BINS)
+            genuine += np.bincount(places[:, :width][own], minlength=_BINS)
         if advance is not None:
             advance(len(rows))
     return genuine, every - genuine
@@ -148,13 +148,13 @@ def _pair_counts(vectors, classes, advance):
 def _bins(similarities):
     """Returns the bin of each similarity. Overwrites the array."""
     similarities += 1
-    similarities *= STEPS / 2
-    return np.clip(np.rint(similarities, out=similarities), 0, STEPS).astype("int32")
+    similarities *= _STEPS / 2
+    return np.clip(np.rint(similarities, out=similarities), 0, _STEPS).astype("int32")
 
 
 def _edge(bin):
     """Returns the lowest similarity of a bin."""
-    return (np.asarray(bin) - 0.5) * (2.0 / STEPS) - 1.0
+    return (np.asarray(bin) - 0.5) * (2.0 / _STEPS) - 1.0
 
 
 def _rates(genuine, impostors):

@@ -8,7 +8,7 @@ from keras import ops
 from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
-LARGEST = 1e7  # entry: the fourth power of lengths stays below float32's largest
+_LARGEST = 1e7  # entry: the fourth power of lengths stays below float32's largest
 
 
 @REGULARIZERS.register("center_invariant")
@@ -41,6 +41,6 @@ class CenterInvariant(Regularizer):
 
     def __call__(self, raw_proxies):
         largest = ops.stop_gradient(ops.max(ops.abs(raw_proxies)))
-        shortened = ops.multiply(raw_proxies, LARGEST / ops.maximum(largest, LARGEST))
+        shortened = ops.multiply(raw_proxies, _LARGEST / ops.maximum(largest, _LARGEST))
         squares = ops.sum(ops.square(shortened), axis=-1)
         return self.weight * 0.25 * ops.mean(ops.square(squares - ops.mean(squares)))

@@ -7,7 +7,7 @@ from keras import ops
 from dml._options import check_at_least
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
-BLOCK = 1024  # classes compared with all others at once
+_BLOCK = 1024  # classes compared with all others at once
 
 
 @REGULARIZERS.register("regular_face")
@@ -42,7 +42,7 @@ class RegularFace(Regularizer):
             return ops.zeros((), proxies.dtype)
         rows = ops.reshape(proxies, (-1, dim))
         owner = ops.arange(classes * centres) // centres
-        step = max(BLOCK // centres, 1) * centres
+        step = max(_BLOCK // centres, 1) * centres
         total = 0.0
         for start in range(0, classes * centres, step):
             some = rows[start : start + step]

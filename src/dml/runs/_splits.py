@@ -12,8 +12,8 @@ import numpy as np
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items, RecordedItems
+from dml.datasets._recorded import SEEN, Changes, image_digests
 from dml.datasets.base import DatasetPart
-from dml.datasets.recorded import SEEN, Changes, image_digests
 from dml.errors import DataError
 from dml.recipe import options_of
 from dml.reporting import SILENT, Reporter

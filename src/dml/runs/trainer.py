@@ -15,7 +15,7 @@ from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml.datasets import Items, RecordedItems
-from dml.datasets.recorded import SEEN
+from dml.datasets._recorded import SEEN
 from dml.errors import DataError, DmlError, MissingDataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import SILENT, Reporter

@@ -1,6 +1,6 @@
 """Which images form each batch of an epoch."""
 
-from dml.samplers.base import SAMPLERS, Coverage, Sampler, coverage, shard
+from dml.samplers.base import SAMPLERS, Coverage, Sampler, Samples, coverage, shard
 from dml.samplers.fixed_triplets import FixedTriplets
 from dml.samplers.hard_class import HardClass
 from dml.samplers.hierarchical import Hierarchical
@@ -16,6 +16,7 @@ __all__ = [
     "Hierarchical",
     "MPerClass",
     "Sampler",
+    "Samples",
     "Shuffle",
     "Weighted",
     "coverage",

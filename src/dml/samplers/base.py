@@ -104,20 +104,6 @@ def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
     return batches[:, index * part : (index + 1) * part]
 
 
-def full_batches(images: int, batch_size: int) -> int:
-    """Returns the number of batches that images fill.
-
-    Raises:
-        OptionError: They don't fill one.
-    """
-    if images < batch_size:
-        raise OptionError(
-            "sampler.batch_size",
-            f"is {batch_size}, but there are only {images} training images; lower it",
-        )
-    return images // batch_size
-
-
 @dataclass(frozen=True)
 class Coverage:
     """How much of a data set an epoch's batches hold.
@@ -153,12 +139,3 @@ def coverage(batches: ArrayLike, labels: ArrayLike) -> Coverage:
     return Coverage(
         classes, float(seen.mean()) if len(seen) else 0.0, copies / max(batches.size, 1)
     )
-
-
-def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
-    """Returns the random generator of an epoch's order.
-
-    NumPy pads the key with zeros: others derived from the same seed and epoch must not use (seed,
-    epoch, 0, ...).
-    """
-    return np.random.default_rng((seed, epoch))

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from dml._options import check_at_least
 from dml.errors import DataError, MissingDataError, OptionError
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
+from dml.samplers._epochs import epoch_generator
+from dml.samplers.base import SAMPLERS, Sampler
 
-COLUMNS = ("anchor", "positive", "negative")
+_COLUMNS = ("anchor", "positive", "negative")
 
 
 @SAMPLERS.register("fixed_triplets")
@@ -94,7 +95,7 @@ def _read_triplets(path):
         raise MissingDataError(
             path or "sampler.path",
             "no such file of triplets; set sampler.path to a .csv or .parquet file with the "
-            f"columns {', '.join(COLUMNS)}",
+            f"columns {', '.join(_COLUMNS)}",
         )
     try:
         if file.suffix.lower() == ".csv":
@@ -103,11 +104,11 @@ def _read_triplets(path):
             frame = pd.read_parquet(file)
     except (ValueError, OSError) as error:  # the bases of the errors of pandas and pyarrow
         raise DataError(path, f"can't be read as a table: {error}") from None
-    for column in COLUMNS:
+    for column in _COLUMNS:
         if column not in frame.columns:
             found = ", ".join(map(str, frame.columns))
             raise DataError(path, f"no column {column!r}; it has {found}")
-    values = frame[list(COLUMNS)]
+    values = frame[list(_COLUMNS)]
     if len(empty := np.flatnonzero(values.isna().any(axis=1))):
         raise DataError(path, f"triplet {empty[0] + 1} is not complete")
     names = values.astype(str).to_numpy(object)
@@ -135,7 +136,7 @@ def _rows_of(names, count, ids, path):
     if len(missing := np.argwhere(rows < 0)):
         triplet, column = missing[0]
         name = names[triplet, column]
-        raise DataError(path, f"{COLUMNS[column]} {name} of triplet {triplet + 1}: {what}")
+        raise DataError(path, f"{_COLUMNS[column]} {name} of triplet {triplet + 1}: {what}")
     return rows
 
 

@@ -10,7 +10,7 @@ from dml.errors import ArrayError
 from dml.samplers.base import SAMPLERS
 from dml.samplers.m_per_class import MPerClass
 
-SEEDS = 64  # compared with all other classes at once; limits the memory, not the result
+_SEEDS = 64  # compared with all other classes at once; limits the memory, not the result
 
 
 @SAMPLERS.register("hard_class")
@@ -64,7 +64,7 @@ class HardClass(MPerClass):
 
         def orders(kept, rounds, generator):
             near, size = vectors[kept], self.classes_per_batch
-            return np.stack([near_order(near, size, generator) for _ in range(rounds)])
+            return np.stack([_near_order(near, size, generator) for _ in range(rounds)])
 
         return self._batches_in_orders(labels, epoch, seed, orders)
 
@@ -88,7 +88,7 @@ def _unit_vectors(class_vectors, classes):
     return vectors / np.where(lengths > 0, lengths, 1)
 
 
-def near_order(vectors: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+def _near_order(vectors: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
     """Returns all classes (C,): each `size` of them are a random one and its nearest of the rest.
 
     Args:
@@ -99,7 +99,7 @@ def near_order(vectors: np.ndarray, size: int, generator: np.random.Generator) -
     left = generator.permutation(len(vectors))
     order = []
     while len(left):
-        seeds = min(SEEDS, len(left))
+        seeds = min(_SEEDS, len(left))
         # Enough that each seed finds its nearest among them, whatever the seeds before it take.
         depth = min(seeds * size, len(left))
         others = vectors[left]

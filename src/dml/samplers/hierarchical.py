@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
 from dml.errors import OptionError
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
-from dml.samplers.decks import rows_by_class
-from dml.samplers.m_per_class import SMALL_CLASSES, MPerClass
-from dml.samplers.super_classes import checked, joined
+from dml.samplers._decks import SMALL_CLASSES, rows_by_class
+from dml.samplers._epochs import epoch_generator
+from dml.samplers._super_classes import checked, joined
+from dml.samplers.base import SAMPLERS, Sampler
+from dml.samplers.m_per_class import MPerClass
 
 
 @SAMPLERS.register("hierarchical")

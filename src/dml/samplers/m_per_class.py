@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
 from dml.errors import OptionError
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator
-from dml.samplers.decks import deal, rows_by_class, visit_numbers
-
-SMALL_CLASSES = ("once", "repeat_augmented", "skip")
+from dml.samplers._decks import SMALL_CLASSES, deal, rows_by_class, visit_numbers
+from dml.samplers._epochs import epoch_generator
+from dml.samplers.base import SAMPLERS, Sampler
 
 
 @SAMPLERS.register("m_per_class")
@@ -55,7 +54,7 @@ class MPerClass(Sampler):
         return self.classes_per_batch * self.images_per_class
 
     def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
-        return self._batches_in_orders(labels, epoch, seed, random_orders)
+        return self._batches_in_orders(labels, epoch, seed, _random_orders)
 
     def _batches_in_orders(
         self,
@@ -138,6 +137,6 @@ class MPerClass(Sampler):
         return visited, before < self.batch_size
 
 
-def random_orders(kept: np.ndarray, rounds: int, generator: np.random.Generator) -> np.ndarray:
+def _random_orders(kept: np.ndarray, rounds: int, generator: np.random.Generator) -> np.ndarray:
     """Returns a random order (rounds, C) of C classes for each round."""
     return generator.permuted(np.tile(np.arange(len(kept)), (rounds, 1)), axis=1)

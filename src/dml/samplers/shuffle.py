@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
+from dml.samplers._epochs import epoch_generator, full_batches
+from dml.samplers.base import SAMPLERS, Sampler
 
 
 @SAMPLERS.register("shuffle")

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_within
 from dml.errors import OptionError
-from dml.samplers.base import SAMPLERS, Sampler, epoch_generator, full_batches
+from dml.samplers._epochs import epoch_generator, full_batches
+from dml.samplers.base import SAMPLERS, Sampler
 
 
 @SAMPLERS.register("weighted")

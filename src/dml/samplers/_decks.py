@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+SMALL_CLASSES = ("once", "repeat_augmented", "skip")  # of fewer images than a visit takes
+
 
 def rows_by_class(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows sorted by class, and each class's first place and number in them."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._arrays import object_array
 from dml._storage.atomic import atomic_path
-from dml.datasets.items import PROTOCOLS, SPLITS, Items, object_array
+from dml.datasets._splits import PROTOCOLS, SPLITS
+from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
 

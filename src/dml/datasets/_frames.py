@@ -1,0 +1,143 @@
+"""Tables of images as pandas frames, read from CSV and Parquet files."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml._storage.columns import read_parquet
+from dml.errors import DataError
+from dml.images._files import is_utf8
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_BYTES = 2**32  # of a table's values
+_DAMAGE = (  # what pandas raises for damaged files, and pyarrow in addition to its own errors
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+REQUIRED = ("path", "label")
+
+
+def read_frame(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None
+) -> "pd.DataFrame":
+    """Returns the table in a CSV or Parquet file. CSV is all text; integers stay integers.
+
+    Args:
+        path: The file.
+        columns: Of a Parquet file only these are read, if they are there, and `REQUIRED` must be;
+            None for all.
+
+    Raises:
+        DataError: It is neither, or corrupt, or empty.
+    """
+    import pyarrow
+
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise DataError(path, "expected a .csv or .parquet file")
+    if not Path(path).is_file():
+        raise DataError(path, "not a regular file")
+    try:
+        if suffix == ".csv":
+            frame = _read_csv(path)
+        else:
+            frame = read_parquet(path, _checked_columns(path, columns))
+    except UnicodeDecodeError as error:
+        reason = f"{_first_not_utf8(path)}: save it as UTF-8" if suffix == ".csv" else str(error)
+        raise DataError(path, reason) from None
+    except (pyarrow.ArrowException, *_DAMAGE) as error:
+        raise DataError(path, f"can't be read as a table: {error}") from None
+    if not len(frame):
+        raise DataError(path, "the table has no rows")
+    return frame
+
+
+def _checked_columns(path, columns):
+    """Returns which columns of a Parquet file are read, after a check of its unpacked size.
+
+    A few bytes can repeat a long text a billion times, so each text is counted as often as it
+    occurs.
+
+    Args:
+        path: The file.
+        columns: As for `read_frame`.
+
+    Raises:
+        ValueError: It has no path or label, lists in a column, or more than `_MOST_BYTES`; without
+            the name of the file, which `read_frame` adds.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as parquet
+
+    schema = parquet.read_schema(path)
+    if columns is not None and (absent := [n for n in REQUIRED if n not in schema.names]):
+        raise ValueError(f"no column {absent[0]!r}; it has {', '.join(schema.names)}")
+    fields = [field for field in schema if columns is None or field.name in columns]
+    texts = []
+    for field in fields:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_nested(kind):
+            raise ValueError(
+                f"column {field.name!r} holds {kind}: images have text, numbers, true or false "
+                "and dates. Remove the column, or write it as text"
+            )
+        if kind in (pa.string(), pa.binary()):
+            texts.append(field.name)
+    file = parquet.ParquetFile(path, read_dictionary=texts)
+    size = 8 * file.metadata.num_rows * len(fields)
+    for group in range(file.metadata.num_row_groups):
+        if size > _MOST_BYTES:
+            break
+        for column in file.read_row_group(group, texts, use_threads=False).columns:
+            for part in column.chunks:
+                lengths = pc.call_function("binary_length", [part.dictionary])
+                counted = pc.call_function("sum", [lengths.take(part.indices)])
+                size += counted.as_py() or 0
+    if size > _MOST_BYTES:
+        raise ValueError(f"it unpacks to more than {_MOST_BYTES // 2**30} GiB")
+    return [field.name for field in fields]
+
+
+def _read_csv(path):
+    """Returns the table in a CSV file, as text: pandas would read 01 as 1, and NA as missing.
+
+    Spaces after commas and around column names are dropped, and so are commas at the end of lines.
+    """
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+            options |= {"index_col": False, "skipinitialspace": True}
+            frame = pd.read_csv(path, **options)
+            # Read as data, since pandas renames the second of two equal names.
+            names = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].dropna()
+        except pd.errors.ParserWarning:
+            raise ValueError("rows have more fields than the first line has names") from None
+    frame.columns = [str(name).strip() for name in frame.columns]
+    names = names.str.strip()
+    if len(twice := names[names.duplicated()]):
+        raise ValueError(f"two columns have the name {twice.iloc[0]!r}")
+    unnamed = [n for n in frame if n.startswith("Unnamed: ") and frame[n].isna().all()]
+    return frame.drop(columns=unnamed)
+
+
+def _first_not_utf8(path):
+    """Returns a message naming the first line of a file that is not UTF-8."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if b"\0" in line or not is_utf8(os.fsdecode(line)):
+                return f"line {number} is not UTF-8 text"
+    return "it is not UTF-8 text"

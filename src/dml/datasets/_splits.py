@@ -1,0 +1,67 @@
+"""Splits: their names, the protocol that they amount to, and the options that set them apart."""
+
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from dml._options import check_at_least, check_interval, check_known
+
+SPLITS = ("train", "val", "test", "query", "gallery")
+SPLIT_NAMES = {  # in lower case, of folders and in tables
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "query": "query",
+    "gallery": "gallery",
+}
+# Words that may follow a split's name, as in `training_set` and `test-images`.
+_CONTENTS = re.compile(r"[\W_]*(set|dataset|data|images?|imgs?|split)$")
+VALIDATIONS = ("classes", "images")
+PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
+VALIDATION_TESTS = (
+    "{} is read as the test split, since there is no other; epochs and thresholds are chosen on a "
+    "part of the training split"
+)
+
+
+def check_validation(fraction: float, seed: int, by: str) -> None:
+    """Refuses options of the validation split that are out of their range.
+
+    Raises:
+        OptionError: One is out of its range.
+    """
+    check_interval("[0, 1)", validation_fraction=fraction)
+    check_at_least(0, validation_seed=seed)
+    check_known(VALIDATIONS, validation=by)
+
+
+def check_test(fraction: float, seed: int) -> None:
+    """Refuses options of the test split that are out of their range.
+
+    Raises:
+        OptionError: One is out of its range.
+    """
+    check_interval("[0, 1)", test_fraction=fraction)
+    check_at_least(0, test_seed=seed)
+
+
+def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
+    """Returns the protocol that follows from classes and their splits."""
+    if {"query", "gallery"} <= set(splits):
+        return "query-gallery"
+    trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
+    tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
+    return "seen-class" if trained & tested else "zero-shot"
+
+
+def split_named(name: Any) -> str | None:
+    """Returns the split that a name, in any case, commonly stands for; None if it is unknown."""
+    name = str(name).strip().lower()
+    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(_CONTENTS.sub("", name))

@@ -1,0 +1,28 @@
+"""What samplers of whole epochs share: the number of batches, and the random generator."""
+
+import numpy as np
+
+from dml.errors import OptionError
+
+
+def full_batches(images: int, batch_size: int) -> int:
+    """Returns the number of batches that images fill.
+
+    Raises:
+        OptionError: They don't fill one.
+    """
+    if images < batch_size:
+        raise OptionError(
+            "sampler.batch_size",
+            f"is {batch_size}, but there are only {images} training images; lower it",
+        )
+    return images // batch_size
+
+
+def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
+    """Returns the random generator of an epoch's order.
+
+    NumPy pads the key with zeros: others derived from the same seed and epoch must not use (seed,
+    epoch, 0, ...).
+    """
+    return np.random.default_rng((seed, epoch))
