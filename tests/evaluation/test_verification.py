@@ -84,7 +84,7 @@ def test_the_order_of_rows_and_blocks_does_not_matter(monkeypatch):
     whole = verification(x, labels)
     order = np.random.default_rng(1).permutation(200)
     module = importlib.import_module("dml.evaluation.verification")
-    monkeypatch.setattr(module, "BLOCK_BYTES", 12 * 200 * 7)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 12 * 200 * 7)
     done = []
     parts = verification(x[order], labels[order], advance=done.append)
     assert sum(done) == 200 and len(done) == 29
