@@ -15,7 +15,7 @@ def test_says_where_the_bundle_is(tmp_path, capsys):
     assert main(["export", str(folder.path)]) == 0
     assert f"bundle: {folder.path}/bundle (" in capsys.readouterr().out
     assert main(["export", str(folder.path)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_half_and_int8_exclude_each_other(capsys):
