@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dml.registry import Registry
+from dml._registry import Registry
 
 
 def test_registers_and_finds():

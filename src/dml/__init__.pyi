@@ -15,9 +15,11 @@ from . import ops as ops
 from . import recipe as recipe
 from . import reductions as reductions
 from . import regularizers as regularizers
+from . import report as report
 from . import reporting as reporting
 from . import runs as runs
 from . import samplers as samplers
+from . import serve as serve
 from . import training as training
 from ._console.reporter import ConsoleReporter as ConsoleReporter
 from .encoding import EmbeddingOptions as EmbeddingOptions

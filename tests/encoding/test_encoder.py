@@ -11,15 +11,8 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.encoding import encoder as encoder_module
-from dml.encoding.encoder import (
-    POOLINGS,
-    EmbeddingOptions,
-    GeneralisedMean,
-    Prepare,
-    UnitLength,
-    build_encoder,
-    load_encoder,
-)
+from dml.encoding._layers import GeneralisedMean, Prepare, UnitLength
+from dml.encoding.encoder import _POOLINGS, EmbeddingOptions, build_encoder, load_encoder
 
 
 def images(count=3, height=50, width=40, seed=0):
@@ -91,7 +84,7 @@ def test_a_strangers_file_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", _POOLINGS)
 def test_every_pooling_gives_unit_vectors(pooling):
     options = EmbeddingOptions(dim=4, pooling=pooling, layer_norm=True)
     vectors = embed(build_encoder(Conv4(input_size=32, resize_side=32), options), images())

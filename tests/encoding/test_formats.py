@@ -7,7 +7,8 @@ import pytest
 from dml._storage.bundle import Bundle, ExportFormat
 from dml.backbones import Conv4
 from dml.encoding._formats import RUNTIMES, Precision, read_encoder, write_encoder
-from dml.encoding.encoder import EmbeddingOptions, build_encoder, squares
+from dml.encoding._layers import squares
+from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.errors import OptionError
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"

@@ -9,7 +9,7 @@ import pytest
 from dml.errors import DataError
 from dml.evaluation import CalibratedThreshold, ThresholdKind
 from dml.runs import Evaluation, MetricValue
-from dml.runs.evaluation import read_vectors
+from dml.runs._evaluation_files import read_vectors
 
 BIRDS = Evaluation(
     path=Path("evaluation/birds"),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dml.registry import Registry
+from dml._registry import Registry
 
 if TYPE_CHECKING:
     import keras

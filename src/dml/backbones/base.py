@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from dml._options import check_known, check_within
+from dml._registry import Registry
 from dml._storage.places import data_folder
 from dml.backbones._weights import load_weights
 from dml.errors import MissingDataError, OptionError, StorageError
-from dml.registry import Registry
 
 BACKBONES = Registry("backbone")
 _BATCH_NORMS = ("train", "frozen", "fixed")

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Iterator
 
 from dml._console.runtime import Runtime
+from dml._registry import suggestion
 from dml.commands._command import Command
 from dml.errors import UnknownNameError
 from dml.recipe import FAMILIES, options_of, toml_value
-from dml.registry import suggestion
 from dml.reporting import Reporter
 
 _PLURALS = {"loss": "losses"}

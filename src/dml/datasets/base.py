@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from dml._registry import Registry
 from dml._storage.places import data_folder
 from dml.datasets._splits import check_validation
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError, OptionError
-from dml.registry import Registry
 
 _FEW_CLASSES = 5  # below, validation by images is recommended
 

@@ -5,12 +5,12 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._registry import Registry
 from dml.errors import OptionError
 from dml.losses._wrapper import Wrapper
 from dml.losses.base import MetricLoss, PairLoss
 from dml.ops import as_weights, memberships
 from dml.reductions import REDUCTIONS, Reduction
-from dml.registry import Registry
 
 
 def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:

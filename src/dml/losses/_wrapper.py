@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from dml._registry import Registry
 from dml.errors import OptionError
 from dml.losses.base import MetricLoss
-from dml.registry import Registry
 
 
 class Wrapper(MetricLoss):

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, cast
 import keras
 from keras import ops
 
+from dml._registry import Registry
 from dml.errors import OptionError
 from dml.heads import ProxyHead
 from dml.losses._weights import check_no_weights
 from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
-from dml.registry import Registry
 
 LOSSES = Registry("loss")
 

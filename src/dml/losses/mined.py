@@ -5,11 +5,11 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from dml._registry import Registry
 from dml.losses._wrapper import Wrapper, require_pairs
 from dml.losses.base import MetricLoss
 from dml.miners import MINERS, Miner
 from dml.ops import as_weights, pair_masks, ratio
-from dml.registry import Registry
 
 
 @keras.saving.register_keras_serializable("dml")

@@ -1,7 +1,7 @@
 """What every miner shares: the registry, and how it is called."""
 
+from dml._registry import Registry
 from dml.ops import pair_masks
-from dml.registry import Registry
 
 MINERS = Registry("miner")
 

@@ -14,11 +14,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dml._registry import suggestion
 from dml.errors import DataError, MissingDataError, OptionError, UnknownNameError
 from dml.recipe._composing import training_loss
 from dml.recipe._parts import import_parts
 from dml.recipe._schema import FAMILIES, GROUPS, SECTIONS, Recipe, options_of, toml_value
-from dml.registry import suggestion
 
 if TYPE_CHECKING:
     from dml.datasets import DatasetPart

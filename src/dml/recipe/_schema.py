@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml._options import check_at_least, check_known, check_positive, check_share
+from dml._registry import Registry
 from dml.errors import OptionError
-from dml.registry import Registry
 
 if TYPE_CHECKING:  # these load Keras
     from dml.augmentations import Augmentation

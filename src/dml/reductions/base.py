@@ -1,6 +1,6 @@
 """What every reduction shares: its registry and what it reads."""
 
-from dml.registry import Registry
+from dml._registry import Registry
 
 REDUCTIONS = Registry("reduction")
 

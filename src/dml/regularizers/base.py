@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from dml.registry import Registry
+from dml._registry import Registry
 
 REGULARIZERS = Registry("regularizer")
 

@@ -17,7 +17,7 @@ from dml.report.data import ReportData
 
 
 @dataclass(frozen=True)
-class Curve:
+class _Curve:
     """Values of the history that are drawn over the epochs.
 
     Args:
@@ -33,29 +33,29 @@ class Curve:
     best: bool = False
 
 
-CURVES = (
-    Curve(
+_CURVES = (
+    _Curve(
         "Recall@1 on the validation classes, %",
         {"validation": "val_recall_at_1"},
         percent=True,
         best=True,
     ),
-    Curve("Training loss", {"loss": "loss"}),
-    Curve(
+    _Curve("Training loss", {"loss": "loss"}),
+    _Curve(
         "Mean cosine similarity in a batch",
         {"same class": "positive_similarity", "different classes": "negative_similarity"},
     ),
-    Curve("Effective rank of a batch's embeddings", {"rank": "effective_rank"}),
-    Curve("Pairs or triplets with a loss, %", {"active": "active_share"}, percent=True),
-    Curve("Gradient norm", {"norm": "gradient_norm"}),
+    _Curve("Effective rank of a batch's embeddings", {"rank": "effective_rank"}),
+    _Curve("Pairs or triplets with a loss, %", {"active": "active_share"}, percent=True),
+    _Curve("Gradient norm", {"norm": "gradient_norm"}),
 )
-MAP_POINTS = 3000
-MAP_CLASSES = 8
-MAP_SPOTS = 120
+_MAP_POINTS = 3000
+_MAP_CLASSES = 8
+_MAP_SPOTS = 120
 
 
 @dataclass(frozen=True)
-class LegendEntry:
+class _LegendEntry:
     """The marker and the name of a class."""
 
     marker: Markup
@@ -63,7 +63,7 @@ class LegendEntry:
 
 
 @dataclass(frozen=True)
-class Plot:
+class _Plot:
     """A plot with its title above.
 
     Args:
@@ -76,7 +76,7 @@ class Plot:
     title: str
     drawing: Markup
     caption: str = ""
-    legend: list[LegendEntry] = field(default_factory=list)
+    legend: list[_LegendEntry] = field(default_factory=list)
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
@@ -120,7 +120,7 @@ def render_report(data: ReportData) -> str:
 def _training_plots(data):
     """Returns the curves that the history has values for."""
     plots = []
-    for curve in CURVES:
+    for curve in _CURVES:
         drawn = {}
         for name, key in curve.lines.items():
             rows = [row for row in data.history if row.get(key) is not None]
@@ -128,7 +128,7 @@ def _training_plots(data):
                 drawn[name] = ([row["epoch"] for row in rows], [row[key] for row in rows])
         if drawn:
             drawing = _plots.curve_plot(drawn, curve.title, curve.percent, curve.best)
-            plots.append(Plot(curve.title, drawing))
+            plots.append(_Plot(curve.title, drawing))
     return plots
 
 
@@ -139,7 +139,7 @@ def _embedding_plots(data, queries):
     plots = []
     if max(data.first_positive) > 0:
         drawing = _plots.recall_plot(data.first_positive)
-        plots.append(Plot("Right class among the first k, % of queries", drawing))
+        plots.append(_Plot("Right class among the first k, % of queries", drawing))
     histograms = similarity_histograms(data)
     caption = (
         f"{histograms.positive.sum():,} pairs of one class and {histograms.negative.sum():,} of "
@@ -147,10 +147,10 @@ def _embedding_plots(data, queries):
     )
     caption += "; solid: calibrated thresholds." if data.thresholds else "."
     drawing = _plots.similarity_plot(histograms, data.thresholds)
-    plots.append(Plot("Similarity of pairs", drawing, caption))
+    plots.append(_Plot("Similarity of pairs", drawing, caption))
     if _has_error_plot(data.errors):
         caption = "Pairs of one class that a threshold on the similarity rejects, over all pairs."
-        plots.append(Plot("False reject rate, %", _plots.error_plot(*data.errors), caption))
+        plots.append(_Plot("False reject rate, %", _plots.error_plot(*data.errors), caption))
     return [*plots, _map(data, queries)]
 
 
@@ -164,14 +164,14 @@ def _has_error_plot(errors):
 
 def _map(data, queries):
     """Returns the plane of the two widest principal axes, some classes in colour."""
-    rows = np.sort(np.random.default_rng(data.seed).permutation(len(data.labels))[:MAP_POINTS])
+    rows = np.sort(np.random.default_rng(data.seed).permutation(len(data.labels))[:_MAP_POINTS])
     points, kept = principal_plane(data.vectors[rows])
     labels = np.asarray(data.labels)[rows]
     classes = np.unique(labels)
-    shown = classes[np.unique(np.linspace(0, len(classes) - 1, MAP_CLASSES).round().astype(int))]
+    shown = classes[np.unique(np.linspace(0, len(classes) - 1, _MAP_CLASSES).round().astype(int))]
     spots = [
         _plots.Spot(at, data.class_name(labels[at]), uri)
-        for at in np.flatnonzero(np.isin(labels, shown))[:MAP_SPOTS]
+        for at in np.flatnonzero(np.isin(labels, shown))[:_MAP_SPOTS]
         if (uri := queries.uri(rows[at]))
     ]
     caption = (
@@ -185,10 +185,10 @@ def _map(data, queries):
     title = f"Map of {len(rows)} embeddings in the plane."
     drawing = _plots.map_plot(points, labels, shown, title, spots)
     legend = [
-        LegendEntry(_plots.class_marker(number), data.class_name(code))
+        _LegendEntry(_plots.class_marker(number), data.class_name(code))
         for number, code in enumerate(shown)
     ]
-    return Plot("Map of the embeddings", drawing, caption, legend)
+    return _Plot("Map of the embeddings", drawing, caption, legend)
 
 
 def _flat(mapping: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -11,11 +11,11 @@ from dml.images import ImageError, read_image
 from dml.images._thumbnails import thumbnail_uri
 from dml.index import ImageSearchResult
 
-SIDE = 256  # pixels of an image
+_SIDE = 256  # pixels of an image
 
 
 @dataclass(frozen=True)
-class PageImage:
+class _PageImage:
     """An image of the page: a data URI, or why it can't be read."""
 
     uri: str | None
@@ -23,23 +23,23 @@ class PageImage:
 
 
 @dataclass(frozen=True)
-class PageNeighbour:
+class _PageNeighbour:
     """A neighbour as the page shows it."""
 
     id: str
     label: str
     similarity: float
     same: bool | None
-    image: PageImage
+    image: _PageImage
 
 
 @dataclass(frozen=True)
-class PageResult:
+class _PageResult:
     """A query and its neighbours as the page shows them."""
 
     name: str
-    image: PageImage
-    neighbours: list[PageNeighbour]
+    image: _PageImage
+    neighbours: list[_PageNeighbour]
 
 
 def write_search_page(
@@ -67,7 +67,7 @@ def render_search_page(location: str, results: Sequence[ImageSearchResult]) -> s
 
 def _result(result):
     neighbours = [
-        PageNeighbour(
+        _PageNeighbour(
             near.item["id"],
             str(near.item["label"] or ""),
             near.similarity,
@@ -76,11 +76,11 @@ def _result(result):
         )
         for near in result.neighbours
     ]
-    return PageResult(Path(result.query).name, _image(result.query), neighbours)
+    return _PageResult(Path(result.query).name, _image(result.query), neighbours)
 
 
 def _image(path):
     try:
-        return PageImage(thumbnail_uri(read_image(path, SIDE), SIDE))
+        return _PageImage(thumbnail_uri(read_image(path, _SIDE), _SIDE))
     except ImageError as error:
-        return PageImage(None, str(error))
+        return _PageImage(None, str(error))

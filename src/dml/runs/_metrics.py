@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+NUMBER = (int, float)
+METRICS = {str: {"value": NUMBER, str: NUMBER}}  # shapes, as `misfit` takes them
+
 
 @dataclass(frozen=True)
 class MetricValue:

@@ -10,17 +10,8 @@ import numpy as np
 from dml._storage.run_folder import RunFolder
 from dml.errors import DataError, MissingDataError
 from dml.evaluation import CalibratedThreshold, thresholds_from_json
+from dml.runs._evaluation_files import SCHEMA, SHAPE, read_vectors
 from dml.runs._metrics import MetricValue, metrics_from_json, metrics_to_json
-
-SCHEMA = 2
-NUMBER = (int, float)
-METRICS = {str: {"value": NUMBER, str: NUMBER}}  # shapes, as `misfit` takes them
-SHAPE = {
-    **{"schema": int, "dataset": str, "protocol": str, "seconds": NUMBER},
-    **dict.fromkeys(("queries", "excluded", "gallery", "classes"), int),
-    **{"metrics": METRICS, "untrained": METRICS, "thresholds": [dict], "notes": [str]},
-    **{"seen": {str: int}, "unreadable": {str: int}, "since_training": (dict, type(None))},
-}
 
 
 @dataclass(frozen=True)
@@ -158,27 +149,3 @@ class Evaluation:
                 f"similarity {threshold.similarity:.3f}: {threshold.promise} on the validation "
                 f"split (95 % confidence); on the test split {measured}{covered}"
             )
-
-
-def read_vectors(path: Path, count: int | None = None) -> np.ndarray:
-    """Returns the vectors (N, D) that an evaluation has written.
-
-    Args:
-        path: The file.
-        count: Vectors that it has to hold; None for any number.
-
-    Raises:
-        DataError: It holds something else.
-    """
-    try:
-        vectors = np.load(path, mmap_mode="r")  # without the memory that its header claims
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(path, f"damaged; evaluate the run again ({error})") from None
-    if vectors.ndim != 2 or vectors.dtype != np.float32 or count not in (None, len(vectors)):
-        wanted = "float32 vectors" if count is None else f"{count:,} float32 vectors"
-        raise DataError(
-            path,
-            f"{wanted} belong here; it holds {vectors.dtype} {vectors.shape}. Evaluate the run "
-            "again",
-        )
-    return np.array(vectors)

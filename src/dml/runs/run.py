@@ -16,11 +16,12 @@ from dml.datasets.base import DatasetPart
 from dml.errors import MissingDataError, OptionError
 from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
 from dml.reporting import SILENT, Reporter
+from dml.runs._evaluation_files import SHAPE, read_vectors
 from dml.runs._measuring import Measurement, calibrate, linear_metrics, measure, with_test_rates
-from dml.runs._metrics import MetricValue, metrics_from_json
+from dml.runs._metrics import METRICS, MetricValue, metrics_from_json
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
-from dml.runs.evaluation import METRICS, SHAPE, Evaluation, read_vectors
+from dml.runs.evaluation import Evaluation
 
 if TYPE_CHECKING:
     import keras

@@ -132,7 +132,7 @@ class Trainer:
             items = trainer._resumed_items(run_folder)
             return trainer._train(run_folder, items, trainer._prepare(items), evaluate)
 
-    def _prepare(self, items: Items) -> "Prepared":
+    def _prepare(self, items: Items) -> "_Prepared":
         """Checks the data, and returns the learner and its batches per epoch, from the seed on."""
         import keras
 
@@ -146,7 +146,7 @@ class Trainer:
             self._reporter.info(line)
         return prepared
 
-    def _build(self, training_items: Items) -> "Prepared":
+    def _build(self, training_items: Items) -> "_Prepared":
         """Returns the compiled learner and its batches per epoch."""
         from dml.encoding.encoder import build_encoder
         from dml.training import Learner, build_optimizer
@@ -175,7 +175,7 @@ class Trainer:
             freeze_backbone_epochs=training.freeze_backbone_epochs,
         )
         learner.compile(optimizer)
-        return Prepared(learner, steps)
+        return _Prepared(learner, steps)
 
     def _record(self, items: Items) -> RecordedItems:
         """Returns which split each image is in and what it holds, for evaluations and `resume`.
@@ -214,11 +214,11 @@ class Trainer:
             self._reporter.info(f"note: {text}; the run continues with what it began with")
         return items
 
-    def _train(self, folder: RunFolder, items: Items, prepared: "Prepared", evaluate: bool) -> Run:
+    def _train(self, folder: RunFolder, items: Items, prepared: "_Prepared", evaluate: bool) -> Run:
         """Trains what is left of a run, writes the encoder and evaluates it."""
-        folder.write_json(folder.versions, versions(self.recipe.training.seed))
+        folder.write_json(folder.versions, _versions(self.recipe.training.seed))
         tests = len(items.select("test", "query"))
-        if tests and evaluate and not has_untrained(folder):
+        if tests and evaluate and not _has_untrained(folder):
             folder.write_json(folder.untrained, self._untrained(prepared.learner.encoder, items))
         started = time.monotonic()
         state = self._fit(folder, items, prepared)
@@ -242,7 +242,7 @@ class Trainer:
         measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
         return metrics_to_json(measured.metrics)
 
-    def _fit(self, folder: RunFolder, items: Items, prepared: "Prepared"):
+    def _fit(self, folder: RunFolder, items: Items, prepared: "_Prepared"):
         """Trains until the last epoch and returns the `TrainingState`."""
         from dml.training._callbacks import (
             Checkpoint,
@@ -282,10 +282,10 @@ class Trainer:
         reads_classes = "class_vectors" in recipe.sampler.wants
         unreadable = {}
         first_epoch = state.epoch
-        for first, end in spans(first_epoch, options.epochs, each_epoch=reads_classes):
+        for first, end in _spans(first_epoch, options.epochs, each_epoch=reads_classes):
             vectors = self._class_vectors(learner, training) if reads_classes and first else None
             batches = self._batches(training, first, vectors)
-            recorder.coverage = coverage_of(batches, training.labels)
+            recorder.coverage = _coverage_of(batches, training.labels)
             if first == first_epoch:
                 name = recipe.names["sampler"]
                 self._reporter.info(f"sampler {name}: {recorder.coverage(first)}")
@@ -396,7 +396,7 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class _Prepared:
     """What is ready to be trained.
 
     Args:
@@ -408,7 +408,7 @@ class Prepared:
     steps: int
 
 
-def has_untrained(folder: RunFolder) -> bool:
+def _has_untrained(folder: RunFolder) -> bool:
     """Returns whether a run has the metrics of its encoder before the first step."""
     try:
         folder.checked(folder.untrained)
@@ -417,7 +417,7 @@ def has_untrained(folder: RunFolder) -> bool:
     return True
 
 
-def spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
+def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
     """Returns the (first, end) of epochs that are trained on one stream of batches.
 
     Batches that depend on what was learned must begin anew with each epoch, and not be read ahead.
@@ -427,14 +427,14 @@ def spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
     return [(first, end)]
 
 
-def coverage_of(batches, labels: np.ndarray):
+def _coverage_of(batches, labels: np.ndarray):
     """Returns the function of an epoch that gives its `dml.samplers.Coverage`."""
     from dml.samplers import coverage
 
     return lambda epoch: coverage(batches.epoch_rows(epoch), labels)
 
 
-def versions(seed: int) -> dict:
+def _versions(seed: int) -> dict:
     """Returns what the metrics of a run depend on in addition to its recipe."""
     import keras
 

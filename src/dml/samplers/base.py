@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dml._registry import Registry
 from dml.errors import OptionError
-from dml.registry import Registry
 
 SAMPLERS = Registry("sampler")
 

@@ -24,7 +24,7 @@ from dml.serve._searcher import Searcher
 from dml.serve._uploads import UploadError
 from dml.serve.options import ServiceOptions
 
-MAX_UPLOADS = 16  # of the largest size, that are received at the same time
+_MAX_UPLOADS = 16  # of the largest size, that are received at the same time
 
 
 def create_app(
@@ -66,7 +66,7 @@ def create_app(
         allowed_hosts=options.allowed_hosts,
         token=options.token,
         max_upload_bytes=options.max_upload_bytes,
-        max_received_bytes=MAX_UPLOADS * options.max_upload_bytes,
+        max_received_bytes=_MAX_UPLOADS * options.max_upload_bytes,
         timeout=options.timeout,
     )
     add_search_routes(app, holder, searcher)

@@ -18,10 +18,10 @@ from dml.serve._limits import ImpatientProtocol
 from dml.serve.app import create_app
 from dml.serve.options import ServiceOptions
 
-LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-MAX_CONNECTIONS = 2000
-SWITCH_INTERVAL = 0.0005  # seconds until a thread that waits for the interpreter gets it
-SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have when the service is stopped
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_MAX_CONNECTIONS = 2000
+_SWITCH_INTERVAL = 0.0005  # seconds until a thread that waits for the interpreter gets it
+_SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have when the service is stopped
 
 
 def run_server(
@@ -63,13 +63,13 @@ def run_server(
         raise OptionError("port", f"must be in [0, 65535]; got {port}")
     shown = f"[{host}]" if ":" in host else host
     options = ServiceOptions(
-        token=token or None, allowed_hosts=(*LOOPBACK_HOSTS, shown) if local else None
+        token=token or None, allowed_hosts=(*_LOOPBACK_HOSTS, shown) if local else None
     )
     with contextlib.ExitStack() as process:
         process.enter_context(_openmp_threads(options.threads_per_batch))
         app = create_app(location, options, bundle)
         bound = process.enter_context(_bind(host, port))
-        process.enter_context(_open_files(2 * MAX_CONNECTIONS))
+        process.enter_context(_open_files(2 * _MAX_CONNECTIONS))
         address = f"http://{shown}:{bound.getsockname()[1]}/"
         reporter.info(f"{address} (Ctrl-C stops it)")
         if open_browser and _has_display():
@@ -82,9 +82,9 @@ def run_server(
             access_log=False,  # queries and tokens stay out of logs
             server_header=False,
             proxy_headers=False,  # clients could forge them
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[bound])
@@ -137,7 +137,7 @@ def _openmp_threads(count: int) -> Iterator[None]:
 def _low_latency() -> Iterator[None]:
     """Has waiting threads resume soon, and garbage collections ignore all that exists now."""
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.freeze()
     try:
         yield

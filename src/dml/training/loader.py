@@ -19,8 +19,8 @@ from dml.images._opencv import single_threaded_opencv
 from dml.samplers import Sampler
 from dml.samplers.base import Samples
 
-LOGGER = logging.getLogger(__name__)
-ON_UNREADABLE = ("error", "skip")
+_LOGGER = logging.getLogger(__name__)
+_ON_UNREADABLE = ("error", "skip")
 
 
 class ImageSamples(Samples, Protocol):
@@ -70,7 +70,7 @@ def training_batches(
         ArrayError: The items lack what the sampler needs.
     """
     return TrainingBatches(
-        TrainingReader(
+        _TrainingReader(
             items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
         ),
         first_epoch,
@@ -87,7 +87,7 @@ class TrainingBatches(grain.IterDataset):
         threads: Threads that read. Positive.
     """
 
-    def __init__(self, reader: "TrainingReader", first_epoch: int, threads: int):
+    def __init__(self, reader: "_TrainingReader", first_epoch: int, threads: int):
         super().__init__()
         check_at_least(0, first_epoch=first_epoch)
         self.reader = reader
@@ -154,7 +154,7 @@ class TrainingBatches(grain.IterDataset):
             raise cause from None
 
 
-class TrainingReader:
+class _TrainingReader:
     """Makes a training batch from its number; called by several threads at once.
 
     Args:
@@ -181,7 +181,7 @@ class TrainingReader:
     ):
         check_at_least(1, size=size)
         check_at_least(0, seed=seed)
-        check_known(ON_UNREADABLE, on_unreadable=on_unreadable)
+        check_known(_ON_UNREADABLE, on_unreadable=on_unreadable)
         self.items = items
         self.sampler = sampler
         self.augmentation = augmentation
@@ -256,7 +256,7 @@ class TrainingReader:
         with self.lock:
             if path not in self.unreadable:
                 self.unreadable[path] = str(error)
-                LOGGER.warning("skipped in training: %s", error)
+                _LOGGER.warning("skipped in training: %s", error)
 
 
 def _read_ahead(batches, threads):
