@@ -4,10 +4,10 @@ import pytest
 
 from dml._options import (
     check_at_least,
+    check_counts,
     check_interval,
     check_known,
     check_positive,
-    check_share,
     check_within,
 )
 from dml.errors import OptionError
@@ -28,7 +28,19 @@ NAN = float("nan")
             [0, 91, NAN],
             r"must be in \(0, 90\] degrees; got",
         ),
-        (check_share, [0.1, 0.9], [0, 1, NAN], r"must be in \(0, 1\); got"),
+        (
+            lambda **x: check_interval("(0, 1)", **x),
+            [0.1, 0.9],
+            [0, 1, NAN],
+            r"must be in \(0, 1\); got",
+        ),
+        (
+            check_counts,
+            [(1,), [2, 1]],
+            [(), (1, 0), [0.5]],
+            "must be positive numbers; got",
+        ),
+        (lambda **x: check_known((1, 2), **x), [1, 2], [0, 3], "must be one of 1, 2; got"),
         (
             lambda **x: check_known(("keep", "stretch"), **x),
             ["keep"],

@@ -1,7 +1,7 @@
 """Checks of options, each an `OptionError` that names the option, its range and its value."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dml.errors import OptionError
 
@@ -43,16 +43,17 @@ def check_interval(interval: str, **options: float) -> None:
             raise OptionError(name, f"must be in {interval}; got {value!r}")
 
 
-def check_share(**options: float) -> None:
-    """Raises OptionError for the first option outside of (0, 1), the ends excluded."""
-    for name, value in options.items():
-        if not 0 < value < 1:
-            raise OptionError(name, f"must be in (0, 1); got {value!r}")
+def check_counts(**options: Sequence[float]) -> None:
+    """Raises OptionError for the first option that is empty, or holds a number below 1."""
+    for name, values in options.items():
+        if not len(values) or not min(values) >= 1:
+            raise OptionError(name, f"must be positive numbers; got {values!r}")
 
 
-def check_known(known: Iterable[str], **options: str) -> None:
+def check_known(known: Iterable[str | int], **options: str | int) -> None:
     """Raises OptionError for the first option that is not one of the known values."""
     known = tuple(known)
     for name, value in options.items():
         if value not in known:
-            raise OptionError(name, f"must be one of {', '.join(known)}; got {value!r}")
+            text = ", ".join(map(str, known))
+            raise OptionError(name, f"must be one of {text}; got {value!r}")

@@ -280,7 +280,7 @@ def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
     [
         (
             {"extra_metrics": ("recal",)},
-            "extra_metrics must be of precision, map, ndcg, full_map; got 'recal'",
+            "extra_metrics must be one of precision, map, ndcg, full_map; got 'recal'",
         ),
         ({"memory_mib": 1}, "memory_mib must be at least 16; got 1"),
         ({"exclude": [1]}, "exclude must be 3 labels"),

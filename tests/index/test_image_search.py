@@ -55,5 +55,5 @@ def test_without_calibration_there_is_no_verdict(shop, query, tmp_path):
 
 @pytest.mark.parametrize("threshold", [1.5, -2.0, float("nan")])
 def test_a_threshold_is_a_similarity(shop, query, threshold):
-    with pytest.raises(OptionError, match="threshold must be a similarity in"):
+    with pytest.raises(OptionError, match="threshold must be in"):
         search(shop, query, threshold=threshold)

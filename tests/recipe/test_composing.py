@@ -43,7 +43,7 @@ def test_what_stands_around_a_loss_is_resolved():
             ["--reduction.name", "non_zero"],
             "reduction .*a reduction takes the loss of each anchor",
         ),
-        (["--training.views", "3"], "views must be 1 or 2"),
+        (["--training.views", "3"], "views must be one of 1, 2"),
     ],
 )
 def test_what_does_not_go_together_is_named(flags, message):

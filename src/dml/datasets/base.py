@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from dml._options import check_known
 from dml._registry import Registry
 from dml._storage.places import data_folder
 from dml.datasets._splits import check_validation
 from dml.datasets.items import Items
-from dml.errors import DataError, MissingDataError, OptionError
+from dml.errors import DataError, MissingDataError
 
 _FEW_CLASSES = 5  # below, validation by images is recommended
 
@@ -66,9 +67,7 @@ class DatasetPart:
     def __post_init__(self):
         check_validation(self.validation_fraction, self.validation_seed, self.validation)
         protocol = getattr(self, "protocol", self.protocols[0])
-        if protocol not in self.protocols:
-            allowed = ", ".join(self.protocols)
-            raise OptionError("protocol", f"must be one of {allowed}; got {protocol!r}")
+        check_known(self.protocols, protocol=protocol)
 
     def items(self) -> Items:
         """Returns the standard splits, with a validation split taken from the training split.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dml._options import check_at_least, check_within
 from dml.datasets._files import halves
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
@@ -47,12 +48,10 @@ class Glyphs(DatasetPart):
 
     def __post_init__(self):
         super().__post_init__()
-        fewest = 2 if self.protocol == "seen-class" else 1
-        for option, least in {"classes": 2, "samples": fewest, "seed": 0}.items():
-            if getattr(self, option) < least:
-                raise OptionError(option, f"must be at least {least}; got {getattr(self, option)}")
-        if not SMALLEST <= self.size <= LARGEST:
-            raise OptionError("size", f"must be {SMALLEST} to {LARGEST}; got {self.size}")
+        check_at_least(2, classes=self.classes)
+        check_at_least(2 if self.protocol == "seen-class" else 1, samples=self.samples)
+        check_at_least(0, seed=self.seed)
+        check_within(SMALLEST, LARGEST, size=self.size)
         if self.classes * self.samples > _MOST:
             raise OptionError(
                 "classes",

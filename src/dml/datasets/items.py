@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dml._arrays import object_array
+from dml._options import check_known
 from dml.datasets._splits import PROTOCOLS, SPLITS, check_validation
 from dml.errors import ArrayError, OptionError
 from dml.images._files import require_utf8
@@ -77,10 +78,7 @@ class Items:
             raise ArrayError(f"paths, names, splits and ids must have equal lengths; got {lengths}")
         if unknown := sorted(set(split_of.tolist()) - set(SPLITS)):
             raise _unknown_split(unknown[0])
-        if protocol not in PROTOCOLS:
-            raise OptionError(
-                "protocol", f"must be one of {', '.join(PROTOCOLS)}; got {protocol!r}"
-            )
+        check_known(PROTOCOLS, protocol=protocol)
         unique, counts = np.unique(id_of.astype(str), return_counts=True)
         if len(unique) < len(id_of):
             raise ArrayError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_share
+from dml._options import check_interval
 from dml.errors import ArrayError
 
 _LEVEL = 0.95
@@ -53,7 +53,7 @@ def class_interval(
             "values must be (Q, M) and codes (Q,), of one query or more; "
             f"got {rows.shape} and {classes_of.shape}"
         )
-    check_share(level=level)
+    check_interval("(0, 1)", level=level)
     _, place = np.unique(classes_of, return_inverse=True)
     members = np.bincount(place).astype("float64")
     classes, count = len(members), len(place)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_at_least
+from dml._options import check_at_least, check_counts, check_known
 from dml._storage.unfinished import Unfinished, measuring
-from dml.errors import ArrayError, OptionError
+from dml.errors import ArrayError
 from dml.evaluation._arrays import (
     checked_embeddings,
     checked_gallery,
@@ -197,13 +197,9 @@ def retrieval(
 
 def _check_options(ks, extra_metrics, memory_mib):
     """Raises OptionError for an option of `retrieval` that is out of its range."""
-    if not ks or ks[0] < 1:
-        raise OptionError("ks", f"must be positive; got {ks}")
+    check_counts(ks=ks)
     for name in extra_metrics:
-        if name not in EXTRA_METRICS:
-            raise OptionError(
-                "extra_metrics", f"must be of {', '.join(EXTRA_METRICS)}; got {name!r}"
-            )
+        check_known(EXTRA_METRICS, extra_metrics=name)
     check_at_least(_LEAST_MIB, memory_mib=memory_mib)
 
 

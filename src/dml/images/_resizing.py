@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.errors import OptionError
+from dml._options import check_at_least
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
@@ -16,8 +16,7 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
     """
     import cv2
 
-    if size < 1:
-        raise OptionError("size", f"of an image must be at least 1; got {size}")
+    check_at_least(1, size=size)
     height, width = image.shape[:2]
     while max(height, width) >= 4 * size:
         height, width = (-(-n // 2) if n >= 4 * size else n for n in (height, width))

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from dml.errors import OptionError
+from dml._options import check_at_least, check_within
 
 MEETING = 0.6  # share of strokes that start at a point of an earlier one, as in most scripts
 REACH = 0.5  # preferred distance of a stroke's next control point from its last, of the side
@@ -88,11 +88,8 @@ def render(number: int, sample: int, size: int = 64, seed: int = 0) -> np.ndarra
     """
     import cv2
 
-    if not SMALLEST <= size <= LARGEST:
-        raise OptionError("size", f"must be {SMALLEST} to {LARGEST}; got {size}")
-    for option, value in {"number": number, "sample": sample, "seed": seed}.items():
-        if value < 0:
-            raise OptionError(option, f"must be at least 0; got {value}")
+    check_within(SMALLEST, LARGEST, size=size)
+    check_at_least(0, number=number, sample=sample, seed=seed)
     strokes = character(number, seed)
     generator = np.random.Generator(np.random.PCG64((seed, number, sample)))
     noise = generator.normal(size=(sum(map(len, strokes)), 2)) * POINT_JITTER

@@ -9,12 +9,13 @@ import threading
 import numpy as np
 import pandas as pd
 
+from dml._options import check_known
 from dml._storage.atomic import new_folder
 from dml._storage.index_folder import IndexFolder
 from dml._storage.locks import locked
 from dml._storage.records import sha256
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import DataError, OptionError
+from dml.errors import DataError
 from dml.index._interface import Index, IndexInfo, Neighbour, check_recall
 from dml.index._items import check_vectors, prepare_items, spread
 from dml.index._kinds import KINDS, check_kind, kind_for
@@ -92,8 +93,7 @@ class FaissIndex(Index):
         Raises:
             ValueError: As of `build`.
         """
-        if kind not in ("auto", *KINDS):
-            raise OptionError("kind", f"must be one of auto, {', '.join(KINDS)}; got {kind!r}")
+        check_known(("auto", *KINDS), kind=kind)
         check_recall(recall)
         check_kind(kind, len(items))
         return prepare_items(items)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dml._options import check_within
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import OptionError
 from dml.index._interface import Index
 
 BATCH_SIZE = 32
@@ -73,8 +73,8 @@ def search_images(
         ImageError: An image can't be read.
         OptionError: `k`, `where` or `threshold` can't be used.
     """
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise OptionError("threshold", f"must be a similarity in [-1, 1]; got {threshold}")
+    if threshold is not None:
+        check_within(-1, 1, threshold=threshold)
     paths = [os.fspath(image) for image in images]
     vectors = embed_images(encoder, paths, batch_size=min(BATCH_SIZE, max(1, len(paths))))
     same = encoder.calibrated_threshold().similarity if encoder.thresholds else None

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dml._options import check_at_least, check_interval
 from dml._storage.columns import fitted
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import ArrayError, DataError, FilterError, OptionError
+from dml.errors import ArrayError, DataError, FilterError
 from dml.index._items import Item, check_vectors, prepare_items
 from dml.index._kinds import Recall, SearchParameters
 
@@ -332,8 +333,7 @@ class Index(abc.ABC):
 
     def _check_queries(self, queries, k):
         """Returns queries as contiguous float32 (Q, D)."""
-        if k < 1:
-            raise OptionError("k", f"must be at least 1; got {k}")
+        check_at_least(1, k=k)
         queries = np.ascontiguousarray(queries, "float32")
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise ArrayError(f"queries must be (Q, {self.dimension}) numbers; got {queries.shape}")
@@ -344,5 +344,4 @@ class Index(abc.ABC):
 
 def check_recall(recall: float) -> None:
     """Raises OptionError where a recall is out of its range."""
-    if not 0 < recall <= 1:
-        raise OptionError("recall", f"must be in (0, 1]; got {recall}")
+    check_interval("(0, 1]", recall=recall)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from dml._options import check_known
 from dml.errors import OptionError
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import as_weights, custom_gradient, keep, ratio
@@ -56,8 +57,7 @@ class Contrastive(DistanceLoss):
             raise OptionError(
                 "negative_margin", f"must be above positive_margin, {low}; got {high}"
             )
-        if self.power not in (1, 2):
-            raise OptionError("power", f"must be 1 or 2; got {self.power}")
+        check_known((1, 2), power=self.power)
 
     def sides(self, d, positive, negative):
         """Returns, of positives and negatives, how far (B, R) beyond their rest, and the mask."""

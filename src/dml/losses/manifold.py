@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml._options import check_at_least, check_share
+from dml._options import check_at_least, check_interval
 from dml.errors import OptionError
 from dml.heads import WalkHead
 from dml.losses.base import LOSSES, MetricLoss
@@ -55,7 +55,7 @@ class Manifold(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_share(alpha=self.alpha)
+        check_interval("(0, 1)", alpha=self.alpha)
         check_at_least(0, margin=self.margin)
 
     def head(self, classes, embedding_dim):

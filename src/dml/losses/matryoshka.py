@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from dml._options import check_counts
 from dml.errors import OptionError
 from dml.losses._sum import SumOfLosses
 from dml.losses.base import MetricLoss
@@ -33,8 +34,7 @@ class Matryoshka(SumOfLosses):
     def __init__(
         self, loss: MetricLoss, dims: Sequence[int], weights: Sequence[float] | None = None
     ):
-        if not len(dims) or not min(dims) >= 1:
-            raise OptionError("dims", f"must be positive numbers; got {dims}")
+        check_counts(dims=dims)
         super().__init__([loss] * len(dims), weights)
         self.lengths = list(dims)
 

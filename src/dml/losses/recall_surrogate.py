@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml._options import check_positive
-from dml.errors import OptionError
+from dml._options import check_counts, check_positive
 from dml.losses._soft_counts import count_above, nearer, without_itself
 from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights, mean_over, present, ratio
@@ -51,8 +50,7 @@ class RecallSurrogate(PairLoss):
     def __post_init__(self):
         super().__post_init__()
         self.ks = tuple(self.ks)
-        if not self.ks or not min(self.ks) >= 1:
-            raise OptionError("ks", f"must be positive; got {self.ks}")
+        check_counts(ks=self.ks)
         check_positive(
             rank_temperature=self.rank_temperature, recall_temperature=self.recall_temperature
         )

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from dml.errors import OptionError
+from dml._options import check_known
 from dml.ops.gradients import custom_gradient
 from dml.ops.vectors import products, unit_length
 
@@ -133,5 +133,4 @@ DISTANCES = {
 
 def check_distance(name: str) -> None:
     """Raises OptionError unless there is a distance of that name."""
-    if name not in DISTANCES:
-        raise OptionError("distance", f"must be one of {', '.join(DISTANCES)}; got {name!r}")
+    check_known(DISTANCES, distance=name)

@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dml._options import check_at_least, check_known, check_positive, check_share
+from dml._options import (
+    check_at_least,
+    check_counts,
+    check_interval,
+    check_known,
+    check_positive,
+)
 from dml._registry import Registry
-from dml.errors import OptionError
 
 if TYPE_CHECKING:  # these load Keras
     from dml.augmentations import Augmentation
@@ -131,10 +136,9 @@ class TrainingOptions:
         check_positive(threads=self.threads, chunks=self.chunks)
         check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
         check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)
-        if self.views not in (1, 2):
-            raise OptionError("views", f"must be 1 or 2; got {self.views}")
-        if self.nested_dims and min(self.nested_dims) < 1:
-            raise OptionError("nested_dims", f"must be positive; got {self.nested_dims}")
+        check_known((1, 2), views=self.views)
+        if self.nested_dims:
+            check_counts(nested_dims=self.nested_dims)
         check_known(("best", "last"), select=self.select)
         check_known(("error", "skip"), unreadable=self.unreadable)
         check_known(PRECISIONS, precision=self.precision)
@@ -170,13 +174,11 @@ class EvaluationOptions:
     def __post_init__(self):
         check_positive(batch_size=self.batch_size)
         check_at_least(0, clustering_seeds=self.clustering_seeds)
-        check_share(target_precision=self.target_precision, target_far=self.target_far)
-        if any(k < 1 for k in self.ks):
-            raise OptionError("ks", f"must be positive; got {self.ks}")
-        if unknown := [name for name in self.extra_metrics if name not in EXTRA_METRICS]:
-            raise OptionError(
-                "extra_metrics", f"must be of {', '.join(EXTRA_METRICS)}; got {unknown[0]!r}"
-            )
+        check_interval("(0, 1)", target_precision=self.target_precision, target_far=self.target_far)
+        if self.ks:
+            check_counts(ks=self.ks)
+        for name in self.extra_metrics:
+            check_known(EXTRA_METRICS, extra_metrics=name)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dml._options import check_interval
 from dml._registry import Registry
 from dml.errors import OptionError
 
@@ -92,8 +93,7 @@ def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
         OptionError: There is no such process, or the batch does not divide among them.
     """
     size = batches.shape[1]
-    if not 0 <= index < count:
-        raise OptionError("index", f"must be in [0, {count}); got {index}")
+    check_interval(f"[0, {count})", index=index)
     if size % count:
         raise OptionError(
             "batch_size",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from dml._options import check_within
 from dml.errors import OptionError, StorageError
 from dml.reporting import SILENT, Reporter
 from dml.serve._limits import ImpatientProtocol
@@ -59,8 +60,7 @@ def run_server(
         )
     if token and not (token.isascii() and token.isprintable()):  # which headers can hold
         raise OptionError("token", "must consist of printable ASCII characters")
-    if not 0 <= port <= 65535:
-        raise OptionError("port", f"must be in [0, 65535]; got {port}")
+    check_within(0, 65535, port=port)
     shown = f"[{host}]" if ":" in host else host
     options = ServiceOptions(
         token=token or None, allowed_hosts=(*_LOOPBACK_HOSTS, shown) if local else None
