@@ -1,5 +1,3 @@
-"""What `import dml` offers; each is imported when it is first used."""
-
 from . import augmentations as augmentations
 from . import backbones as backbones
 from . import datasets as datasets

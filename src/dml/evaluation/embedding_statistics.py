@@ -10,22 +10,10 @@ from dml.evaluation._neighbours import nearest_others
 
 _PAIRS = 200_000  # random pairs for uniformity
 _NEIGHBOURS = 10  # of the hubness, as in Radovanovic et al.
-_DEFINITIONS = {
-    "uniformity": "log of the mean of exp(-2 |x - y|^2) over random pairs; low is spread out, "
-    "-4 for a uniform sphere of many dimensions, 0 for one point (Wang and Isola, ICML 2020)",
-    "alignment": "mean |x - y|^2 over pairs of one class; 0 for one point per class (Wang and "
-    "Isola, ICML 2020)",
-    "effective rank": "exp of the entropy of the covariance's spectrum: number of dimensions in "
-    "use (Roy and Vetterli, EUSIPCO 2007)",
-    "anisotropy": "length of the mean embedding; 0 in all directions alike, 1 in one direction",
-    "hubness": "skewness of how often an image is among the 10 nearest of others; about 0 without "
-    "hubs, above 1 where a few images are near many (Radovanovic et al., JMLR 2010)",
-    "compactness": "mean cosine similarity of an image to the centre of its class",
-}
 
 
 def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -> dict[str, float]:
-    """Measures the shape of embeddings; each statistic is defined in `_DEFINITIONS`.
+    """Measures the shape of embeddings: spread, dimensions in use, hubness.
 
     Args:
         embeddings: Numbers (N, D), of any length.
@@ -33,7 +21,19 @@ def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -
         seed: Seed of the random pairs; at least 0.
 
     Returns:
-        {name of the statistic: value}. Alignment is nan where no class has two images.
+        {name of the statistic: value}:
+            uniformity: log of the mean of exp(-2 |x - y|^2) over random pairs; low is spread out,
+                -4 for a uniform sphere of many dimensions, 0 for one point (Wang and Isola, ICML
+                2020).
+            alignment: mean |x - y|^2 over pairs of one class; 0 for one point per class, nan where
+                no class has two images (Wang and Isola, ICML 2020).
+            effective rank: exp of the entropy of the covariance's spectrum: number of dimensions
+                in use (Roy and Vetterli, EUSIPCO 2007).
+            anisotropy: length of the mean embedding; 0 in all directions alike, 1 in one direction.
+            hubness: skewness of how often an image is among the 10 nearest of others; about 0
+                without hubs, above 1 where a few images are near many (Radovanovic et al., JMLR
+                2010).
+            compactness: mean cosine similarity of an image to the centre of its class.
 
     Raises:
         ArrayError: An array is of the wrong shape, a row is not finite, or there is one row only.
