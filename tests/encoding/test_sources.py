@@ -120,7 +120,7 @@ def test_lists_of_unlike_columns_are_refused_by_name(photos):
     "text, message",
     [
         ("path,label\nclass 0/0.png,a,b,c\n", "rows have more fields than the first line"),
-        ("path,similarity\nclass 0/0.png,1\n", r"list0\.csv: column 'similarity' would stand"),
+        ("path,similarity\nclass 0/0.png,1\n", r"list0\.csv: column 'similarity' has a name that"),
         ("path,id\nclass 0/0.png,\n", r"list0\.csv: row 1 has no id"),
         ("path,label,label \nclass 0/0.png,a,b\n", "two columns have the name 'label'"),
         ("path, label,label\nclass 0/0.png,a,b\n", "two columns have the name 'label'"),

@@ -42,7 +42,7 @@ def test_the_info_of_an_index_is_told(tmp_path):
     info = index.info()
     first, second = str(info).splitlines()
     assert first.startswith("12 items of 3 labels, 6 numbers each, 0.0 MiB")
-    assert second == "hnsw (ef_search 16): recall@10 1.000 measured, 0.9 wanted"
+    assert second == "hnsw (ef_search 16): recall@10 1.000 measured, target 0.9"
     values = info.to_json()
     assert values["search_parameters"] == {"ef_search": 16} and values["removed"] == 0
     assert values["recall_at_10"] == 1 and values["recall_target"] == 0.9

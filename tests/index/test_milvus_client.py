@@ -38,7 +38,7 @@ def test_locations_that_are_none(location):
 
 def test_no_answer_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr("dml.index._milvus_client.TIMEOUT_SECONDS", 1)
-    with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus says: ") as told:
+    with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus reports: ") as told:
         open_index("milvus://127.0.0.1:9")
     assert "\n" not in str(told.value)
 

@@ -166,7 +166,7 @@ def test_a_collection_that_was_built_anew_is_noticed(encoder, tmp_path):
     index.add(items(9), clusters(9, DIMENSION))
     assert index.reload_if_changed() is None
     index.collection.client.drop_collection(index.collection.name)
-    with pytest.raises(OSError, match="Milvus says"):
+    with pytest.raises(OSError, match="Milvus reports"):
         index.reload_if_changed()
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
     MilvusIndex.build(location, other, items(8), clusters(8, DIMENSION))

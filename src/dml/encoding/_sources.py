@@ -58,7 +58,7 @@ def image_table(
             the first folder below it, if any;
             a pattern with `*`, `?` or `[...]`;
             a `.csv` or `.parquet` list with a column `path`, relative to its folder, and perhaps
-            `id`, `label` (or `class`) and fields of your own;
+            `id`, `label` (or `class`) and your own fields;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
             An image's id is its path as given here, in normal form, unless a list has ids.

@@ -1,4 +1,4 @@
-"""An index in a folder: vectors, items and, for the larger ones, FAISS codes."""
+"""An index in a folder: vectors, items and, if it is large, FAISS codes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from dml.index._kinds import KINDS, check_kind, kind_for
 from dml.index._snapshot import BLOCK, Snapshot, read_snapshot
 from dml.index._writer import IndexWriter
 
-SAMPLED = 20_000  # rows, drawn at random, that samples are chosen from
+SAMPLED = 20_000  # rows, drawn at random, from which samples are chosen
 UNIT_TOLERANCE = 1e-3  # of a vector's length
 
 
 class FaissIndex(Index):
-    """Finds the nearest of the vectors that a folder keeps.
+    """Finds the nearest of the vectors in a folder.
 
     The manifest names the files that belong together, with their SHA-256, and is replaced as the
-    last step of a change: whatever stops a change, the index is whole, before it or after it. A
-    search uses one snapshot, and a change replaces the snapshot when it is done.
+    last step of a change: if a change is interrupted, the index keeps its previous state. A search
+    uses one snapshot, and a finished change replaces the snapshot.
 
     Args:
         snapshot: A state of the index, as `read_snapshot` returns it.
@@ -47,7 +47,7 @@ class FaissIndex(Index):
         """Opens an index.
 
         Raises:
-            MissingDataError: There is none.
+            MissingDataError: There is no index at `path`.
             DataError: It is damaged.
         """
         return cls(read_snapshot(IndexFolder(path)))
@@ -66,16 +66,16 @@ class FaissIndex(Index):
 
         Args:
             path: The folder, which must not exist.
-            encoder: What the vectors are of; its bundle is copied.
-            items: A frame with `id`, `path`, `label` and fields of your own.
+            encoder: The encoder that computed the vectors; its bundle is copied.
+            items: A pandas DataFrame with `id`, `path`, `label` and your own fields.
             vectors: Float32 (N, D), of unit length. The array is reordered in place.
             kind: One of `KINDS`, or `auto` by the number of rows.
-            recall: Wanted share of the true nearest 10 that are found, in (0, 1].
+            recall: Target recall, the share of the true nearest 10 that are found; in (0, 1].
 
         Raises:
-            OccupiedError: There is something at `path`.
+            OccupiedError: `path` exists already.
             OptionError: An option is out of its range.
-            ValueError: Items or vectors can't be kept.
+            ValueError: Items or vectors can't be stored.
         """
         items = cls.check_build(items, kind, recall)
         kind = kind_for(len(items)) if kind == "auto" else kind
@@ -88,10 +88,10 @@ class FaissIndex(Index):
 
     @staticmethod
     def check_build(items: pd.DataFrame, kind: str = "auto", recall: float = 0.95) -> pd.DataFrame:
-        """Returns items as `build` keeps them.
+        """Returns items as `build` stores them.
 
         Raises:
-            ValueError: As of `build`.
+            ValueError: As for `build`.
         """
         check_known(("auto", *KINDS), kind=kind)
         check_recall(recall)
@@ -212,7 +212,7 @@ class FaissIndex(Index):
         )
 
     def verify(self):
-        """Checks that the bundle is whole and its own, and that vectors are of length 1."""
+        """Checks that the bundle is undamaged and the index's own, and vectors have length 1."""
         self.encoder()
         vectors = self.snapshot.vectors
         for start in range(0, len(vectors), BLOCK):
@@ -225,7 +225,7 @@ class FaissIndex(Index):
         return None if latest is None else FaissIndex(latest)
 
     def _latest(self):
-        """Returns the state on the disk; None where it is the one at hand."""
+        """Returns the state on disk; None if it is the loaded one."""
         if self.folder.read_manifest() == self.snapshot.manifest:
             return None
         return read_snapshot(self.folder, self.snapshot.files)

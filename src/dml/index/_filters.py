@@ -53,7 +53,8 @@ def matching(text: str, items: pd.DataFrame) -> np.ndarray:
 
     Args:
         text: The filter. Read by Python's parser, never executed.
-        items: A pandas frame (N, fields), its columns as `dml._storage.columns.typed` returns them.
+        items: A pandas DataFrame (N, fields), its columns as `dml._storage.columns.typed` returns
+            them.
 
     Returns:
         Booleans (N,).
@@ -91,7 +92,7 @@ def milvus_filter(text: str, kinds: Mapping[str, type]) -> str:
         kinds: Field -> `bool`, `int`, `float` or `str`.
 
     Raises:
-        FilterError: As of `matching`.
+        FilterError: As for `matching`.
     """
 
     def compared(name, comparison, wanted, negated):
@@ -116,7 +117,7 @@ def milvus_filter(text: str, kinds: Mapping[str, type]) -> str:
 
 
 def check_kind(name, kind, comparison, value):
-    """Raises FilterError where a comparison can't be true of a field's type."""
+    """Raises FilterError for a comparison that a field's type does not allow."""
     own = bool if isinstance(value, bool) else str if isinstance(value, str) else float
     if own is not (float if kind is int else kind):
         quoted = f": write {str(value)!r}" if kind is str and own is float else ""
@@ -155,7 +156,7 @@ def exact(kind, comparison, value):
 
 
 def exact_members(kind, values):
-    """Returns those of some values that a field of a type can have."""
+    """Returns the values that a field of a type can have."""
     if kind is int:
         return [int(n) for n in values if n == int(n) and int(n) in INTEGERS]
     if kind is float:
@@ -164,12 +165,12 @@ def exact_members(kind, values):
 
 
 def literal(value: Any) -> str:
-    """Returns a value as Milvus reads it."""
+    """Returns a value as a Milvus literal."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def check_filter(text: str, fields: Iterable[str]) -> None:
-    """Raises FilterError where a text is not a filter of some fields.
+    """Raises FilterError if a text is not a valid filter.
 
     Args:
         text: The filter.
@@ -184,11 +185,11 @@ def always(kept):
 
 
 def read(text, kinds, compared, joined):
-    """Evaluates a filter, from its comparisons up.
+    """Evaluates a filter bottom-up, starting with its comparisons.
 
     Args:
         text: The filter.
-        kinds: Fields that it may use -> their Python type, or None where any value will do.
+        kinds: Fields that it may use -> their Python type, or None to accept any value.
         compared: Called with a field's name, the type of a comparison in `ast`, a value or list of
             values, and whether the comparison is negated; returns its result.
         joined: Called with a list of results, and whether `and` or `or` joins them; returns the
@@ -243,7 +244,7 @@ def field(node, fields):
 
 
 def check_value(value):
-    """Raises an error where a filter can't compare with a value."""
+    """Raises an error if a filter can't compare with a value."""
     if isinstance(value, str):
         value.encode()  # a lone surrogate, which no field has, is a UnicodeError
     elif not isinstance(value, int | float):
@@ -253,7 +254,7 @@ def check_value(value):
 
 
 def constant(node):
-    """Returns the value that a part of a filter spells out."""
+    """Returns the value of a literal in a filter."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):  # TypeError: a set of lists

@@ -15,11 +15,11 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class ImageNeighbour:
-    """An item near an image.
+    """An item that is similar to an image.
 
     Args:
         similarity: Cosine similarity, in [-1, 1].
-        same: Whether it reaches the encoder's calibrated threshold; None where there is none.
+        same: Whether it reaches the encoder's calibrated threshold; None if it has none.
         item: A dictionary of the item's fields, with `id`, `path` and `label`.
     """
 
@@ -36,7 +36,7 @@ class ImageNeighbour:
 
 @dataclass(frozen=True)
 class ImageSearchResult:
-    """An image and the items near it.
+    """An image and the items that are most similar to it.
 
     Args:
         query: The image.
@@ -62,7 +62,7 @@ def search_images(
     """Searches an index for the items nearest to images.
 
     Args:
-        index: `Index`.
+        index: The `Index`.
         encoder: The encoder that it was built with: `index.encoder()`.
         images: As `dml.images.read_image` takes them.
         k: Number of neighbours of each; positive.

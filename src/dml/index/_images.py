@@ -1,4 +1,4 @@
-"""From image files to an index of them."""
+"""Building and extending an index from image files."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def index_images(
     `LOCATION.unfinished`. Images that can't be read are listed in `LOCATION.unreadable.csv`.
 
     Args:
-        bundle: The encoder's folder; an index in a folder keeps a copy.
+        bundle: The encoder's folder; an index on disk stores a copy.
         sources: Folders, patterns such as `photos/*.jpg`, `.csv` or `.parquet` lists, `.tar` shards
             and images; or one `.parquet` file of `dml embed`.
-        location: As `open_index` takes it; nothing may be there yet.
+        location: As `open_index` takes it; it must not exist yet.
         kind: As `build_index` takes it.
         recall: As `build_index` takes it.
-        reporter: Told of the progress, the result, and images that can't be read.
+        reporter: Receives the progress, the result, and images that can't be read.
 
     Raises:
-        OccupiedError: There is something at `location`.
+        OccupiedError: `location` exists already.
         OptionError: An option is out of its range.
         DataError: The bundle or a source is missing or damaged.
         BusyError: Another process is building the same index.
@@ -66,14 +66,14 @@ def add_images(
 ) -> tuple[int, int]:
     """Embeds images and adds them to an index.
 
-    An image that is in the index already replaces the item, whose fields stay where the new image
-    has none. After an interruption, the same call continues.
+    An image that is already in the index replaces its item; fields without a new value are kept.
+    After an interruption, the same call continues.
 
     Args:
         index: The index.
         sources: As `index_images` takes them.
         bundle: The encoder's folder; by default the index's own, which Milvus does not have.
-        reporter: Told of the progress, the result, and images that can't be read.
+        reporter: Receives the progress, the result, and images that can't be read.
 
     Returns:
         How many items were new and how many were replaced.
@@ -100,5 +100,5 @@ def add_images(
 
 
 def _local_name(location):
-    """Returns the name that local files of an index begin with; its server may be elsewhere."""
+    """Returns the prefix of an index's local files; the index itself may be on a server."""
     return re.sub(r"\W+", "-", location) if location.startswith(SCHEME) else location

@@ -1,4 +1,4 @@
-"""What every index does, wherever it keeps its vectors."""
+"""The interface of indexes, wherever they store their vectors."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class IndexInfo:
     """Describes an index.
 
     Args:
-        items: Their number.
-        dimension: Numbers in a vector.
+        items: Number of items.
+        dimension: Length of a vector.
         kind: Kind of index.
         search_parameters: Search parameters, tuned when the index was built.
         recall: The recall at 10 that they reach.
         fields: Names of the items' fields.
-        encoder: SHA-256 of the encoder that the vectors are of.
-        removed: Removed items that still take up space; None where it is not known, as in Milvus.
-        labels: Number of different labels; None where it is not known.
-        bytes: On the disk; None where it is not known.
+        encoder: SHA-256 of the encoder that computed the vectors.
+        removed: Removed items that still take up space; None if unknown, as in Milvus.
+        labels: Number of different labels; None if unknown.
+        bytes: Size on disk; None if unknown.
     """
 
     items: int
@@ -74,13 +74,13 @@ class IndexInfo:
             return "\n".join([*lines, "flat: every search is exact"])
         parameters = f" ({self.search_parameters})" if self.search_parameters.to_json() else ""
         measured, target = self.recall.measured, self.recall.target
-        lines += [f"{self.kind}{parameters}: recall@10 {measured:.3f} measured, {target:g} wanted"]
+        lines += [f"{self.kind}{parameters}: recall@10 {measured:.3f} measured, target {target:g}"]
         if measured < target:
-            lines += ["the recall is lower than wanted: choose another kind"]
+            lines += ["the recall is below the target: choose another kind"]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a dictionary for JSON of what is known."""
+        """Returns the known values as a dictionary for JSON."""
         values = {
             "items": self.items,
             "removed": self.removed,
@@ -98,9 +98,9 @@ class IndexInfo:
 
 
 class Index(abc.ABC):
-    """Finds the nearest of many vectors, with the items that they belong to.
+    """Finds the nearest of many vectors, and the items that they belong to.
 
-    An item is a dictionary: `id`, `path`, `label` and fields of your own, of the types of JSON,
+    An item is a dictionary: `id`, `path`, `label` and your own fields, of the types of JSON,
     None for missing values. A filter is a text such as `label in ["cat", "dog"] and price < 10`,
     or None for all items.
     """
@@ -108,17 +108,17 @@ class Index(abc.ABC):
     @property
     @abc.abstractmethod
     def location(self) -> str:
-        """Where the index is, as `dml.index.open_index` takes it."""
+        """The location of the index, as `dml.index.open_index` takes it."""
 
     @property
     @abc.abstractmethod
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
 
     @property
     @abc.abstractmethod
     def encoder_sha256(self) -> str:
-        """SHA-256 of the encoder that the vectors are of."""
+        """SHA-256 of the encoder that computed the vectors."""
 
     @property
     @abc.abstractmethod
@@ -142,11 +142,11 @@ class Index(abc.ABC):
 
         Args:
             bundle: The bundle's folder; by default the index's own.
-            threads: Processors that one call uses; all if None.
+            threads: Number of processors that one call uses; all if None.
 
         Raises:
-            DataError: It is not the one that the index was built with.
-            OptionError: The index has none of its own, and `bundle` is None.
+            DataError: The bundle is not the one that the index was built with.
+            OptionError: The index stores no encoder, and `bundle` is None.
         """
 
     def search(
@@ -156,7 +156,7 @@ class Index(abc.ABC):
 
         Args:
             queries: Float32 (Q, D), of unit length.
-            k: Neighbours wanted; positive.
+            k: Number of neighbours; positive.
             where: A filter.
 
         Returns:
@@ -171,7 +171,7 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def _search(self, queries: np.ndarray, k: int, where: str | None) -> list[list[Neighbour]]:
-        """Searches, after the checks."""
+        """Searches with checked arguments."""
 
     @abc.abstractmethod
     def item(self, id: str) -> Item:
@@ -206,7 +206,7 @@ class Index(abc.ABC):
 
         Args:
             where: A filter.
-            count: Items wanted; positive.
+            count: Number of items; positive.
             seed: Not negative.
         """
 
@@ -216,7 +216,7 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def ids_of(self, paths: Sequence[str]) -> dict[str, str]:
-        """Returns path -> id of those of some paths that exactly one item has."""
+        """Returns path -> id for each of the paths that exactly one item has."""
 
     @abc.abstractmethod
     def has_label(self, label: str) -> bool:
@@ -224,13 +224,14 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def labels(self, limit: int) -> list[str]:
-        """Returns labels of its items, sorted, at most so many."""
+        """Returns at most `limit` labels of the items, sorted."""
 
     @abc.abstractmethod
     def changing(self) -> AbstractContextManager[None]:
-        """Returns a context that keeps other writers out for as long as it lasts.
+        """Returns a context that keeps other writers out.
 
-        `add` and `remove` enter it themselves; long work that ends in one of them enters it first.
+        `add` and `remove` enter it themselves; callers enter it before long work that ends in a
+        change.
 
         Raises:
             BusyError: Another process is changing the index.
@@ -239,10 +240,10 @@ class Index(abc.ABC):
     def add(self, items: pd.DataFrame, vectors: np.ndarray) -> tuple[int, int]:
         """Adds items; those whose id is in the index already replace the older ones.
 
-        A field for which an item has no value keeps the older's.
+        A field without a value in the new item keeps that of the older one.
 
         Args:
-            items: A pandas frame with `id`, `path`, `label` and fields of your own.
+            items: A pandas DataFrame with `id`, `path`, `label` and your own fields.
             vectors: Float32 (N, D), of unit length.
 
         Returns:
@@ -271,17 +272,17 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def _insert(self, items: pd.DataFrame, vectors: np.ndarray) -> int:
-        """Adds items, after the checks; returns how many were replaced."""
+        """Adds checked items; returns how many were replaced."""
 
     def remove(self, ids: Iterable[str] = (), where: str | None = None) -> int:
         """Removes items, and returns how many.
 
         Args:
-            ids: Of the items.
-            where: A filter: what it keeps is removed, too.
+            ids: Ids of items.
+            where: A filter; the items that it keeps are removed, too.
 
         Raises:
-            UnknownNameError: One is not there; nothing is removed then.
+            UnknownNameError: An id is not in the index; nothing is removed then.
             FilterError: The filter keeps no item, or can't be read.
         """
         with self.changing():
@@ -298,7 +299,7 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def _remove(self, ids: list[str]) -> None:
-        """Removes items of different ids, at least one."""
+        """Removes the items of some ids: at least one, and all different."""
 
     @abc.abstractmethod
     def info(self) -> IndexInfo:
@@ -306,7 +307,7 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def verify(self) -> None:
-        """Checks what opening the index does not.
+        """Performs the checks that opening the index leaves out.
 
         Raises:
             DataError: It is damaged.
@@ -314,21 +315,21 @@ class Index(abc.ABC):
 
     @abc.abstractmethod
     def reload_if_changed(self) -> Index | None:
-        """Returns the index as others have changed it since it was opened; None if they have not.
+        """Returns the current index if others have changed it since it was opened, or None.
 
         This object stays unchanged.
 
         Raises:
-            DataError, StorageError: It can't be opened again.
+            DataError, StorageError: It can't be reopened.
         """
 
     def _check_encoder(self, encoder: OnnxEncoder) -> None:
-        """Raises DataError where the vectors are of another encoder."""
+        """Raises DataError if another encoder computed the vectors."""
         if encoder.sha256 != self.encoder_sha256:
             raise DataError(
                 self.location,
-                f"built with another encoder than {encoder.path}: their similarities would mean "
-                "nothing. Build the index again with this one",
+                f"built with another encoder than {encoder.path}, so similarities would be "
+                "meaningless. Build the index again with this one",
             )
 
     def _check_queries(self, queries, k):

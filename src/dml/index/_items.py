@@ -1,4 +1,4 @@
-"""Items of an index: a table of them, and single ones."""
+"""Items of an index, in tables and one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Item: TypeAlias = dict[str, Any]
 
 
 def item_of(names: Iterable[str], values: Iterable[Any]) -> Item:
-    """Returns the item with some values of its fields."""
+    """Returns the item with these field names and values."""
     return {name: plain(value) for name, value in zip(names, values, strict=True)}
 
 
@@ -25,7 +25,7 @@ def prepare_items(items: pd.DataFrame) -> pd.DataFrame:
     """Returns items with columns of the types that an index keeps (`dml._storage.columns`).
 
     Raises:
-        ValueError: A column is of another type, or ids are missing or not unique.
+        ValueError: A column has another type, or ids are missing or not unique.
     """
     table = typed(items)
     if "id" not in table or bool(table["id"].isna().any()):
@@ -36,7 +36,7 @@ def prepare_items(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_vectors(vectors: np.ndarray, count: int, dimension: int) -> None:
-    """Raises ArrayError where vectors are not finite numbers (count, dimension)."""
+    """Raises ArrayError unless vectors are finite numbers (count, dimension)."""
     if vectors.shape != (count, dimension):
         raise ArrayError(f"vectors must be ({count}, {dimension}) numbers; got {vectors.shape}")
     if not np.isfinite(vectors).all():
@@ -63,11 +63,11 @@ def with_older(items: pd.DataFrame, older: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(labels: Any, count: int, seed: int) -> np.ndarray:
-    """Returns positions of labels, int64 (at most count,): a random one of each label comes first.
+    """Returns the positions of labels, int64 (at most count,): one of each label comes first.
 
     Args:
         labels: N, None for none.
-        count: Positions wanted; positive.
+        count: Number of positions; positive.
         seed: Not negative.
     """
     import pandas as pd
@@ -77,6 +77,6 @@ def spread(labels: Any, count: int, seed: int) -> np.ndarray:
     codes = pd.factorize(labels[order], use_na_sentinel=False)[0]
     by_label = np.argsort(codes, kind="stable")
     first = np.searchsorted(codes[by_label], codes[by_label])
-    turn = np.empty(len(labels), "int64")  # how many of its label come before each
+    turn = np.empty(len(labels), "int64")  # how many with the same label precede each
     turn[by_label] = np.arange(len(labels)) - first
     return order[np.argsort(turn, kind="stable")[:count]]

@@ -1,4 +1,4 @@
-"""Kinds of FAISS indexes, and the search parameters that reach a wanted recall."""
+"""Kinds of FAISS indexes, and the search parameters that reach a target recall."""
 
 import abc
 import dataclasses
@@ -13,16 +13,16 @@ from dml.errors import DataError, OptionError
 
 RECALL_AT = 10
 SAMPLES = 256  # rows that are searched for before they are added, to measure recall
-LARGEST_FLAT = 200_000  # rows that are compared one by one within tens of milliseconds
+LARGEST_FLAT = 200_000  # rows that can be compared one by one within tens of milliseconds
 LARGEST_HNSW = 5_000_000  # rows whose graph and vectors fit into memory
-BLAS_NUMBERS = 2000  # numbers of queries, for each thread, from which on one product is faster
+BLAS_NUMBERS = 2000  # numbers in the queries per thread, above which one matrix product is faster
 LEAST_TRAINED = 1024  # rows that IVF-PQ can learn its codes from
 LARGEST_PARAMETER = 2**20
 
 
 @dataclass(frozen=True)
 class SearchParameters:
-    """Search parameters of a kind that has none: `flat`, and the `auto` of Milvus."""
+    """Search parameters of kinds without any: `flat`, and Milvus's `auto`."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -36,7 +36,7 @@ class SearchParameters:
         return ", ".join(f"{name} {value}" for name, value in self.to_json().items())
 
     def to_json(self) -> dict[str, int]:
-        """Returns the parameters as JSON has them."""
+        """Returns the parameters as a dictionary for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -68,7 +68,7 @@ class RefinedSearch(SearchParameters):
     """Search parameters of `int8` and `binary`.
 
     Args:
-        refine_factor: Candidates for each wanted neighbour that are compared exactly.
+        refine_factor: Candidates per requested neighbour that are compared exactly.
     """
 
     refine_factor: int
@@ -80,7 +80,7 @@ class IvfPqSearch(SearchParameters):
 
     Args:
         nprobe: Cells that are visited.
-        refine_factor: Candidates for each wanted neighbour that are compared exactly.
+        refine_factor: Candidates per requested neighbour that are compared exactly.
     """
 
     nprobe: int
@@ -92,7 +92,7 @@ class Recall:
     """The recall at 10 of some search parameters, measured with held-out rows.
 
     Args:
-        target: The recall that was wanted, in (0, 1].
+        target: The target recall, in (0, 1].
         measured: The recall that was reached; 1 where every search is exact.
         queries: Held-out rows that were searched for; 0 where nothing was measured.
         seconds_per_query: None where nothing was measured.
@@ -130,7 +130,7 @@ class CodedKind(abc.ABC):
 
     @abc.abstractmethod
     def create(self, count: int, dimension: int) -> Any:
-        """Returns an empty FAISS index for so many vectors, not trained yet."""
+        """Returns an empty, untrained FAISS index for this many vectors."""
 
     @property
     @abc.abstractmethod
@@ -142,13 +142,13 @@ class CodedKind(abc.ABC):
 
         Args:
             parameters: Of the class `self.parameters`.
-            count: Candidates wanted for each query.
+            count: Number of candidates for each query.
             options: Arguments that every such class of FAISS takes.
         """
         return faiss_module().SearchParameters(**options) if options else None
 
     def candidates(self, parameters, k):
-        """Returns how many candidates are asked of FAISS to find k neighbours."""
+        """Returns how many candidates FAISS has to return for k neighbours."""
         return k * parameters.refine_factor
 
     def build(self, vectors: np.ndarray) -> Any:
@@ -172,7 +172,7 @@ class CodedKind(abc.ABC):
             shape: Of the vectors.
 
         Raises:
-            DataError: The file is damaged, or of another kind or shape.
+            DataError: The file is damaged, or has another kind or shape.
         """
         try:
             codes = faiss_module().read_index(str(path))
@@ -193,7 +193,7 @@ class CodedKind(abc.ABC):
         parameters: SearchParameters,
         keep: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns exact similarities and rows, (Q, k), of the nearest that the codes lead to.
+        """Returns exact similarities and rows, (Q, k), of the nearest rows that the codes find.
 
         Rows are -1 where there are fewer.
 
@@ -258,7 +258,7 @@ class IvfPq(CodedKind):
         faiss = faiss_module()
         cells = max(1, min(int(4 * count**0.5), count // 39))
         parts = max(p for p in range(1, max(dimension // 8, 1) + 1) if dimension % p == 0)
-        # np: not polysemous, which takes most of a minute to learn and is not used here.
+        # np: without polysemous training, which takes most of a minute and is not used here.
         factory = f"IVF{cells},PQ{parts}x8np"
         codes = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
         codes.cp.min_points_per_centroid = codes.pq.cp.min_points_per_centroid = 1  # no warnings
@@ -314,14 +314,14 @@ KINDS = ("flat", *CODED_KINDS)
 
 
 def kind_for(count: int) -> str:
-    """Returns the kind for so many rows."""
+    """Returns the default kind for a number of rows."""
     if count <= LARGEST_FLAT:
         return "flat"
     return "hnsw" if count <= LARGEST_HNSW else "ivf_pq"
 
 
 def check_kind(kind: str, count: int) -> None:
-    """Raises OptionError where there are too few rows for a kind."""
+    """Raises OptionError if there are too few rows for a kind."""
     if kind == "ivf_pq" and count < LEAST_TRAINED:
         raise OptionError("kind", f"ivf_pq needs at least {LEAST_TRAINED:,} images; got {count:,}")
 
@@ -339,7 +339,7 @@ def read_parameters(kind: str, values: Mapping[str, int]) -> SearchParameters:
 
 
 def compare(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the similarities and rows, (Q, k), of the nearest, by comparing with each.
+    """Returns the similarities and rows, (Q, k), of the nearest, by exhaustive comparison.
 
     Args:
         vectors: Float32 (N, D), contiguous.
@@ -364,7 +364,7 @@ def rescore(
     Args:
         vectors: Float32 (N, D), contiguous.
         queries: Float32 (Q, D), contiguous.
-        rows: Int64 (Q, L); -1 for none, after all others.
+        rows: Int64 (Q, L); missing ones are -1 and come last.
         k: At most L.
     """
     rows = np.ascontiguousarray(rows)
@@ -378,7 +378,7 @@ def rescore(
 
 
 def held_out_count(count: int) -> int:
-    """Returns how many of so many rows are held out to measure recall."""
+    """Returns how many of `count` rows are held out to measure recall."""
     return min(SAMPLES, count // 4)
 
 
@@ -391,14 +391,14 @@ def tune(
 ) -> tuple[SearchParameters, Recall]:
     """Returns the fastest search parameters that reach a recall, and the recall measured.
 
-    Where none of them reaches it, the most thorough ones.
+    If none of them reaches it, the slowest ones are returned.
 
     Args:
         grid: Search parameters, the fastest first.
         search: From queries (Q, D), k and search parameters to rows (Q, k) of `vectors`.
-        vectors: Float32 (N, D), what is searched.
+        vectors: Float32 (N, D): the vectors that are searched.
         queries: Float32 (Q, D), held-out rows.
-        target: Wanted recall at 10, in (0, 1].
+        target: Target recall at 10, in (0, 1].
     """
     k = min(RECALL_AT, len(vectors))
     if not k or not len(queries):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLLECTION = "dml"
 PORT = 19530
 TIMEOUT_SECONDS = 30
-BATCH = 1000  # rows sent at once; a message of Milvus has at most 64 MiB
+BATCH = 1000  # rows sent at once; Milvus messages have at most 64 MiB
 QUERIES = 100  # queries sent at once
 LONGEST_MESSAGE = 500  # characters of an error of Milvus
 STRONG = {"consistency_level": "Strong"}  # a search sees what was added before it
@@ -33,7 +33,7 @@ def parse_location(location: str) -> tuple[str, str]:
     """Returns Milvus's own address and the collection's name.
 
     Raises:
-        DataError: It is not the location of a collection.
+        DataError: `location` does not name a collection.
     """
     if is_file(location):
         return location, COLLECTION
@@ -79,7 +79,7 @@ def milvus_errors(location: str) -> Iterator[None]:
         if "Open local milvus failed" in text:
             text += ": it is damaged, or another process has it open"
         text = " ".join(str(text).split())[:LONGEST_MESSAGE]
-        raise StorageError(f"{location}: Milvus says: {text}") from None
+        raise StorageError(f"{location}: Milvus reports: {text}") from None
 
 
 class Collection:

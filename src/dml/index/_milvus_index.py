@@ -1,4 +1,4 @@
-"""An index in a Milvus collection, for what outgrows a machine; or in a file of milvus-lite."""
+"""An index in a Milvus collection, if one machine is too small, or in a milvus-lite file."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from dml.index._milvus_schema import (
     field_types,
 )
 
-MOST_READ = 16_384  # rows that Milvus gives at once
+MOST_READ = 16_384  # the most rows that Milvus returns at once
 UNIT_TOLERANCE = 1e-3  # of a vector's length
 
 
 class MilvusIndex(Index):
     """Finds the nearest of the vectors in a Milvus collection.
 
-    The collection holds vectors and items; the encoder's bundle is kept by whoever searches. Each
-    batch of an addition is whole or not there; an addition that was stopped is finished by the
-    same addition. A token is read from the variable `MILVUS_TOKEN`.
+    The collection holds vectors and items; searching also needs the encoder's bundle. Each batch of
+    an addition is written completely or not at all; repeating an interrupted addition completes it.
+    A token is read from the environment variable `MILVUS_TOKEN`.
 
     Args:
         collection: The rows.
@@ -70,7 +70,7 @@ class MilvusIndex(Index):
 
         Raises:
             MissingDataError: There is no such collection.
-            DataError: It is not written by dml.
+            DataError: It was not written by dml.
             StorageError: Milvus does not answer.
         """
         location = str(location)
@@ -99,16 +99,16 @@ class MilvusIndex(Index):
 
         Args:
             location: As `open` takes it.
-            encoder: What the vectors are of.
-            items: A frame with `id`, `path`, `label` and fields of your own.
+            encoder: The encoder that computed the vectors.
+            items: A pandas DataFrame with `id`, `path`, `label` and your own fields.
             vectors: Float32 (N, D), of unit length.
-            kind: `auto`, by which Milvus chooses, `flat` or `hnsw`.
-            recall: Wanted share of the true nearest 10 that are found, in (0, 1].
+            kind: `auto` (Milvus chooses), `flat` or `hnsw`.
+            recall: Target recall, the share of the true nearest 10 that are found; in (0, 1].
 
         Raises:
             OccupiedError: There is such a collection.
             OptionError: An option is out of its range.
-            ValueError: Items or vectors can't be kept in Milvus.
+            ValueError: Items or vectors can't be stored in Milvus.
             StorageError: Milvus does not answer.
         """
         location = str(location)
@@ -135,10 +135,10 @@ class MilvusIndex(Index):
 
     @staticmethod
     def check_build(items: pd.DataFrame, kind: str = "auto", recall: float = 0.95) -> pd.DataFrame:
-        """Returns items as `build` keeps them.
+        """Returns items as `build` stores them.
 
         Raises:
-            ValueError: As of `build`.
+            ValueError: As for `build`.
         """
         if kind not in KINDS:
             raise OptionError("kind", f"in Milvus must be one of {', '.join(KINDS)}; got {kind!r}")
@@ -197,7 +197,7 @@ class MilvusIndex(Index):
         ]
 
     def _exact(self, queries, k, condition):
-        """Searches by comparing with each of the rows that a condition keeps."""
+        """Searches the rows that a condition keeps exhaustively."""
         rows = list(self.collection.rows(condition, [*self.fields, "vector"]))
         vectors = np.array([row["vector"] for row in rows], "float32")
         similarities = queries @ vectors.T
@@ -236,7 +236,7 @@ class MilvusIndex(Index):
         return [self._item(row) for row in rows], self.collection.count(condition)
 
     def sample(self, where=None, count=24, seed=0):
-        """Returns a sample of the first 16,384 such items: Milvus gives no more at once."""
+        """Returns a sample of the first 16,384 such items: Milvus returns no more at once."""
         condition = self._condition(where)
         first = self.collection.query(condition or ALL_ROWS, ["label"], limit=MOST_READ)
         places = spread([row.get("label") for row in first], count, seed)
@@ -272,7 +272,7 @@ class MilvusIndex(Index):
         return sorted({row["label"] for row in rows if row.get("label") is not None})[:limit]
 
     def changing(self):
-        return contextlib.nullcontext()  # Milvus takes each batch whole, from whoever sends it
+        return contextlib.nullcontext()  # Milvus applies each batch atomically, from any client
 
     def prepare_items(self, items):
         items = super().prepare_items(items)
@@ -320,7 +320,7 @@ class MilvusIndex(Index):
                 raise DataError(self.location, f"the vector of {row['id']!r} is not of length 1")
 
     def reload_if_changed(self):
-        """Returns None as long as it is the same collection: Milvus answers from what is there."""
+        """Returns None while the collection is the same: Milvus always searches the current rows."""
         described = self.collection.describe()
         same = described.get("properties", {}) == self._properties
         if same and field_types(described) == self.field_types:
@@ -387,7 +387,7 @@ def _is_running(process):
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         pass
     return True
 

@@ -1,4 +1,4 @@
-"""How Milvus keeps an index: the fields and the properties of its collection."""
+"""The schema of an index in Milvus: the fields and the properties of its collection."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class CollectionInfo:
     """The metadata of a collection, kept in its properties.
 
     Args:
-        encoder: SHA-256 of the encoder that the vectors are of.
-        dimension: Numbers in a vector.
+        encoder: SHA-256 of the encoder that computed the vectors.
+        dimension: Length of a vector.
         kind: One of `KINDS`.
         parameters: The search parameters.
         recall: The recall that they reach.
@@ -62,7 +62,8 @@ class CollectionInfo:
         """Returns what `to_properties` returned.
 
         Raises:
-            DataError: The properties are not those of an index, or of another version of dml.
+            DataError: The properties are not those of an index, or were written by another version
+                of dml.
         """
         if PROPERTY not in properties:
             raise DataError(location, "this collection is not written by dml")
@@ -111,7 +112,7 @@ def field_types(described: Mapping[str, Any]) -> dict[str, type]:
 
 
 def check_names(items: pd.DataFrame) -> None:
-    """Raises DataError where Milvus can't have a field of a column's name."""
+    """Raises DataError if Milvus does not allow a column's name for a field."""
     for column in items:
         if not NAME.fullmatch(column):
             raise DataError(
@@ -122,7 +123,7 @@ def check_names(items: pd.DataFrame) -> None:
 
 
 def check_texts(items: pd.DataFrame) -> None:
-    """Raises DataError where a text is too long for Milvus, or an id has other characters."""
+    """Raises DataError if a text is too long for Milvus, or an id has invalid characters."""
     for column in items:
         if items[column].dtype != object:
             continue

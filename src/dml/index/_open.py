@@ -1,4 +1,4 @@
-"""Opens and builds indexes, wherever they are."""
+"""Opening and building indexes, on disk or in Milvus."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def build_index(
     """Writes a new index and returns it.
 
     Args:
-        location: As `open_index` takes it; nothing may be there yet.
-        encoder: What the vectors are of.
-        items: A frame with `id`, `path`, `label` and fields of your own.
+        location: As `open_index` takes it; it must not exist yet.
+        encoder: The encoder that computed the vectors.
+        items: A pandas DataFrame with `id`, `path`, `label` and your own fields.
         vectors: Float32 (N, D), of unit length. The array may be reordered in place.
         kind: `auto`, `flat`, `hnsw`, `ivf_pq`, `int8` or `binary`; in Milvus one of the first
             three.
-        recall: Wanted share of the true nearest 10 that are found, in (0, 1].
+        recall: Target recall, the share of the true nearest 10 that are found; in (0, 1].
 
     Raises:
-        OccupiedError: There is something at `location`.
+        OccupiedError: `location` exists already.
         OptionError: An option is out of its range.
-        ValueError: Items or vectors can't be kept.
+        ValueError: Items or vectors can't be stored.
         StorageError: Milvus does not answer.
     """
     build = _class_of(location).build
@@ -63,12 +63,12 @@ def build_index(
 def check_build(
     location: str | os.PathLike[str], items: pd.DataFrame, kind: str = "auto", recall: float = 0.95
 ) -> None:
-    """Raises ValueError where `build_index` would, before there are vectors."""
+    """Raises the errors of `build_index` before any vectors are computed."""
     _class_of(location).check_build(items, kind, recall)
 
 
 def check_free(location: str | os.PathLike[str]) -> None:
-    """Raises OccupiedError where there is something at a location."""
+    """Raises OccupiedError if a location exists already."""
     if is_milvus(location):
         try:
             open_index(location)
@@ -85,7 +85,7 @@ def is_milvus(location: str | os.PathLike[str]) -> bool:
 
 
 def normal_location(location: str | os.PathLike[str]) -> str:
-    """Returns a location in one spelling: of a folder or file, without a slash at its end."""
+    """Returns a location in normal form: a folder or file without a trailing slash."""
     return str(location) if str(location).startswith(SCHEME) else str(Path(location))
 
 

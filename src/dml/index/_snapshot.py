@@ -26,7 +26,7 @@ LARGEST_EXACT = 20_000  # rows up to which comparing each is faster than codes w
 BLOCK = 65_536  # rows compared at once where some are left out
 RETRIES = 20
 RETRY_SECONDS = 0.05
-REMOVED = "dml:removed"  # a column of the file of items, none of their fields
+REMOVED = "dml:removed"  # a column of the items' file that is not a field
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class LoadedFiles:
     """Files of an index that have been read and need not be read again.
 
     Args:
-        vectors: Their file, hashed.
-        codes_entry: Of the file of codes; None where there is none.
+        vectors: The hashed file of the vectors.
+        codes_entry: Entry of the file of codes; None if there are no codes.
         codes: The FAISS index in it.
     """
 
@@ -46,19 +46,19 @@ class LoadedFiles:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One state of an index in a folder. It never changes, whatever is written later.
+    """One immutable state of an index in a folder; later changes do not affect it.
 
     Args:
         folder: The folder of the index.
         manifest: Its manifest.
         parameters: The search parameters.
         recall: The recall that they reach.
-        vectors: Float32 (N, D), mapped into memory; those of removed items, too.
-        items: A frame (N, fields).
+        vectors: Float32 (N, D), mapped into memory, including those of removed items.
+        items: A pandas DataFrame (N, fields).
         present: Booleans (N,), false for removed items.
         codes: The FAISS index of the vectors; None for `flat`.
         row_of: Id -> row of the items that are present.
-        files: What reading a later state can reuse.
+        files: Files that reading a later state can reuse.
     """
 
     folder: IndexFolder
@@ -79,7 +79,7 @@ class Snapshot:
 
     @functools.cached_property
     def columns(self) -> list:
-        """The values of each field, quick to index by row."""
+        """The values of each field, in a form that is fast to index by row."""
         return [self.items[name].array for name in self.items]
 
     @functools.cached_property
@@ -116,7 +116,7 @@ class Snapshot:
 
         Args:
             queries: Float32 (Q, D), of unit length.
-            k: Neighbours wanted; positive. K is fewer where there are fewer items.
+            k: Number of neighbours; positive. K is smaller if there are fewer items.
             where: A filter.
         """
         keep = self.mask(where)
@@ -131,12 +131,12 @@ class Snapshot:
         similarities, rows = kind.search(
             self.codes, self.vectors, queries, k, self.parameters, None if everything else keep
         )
-        if (rows < 0).any():  # the codes led to too few of the rows that the filter keeps
+        if (rows < 0).any():  # the codes found too few of the rows that the filter keeps
             return self._exact(queries, k, np.flatnonzero(keep))
         return similarities, rows
 
     def _useful_kind(self, count, everything) -> CodedKind | None:
-        """Returns the kind of the codes; None where comparing vectors is faster, or needed.
+        """Returns the kind of the codes; None if comparing all vectors is faster or necessary.
 
         Args:
             count: Rows that may be returned.
@@ -150,7 +150,7 @@ class Snapshot:
         return kind
 
     def _exact(self, queries, k, rows=None):
-        """Returns the nearest among some rows, or all, by comparing with each."""
+        """Returns the nearest among some rows, or all, by exhaustive comparison."""
         if rows is None:
             return compare(self.vectors, queries, k)
         best = []
@@ -167,8 +167,8 @@ def read_snapshot(folder: IndexFolder, known: LoadedFiles | None = None) -> Snap
     """Reads the state of an index that is on the disk now.
 
     Args:
-        folder: Where it is.
-        known: Files of an earlier state, which are not read again where they are unchanged.
+        folder: The folder of the index.
+        known: Files of an earlier state, which are not read again if unchanged.
 
     Raises:
         MissingDataError: There is no index.

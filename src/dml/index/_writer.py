@@ -1,4 +1,4 @@
-"""Writes an index in a folder, and changes of it: each is there whole or not at all."""
+"""Writes an index to a folder, and changes to it; each is applied completely or not at all."""
 
 import dataclasses
 import difflib
@@ -27,8 +27,8 @@ from dml.index._kinds import (
 )
 from dml.index._snapshot import REMOVED, LoadedFiles, Snapshot, read_snapshot
 
-MOST_REMOVED = 0.25  # share of removed rows from which on the index is built anew
-SUGGESTED_FROM = 50_000  # ids in which the nearest to an unknown one is looked for
+MOST_REMOVED = 0.25  # share of removed rows above which the index is rebuilt
+SUGGESTED_FROM = 50_000  # ids among which the nearest to an unknown one is searched for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class CodedVectors:
 
     Args:
         kind: One of `KINDS`.
-        items: A frame (N, fields).
+        items: A pandas DataFrame (N, fields).
         vectors: Float32 (N, D).
         codes: A FAISS index of the vectors, or None.
         parameters: The search parameters.
@@ -53,12 +53,12 @@ class CodedVectors:
 
 
 class IndexWriter:
-    """Writes the files of an index, then the manifest that makes them the index.
+    """Writes the files of an index, then the manifest that puts them into use.
 
-    Whoever changes an index holds its lock meanwhile.
+    The caller holds the lock of the index while changing it.
 
     Args:
-        folder: Where the index is, or is to be.
+        folder: The folder of the index, which may be new.
     """
 
     def __init__(self, folder: IndexFolder):
@@ -75,11 +75,11 @@ class IndexWriter:
         """Writes a new index.
 
         Args:
-            encoder: What the vectors are of; its bundle is copied.
+            encoder: The encoder that computed the vectors; its bundle is copied.
             items: As `prepare_items` returns them.
             vectors: Float32 (N, D), contiguous; reordered in place.
             kind: One of `KINDS`.
-            recall: Wanted recall at 10.
+            recall: Target recall at 10.
         """
         encoder.bundle.copy(self.folder.bundle)
         about = {
@@ -128,7 +128,7 @@ class IndexWriter:
         """Removes items; returns the new state.
 
         Raises:
-            UnknownNameError: One is not there; nothing is removed then.
+            UnknownNameError: An id is not in the index; nothing is removed then.
         """
         if unknown := [id for id in ids if id not in snapshot.row_of]:
             known = list(snapshot.row_of)[:SUGGESTED_FROM]
@@ -143,7 +143,7 @@ class IndexWriter:
         return read_snapshot(self.folder, snapshot.files)
 
     def _compact(self, snapshot, items, vectors, removed):
-        """Builds the index anew, without removed rows; returns the new state."""
+        """Rebuilds the index without removed rows; returns the new state."""
         vectors, items = np.asarray(vectors)[~removed], items[~removed]
         kind = snapshot.manifest.kind
         if kind == "ivf_pq" and len(vectors) < LEAST_TRAINED:
@@ -196,7 +196,7 @@ class IndexWriter:
         with atomic_path(path) as temporary:
             try:
                 faiss_module().write_index(codes, str(temporary))
-            except RuntimeError as error:  # FAISS's message ends in the system's, in brackets
+            except RuntimeError as error:  # FAISS's message ends with the system's, in brackets
                 why = str(error).rpartition("(")[2].rstrip(")")
                 raise StorageError(f"{path}: {why}; the index is unchanged") from None
         return self.folder.entry(path.name)
@@ -215,7 +215,7 @@ def _entries(files: LoadedFiles, items: FileEntry) -> dict[str, FileEntry]:
 
 
 def _with_added(codes, vectors):
-    """Returns a copy of FAISS codes with more vectors: the old ones are still searched."""
+    """Returns a copy of FAISS codes with more vectors; the original is still being searched."""
     if codes is None:
         return None
     codes = faiss_module().clone_index(codes)
@@ -226,14 +226,14 @@ def _with_added(codes, vectors):
 def _encode(kind, items, vectors, target) -> CodedVectors:
     """Builds codes, and tunes the search parameters on held-out rows.
 
-    A few rows, drawn at random, are put after all others: recall is measured with them before
-    they are added, as with later queries, which are not in the index either.
+    A few randomly drawn rows are moved to the end: recall is measured with them before they are
+    added, because later queries are not in the index either.
 
     Args:
         kind: One of `KINDS`.
-        items: A frame (N, fields).
+        items: A pandas DataFrame (N, fields).
         vectors: Float32 (N, D), contiguous; reordered in place.
-        target: Wanted recall at 10.
+        target: Target recall at 10.
     """
     items = items.reset_index(drop=True)
     if kind not in CODED_KINDS or not len(vectors):
