@@ -36,7 +36,7 @@ def test_adds_replaces_removes_and_verifies(here, capsys):
     assert main(["index", "remove", "shop", "--where", 'label == "class 1"']) == 0
     assert "4 removed; 9 items" in said(capsys)
     assert main(["index", "verify", "shop"]) == 0
-    assert "whole; 9 items" in said(capsys)
+    assert "undamaged; 9 items" in said(capsys)
     assert main(["index", "info", "shop", "--json"]) == 0
     assert json.loads(said(capsys))["items"] == 9
     assert main(["index", "info", "shop"]) == 0

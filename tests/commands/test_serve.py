@@ -51,7 +51,7 @@ def test_elsewhere_only_with_a_token(shop, monkeypatch, capsys, tmp_path):
     empty = tmp_path / "token"
     empty.write_text("\n")
     assert main(["serve", shop, "--token-file", str(empty)]) == 2
-    assert "there is no token in it" in capsys.readouterr().err
+    assert "contains no token" in capsys.readouterr().err
     empty.write_bytes(b"\xff\xfe")
     assert main(["serve", shop, "--token-file", str(empty)]) == 2
     assert "not text in UTF-8" in capsys.readouterr().err

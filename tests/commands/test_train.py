@@ -70,9 +70,7 @@ def test_an_output_folder_that_can_not_be_written_is_one_line(tmp_path):
 
 def test_resume_takes_no_other_options(capsys):
     assert main(["train", "runs/x", "--resume", "--loss.name", "triplet"]) == 2
-    assert "--resume continues with the run's own recipe, without --loss.name" in (
-        capsys.readouterr().err
-    )
+    assert "--resume uses the run's own recipe: leave out --loss.name" in (capsys.readouterr().err)
     assert main(["train", "runs/x", "--resume", "--out", "y"]) == 2
     assert "without --out" in capsys.readouterr().err
     assert main(["train", "runs/x", "--resume"]) == 2

@@ -74,7 +74,7 @@ SQUARE = {"resize_side": 20, "input_size": 20, "aspect": "keep"}
         ({"preparation": {**SQUARE, "aspect": "kept"}}, "aspect must be one of keep, stretch"),
         ({"preparation": {**SQUARE, "more": 1}}, "unexpected keyword"),
         ({"preparation": 7}, "damaged"),
-        ({"dimension": 7}, "an encoder takes images, uint8, and gives vectors of 7 numbers"),
+        ({"dimension": 7}, "an encoder maps uint8 images to vectors of 7 numbers"),
         ({"dimension": "six"}, "damaged"),
         (
             {"thresholds": [{**threshold(), "similarity": 7}]},

@@ -1,4 +1,4 @@
-"""Maps images with values 0..255 to the input range that pretrained weights expect."""
+"""Scaling of images with values 0..255 to the input range that pretrained weights expect."""
 
 from typing import Any
 

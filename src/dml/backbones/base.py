@@ -23,7 +23,7 @@ _TIMEOUT = 60  # seconds without an answer of the server of the ImageNet weights
 
 @dataclass(frozen=True)
 class Backbone:
-    """Maps images with values 0..255 to a map of features.
+    """Maps images with values 0..255 to a feature map.
 
     Args:
         weights: `imagenet` (downloaded by Keras), the path of a weights file, or `none`. A
@@ -78,7 +78,7 @@ class Backbone:
         """Returns the Keras model with its weights loaded.
 
         Raises:
-            DataError: The weights are of another architecture, or the file is damaged.
+            DataError: The weights belong to another architecture, or the file is damaged.
             MissingDataError: The weights file is missing.
             StorageError: ImageNet weights can't be downloaded.
         """
@@ -126,7 +126,7 @@ def _downloaded(backbone):
 
 
 def _find_weights(name):
-    """Returns the path of a weights file, given as it is or relative to `DML_DATA`."""
+    """Returns the path of a weights file, given as a path or relative to `DML_DATA`."""
     candidates = [Path(name).expanduser()]
     if (folder := data_folder()) is not None:
         candidates.append(folder / name)

@@ -24,9 +24,9 @@ class Own(Backbone):
         weights: `none` keeps the file's weights; otherwise the path of a weights file.
         input_size: Side in pixels of the model's input.
         resize_side: Side that the shorter side of an image is resized to first.
-        aspect: As of every backbone, `keep` or `stretch`.
-        batch_norm: As of every backbone, `train` or `frozen`.
-        batch_norm_momentum: As of every backbone.
+        aspect: As for every backbone, `keep` or `stretch`.
+        batch_norm: As for every backbone, `train` or `frozen`.
+        batch_norm_momentum: As for every backbone.
     """
 
     weights: str = "none"

@@ -1,4 +1,4 @@
-"""`dml compare`: runs side by side, and which of their differences are real."""
+"""`dml compare`: compares runs, and tells which differences are significant."""
 
 import argparse
 import re
@@ -20,11 +20,9 @@ _TABLED = ("R@1", "MAP@R")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the first is the reference")
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="the first is what others differ from"
-    )
-    parser.add_argument(
-        "--table", action="store_true", help="a Markdown table; runs of other seeds share a row"
+        "--table", action="store_true", help="a Markdown table; seeds of one setting share a row"
     )
     parser.add_argument("--on", metavar="DATASET", help="default: the runs' own")
     add_allow_parts(parser)
@@ -103,7 +101,7 @@ def _loss(recipe: "Recipe") -> str:
 
 COMMAND = Command(
     "compare",
-    "put evaluated runs side by side and say which differences are real",
+    "compare evaluated runs, and tell which differences are significant",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

@@ -1,4 +1,4 @@
-"""`dml data`: checks a data set on the disk, or downloads it."""
+"""`dml data`: checks a data set on disk, or downloads it."""
 
 import argparse
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dml.datasets import DatasetPart, Items
     from dml.datasets._checking import Duplicates
 
-NAMED = 10  # examples named of each problem; the rest are counted
+NAMED = 10  # examples listed for each problem; the rest are counted
 SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)  # bounds of the histogram, in pixels
 
 
@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
-    """Prints counts, unreadable images, lone images, exact duplicates and sizes."""
+    """Prints counts, unreadable images, single-image classes, exact duplicates and sizes."""
     from dml.datasets import check_images
 
     items = dataset.items()

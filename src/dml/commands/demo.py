@@ -1,4 +1,4 @@
-"""`dml demo`: the whole way on the embedded data set, from training to a page to search in."""
+"""`dml demo`: the whole workflow on the built-in data set, from training to a search page."""
 
 import argparse
 import subprocess
@@ -15,8 +15,8 @@ def demo(out: str | None = None, page: bool = True, reporter: Reporter = SILENT)
 
     Args:
         out: The run's folder; by default a new one, `runs/demo`. The index is `index` in it.
-        page: Whether to serve the page until it is stopped; otherwise the command is printed.
-        reporter: Takes lines and progress.
+        page: Whether to serve the page until interrupted; otherwise the command is printed.
+        reporter: Receives lines of text and progress.
     """
     from dml.index import index_images
     from dml.recipe import load_recipe
@@ -35,7 +35,7 @@ def demo(out: str | None = None, page: bool = True, reporter: Reporter = SILENT)
 
 
 def exported(run):
-    """Returns the bundle of a run, exported by TensorFlow, whatever the run was trained on."""
+    """Returns the bundle of a run, exported by TensorFlow whatever backend it was trained on."""
     from keras import config
 
     if config.backend() == "tensorflow":
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "demo",
-    "from training to a page to search in, on the embedded data set",
+    "train, evaluate, index and open a search page, on the built-in data set",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

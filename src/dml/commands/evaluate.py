@@ -13,7 +13,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="DATASET",
-        help="a data set's name or a folder, measured whole where it has no test split of its own",
+        help="a data set's name or a folder; evaluated as a whole unless it has a test split",
     )
     add_allow_parts(parser)
 
@@ -30,11 +30,11 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "evaluate",
-    "measure a run on its test split, or on another data set",
+    "evaluate a run on its test split, or on another data set",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,
     takes_flags=True,
     after_interrupt="the same command continues after the last finished part of the search",
-    less_memory="a smaller --evaluation.batch_size takes less",
+    less_memory="reduce it with a smaller --evaluation.batch_size",
 )

@@ -14,7 +14,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=[form.value for form in ExportFormat], default="onnx")
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--half", action="store_true", help="float16: half the size")
-    smaller.add_argument("--int8", action="store_true", help="eight bits: a quarter of the size")
+    smaller.add_argument("--int8", action="store_true", help="8-bit weights: a quarter of the size")
     parser.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
     parser.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
     add_allow_parts(parser)
@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "export",
-    "write a run's encoder as a bundle for other runtimes, checked",
+    "export a run's encoder as a bundle for other runtimes, and check it",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

@@ -51,7 +51,7 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> None:
 
     index = open_index(options.index)
     index.verify()
-    reporter.info(f"{options.index}: whole; {len(index):,} items")
+    reporter.info(f"{options.index}: undamaged; {len(index):,} items")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +77,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recall",
         type=float,
         default=0.95,
-        help="share of the true nearest 10 to find (default: 0.95)",
+        help="target share of the true nearest 10 (default: 0.95)",
     )
-    action = add_action("add", "embed and add more images; an id already there is replaced", _add)
+    action = add_action("add", "embed and add more images; an existing id is replaced", _add)
     add_bundle(action)
     action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
     action = add_action("remove", "remove items", _remove)

@@ -1,4 +1,4 @@
-"""`dml parts`: the parts of a family, and their options."""
+"""`dml parts`: lists the parts of a family and their options."""
 
 import argparse
 import dataclasses
@@ -51,7 +51,7 @@ def _described(name: str, part: type, section: str) -> Iterator[str]:
 
 COMMAND = Command(
     "parts",
-    "list the losses, miners, samplers, ... with their options",
+    "list losses, miners, samplers, ... and their options",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

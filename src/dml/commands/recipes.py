@@ -1,4 +1,4 @@
-"""`dml recipes`: the recipes that ship, and what they resolve to."""
+"""`dml recipes`: the shipped recipes, and what they resolve to."""
 
 import argparse
 
@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "recipes",
-    "list the recipes that ship, or print one with every option",
+    "list the shipped recipes, or print one with all its options",
     _add_arguments,
     _run,
 )

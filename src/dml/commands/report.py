@@ -1,4 +1,4 @@
-"""`dml report`: the page of an evaluation, written again from the files of the evaluation."""
+"""`dml report`: rewrites the report of an evaluation from its files."""
 
 import argparse
 
@@ -23,7 +23,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "report",
-    "write the page of an evaluation again, from the files of the evaluation",
+    "rewrite the report of an evaluation from its files",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

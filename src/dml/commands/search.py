@@ -15,12 +15,12 @@ CALIBRATED = "calibrated"
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("index", metavar="INDEX", help=INDEX)
     parser.add_argument("queries", metavar="QUERY", nargs="+", help="an image")
-    parser.add_argument("-k", type=int, default=10, help="neighbours of each (default: 10)")
+    parser.add_argument("-k", type=int, default=10, help="neighbours per query (default: 10)")
     parser.add_argument("--where", metavar="FILTER", help=WHERE)
     parser.add_argument(
         "--threshold",
         metavar="SIMILARITY",
-        help=f"least similarity to show: a number, or `{CALIBRATED}`",
+        help=f"lowest similarity to show: a number, or `{CALIBRATED}`",
     )
     add_bundle(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _threshold(text, encoder):
-    """Returns the similarity that `--threshold` stands for; None where it is not given."""
+    """Returns the similarity that `--threshold` specifies; None without it."""
     if text is None:
         return None
     if text == CALIBRATED:
@@ -77,7 +77,7 @@ def _print_table(result, threshold, reporter):
 
 COMMAND = Command(
     "search",
-    "find the images of an index that are nearest to others",
+    "find the images of an index that are most similar to given ones",
     _add_arguments,
     _run,
     runtime=Runtime.ENCODER,

@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def read_token(file: str | None) -> str | None:
-    """Returns the token in a file or in `DML_TOKEN`; None where there is neither."""
+    """Returns the token in a file or in `DML_TOKEN`; None if neither is given."""
     if file is None:
         return os.environ.get("DML_TOKEN") or None
     try:
@@ -45,7 +45,7 @@ def read_token(file: str | None) -> str | None:
     except UnicodeDecodeError:
         raise DataError(file, "not text in UTF-8") from None
     if not token:
-        raise DataError(file, "there is no token in it")
+        raise DataError(file, "contains no token")
     return token
 
 

@@ -9,7 +9,7 @@ from dml.errors import OptionError
 from dml.reporting import Reporter
 
 _EPILOG = """examples:
-  dml train glyphs                         the embedded data set: needs nothing
+  dml train glyphs                         the built-in data set: needs no files
   dml train my_images/                     a folder of class folders
   dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
   dml train my_recipe.toml --out runs/mine
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         return
     if options.flags or options.out:
         other = options.flags[0] if options.flags else "--out"
-        raise OptionError("--resume", f"continues with the run's own recipe, without {other}")
+        raise OptionError("--resume", f"uses the run's own recipe: leave out {other}")
     Trainer.resume(options.source, options.allow_parts, reporter=reporter)
 
 
@@ -51,5 +51,5 @@ COMMAND = Command(
     runtime=Runtime.KERAS,
     takes_flags=True,
     after_interrupt="`dml train RUN --resume` continues from the last epoch",
-    less_memory="smaller batches, a smaller backbone.input_size or training.chunks take less",
+    less_memory="reduce it with smaller batches, backbone.input_size or training.chunks",
 )

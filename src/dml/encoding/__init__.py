@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# The encoder of a bundle runs where Keras is not installed.
+# The encoder of a bundle also runs without Keras.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Vectors of many images, in parts that survive an interruption."""
+"""Embedding many images, in parts that survive an interruption."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ from dml.images import ImageRef
 from dml.images._files import LeftOut
 from dml.reporting import SILENT, Reporter
 
-_PART = 512  # images that an interruption can lose
-_LISTED = 5  # unreadable images that are reported; all are in the list
+_PART = 512  # images per part, the most that an interruption loses
+_LISTED = 5  # unreadable images that are reported; the list has all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class EmbeddedImages:
     """Images with their vectors.
 
     Args:
-        table: The N images that could be read, as of `image_table`.
+        table: The N images that could be read, as `image_table` returns them.
         vectors: Float32 (N, D).
         unreadable: Columns `id`, `path` and `reason` of the images that could not be read.
     """
@@ -40,11 +40,11 @@ class EmbeddedImages:
     unreadable: pd.DataFrame
 
     def list_unreadable(self, name: str | os.PathLike[str], reporter: Reporter = SILENT) -> None:
-        """Writes the list of unreadable images; removes an older one where there are none.
+        """Writes the list of unreadable images; removes an older list if there are none.
 
         Args:
-            name: What the images were embedded for; the list is `NAME.unreadable.csv`.
-            reporter: Told where the list is, and its first lines.
+            name: The output that the images were embedded for; the list is `NAME.unreadable.csv`.
+            reporter: Receives the path of the list and its first lines.
         """
         path = Path(f"{os.fspath(name)}.unreadable.csv")
         if not len(self.unreadable):
@@ -66,7 +66,7 @@ def embed_to_file(
     engine: Engine = LOCAL,
     reporter: Reporter = SILENT,
 ) -> EmbeddedImages:
-    """Embeds images and writes one row for each: its id, path, label, own fields and vector.
+    """Embeds images and writes a row for each: its id, path, label, your fields and vector.
 
     After an interruption, the same call continues from the finished parts, which are kept in
     `OUT.unfinished`. Images that can't be read are listed in `OUT.unreadable.csv`.
@@ -75,8 +75,8 @@ def embed_to_file(
         bundle: The bundle's folder.
         sources: As in `image_table`.
         out: The `.parquet` file.
-        engine: Where the images are embedded.
-        reporter: Told of the progress and the result.
+        engine: The engine that embeds the images.
+        reporter: Receives the progress and the result.
 
     Raises:
         OptionError: `out` is not a `.parquet` file.
@@ -99,7 +99,7 @@ def embed_to_file(
 
 
 def unfinished_folder(name: str | os.PathLike[str]) -> Path:
-    """Returns the folder that keeps the finished parts of what becomes `name`."""
+    """Returns the folder that keeps the finished parts of the output `name`."""
     return Path(f"{os.fspath(name)}.unfinished")
 
 
@@ -115,22 +115,23 @@ def embed_sources(
 ) -> EmbeddedImages:
     """Embeds images part by part, and keeps each finished part in a folder.
 
-    A vector is kept under the encoder, the path, and the size and time of the image's file:
-    whatever else is added, removed or changed, it is not computed again.
+    A vector is stored under the encoder, the path, and the size and modification time of the
+    image's file, so that it is not computed again when other images change.
 
     Args:
         encoder: The encoder of a bundle.
-        sources: As in `image_table`; or one `.parquet` file of `dml embed`, whose vectors are
-            taken as they are.
-        unfinished: Where finished parts are kept, by one process at a time (`measuring`).
-        engine: Where the images are embedded. What one engine has begun another can finish.
-        check: Called with the table of all images before any is read; raises what is wrong.
+        sources: As in `image_table`; or one `.parquet` file of `dml embed`, whose vectors are used
+            unchanged.
+        unfinished: Folder of finished parts, used by one process at a time (`measuring`).
+        engine: The engine that embeds the images. Another engine can continue what one has begun.
+        check: Called with the table of all images before any is read; raises an error for invalid
+            ones.
         index: As in `image_table`.
-        reporter: Told of the progress and of files that are left out.
+        reporter: Receives the progress and the files that are skipped.
 
     Raises:
-        DataError: A source is missing or damaged, vectors in a file are of another encoder, or no
-            image could be read.
+        DataError: A source is missing or damaged, another encoder computed the vectors in a file,
+            or no image could be read.
     """
     if len(sources) == 1 and str(sources[0]).endswith(".parquet"):
         content = read_vectors(sources[0], encoder)
@@ -179,7 +180,7 @@ def _embed(encoder, paths, unfinished, engine, reporter):
 
 
 def _content_keys(encoder, paths):
-    """Returns a key of each image, of all that decides its vector; None where there is no file."""
+    """Returns a key of each image, made of all that affects its vector; None without a file."""
     status = {}  # container -> its size and time, () for a drawn image, None where it is missing
     keys = []
     for path in paths:

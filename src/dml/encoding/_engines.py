@@ -24,7 +24,7 @@ class PartVectors:
 
 
 class Engine(Protocol):
-    """Where images are embedded."""
+    """An engine that embeds images."""
 
     def embed(
         self,
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Embeds on this machine, one part after the other.
+    """Embeds on this machine, one part after another.
 
     Args:
         batch_size: Images embedded at once; positive.

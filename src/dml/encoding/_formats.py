@@ -1,4 +1,4 @@
-"""Exports an encoder, with its preparation of images, to the formats of other runtimes."""
+"""Exports an encoder, including preprocessing, to the formats of other runtimes."""
 
 import contextlib
 import io
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[[np.ndarray], np.ndarray]"  # uint8 (B, H, W, 3) -> float32 (B, D)
 
 OPSET = 18  # of ONNX: read by runtimes since 2023
-KEPT = ("prepare", "unit_length")  # stay float32: sizes and lengths need its range
+KEPT = ("prepare", "unit_length")  # stay in float32: sizes and lengths need its range
 
 
 class Precision(StrEnum):
-    """The numbers of an exported encoder."""
+    """The numeric precision of an exported encoder."""
 
     FLOAT32 = "float32"
     HALF = "half"  # weights and arithmetic in float16
-    INT8 = "int8"  # weights of eight bits with one scale per channel, arithmetic in float32
+    INT8 = "int8"  # 8-bit weights with one scale per channel, arithmetic in float32
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def write_encoder(
         encoder: A Keras model as `dml.build_encoder` returns it, on the TensorFlow backend.
         path: The file, or the folder of a SavedModel.
         form: The format.
-        precision: The numbers to write. Only ONNX has others than float32.
+        precision: The numeric precision. Only ONNX supports others than float32.
 
     Raises:
         OptionError: The format has no such precision, or the backend is not TensorFlow.
@@ -84,7 +84,7 @@ def write_encoder(
                 "loads there whatever it was trained on",
             )
         side = encoder.get_layer("prepare").resize_side
-        encoder.predict_on_batch(np.zeros((1, side, side, 3), "uint8"))  # Keras wants it called
+        encoder.predict_on_batch(np.zeros((1, side, side, 3), "uint8"))  # Keras requires a call
     with _quiet():
         runtime.write(encoder, path, precision)
 
@@ -92,7 +92,7 @@ def write_encoder(
 def read_encoder(path: Path, form: ExportFormat) -> Run:
     """Returns a function from uint8 images (B, H, W, 3) to float32 vectors (B, D).
 
-    Runs an exported file in the runtime that it is for.
+    Runs an exported file in its runtime.
 
     Args:
         path: The file, or the folder of a SavedModel.
@@ -166,7 +166,7 @@ def _read_keras(path: Path) -> Run:
 
 @contextlib.contextmanager
 def _quiet():
-    """Hides what converters print, unless they fail."""
+    """Hides the output of converters, unless they fail."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), held_back():
         warnings.simplefilter("ignore")
         yield
@@ -188,10 +188,10 @@ def _to_half(path: Path) -> None:
 
 
 def _to_int8(path: Path) -> None:
-    """Rewrites the weights of an ONNX file's convolutions and products in eight bits.
+    """Rewrites the weights of an ONNX file's convolutions and products in 8 bits.
 
-    Not the activations: in eight bits they cost MobileNet 2 to 4 points of Recall@1 and a third of
-    its nearest neighbours, and were no faster.
+    Activations stay in float32: in 8 bits they cost MobileNet 2 to 4 points of Recall@1 and a third
+    of its nearest neighbours, and were no faster.
     """
     import numpy as np
     import onnx

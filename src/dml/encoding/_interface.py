@@ -1,4 +1,4 @@
-"""What embeds images, whatever runs it, and the squares that it sees."""
+"""The encoder protocol, for any runtime, and the square images that an encoder takes."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Preparation:
-    """The squares that an encoder brings images to.
+    """The size and the crop of the squares that an encoder resizes images to.
 
     Args:
         resize_side: Side in pixels that the image is resized to; at most 8192.
@@ -54,17 +54,17 @@ class Preparation:
 
 
 def preparation_of(encoder: Encoder) -> Preparation:
-    """Returns the squares that an encoder brings images to.
+    """Returns the size and the crop of the squares that an encoder resizes images to.
 
     Raises:
-        OptionError: It is neither of `dml.build_encoder` nor an `OnnxEncoder`.
+        OptionError: It is neither a model of `dml.build_encoder` nor an `OnnxEncoder`.
     """
     found = getattr(encoder, "preparation", None)
     if isinstance(found, Preparation):
         return found
     try:
         layer = encoder.get_layer("prepare")  # pyright: ignore[reportAttributeAccessIssue]
-    except (AttributeError, ValueError):  # no Keras model, or one of no such layer
+    except (AttributeError, ValueError):  # not a Keras model, or one without such a layer
         raise OptionError(
             "encoder",
             "must be a model of dml.build_encoder or a dml.OnnxEncoder: it has no layer 'prepare'",

@@ -1,4 +1,4 @@
-"""Images embedded by a Ray cluster, part by part."""
+"""Embedding images on a Ray cluster, part by part."""
 
 import functools
 import io
@@ -16,20 +16,20 @@ from dml.encoding._engines import LocalEngine, PartVectors
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DmlError, StorageError
 
-_STARTS = 3  # attempts: a node of Ray's sometimes does not come up within its 30 seconds
+_STARTS = 3  # attempts: a Ray node sometimes does not start within its 30 seconds
 
 
 @dataclass(frozen=True)
 class RayEngine:
     """Embeds on the machines of a Ray cluster.
 
-    Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine and stops it in the
-    end. Every machine needs dml installed, and the bundle and the images under the same paths. A
-    part whose machine is lost is embedded by another.
+    Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine and stops it at the
+    end. Every machine needs dml installed, and the bundle and the images under the same paths. If a
+    machine fails, another one embeds its part.
 
     Args:
         batch_size: Images embedded at once; positive.
-        threads: Processors that a part takes; positive.
+        threads: Processors that a part uses; positive.
     """
 
     batch_size: int = 32
@@ -90,14 +90,14 @@ def _join_or_start(ray):
         try:
             ray.init(**quiet, include_dashboard=False)
             return
-        except Exception as error:  # Ray has no class of its own for it
+        except Exception as error:  # Ray has no exception class for it
             ray.shutdown()
             if attempt == _STARTS:
                 raise StorageError(f"Ray did not start on this machine: {error}") from error
 
 
 def _check_listens(address):
-    """Raises StorageError unless something listens at an address: Ray would try for minutes."""
+    """Raises StorageError unless an address accepts connections: Ray would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # `auto` and the like
@@ -108,9 +108,9 @@ def _check_listens(address):
 
 
 def _embed_row(row: dict[str, Any], bundle: str, engine: LocalEngine) -> dict[str, Any]:
-    """Embeds the part in a row of Ray's; runs on one of its machines.
+    """Embeds the part in a row of a Ray data set; runs on a machine of the cluster.
 
-    An error of the user's is returned: Ray would wrap it in one of its own and lose its class.
+    An error that the user can fix is returned: Ray would wrap it and lose its class.
     """
     result, error = b"", b""
     try:

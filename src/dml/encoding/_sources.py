@@ -57,25 +57,25 @@ def image_table(
             a folder: every image in it, as `image_files` finds them, whose label is
             the first folder below it, if any;
             a pattern with `*`, `?` or `[...]`;
-            a `.csv` or `.parquet` list with a column `path`, relative to its folder, and perhaps
+            a `.csv` or `.parquet` list with a column `path`, relative to its folder, and optionally
             `id`, `label` (or `class`) and your own fields;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
             An image's id is its path as given here, in normal form, unless a list has ids.
-        left_out: Counts the files that are not images.
-        index: What the images are to be added to. An image that is in it keeps its id there,
-            however its path is given here, unless a list has ids. An image without a label, in a
-            folder with the name of a label of the index, gets that label, so that a class folder
+        left_out: Counter of the files that are not images.
+        index: The index that the images are to be added to. An image that is already in it keeps
+            its id, however its path is written, unless a list has ids. An image without a label, in
+            a folder with the name of a label of the index, gets that label, so that a class folder
             can be added by itself.
 
     Returns:
-        `path` is absolute; `label` is text, None where there is none.
+        `path` is absolute; `label` is text, or None.
 
     Raises:
         MissingDataError: A source is missing or holds no image.
-        DataError: A list can't be read, a column is none that images can have
-            (`dml._storage.columns`), two images have one id or, without ids of a list, one file,
-            or a name is not UTF-8.
+        DataError: A list can't be read, images can't have a column
+            (`dml._storage.columns`), two images have the same id or, without ids of a list, the
+            same file, or a name is not UTF-8.
     """
     tables, unnamed = [], []
     for source in [os.fspath(source) for source in sources]:
@@ -121,7 +121,7 @@ def _use_known(table, index, own_ids):
 
 
 def _check_files(images):
-    """Raises DataError where two of the pairs of path and id are one file with different ids."""
+    """Raises DataError if two pairs of path and id are one file with different ids."""
     ids = {}
     for path, id in images:
         if ids.setdefault(path, id) != id:

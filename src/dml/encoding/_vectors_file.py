@@ -20,13 +20,13 @@ _MARK = b"dml"  # the key of the encoder's name in the file's metadata
 def write_vectors(
     path: str | os.PathLike[str], table: pd.DataFrame, vectors: np.ndarray, encoder: OnnxEncoder
 ) -> None:
-    """Writes a table of images and their vectors, and which encoder they are of.
+    """Writes a table of images and their vectors, and the name of the encoder.
 
     Args:
         path: The `.parquet` file.
-        table: N rows, as of `image_table`.
+        table: N rows, as `image_table` returns them.
         vectors: Float32 (N, D).
-        encoder: What the vectors are of.
+        encoder: The encoder that computed the vectors.
     """
     rows = pa.Table.from_pandas(table, preserve_index=False)
     flat = pa.array(vectors.ravel())
@@ -40,10 +40,10 @@ def write_vectors(
 def read_vectors(
     path: str | os.PathLike[str], encoder: OnnxEncoder
 ) -> tuple[pd.DataFrame, np.ndarray] | None:
-    """Returns the table and the vectors (N, D) of a file; None where it is another table.
+    """Returns the table and the vectors (N, D) of a file; None if it is another kind of table.
 
     Raises:
-        DataError: The file is damaged, or its vectors are of another encoder.
+        DataError: The file is damaged, or another encoder computed its vectors.
     """
     if not Path(path).is_file():
         return None
@@ -58,14 +58,14 @@ def read_vectors(
     if content is None:
         raise DataError(
             path,
-            f"its vectors are of another encoder than {encoder.path}: embed the images again with "
-            "this one",
+            f"its vectors were not computed by {encoder.path}: embed the images again with "
+            "this encoder",
         )
     return content
 
 
 def _split(rows, dimension):
-    """Returns the table and the vectors of an Arrow table; ValueError where it is another."""
+    """Splits an Arrow table into table and vectors; ValueError for another kind of table."""
     column = rows.column("vector").combine_chunks()
     if column.type != pa.list_(pa.float32(), dimension) or column.null_count:
         raise ValueError(f"vectors are not {dimension} numbers each")

@@ -1,4 +1,4 @@
-"""Embeds image files, in their order."""
+"""Embedding of image files, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,15 +30,15 @@ def embed_images(
         batch_size: Images embedded at once; positive.
         threads: Threads that read images; positive.
         advance: Called with the number of images done since its last call; None for no calls.
-        unreadable: Is filled with {row: reason} of the images that can't be read, whose vectors
-            are then zero. If None, such an image is an error.
+        unreadable: A dictionary to which {row: reason} of the images that can't be read is added;
+            their vectors are zero. If None, such an image is an error.
 
     Returns:
         Float32 (N, D); row i belongs to path i.
 
     Raises:
         ImageError: An image can't be read; the message names it.
-        OptionError: An option is not positive, or the encoder is another model.
+        OptionError: An option is not positive, or the encoder is an unsupported model.
         DivergenceError: An embedding is not finite.
     """
     check_at_least(1, batch_size=batch_size, threads=threads)
@@ -48,7 +48,7 @@ def embed_images(
     rows: list[int] = []
 
     def finish():
-        if rows:  # always whole batches: one shape is compiled once
+        if rows:  # always full batches, so that one shape is compiled
             vectors[rows] = np.asarray(encoder.predict_on_batch(batch))[: len(rows)]
             rows.clear()
 
@@ -78,7 +78,7 @@ def _read_squares(
 
     Args:
         paths: Paths as `dml.images.read_image` takes them.
-        wanted: The squares.
+        wanted: The size and the crop of the squares.
         threads: Threads that read.
         ahead: Images read in advance.
 

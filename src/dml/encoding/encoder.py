@@ -17,15 +17,15 @@ _POOLINGS = ("average", "max", "average+max", "gem")
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """How a map of features becomes one unit vector.
+    """How a feature map becomes one unit vector.
 
     Args:
         dim: Dimension of the embedding: 512 in most papers, 64 in Proxy-NCA. 0 leaves the embedding
             layer out, so that the pooled features themselves are the embedding.
         pooling: `average`, `max`, `average+max` (their sum, as in the code of Proxy Anchor) or
             `gem` (generalised mean with a learned exponent).
-        layer_norm: Whether to normalise the pooled features to mean 0 and deviation 1, without
-            affine parameters (ProxyNCA++).
+        layer_norm: Whether to normalise the pooled features to mean 0 and standard deviation 1,
+            without affine parameters (ProxyNCA++).
 
     Raises:
         OptionError: An option is out of its range.

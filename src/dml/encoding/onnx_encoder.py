@@ -23,11 +23,11 @@ class OnnxEncoder:
     Attributes:
         path: The bundle's folder.
         bundle: The bundle's files.
-        description: What the bundle's `dml.json` holds.
+        description: The contents of the bundle's `dml.json`.
         dimension: Length of an embedding.
-        preparation: The squares that it brings images to.
+        preparation: The size and the crop of the squares that it resizes images to.
         sha256: Identifies the encoder: digest of its files, its preparation and its dimension.
-        thresholds: A tuple of `dml.evaluation.CalibratedThreshold`; empty where the run could
+        thresholds: A tuple of `dml.evaluation.CalibratedThreshold`; empty if the run could
             calibrate none.
 
     Raises:
@@ -61,7 +61,7 @@ class OnnxEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
-        # Idle threads leave the processors to others.
+        # Idle threads do not spin, and leave the processors to others.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session: Any = onnxruntime.InferenceSession(
@@ -74,15 +74,15 @@ class OnnxEncoder:
         self._check_graph()
 
     def _check_graph(self):
-        """Raises DataError if the graph does not map images to such embeddings."""
+        """Raises DataError unless the graph maps images to embeddings of this dimension."""
         (taken, *more), (given, *_) = self._session.get_inputs(), self._session.get_outputs()
         length = given.shape[-1] if given.shape else None
         fits = not isinstance(length, int) or length == self.dimension
         if more or taken.type != "tensor(uint8)" or given.type != "tensor(float)" or not fits:
             raise DataError(
                 self.bundle.encoder,
-                f"takes {taken.type} and gives {given.type} {given.shape}; an encoder takes "
-                f"images, uint8, and gives vectors of {self.dimension} numbers",
+                f"maps {taken.type} to {given.type} {given.shape}; an encoder maps "
+                f"uint8 images to vectors of {self.dimension} numbers",
             )
 
     @property
@@ -104,11 +104,11 @@ class OnnxEncoder:
     def calibrated_threshold(self) -> CalibratedThreshold:
         """Returns the threshold that decides whether a neighbour is of the query's class.
 
-        That of a precision if there is one, else that of a false accept rate: even a small share
-        of the pairs of a large index is many.
+        The threshold for precision if there is one, otherwise the one for the false accept rate:
+        even a small share of the pairs of a large index is many.
 
         Raises:
-            DataError: The run calibrated none.
+            DataError: The run calibrated no threshold.
         """
         for kind in (ThresholdKind.PRECISION, ThresholdKind.FAR):
             for threshold in self.thresholds:

@@ -320,7 +320,7 @@ class MilvusIndex(Index):
                 raise DataError(self.location, f"the vector of {row['id']!r} is not of length 1")
 
     def reload_if_changed(self):
-        """Returns None while the collection is the same: Milvus always searches the current rows."""
+        """Returns None while the collection is the same: Milvus searches its current rows."""
         described = self.collection.describe()
         same = described.get("properties", {}) == self._properties
         if same and field_types(described) == self.field_types:
