@@ -106,7 +106,7 @@ def test_debug_shows_the_traceback(monkeypatch, tmp_path, capsys, error, code):
 def test_little_memory_an_interrupt_and_a_closed_pipe(monkeypatch, capsys):
     failing(monkeypatch, RuntimeError("CUDA out of memory"))
     assert main(["parts"]) == 2
-    expected = "dml: memory is short: CUDA out of memory; less takes less\n"
+    expected = "dml: not enough memory: CUDA out of memory; less takes less\n"
     assert capsys.readouterr().err == expected
     failing(monkeypatch, KeyboardInterrupt())
     assert main(["parts"]) == 130 and capsys.readouterr().err == "dml: interrupted\n"

@@ -31,7 +31,7 @@ def system_error(function, *arguments):
             ModuleNotFoundError("No module named 'keras'", name="keras.src"),
             "`dml train` needs the package keras: pip install 'dml[train]'",
         ),
-        (MemoryError(), "memory is short: MemoryError; smaller batches take less"),
+        (MemoryError(), "not enough memory: MemoryError; smaller batches take less"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (OSError(errno.EXDEV, "Invalid link", "a", None, "b"), "a -> b: Invalid link"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),

@@ -30,7 +30,7 @@ def test_a_gibibyte_is_one_line(words):
     command = [sys.executable, "-m", "dml", *words.split()]
     result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert result.stderr.startswith("dml: memory is short: the address space is limited to 1.0 GiB")
+    assert result.stderr.startswith("dml: not enough memory: the address space is limited to 1.0 ")
 
 
 def test_what_needs_no_library_runs_in_any_address_space(monkeypatch):

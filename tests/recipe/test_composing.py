@@ -59,7 +59,7 @@ def test_a_miner_or_a_memory_is_named_and_resolved():
     loss = training_loss(load_recipe("glyphs", [*flags, "--memory.weight", "0.5"]))
     assert isinstance(loss, CrossBatchMemory) and isinstance(loss.loss, Contrastive)
     assert (loss.size, loss.start, loss.weight) == (64, 2, 0.5)
-    with pytest.raises(ValueError, match=r"memory\.size does not go with a miner"):
+    with pytest.raises(ValueError, match=r"memory\.size can't be combined with a miner"):
         load_recipe("glyphs", [*flags, "--miner.name", "batch_hard"])
 
 

@@ -87,8 +87,8 @@ def test_thresholds_that_nothing_promises_are_named():
     thresholds, notes = calibrate(vectors, np.array([0, 0, 1, 1]), 0.9, 0.01)
     assert thresholds == ()  # 4 right answers show a precision of 0.47 at the most
     assert notes == (
-        "no threshold promises a precision of 90 % on the validation split",
-        "no threshold promises a false accept rate of 1 % on the validation split",
+        "no threshold reaches a precision of 90 % on the validation split",
+        "no threshold reaches a false accept rate of 1 % on the validation split",
     )
     assert calibrate(at(0, 1), np.array([0, 0]), 0.9, 0.01)[1][0].startswith("no calibrated")
 

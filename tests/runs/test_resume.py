@@ -144,7 +144,7 @@ def test_a_run_without_its_manifest_goes_on_by_its_recipe(stopped, whole):
     said = Lines()
     resume(stopped.path, said)
     assert any(
-        "manifest.json is missing: continuing with recipe.toml as it is" in line for line in said
+        "manifest.json is missing: continuing with the current recipe.toml" in line for line in said
     )
     assert_same(stopped, whole)
 

@@ -69,7 +69,7 @@ def test_another_data_set_brings_its_options(run):
 
 
 def test_takes_no_option_of_the_training(run):
-    with pytest.raises(ValueError, match=r"--loss\.margin is no option of an evaluation"):
+    with pytest.raises(ValueError, match=r"--loss\.margin is not an option of an evaluation"):
         run._test_data(None, ["--loss.margin", "1"])
 
 

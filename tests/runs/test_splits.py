@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_the_split_that_it_began_with(original, trained):
     image = trained / "photos" / of_split(trained / "again", "train")[0]
     content = image.read_bytes()
     write_image(image, 99)
-    with pytest.raises(ValueError, match=r"1 image has changed \(train 1: .* train anew"):
+    with pytest.raises(ValueError, match=r"1 image has changed \(train 1: .* train again"):
         resume(trained / "again")
     image.write_bytes(content)
     lines = Lines()

@@ -1,4 +1,4 @@
-"""What is checked and said before a training begins."""
+"""Checks and descriptions before a training starts."""
 
 import pytest
 

@@ -67,7 +67,7 @@ def explain(error: BaseException, command: str, less_memory: str = "") -> str | 
     if isinstance(error, DmlError):
         return str(error)
     if (reported := shortage(error)) is not None:
-        return f"memory is short: {reported}{f'; {less_memory}' if less_memory else ''}"
+        return f"not enough memory: {reported}{f'; {less_memory}' if less_memory else ''}"
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").split(".")[0]
         if package in _EXTRAS:

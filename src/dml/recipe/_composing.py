@@ -1,4 +1,4 @@
-"""The loss that is trained: the recipe's loss with all that is put around it."""
+"""Composes the training loss: the recipe's loss with its reduction, miner and other wrappers."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,10 @@ if TYPE_CHECKING:  # loads Keras
 
 
 def training_loss(recipe: Recipe) -> "MetricLoss":
-    """Returns the recipe's loss with its reduction, miner, memory and all else put around it.
+    """Returns the recipe's loss, wrapped by its reduction, miner, memory and so on.
 
     Raises:
-        OptionError: The loss can't be combined with one of them, or they don't go together.
+        OptionError: The loss can't be combined with one of them, or they are incompatible.
     """
     from dml.losses import (  # loads Keras
         CrossBatchMemory,
@@ -29,7 +29,7 @@ def training_loss(recipe: Recipe) -> "MetricLoss":
     if recipe.miner is not None and memory.size:
         raise OptionError(
             "memory.size",
-            "does not go with a miner, which chooses a batch's own pairs: leave out one of them",
+            "can't be combined with a miner, which selects a batch's own pairs: leave one out",
         )
     if training.nested_dims and max(training.nested_dims) >= dim:
         raise OptionError(
@@ -57,7 +57,7 @@ def training_loss(recipe: Recipe) -> "MetricLoss":
 
 
 def _put_around(option: str, wrapper: "Callable[..., MetricLoss]", *arguments: Any) -> "MetricLoss":
-    """Returns `wrapper(*arguments)`; what it refuses is an error of the recipe's `option`."""
+    """Returns `wrapper(*arguments)`; its errors are reported for the recipe's `option`."""
     try:
         return wrapper(*arguments)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Importing the user's own files of parts."""
+"""Imports the user's own Python files of parts."""
 
 import hashlib
 import importlib.util
@@ -18,12 +18,12 @@ def import_parts(path: str | os.PathLike[str]) -> None:
     """
     file = Path(path)
     if not file.is_file():
-        raise MissingDataError(file, "no file of that name, but the recipe lists it under parts")
+        raise MissingDataError(file, "does not exist, but the recipe lists it under parts")
     name = f"dml_parts_{hashlib.sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:  # of another suffix than Python's
+    if spec is None or spec.loader is None:  # not a Python suffix
         raise DataError(file, "can't be imported: parts are Python files, NAME.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up

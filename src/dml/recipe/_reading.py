@@ -1,4 +1,4 @@
-"""Reading a recipe from TOML and flags, strictly, with the place of each option for messages."""
+"""Strict reading of recipes from TOML and flags; messages name the place of each option."""
 
 import importlib
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dml.datasets import DatasetPart
 
 LONGEST = 2**20  # characters of a recipe
-MOST_DOTS = 200  # in a line: what tomllib keeps of a dotted key is the square of its length
+MOST_DOTS = 200  # in a line: tomllib takes memory in the square of a dotted key's length
 COMMAND_LINE = "command line"
 
 
@@ -34,8 +34,8 @@ class Source:
 
     Args:
         text: The text.
-        name: What messages call it: a file's path, or "recipe NAME".
-        path: The file, from whose folder paths in the recipe start; None where it has none.
+        name: Its name in messages: a file's path, or "recipe NAME".
+        path: The file; paths in the recipe are relative to its folder. None without a file.
     """
 
     text: str
@@ -49,23 +49,23 @@ class Source:
 
 
 class Flag(str):
-    """A value from the command line: text whose type is the option's."""
+    """A value from the command line: text that is converted to the option's type."""
 
 
 @dataclass
 class Settings:
-    """The options that are set, by section, and where.
+    """The options that are set, by section, and where each was set.
 
     Args:
         options: {section: {option: value}}.
-        places: {(section, option): place}; of (section, None), where it was last changed.
+        places: {(section, option): place}; (section, None) gives where it was last changed.
     """
 
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     places: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     def update(self, section: str, options: dict[str, Any], places: dict[str | None, str]) -> None:
-        """Sets these options; another name drops what was set for the part of the old one."""
+        """Sets these options; a different `name` drops the options of the previous part."""
         known = self.options.setdefault(section, {})
         if "name" in options and options["name"] != known.get("name", _default_name(section)):
             known.clear()
@@ -81,23 +81,23 @@ class Settings:
 def load_recipe(
     source: str | os.PathLike[str], flags: Iterable[str] = (), allow_parts: bool = False
 ) -> Recipe:
-    """Reads a recipe, with those that it builds on, and applies the command line's flags to it.
+    """Reads a recipe, including those that it extends, and applies the flags.
 
     Args:
         source: A recipe's path, the name of a shipped one, a data set's name, or a folder of
             class folders.
         flags: `--section.option value` as a flat list of strings.
         allow_parts: Whether to import the Python files that the recipe lists under `parts`, which
-            runs the code in them. Their paths start from the recipe's folder.
+            runs their code. Their paths are relative to the recipe's folder.
 
     Returns:
-        A `Recipe`, every option of which is set and checked.
+        A `Recipe` with every option set and checked.
 
     Raises:
         OptionError: A section or option is unknown, or its value is not allowed; the message names
-            the file, the line and the option, and the allowed values. Or the recipe has `parts`
-            and they are not allowed: the message names the files.
-        DataError: A file is not valid TOML, or `source` is nothing of the above.
+            the file, the line and the option, and the allowed values. Or the recipe has `parts`,
+            which are not allowed; the message names the files.
+        DataError: A file is not valid TOML, or `source` is none of the above.
     """
     settings, parts = Settings(), []
     for layer, table in _layers(read_source(source)):
@@ -105,14 +105,14 @@ def load_recipe(
         if not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
             text = f"must be a list of Python files; got {listed!r}"
             raise OptionError("parts", text, layer.place(None, "parts"))
-        # What has no file of its own, a shipped recipe or a data set, lists none.
+        # Shipped recipes and data sets, which have no file of their own, list no parts.
         folder = layer.path.parent if layer.path else Path()
         files = [str((folder / part).resolve()) for part in listed]
         if files and not allow_parts:
             raise OptionError(
                 "parts",
-                f"would run Python code, which was not allowed: {', '.join(files)}. Look into what "
-                "you have from others, then add --allow-parts (in Python: allow_parts=True)",
+                f"would run Python code, which was not allowed: {', '.join(files)}. Review "
+                "files from others, then add --allow-parts (in Python: allow_parts=True)",
                 layer.name,
             )
         parts += [file for file in files if file not in parts]
@@ -136,7 +136,7 @@ def load_recipe(
 
 
 def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "DatasetPart":
-    """Returns a data set's part alone, without reading a recipe or loading a backend.
+    """Returns a data set, without reading a recipe or loading a backend.
 
     Args:
         name: A data set's name, or a folder of class folders.
@@ -151,7 +151,7 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
         options = {"name": "folder", "root": str(name)}
     for section, option, value in read_flags(flags):
         if section != "dataset" or option == "name":
-            text = "can't be set here, where a data set is read alone: --dataset options only"
+            text = "can't be set here: only --dataset options apply to a data set"
             raise OptionError(f"{section}.{option}", text, COMMAND_LINE)
         options[option] = Flag(value)
     part = _part_of("dataset", options.pop("name"))
@@ -164,13 +164,13 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
 
 
 def read_source(source: str | os.PathLike[str]) -> Source:
-    """Returns the TOML text of what the user named.
+    """Returns the TOML text of the recipe, data set or folder that the user named.
 
     Args:
-        source: As of `load_recipe`.
+        source: As for `load_recipe`.
 
     Raises:
-        DataError: There is no such recipe, data set or folder, or its file is no text.
+        DataError: There is no such recipe, data set or folder, or its file is not text.
     """
     if not str(source):
         raise OptionError("source", "must name a recipe, a data set or a folder. The name is empty")
@@ -251,7 +251,7 @@ def _read_shipped(name: str) -> Source:
 
 
 def _layers(source: Source) -> list[tuple[Source, dict[str, Any]]]:
-    """Returns (source, {section: options}) of a recipe and what it extends; the base first."""
+    """Returns (source, {section: options}) of a recipe and its bases, the base first."""
     layers, seen = [], []
     while True:
         table = read_toml(source.text, source.name)
@@ -262,12 +262,12 @@ def _layers(source: Source) -> list[tuple[Source, dict[str, Any]]]:
         place = source.place(None, "extends")
         base = _base_of(source, table.pop("extends"), place)
         if (base.path.resolve() if base.path else base.name) in seen:
-            raise OptionError("extends", f"closes a circle: {base.name} leads back here", place)
+            raise OptionError("extends", f"forms a cycle: {base.name} extends this recipe", place)
         source = base
 
 
 def _base_of(source: Source, name: Any, place: str) -> Source:
-    """Returns the recipe that another one extends by this name."""
+    """Returns the recipe that another one extends under this name."""
     recipes = shipped_recipes()
     if not isinstance(name, str):
         text = f"must be a shipped recipe's name or a file, NAME.toml; got {name!r}"
@@ -294,7 +294,7 @@ def _check_section(section: str, place: str) -> None:
 
 
 def _default_name(section: str) -> str | None:
-    """Returns which part a section has where it names none."""
+    """Returns the part of a section that names none."""
     if section in FAMILIES:
         return FAMILIES[section].default
     return getattr(_group(section), "name", None)  # an optimizer's; the default of its field
@@ -322,7 +322,7 @@ def _build_recipe(settings: dict[str, dict[str, Any]], parts: tuple[str, ...]) -
             part = _group(section)
         sections[section] = None if part is None else _build(section, part, options)
     recipe = Recipe(**sections, names=names, parts=parts)
-    training_loss(recipe)  # refuses what does not go together
+    training_loss(recipe)  # raises an error for incompatible parts
     return recipe
 
 
@@ -349,7 +349,7 @@ def _part_of(section: str, name: Any) -> type:
 
 
 def _build(section: str, part: type, options: dict[str, Any]) -> Any:
-    """Returns the part made with these options, each converted to its declared type."""
+    """Returns the part with these options, each converted to its declared type."""
     fields = {f.name: f for f in options_of(part)}
     hints = typing.get_type_hints(part)
     values = {}
@@ -363,15 +363,15 @@ def _build(section: str, part: type, options: dict[str, Any]) -> Any:
         return part(**values)
     except OptionError as error:
         raise OptionError(f"{section}.{error.option}", error.text) from None
-    except (ValueError, TypeError) as error:  # of a part of the user's own
-        raise OptionError(section, f"can't be made with these options: {error}") from None
+    except (ValueError, TypeError) as error:  # from the user's own part
+        raise OptionError(section, f"can't be created with these options: {error}") from None
 
 
 def _converted(name: str, value: Any, hint: Any) -> Any:
     """Returns the value of the option `name` as the type that it declares.
 
     Raises:
-        OptionError: It is of another type, or not finite.
+        OptionError: It has another type, or is not finite.
     """
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if types.NoneType in kinds and value == "none":
@@ -419,7 +419,7 @@ def _convert_to(value: Any, kind: Any) -> Any:
 
 
 def _line_of(text: str, section: str | None, option: str | None = None) -> int | None:
-    """Returns the line of a section's header or of an option; of the header where it has none."""
+    """Returns the line of an option, or of its section's header if it has no line."""
     current, header = None, None
     for number, line in enumerate(text.splitlines(), start=1):
         if match := re.match(r"\s*\[\s*([\w\-]+)\s*\]", line):

@@ -1,4 +1,4 @@
-"""The recipe of a run, which has to be the one that its training began with."""
+"""Reads the recipe of a run, which must be the one that its training started with."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,24 +9,25 @@ from dml.errors import DataError
 from dml.recipe._reading import load_recipe, read_source, read_toml
 from dml.recipe._schema import Recipe
 
-# What may change between two parts of a training, as all of `evaluation` may.
+# Options that may change during a training, like all those of `evaluation`.
 FREE = {"dataset.root", "training.threads"}
 
 
 def load_run_recipe(
     folder: RunFolder, flags: Iterable[str] = (), allow_parts: bool = False
 ) -> Recipe:
-    """Reads a run's recipe, which has to be the one that its training began with.
+    """Reads a run's recipe, which must be the one that its training started with.
 
-    What does not affect the training may differ: `[evaluation]`, the data set's root, threads.
+    Options that do not affect the training may differ: `[evaluation]`, the data set's root,
+    threads.
 
     Args:
         folder: A `RunFolder` that holds a recipe.
-        flags: As of `load_recipe`.
-        allow_parts: As of `load_recipe`.
+        flags: As for `load_recipe`.
+        allow_parts: As for `load_recipe`.
 
     Raises:
-        OptionError: As of `load_recipe`.
+        OptionError: As for `load_recipe`.
         DataError: The recipe, or a file of parts that it names, was changed; or the run's
             manifest is missing.
     """
@@ -54,7 +55,7 @@ def load_run_recipe(
 
 
 def _training_options(text: str, name: str) -> dict[str, str]:
-    """Returns {"section.option": value} of what affects a training in a recipe's text."""
+    """Returns {"section.option": value} of the options in a recipe that affect training."""
     deciding = {}
     for section, options in read_toml(text, name).items():
         if not isinstance(options, dict):

@@ -1,4 +1,4 @@
-"""What a recipe consists of: its sections and their options."""
+"""The schema of recipes: sections and their options."""
 
 import dataclasses
 import importlib
@@ -35,9 +35,9 @@ class Family:
     """A section that names one of a family's parts.
 
     Args:
-        package: Where the family lives.
-        registry: What its registry is called there.
-        default: The part of a recipe that names none; `none` where the section may stay empty.
+        package: The package of the family.
+        registry: The name of its registry there.
+        default: The part of a recipe that names none; `none` if the section may be empty.
     """
 
     package: str
@@ -45,7 +45,7 @@ class Family:
     default: str
 
     def parts(self) -> Registry:
-        """Returns {name: class} of the family, which loads it."""
+        """Returns {name: class} of the family; this imports it."""
         return getattr(importlib.import_module(self.package), self.registry)
 
 
@@ -94,7 +94,7 @@ class MemoryOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long and how to train.
+    """Length and settings of the training.
 
     Args:
         epochs: Passes over the training split; positive.
@@ -109,12 +109,13 @@ class TrainingOptions:
             during the training is replaced by another of its class.
         precision: Keras' dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
         threads: Threads that read images; positive.
-        chunks: Parts in which a batch passes through the encoder, so that it takes the memory of
-            one and about a third more time; the loss sees the whole batch. Must divide it.
+        chunks: Number of parts in which a batch passes through the encoder, which takes the memory
+            of one part and about a third more time; the loss sees the whole batch. Must divide the
+            batch size.
         auxiliary_loss_weight: Weight of the loss that the section `auxiliary_loss` names; at
             least 0.
-        nested_dims: Lengths of the embedding's beginnings that are trained as embeddings
-            themselves, in addition to the whole (Matryoshka). Empty for none.
+        nested_dims: Numbers of leading entries that are also trained as embeddings of their own
+            (Matryoshka). Empty for none.
         views: 2 trains without labels: two views of an image are its only positive pair.
     """
 
@@ -146,7 +147,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How the test split is measured.
+    """Settings of the evaluation on the test split.
 
     Args:
         batch_size: Images embedded at once; positive.
@@ -155,12 +156,12 @@ class EvaluationOptions:
             `full_map`.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
-            the true accept rate at small false accept rates. Its time grows with the square of
-            the images.
+            the true accept rate at small false accept rates. Its time grows with the square of the
+            number of images.
         target_precision: Precision of nearest neighbours that the calibrated threshold promises;
             in (0, 1).
-        target_far: False accept rate, the share of pairs of two classes that it accepts, which
-            the other calibrated threshold promises; in (0, 1).
+        target_far: False accept rate (share of accepted pairs of different classes) that the other
+            calibrated threshold promises; in (0, 1).
     """
 
     batch_size: int = 64
@@ -224,7 +225,7 @@ class Recipe:
         return "\n".join(lines)
 
     def with_absolute_paths(self) -> "Recipe":
-        """Returns the recipe with its paths made absolute, so that it holds in any folder."""
+        """Returns the recipe with absolute paths, so that it is valid in any folder."""
 
         def absolute(value):
             path = Path(value).expanduser()
@@ -240,7 +241,7 @@ class Recipe:
 
 
 def options_of(part: type) -> list[dataclasses.Field]:
-    """Returns the option fields of a part's class; none where it has no options."""
+    """Returns the option fields of a part's class; an empty list if it has no options."""
     return [f for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
 
 
@@ -249,7 +250,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, which also wants DEL escaped.
+        # JSON's escapes are valid TOML, which also requires DEL to be escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"

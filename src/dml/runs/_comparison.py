@@ -1,4 +1,4 @@
-"""Differences of runs on the same test images, and summaries of runs that differ in their seed."""
+"""Differences between runs on the same test images, and summaries over seeds."""
 
 import os
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class ScoredRun:
 
     Args:
         name: The run's folder.
-        dataset: What the data set is called.
-        recipe: What the run was trained with.
-        images: Strings (N,): the id and, of the run's own data set, the SHA-256 of each image.
+        dataset: The data set's name.
+        recipe: The run's recipe.
+        images: Strings (N,): the id of each image and, for the run's own data set, its SHA-256.
         metrics: Names of the metrics (M,).
         values: Float64 (scored queries, M), each in [0, 1].
         classes: Integers (scored queries,).
@@ -50,7 +50,7 @@ class Difference:
 
     Args:
         value: The metric of the other run, in [0, 1].
-        difference: How much that is above the first run's.
+        difference: `value` minus that of the first run.
         low: Lower end of the difference's 95 % interval.
         high: Upper end.
     """
@@ -72,7 +72,7 @@ class SeedSummary:
 
     Args:
         mean: Over the runs, in [0, 1].
-        deviation: Standard deviation of the runs; None of one run.
+        deviation: Standard deviation over the runs; None for a single run.
         low: Lower end of the 95 % interval of the mean, for other test classes.
         high: Upper end.
     """
@@ -88,7 +88,7 @@ class SettingSummary:
     """The metrics of runs of one setting.
 
     Args:
-        runs: They differ in their seed only.
+        runs: Runs that differ in their seed only.
         metrics: Name -> summary.
     """
 
@@ -131,7 +131,7 @@ def _read(path, on, flags, allow_parts):
     evaluation = run.evaluation(on, flags)
     split, vectors = run._evaluated(evaluation)
     images = split.items.ids.astype(str)
-    if on is None:  # folders of one layout have the same ids
+    if on is None:  # folders with the same layout have the same ids
         recorded = RecordedItems.read(run._folder.checked(run._folder.items))
         digests = dict(zip(recorded.items.ids, recorded.digests, strict=True))
         images = np.array([f"{name} {digests.get(name)}" for name in split.items.ids])
@@ -148,7 +148,7 @@ def _read(path, on, flags, allow_parts):
 
 
 def _search(path, split, vectors):
-    """Returns the `Retrieval` of the queries in a gallery, or in all images where there is none."""
+    """Returns the `Retrieval` of the queries in a gallery, or in all images without one."""
     gallery = ()
     if split.has_gallery:
         gallery = vectors[split.gallery_rows], split.gallery_labels
@@ -161,9 +161,8 @@ def _search(path, split, vectors):
 def differences(first: ScoredRun, other: ScoredRun) -> dict[str, Difference]:
     """Returns the difference of each metric between two runs on the same images.
 
-    The interval is that of the mean over the queries, each paired with itself, for other test
-    classes (`class_interval`). It does not cover what another seed would have given: compare
-    several.
+    The interval is that of the mean of paired differences over the queries, for other test classes
+    (`class_interval`). It does not cover the variation between seeds: compare several.
     """
     gaps = other.values - first.values
     ends = class_interval(gaps, first.classes, lowest=-1.0)

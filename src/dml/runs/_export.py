@@ -1,4 +1,4 @@
-"""Exports a run's encoder, checked on real images."""
+"""Exporting a run's encoder, with a check on real images."""
 
 import os
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from dml.runs.run import Run
 
 CHECKED = 1000  # images that the exported encoder is compared on
-WHOLE = 16  # of these, at their own size
+WHOLE = 16  # of these, at their original size
 BATCH = 32
 NEAREST = 10
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an exported encoder may be from the one that was trained.
+    """How much an exported encoder may differ from the trained one.
 
     Args:
-        difference: Largest of any entry of a vector.
+        difference: Largest difference of any entry of a vector.
         recall: Largest loss of Recall@1.
-        overlap: Smallest share of the nearest 10 that stay.
+        overlap: Smallest share of the nearest 10 that are the same.
     """
 
     difference: float
@@ -52,15 +52,15 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """How far an exported encoder is from the trained one, on real images.
+    """The difference between an exported encoder and the trained one, on real images.
 
     Args:
-        images: Images compared at the side that the network sees.
+        images: Number of images that were compared at the input size of the network.
         difference: Largest difference of any entry of a vector.
-        difference_at_any_size: The same of images at their own size.
-        recalls: R@1 of the trained and of the exported encoder; None where no two images are of
-            one class.
-        overlap_of_the_top_10: Mean share of the nearest 10 that both encoders have; None of a
+        difference_at_any_size: The same for images at their original size.
+        recalls: R@1 of the trained and of the exported encoder; None if no two images belong to one
+            class.
+        overlap_of_the_top_10: Mean share of the nearest 10 that both encoders agree on; None for a
             single image.
     """
 
@@ -81,11 +81,11 @@ class ExportCheck:
         return (
             f"{self.images:,} images through both encoders: {''.join(parts)}"
             f"vectors differ by at most {self.difference:.1e}, "
-            f"and by {self.difference_at_any_size:.1e} from images of their own size"
+            f"and by {self.difference_at_any_size:.1e} for images at their original size"
         )
 
     def to_json(self) -> dict[str, float]:
-        """Returns what was measured, ready for JSON."""
+        """Returns the measured values, ready for JSON."""
         numbers = {name: number for name, number in vars(self).items() if name != "recalls"}
         if self.recalls is not None:
             sides = ("recall_at_1_before", "recall_at_1_after")
@@ -93,7 +93,7 @@ class ExportCheck:
         return {name: number for name, number in numbers.items() if number is not None}
 
     def faults(self, tolerance: Tolerance) -> list[str]:
-        """Returns what is out of tolerance."""
+        """Returns a description of each value that is out of tolerance."""
         faults = []
         largest = np.max([self.difference, self.difference_at_any_size])
         if not largest <= tolerance.difference:  # NaN is too much, too
@@ -111,12 +111,12 @@ class ExportCheck:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """A bundle that was written.
+    """The result of an export.
 
     Args:
-        path: Its folder.
+        path: The bundle's folder.
         bytes: Size of all its files.
-        check: How far its vectors are from those of the trained encoder.
+        check: The comparison with the trained encoder.
     """
 
     path: Path
@@ -125,7 +125,7 @@ class ExportReport:
 
 
 def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, dataset, flags):
-    """Does what `Run.export` does."""
+    """Implements `Run.export`."""
     folder = run._folder
     to, precision = ExportFormat(to), Precision(precision)
     further = [to] if to is not ExportFormat.ONNX else []
@@ -148,7 +148,7 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
         if faults := check.faults(TOLERANCES[precision]):
             raise DataError(
                 bundle.path,
-                "not written, for the exported encoder is not the trained one: "
+                "not written, because the exported encoder differs from the trained one: "
                 + "; ".join(faults),
             )
         prepare = encoder.get_layer("prepare")
@@ -170,7 +170,7 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
 
 
 class Exported:
-    """Lets an exported encoder stand where the Keras model does.
+    """Gives an exported encoder the interface of the Keras model.
 
     Args:
         run: A function from images to vectors.
@@ -186,7 +186,7 @@ class Exported:
 def whole_classes(labels: np.ndarray) -> np.ndarray:
     """Returns the rows of the first classes that together have at most `CHECKED` images.
 
-    At least of one class: what is nearest can only be right where others of its class are.
+    At least one class, since a neighbour can only be right if others of its class are there.
     """
     counts = np.bincount(labels)
     kept = np.flatnonzero(np.cumsum(counts) <= CHECKED)
@@ -214,7 +214,7 @@ def check_of(
 ) -> ExportCheck:
     """Returns the comparison of vectors (N, D) before and after the export.
 
-    R@1 only where two images are of one class, and the nearest only of two images or more.
+    R@1 needs two images of one class, and the nearest neighbours need two images.
     """
     recalls, overlap = None, None
     if np.bincount(labels).max() > 1:

@@ -1,4 +1,4 @@
-"""What is measured of a test split, and the thresholds that validation promises."""
+"""Metrics of a test split, and thresholds that are calibrated on the validation split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,13 +30,13 @@ TWO_CLASSES = "images of two classes, and two images of one class"
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What could be measured of a test split.
+    """The metrics that could be measured on a test split.
 
     Args:
         metrics: By name.
-        notes: Lines on what could not be measured.
-        retrieval: None where no query has a positive.
-        verification: None where it was not asked for or can't be measured.
+        notes: Lines on metrics that could not be measured.
+        retrieval: None if no query has a positive.
+        verification: None if it was not requested or can't be measured.
     """
 
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def measure(
         extra_metrics: As `retrieval` takes them.
         clustering_seeds: Runs of k-means; 0 leaves clustering out.
         verify: Whether all pairs are compared.
-        unfinished: A folder that keeps the finished parts of the search, should it be stopped.
+        unfinished: A folder that keeps the finished parts of an interrupted search.
         reporter: Shows the progress.
     """
     labels, rows = split.items.labels, split.query_rows
@@ -112,11 +112,12 @@ def two_classes(labels: np.ndarray) -> bool:
 
 
 def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
-    """Measures how well a linear classifier and the nearest training images name test images.
+    """Measures how well a linear classifier and k-NN on the training images classify test images.
 
     Args:
         vectors: Floats (N, D) of the items.
-        items: Of the splits `train`, `val` and `test`; the first two are what is learned from.
+        items: Items of the splits `train`, `val` and `test`; the classifiers learn from the first
+            two.
     """
     test = items.splits == "test"
     sides = vectors[~test], items.labels[~test], vectors[test], items.labels[test]
@@ -143,7 +144,7 @@ def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
 def calibrate(
     vectors: np.ndarray, labels: np.ndarray, target_precision: float, target_far: float
 ) -> tuple[tuple[CalibratedThreshold, ...], tuple[str, ...]]:
-    """Returns thresholds that keep their promises on the validation split.
+    """Returns thresholds that reach their targets on the validation split.
 
     Args:
         vectors: Floats (N, D) of its images.
@@ -152,7 +153,7 @@ def calibrate(
         target_far: False accept rate over pairs of two classes that the other one promises.
 
     Returns:
-        (thresholds, notes on those that can't be had).
+        (thresholds, notes on those that can't be calibrated).
     """
     if not two_classes(labels):
         return (), (f"no calibrated thresholds: they need {TWO_CLASSES} in validation",)
@@ -169,7 +170,7 @@ def calibrate(
     return (
         tuple(threshold for threshold in found.values() if threshold is not None),
         tuple(
-            f"no threshold promises {promise} on the validation split"
+            f"no threshold reaches {promise} on the validation split"
             for promise, threshold in found.items()
             if threshold is None
         ),
@@ -182,7 +183,7 @@ def with_test_rates(
     vectors: np.ndarray,
     split: TestSplit,
 ) -> tuple[CalibratedThreshold, ...]:
-    """Returns thresholds with what they do on the test split, on which they were not chosen."""
+    """Returns thresholds with their rates on the test split, not used to calibrate them."""
     if measurement.retrieval is None:
         return tuple(thresholds)
     labels, queries = split.items.labels, split.query_rows

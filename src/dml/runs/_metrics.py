@@ -1,4 +1,4 @@
-"""The value of a metric with its interval, as evaluations keep it."""
+"""The value of a metric with its interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class MetricValue:
 
     Args:
         value: In [0, 1].
-        low: Lower end of the 95 % interval for other classes; None where it was not measured.
+        low: Lower end of the 95 % interval for other classes; None if it was not measured.
         high: Upper end.
-        spread: Standard deviation over the runs of k-means; None of other metrics.
+        spread: Standard deviation over the runs of k-means; None for other metrics.
     """
 
     value: float
@@ -30,7 +30,7 @@ class MetricValue:
         return None if self.low is None or self.high is None else (self.low, self.high)
 
     def to_json(self) -> dict[str, float]:
-        """Returns the numbers that were measured, ready for JSON."""
+        """Returns the measured numbers, ready for JSON."""
         return {name: number for name, number in vars(self).items() if number is not None}
 
 

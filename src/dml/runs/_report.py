@@ -1,4 +1,4 @@
-"""What the page of an evaluation is made from."""
+"""Prepares the contents of the report."""
 
 from collections.abc import Callable
 
@@ -23,18 +23,18 @@ def report_data(
     versions: dict,
     seed: int,
 ) -> ReportData:
-    """Returns the contents of the page.
+    """Returns the contents of the report.
 
     Args:
         evaluation: The metrics.
         split: Queries and gallery.
         vectors: Floats (N, D) of the split's items.
         measurement: Its search and verification, measured on `vectors`.
-        title: What was trained.
+        title: The headline.
         history: The run's log.
-        recipe: Resolved, as TOML.
-        versions: Of packages.
-        seed: Of the training.
+        recipe: The resolved recipe, as TOML.
+        versions: Versions of packages.
+        seed: The seed of the training.
     """
     queries, gallery = split.query_rows, split.gallery_rows
     found = measurement.retrieval

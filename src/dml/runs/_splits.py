@@ -1,4 +1,4 @@
-"""Which images a run is measured on."""
+"""The images that a run is evaluated on."""
 
 import os
 import re
@@ -26,7 +26,7 @@ COPIES = (
 
 @dataclass(frozen=True)
 class TestData:
-    """The data set that a run is measured on.
+    """The data set that a run is evaluated on.
 
     Args:
         dataset: A part of `dml.datasets`.
@@ -45,7 +45,7 @@ class TestData:
 
     @property
     def folder_name(self) -> str:
-        """The name of an evaluation's folder: one for each data set and its options."""
+        """The name of the evaluation's folder, unique to the data set and its options."""
         part = self.dataset
         if self.is_own:
             return part.name
@@ -62,17 +62,16 @@ class TestData:
         threads: int = 2,
         reporter: Reporter = SILENT,
     ) -> "TestItems":
-        """Returns the images to measure on, and what there is to report about them.
+        """Returns the images to evaluate on, with notes about them.
 
         Args:
             folder: The run.
-            skip_unreadable: Whether images that can't be read are left out; otherwise they are an
-                error.
+            skip_unreadable: Whether to skip unreadable images; otherwise they are an error.
             threads: Threads that read images; positive.
             reporter: Shows the progress.
 
         Raises:
-            ImageError: An image can't be read and is not to be left out.
+            ImageError: An image can't be read and `skip_unreadable` is false.
         """
         recorded = RecordedItems.read(folder.checked(folder.items))
         if self.is_own:
@@ -82,13 +81,12 @@ class TestData:
 
 @dataclass(frozen=True, eq=False)
 class TestItems:
-    """The images that a run is measured on.
+    """The images of a data set that a run is evaluated on.
 
     Args:
         items: Their `Items`.
-        protocol: `zero-shot`, `seen-class` or `query-gallery`: what a metric measured on them
-            means.
-        seen: How many of their "classes" and "images" the training or its validation has seen.
+        protocol: The evaluation protocol: `zero-shot`, `seen-class` or `query-gallery`.
+        seen: How many of their "classes" and "images" occurred in training or validation.
         unreadable: {split: images that were left out because they can't be read}.
         since_training: How many images of the run's own data set are new, missing and changed;
             None for other data sets.
@@ -108,7 +106,7 @@ class TestItems:
 def own_items(
     recorded: RecordedItems, dataset: DatasetPart, threads: int, reporter: Reporter
 ) -> TestItems:
-    """Returns the test images that a run was trained beside, those that are still the same."""
+    """Returns the test images of a run's own split that are unchanged."""
     splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
     items, changes = unchanged_items(recorded, dataset, splits, threads, reporter)
     notes = [f"{changes}; only unchanged images are measured"] if str(changes) else []
@@ -128,7 +126,7 @@ def other_items(
     threads: int,
     reporter: Reporter,
 ) -> TestItems:
-    """Returns the test images of another data set than a run's own; all where it has no test."""
+    """Returns the test images of another data set than the run's; all if it has no test split."""
     items = dataset.items()
     if not np.isin(items.splits, TESTS).any():
         items = replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
@@ -165,7 +163,7 @@ def unchanged_items(
     threads: int,
     reporter: Reporter,
 ) -> tuple[Items, Changes]:
-    """Returns a run's `Items` that are unchanged today, those of `splits` read, and the changes."""
+    """Returns a run's `Items` that are unchanged, and the changes; only `splits` are read."""
     wanted = int(np.isin(recorded.items.splits, splits).sum())
     now = replace(dataset, **without_splits(dataset)).items()
     with reporter.progress("comparing with the training's images", wanted) as advance:
@@ -173,7 +171,7 @@ def unchanged_items(
 
 
 def without_splits(dataset: DatasetPart) -> dict[str, float]:
-    """Returns the options of a data set with which nothing is set apart."""
+    """Returns the options of a data set that disable held-out splits."""
     options = {"validation_fraction": 0.0}
     if hasattr(dataset, "test_fraction"):
         options["test_fraction"] = 0.0
@@ -198,7 +196,7 @@ class TestSplit:
     Args:
         items: Queries and gallery together, so that they share their label codes.
         query_rows: Rows (Q,) of the queries.
-        gallery_rows: Rows (G,) of the gallery: the queries themselves where there is none.
+        gallery_rows: Rows (G,) of the gallery; those of the queries without one.
     """
 
     __test__ = False
@@ -212,11 +210,11 @@ class TestSplit:
         """Returns the test split of a data set's items; its class names are text.
 
         Args:
-            items: Of which the splits `test`, or `query` and `gallery`, are taken.
-            name: The data set's, for messages.
+            items: Items with the split `test`, or `query` and `gallery`.
+            name: The data set's name, for messages.
 
         Raises:
-            DataError: There is no test image, or all are of one class.
+            DataError: There is no test image, or all belong to one class.
         """
         with_gallery = items.protocol == "query-gallery"
         items = items.select(*(("query", "gallery") if with_gallery else ("test",)))

@@ -1,4 +1,4 @@
-"""What is checked and said before a training begins."""
+"""Checks and descriptions before a training starts."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ from dml.runs._splits import TestSplit
 
 
 def check_splits(items: Items, name: str, with_labels: bool):
-    """Refuses splits of which nothing can be learned or measured.
+    """Raises an error for splits from which nothing can be learned or measured.
 
     Args:
         items: All splits.
-        name: The data set's, for messages.
+        name: The data set's name, for messages.
         with_labels: Whether the training uses labels.
 
     Raises:
@@ -49,12 +49,12 @@ def check_splits(items: Items, name: str, with_labels: bool):
 
 
 def descriptions(recipe: Recipe, items: Items, steps: int) -> Iterator[str]:
-    """Yields what a user wants to know before a training begins.
+    """Yields lines that describe a training before it starts.
 
     Args:
-        recipe: What is trained.
+        recipe: The recipe of the training.
         items: All splits.
-        steps: Batches an epoch.
+        steps: Batches per epoch.
     """
     yield describe_data(items, recipe.dataset.name)
     yield describe_training(recipe, steps)
@@ -85,7 +85,7 @@ def describe_data(items: Items, name: str) -> str:
 
 
 def describe_training(recipe: Recipe, steps: int) -> str:
-    """Returns one line about what is trained, from which weights, how and how long."""
+    """Returns a line on the network, its weights, the loss and the length of the training."""
     backbone, names, training = recipe.backbone, recipe.names, recipe.training
     own = isinstance(backbone, Own)
     weights = {
@@ -105,7 +105,7 @@ def describe_training(recipe: Recipe, steps: int) -> str:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """Makes and returns the first of parent/name, parent/name-2, ... that does not exist."""
+    """Creates and returns the first of parent/name, parent/name-2, ... that does not exist."""
     number, path = 1, parent / name
     while True:
         with contextlib.suppress(FileExistsError):
@@ -116,7 +116,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def run_name(source: str | os.PathLike[str]) -> str:
-    """Returns what a run of a recipe, a data set or a folder is called."""
+    """Returns the name of a run of a recipe, a data set or a folder."""
     path = Path(os.path.abspath(Path(source).expanduser()))
     return (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
 

@@ -21,23 +21,23 @@ class Evaluation:
     Args:
         path: The folder with the evaluation's `metrics.json`, `vectors.npy` (unit vectors of the
             test images), `items.parquet` (a row for each) and `report.html`.
-        dataset: What the data set is called.
-        protocol: `zero-shot` (the run has seen no class and no image of the test), `seen-class` or
-            `query-gallery`.
+        dataset: The data set's name.
+        protocol: `zero-shot` (no class and no image of the test occurred in training), `seen-class`
+            or `query-gallery`.
         queries: Number of queries.
         excluded: Queries without a positive, which no retrieval metric counts.
         gallery: Number of images searched.
         classes: Classes of the queries.
         metrics: Name -> `MetricValue`.
-        untrained: The same metrics of the encoder before its first step; empty for data sets other
-            than the run's own.
-        thresholds: Calibrated on the validation split, tried on the test.
-        seen: How many "classes" and "images" of the test the training or its validation has seen.
+        untrained: The same metrics of the untrained encoder; empty for data sets other than the
+            run's own.
+        thresholds: Thresholds calibrated on the validation split and tested on the test split.
+        seen: How many "classes" and "images" of the test occurred in training or validation.
         unreadable: {split: images that were left out because they can't be read}.
         since_training: How many images of the run's own data set are new, missing and changed;
             None for other data sets.
-        seconds: Time that it took.
-        notes: Lines on what the metrics hold for, and on those that could not be measured.
+        seconds: Duration of the evaluation.
+        notes: Lines on the scope of the metrics, and on those that could not be measured.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Evaluation:
 
     @classmethod
     def read(cls, folder: RunFolder, path: Path) -> "Evaluation":
-        """Returns an evaluation that a run has.
+        """Returns an evaluation of a run.
 
         Args:
             folder: The run.
@@ -87,7 +87,7 @@ class Evaluation:
             value: Of the fields in `SHAPE`.
 
         Raises:
-            DataError: It is of another version, or a threshold is none.
+            DataError: Another version wrote it, or a threshold is invalid.
         """
         if value["schema"] != SCHEMA or set(value) != set(SHAPE):
             raise DataError(path / "metrics.json", "not written by this version of dml")
@@ -95,7 +95,7 @@ class Evaluation:
         try:
             fields["metrics"] = metrics_from_json(fields["metrics"])
             fields["untrained"] = metrics_from_json(fields["untrained"])
-        except TypeError as error:  # a number that is none of a metric's
+        except TypeError as error:  # a field that a metric does not have
             raise DataError(path / "metrics.json", f"damaged: {error}") from None
         fields["thresholds"] = thresholds_from_json(fields["thresholds"], path / "metrics.json")
         fields["notes"] = tuple(fields["notes"])

@@ -1,4 +1,4 @@
-"""A training run that is finished: its encoder, its recipe and what was measured of it."""
+"""A finished training run: its encoder, recipe and metrics."""
 
 import os
 import time
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A folder that `dml.Trainer` has written: what was trained, how, and how good it is.
+    """A finished training run in a folder: its encoder, recipe, log and evaluations.
 
     Args:
         path: The folder.
         allow_parts: Whether the Python files that the run's recipe lists under `parts` may be
-            imported, which runs what is in them.
-        reporter: Takes lines of text and the progress of long work.
+            imported, which runs their code.
+        reporter: Receives lines of text and the progress of long work.
 
     Attributes:
         path: The folder.
@@ -58,7 +58,7 @@ class Run:
         allow_parts: bool = False,
         reporter: Reporter = SILENT,
     ):
-        folder = path if isinstance(path, RunFolder) else RunFolder(path)  # one that is locked
+        folder = path if isinstance(path, RunFolder) else RunFolder(path)  # it may be locked
         self._folder = folder.open()
         self.path: Path = self._folder.path
         self._allow_parts = allow_parts
@@ -72,19 +72,19 @@ class Run:
         """The recipe, with every option.
 
         Raises:
-            DataError: It is not the one that the training began with, or has `parts` that were
-                not allowed.
+            DataError: It is not the one that the training started with, or has `parts` that are not
+                allowed.
         """
         return load_run_recipe(self._folder, (), self._allow_parts)
 
     @property
     def report(self) -> Path:
-        """The page of its own data set's evaluation."""
+        """The path of the report on the run's own data set."""
         return self._folder.report
 
     @property
     def index(self) -> Path:
-        """Where an index of its images is put, should it have one."""
+        """The path for an index of its images, which may not exist."""
         return self._folder.index
 
     def encoder(self) -> "keras.Model":
@@ -98,7 +98,7 @@ class Run:
         return load_encoder(self._folder.checked(self._folder.encoder))
 
     def log(self) -> list[dict[str, float]]:
-        """Returns what was logged of each epoch, oldest first."""
+        """Returns the logged metrics of each epoch, oldest first."""
         return self._folder.read_log()
 
     def evaluate(
@@ -108,28 +108,28 @@ class Run:
     ) -> Evaluation:
         """Embeds a test split, measures it, and writes the metrics and the report.
 
-        On its own data set a run is measured on the test split that it was trained beside, however
-        the data set has changed since; new images are left out, missing ones are named.
+        On its own data set a run is evaluated on the test split of its training, even if the data
+        set has changed since; new images are left out, and missing ones are reported.
 
         Args:
             dataset: A data set's name, a recipe, a folder or a part of `dml.datasets`; by default
-                the run's own. What has a test split of its own (folders `train` and `test`, a
-                table's column `split`, a published split) is measured on that; any other folder or
-                table is measured whole, unless `flags` give a `test_fraction`. It is called
-                `zero-shot` only where no class has the name of a training or validation class and
-                no image is a copy of one of theirs.
+                the run's own. A data set with a test split (folders `train` and `test`, a table's
+                column `split`, a published split) is evaluated on that split; any other folder or
+                table as a whole, unless `flags` give a `test_fraction`. The protocol is `zero-shot`
+                only if no class has the name of a training or validation class and no image is a
+                copy of one of theirs.
             flags: `--dataset.option value` and `--evaluation.option value`, as on the command line;
-                of the run's own data set, `--dataset.root` alone.
+                for the run's own data set, only `--dataset.root`.
 
         Raises:
-            DmlError: The run, the data set or an image is at fault, or another process writes the
+            DmlError: The run, the data set or an image is invalid, or another process writes the
                 run.
         """
         with self._folder.writing():
             return self._evaluate(dataset, flags)
 
     def _evaluate(self, dataset, flags: Sequence[str]) -> Evaluation:
-        """Does what `evaluate` does, for a caller that holds the run's lock."""
+        """Implements `evaluate` for a caller that holds the run's lock."""
         data, options = self._test_data(dataset, flags)
         encoder = self.encoder()
         untrained = self._untrained() if data.is_own else {}
@@ -175,14 +175,14 @@ class Run:
         return evaluation
 
     def evaluation(self, dataset=None, flags: Sequence[str] = ()) -> Evaluation:
-        """Returns what `evaluate` has written before, without measuring again.
+        """Returns an earlier result of `evaluate`, without evaluating again.
 
         Args:
-            dataset: As of `evaluate`.
-            flags: As of `evaluate`.
+            dataset: As for `evaluate`.
+            flags: As for `evaluate`.
 
         Raises:
-            MissingDataError: The run was not evaluated on that.
+            MissingDataError: The run was not evaluated on this data set.
             DataError: The evaluation's file is damaged.
         """
         data, _ = self._test_data(dataset, flags)
@@ -195,17 +195,17 @@ class Run:
         return Evaluation.read(self._folder, path)
 
     def rewrite_report(self, dataset=None, flags: Sequence[str] = ()) -> Path:
-        """Writes the page of an evaluation again, from the vectors and metrics that it left.
+        """Rewrites the report of an evaluation from its vectors and metrics.
 
         Args:
-            dataset: As of `evaluate`.
-            flags: As of `evaluate`.
+            dataset: As for `evaluate`.
+            flags: As for `evaluate`.
 
         Returns:
             The page.
 
         Raises:
-            MissingDataError: The run was not evaluated on that.
+            MissingDataError: The run was not evaluated on this data set.
             DataError: The evaluation's files are damaged.
             BusyError: Another process writes the run.
         """
@@ -230,16 +230,17 @@ class Run:
         Args:
             to: `onnx`, `saved-model`, `litert` or `keras`.
             precision: `float32`, `half` or `int8`.
-            out: The bundle's folder; by default `bundle`, `bundle-litert`, ... in the run's.
-            dataset: As of `evaluate`: whose images are compared.
-            flags: As of `evaluate`.
+            out: The bundle's folder; by default `bundle`, `bundle-litert`, ... in the run's folder.
+            dataset: As for `evaluate`; its images are used for the comparison.
+            flags: As for `evaluate`.
 
         Returns:
-            Where the bundle is, and how far its vectors are from the trained encoder's.
+            The path of the bundle, and the comparison of its vectors with the trained encoder's.
 
         Raises:
-            DataError: The exported encoder is too far from the trained one; nothing is written.
-            OccupiedError: There is something at `out`.
+            DataError: The exported encoder differs too much from the trained one; nothing is
+                written.
+            OccupiedError: `out` exists already.
         """
         from dml.runs._export import export
 
@@ -248,25 +249,25 @@ class Run:
     def _test_data(
         self, dataset=None, flags: Sequence[str] = ()
     ) -> tuple[TestData, EvaluationOptions]:
-        """Returns the data set that arguments of `evaluate` name, and how it is measured."""
+        """Returns the data set that arguments of `evaluate` specify, and the evaluation options."""
         flagged = set()
         for section, option, _ in read_flags(flags):
             if section not in ("dataset", "evaluation"):
                 raise OptionError(
                     f"--{section}.{option}",
-                    "is no option of an evaluation, which takes --dataset and --evaluation options",
+                    "is not an option of an evaluation: use --dataset and --evaluation options",
                 )
             if dataset is None and section == "dataset" and option != "root":
                 raise OptionError(
                     f"--dataset.{option}",
-                    "can't change: a run is measured on the split that it was trained beside, of "
-                    "which --dataset.root alone may be another; --on measures it on other data",
+                    "can't change: a run is evaluated on the test split of its training, and only "
+                    "--dataset.root may differ; use --on to evaluate it on other data",
                 )
             flagged.add((section, option))
         if dataset is None:
             recipe = load_run_recipe(self._folder, flags, self._allow_parts)
             return TestData(recipe.dataset, is_own=True), recipe.evaluation
-        own = self.recipe  # refuses parts that are not allowed before any data is read
+        own = self.recipe  # raises an error for parts that are not allowed, before any data is read
         if isinstance(dataset, DatasetPart):
             return TestData(dataset, is_own=False), own.evaluation
         other = load_recipe(dataset, flags, self._allow_parts)
@@ -277,19 +278,19 @@ class Run:
         return TestData(replace(other.dataset, **unset), is_own=False), other.evaluation
 
     def _test_items(self, data: TestData) -> TestItems:
-        """Returns the images to measure on, as the recipe treats unreadable ones."""
+        """Returns the images to evaluate on; the recipe decides how to handle unreadable ones."""
         training = self.recipe.training
         skip = training.unreadable == "skip"
         return data.read(self._folder, skip, training.threads, self._reporter)
 
     def _untrained(self) -> dict[str, MetricValue]:
-        """Returns the metrics of the encoder before its first step; none where not measured."""
+        """Returns the metrics of the untrained encoder; empty if they were not measured."""
         if not self._folder.untrained.exists():
             return {}
         return metrics_from_json(self._folder.read_json(self._folder.untrained, METRICS))
 
     def _own_evaluation(self) -> Evaluation | None:
-        """Returns the evaluation on the run's own data set; None without one."""
+        """Returns the evaluation on the run's own data set, or None."""
         if not self._folder.metrics.exists():
             return None
         return Evaluation.from_json(self.path, self._folder.read_json(self._folder.metrics, SHAPE))
@@ -302,7 +303,7 @@ class Run:
         options: EvaluationOptions,
         unfinished: Path | None = None,
     ) -> Measurement:
-        """Measures what the options ask for."""
+        """Measures the metrics that the options request."""
         return measure(
             split,
             vectors,
@@ -315,7 +316,7 @@ class Run:
         )
 
     def _calibrate(self, encoder, items: TestItems, options: EvaluationOptions):
-        """Returns thresholds that validation promises, and notes on them."""
+        """Returns thresholds calibrated on the validation split, and notes on them."""
         validation, trained = items.items.select("val"), items.items.select("train")
         vectors = self._embed(encoder, validation.paths, options)
         thresholds, notes = calibrate(
@@ -367,7 +368,7 @@ class Run:
         measured: Measurement,
         is_own: bool,
     ) -> Path:
-        """Writes an evaluation's page, and the run's where it is of its own data set."""
+        """Writes an evaluation's report; for the run's own data set, the run's report as well."""
         from dml.report import write_report
 
         data = report_data(

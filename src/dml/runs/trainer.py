@@ -1,4 +1,4 @@
-"""From a recipe to a run: a folder with a trained and evaluated encoder."""
+"""Training from a recipe to a run: a folder with a trained and evaluated encoder."""
 
 import os
 import platform
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """Trains the encoder that a recipe describes, measures it and writes a report.
+    """Trains the encoder that a recipe describes, evaluates it and writes a report.
 
     Args:
         recipe: As `dml.load_recipe` returns it.
-        reporter: Takes lines of text and the progress of long work.
+        reporter: Receives lines of text and the progress of long work.
 
     Example:
         >>> recipe = dml.load_recipe("glyphs")
@@ -59,20 +59,20 @@ class Trainer:
     ) -> Run:
         """Trains in a new folder.
 
-        Nothing is written before the recipe, every image and the learner are checked.
+        The recipe, every image and the learner are checked before anything is written.
 
         Args:
-            folder: The run's; by default `runs/NAME`, with a number where that exists.
-            name: The NAME; by default the data set's.
-            evaluate: Whether the run is measured on its test split at the end. A run without it is
-                measured by `Run.evaluate`, or by `resume`, which trains what is left: nothing.
+            folder: The run's folder; by default `runs/NAME`, with a number if that exists.
+            name: The NAME; by default the data set's name.
+            evaluate: Whether to evaluate the run on its test split at the end. Otherwise call
+                `Run.evaluate`, or `resume`, which then has nothing left to train.
 
         Returns:
             The finished run.
 
         Raises:
-            DmlError: The recipe, the data or the folder is at fault.
-            DivergenceError: The loss stopped being a number; the last checkpoint is kept.
+            DmlError: The recipe, the data or the folder is invalid.
+            DivergenceError: The loss is not finite; the last checkpoint is kept.
         """
         if folder is not None:
             RunFolder(folder).check_new()
@@ -103,17 +103,17 @@ class Trainer:
     ) -> Run:
         """Continues an interrupted run from its last checkpoint that can be read.
 
-        The result is the same, to the bit, as that of a training that was not interrupted.
+        The result is bit-identical to that of an uninterrupted training.
 
         Args:
             folder: The run's.
             allow_parts: Whether the Python files that its recipe lists under `parts` may be
-                imported, which runs what is in them.
-            evaluate: Whether the run is measured on its test split at the end.
-            reporter: Takes lines of text and the progress of long work.
+                imported, which runs their code.
+            evaluate: Whether to evaluate the run on its test split at the end.
+            reporter: Receives lines of text and the progress of long work.
 
         Raises:
-            DmlError: There is no run, its recipe is not the one that it began with, its images or
+            DmlError: There is no run, its recipe is not the one that it started with, its images or
                 files were changed, or another process writes it.
         """
         run_folder = RunFolder(folder)
@@ -123,7 +123,7 @@ class Trainer:
             if not run_folder.manifest.exists():
                 if run_folder.checkpoints.exists():  # otherwise it was stopped as it began
                     reporter.warning(
-                        f"{run_folder.manifest} is missing: continuing with recipe.toml as it is"
+                        f"{run_folder.manifest} is missing: continuing with the current recipe.toml"
                     )
                 parts = load_recipe(run_folder.recipe, allow_parts=allow_parts).parts
                 run_folder.begin(read_source(run_folder.recipe).text, parts)
@@ -178,10 +178,10 @@ class Trainer:
         return _Prepared(learner, steps)
 
     def _record(self, items: Items) -> RecordedItems:
-        """Returns which split each image is in and what it holds, for evaluations and `resume`.
+        """Returns the split and the digest of each image, for evaluations and `resume`.
 
         Raises:
-            ImageError: An image can't be read, and the recipe doesn't skip these.
+            ImageError: An image can't be read, and the recipe does not skip unreadable images.
         """
         training = self.recipe.training
         reasons = {} if training.unreadable == "skip" else None
@@ -195,10 +195,10 @@ class Trainer:
         return recorded
 
     def _resumed_items(self, folder: RunFolder) -> Items:
-        """Returns the items that a run was begun with.
+        """Returns the items that a run was started with.
 
         Raises:
-            DataError: One that it trains on or validates with is missing or was changed.
+            DataError: A training or validation image is missing or was changed.
         """
         recorded = RecordedItems.read(folder.checked(folder.items))
         items, changes = unchanged_items(
@@ -207,11 +207,11 @@ class Trainer:
         if changes.missing.select(*SEEN) or changes.changed.select(*SEEN):
             raise DataError(
                 folder.path,
-                f"{changes}: the run can't continue as it would have; restore these images, or "
-                "train anew",
+                f"{changes}: the run can't continue unchanged; restore these images, or "
+                "train again",
             )
         if text := str(changes):
-            self._reporter.info(f"note: {text}; the run continues with what it began with")
+            self._reporter.info(f"note: {text}; the run continues with its original images")
         return items
 
     def _train(self, folder: RunFolder, items: Items, prepared: "_Prepared", evaluate: bool) -> Run:
@@ -234,7 +234,7 @@ class Trainer:
         return run
 
     def _untrained(self, encoder, items: Items) -> dict:
-        """Returns the retrieval metrics of the encoder before its first step, ready for JSON."""
+        """Returns the retrieval metrics of the untrained encoder, ready for JSON."""
         recipe, options = self.recipe, self.recipe.evaluation
         split = TestSplit.of(items, dataset_label(recipe.dataset))
         vectors = self._embed(encoder, split.items.paths, "embedding the test images")
@@ -272,7 +272,7 @@ class Trainer:
         )
         size = recipe.sampler.batch_size
         bars = self._reporter.training(options.epochs, prepared.steps, size, state.epoch)
-        # The bars first: they have to be away when the recorder prints.
+        # The bars first: they must be hidden when the recorder prints.
         callbacks = [
             ProgressBars(bars),
             StopAtNan(folder),
@@ -307,12 +307,12 @@ class Trainer:
     def _batches(
         self, items: Items, first_epoch: int, class_vectors: np.ndarray | None = None
     ) -> "TrainingBatches":
-        """Returns the training batches from an epoch on.
+        """Returns the training batches, starting at an epoch.
 
         Args:
             items: Of the split `train`.
             first_epoch: From 0.
-            class_vectors: Floats (classes, D), for samplers that want them.
+            class_vectors: Floats (classes, D), for samplers that need them.
         """
         from dml.training import training_batches
 
@@ -331,7 +331,7 @@ class Trainer:
         )
 
     def _validation(self, encoder, items: Items) -> Callable[[], dict[str, float]] | None:
-        """Returns what measures R@1 of the validation classes; None of fewer than two."""
+        """Returns a function that measures R@1 in validation; None for fewer than two classes."""
         if len(items.class_names) < 2:
             return None
 
@@ -344,7 +344,7 @@ class Trainer:
         return validate
 
     def _class_vectors(self, learner, items: Items) -> np.ndarray:
-        """Returns where each class is now, (classes, D): the mean of its proxies or images."""
+        """Returns the position of each class, (classes, D): the mean of its proxies or images."""
         import keras
 
         from dml.encoding.embed import embed_images
@@ -353,7 +353,7 @@ class Trainer:
         if isinstance(learner.head, ProxyHead):
             return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
         training = self.recipe.training
-        vectors = embed_images(  # zeros, which count for nothing, of images that are left out
+        vectors = embed_images(  # zeros, which have no effect, for images that are left out
             learner.encoder,
             items.paths,
             self.recipe.evaluation.batch_size,
@@ -378,7 +378,7 @@ class Trainer:
             )
 
     def _report_gaps(self, folder: RunFolder, epochs: int):
-        """Reports which of the epochs so far the log has lost."""
+        """Reports the epochs whose lines are missing in the log."""
         logged = {row["epoch"] for row in folder.read_log()}
         if lost := sorted(set(range(1, epochs + 1)) - logged):
             more = f" and {len(lost) - 1} more" if lost[1:] else ""
@@ -401,7 +401,7 @@ class _Prepared:
 
     Args:
         learner: A compiled `dml.Learner`.
-        steps: Batches an epoch.
+        steps: Batches per epoch.
     """
 
     learner: "Learner"
@@ -412,7 +412,7 @@ def _has_untrained(folder: RunFolder) -> bool:
     """Returns whether a run has the metrics of its encoder before the first step."""
     try:
         folder.checked(folder.untrained)
-    except DmlError:  # never written, or damaged: they can be had again
+    except DmlError:  # never written, or damaged: they can be measured again
         return False
     return True
 
@@ -420,7 +420,7 @@ def _has_untrained(folder: RunFolder) -> bool:
 def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
     """Returns the (first, end) of epochs that are trained on one stream of batches.
 
-    Batches that depend on what was learned must begin anew with each epoch, and not be read ahead.
+    Batches that depend on the current weights must restart with each epoch, and not be read ahead.
     """
     if each_epoch:
         return [(epoch, epoch + 1) for epoch in range(first, end)]
