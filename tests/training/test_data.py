@@ -49,9 +49,9 @@ REFUSED = {
     "nan": (with_nan(), "image 4 has a value that is not finite"),
     "infinite": (np.where(np.isnan(with_nan()), np.inf, IMAGES), "image 4 has a value"),
     "text": (np.full((2, 16, 16, 3), "a"), "images must be numbers in 0..255; got <U1"),
-    "grey": (IMAGES[..., 0], r"got \(6, 16, 16\): of grey images, np.repeat\(images\[..., None\]"),
-    "grey channel": (IMAGES[..., :1], r"of grey images, np.repeat\(images, 3"),
-    "one": (IMAGES[0], r"got \(16, 16, 3\): one image is images\[None\]"),
+    "grey": (IMAGES[..., 0], r"got \(6, 16, 16\): for grey images, np.repeat\(images\[..., None\]"),
+    "grey channel": (IMAGES[..., :1], r"for grey images, np.repeat\(images, 3"),
+    "one": (IMAGES[0], r"got \(16, 16, 3\): pass one image as images\[None\]"),
     "alpha": (IMAGES[..., [0, 1, 2, 0]], r"images\[..., :3\]"),
     "channels first": (np.moveaxis(IMAGES, 3, 1), r"np.moveaxis\(images, 1, -1\)"),
     "two channels": (IMAGES[..., :2], r"images must be \(N, H, W, 3\); got \(6, 16, 16, 2\)$"),
@@ -144,7 +144,7 @@ def test_a_data_set_of_uint8_is_not_read(encoder):
     data = tf.data.Dataset.from_generator(fail, output_signature=spec)
     assert peek(data, encoder) == (data, None)
     grey = (tf.TensorSpec((None, 16, 16, 1), tf.uint8), spec[1])
-    with pytest.raises(ValueError, match="of grey images"):
+    with pytest.raises(ValueError, match="for grey images"):
         peek(tf.data.Dataset.from_generator(fail, output_signature=grey), encoder)
 
 

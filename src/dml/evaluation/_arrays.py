@@ -43,7 +43,7 @@ def checked_gallery(gallery: ArrayLike, queries: np.ndarray) -> np.ndarray:
     """Returns a gallery as `checked_embeddings` does.
 
     Raises:
-        ArrayError: As there, or it has another number of dimensions than the queries.
+        ArrayError: As for `checked_embeddings`, or its dimension differs from that of the queries.
     """
     vectors = checked_embeddings(gallery, "gallery")
     if vectors.shape[1] != queries.shape[1]:
@@ -113,12 +113,12 @@ def shared_codes(
 def nothing_shared(
     labels: Sequence[Any], gallery_labels: Sequence[Any], name: str, gallery_name: str
 ) -> ArrayError:
-    """Returns the error of two lists of labels without a class in common."""
+    """Returns the error for two lists of labels without a class in common."""
     types = [sorted({type(v).__name__ for v in side}) for side in (labels, gallery_labels)]
     if set(types[0]).isdisjoint(types[1]):
         return ArrayError(
             f"{name} are {' and '.join(types[0])}, {gallery_name} {' and '.join(types[1])}: no "
-            f"class in common ({labels[0]!r}, {gallery_labels[0]!r}): bring them to one type"
+            f"class in common ({labels[0]!r}, {gallery_labels[0]!r}): convert them to one type"
         )
     return ArrayError(
         f"{name} and {gallery_name} have no class in common: {labels[0]!r} is not among "

@@ -16,8 +16,8 @@ from dml.evaluation._scores import Scores
 TIE = 1e-6
 BLOCK = 2048  # queries searched at once, at most
 UNIT = 8192  # queries whose results are kept together for an interrupted search
-SHORTEST = 100  # neighbours listed at least: fewer are hardly quicker to find
-LONGEST = 1024  # neighbours listed at most: beyond it, counting is cheaper
+SHORTEST = 100  # the least neighbours listed: fewer are hardly faster to find
+LONGEST = 1024  # the most neighbours listed: beyond that, counting is cheaper
 MEMORY_MIB = 224
 NOWHERE = -2.0  # the similarity of an excluded row: below all others
 

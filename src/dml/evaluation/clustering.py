@@ -1,4 +1,4 @@
-"""Agreement of clusters with the classes: by k-means, and by a threshold on the similarity."""
+"""Agreement of clusters with classes, for k-means and for a threshold on the similarity."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,8 @@ class Clustering:
             by many small clusters: about 0.9 for anything on Stanford Online Products.
         ami: Float64 (runs,): the same adjusted for chance, at most 1; about 0 for chance.
         ari: Float64 (runs,): adjusted Rand index, at most 1; about 0 for chance.
-        pairwise_f1: Float64 (runs,): harmonic mean of precision and recall of "these two are of
-            one class", over all pairs; in [0, 1].
+        pairwise_f1: Float64 (runs,): harmonic mean of precision and recall over all pairs, for the
+            statement that both are of one class; in [0, 1].
     """
 
     nmi: np.ndarray
@@ -111,9 +111,9 @@ def threshold_clustering(embeddings: ArrayLike, labels: Labels, threshold: float
 def threshold_clusters(embeddings: ArrayLike, threshold: float) -> np.ndarray:
     """Clusters images by single linkage: pairs at least as similar as a threshold are linked.
 
-    The clusters are the connected components of the graph of these pairs. Suits de-duplication,
-    with a threshold of few false accepts (`threshold_for_far`). One wrong pair joins two clusters.
-    Memory grows with the number of pairs above the threshold.
+    The clusters are the connected components of the graph of these pairs. Suitable for
+    deduplication, with a threshold of few false accepts (`threshold_for_far`), since one wrong pair
+    merges two clusters. Memory grows with the number of pairs above the threshold.
 
     Args:
         embeddings: Numbers (N, D), of any length.
@@ -141,7 +141,7 @@ def threshold_clusters(embeddings: ArrayLike, threshold: float) -> np.ndarray:
     index.add(vectors)
     pairs = []
     for start in range(0, len(vectors), BLOCK):
-        # Less than the threshold: copies are linked at 1, however their product is rounded.
+        # Slightly less than the threshold, so that copies are linked at 1 despite rounding.
         radius = float(np.float32(threshold - TIE - rounding(vectors)))
         ends, _, found = index.range_search(vectors[start : start + BLOCK], radius)
         rows = start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype("int64"))
@@ -166,7 +166,7 @@ def _agreement(classes, clusters):
 
 
 def _pairwise_f1(classes, clusters):
-    """Returns the F1 score of clusters (N,) as statements of which pairs are of one class."""
+    """Returns the F1 score of clusters (N,) as predictions of the pairs of one class."""
 
     def pairs(of):
         counts = np.unique(of, return_counts=True)[1].astype("int64")

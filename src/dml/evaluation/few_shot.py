@@ -19,8 +19,8 @@ class FewShot:
     Args:
         accuracy: Mean over the episodes, in [0, 1].
         half_width: Half width of the 95 % interval of that mean over the episodes, as papers
-            report it: what other draws from the same images and classes would give. It narrows
-            with the number of episodes, and says nothing about other classes.
+            report it: the variation over other draws from the same images and classes. It narrows
+            with the number of episodes, and does not cover other classes.
         episodes: Float64 (E,): accuracy of each episode.
     """
 
@@ -48,8 +48,8 @@ def few_shot(
         labels: N labels of any hashable type, in any array-like.
         ways: Classes of an episode; at least 2. 5 and 20 are customary on Omniglot.
         shots: Images behind a prototype; positive. 1 and 5 are customary.
-        queries: Images of each class to classify; positive. 15 is customary; fewer where a class
-            has no more.
+        queries: Images of each class to classify; positive. 15 is customary; fewer if a class has
+            no more.
         episodes: Number of episodes; positive. 1000 are customary.
         seed: Seed of the draws; at least 0.
 

@@ -29,10 +29,11 @@ class Identification:
     Args:
         mated: Number of queries whose class is in the gallery.
         non_mated: Number of queries whose class is not.
-        hit_similarities: Float64, falling: similarity of the nearest of the gallery, of the mated
-            queries whose nearest is of their class, and nearer than all others by more than 1e-6.
-        non_mated_similarities: Float64 (non_mated,), falling: similarity of the nearest of the
-            gallery, of the non-mated queries.
+        hit_similarities: Float64, falling: similarity of the nearest gallery row, for the mated
+            queries whose nearest row is of their class and nearer than all others by more than
+            1e-6.
+        non_mated_similarities: Float64 (non_mated,), falling: similarity of the nearest gallery
+            row, for the non-mated queries.
     """
 
     mated: int
@@ -89,8 +90,8 @@ def identification(
         An `Identification`.
 
     Raises:
-        ArrayError: An array is of the wrong shape, a row is not finite, or all queries are mated,
-            or none is.
+        ArrayError: An array is of the wrong shape, a row is not finite, or either all queries are
+            mated or none.
 
     Example:
         >>> gallery = [[1.0, 0.0], [0.0, 1.0]]

@@ -21,11 +21,11 @@ def class_interval(
     Queries of a class resemble each other, so classes are the sample, not queries: the variance of
     the mean is that of the jackknife that leaves out one class at a time. The interval is Wilson's
     score interval at the effective sample size with this variance, with the t quantile of the
-    effective number of classes (Kish: (sum n)^2 / sum n^2 for classes of n queries), after Korn
+    effective number of classes (Kish: (sum n)^2 / sum n^2 for classes of n queries), following Korn
     and Graubard (Survey Methodology 1998). It stays within the range of the metric and is not
-    symmetric near its ends. Where all classes are at one end of the range, each class counts as
-    one observation; where they are equal anywhere else, the interval is empty; of a single class,
-    it is the whole range. `make bench-intervals` simulates its coverage.
+    symmetric near its ends. Where all classes are at one end of the range, each class counts as one
+    observation; if they are equal anywhere else, the interval is empty; for a single class, it is
+    the whole range. `make bench-intervals` simulates its coverage.
 
     Args:
         values: Floats (Q, M): M metrics of each query.

@@ -19,7 +19,7 @@ class Mislabelled(NamedTuple):
 
     Args:
         row: Its row.
-        suggestion: The label of most of its nearest.
+        suggestion: The label of most of its nearest neighbours.
         agreement: The share of the votes for that label, in (0, 1].
     """
 
@@ -48,7 +48,8 @@ class Confusion(NamedTuple):
     Args:
         label: The label of one.
         other: The label of the other.
-        share: The share of the images of both whose nearest is of the other, in (0, 1].
+        share: The share of the images of both whose nearest neighbour is in the other class, in (0,
+            1].
     """
 
     label: Hashable
@@ -58,13 +59,14 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelIssues:
-    """What a person should look at, worst first. Rows are those of the embeddings.
+    """Issues to review, worst first. Rows are those of the embeddings.
 
     Args:
-        mislabelled: Images most of whose nearest, weighted by similarity, are of another class.
+        mislabelled: Images whose nearest neighbours, weighted by similarity, mostly belong to
+            another class.
         duplicates: Pairs of near-duplicates.
         confused: Pairs of classes that are each other's nearest neighbours.
-        never_found: Labels of classes of which no image has its nearest within the class.
+        never_found: Labels of classes in which no image has its nearest neighbour in the class.
     """
 
     mislabelled: list[Mislabelled]
@@ -84,7 +86,7 @@ def find_label_issues(
 
     Args:
         embeddings: Numbers (N, D), of any length: of images that the encoder was not trained on,
-            or it will have learned their wrong labels.
+            because it would have learned their wrong labels.
         labels: N labels of any hashable type, in any array-like.
         neighbours: Nearest images that vote on the label of each; positive.
         agreement: Share of the votes for another class from which a label is reported; in (0, 1].

@@ -23,7 +23,7 @@ def expand_queries(
         gallery: Numbers (G, D).
         neighbours: Number of nearest of the gallery in the mean; at least 0. All of a smaller
             gallery.
-        alpha: Exponent of the weights; at least 0. 3 in the paper; 0 weights all alike.
+        alpha: Exponent of the weights; at least 0. 3 in the paper; 0 gives all the same weight.
 
     Returns:
         Float32 (Q, D), of unit length.
@@ -103,13 +103,13 @@ def k_reciprocal(
     """Returns distances for re-ranking with k-reciprocal neighbours.
 
     Zhong et al. (CVPR 2017), and the authors' code: an item is described by its k-reciprocal
-    neighbours (those among its nearest `nearest_k` that have it among theirs, and itself), joined
+    neighbours (those among its nearest `nearest_k` that have it among theirs, and itself), extended
     by the `nearest_k` / 2-reciprocal neighbours of each of them that share more than two thirds
-    with the item's own k-reciprocal neighbours as they were before any joined. Each counts
-    exp(-d), d being the squared distance over the largest of its row; descriptions sum to 1, are
-    averaged over the nearest `expansion_k`, the item among them, and their Jaccard distance is
-    mixed with d. Items as near as the last that is taken, to within 1e-6, are taken as well, so
-    that the order of rows is of no effect.
+    with the item's original k-reciprocal neighbours. Each has the weight exp(-d), where d is the
+    squared distance divided by the largest of its row; descriptions sum to 1, are averaged over the
+    nearest `expansion_k`, the item among them, and their Jaccard distance is mixed with d. Items as
+    near as the last one taken, to within 1e-6, are taken as well, so that the order of rows has no
+    effect.
 
     Takes O((Q + G)^2) memory: for some ten thousand images. Re-rank the first hundred of a larger
     search instead.

@@ -15,10 +15,10 @@ from dml.evaluation.verification import Verification
 
 
 class ThresholdKind(StrEnum):
-    """What a calibrated threshold promises."""
+    """The quantity that a calibrated threshold guarantees."""
 
-    PRECISION = "precision"  # of nearest neighbours: the share that is right
-    FAR = "far"  # of pairs of two classes: the share that is accepted
+    PRECISION = "precision"  # the share of nearest neighbours that are right
+    FAR = "far"  # the share of pairs of two classes that are accepted
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class CalibratedThreshold:
     """A similarity above which the decision "same class" keeps a promise.
 
     Args:
-        kind: What is promised.
-        similarity: Least cosine similarity of the decision "same class"; in [-1, 1].
+        kind: The kind of promise.
+        similarity: Lowest cosine similarity for the decision "same class"; in [-1, 1].
         target: The precision or false accept rate that is promised, in (0, 1).
         rate: The precision or false accept rate on the validation split, in [0, 1].
         bound: Confidence bound of `rate`, which keeps the promise; in [0, 1].
@@ -100,12 +100,12 @@ def thresholds_from_json(
     """Returns the thresholds in a file.
 
     Args:
-        value: What the file holds: a list of thresholds as `CalibratedThreshold.to_json` returns
-            them.
+        value: The contents of the file: a list of thresholds as `CalibratedThreshold.to_json`
+            returns them.
         path: The file, for messages.
 
     Raises:
-        DataError: It is no such list; the message names the threshold and its field.
+        DataError: `value` is not such a list; the message names the threshold and its field.
     """
     if not isinstance(value, list):
         raise DataError(path, f"damaged: thresholds must be a list; got {value!r}")
@@ -123,10 +123,10 @@ def threshold_for_precision(
 ) -> CalibratedThreshold | None:
     """Returns the lowest threshold that has a precision with confidence.
 
-    For search: takes the similarity of each query's nearest neighbour and whether that is right.
+    For search: takes the similarity of each query's nearest neighbour and whether it is right.
     The Clopper-Pearson lower bound of the precision at the threshold (Biometrika 1934), not the
     precision itself, is at least `precision`; the bound holds for a single threshold, not jointly
-    for all. Similarities that differ by 1e-6 or less are ties, which are decided alike.
+    for all. Similarities that differ by 1e-6 or less are ties, which get the same decision.
 
     Args:
         similarities: Cosine similarities, floats (N,) in [-1, 1].
@@ -236,10 +236,10 @@ def _checked(similarities, right):
     similarities, right = np.asarray(similarities, "float64"), np.asarray(right, bool)
     if similarities.shape != right.shape or similarities.ndim != 1 or not len(right):
         raise ArrayError(
-            "similarities and right must be as many, at least one; "
+            "similarities and right must have the same length, at least 1; "
             f"got {similarities.shape} and {right.shape}"
         )
-    # Products of float32 vectors may be above 1 by their rounding.
+    # Products of float32 vectors may exceed 1 by rounding errors.
     wrong = ~(np.abs(similarities) <= 1 + 1e-4)
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -29,7 +29,7 @@ class Verification:
         auc: Area under the ROC curve: probability that a genuine pair is more similar than an
             impostor, pairs in the same bin counted by half. In [0, 1].
         eer: Equal error rate, where the false reject rate equals the false accept rate. In [0, 1].
-        eer_threshold: The similarity there.
+        eer_threshold: The threshold at the equal error rate.
         genuine: Number of pairs of one class.
         impostors: Number of pairs of two classes.
         genuine_counts: Int64 (BINS,): genuine pairs in each bin, from -1 to 1.
@@ -66,7 +66,7 @@ class Verification:
 
         Returns:
             (rate, threshold) at the lowest threshold with at most this false accept rate. With
-            fewer than 1 / far impostors it accepts none of them, and is of little meaning.
+            fewer than 1 / far impostors it accepts none of them, and means little.
 
         Raises:
             OptionError: `far` is out of its range.
@@ -96,7 +96,7 @@ def verification(
     Args:
         embeddings: Numbers (N, D), of any length; a row of zeros is equidistant from all others.
         labels: N labels of any hashable type, in any array-like.
-        advance: Called with the number of rows done since its last call; None for silence.
+        advance: Called with the number of rows done since its last call; None for no calls.
 
     Returns:
         A `Verification`.

@@ -1,4 +1,4 @@
-"""What happens around the epochs of a training run: validation, checkpoints, log, alarms."""
+"""Callbacks of a training run: validation, checkpoints, log, alarms."""
 
 import itertools
 import json
@@ -26,10 +26,10 @@ COLLAPSE = (
 
 @dataclass
 class TrainingState:
-    """How far a training is.
+    """The progress of a training.
 
     Args:
-        epoch: Epochs that are done.
+        epoch: Number of finished epochs.
         best_epoch: The epoch with the highest validation score, from 1; None without validation.
         best_score: Its R@1.
     """
@@ -40,11 +40,11 @@ class TrainingState:
 
 
 class Checkpoint:
-    """Saves and restores everything that a training needs to go on exactly as if it had not ended.
+    """Saves and restores everything that a training needs to continue exactly as if uninterrupted.
 
     That is the learner's variables (weights, proxies, random states), the optimizer's, the epoch
     and the best epoch so far, in `epoch-NNNN.npz`, and the encoder of the best epoch in
-    `best-NNNN.npz`. The last two of each are kept, so that a damaged one costs an epoch. The
+    `best-NNNN.npz`. The last two of each are kept, so that a damaged one costs only an epoch. The
     batches are a function of seed and epoch and need no state.
 
     Args:
@@ -55,7 +55,7 @@ class Checkpoint:
         self.folder = folder
 
     def save(self, learner, state: TrainingState):
-        """Writes the state after an epoch; the earlier ones stay until this one is whole."""
+        """Writes the state after an epoch; earlier ones are kept until it is complete."""
         name = f"epoch-{state.epoch:04d}.npz"
         save_variables(self.folder.checkpoints / name, self.variables(learner), asdict(state))
         for pattern in ("epoch-*.npz", "best-*.npz"):
@@ -67,14 +67,14 @@ class Checkpoint:
         save_variables(self.best(epoch), encoder.variables, {"epoch": epoch})
 
     def load(self, learner, reporter: Reporter) -> TrainingState | None:
-        """Restores what `save` wrote last, or before that where it is damaged.
+        """Restores the last state that `save` wrote, or an earlier one if it is damaged.
 
         Args:
             learner: The compiled learner.
-            reporter: Takes a warning for each damaged file.
+            reporter: Receives a warning for each damaged file.
 
         Returns:
-            The state that `save` was given; None where nothing was saved.
+            The state passed to `save`; None if nothing was saved.
 
         Raises:
             DataError: The checkpoint does not fit the learner, each of them is damaged, or the
@@ -103,7 +103,7 @@ class Checkpoint:
         return None
 
     def check_best(self, encoder, state: TrainingState, reporter: Reporter):
-        """Refuses a damaged encoder of the best epoch; without one, forgets that epoch."""
+        """Raises an error for a damaged encoder of the best epoch; if missing, forgets that epoch."""
         if not state.best_epoch:
             return
         file = self.best(state.best_epoch)
@@ -134,7 +134,7 @@ class Checkpoint:
         assign(encoder.variables, values, self.best(epoch))
 
     def best(self, epoch):
-        """Returns where the encoder of an epoch is kept."""
+        """Returns the path of an epoch's encoder."""
         return self.folder.checkpoints / f"best-{epoch:04d}.npz"
 
     def variables(self, learner):
@@ -158,7 +158,7 @@ def read_variables(path):
     try:
         check_regular(path)
         with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():  # before any size in it is believed
+            if damaged := file.testzip():  # before any size in it is trusted
                 raise ValueError(f"{damaged} is damaged")
         with np.load(path) as arrays:
             state = json.loads(arrays["state"].item())
@@ -174,7 +174,7 @@ def read_variables(path):
 
 
 def check_shapes(variables, values, path):
-    """Refuses values of other shapes than those of the variables."""
+    """Raises an error unless values have the shapes of the variables."""
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
         raise DataError(path, "the checkpoint belongs to another recipe")
 
@@ -187,7 +187,7 @@ def assign(variables, values, path):
 
 
 def by_epoch(file):
-    """Returns what sorts files of one kind by the epoch in their name."""
+    """Returns the sort key of a file: the epoch in its name."""
     return len(file.name), file.name
 
 
@@ -199,13 +199,13 @@ class RunRecorder(keras.callbacks.Callback):
     """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
 
     Args:
-        folder: The run's.
-        state: How far the training is; it is kept up to date.
+        folder: The run's folder.
+        state: The progress of the training; it is kept up to date.
         validate: Called without arguments; returns {"val_recall_at_1": ...}. None without a
             validation split.
         validate_every: Epochs between two validations.
         epochs: Epochs of the whole training.
-        reporter: Takes a line for each epoch.
+        reporter: Receives a line for each epoch.
 
     Attributes:
         coverage: Called with an epoch, from 0; returns its `dml.samplers.Coverage`. None leaves
@@ -262,10 +262,10 @@ class RunRecorder(keras.callbacks.Callback):
 
 
 def collapsing(rows):
-    """Tells whether everything has become similar to everything, and stays so.
+    """Returns whether the embeddings have collapsed to nearly one point, and stay so.
 
-    Many networks begin there, and leave it within some epochs: in each of the last two the
-    embeddings must have been close to one point, and not have moved away from it.
+    Many networks start collapsed and recover within some epochs: in each of the last two epochs the
+    embeddings must be close to one point and not move away from it.
 
     Args:
         rows: The log, one dictionary an epoch.
@@ -286,7 +286,7 @@ def collapsing(rows):
 
 
 class StopAtNan(keras.callbacks.Callback):
-    """Ends the training as soon as the loss is not a number; the last checkpoint stays.
+    """Stops the training as soon as the loss is not finite; the last checkpoint is kept.
 
     Raises:
         DivergenceError: Names the epoch and step.
@@ -321,10 +321,10 @@ def epoch_line(row, epochs):
 
 
 class ProgressBars(keras.callbacks.Callback):
-    """Shows how far a training is.
+    """Shows the progress of a training.
 
     Args:
-        progress: What shows it.
+        progress: The object that shows it.
     """
 
     def __init__(self, progress: TrainingProgress):
@@ -345,7 +345,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
     """Writes each epoch's metrics for TensorBoard, on any backend.
 
     Args:
-        folder: Where the event file goes.
+        folder: The folder of the event file.
     """
 
     def __init__(self, folder):

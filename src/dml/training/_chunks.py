@@ -1,4 +1,4 @@
-"""A large batch through a network in parts, at the memory of one."""
+"""Passing a large batch through a network in parts, with the memory of one part."""
 
 import keras
 from keras import ops
@@ -9,9 +9,9 @@ from dml.errors import OptionError
 def embed_in_chunks(network, images, count):
     """Returns a network's training output, float32 (B, D), of images, computed in parts.
 
-    Their activations are not kept but computed again for the gradient, with the same random
-    numbers and statistics: the parts are pure functions of what the network's state was. No
-    gradient passes to the images.
+    Activations are not stored but computed again for the gradient, with the same random numbers and
+    statistics: the parts are pure functions of the network's state. No gradient passes to the
+    images.
 
     Args:
         network: A Keras model.
@@ -19,7 +19,7 @@ def embed_in_chunks(network, images, count):
         count: Parts; positive, divides B.
 
     Raises:
-        OptionError: It does not divide B.
+        OptionError: `count` does not divide B.
     """
     if images.shape[0] is not None and images.shape[0] % count:
         raise OptionError(
@@ -42,7 +42,7 @@ def embed_in_chunks(network, images, count):
 
 
 def in_turn(forward, trainable, state, parts):
-    """Computes parts one after the other, and again, one after the other, for the gradient.
+    """Computes parts one after another, and again, one after another, for the gradient.
 
     Args:
         forward: From trainable values, state and a part to a float32 output and the next state.
@@ -68,15 +68,15 @@ def in_turn(forward, trainable, state, parts):
 def in_turn_by_tensorflow(forward, trainable, state, parts):
     """Computes as `in_turn` does.
 
-    The gradient is a loop of its own: TensorFlow's of a loop keeps what each turn has computed,
-    and its graphs merge a second pass with the first unless they are apart.
+    The gradient is a separate loop: TensorFlow's gradient of a loop stores what each iteration
+    computes, and its graph optimizer merges a second pass with the first unless they are separate.
     """
     import tensorflow as tf
 
     count, known = parts.shape[0], len(trainable)
 
     def loop(turn, *carried):
-        """Takes a turn with each part's number and what the last turn returned."""
+        """Runs `turn` with each part's number and the result of the previous iteration."""
 
         def body(i, *carried):
             return i + 1, *turn(i, *carried)

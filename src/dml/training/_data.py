@@ -1,4 +1,4 @@
-"""What a learner is given, checked before it trains: images, labels, and data sets of both."""
+"""Checks of a learner's inputs before training: images, labels, and data sets of both."""
 
 import itertools
 import types
@@ -15,15 +15,15 @@ LARGEST = 2**31 - 1
 
 
 def is_data_set(x):
-    """Returns whether this is a data set, which yields batches, and not arrays."""
+    """Returns whether `x` is a data set that yields batches, rather than arrays."""
     return not hasattr(x, "shape") and not isinstance(x, (list, tuple, dict)) and x is not None
 
 
 def yields_uint8(data):
-    """Returns whether a data set is of TensorFlow and yields uint8 images, which need no check.
+    """Returns whether a data set is TensorFlow's and yields uint8 images, which need no check.
 
     Raises:
-        ArrayError: The images are no (N, H, W, 3).
+        ArrayError: The images are not (N, H, W, 3).
     """
     spec = getattr(data, "element_spec", None)
     images = spec[0] if isinstance(spec, tuple) else spec
@@ -60,11 +60,11 @@ def peek(data, encoder):
         encoder: A Keras model.
 
     Returns:
-        The data set with that batch still in it, and the batch's targets; None for these where no
-        batch was read, because its images are known to be uint8.
+        The data set with that batch still in it, and the batch's targets; these are None if no
+        batch was read because the images are known to be uint8.
 
     Raises:
-        ArrayError: As of `checked_images`, or there is no batch.
+        ArrayError: As for `checked_images`, or there is no batch.
     """
     if yields_uint8(data):
         return data, None
@@ -75,17 +75,17 @@ def peek(data, encoder):
 
 
 def checked_images(images, encoder):
-    """Returns images (N, H, W, 3) in 0..255; those of a list as one array, others unchanged.
+    """Returns images (N, H, W, 3) in 0..255; a list becomes one array, others are unchanged.
 
-    The expected values are only known for an encoder that takes uint8, as those of
-    `dml.build_encoder` do: for others nothing is checked.
+    The expected values are only known for encoders that take uint8, such as those of
+    `dml.build_encoder`; for others nothing is checked.
 
     Args:
         images: An array or tensor of any library, or a list of images of one size.
         encoder: A Keras model.
 
     Raises:
-        ArrayError: They are of another shape, or are scaled, normalised or not finite.
+        ArrayError: They have another shape, or are scaled, normalised or not finite.
     """
     if isinstance(images, (list, tuple)):
         try:
@@ -109,7 +109,7 @@ def some_images(images, encoder):
     """Returns images as `checked_images` does.
 
     Raises:
-        ArrayError: As of `checked_images`; or there are none, which Keras would pass in silence.
+        ArrayError: As for `checked_images`; or there are none, which Keras would accept silently.
     """
     images = checked_images(images, encoder)
     if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
@@ -124,7 +124,7 @@ def takes_pixels(encoder):
 
 
 def type_name(dtype):
-    """Returns the name of a number type of any library."""
+    """Returns the name of a dtype of any library."""
     return str(getattr(dtype, "name", dtype)).split(".")[-1]
 
 
@@ -134,20 +134,20 @@ def check_image_shape(shape):
         return
     remedy = ""
     if len(shape) == 3:
-        remedy = ": one image is images[None]"
+        remedy = ": pass one image as images[None]"
         if shape[2] != 3:
-            remedy = ": of grey images, np.repeat(images[..., None], 3, axis=-1)"
+            remedy = ": for grey images, np.repeat(images[..., None], 3, axis=-1)"
     elif len(shape) == 4 and shape[3] == 1:
-        remedy = ": of grey images, np.repeat(images, 3, axis=-1)"
+        remedy = ": for grey images, np.repeat(images, 3, axis=-1)"
     elif len(shape) == 4 and shape[1] == 3:
-        remedy = ": of channels first, np.moveaxis(images, 1, -1)"
+        remedy = ": for channels first, np.moveaxis(images, 1, -1)"
     elif len(shape) == 4 and shape[3] == 4:
-        remedy = ": images[..., :3] leaves out the transparency"
+        remedy = ": images[..., :3] removes the alpha channel"
     raise ArrayError(f"images must be (N, H, W, 3); got {shape}{remedy}")
 
 
 def check_pixels(images):
-    """Raises ArrayError unless an array of images has values in 0..255 that are no shares of 1."""
+    """Raises ArrayError unless images have values in 0..255 that are not scaled to [0, 1]."""
     if images.dtype.kind not in "biuf":
         raise ArrayError(f"images must be numbers in 0..255; got {images.dtype}")
     low, high = float(images.min()), float(images.max())
@@ -174,7 +174,7 @@ def class_labels(labels, classes=0):
         classes: They must be in [0, classes); 0 allows every int32.
 
     Raises:
-        ArrayError: They are not; the message names the row.
+        ArrayError: They are not such labels; the message names the row.
     """
     if labels is None:
         raise ArrayError("labels are missing: fit(images, labels)")
@@ -216,12 +216,12 @@ def is_one_hot(matrix):
 
 
 def checked_matrix(matrix, memberships, batch):
-    """Returns labels that are a matrix: memberships of classes, or a batch's relation.
+    """Returns matrix-shaped labels: memberships of classes, or a batch's relation.
 
     Args:
         matrix: Numbers (N, M).
-        memberships: Classes of which the loss takes memberships; 0 where it takes none.
-        batch: Whether it is of one batch, whose images it may relate to each other.
+        memberships: Number of classes, if the loss takes memberships; otherwise 0.
+        batch: Whether it describes one batch, so that it may be a relation of its images.
 
     Raises:
         ArrayError: The loss can't use it; the message names what to pass instead.
@@ -247,16 +247,16 @@ def checked_matrix(matrix, memberships, batch):
 
 
 def checked_targets(y, classes=0, memberships=0, batch=False):
-    """Returns targets with labels as int32 (N,), and all else as arrays.
+    """Returns targets with labels as int32 (N,), and everything else as arrays.
 
     Args:
         y: As `Learner.fit` takes it.
         classes: Labels must be in [0, classes); 0 allows every int32.
-        memberships: Classes of which the loss takes memberships (N, classes); 0 for none.
+        memberships: Number of classes, if the loss takes memberships (N, classes); otherwise 0.
         batch: Whether it is one batch of a data set.
 
     Raises:
-        ArrayError: They are something else.
+        ArrayError: The targets have another form.
     """
     check_targets(y)
     if isinstance(y, dict):
@@ -273,7 +273,7 @@ def checked_targets(y, classes=0, memberships=0, batch=False):
 
 
 def as_matrix(y):
-    """Returns labels that are a table of several numeric columns as an array; None for others."""
+    """Returns labels in several numeric columns as an array; None for other labels."""
     nested = isinstance(y, (list, tuple)) and len(y) and isinstance(y[0], (list, np.ndarray))
     if not hasattr(y, "shape") and not nested:
         return None
@@ -283,7 +283,7 @@ def as_matrix(y):
 
 
 class KnownLabels(keras.callbacks.Callback):
-    """Ends a training in which a data set has brought labels that are no class of the learner.
+    """Stops a training in which a data set has yielded labels that are not classes of the learner.
 
     After the first epoch, because the labels of each step are on the device.
 

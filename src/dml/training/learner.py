@@ -1,4 +1,4 @@
-"""The learner: a Keras model of encoder and head whose loss is one of deep metric learning."""
+"""The learner: a Keras model of encoder and head that trains with a metric learning loss."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,24 +27,24 @@ from dml.training._data import (
 
 @keras.saving.register_keras_serializable("dml")
 class Learner(keras.Model):
-    """Trains an encoder with a metric learning loss, by plain `compile` and `fit`.
+    """Trains an encoder with a metric learning loss, with the usual `compile` and `fit`.
 
-    If the loss compares embeddings with proxies, their layer is made here, as the learner's
-    `head`, so that Keras trains and saves them. `save` and `ModelCheckpoint` write the whole
-    learner, with the state of its optimizer; what embeds is `learner.encoder` alone.
+    If the loss compares embeddings with proxies, the learner creates their layer, `head`, so that
+    Keras trains and saves them. `save` and `ModelCheckpoint` write the whole learner, including the
+    optimizer's state; `learner.encoder` alone computes embeddings.
 
     Args:
         encoder: A Keras model from images to unit vectors (B, D): `dml.build_encoder`'s, or any
             other whose output is normalised.
         loss: A part of `dml.losses`.
-        classes: Classes among the training labels, which are 0 .. classes - 1. Needed by losses
-            with proxies only.
+        classes: Classes among the training labels, which are 0 .. classes - 1. Required only by
+            losses with proxies.
         augmentation: Keras layers applied to the batch in training, on the device.
-        regularizer: A part of `dml.regularizers`, of the proxies or of the embeddings.
-        chunks: Parts in which a training batch passes through the encoder, one after the other.
-            The loss still sees the whole batch: the gradient at its embeddings is taken first,
-            and each part's activations are computed again for its share. So a batch takes the
-            memory of one part, and about a third more time. Must divide the batch; batch
+        regularizer: A part of `dml.regularizers` for the proxies or the embeddings.
+        chunks: Number of parts in which a training batch passes through the encoder, one after
+            another. The loss still sees the whole batch: the gradient at its embeddings is taken
+            first, and each part's activations are computed again for its share. So a batch takes
+            the memory of one part, and about a third more time. Must divide the batch; batch
             normalisation sees each part alone.
 
     Raises:
@@ -124,7 +124,7 @@ class Learner(keras.Model):
         return network(images, training=training)
 
     def _views_of(self, images):
-        """Returns the augmented images, one batch for each view that the loss wants."""
+        """Returns the augmented images, one batch for each view that the loss needs."""
         views = []
         for _ in range(self.metric_loss.views):
             view = images
@@ -134,7 +134,7 @@ class Learner(keras.Model):
         return views[0] if len(views) == 1 else ops.concatenate(views)
 
     def _embedding_network(self, images):
-        """Returns the model for these images: crops of the network's size need no preparation."""
+        """Returns the model for these images: crops of the input size need no preprocessing."""
         try:
             network = self.encoder.get_layer("network")
         except ValueError:
@@ -153,8 +153,8 @@ class Learner(keras.Model):
 
         Raises:
             OptionError: A loss or its weights are given.
-            DmlError: The batch would be divided among devices that each see their part of its
-                pairs alone.
+            DmlError: The batch would be divided among devices that each see only the pairs of their
+                own part.
         """
         _refuse_replicas()
         if options.get("loss") is not None:
@@ -190,10 +190,10 @@ class Learner(keras.Model):
             **options: As for `keras.Model.fit`, without weights of samples or classes.
 
         Raises:
-            ArrayError: Images are none, scaled to 0..1, normalised, not finite or of another shape;
-                labels are missing, no integers, one-hot, or of a class for which there is no
-                proxy (in later batches of a data set: at the end of the epoch); targets are a
-                dictionary with something else in it; or weights of samples or classes are given.
+            ArrayError: Images are empty, scaled to 0..1, normalised, not finite or of another
+                shape; labels are missing, not integers, one-hot, or of a class without a proxy (for
+                later batches of a data set, raised at the end of the epoch); a dictionary of
+                targets has other keys; or sample or class weights are given.
         """
         x, y = self._checked(x, y, training=True)
         if (validation := options.get("validation_data")) is not None:
@@ -206,13 +206,13 @@ class Learner(keras.Model):
             callbacks = options.get("callbacks") or []
             if isinstance(callbacks, keras.callbacks.CallbackList):
                 callbacks.append(watch)
-            else:  # before those that would save what was learned
+            else:  # before callbacks that would save the weights
                 options["callbacks"] = [watch, *keras.tree.flatten(callbacks)]
         from dml.training.loader import TrainingBatches
 
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
             x = x.tensorflow_dataset()
-            options["shuffle"] = False  # the sampler has, and Keras would warn that it can't
+            options["shuffle"] = False  # the sampler shuffles, and Keras would warn that it can't
         return super().fit(x, y, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any):
@@ -224,9 +224,9 @@ class Learner(keras.Model):
             **options: As for `keras.Model.evaluate`.
 
         Raises:
-            ArrayError: As of `fit`.
+            ArrayError: As for `fit`.
         """
-        if "_use_cached_eval_dataset" not in options:  # `fit`, which has checked them
+        if "_use_cached_eval_dataset" not in options:  # called by `fit`, which has checked them
             x, y = self._checked(x, y)
         return super().evaluate(x, y, **options)
 
@@ -240,7 +240,7 @@ class Learner(keras.Model):
         return super().train_on_batch(*self._checked(x, y, training=True, batch=True), **options)
 
     def test_on_batch(self, x: Any, y: Any = None, **options: Any):
-        """Returns what `evaluate` does of one batch, as `keras.Model.test_on_batch` does."""
+        """Returns loss and telemetry of one batch, as `keras.Model.test_on_batch` does."""
         return super().test_on_batch(*self._checked(x, y, batch=True), **options)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
@@ -256,7 +256,7 @@ class Learner(keras.Model):
             training: Whether labels must be of the learner's classes.
             batch: Whether these are one batch, whose labels may be a relation (B, B).
         """
-        classes = getattr(self.head, "classes", 0)  # a memory takes labels as they come
+        classes = getattr(self.head, "classes", 0)  # a memory takes any labels
         known = {
             "classes": classes if training else 0,
             "memberships": classes if self.metric_loss.takes_memberships() else 0,
@@ -265,7 +265,7 @@ class Learner(keras.Model):
             return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
         from dml.training.loader import TrainingBatches
 
-        if not isinstance(x, TrainingBatches):  # whose images and labels are right
+        if not isinstance(x, TrainingBatches):  # whose images and labels are valid
             x, targets = peek(x, self.encoder)
             if targets is not None:
                 checked_targets(targets, **known, batch=True)
@@ -347,7 +347,7 @@ class Learner(keras.Model):
             self.label_range.assign(ops.stack([low, high]))
 
     def _regularized(self, acts_on, embeddings, labels, training):
-        """Returns what the regularizer acts on."""
+        """Returns the input of the regularizer."""
         if self.regularizer_head is not None:
             return self.regularizer_head(embeddings, labels, training=training)
         if acts_on == "embeddings":
@@ -357,7 +357,7 @@ class Learner(keras.Model):
         return ops.convert_to_tensor(self.head.proxies)
 
     def _update_telemetry(self, labels, embeddings, compared):
-        """Records what distinguishes learning from collapse: similarities, rank, active share."""
+        """Records metrics that distinguish learning from collapse, such as the effective rank."""
         embeddings = ops.stop_gradient(embeddings)
         count = ops.cast(ops.shape(embeddings)[0], "float32")
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
@@ -366,7 +366,8 @@ class Learner(keras.Model):
             for name, pairs in zip(names, pair_masks(labels), strict=True):
                 mean = mean_over(similarities, pairs)
                 self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
-        # Participation ratio of the batch's spectrum: 1 when all point one way, at most min(B, D).
+        # Participation ratio of the batch's spectrum: 1 if all vectors are parallel, at most min(B,
+        # D).
         rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
         self.telemetry["effective_rank"].update_state(rank)
         if "active_share" in self.telemetry:
@@ -414,10 +415,11 @@ class Learner(keras.Model):
 
 
 def _unnormalised(encoder):
-    """Returns the model of an encoder's crops whose vectors keep their length.
+    """Returns the encoder's model for crops, without the normalisation of its vectors.
 
     Raises:
-        OptionError: The encoder is not of `dml.build_encoder`, and so its last step is not known.
+        OptionError: The encoder is not a model of `dml.build_encoder`, so its last layer is
+            unknown.
     """
     try:
         network = encoder.get_layer("network")
@@ -431,7 +433,7 @@ def _unnormalised(encoder):
 
 
 def _refuse_replicas():
-    """Raises DmlError under a TensorFlow strategy of several replicas.
+    """Raises DmlError under a TensorFlow strategy with several replicas.
 
     Each would compare the images of its own share of the batch only.
     """
@@ -448,7 +450,8 @@ def _refuse_replicas():
 
 
 def _compiles_with_xla() -> bool:
-    """Returns whether XLA pays: on accelerators; on CPU it makes depthwise convolutions slow.
+    """Returns whether to use XLA: on accelerators only; on CPU it slows depthwise convolutions
+    down.
 
     JAX always compiles with XLA; False there would run step by step.
     """

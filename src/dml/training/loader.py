@@ -24,7 +24,7 @@ _ON_UNREADABLE = ("error", "skip")
 
 
 class ImageSamples(Samples, Protocol):
-    """What training batches need of a data set's items, such as `dml.datasets.Items`."""
+    """The attributes of items that training batches need; `dml.datasets.Items` has them."""
 
     @property
     def paths(self) -> Sequence[str] | np.ndarray: ...
@@ -57,7 +57,7 @@ def training_batches(
         on_unreadable: How to handle unreadable images. `error`: raise an error. `skip`: replace
             each by another image of its class that is not in the batch, or else of another class;
             it is logged once and listed in `unreadable`.
-        threads: Threads that read. Positive.
+        threads: Threads that read images. Positive.
         class_vectors: Floats (classes, D): the position of each class, for samplers that need it.
         samples: Whether labels are {"labels": ..., "samples": ...}, int32 (B,) each, where samples
             are the rows of the images among the items.
@@ -84,7 +84,7 @@ class TrainingBatches(grain.IterDataset):
     Args:
         reader: Makes each batch.
         first_epoch: Epoch of the first batch.
-        threads: Threads that read. Positive.
+        threads: Threads that read images. Positive.
     """
 
     def __init__(self, reader: "_TrainingReader", first_epoch: int, threads: int):
@@ -100,7 +100,7 @@ class TrainingBatches(grain.IterDataset):
     def tensorflow_dataset(self) -> Any:
         """Returns the batches as a `tf.data.Dataset` without autotuning.
 
-        Autotuning is of no use here, and its thread ends up to a minute after a training
+        Autotuning is useless here, and its thread ends up to a minute after the training
         (TensorFlow 2.21).
         """
         import tensorflow as tf
@@ -138,9 +138,9 @@ class TrainingBatches(grain.IterDataset):
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Raises the `ImageError` of a training that an unreadable image has ended.
+        """Raises the `ImageError` of a training that was stopped by an unreadable image.
 
-        TensorFlow raises errors of its data as another type, with a long text around theirs:
+        TensorFlow wraps errors of its data sets in another type with a long message:
 
             with batches.named_errors():
                 learner.fit(batches, ...)
@@ -212,7 +212,7 @@ class _TrainingReader:
 
     def epoch_rows(self, epoch: int) -> np.ndarray:
         """Returns the rows int64 (steps, B) of the items in an epoch's batches."""
-        with self.lock:  # or each thread would sample a new epoch
+        with self.lock:  # otherwise each thread would sample a new epoch
             return self._cached_rows(epoch)
 
     def _sampled_rows(self, epoch):

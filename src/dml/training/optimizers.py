@@ -18,11 +18,11 @@ _SCHEDULES = ("constant", "step", "cosine", "exponential")
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """How the weights learn. The head (proxies) has a learning rate of its own.
+    """Optimizer and learning rates. The head (proxies) has its own learning rate.
 
     Args:
         name: `adamw`, `adam`, `sgd` or `rmsprop`.
-        learning_rate: Peak rate of backbone and embedding. Positive.
+        learning_rate: Peak learning rate of backbone and embedding. Positive.
         head_learning_rate: Peak rate of the head's proxies. Positive; about 100 times
             `learning_rate` (Proxy Anchor, sec. 4.2). Unused by losses without a head.
         weight_decay: Fraction of a backbone or embedding weight that a step at rate 1 removes
@@ -36,7 +36,7 @@ class OptimizerOptions:
         schedule: `constant`; `step` multiplies by `decay` every `decay_epochs`; `exponential`
             does so smoothly; `cosine` falls to `final_fraction` of the peak at the last epoch.
         decay: Factor of `step` and `exponential`, in (0, 1].
-        decay_epochs: Epochs between two factors. Positive.
+        decay_epochs: Epochs between two decays. Positive.
         final_fraction: Where `cosine` ends, as a fraction of the peak, in [0, 1].
         warmup_epochs: Epochs in which the rate rises linearly from 0 to its peak. May be
             fractional.
