@@ -72,6 +72,6 @@ def test_resume_takes_no_other_options(capsys):
     assert main(["train", "runs/x", "--resume", "--loss.name", "triplet"]) == 2
     assert "--resume uses the run's own recipe: leave out --loss.name" in (capsys.readouterr().err)
     assert main(["train", "runs/x", "--resume", "--out", "y"]) == 2
-    assert "without --out" in capsys.readouterr().err
+    assert "leave out --out" in capsys.readouterr().err
     assert main(["train", "runs/x", "--resume"]) == 2
     assert "runs/x: there is no run to resume" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def test_what_is_read_was_written(written, encoder):
 
 def test_vectors_of_another_encoder_are_refused(written, tmp_path):
     other = OnnxEncoder(write_bundle(tmp_path / "other", seed=1))
-    with pytest.raises(DataError, match=r"out\.parquet: its vectors are of another encoder"):
+    with pytest.raises(DataError, match=r"out\.parquet: its vectors were not computed by"):
         read_vectors(written[0], other)
 
 

@@ -36,5 +36,5 @@ COMMAND = Command(
     runtime=Runtime.KERAS,
     takes_flags=True,
     after_interrupt="the same command continues after the last finished part of the search",
-    less_memory="reduce it with a smaller --evaluation.batch_size",
+    less_memory="a smaller --evaluation.batch_size needs less",
 )

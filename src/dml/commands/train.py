@@ -51,5 +51,5 @@ COMMAND = Command(
     runtime=Runtime.KERAS,
     takes_flags=True,
     after_interrupt="`dml train RUN --resume` continues from the last epoch",
-    less_memory="reduce it with smaller batches, backbone.input_size or training.chunks",
+    less_memory="smaller batches, a smaller backbone.input_size or training.chunks need less",
 )

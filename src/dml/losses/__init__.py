@@ -1,4 +1,4 @@
-"""Losses of deep metric learning: options and one pure function each."""
+"""Losses for deep metric learning, each with options and one pure function."""
 
 from dml.losses._reduced import reduced
 from dml.losses._wrapper import Wrapper

@@ -1,4 +1,4 @@
-"""What the softmax losses with a margin share."""
+"""The base class of softmax losses with a margin."""
 
 import math
 
@@ -9,7 +9,7 @@ from dml.ops import is_relation, memberships, own_column, present, row_shares
 
 
 class MarginSoftmax(MetricLoss):
-    """Classifies images by their cosines to the classes' proxies, the own one made smaller.
+    """Classifies images by their cosines to the classes' proxies, with a margin on the own class.
 
     The mean over the batch of the cross-entropy of `scale` times the cosines, where `with_margin`
     replaces the image's own.
@@ -19,7 +19,7 @@ class MarginSoftmax(MetricLoss):
     averages_images = True
 
     def with_margin(self, own):
-        """Returns what stands for the cosines (...) of images to their own classes."""
+        """Returns the replacement of the cosines (...) of images to their own classes."""
         raise NotImplementedError
 
     def batch_loss(self, labels, cosines):
@@ -28,7 +28,7 @@ class MarginSoftmax(MetricLoss):
 
 
 def own_scores(x, labels):
-    """Returns x (B, C) at each image's own class (B, 1); all of it where images have many."""
+    """Returns x (B, C) at each image's own class (B, 1); all of it for memberships."""
     return x if is_relation(labels) else own_column(x, labels)
 
 
@@ -38,7 +38,7 @@ def cross_entropy(cosines, labels, moved, scale):
     Args:
         cosines: Floats (B, C).
         labels: Integers (B,), or memberships (B, C).
-        moved: What stands for `own_scores(cosines, labels)`, of the same shape.
+        moved: The replacement of `own_scores(cosines, labels)`, of the same shape.
         scale: Factor of the cosines. Positive.
     """
     own = present(memberships(labels, cosines.shape[1]))
@@ -51,7 +51,7 @@ def cross_entropy(cosines, labels, moved, scale):
 def cross_entropy_of(logits, labels):
     """Returns the mean cross-entropy of logits (B, C), with memberships divided by their sums.
 
-    An image of no class costs nothing.
+    An image without a class has loss 0.
     """
     if not is_relation(labels):
         return ops.mean(ops.logsumexp(logits, axis=1) - own_column(logits, labels)[:, 0])
@@ -62,7 +62,7 @@ def cross_entropy_of(logits, labels):
 
 
 def turned_away(cosines, margin):
-    """Returns the cosines of angles made larger by `margin` radians, falling all the way."""
+    """Returns the cosines of angles increased by `margin` radians, decreasing throughout."""
     sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
     turned = math.cos(margin) * cosines - math.sin(margin) * sines
     beyond = cosines < -math.cos(margin)
@@ -70,14 +70,14 @@ def turned_away(cosines, margin):
 
 
 def turned_by(cosines, margin):
-    """Returns cosines of angles larger by `margin` radians, each its own, falling all the way."""
+    """Returns cosines of angles increased by individual margins in radians, decreasing throughout."""
     sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
     turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
     return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)
 
 
 def multiplied(cosines, multiple):
-    """Returns psi of angles, given by their cosines: it falls all the way."""
+    """Returns psi of angles, given by their cosines; it decreases throughout."""
     # Chebyshev: cos(m theta) = 2 cos(theta) cos((m - 1) theta) - cos((m - 2) theta).
     before, cosine = ops.ones_like(cosines), cosines
     for _ in range(multiple - 1):

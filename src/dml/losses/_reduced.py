@@ -1,4 +1,4 @@
-"""A loss whose anchors are brought to one number in another way than its own."""
+"""A loss with a different reduction over its anchors."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
         reduction: A part of `dml.reductions`.
 
     Raises:
-        OptionError: The loss is no sum over anchors or images, with the reason.
+        OptionError: The loss is not a sum over anchors or images; the message gives the reason.
     """
     if loss.has_pairs() and not loss.both_ends:
         return ReducedPairs(loss, reduction)
@@ -30,7 +30,7 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
     reason = "looks at both ends of a pair at once" if loss.has_pairs() else "is of the whole batch"
     raise OptionError(
         "loss",
-        f"{type(loss).__name__} {reason}, and a reduction takes the loss of each anchor alone: "
+        f"{type(loss).__name__} {reason}, but a reduction needs the loss of each anchor alone: "
         "leave the reduction out",
     )
 
@@ -43,7 +43,7 @@ def _each_row(function, arrays):
 
 
 class _Reduced(Wrapper):
-    """What both kinds share: the reduction."""
+    """The base class of both kinds, which holds the reduction."""
 
     registries: ClassVar[dict[str, Registry]] = {"reduction": REDUCTIONS}
 
@@ -57,7 +57,7 @@ class _Reduced(Wrapper):
 
 @keras.saving.register_keras_serializable("dml")
 class ReducedPairs(_Reduced, PairLoss):
-    """A pair loss of each anchor alone, reduced. Miners and memories take it as they take others.
+    """A pair loss of each anchor alone, reduced. Miners and memories accept it like any other.
 
     Args:
         loss: A `PairLoss`.

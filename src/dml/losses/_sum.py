@@ -16,7 +16,7 @@ class SumOfLosses(Wrapper):
         weights: Weight of each; at least 0. 1 for all if None.
     """
 
-    forwarded = ()  # each loss has a head of its own: `x` is of none of them
+    forwarded = ()  # each loss has its own head
 
     def __init__(self, losses: Sequence[MetricLoss], weights: Sequence[float] | None = None):
         if not losses:

@@ -1,4 +1,4 @@
-"""What losses around other losses share."""
+"""The base class of losses that wrap another loss."""
 
 from typing import Any, ClassVar, Self
 
@@ -10,16 +10,16 @@ from dml.losses.base import MetricLoss
 
 
 class Wrapper(MetricLoss):
-    """A loss around another: it answers as that one does, except for what it changes.
+    """A loss that wraps another one and forwards to it everything that it does not override.
 
     Subclasses pass the loss to `__init__`, return their other arguments from `options`, and
-    override what they change.
+    override methods.
 
     Args:
         loss: A part of `dml.losses`.
     """
 
-    # What a loss states of itself as attributes.
+    # Attributes that are forwarded.
     forwarded: ClassVar[tuple[str, ...]] = (
         "proxies_per_class",
         "proxy_head",
@@ -59,7 +59,7 @@ class Wrapper(MetricLoss):
         return self.loss.has_active_share()
 
     def options(self) -> dict[str, Any]:
-        """Returns the further arguments of this wrapper, by name."""
+        """Returns the other arguments of this wrapper, by name."""
         return {}
 
     def get_config(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Wrapper(MetricLoss):
 
 
 def require_pairs(loss: MetricLoss) -> None:
-    """Raises OptionError, with the reason, unless a loss is one of pairs that others may choose."""
+    """Raises OptionError, with the reason, unless a loss is of pairs that a miner may select."""
     if loss.has_pairs():
         return
     reason = "compares images with proxies" if loss.proxies_per_class else "reads embeddings"

@@ -22,10 +22,10 @@ class AdaFace(MetricLoss):
     the mean of the cross-entropy of scale (cos(theta - margin q) - margin (1 + q)) for the own
     class and scale cos(theta) for the others. No gradient passes through q. The angle theta -
     margin q is clipped to [0, 180] degrees, as in the authors' code, which also keeps all angles
-    0.001 from both ends; in the paper the cosine turns back there.
+    0.001 from both ends; in the paper the cosine rises again there.
 
     Args:
-        margin: m in the paper, in radians and cosine alike. In [0, 1]; 0.4.
+        margin: m in the paper, in radians and as a cosine. In [0, 1]; 0.4.
         scale: Factor of the cosines. Positive; 64.
 
     Call arguments:

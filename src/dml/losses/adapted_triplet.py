@@ -17,27 +17,27 @@ _KERNELS = ("linear", "gaussian")
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class AdaptedTriplet(Triplet):
-    """The triplet loss, plus a pull of the mined samples towards what they are a sample of.
+    """The triplet loss, plus a term that corrects the selection bias of mining.
 
-    Mining hard triplets trains on other distributions of the classes than those of the batch.
-    With n_i the times that sample i was selected as positive or negative, the loss adds `weight`
-    times the mean, over the classes that were selected, of the squared maximum mean discrepancy
-    between all the class's embeddings and the selected ones; with the linear kernel:
+    Mining hard triplets changes the distributions of the classes that are trained on. With n_i the
+    number of times that sample i was selected as positive or negative, the loss adds `weight` times
+    the mean, over the classes that were selected, of the squared maximum mean discrepancy between
+    all the class's embeddings and the selected ones; with the linear kernel:
 
         | mean of the class - mean of its selected samples, each counted n_i times |^2
 
     The counts carry no gradient, the embeddings do. (Re-implementations that compute this term
     outside the graph do not train with it.)
 
-    Only the idea is verified to be the paper's (Yu, Liu, Gong, Ding, Tao: "Correcting the Triplet
+    Only the idea is verified to match the paper (Yu, Liu, Gong, Ding, Tao: "Correcting the Triplet
     Selection Bias for Triplet Loss"). Kernel, square, weight and mining follow public
     re-implementations, whose weights range from 0.3 to 2.
 
     Args:
-        margin: As of `Triplet`.
-        mining: As of `Triplet`; the term has an effect with every one of them.
-        distance: As of `Triplet`.
-        soft_margin: As of `Triplet`.
+        margin: As for `Triplet`.
+        mining: As for `Triplet`; the term has an effect with each of them.
+        distance: As for `Triplet`.
+        soft_margin: As for `Triplet`.
         weight: Weight of the selection-bias term; at least 0. 0 is the plain triplet loss.
             Unverified.
         kernel: `linear` compares the means of the two distributions, `gaussian` all of their

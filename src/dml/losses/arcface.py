@@ -14,12 +14,12 @@ from dml.losses.base import LOSSES
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class ArcFace(MarginSoftmax):
-    """Classifies images by cosines to proxies, with a margin added to the own angle.
+    """Classifies images by cosines to proxies, with a margin added to the angle of the own class.
 
     The mean over the batch of the cross-entropy of scale cos(theta + margin) for the image's own
     class and scale cos(theta) for the others, theta being the angle of image and proxy. Beyond
-    theta = 180 degrees - margin, where the cosine would rise again, it goes on as
-    cos(theta) - margin sin(margin), as in the authors' code.
+    theta = 180 degrees - margin, where the cosine would rise again, it continues as cos(theta) -
+    margin sin(margin), as in the authors' code.
 
     cos(theta + margin) is taken from cosine and sine, with no inverse cosine, whose gradient is
     infinite where an image meets its proxy. The sine is held above 1e-3 there.

@@ -20,8 +20,9 @@ class BarlowTwins(MetricLoss):
 
         sum over a of (1 - C_aa)^2 + redundancy_weight * sum over a != b of C_ab^2
 
-    divided by D. The mean and deviation of a dimension are the batch's. The paper has two views of
-    each image; here they, or images of a class, are positive pairs of one batch, taken both ways.
+    divided by D. Mean and standard deviation of a dimension are taken over the batch. The paper has
+    two views of each image; here they, or images of a class, are positive pairs of one batch, taken
+    both ways.
 
     Args:
         redundancy_weight: lambda in the paper. At least 0; 0.005.
@@ -47,7 +48,7 @@ class BarlowTwins(MetricLoss):
         dim = embeddings.shape[1]
         pairs = as_weights(pair_masks(labels)[0])
         centred = embeddings - ops.mean(embeddings, axis=0)
-        # A dimension that does not vary counts as one of a deviation of 1e-3.
+        # A constant dimension is treated as having a standard deviation of 1e-3.
         x = centred * ops.rsqrt(ops.mean(ops.square(centred), axis=0) + 1e-6)
         together = ops.matmul(ops.transpose(x), ops.matmul(pairs, x))
         correlations = ratio(together, ops.sum(pairs))

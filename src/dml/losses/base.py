@@ -1,4 +1,4 @@
-"""What every loss shares: its registry, its number type and how it is saved."""
+"""The base classes of losses: registry, dtype and serialization."""
 
 import dataclasses
 from typing import Any, ClassVar, cast
@@ -16,7 +16,7 @@ LOSSES = Registry("loss")
 
 
 class MetricLoss(keras.losses.Loss):
-    """A loss of one batch, from labels and one float matrix.
+    """A loss of one batch, computed from labels and one float matrix.
 
     In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
     with ones on the diagonal (NaN: unknown), and losses of cosines memberships, floats
@@ -24,15 +24,15 @@ class MetricLoss(keras.losses.Loss):
     argmax. {"labels": labels, "samples": integers (B,)} also identifies each image: pairs of
     one image are neither positive nor negative.
 
-    A loss holds options and no variables: Keras trains only what a layer owns. What must be
-    learned (proxies) lives in `dml.heads`; the learner reads `proxies_per_class` to know whether
-    to add that head, and so whether `x` below is embeddings or cosines.
+    A loss holds options and no variables: Keras trains only what a layer owns. Learned parameters
+    (proxies) are in the layers of `dml.heads`; `proxies_per_class` tells the learner whether to add
+    such a head, and so whether `x` below is embeddings or cosines.
 
     Subclasses are dataclasses whose fields are the options, and implement `batch_loss`.
 
     Raises:
-        ArrayError: `sample_weight` or `class_weight` is given to what calls it; or labels are a
-            matrix that is neither relation nor memberships.
+        ArrayError: `sample_weight` or `class_weight` is given; or labels are a matrix that is
+            neither a relation nor memberships.
     """
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
@@ -40,11 +40,12 @@ class MetricLoss(keras.losses.Loss):
     proxy_head: ClassVar[type] = ProxyHead
     # How often the learner augments each image; the views follow each other in the batch.
     views: int = 1
-    # Whether the head reads embeddings as they were before they were brought to length 1.
+    # Whether the head reads embeddings before they are normalised to length 1.
     reads_length: ClassVar[bool] = False
-    # Whether a pair's loss looks at the pairs of its reference, too: these must be the anchors.
+    # Whether a pair's loss also depends on the pairs of its reference, so that references must be
+    # the anchors.
     both_ends: ClassVar[bool] = False
-    # Whether it is the mean over the batch of what each image costs alone.
+    # Whether the loss is the mean over the batch of a loss of each image alone.
     averages_images: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
     # None: a deviation of sqrt(2 / proxies), as in the code of Proxy Anchor.
@@ -79,7 +80,7 @@ class MetricLoss(keras.losses.Loss):
         return not self.proxies_per_class
 
     def has_pairs(self) -> bool:
-        """Returns whether this is a loss of pairs alone, which others may choose for it."""
+        """Returns whether this is a loss of pairs only, which miners may select."""
         return False
 
     def batch_loss(self, labels, x, /):
@@ -91,10 +92,10 @@ class MetricLoss(keras.losses.Loss):
         return bool(self.proxies_per_class) or type(self).head is not MetricLoss.head
 
     def head(self, classes: int | None, embedding_dim: int) -> keras.Layer | None:
-        """Returns the layer that makes x of embeddings and labels, or None if x is embeddings.
+        """Returns the layer from embeddings and labels to x, or None if x is embeddings.
 
         Args:
-            classes: Classes among the training labels, or None where they are not known.
+            classes: Number of classes among the training labels, or None if unknown.
             embedding_dim: Length of an embedding.
 
         Raises:
@@ -109,19 +110,19 @@ class MetricLoss(keras.losses.Loss):
         )
 
     def proxy_penalty(self, proxies, /) -> Any:
-        """Returns what is added for the proxies (classes, K, D), of any length, or None."""
+        """Returns the penalty on the proxies (classes, K, D), of any length, or None."""
         return None
 
     def penalty(self, head: Any, /) -> Any:
-        """Returns what is added for the state of its head, or None."""
+        """Returns the penalty on the state of its head, or None."""
         if not isinstance(head, ProxyHead):
             return None
         return self.proxy_penalty(ops.cast(head.proxies, "float32"))
 
     def active_share(self, labels, x, /):
-        """Returns the share, in [0, 1], of the batch's pairs or triplets that pull or push.
+        """Returns the share, in [0, 1], of the batch's pairs or triplets with a gradient.
 
-        Only losses that leave pairs out have one.
+        Only losses that leave out pairs have it.
         """
         raise NotImplementedError
 
@@ -136,7 +137,7 @@ class MetricLoss(keras.losses.Loss):
 class PairLoss(MetricLoss):
     """A loss of a matrix that compares anchors (B) with references (R), and masks of its pairs.
 
-    Subclasses implement `pair_loss`, and `compare` where they don't read cosines. Masks are as in
+    Subclasses implement `pair_loss`, and `compare` if they don't read cosines. Masks are as in
     `dml.ops`: boolean, or weights.
 
     Example:
@@ -174,13 +175,13 @@ class PairLoss(MetricLoss):
     def pair_loss(self, compared, positive, negative, /):
         """Returns the scalar loss of float32 `compared` (B, R) and the masks (B, R) of its pairs.
 
-        Where anchors and references are the same, self-pairs are in neither mask.
+        If anchors and references are the same, self-pairs are in neither mask.
         """
         raise NotImplementedError
 
 
 class DistanceLoss(PairLoss):
-    """A pair loss that reads the distances that its option `distance` names."""
+    """A pair loss of the distances that its option `distance` selects."""
 
     distance: str
 

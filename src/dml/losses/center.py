@@ -14,12 +14,12 @@ from dml.ops import as_weights, memberships, ratio
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Center(MetricLoss):
-    """Draws each image to the centre of its class.
+    """Pulls each image to the centre of its class.
 
     Half the mean squared distance of an image and its class's centre, both of length 1: the mean
-    of 1 - their cosine. It separates nothing and, alone, collapses; use it with a loss that
-    classifies, in the paper with a weight of 0.003 to 0.1. The paper moves its centres by their
-    own rule; here they are proxies that the optimizer moves.
+    of 1 - their cosine. It separates no classes and collapses when used alone; combine it with a
+    loss that classifies, in the paper with a weight of 0.003 to 0.1. The paper updates its centres
+    by a separate rule; here they are proxies that the optimizer trains.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

@@ -24,8 +24,9 @@ class Circle(PairLoss):
     The weights in brackets are constants for the gradient, as in the authors' code.
 
     Args:
-        margin: Relaxation m in the paper, in [-1, 1]: positives are wanted above 1 - margin,
-            negatives below margin. 0.4 in the paper for fine-grained retrieval, 0.25 for faces.
+        margin: Relaxation m in the paper, in [-1, 1]: the targets are above 1 - margin for
+            positives and below margin for negatives. 0.4 in the paper for fine-grained retrieval,
+            0.25 for faces.
         scale: gamma in the paper. Positive; 80 in the paper for retrieval, 256 for faces.
 
     Call arguments:

@@ -22,16 +22,17 @@ class Contrastive(DistanceLoss):
 
         max(0, d - positive_margin)^power        max(0, negative_margin - d)^power
 
-    Positives and negatives are averaged apart, and over active pairs only, as in
+    Positives and negatives are averaged separately, and over active pairs only, as in
     pytorch-metric-learning: in a batch negatives are hundreds to one. The paper sums over all
-    pairs, halved. Each pair counts by itself, so a well chosen margin matters more than in losses
-    that weigh pairs.
+    pairs, halved. Pairs are not weighted, so the choice of the margin matters more than in losses
+    that weight pairs.
 
     Args:
-        positive_margin: Distance below which a positive pair rests. At least 0; 0 in the paper.
-        negative_margin: Distance beyond which a negative pair rests. Above `positive_margin`;
+        positive_margin: Distance below which a positive pair has no loss. At least 0; 0 in the
+            paper.
+        negative_margin: Distance beyond which a negative pair has no loss. Above `positive_margin`;
             1 in the paper's experiments. On unit vectors, unrelated ones are sqrt(2) apart.
-        power: 2 (paper), or 1, which much code uses.
+        power: 2 (paper), or 1, as in many implementations.
         distance: `euclidean` (paper), or another of `dml.ops.distances`.
 
     Call arguments:
@@ -60,7 +61,7 @@ class Contrastive(DistanceLoss):
         check_known((1, 2), power=self.power)
 
     def sides(self, d, positive, negative):
-        """Returns, of positives and negatives, how far (B, R) beyond their rest, and the mask."""
+        """Returns for positives and for negatives the excess (B, R) over the margin, and the mask."""
         return (d - self.positive_margin, positive), (self.negative_margin - d, negative)
 
     def pair_loss(self, d, positive, negative):

@@ -13,7 +13,8 @@ from dml.losses.base import LOSSES
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class CosFace(MarginSoftmax):
-    """Classifies images by cosines to proxies, with a margin taken off the own cosine.
+    """Classifies images by cosines to proxies, with a margin subtracted from the cosine of the own
+    class.
 
     The mean over the batch of the cross-entropy of scale (s - margin) for the image's own class
     and scale s for the others, s being the cosine of image and proxy.

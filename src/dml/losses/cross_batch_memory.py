@@ -16,23 +16,24 @@ class CrossBatchMemory(Wrapper):
     """Gives a pair loss the embeddings of earlier batches as further references.
 
     The loss of the batch's own pairs, plus `weight` times that of the pairs of batch and memory,
-    as soon as `start` batches are remembered. Embeddings move slowly later in a training, so that
-    those of some hundred steps ago still serve. The memory is part of the checkpoint. A batch
-    meets the memory before it joins it, so that no image is compared with itself; the same
-    image of an earlier epoch is no positive either, where targets hold the samples.
-    (The authors' code joins first and cuts pairs of a similarity above 1 - 1e-5, and true
-    duplicates with them.)
+    as soon as `start` batches are remembered. Embeddings change slowly later in a training, so that
+    those of some hundred steps ago are still useful. The memory is part of the checkpoint. A batch
+    is compared with the memory before it is added, so that no image is compared with itself; nor is
+    the same image from an earlier epoch a positive, if targets hold the samples. (The authors' code
+    adds the batch first and drops pairs of a similarity above 1 - 1e-5, and true duplicates with
+    them.)
 
     Args:
         loss: A `PairLoss`, with no head of its own.
-        size: Embeddings that are kept. Positive; at most a tenth to a half of the data set.
+        size: Number of embeddings that are kept. Positive; at most a tenth to a half of the data
+            set.
         start: Batches before the memory is used; at least 0. 1000 in the paper, which starts from
             ImageNet's weights.
         weight: Weight of the memory's pairs. At least 0; 1 in the paper.
 
     Call arguments:
-        labels: Integers (B,), or a relation (B, B) where the head receives the same to all images.
-        x: What `dml.heads.MemoryHead` returns.
+        labels: Integers (B,), or a relation (B, B) if the head receives the relation to all images.
+        x: The output of `dml.heads.MemoryHead`.
 
     Raises:
         OptionError: An option is out of its range, or the loss compares no pairs.
@@ -43,8 +44,8 @@ class CrossBatchMemory(Wrapper):
         if loss.both_ends:
             raise OptionError(
                 "loss",
-                f"{type(loss).__name__} looks at the pairs of both ends, and those of a memory's "
-                "are not there: take another loss, such as contrastive",
+                f"{type(loss).__name__} uses the pairs of both images, and those of memories "
+                "are unknown: use another loss, such as contrastive",
             )
         super().__init__(loss)
         self.size, self.start, self.weight = size, start, weight

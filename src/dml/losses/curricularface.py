@@ -18,10 +18,11 @@ from dml.ops import is_relation
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class CurricularFace(MetricLoss):
-    """ArcFace that turns to hard negative classes as the training goes on.
+    """ArcFace that focuses on hard negative classes as the training progresses.
 
     With t the running mean of images' cosines to their own proxies, the cosine s of another class
-    counts as s (t + s) where s is above what the own one counts as: little at first, more later.
+    is replaced by s (t + s) where s exceeds the own class's logit: a small weight at first, a
+    larger one later.
 
     Args:
         margin: Margin of the angle, in degrees. In [0, 90]; 28.6 (0.5 rad) in the paper.
@@ -53,7 +54,7 @@ class CurricularFace(MetricLoss):
         cosines, progress = x[:, :-1], x[:, -1:]
         own = own_scores(cosines, labels)
         moved = turned_away(own, math.radians(self.margin))
-        # Of several own classes, the farthest decides which others are hard.
+        # With several own classes, the farthest decides which others are hard.
         least = moved
         if is_relation(labels):
             least = ops.min(ops.where(labels > 0, moved, float("inf")), axis=1, keepdims=True)

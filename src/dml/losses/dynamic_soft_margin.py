@@ -24,8 +24,8 @@ class DynamicSoftMargin(MetricLoss):
         F(t) t
 
     where F is held constant. The negative is the nearest to anchor or positive, as in the paper,
-    whose classes have two images; of larger classes every positive pair has its own. Where t is
-    larger than all but a few the triplet counts in full, and an easy one hardly.
+    whose classes have two images; in larger classes every positive pair has its own negative. A
+    triplet whose t is among the largest has nearly full weight, an easy one hardly any.
     (pytorch-metric-learning takes all B^3 triplets and 10 bins.)
 
     Args:

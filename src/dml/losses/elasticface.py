@@ -20,10 +20,10 @@ _FORMS = ("arc", "cos")
 class ElasticFace(MetricLoss):
     """ArcFace or CosFace with a margin drawn at random for each image.
 
-    The margin is normal around `margin` with a deviation of `deviation`, so that classes are not
-    all held to one distance. It is clipped to [0, 1.5]; the authors' code draws without bounds.
-    Where angle and margin of `arc` come to more than 180 degrees, the logit keeps falling, as in
-    the code of ArcFace; in the paper and the authors' code the cosine rises again there.
+    The margin is normal around `margin` with a deviation of `deviation`, so that classes do not all
+    have the same distance. It is clipped to [0, 1.5]; the authors' code draws without bounds. If
+    angle and margin of `arc` exceed 180 degrees, the logit keeps falling, as in the code of
+    ArcFace; in the paper and the authors' code the cosine rises again there.
 
     Args:
         margin: Mean margin, in radians (`arc`) or cosine (`cos`). In [0, 1]; 0.5 in the paper for

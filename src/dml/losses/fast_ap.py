@@ -15,7 +15,7 @@ from dml.ops import as_weights, mean_over, present, ratio, squared
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class FastAP(PairLoss):
-    """Raises each anchor's average precision, read off soft histograms of its distances.
+    """Raises each anchor's average precision, computed from soft histograms of its distances.
 
     Squared distances, in [0, 4], fall between `bins` + 1 bin centres, each into its two nearest in
     proportion. With h+ and h the histograms of an anchor's positives and of all others, and H+ and

@@ -14,7 +14,7 @@ from dml.ops import log_sum_exp, mean_over, present
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class GeneralizedLifted(DistanceLoss):
-    """Sets all positives of an anchor, softly its farthest, against all its negatives.
+    """Contrasts all positives of an anchor (softly, the farthest) with all its negatives.
 
     With d the distance of two embeddings, the mean over the anchors that have both kinds of
 

@@ -22,7 +22,7 @@ class Histogram(PairLoss):
 
         sum over bins r of h-(r) * sum over bins q <= r of h+(q)
 
-    No margin to choose. 0 where the batch has only one kind of pairs.
+    There is no margin to choose. 0 if the batch has only one kind of pair.
 
     Args:
         bins: Number of bins. Positive; 100 in the paper (a step of 0.02; it found 0.01 to 0.1

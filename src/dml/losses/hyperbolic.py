@@ -24,8 +24,9 @@ class Hyperbolic(PairLoss):
               / (exp(-d(pair) / temperature) + sum over negatives of exp(-d / temperature)) )
 
     With curvature 0 it is the paper's version on the sphere, of cosines in place of -d. Embeddings
-    of length 1 all map to one shell of the ball: the distance then bends the cosine's scale, and
-    neighbours are found by the cosine as ever. An encoder of free lengths uses more of the ball.
+    of length 1 all map to one shell of the ball: the distance is then a monotonic function of the
+    cosine, and neighbours can be searched by the cosine as usual. An encoder without normalisation
+    uses more of the ball.
 
     Args:
         curvature: c in the paper. At least 0; 0.1.

@@ -14,7 +14,7 @@ from dml.ops import pair_masks, present
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Instance(PairLoss):
-    """Treats each image as a class of its own, and spreads all of them.
+    """Treats each image as a class of its own, and spreads all images.
 
     With s the cosine of two embeddings, the mean over the batch of
 
@@ -28,7 +28,7 @@ class Instance(PairLoss):
         scale: Factor of the cosines, gamma in pytorch-metric-learning. Positive; 64 there.
 
     Call arguments:
-        labels: Integers (B,), or a relation (B, B), of which only NaN (leave out) counts.
+        labels: Integers (B,), or a relation (B, B), of which only NaN (left out) is used.
         embeddings: Floats (B, D), of length 1.
 
     Returns:

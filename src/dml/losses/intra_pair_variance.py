@@ -14,7 +14,8 @@ from dml.ops import mean_over
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class IntraPairVariance(PairLoss):
-    """Draws stray positive pairs up, and stray negative ones down, to the mean of their kind.
+    """Pulls outlying positive pairs up, and outlying negative pairs down, to the mean of their
+    kind.
 
     With s the cosine of two embeddings, the mean over positive pairs plus that over negative ones:
 

@@ -17,7 +17,7 @@ from dml.ops import memberships, present
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class LargeMarginSoftmax(MetricLoss):
-    """Classifies images with the own angle multiplied, by proxies whose lengths act too.
+    """Classifies images with the own class's angle multiplied; the proxies' lengths matter, too.
 
     The mean over the batch of the cross-entropy of scale |w| psi(theta) for the image's own class
     and scale |w| cos(theta) for the others, |w| being the proxy's length and psi as in
@@ -25,7 +25,7 @@ class LargeMarginSoftmax(MetricLoss):
     longer proxies: a bias that zero-shot retrieval has no use for.
 
     Args:
-        multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with.
+        multiple: m in the paper, an integer. In [1, 6]; 4 in the paper. Hard to train from scratch.
         scale: Factor of the cosines. Positive. The paper has the image's own length; 16 here, for
             embeddings of length 1.
 

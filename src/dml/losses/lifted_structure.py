@@ -16,7 +16,7 @@ from dml.ops import log_sum_exp, mean_over
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class LiftedStructure(DistanceLoss):
-    """Sets each positive pair against all negatives of both of its ends.
+    """Contrasts each positive pair with all negatives of both of its images.
 
     With d the distance of two embeddings, half the mean over the positive pairs (i, j) of
     max(0, J)^2, where
@@ -50,7 +50,7 @@ class LiftedStructure(DistanceLoss):
 
     def pair_loss(self, d, positive, negative):
         nearest = log_sum_exp(self.margin - d, negative, axis=1)
-        # Where one end has no negatives at all, neither has the other.
+        # If one image of a pair has no negatives at all, neither has the other.
         low = ops.maximum(nearest, -1e4)
         ends = ops.logaddexp(low[:, None], low[None, :])
         return 0.5 * mean_over(ops.square(ops.relu(ends + d)), positive)

@@ -26,14 +26,14 @@ class Manifold(MetricLoss):
 
     The paper groups classes at random for an ensemble and finds its proxies by an inner
     optimization at each step; here each class has a proxy that the optimizer moves. It leaves open
-    what negative cosines do to the graph: here they are no edges. The similarities are small and
+    what negative cosines do to the graph: here they have no edges. The similarities are small and
     so is the gradient: use an optimizer that scales it, such as Adam.
 
     Args:
-        alpha: Probability that a walk goes on; in (0, 1). 0.8 in the paper.
+        alpha: Probability that a walk continues; in (0, 1). 0.8 in the paper.
         margin: At least 0; 0.0005 in the paper.
-        context: The paper's context loss, of all that walks make of image and proxy, in place of
-            the intrinsic one.
+        context: Whether to use the paper's context loss, which compares the walks from image and
+            proxy, instead of the intrinsic one.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

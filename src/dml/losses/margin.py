@@ -23,15 +23,15 @@ class Margin(MetricLoss):
 
         max(0, margin + d - b) for positive pairs      max(0, margin - d + b) for negative ones
 
-    plus `boundary_weight` times the mean boundary. The paper weighs negatives by
-    `dml.miners.DistanceWeightedMiner`; here all of a batch's negatives count alike. Boundaries
-    are learned at the head's rate.
+    plus `boundary_weight` times the mean boundary. The paper weights negatives by
+    `dml.miners.DistanceWeightedMiner`; here all negatives of a batch have the same weight.
+    Boundaries are learned at the head's rate.
 
     Args:
         margin: alpha in the paper. Positive; 0.2.
-        boundary: b at the start. Positive; 1.2 in the paper.
+        boundary: Initial value of b. Positive; 1.2 in the paper.
         boundary_weight: nu in the paper: above 0 it draws boundaries inwards. At least 0; 0.
-        per_class: Whether each class has its own boundary (paper), or all have one.
+        per_class: Whether each class has its own boundary (paper), or all share one.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes) where boundaries are per class; or a relation
@@ -61,7 +61,7 @@ class Margin(MetricLoss):
         return BoundaryHead(classes if self.per_class else 0, self.boundary)
 
     def hinges(self, labels, x):
-        """Returns how much each pair (B, B) costs, by the weight of its mask."""
+        """Returns the loss of each pair (B, B), weighted by its mask."""
         embeddings, boundaries = x[:, :-1], x[:, -1:]
         d = euclidean(embeddings, embeddings)
         positive, negative = (as_weights(mask) for mask in pair_masks(labels))

@@ -14,9 +14,9 @@ from dml.losses.base import MetricLoss
 class Matryoshka(SumOfLosses):
     """Trains an embedding whose first entries are an embedding themselves.
 
-    The weighted sum of one loss of the first d entries, brought to length 1, for each of `dims`.
-    An index may then keep the first 64 of 512 entries, and lose little. Losses of proxies get
-    proxies of each length.
+    The weighted sum, over `dims`, of one loss of the first d entries, normalised to length 1. An
+    index may then keep only the first 64 of 512 entries at little loss of accuracy. Losses of
+    proxies get proxies for each length.
 
     Args:
         loss: A part of `dml.losses`.
@@ -25,7 +25,7 @@ class Matryoshka(SumOfLosses):
 
     Call arguments:
         labels: As the loss takes them.
-        x: What the head of `head` returns.
+        x: The output of the layer that `head` returns.
 
     Raises:
         OptionError: A length is out of its range, or there are not as many weights as lengths.

@@ -1,4 +1,4 @@
-"""A pair loss that looks at the pairs of a miner only."""
+"""A pair loss that only uses the pairs that a miner selects."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from dml.ops import as_weights, pair_masks, ratio
 
 @keras.saving.register_keras_serializable("dml")
 class Mined(Wrapper):
-    """Gives a pair loss the pairs that a miner keeps, or their weights.
+    """Applies a pair loss to the pairs that a miner keeps, or to their weights.
 
     The miner receives the batch's cosines, whatever the loss compares; no gradient passes through
     it.
@@ -24,7 +24,7 @@ class Mined(Wrapper):
         miner: A part of `dml.miners`.
 
     Raises:
-        OptionError: The loss compares no pairs that a miner could choose from.
+        OptionError: The loss compares no pairs that a miner could select from.
     """
 
     registries: ClassVar[dict[str, Registry]] = {"miner": MINERS}

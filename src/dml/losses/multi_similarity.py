@@ -15,7 +15,7 @@ from dml.ops import as_weights, log1p_sum_exp, ratio
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class MultiSimilarity(PairLoss):
-    """Weighs the batch's pairs by their own similarity and by their rivals', after mining.
+    """Weights the mined pairs of the batch by their own similarity and by that of competing pairs.
 
     With s the similarity of two embeddings, P and N the anchor's pairs that the paper's miner
     keeps, and the mean over all B anchors:
@@ -24,8 +24,9 @@ class MultiSimilarity(PairLoss):
       + 1/negative_scale log(1 + sum over N of exp( negative_scale (s - base)))
 
     A strong pair loss; it needs several images of each class in a batch (the authors: 16 classes of
-    5). An anchor for which nothing is kept counts as 0 in the mean, as in the authors' code. That
-    code cuts self-pairs by similarity, which drops exact duplicates too; here it is by index.
+    5). An anchor without any kept pair contributes 0 to the mean, as in the authors' code. That
+    code excludes self-pairs by similarity, which drops exact duplicates too; here they are excluded
+    by index.
 
     Args:
         positive_scale: Sharpness among positives, alpha in the paper. Positive; 2 in the code.

@@ -15,8 +15,8 @@ class MultipleLosses(SumOfLosses):
         weights: Weight of each; at least 0. 1 for all if None.
 
     Call arguments:
-        labels: As every one of the losses takes them.
-        x: What the head of `head` returns.
+        labels: As each of the losses takes them.
+        x: The output of the layer that `head` returns.
 
     Raises:
         OptionError: The numbers of losses and weights differ, or a weight is negative.

@@ -19,8 +19,8 @@ class MultipleNegativesRanking(PairLoss):
 
         log(sum over positives and negatives of exp(scale s)) - log(sum over positives of the same)
 
-    With one positive an anchor it is the paper's softmax over the batch. With several, one near
-    positive is enough: for classes of varied appearance.
+    With one positive per anchor it is the paper's softmax over the batch. With several, one near
+    positive is enough, which suits classes of varied appearance.
 
     Args:
         scale: Factor of the cosines. Positive; 20 in sentence-transformers.

@@ -20,7 +20,7 @@ class NPairs(PairLoss):
         log(1 + sum over the anchor's negatives of exp(scale (s(negative) - s(positive))))
 
     The paper takes one pair of each class, embeddings of any length, and a penalty on their length.
-    Here embeddings have length 1, which needs a scale instead.
+    Here embeddings have length 1, which requires a scale instead.
 
     Args:
         scale: Factor of the inner products. Positive; 16 here, 1 in the paper, for long vectors.

@@ -19,7 +19,8 @@ class NormalizedSoftmax(MarginSoftmax):
 
         -log( exp(s(own) / temperature) / sum over classes of exp(s / temperature) )
 
-    The plainest proxy loss, and hard to beat. The paper adds layer norm and many images a class.
+    The simplest proxy loss, and a strong baseline. The paper adds layer normalisation and many
+    images per class.
 
     Args:
         temperature: Temperature of the softmax. Positive; 0.05 in the paper.

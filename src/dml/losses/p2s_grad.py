@@ -16,7 +16,7 @@ from dml.ops import as_weights, memberships
 class P2SGrad(MetricLoss):
     """Regresses each image's cosine to 1 with its own proxy and to 0 with all others.
 
-    The mean over the batch of the sum over the classes of (s - wanted)^2. P2SGrad is a gradient,
+    The mean over the batch of the sum over the classes of (s - target)^2. P2SGrad is a gradient,
     not a loss: it pushes each cosine by its own error. This is the loss of that gradient (Wang and
     Yamagishi, arXiv 2103.11326), which pytorch-metric-learning also divides by the number of
     classes. It has no options to tune.

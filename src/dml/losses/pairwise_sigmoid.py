@@ -14,20 +14,20 @@ from dml.ops import as_weights
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class PairwiseSigmoid(PairLoss):
-    """Classifies every pair by itself as positive or negative.
+    """Classifies every pair independently as positive or negative.
 
     With s the cosine of two embeddings and y = 1 for positive pairs and -1 for negative ones,
     the sum over all pairs, divided by the number of anchors, of
 
         log(1 + exp(-y (scale s + bias)))
 
-    No softmax over the batch, so that pairs of a large batch can be taken in parts. The paper
-    learns scale and bias, starting from these values; here they are constant.
+    There is no softmax over the batch, so that the pairs of a large batch can be processed in
+    parts. The paper learns scale and bias, starting from these values; here they are constant.
 
     Args:
         scale: Factor of the cosines. Positive; 10 at the start in the paper.
-        bias: Added to them; -10 at the start in the paper, which makes "negative" the first
-            answer, as it is for nearly all pairs.
+        bias: Added to them; -10 at the start in the paper, so that pairs are first classified as
+            negative, as nearly all are.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -25,9 +25,9 @@ class PNP(PairLoss):
         O: R    Iu: (1 + R) log(1 + R)    Ib: (b R - log(1 + b R)) / b^2
         Ds: log(1 + R)    Dq: 1 - (1 + R)^-power
 
-    I forms push positives with many negatives before them more, D forms less: those may show
-    another appearance of the class, or be mislabelled. The anchor itself is no positive; the
-    authors' code counts it as one, without negatives before it. Takes O(B^3) memory.
+    The I forms push positives with many negatives before them more, the D forms less, since such
+    positives may show another appearance of the class or be mislabelled. The anchor itself is not a
+    positive; the authors' code counts it as one, without negatives before it. Takes O(B^3) memory.
 
     Args:
         variant: `Dq`, the paper's best, `Ds`, `O`, `Iu` or `Ib`.

@@ -34,8 +34,8 @@ class ProxyAnchor(MetricLoss):
         1/|P+| sum over P+ of log(1 + sum over its own images    of exp(-scale (s - margin)))
       + 1/|P|  sum over P  of log(1 + sum over the other images of exp( scale (s + margin)))
 
-    Each proxy weighs its images by hardness, so no mining is needed and any batch works. The
-    first loss to try. Proxies want a learning rate about 100 times the backbone's (the authors'
+    Each proxy weights its images by hardness, so no mining is needed and any batch works. It is a
+    good first choice. Proxies need a learning rate about 100 times the backbone's (the authors'
     code).
 
     Args:
@@ -69,7 +69,7 @@ class ProxyAnchor(MetricLoss):
         if is_relation(labels):
             pull = log1p_sum_exp(-self.scale * (cosines - self.margin), where=own, axis=0)
             return mean_over(pull, ops.any(present(own), axis=0)) + ops.mean(push)
-        # Of an image's own proxies only, which are few: each class once, shared by its images.
+        # Computed for the images' own proxies only, which are few: each class once.
         # Images of other classes, in evaluation, have no proxy that could pull.
         known = labels < cosines.shape[1]
         same = ops.logical_and(same_label(labels), known[None, :])

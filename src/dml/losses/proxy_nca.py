@@ -23,18 +23,18 @@ class ProxyNCA(MetricLoss):
 
         -log( exp(-scale d2(x, own)) / sum over the other proxies of exp(-scale d2(x, other)) )
 
-    The paper leaves the own proxy out of the sum: the loss is then unbounded below and pulls with
-    the same force for ever. The usual code takes it in, which makes a softmax:
+    The paper leaves the own proxy out of the sum: the loss is then unbounded below and its pull
+    never weakens. Common implementations include it, which makes it a softmax:
     `positive_in_denominator=True`, `label_smoothing=0.1`. Needs no mining and any batch works.
 
     Args:
-        scale: Factor of the squared distance or of the cosine. Positive. The paper prints none;
-            9 is that of the usual code on CUB and Cars (both vectors scaled by 3), 8 on Stanford
+        scale: Factor of the squared distance or of the cosine. Positive. The paper gives none;
+            common implementations use 9 on CUB and Cars (both vectors scaled by 3), 8 on Stanford
             Online Products. On the unit sphere, 9 on squared distances acts as 18 on cosines.
         form: `squared_distance` (paper), or `cosine`, whose exponent is `scale` times the cosine.
         positive_in_denominator: Whether the own proxy is in the sum. False in the paper.
         label_smoothing: Share of the target that is spread evenly over the other proxies, in
-            [0, 1). 0 in the paper, 0.1 in the usual code.
+            [0, 1). 0 in the paper, 0.1 in common implementations.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).
@@ -54,7 +54,7 @@ class ProxyNCA(MetricLoss):
     proxies_per_class: ClassVar[int] = 1
     averages_images: ClassVar[bool] = True
     initial_proxy_length: ClassVar[float | None] = (
-        1.0  # randn / 8 at 64 dimensions in the usual code
+        1.0  # randn / 8 at 64 dimensions in common implementations
     )
 
     def __post_init__(self):
@@ -73,7 +73,7 @@ class ProxyNCA(MetricLoss):
             attraction += self.label_smoothing / max(classes - 1, 1) * others
         if self.positive_in_denominator:
             return ops.mean(ops.logsumexp(logits, axis=1) - attraction)
-        if classes == 1:  # an empty sum: nothing to be assigned to instead
+        if classes == 1:  # an empty sum: there is no other class
             return -ops.mean(attraction)
         own = present(memberships(labels, classes))
         repulsion = ops.logsumexp(ops.where(own, -float("inf"), logits), axis=1)

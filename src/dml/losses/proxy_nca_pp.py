@@ -20,8 +20,8 @@ class ProxyNCAPlusPlus(MetricLoss):
 
         -log( exp(-d2(x, own) / T) / sum over all proxies p of exp(-d2(x, p) / T) )
 
-    This is Proxy-NCA with a true probability and a low temperature. The paper's other parts are
-    the recipe's: global max pooling, layer normalisation, batches balanced by class, and proxies
+    This is Proxy-NCA with a true probability and a low temperature. The paper's other parts are set
+    in the recipe: global max pooling, layer normalisation, batches balanced by class, and proxies
     that learn much faster than the backbone.
 
     Args:

@@ -15,7 +15,7 @@ from dml.ops import as_weights, keep, log_sum_exp, mean_over, present
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class RankedList(DistanceLoss):
-    """Gathers each class in a ball and keeps others outside a wider one, near negatives first.
+    """Gathers each class in a ball and keeps other classes out of a larger one, nearest first.
 
     With d the distance of two embeddings, the mean over anchors of
     (1 - balance) pull + balance push, where
@@ -26,7 +26,7 @@ class RankedList(DistanceLoss):
     and w, constants for the gradient, are shares in proportion to exp(temperature (boundary - d)).
 
     Args:
-        boundary: Distance beyond which negatives rest, alpha in the paper. Positive; 1.2.
+        boundary: Distance beyond which negatives have no loss, alpha in the paper. Positive; 1.2.
         margin: Width of the shell between positives and negatives, m in the paper. In
             [0, boundary]; 0.4.
         temperature: Sharpness among negatives, T in the paper. At least 0; 10.

@@ -24,7 +24,7 @@ class RecallSurrogate(PairLoss):
         min(k, sum over P of sigmoid((k - r) / recall_temperature)) / min(k, |P|)
 
     The anchor is not among the others, as in the paper, where a query is not in its database; in
-    the authors' code it is, and puts nearly 1 on every rank. Takes O(B^3) memory. The paper's
+    the authors' code it is, which adds nearly 1 to every rank. Takes O(B^3) memory. The paper's
     batches hold 4 images of each class, and up to 4000.
 
     Args:

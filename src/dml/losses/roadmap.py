@@ -18,7 +18,7 @@ class Roadmap(PairLoss):
     """Raises a lower bound of each anchor's average precision, and calibrates scores.
 
     SupAP counts the positives before a positive exactly (no gradient), and the negatives before
-    it by a bound from above of the step function, of x = s_negative - s_positive:
+    it by an upper bound of the step function of x = s_negative - s_positive:
 
         sigmoid(x / temperature)                  x <= 0
         sigmoid(x / temperature) + 1/2            0 < x <= offset
@@ -27,8 +27,8 @@ class Roadmap(PairLoss):
     and is 1 less the mean of (1 + positives before) / (1 + positives + negatives before). The
     loss is (1 - calibration) SupAP + calibration times the mean over positive pairs of
     max(0, positive_similarity - s) plus the mean over negative ones of
-    max(0, s - negative_similarity). The calibration makes scores of different batches comparable,
-    which ranks within a batch can't. Takes O(B^3) memory.
+    max(0, s - negative_similarity). The calibration makes scores comparable between batches, which
+    ranks within a batch do not. Takes O(B^3) memory.
 
     Args:
         temperature: Temperature of the sigmoid. Positive; 0.01 in the paper.
@@ -73,6 +73,6 @@ class Roadmap(PairLoss):
         return (1 - self.calibration) * ranking + self.calibration * (pull + push)
 
     def step_bound(self, x):
-        """Returns the bound from above of the step function at x."""
+        """Returns the upper bound of the step function at x."""
         soft = ops.sigmoid(ops.minimum(x, self.offset) / self.temperature)
         return soft + 0.5 * ops.cast(x > 0, x.dtype) + self.slope * ops.relu(x - self.offset)

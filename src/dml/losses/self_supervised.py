@@ -12,8 +12,8 @@ from dml.losses.base import MetricLoss
 class SelfSupervised(Wrapper):
     """Trains a pair loss without labels: two views of an image are its only positive pair.
 
-    The learner applies its augmentation twice to every image, and so needs one that differs from
-    call to call. In evaluation both views are the same.
+    The learner applies its augmentation twice to every image, so it needs a random one. In
+    evaluation both views are the same.
 
     Args:
         loss: A loss of embeddings, such as `NTXent`, `VICReg` or `BarlowTwins`.
@@ -23,7 +23,7 @@ class SelfSupervised(Wrapper):
         embeddings: Floats (2 N, D): row i + N is the other view of row i.
 
     Raises:
-        OptionError: The loss has proxies or another head, which need classes.
+        OptionError: The loss has proxies or another head, which requires classes.
     """
 
     def __init__(self, loss: MetricLoss):

@@ -21,12 +21,12 @@ class SmoothAP(PairLoss):
         (1 + sum over other positives k of sigmoid((s_k - s_j) / temperature))
       / (1 + sum over all others k      of sigmoid((s_k - s_j) / temperature))
 
-    The anchor itself is no positive; the authors' code counts it as one. Takes O(B^3) memory, half
-    a GB at 256; needs several images of each class, and as large a batch as fits.
+    The anchor itself is not a positive; the authors' code counts it as one. Takes O(B^3) memory,
+    half a GB at 256; needs several images of each class, and as large a batch as fits.
 
     Args:
-        temperature: Temperature of the sigmoid. Positive; 0.01 in the paper. Lower is nearer to the
-            true precision, with gradients in fewer places.
+        temperature: Temperature of the sigmoid. Positive; 0.01 in the paper. Lower values
+            approximate the precision better, but have fewer nonzero gradients.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -22,9 +22,9 @@ class SignalToNoiseContrastive(Contrastive):
     loss adds `zero_mean_weight` times the mean absolute sum of an embedding's entries.
 
     Args:
-        positive_margin: As of `Contrastive`, in this distance. At least 0.
-        negative_margin: As of `Contrastive`. 1 here; unrelated unit vectors are 2 apart.
-        power: As of `Contrastive`; the paper's hinge has power 1.
+        positive_margin: As for `Contrastive`, in this distance. At least 0.
+        negative_margin: As for `Contrastive`. 1 here; unrelated unit vectors are 2 apart.
+        power: As for `Contrastive`; the paper's hinge has power 1.
         distance: `snr`, or another of `dml.ops.distances`.
         zero_mean_weight: Weight of the zero-mean term. At least 0; 0.1 is customary in
             re-implementations (the paper's value is unverified).

@@ -13,7 +13,7 @@ from dml.losses.base import LOSSES, DistanceLoss
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class SoftNearestNeighbour(DistanceLoss):
-    """Raises the chance that a neighbour drawn by nearness is of the anchor's class.
+    """Raises the probability that a randomly drawn near neighbour is of the anchor's class.
 
     With d the distance of two embeddings, the mean over the anchors that have a positive of
 

@@ -23,12 +23,12 @@ class SoftTriple(MetricLoss):
         S = sum over k of softmax_k(s_k / temperature) s_k
 
     and the loss is the cross-entropy of `scale * (S - margin of the own class)`. Superfluous
-    centres of a class are drawn together by the penalty
+    centres of a class are pulled together by the penalty
 
         centre_weight / (C K (K - 1)) * sum over classes and pairs k < t of |w_k - w_t|
 
-    which is taken class by class, in (C, K, K). For uniform classes, or very many classes, 2
-    centres are enough.
+    which is computed per class, in (C, K, K). For uniform classes, or very many classes, 2 centres
+    are enough.
 
     Args:
         scale: Factor of the scores, lambda in the paper. Positive; 20 in the paper.
@@ -45,7 +45,7 @@ class SoftTriple(MetricLoss):
         cosines: Floats (B, classes, K) from `dml.heads.ProxyHead`, or (B, classes) when K is 1.
 
     Returns:
-        Scalar, at least 0; the penalty is apart, in `proxy_penalty`.
+        Scalar, at least 0; the penalty is separate, in `proxy_penalty`.
 
     Raises:
         ValueError: An option is out of its range.
@@ -81,8 +81,8 @@ class SoftTriple(MetricLoss):
 def _pooled(cosines, temperature):
     """Returns the mean (B, C) of each class's cosines (B, C, K), by their softmax.
 
-    With the centres in front, for reductions over a short last axis are slow; its own gradient
-    keeps two arrays of the cosines' size.
+    The centres are moved to the first axis, because reductions over a short last axis are slow; the
+    custom gradient keeps two arrays of the cosines' size.
     """
 
     @custom_gradient

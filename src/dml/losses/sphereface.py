@@ -13,7 +13,7 @@ from dml.losses.base import LOSSES
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class SphereFace(MarginSoftmax):
-    """Classifies images by cosines to proxies, with the own angle multiplied.
+    """Classifies images by cosines to proxies, with the angle of the own class multiplied.
 
     The mean over the batch of the cross-entropy of scale psi(theta) for the image's own class and
     scale cos(theta) for the others, where psi falls over all angles:
@@ -23,8 +23,8 @@ class SphereFace(MarginSoftmax):
     cos(multiple theta) is a polynomial of cos(theta), finite everywhere, as is its gradient.
 
     Args:
-        multiple: m in the paper, a whole number. In [1, 6]; 4 in the paper. Hard to start with:
-            the paper mixes in the plain softmax at first; a smaller multiple does without.
+        multiple: m in the paper, an integer. In [1, 6]; 4 in the paper. Hard to train from scratch:
+            the paper mixes in the plain softmax at first; smaller multiples don't need that.
         scale: Factor of the cosines. Positive. The paper has the image's own length; 30 in later
             work on unit vectors.
 

@@ -14,15 +14,15 @@ from dml.losses.base import LOSSES
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class SubCenterArcFace(ArcFace):
-    """ArcFace with several proxies per class, of which the nearest to the image counts.
+    """ArcFace with several proxies per class, of which only the nearest to the image is used.
 
     Clean images gather at one proxy of their class and mislabelled or odd ones at the others:
     after training, images more than 75 degrees from their class's main proxy are suspects
     (`dml.losses.outliers`).
 
     Args:
-        margin: As of `ArcFace`, in degrees.
-        scale: As of `ArcFace`.
+        margin: As for `ArcFace`, in degrees.
+        scale: As for `ArcFace`.
         proxies_per_class: K in the paper. At least 1; 3 in the paper.
 
     Call arguments:
@@ -49,7 +49,7 @@ class SubCenterArcFace(ArcFace):
 
 
 def outliers(cosines, labels, angle=75.0):
-    """Finds the images far from their class's main proxy, the one nearest to most of its images.
+    """Returns images that are far from their class's main proxy, the nearest to most of its images.
 
     Args:
         cosines: Floats (N, classes, K), NumPy: of all training images, without augmentation.

@@ -21,7 +21,7 @@ class SupCon(PairLoss):
 
         -log( exp(s(pair) / temperature) / sum over A of exp(s / temperature) )
 
-    This is the paper's "out" form, the mean of logarithms, which it found to be the better one.
+    This is the paper's "out" form, the mean of logarithms, which the paper finds to be better.
     Needs several images of each class in a batch, and large batches.
 
     Args:

@@ -13,7 +13,7 @@ from dml.ops import keep, mean_over
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class ThresholdConsistentMargin(PairLoss):
-    """Moves the positive pairs below one similarity, and the negative ones above another.
+    """Pulls positive pairs above one similarity, and pushes negative pairs below another.
 
     With s the cosine of two embeddings, positive_weight times the mean, over the positive pairs
     with s <= positive_similarity, of positive_similarity - s, plus negative_weight times the mean,

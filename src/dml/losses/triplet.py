@@ -16,15 +16,16 @@ from dml.ops import as_weights, ratio, weighted_sum
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class Triplet(DistanceLoss):
-    """Draws each anchor nearer to its positives than to its negatives, by a margin.
+    """Pulls each anchor nearer to its positives than to its negatives, by a margin.
 
     With d the distance of two embeddings, the mean over the selected triplets of
 
         max(0, d(anchor, positive) - d(anchor, negative) + margin)
 
     No triplet is listed: sorting gives the exact sums over all B^3 of them in O(B^2 log B) time
-    and O(B^2) memory. Needs at least 2 images of each class in a batch. `hard` from the start can
-    collapse to one point, at a loss of `margin`: begin with `semi_hard`, or use `soft_margin`.
+    and O(B^2) memory. Needs at least 2 images of each class in a batch. Training with `hard` from
+    the start can collapse to one point, at a loss of `margin`: start with `semi_hard`, or use
+    `soft_margin`.
 
     Args:
         margin: Margin, in units of the distance; at least 0. 0.2 in the paper. Unused with
@@ -67,7 +68,7 @@ class Triplet(DistanceLoss):
         return self.mean_hinge(d, *self.counts(d, positive, negative))
 
     def mean_hinge(self, d, as_positive, as_negative):
-        """Returns the mean loss of the triplets that these counts stand for."""
+        """Returns the mean loss of the triplets with these counts."""
         if self.mining == "hard":
             gaps, valid = _anchor_gaps(d, as_positive, as_negative)
             hinge = ops.softplus(gaps) if self.soft_margin else ops.relu(gaps + self.margin)

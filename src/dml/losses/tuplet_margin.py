@@ -12,7 +12,7 @@ from dml.ops import log_sum_exp, mean_over
 
 
 def _turned_nearer(cosines, angle):
-    """Returns the cosines of angles made smaller by `angle` radians.
+    """Returns the cosines of angles decreased by `angle` radians.
 
     cos(theta - angle) without the inverse cosine, whose gradient is infinite at 1 and -1; there
     the sine counts as 1e-3.
@@ -25,13 +25,13 @@ def _turned_nearer(cosines, angle):
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class TupletMargin(PairLoss):
-    """Sets each positive pair, its angle slackened, against all negatives of its anchor.
+    """Contrasts each positive pair, with slack in its angle, with all negatives of its anchor.
 
     With theta the angle of two embeddings, the mean over the positive pairs of
 
         log(1 + sum over negatives n of exp(scale (cos theta_n - cos(theta_pair - slack))))
 
-    The slack lets go of positives that are near enough, against overfitting the nearest ones.
+    The slack ignores positives that are near enough, to avoid overfitting to the nearest ones.
 
     Args:
         slack: Angle beta in the paper, in degrees. In [0, 90]; 5.73 (0.1 rad) in

@@ -14,7 +14,7 @@ from dml.ops import mean_over, pair_masks, squared
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class VICReg(MetricLoss):
-    """Draws positive pairs together, and keeps every dimension varied and uncorrelated.
+    """Pulls positive pairs together, and keeps every dimension varied and uncorrelated.
 
     The weighted sum of
 
@@ -30,9 +30,9 @@ class VICReg(MetricLoss):
         invariance_weight: lambda in the paper. At least 0; 25.
         variance_weight: mu in the paper. At least 0; 25.
         covariance_weight: nu in the paper. At least 0; 1.
-        target_deviation: Wanted deviation of each dimension. At least 0; 1 in the paper for
-            embeddings of free length. 0 takes 1 / sqrt(D), what embeddings of length 1 can reach;
-            covariances are then in units of its square.
+        target_deviation: Target standard deviation of each dimension. At least 0; 1 in the paper
+            for embeddings of any length. 0 uses 1 / sqrt(D), which embeddings of length 1 can
+            reach; covariances are then in units of its square.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

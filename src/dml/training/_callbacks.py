@@ -103,7 +103,7 @@ class Checkpoint:
         return None
 
     def check_best(self, encoder, state: TrainingState, reporter: Reporter):
-        """Raises an error for a damaged encoder of the best epoch; if missing, forgets that epoch."""
+        """Raises an error for a damaged encoder of the best epoch; a missing one is forgotten."""
         if not state.best_epoch:
             return
         file = self.best(state.best_epoch)
