@@ -1,4 +1,4 @@
-"""Heads: layers that hold what a loss learns or remembers."""
+"""Heads: layers with the learned parameters or the memory of a loss."""
 
 from dml.heads.boundaries import BoundaryHead
 from dml.heads.differences import DifferenceHead

@@ -9,7 +9,7 @@ class BoundaryHead(keras.layers.Layer):
     """Appends the learned boundary of each sample's class to its embedding.
 
     Args:
-        classes: C, each with a boundary of its own; 0 gives all classes one.
+        classes: C, each with its own boundary; 0 gives all classes a common one.
         initial: Initial value of every boundary, in units of the distance.
 
     Call arguments:

@@ -1,4 +1,4 @@
-"""How often a triplet's positive was so much nearer than its negative: a running histogram."""
+"""A running distribution of the difference between a triplet's distances."""
 
 import keras
 from keras import ops
@@ -13,12 +13,13 @@ class DifferenceHead(keras.layers.Layer):
 
     Args:
         bins: Points of the distribution, evenly from -2 to 2, at least 2.
-        momentum: Weight of the newest batch; in (0, 1]. The first batch alone makes the first.
+        momentum: Weight of the newest batch; in (0, 1]. The first batch initialises the
+            distribution.
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.
         labels: Integers (B,), or a relation (B, B).
-        training: Whether the batch enters the distribution.
+        training: Whether the batch updates the distribution.
 
     Returns:
         Float32 (B, D + bins): each embedding, then the cumulative distribution, in [0, 1].

@@ -10,7 +10,7 @@ _NO_TRIPLET = -1e9  # a gap that no hinge reaches
 
 @keras.saving.register_keras_serializable("dml")
 class HierarchyHead(keras.layers.Layer):
-    """Draws triplets of two neighbours and a stranger, and finds the ancestors of each.
+    """Draws triplets of two neighbours and an unrelated point, and finds their ancestors.
 
     Neighbours are among each other's nearest, images of one class before all others. The ancestor
     of two points is the learned one whose distance to the farther of them is least, by a random
@@ -20,11 +20,11 @@ class HierarchyHead(keras.layers.Layer):
     Args:
         embedding_dim: D; positive.
         ancestors: H; at least 2.
-        neighbours: Nearest that are looked at; positive.
+        neighbours: Number of nearest points that are considered; positive.
         triplets: N, drawn from the batch, and as many from the ancestors; positive.
         temperature: Temperature of the choice; positive.
         curvature: Curvature of the ball; positive.
-        largest_length: Where embeddings of length 1 lie before they are mapped; positive.
+        largest_length: Length that embeddings are scaled to before they are mapped; positive.
         seed: Seed of the draws.
 
     Call arguments:
@@ -34,8 +34,8 @@ class HierarchyHead(keras.layers.Layer):
 
     Returns:
         Float32 (2, N, 3), of the batch and of the ancestors: for both neighbours their distance to
-        the ancestor of the two less that to the ancestor of the three, for the stranger the
-        reverse. -1e9 where there is no triplet, or the ancestors are one.
+        the ancestor of the two less that to the ancestor of the three, and the reverse for the
+        unrelated point. -1e9 where there is no triplet, or the ancestors are one.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class HierarchyHead(keras.layers.Layer):
         return ops.where(ops.logical_and(drawn, two != three)[:, None], gaps, _NO_TRIPLET)
 
     def draw(self, nearness, training):
-        """Returns the rows (N,) of two neighbours and a stranger each, and which are there."""
+        """Returns the rows (N,) of two neighbours and an unrelated point, and which exist."""
         count = ops.shape(nearness)[0]
         itself = ops.eye(count, dtype="bool")
         # The node itself is its own nearest, and counted among the neighbours as in the code.
@@ -126,7 +126,7 @@ class HierarchyHead(keras.layers.Layer):
         return first, second, stranger, ops.take(possible, first)
 
     def pick(self, mask, training):
-        """Returns one column (N,) that each row of a mask (N, M) has, at random."""
+        """Returns a random column (N,) of those that each row of a mask (N, M) has."""
         noise = keras.random.uniform(ops.shape(mask), seed=self.source(training))
         return ops.argmax(ops.where(mask, noise, -1.0), axis=1)
 

@@ -8,22 +8,22 @@ from dml.ops import unit_length
 
 @keras.saving.register_keras_serializable("dml")
 class JointHead(keras.layers.Layer):
-    """Gives each of several losses what it reads, through a head of its own.
+    """Gives each of several losses its input, through its own head.
 
     Args:
         heads: Layers, or None for a loss that reads the embeddings.
-        dims: For each, how many of an embedding's first entries it gets, brought to length 1;
-            0 gives all of them, unchanged.
+        dims: For each, how many of an embedding's first entries it gets, normalised to length 1; 0
+            gives all of them, unchanged.
 
     Call arguments:
         embeddings: Floats (B, D).
         labels: As the heads take them.
         samples: Integers (B,) or None, for heads that read them.
         related: Floats (B, N) or None, for the same heads.
-        training: Whether heads remember.
+        training: Whether heads update their memory.
 
     Returns:
-        A list of what the heads return, or of embeddings.
+        A list of the heads' outputs, or of embeddings.
     """
 
     reads_samples = True
@@ -33,7 +33,7 @@ class JointHead(keras.layers.Layer):
         self.heads = list(heads)
         self.dims = list(dims)
         for number, head in enumerate(self.heads):
-            if head is not None:  # names tell their variables apart in a saved file
+            if head is not None:  # names distinguish their variables in a saved file
                 head.name = f"head_{number}"
 
     @property

@@ -9,23 +9,23 @@ from dml.errors import ArrayError
 
 @keras.saving.register_keras_serializable("dml")
 class MemoryHead(keras.layers.Layer):
-    """Keeps the newest embeddings and their labels, as part of what a checkpoint saves.
+    """Keeps the newest embeddings and their labels; checkpoints include them.
 
-    `call` returns the memory as it was before the batch, and then, in training, puts the batch in
-    the place of the oldest: a batch never meets itself there. Batches may differ in size; of one
-    that is larger than the memory, its last `size` are kept.
+    `call` returns the memory before the batch and then, in training, replaces the oldest entries by
+    the batch, so that a batch is never compared with itself. Batches may differ in size; of a batch
+    larger than the memory, the last `size` entries are kept.
 
     Args:
-        size: Embeddings that are kept; positive.
+        size: Number of embeddings that are kept; positive.
         embedding_dim: D, the length of an embedding; positive.
 
     Call arguments:
         embeddings: Floats (B, D).
         labels: Integers (B,), at least 0. Not read where `related` is given.
-        samples: Int32 (B,), at least 0: which image each is; None where it is not known.
-        related: Floats (B, N) in place of labels: how far each belongs to every image of the
-            training data, NaN where it is not known; column j is that of sample j.
-        training: Whether the batch is remembered.
+        samples: Int32 (B,), at least 0: the index of each image; None if unknown.
+        related: Floats (B, N) instead of labels: the relation of each image to all training images,
+            NaN where unknown; column j belongs to sample j.
+        training: Whether the batch is added to the memory.
 
     Returns:
         A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), -1 where

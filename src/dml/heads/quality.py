@@ -1,4 +1,4 @@
-"""Proxies, and in addition to the cosines a property of each image or of the training."""
+"""Proxies whose output has, next to the cosines, a property of each image or of the training."""
 
 import keras
 from keras import ops
@@ -25,7 +25,7 @@ class LengthHead(ProxyHead):
 
 @keras.saving.register_keras_serializable("dml")
 class ProxyLengthHead(ProxyHead):
-    """Adds the length of each proxy to the cosines, so that it has an effect and is learned.
+    """Adds the length of each proxy to the cosines, so that it affects the loss and is learned.
 
     Returns:
         Float32 (B, C, 2): cosines and lengths.

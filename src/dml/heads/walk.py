@@ -11,7 +11,7 @@ class WalkHead(ProxyHead):
     """Compares embeddings with proxies along the manifold that batch and proxies lie on.
 
     A walker starts at each proxy of a graph whose edges are the positive cosines S of all nodes,
-    normalised by their degrees, and goes on with probability alpha:
+    normalised by their degrees, and continues with probability alpha:
 
         F = (1 - alpha) (I - alpha D^-1/2 S D^-1/2)^-1
 
@@ -21,7 +21,7 @@ class WalkHead(ProxyHead):
         classes: C; positive.
         embedding_dim: D; positive.
         alpha: In [0, 1).
-        context: Whether images and proxies are compared by what all walks make of them.
+        context: Whether images and proxies are compared by their walks to all nodes.
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.

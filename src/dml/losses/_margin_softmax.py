@@ -70,7 +70,7 @@ def turned_away(cosines, margin):
 
 
 def turned_by(cosines, margin):
-    """Returns cosines of angles increased by individual margins in radians, decreasing throughout."""
+    """Returns cosines of angles increased by margins in radians, decreasing throughout."""
     sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
     turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
     return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)

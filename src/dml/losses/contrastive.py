@@ -61,7 +61,7 @@ class Contrastive(DistanceLoss):
         check_known((1, 2), power=self.power)
 
     def sides(self, d, positive, negative):
-        """Returns for positives and for negatives the excess (B, R) over the margin, and the mask."""
+        """Returns for positives and negatives the excess (B, R) over the margin, and the mask."""
         return (d - self.positive_margin, positive), (self.negative_margin - d, negative)
 
     def pair_loss(self, d, positive, negative):

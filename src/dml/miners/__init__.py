@@ -1,4 +1,4 @@
-"""Miners: which pairs of a batch a loss looks at, as dense masks or weights."""
+"""Miners, which select the pairs of a batch that a loss uses, as dense masks or weights."""
 
 from dml.miners.angular import AngularMiner
 from dml.miners.base import MINERS, Miner

@@ -15,13 +15,13 @@ _SAME = 1e-5  # squared distance below which float32 can't tell vectors of lengt
 @MINERS.register("angular")
 @dataclass(frozen=True)
 class AngularMiner(Miner):
-    """Keeps the pairs of triplets whose angle at the negative is wider than wanted.
+    """Keeps the pairs of triplets whose angle at the negative exceeds `angle`.
 
-    With c the middle of anchor and positive, that is
+    With c the midpoint of anchor and positive, the condition is
 
         tan(angle)^2 < |anchor - positive|^2 / (4 |negative - c|^2)
 
-    Of an anchor and a positive that coincide there is no angle. Takes O(B^3) time and memory.
+    If anchor and positive coincide, there is no angle. Takes O(B^3) time and memory.
 
     Args:
         angle: In degrees, in (0, 90); 20 in pytorch-metric-learning.

@@ -1,4 +1,4 @@
-"""What every miner shares: the registry, and how it is called."""
+"""The base class of miners, and their registry."""
 
 from dml._registry import Registry
 from dml.ops import pair_masks
@@ -7,7 +7,7 @@ MINERS = Registry("miner")
 
 
 class Miner:
-    """Chooses the pairs of a batch that a loss looks at.
+    """Selects the pairs of a batch that a loss uses.
 
     Subclasses are frozen dataclasses whose fields are the options, and implement `mine`.
     """
@@ -16,9 +16,9 @@ class Miner:
         """Returns the masks (B, B) of the positive and the negative pairs that are kept.
 
         Args:
-            labels: Integers (B,), or a relation (B, B): see `dml.ops.pair_masks`. A sample
-                is never its own positive: self-pairs go by index, so exact duplicates stay.
-            similarities: Floats (B, B), cosines; row i for anchor i. No gradient passes.
+            labels: Integers (B,), or a relation (B, B): see `dml.ops.pair_masks`. A sample is never
+                its own positive: self-pairs are excluded by index, so exact duplicates stay.
+            similarities: Floats (B, B), cosines; row i belongs to anchor i. No gradient passes.
         """
         return self.mine(similarities, *pair_masks(labels))
 

@@ -18,18 +18,18 @@ _CHOICES = ("hard", "semi_hard", "easy", "all")
 class BatchEasyHardMiner(Miner):
     """Keeps one positive and one negative of each anchor: its hardest, easiest, or next best.
 
-    The hardest positive is the least similar one, the hardest negative the most similar. A
+    The hardest positive is the least similar one, the hardest negative the most similar one. A
     semi-hard negative is the most similar of those that are less similar than the positive that
     is kept; a semi-hard positive the least similar of those that are more similar than the
-    negative that is kept. An anchor of which no positive or no negative is left keeps nothing, as
-    in the papers; pairs that tie all stay.
+    negative that is kept. An anchor without a remaining positive or negative keeps nothing, as in
+    the papers; tied pairs are all kept.
 
     Args:
         positives: `hard`, `semi_hard`, `easy` or `all`.
-        negatives: The same; not `semi_hard` where `positives` is.
+        negatives: The same choices; not `semi_hard` if `positives` is.
 
     Raises:
-        ValueError: An option is unknown, or a semi-hard one has no single pair to go by.
+        ValueError: An option is unknown, or `semi_hard` lacks a single reference pair.
     """
 
     positives: str = "hard"

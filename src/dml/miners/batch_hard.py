@@ -11,8 +11,8 @@ from dml.miners.batch_easy_hard import BatchEasyHardMiner
 class BatchHardMiner(Miner):
     """Keeps each anchor's least similar positive and most similar negative.
 
-    Strong, and fragile at the start of a training, where it can drive all embeddings to one
-    point. An anchor without both kinds keeps nothing; pairs that tie all stay.
+    Effective, but unstable at the start of training, where it can collapse all embeddings to one
+    point. An anchor without both kinds keeps nothing; tied pairs are all kept.
     """
 
     def mine(self, similarities, positive, negative):

@@ -15,19 +15,20 @@ from dml.ops import as_weights, present
 @MINERS.register("distance_weighted")
 @dataclass(frozen=True)
 class DistanceWeightedMiner(Miner):
-    """Weighs an anchor's negatives so that every distance occurs as often.
+    """Weights an anchor's negatives so that all distances are equally frequent.
 
     Distances d of random points on a sphere of D dimensions gather around sqrt(2), with a density
     q(d) in proportion to d^(D - 2) (1 - d^2 / 4)^((D - 3) / 2). The weight of an anchor's negative
-    is in proportion to 1 / q(d), and they sum to 1. The paper draws one negative with this chance;
-    weights are what the draws come to on average, without their noise. All positives are kept, but
-    for anchors without a negative that is near enough, which keep nothing.
+    is in proportion to 1 / q(d), and they sum to 1. The paper draws one negative with this
+    probability; weights are the expectation of the draws, without their noise. All positives are
+    kept, except for anchors without a negative that is near enough, which keep nothing.
 
     Args:
         dim: D, the length of the embeddings. At least 3.
-        nearest: Smaller distances count as this, against noise. In (0, 2); 0.5 in the paper.
-        farthest: Negatives beyond it are left out: they cost nothing. In (nearest, 2]; 1.4 in the
+        nearest: Smaller distances are replaced by this, to limit noise. In (0, 2); 0.5 in the
             paper.
+        farthest: Negatives beyond it are left out, since their loss is 0. In (nearest, 2]; 1.4 in
+            the paper.
 
     Raises:
         ValueError: An option is out of its range.

@@ -9,11 +9,11 @@ from dml.miners.batch_easy_hard import BatchEasyHardMiner
 @MINERS.register("easy_positive")
 @dataclass(frozen=True)
 class EasyPositiveMiner(Miner):
-    """Keeps each anchor's most similar positive, and the negative next below it.
+    """Keeps each anchor's most similar positive, and the most similar negative below it.
 
-    Images of a class need not all come together, only each to one other: for classes of several
-    looks. An anchor without a positive, or without a negative below it, keeps nothing, as in the
-    paper.
+    Each image only has to be near one other image of its class, which suits classes with several
+    appearances. An anchor without a positive, or without a negative below it, keeps nothing, as in
+    the paper.
     """
 
     def mine(self, similarities, positive, negative):

@@ -34,7 +34,7 @@ class MultiSimilarityMiner(Miner):
         nowhere = float("inf")
         farthest = ops.min(ops.where(present(positive), similarities, nowhere), 1, keepdims=True)
         nearest = ops.max(ops.where(present(negative), similarities, -nowhere), 1, keepdims=True)
-        # An anchor without the other kind meets an infinity of the wrong sign, and keeps none.
+        # For an anchor without the other kind, the bound is infinite and it keeps none.
         return (
             keep(positive, similarities < nearest + self.epsilon),
             keep(negative, similarities > farthest - self.epsilon),

@@ -15,9 +15,9 @@ _KINDS = ("all", "semi_hard")
 class TripletMarginMiner(Miner):
     """Keeps the pairs that are part of a triplet which violates a margin.
 
-    A triplet does where its negative is less than `margin` less similar than its positive; a
-    semi-hard one where it is also less similar. Counted for all triplets in
-    O(B^2 log B) time, none listed.
+    A triplet violates it if its negative is less similar than its positive by less than `margin`,
+    or more similar; `semi_hard` triplets have a negative that is less similar. All triplets are
+    counted in O(B^2 log B) time, without listing them.
 
     Args:
         margin: In cosine. At least 0; 0.2 in pytorch-metric-learning.
@@ -36,5 +36,5 @@ class TripletMarginMiner(Miner):
 
     def mine(self, similarities, positive, negative):
         counts = triplet_counts(-similarities, positive, negative, self.margin, self.kind)
-        # Weights are sums of products: what is left of a difference of them may not be quite 0.
+        # Weights are sums of products, whose differences may be slightly different from 0.
         return keep(positive, counts[0] > 1e-4), keep(negative, counts[1] > 1e-4)

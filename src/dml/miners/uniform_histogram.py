@@ -12,11 +12,11 @@ from dml.ops import as_weights, present
 @MINERS.register("uniform_histogram")
 @dataclass(frozen=True)
 class UniformHistogramMiner(Miner):
-    """Weighs pairs so that no similarity counts for more than a given number of them.
+    """Weights pairs so that each bin of similarities has at most a given total weight.
 
-    Similarities fall into `bins` equal bins over [-1, 1], positives and negatives apart; a pair of
-    a bin with n pairs weighs min(1, per_bin / n). pytorch-metric-learning draws `per_bin` pairs of
-    each bin; weights are what the draws come to on average, without their noise.
+    Similarities fall into `bins` equal bins over [-1, 1], separately for positives and negatives; a
+    pair in a bin with n pairs has the weight min(1, per_bin / n). pytorch-metric-learning draws
+    `per_bin` pairs of each bin; weights are the expectation of the draws, without their noise.
 
     Args:
         bins: Positive; 100 in pytorch-metric-learning.

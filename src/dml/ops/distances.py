@@ -38,7 +38,7 @@ def _squared_from(x, y):
     """Returns the squared distances (B, R) of the rows of x (B, D) and y (R, D)."""
     inner = ops.matmul(x, ops.transpose(y))
     if x is y:
-        # Rounded as the products of equal rows are, on accelerators of short products, too.
+        # Rounded like the products of equal rows, even on accelerators with reduced precision.
         of_x = of_y = ops.diagonal(inner)
     else:
         of_x, of_y = ops.sum(ops.square(x), axis=1), ops.sum(ops.square(y), axis=1)
@@ -47,11 +47,12 @@ def _squared_from(x, y):
 
 
 def _blur(x):
-    """Returns what float32 products leave of the squared distance of two equal rows of length 1.
+    """Returns the error of float32 products in the squared distance of two equal rows of length 1.
 
-    Nearer rows than that, by about 2e-3, can't be told apart and are at a distance of 0: it must
-    not depend on rounding whether duplicates count as active pairs. Roundings add up like a random
-    walk; the largest measured for 3 to 2048 dimensions, on three backends, is 0.6 times this.
+    Rows that are nearer, by less than about 2e-3, can't be distinguished and are at a distance of
+    0: whether duplicates are active pairs must not depend on rounding. Rounding errors add up like
+    a random walk; the largest measured for 3 to 2048 dimensions, on three backends, is 0.6 times
+    this.
     """
     return 3.0 * (2.0**-24 * x.shape[1] ** 0.5 + 2.0**-23)
 
@@ -59,8 +60,8 @@ def _blur(x):
 def euclidean(x, y):
     """Returns the Euclidean distances.
 
-    Of rows that float32 can't tell apart, 2e-3 of their length or nearer, 0 with gradient 0: the
-    gradient of a distance is not finite at 0.
+    0, with gradient 0, for rows that float32 can't distinguish, at 2e-3 of their length or less:
+    the gradient of a distance is not finite at 0.
     """
     return _root(squared(x, y))
 
@@ -93,14 +94,14 @@ def _centred(rows):
 
 
 def poincare(x, y, curvature=1.0, largest_length=2.3):
-    """Returns the distances in the Poincare ball of what the rows map to from its centre.
+    """Returns the distances in the Poincare ball, after mapping the rows from its centre.
 
-    Rows longer than `largest_length` are cut to it first (Guo et al., CVPR 2022), which keeps
-    them off the rim, where gradients vanish. Between points u and v of the ball
+    Rows longer than `largest_length` are shortened to it first (Guo et al., CVPR 2022), which keeps
+    them away from the boundary, where gradients vanish. Between points u and v of the ball
 
         2 / sqrt(curvature) artanh(sqrt(curvature) |(-u) + v|)    with Mobius addition
 
-    which is taken from |u|, |v| and |u - v| alone: no (B, R, D) tensor is formed.
+    which is computed from |u|, |v| and |u - v| alone, without a (B, R, D) tensor.
     """
     radius = curvature**0.5
     u = _into_ball(x, radius, largest_length)

@@ -1,4 +1,4 @@
-"""Functions with a gradient of their own, on every backend."""
+"""Functions with a custom gradient, on every backend."""
 
 import functools
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from keras import ops
 
 
 def custom_gradient(function: Callable) -> Callable:
-    """Gives a function the gradient that it returns next to its result.
+    """Decorator: gives a function the gradient that it returns with its result.
 
-    For functions whose automatic gradient is not finite, or keeps more arrays than it needs. As
-    `keras.ops.custom_gradient`, whose gradients receive other arguments on each backend.
+    For functions whose automatic gradient is not finite, or stores more arrays than necessary. Like
+    `keras.ops.custom_gradient`, whose gradients receive different arguments on each backend.
 
     Args:
         function: From tensors to `(result, gradient)`, where `gradient(upstream)` returns the

@@ -1,4 +1,4 @@
-"""What labels say of pairs and classes: integers, relations, and memberships of classes."""
+"""Interpretation of labels: integers, relations, and memberships of classes."""
 
 from keras import ops
 
@@ -19,11 +19,10 @@ def is_relation(labels) -> bool:
 
 
 def relation_of(labels):
-    """Returns the relation (B, B) that a matrix of labels states.
+    """Returns the relation (B, B) in a matrix of labels.
 
     One-hot labels of a batch as large as its classes look like a relation. The difference is that
-    an image belongs to itself: a relation has ones on its diagonal, and so more of them in the
-    rows of images with a positive.
+    a relation has ones on its diagonal, and so more than one in the rows of images with a positive.
 
     Args:
         labels: Floats (B, B): a relation, or one-hot labels, whose rows hold a single 1 each.
@@ -35,7 +34,7 @@ def relation_of(labels):
     rows, columns = labels.shape
     wanted = "labels must be one class for each image, (B,), or a relation, (B, B)"
     remedy = f"got ({rows or 'B'}, {columns}): of one-hot labels, pass np.argmax(labels, axis=1)"
-    if rows is None:  # TensorFlow knows it in each step only
+    if rows is None:  # TensorFlow only knows it in each step
         import tensorflow as tf
 
         same = tf.debugging.assert_equal(tf.shape(labels)[0], columns, f"{wanted}; {remedy}")
@@ -90,7 +89,7 @@ def memberships(labels, classes: int):
 def own_column(x, labels):
     """Returns the entry (B, 1) of x (B, classes) at each sample's own class.
 
-    Where x has no such class, as of unseen classes in evaluation, it is the last entry.
+    The last entry, if x has no such class, as for unseen classes in evaluation.
     """
     last = x.shape[1] - 1
     return ops.take_along_axis(x, ops.clip(labels, 0, last)[:, None], axis=1)

@@ -28,17 +28,17 @@ def relation_masks(relation):
 
 
 def is_boolean(mask) -> bool:
-    """Returns whether a mask is boolean, not one of weights."""
+    """Returns whether a mask is boolean rather than weights."""
     return backend.standardize_dtype(mask.dtype) == "bool"
 
 
 def present(mask):
-    """Returns, as booleans, where a mask (...) has a pair at all."""
+    """Returns, as booleans, where a mask (...) has a pair."""
     return mask if is_boolean(mask) else mask > 0
 
 
 def complement(mask):
-    """Returns the mask (...) of what `mask` leaves out."""
+    """Returns the complement of a mask (...)."""
     return ops.logical_not(mask) if is_boolean(mask) else 1.0 - mask
 
 

@@ -18,7 +18,7 @@ def log_sum_exp(x, mask, axis):
 def log1p_sum_exp(x, where, axis):
     """Returns log(1 + sum of exp(x)) over `axis`, each entry weighted by its mask `where`.
 
-    0 where there is no entry. Its gradient, exp(x - result), keeps no array but x.
+    0 where there is no entry. Its gradient, exp(x - result), stores only x.
     """
 
     @custom_gradient
@@ -60,7 +60,7 @@ def ratio(total, count):
 def mean_over(values, mask, axis=None):
     """Returns the mean of values by a mask's weights, over `axis` or all; 0 where it is empty.
 
-    Values that the mask leaves out may be infinite.
+    Masked-out values may be infinite.
     """
     share = as_weights(mask)
     chosen = ops.where(share > 0, values, ops.zeros_like(values))

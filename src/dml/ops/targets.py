@@ -1,4 +1,4 @@
-"""What is known of a batch's images, in one form."""
+"""Targets: labels, samples and relations of a batch, in one form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,21 +13,20 @@ _KINDS = 'labels, {"labels", "samples"} or {"related", "samples"}'
 
 
 def check_targets(y: Any) -> None:
-    """Raises ArrayError for a dictionary that holds anything else than targets."""
+    """Raises ArrayError for a dictionary with keys other than those of targets."""
     if isinstance(y, Mapping) and set(y) not in ({"labels", "samples"}, {"related", "samples"}):
         raise ArrayError(f"targets are {_KINDS}; got {', '.join(map(repr, y))}")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of a batch's images, as losses, heads and telemetry receive it.
+    """The targets of a batch, as losses, heads and telemetry receive them.
 
     Args:
         labels: int32 (B,), the class of each image; or floats, a relation (B, B) or memberships
             (B, classes).
-        samples: int32 (B,), which image of the training data each is; None if not known.
-        related: Floats (B, N), how far each image belongs to each of the training data; None if
-            not known.
+        samples: int32 (B,), the index of each image in the training data; None if unknown.
+        related: Floats (B, N), the relation of each image to all training images; None if unknown.
     """
 
     labels: Any
@@ -40,10 +39,10 @@ class Targets:
 
         Args:
             y: Labels, {"labels", "samples"} or {"related", "samples"}, in tensors or arrays.
-            memberships: Whether a matrix of labels is one of memberships, and not a relation.
+            memberships: Whether a matrix of labels contains memberships rather than a relation.
 
         Raises:
-            ArrayError: It is something else.
+            ArrayError: `y` has another form.
         """
         check_targets(y)
         known = y if isinstance(y, Mapping) else {"labels": y}
@@ -61,9 +60,9 @@ class Targets:
         return cls(labels, samples)
 
     def of_views(self, count: int) -> Self:
-        """Returns the targets of `count` views of the batch, one after the other.
+        """Returns the targets of `count` views of the batch, one after another.
 
-        Views of one image are what is compared, so that samples are not known.
+        Samples are unknown, because views of one image are to be compared.
         """
         if count == 1:
             return self

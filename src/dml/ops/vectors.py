@@ -8,7 +8,7 @@ from dml.ops.gradients import custom_gradient
 def unit_length(x):
     """Returns float x (..., D) divided by its length; zero, with gradient 0, for a zero vector.
 
-    The same holds for vectors shorter than 1e-34, whose gradient float32 can't hold.
+    The same holds for vectors shorter than 1e-34, whose gradient float32 can't represent.
     """
     # Squares of tiny entries underflow float32 and those of large ones overflow: scale first.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
@@ -23,8 +23,9 @@ def unit_length(x):
 def cosines_to(embeddings, rows):
     """Returns the cosines (B, N) of embeddings (B, D) of length 1 to rows (N, D) of any length.
 
-    0, with gradient 0, for rows shorter than 1e-12 or longer than 1e19. Its own gradient holds two
-    (N, D) arrays at most, where that of the formula holds four: rows may be millions of proxies.
+    0, with gradient 0, for rows shorter than 1e-12 or longer than 1e19. The custom gradient stores
+    at most two (N, D) arrays, where that of the formula stores four: rows may be millions of
+    proxies.
     """
     inverse = _inverse_length(ops.sum(ops.square(rows), axis=1))
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
@@ -42,7 +43,7 @@ def cosines_to(embeddings, rows):
 def products(x, y):
     """Returns the inner products (B, R) of the rows of x (B, D) and y (R, D).
 
-    Of one matrix with itself, the gradient takes one matrix product in place of two.
+    For one matrix with itself, the gradient takes one matrix product instead of two.
     """
     return _products_within(x) if x is y else ops.matmul(x, ops.transpose(y))
 
@@ -62,7 +63,7 @@ def spread_within_classes(proxies):
     """Returns the summed distances of all pairs of a class's directions, of proxies (C, K, D).
 
     A proxy shorter than 1e-12 or longer than 1e19 is at sqrt(2) from all others, with gradient 0.
-    Its own gradient is one array (C, K, D).
+    The custom gradient stores one array (C, K, D).
     """
     inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
     inverse = _inverse_length(ops.diagonal(inner, axis1=1, axis2=2))  # (C, K)

@@ -1,4 +1,4 @@
-"""Reductions: how the losses of all anchors become one number."""
+"""Reductions, which turn the losses of all anchors into one number."""
 
 from dml.reductions.base import REDUCTIONS, Reduction
 from dml.reductions.class_weighted import ClassWeighted

@@ -1,4 +1,4 @@
-"""What every reduction shares: its registry and what it reads."""
+"""The base class of reductions, and their registry."""
 
 from dml._registry import Registry
 
@@ -6,13 +6,13 @@ REDUCTIONS = Registry("reduction")
 
 
 class Reduction:
-    """One number out of the losses of all anchors. Subclasses implement `__call__`."""
+    """Reduces the losses of all anchors to one number. Subclasses implement `__call__`."""
 
     def __call__(self, values, same):
         """Returns the scalar.
 
         Args:
             values: Floats (B,): the loss of each anchor alone.
-            same: Floats (B,): the anchors of its own class in the batch, itself among them.
+            same: Floats (B,): the number of anchors of its class in the batch, itself included.
         """
         raise NotImplementedError

@@ -12,8 +12,8 @@ from dml.reductions.base import REDUCTIONS, Reduction
 class ClassWeighted(Reduction):
     """The mean over the batch's classes of the mean over each one's anchors.
 
-    A class with many images in the batch counts as much as one with few, in place of weights that
-    one would have to give for each class.
+    Classes with many and with few images in the batch have the same weight, so no class weights are
+    needed.
     """
 
     def __call__(self, values, same):

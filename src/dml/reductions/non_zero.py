@@ -1,4 +1,4 @@
-"""The mean over the anchors that still cost something."""
+"""The mean over the anchors with a nonzero loss."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ from dml.reductions.base import REDUCTIONS, Reduction
 class NonZero(Reduction):
     """The mean over the anchors whose own loss is above 0; 0 when there is none.
 
-    So the few that are still wrong late in a training are not lost among the many that are right.
+    Late in training, the few anchors that are still wrong are not averaged away by the many that
+    are right.
     """
 
     def __call__(self, values, same):

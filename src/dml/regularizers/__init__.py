@@ -1,4 +1,4 @@
-"""Regularizers: what is added to a loss for the proxies' or the embeddings' own sake."""
+"""Regularizers: penalties on the proxies or the embeddings that are added to a loss."""
 
 from dml.regularizers.anti_collapse import AntiCollapse
 from dml.regularizers.base import REGULARIZERS, Regularizer

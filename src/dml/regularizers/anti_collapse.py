@@ -11,14 +11,15 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("anti_collapse")
 @dataclass(frozen=True)
 class AntiCollapse(Regularizer):
-    """Raises the coding rate of the proxies, the bits needed to tell them apart: they spread.
+    """Spreads the proxies by raising their coding rate, the bits needed to distinguish them.
 
     With P the (N, D) proxies of length 1, minus
 
         1/2 log det(I + D / (N epsilon^2) P'P)
 
-    over the smaller of the two matrices P'P and PP'. As a mean over D, so that the weight does
-    not depend on the dimension. From the paper's abstract; the paper's settings are unverified.
+    over the smaller of the two matrices P'P and PP'. The result is a mean over D, so that the
+    weight does not depend on the dimension. Implemented from the paper's abstract; its settings are
+    unverified.
 
     Args:
         weight: Factor. At least 0; 0.1 here.

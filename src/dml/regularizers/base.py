@@ -1,4 +1,4 @@
-"""What every regularizer shares: the registry, and what it acts on."""
+"""The base class of regularizers, and their registry."""
 
 from typing import Any, ClassVar
 
@@ -8,17 +8,17 @@ REGULARIZERS = Registry("regularizer")
 
 
 class Regularizer:
-    """A scalar that is added to the loss, of the proxies or of the batch's embeddings.
+    """A scalar function of the proxies or of the batch's embeddings, which is added to the loss.
 
     Subclasses are frozen dataclasses whose fields are the options, and implement `__call__`.
     """
 
     # `proxies`: (C, K, D), of length 1; `raw_proxies`: (C, K, D), of any length;
-    # `embeddings`: (B, D), of length 1; `head`: what the regularizer's own layer makes of these.
+    # `embeddings`: (B, D), of length 1; `head`: the output of the regularizer's own layer.
     acts_on: ClassVar[str] = "proxies"
 
     def head(self, embedding_dim: int) -> Any:
-        """Returns the layer, of embeddings and labels, that holds what it learns; None: nothing."""
+        """Returns the layer, from embeddings and labels, with its learned parameters, or None."""
         return None
 
     def __call__(self, x, /):

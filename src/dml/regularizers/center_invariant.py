@@ -14,11 +14,12 @@ _LARGEST = 1e7  # entry: the fourth power of lengths stays below float32's large
 @REGULARIZERS.register("center_invariant")
 @dataclass(frozen=True)
 class CenterInvariant(Regularizer):
-    """Draws the proxies to one length, so that all turn equally fast.
+    """Pulls the proxies to a common length, so that all of them turn equally fast.
 
     A quarter of the mean squared difference between a proxy's squared length and the mean of all.
     Only a proxy's direction acts in the losses, but a longer one turns more slowly. Where an entry
-    is beyond 1e7, all proxies are shortened alike first, to what float32 can hold.
+    is beyond 1e7, all proxies are first scaled down by the same factor, to stay in the range of
+    float32.
 
     Args:
         weight: Factor. At least 0; 0.1 here.

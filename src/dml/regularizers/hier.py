@@ -13,12 +13,12 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("hier")
 @dataclass(frozen=True)
 class Hier(Regularizer):
-    """Learns a hierarchy above the classes and draws embeddings together within its branches.
+    """Learns a hierarchy above the classes and pulls embeddings together within its branches.
 
-    For two neighbours and a stranger in hyperbolic space, the lowest common ancestor of the two
-    must be nearer to them than that of all three, and farther from the stranger. With gap the
-    difference of these distances, the mean over triplets of the batch, and over triplets of the
-    ancestors themselves, of the sum over the three of
+    For two neighbours and an unrelated point in hyperbolic space, the lowest common ancestor of the
+    two must be nearer to them than that of all three, and farther from the unrelated point. With
+    gap the difference of these distances, the mean over triplets of the batch, and over triplets of
+    the ancestors themselves, of the sum over the three of
 
         max(0, gap + margin)
 
@@ -29,8 +29,9 @@ class Hier(Regularizer):
     Args:
         weight: Factor. At least 0; 0.5 in the paper (1 for some networks).
         margin: delta in the paper. At least 0; 0.1.
-        ancestors: Points that are learned; at least 2. 512 in the paper.
-        neighbours: How near two must be to each other, in ranks; positive. 20 in the paper.
+        ancestors: Number of learned points; at least 2. 512 in the paper.
+        neighbours: Rank up to which two points are neighbours of each other; positive. 20 in the
+            paper.
         triplets: Drawn at each step, from the batch and from the ancestors each; positive. The
             authors' code draws 50 for each image.
 

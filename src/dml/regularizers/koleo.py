@@ -13,10 +13,10 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("koleo")
 @dataclass(frozen=True)
 class KoLeo(Regularizer):
-    """Pushes each embedding off its nearest in the batch, so that they fill the sphere.
+    """Pushes each embedding away from its nearest one in the batch, so that they fill the sphere.
 
     The mean over the batch of -log(distance to the nearest other). Duplicates, which float32 can't
-    tell apart, are left out: they have no direction to go.
+    distinguish, are left out: they have no direction to move in.
 
     Args:
         weight: Factor. At least 0; 0.1 here (the paper compares 0.01 to 1).

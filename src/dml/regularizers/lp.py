@@ -14,8 +14,8 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 class Lp(Regularizer):
     """Adds the mean p-norm of the embeddings, to the power of p.
 
-    Embeddings have length 1, so that power 2 adds a constant; power 1 makes them sparse, the mean
-    absolute entries fewer and larger.
+    Embeddings have length 1, so power 2 adds a constant; power 1 makes them sparse, with fewer and
+    larger nonzero entries.
 
     Args:
         weight: Factor. At least 0; 0.01 here.

@@ -1,4 +1,4 @@
-"""Orthogonality of the proxies, as dml-tf had it, made cheap and bounded."""
+"""Orthogonality of the proxies, as in dml-tf, but cheap and bounded."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ class Orthogonality(Regularizer):
 
     With P the (C K, D) proxies of length 1, the sum over pairs is |P'P|^2 less that within the
     classes: a D x D product, never C x C. More classes than dimensions can't be orthogonal (their
-    mean squared cosine is at least (C - D) / (D (C - 1)), by Welch's bound) and pushing at them
-    costs accuracy, so there it is 0 unless asked for.
+    mean squared cosine is at least (C - D) / (D (C - 1)), by Welch's bound) and pushing them apart
+    costs accuracy, so it is then 0 unless `crowded` is set.
 
     Args:
         weight: Factor of the mean; at least 0. 0.1 in dml-tf, which summed other terms.
-        crowded: Act also when there are more classes than dimensions.
+        crowded: Whether to act even if there are more classes than dimensions.
 
     Call arguments:
         proxies: Floats (C, K, D), of length 1.

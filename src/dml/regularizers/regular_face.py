@@ -13,7 +13,7 @@ _BLOCK = 1024  # classes compared with all others at once
 @REGULARIZERS.register("regular_face")
 @dataclass(frozen=True)
 class RegularFace(Regularizer):
-    """Pushes each class's proxy off the one most like it: the mean of the largest cosines.
+    """Pushes each class's proxy away from the most similar one: the mean of the largest cosines.
 
     Compares blocks of classes with all of them: time grows with the square of their number, memory
     does not.
@@ -25,7 +25,7 @@ class RegularFace(Regularizer):
         proxies: Floats (C, K, D), of length 1.
 
     Returns:
-        Scalar in [-weight, weight]; 0 where there is one class.
+        Scalar in [-weight, weight]; 0 if there is one class.
 
     Raises:
         ValueError: `weight` is negative.

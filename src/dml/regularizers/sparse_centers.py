@@ -12,7 +12,7 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("sparse_centers")
 @dataclass(frozen=True)
 class SparseCenters(Regularizer):
-    """Draws the superfluous centres of a class together: their mean distance within a class.
+    """Pulls superfluous centres of a class together, by their mean distance within a class.
 
     weight / (C K (K - 1)) times the sum over classes and pairs of centres of their distance. For
     losses of several proxies per class other than SoftTriple, which has it built in.
@@ -24,7 +24,7 @@ class SparseCenters(Regularizer):
         proxies: Floats (C, K, D); only their directions act.
 
     Returns:
-        Scalar, at least 0; 0 where there is one proxy per class.
+        Scalar, at least 0; 0 if there is one proxy per class.
 
     Raises:
         ValueError: `weight` is negative.

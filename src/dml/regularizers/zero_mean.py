@@ -12,9 +12,9 @@ from dml.regularizers.base import REGULARIZERS, Regularizer
 @REGULARIZERS.register("zero_mean")
 @dataclass(frozen=True)
 class ZeroMean(Regularizer):
-    """Draws the sum of each embedding's entries to 0: the mean over the batch of its size.
+    """Pulls the sum of each embedding's entries to 0, by the mean of its absolute value.
 
-    The signal-to-noise losses presuppose it.
+    The signal-to-noise losses assume it.
 
     Args:
         weight: Factor. At least 0; 0.1 here.
