@@ -70,10 +70,10 @@ def load_model(path: str | os.PathLike[str], what: str) -> Any:
 
     Args:
         path: The file.
-        what: What it should be, for the message.
+        what: The expected kind of file, for the message.
 
     Raises:
-        DataError: The file is damaged, or something else.
+        DataError: The file is damaged, or of another kind.
     """
     try:
         check_regular(path)

@@ -18,7 +18,7 @@ from dml.errors import MissingDataError, OptionError, StorageError
 BACKBONES = Registry("backbone")
 _BATCH_NORMS = ("train", "frozen", "fixed")
 _ASPECTS = ("keep", "stretch")
-_TIMEOUT = 60  # seconds without an answer of the server of the ImageNet weights
+_TIMEOUT = 60  # seconds to wait for the server of the ImageNet weights
 
 
 @dataclass(frozen=True)

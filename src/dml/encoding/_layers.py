@@ -28,13 +28,13 @@ class UnitLength(layers.Layer):
         return unit_length(x)
 
     def get_config(self):
-        # Defined, or Keras leaves out the name: the last argument is not called `kwargs`.
+        # Without it, Keras omits the name, because the last argument is not called `kwargs`.
         return super().get_config()
 
 
 @keras.saving.register_keras_serializable("dml")
 class FrozenStatistics(layers.Wrapper):
-    """Runs a network whose BatchNormalization always uses its own statistics; all else learns.
+    """Runs a network whose BatchNormalization always uses its stored statistics; all else learns.
 
     A layer, because `training=False` in a functional graph is overridden by the `training=True` of
     the enclosing model.
@@ -46,7 +46,7 @@ class FrozenStatistics(layers.Wrapper):
         images: As the model takes them.
 
     Returns:
-        What the model returns when it is not training.
+        The model's output in inference mode.
     """
 
     def call(self, images):
@@ -60,7 +60,7 @@ class FrozenStatistics(layers.Wrapper):
 class GeneralisedMean(layers.Layer):
     """Pools a feature map by the mean of powers (Radenovic et al., 2018): (mean x^p)^(1/p).
 
-    p = 1 is the average, p -> infinity the maximum; p is learned, and 3 at the start.
+    p = 1 is the average, p -> infinity the maximum; p is learned, starting at 3.
 
     Call arguments:
         x: Floats (B, H, W, C); values under 1e-6 count as 1e-6.
@@ -77,7 +77,7 @@ class GeneralisedMean(layers.Layer):
     def call(self, x):
         x = ops.log(ops.maximum(ops.cast(x, "float32"), 1e-6)) * self.exponent
         count = ops.cast(ops.shape(x)[1] * ops.shape(x)[2], "float32")
-        # As logarithms: x^p overflows where p or x grow.
+        # In logarithms: x^p overflows for large p or x.
         pooled = (ops.logsumexp(x, axis=(1, 2)) - ops.log(count)) / self.exponent
         return ops.cast(ops.exp(pooled), self.compute_dtype)
 
@@ -92,7 +92,7 @@ class Prepare(layers.Layer):
     Args:
         resize_side: Length in pixels of the shorter side before the crop.
         input_size: Side in pixels of the crop; at most `resize_side`.
-        aspect: `keep`, or `stretch`, which resizes the longer side to `resize_side`, too.
+        aspect: `keep`, or `stretch`, which resizes both sides to `resize_side`.
 
     Call arguments:
         images: Numbers 0..255 (B, H, W, 3).
@@ -127,8 +127,8 @@ class Prepare(layers.Layer):
 def squares(images: Any, side: int, aspect: str) -> Any:
     """Resizes images by the triangle filter, widened where they shrink, as Pillow does.
 
-    As two matrix products, which every backend and every runtime of exported encoders computes
-    alike for images of any size; their own resizing differs, or needs the size in advance.
+    Computed as two matrix products, which all backends and export runtimes evaluate identically for
+    images of any size; their own resizing differs, or needs the size in advance.
 
     Args:
         images: Float32 (B, H, W, C).
@@ -143,7 +143,7 @@ def squares(images: Any, side: int, aspect: str) -> Any:
     rows, columns = (shorter, shorter) if aspect == "keep" else (height, width)
     down = _filter_weights(height, rows, side)  # (side, H)
     across = _filter_weights(width, columns, side)  # (side, W)
-    # Both factors have three axes: TensorFlow exports products of others wrongly to ONNX.
+    # Both factors have three axes: TensorFlow exports other products to ONNX incorrectly.
     x = ops.matmul(down[None], ops.reshape(images, (-1, height, width * channels)))
     x = ops.transpose(ops.reshape(x, (-1, side, width, channels)), (0, 1, 3, 2))
     x = ops.matmul(ops.reshape(x, (-1, side * channels, width)), ops.transpose(across)[None])

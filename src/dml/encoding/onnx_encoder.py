@@ -18,7 +18,7 @@ class OnnxEncoder:
 
     Args:
         bundle: The bundle's folder, as `dml export` writes it.
-        threads: Processors that one call uses; all if None.
+        threads: Number of processors that one call uses; all if None.
 
     Attributes:
         path: The bundle's folder.

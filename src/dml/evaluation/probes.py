@@ -13,7 +13,7 @@ from dml.evaluation._neighbours import BLOCK, TIE, nearest, rank_positives
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 
-_INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # weak: unit vectors have small entries
+_INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # weak, since unit vectors have small entries
 _FOLDS = 5
 
 

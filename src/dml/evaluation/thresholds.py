@@ -33,9 +33,9 @@ class CalibratedThreshold:
         bound: Confidence bound of `rate`, which keeps the promise; in [0, 1].
         count: Number of decisions that `rate` is a share of; positive.
         coverage: Share of all decisions that are "same class", in [0, 1].
-        test_rate: The same rate on the test split; None where it was not measured.
-        test_coverage: Share of the test queries whose nearest neighbour is accepted; None where it
-            was not measured.
+        test_rate: The same rate on the test split; None if it was not measured.
+        test_coverage: Share of the test queries whose nearest neighbour is accepted; None if it was
+            not measured.
 
     Raises:
         OptionError: A field is out of its range.

@@ -344,5 +344,5 @@ class Index(abc.ABC):
 
 
 def check_recall(recall: float) -> None:
-    """Raises OptionError where a recall is out of its range."""
+    """Raises OptionError if a recall is out of its range."""
     check_interval("(0, 1]", recall=recall)

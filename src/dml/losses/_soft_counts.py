@@ -34,8 +34,8 @@ def mean_of_anchors(values, positive):
 def soft_histogram(x, mask, low, high, bins):
     """Returns the histograms (B, bins + 1) of the rows of x (B, R), by its mask's weights.
 
-    Each value counts in the two bin centres around it, in proportion to nearness. In one pass,
-    whatever the number of bins.
+    Each value is divided between the two bin centres around it, in proportion to nearness. Takes
+    one pass for any number of bins.
     """
     places = ops.clip((x - low) * (bins / (high - low)), 0.0, float(bins))
     lower = ops.clip(ops.floor(ops.stop_gradient(places)), 0.0, float(bins - 1))

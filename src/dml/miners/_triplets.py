@@ -1,4 +1,4 @@
-"""Selection of triplets without listing them: how many use each pair, in O(B R log R)."""
+"""Selection of triplets without listing them: counts how many use each pair, in O(B R log R)."""
 
 import functools
 
@@ -10,7 +10,7 @@ MINING = ("all", "semi_hard", "hard")
 
 # Squared distances of unit vectors in float32 carry errors of this size: nearer is equal.
 TIE = 1e-6
-FEW = 4  # positives of an anchor that are counted one after the other, without sorting
+FEW = 4  # positives per anchor up to which they are counted one by one, without sorting
 BLOCK = 32  # entries of a row whose largest is looked at first
 
 
@@ -21,8 +21,8 @@ def triplet_counts(distances, positive, negative, margin, mining):
     the product of its two pairs' weights. `all` selects those with a hinge,
     d(anchor, positive) + margin > d(anchor, negative); `semi_hard` those whose negative is
     also farther than the positive (Schroff et al., 2015); `hard` one for each anchor, of its
-    farthest positive and its nearest negative (Hermans et al., 2017), hinge or none; where
-    several tie, they share it.
+    farthest positive and its nearest negative (Hermans et al., 2017), with or without a hinge; ties
+    share it.
 
     Args:
         distances: Floats (B, R), row i for anchor i; no gradient passes.
@@ -162,7 +162,7 @@ def _counts_below_apart(moved, positive, negative):
 
 
 def _put(values, places, width):
-    """Returns (B, width) of zeros, with values (B, N) put in their rows' places (B, N)."""
+    """Returns zeros (B, width) with values (B, N) at the columns `places` (B, N)."""
     rows = ops.shape(values)[0]
     places = ops.cast(places, "int32") + width * ops.arange(rows, dtype="int32")[:, None]
     flat = ops.segment_sum(
@@ -172,7 +172,7 @@ def _put(values, places, width):
 
 
 def of_whole_triplets(positive, negative):
-    """Returns the masks (B, R) without the anchors that have pairs of one kind only, or none."""
+    """Returns the masks (B, R) without anchors that lack positive or negative pairs."""
     whole = ops.any(present(positive), axis=1, keepdims=True)
     whole = whole & ops.any(present(negative), axis=1, keepdims=True)
     return keep(positive, whole), keep(negative, whole)

@@ -133,5 +133,5 @@ DISTANCES = {
 
 
 def check_distance(name: str) -> None:
-    """Raises OptionError unless there is a distance of that name."""
+    """Raises OptionError unless a distance has that name."""
     check_known(DISTANCES, distance=name)

@@ -16,7 +16,7 @@ class Metric:
         name: Its display name, such as "Recall@1".
         value: In [0, 1]; shown as a percentage.
         interval: Ends of the 95 % interval, or None.
-        untrained: The untrained encoder's value, or None where it was not measured.
+        untrained: The untrained encoder's value, or None if it was not measured.
         untrained_interval: Its 95 % interval, or None.
     """
 
@@ -45,7 +45,7 @@ class ReportData:
         protocol: "zero-shot", "seen-class" or "query-gallery".
         metrics: The first is the headline. Empty where nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
-        notes: Lines on what the metrics hold for, and on those that could not be measured.
+        notes: Lines on the scope of the metrics, and on those that could not be measured.
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
             "active_share"; unknown keys are left out, missing values leave a gap.

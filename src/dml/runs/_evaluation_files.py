@@ -17,11 +17,11 @@ SHAPE = {
 
 
 def read_vectors(path: Path, count: int | None = None) -> np.ndarray:
-    """Returns the vectors (N, D) that an evaluation has written.
+    """Returns the vectors (N, D) that an evaluation wrote.
 
     Args:
         path: The file.
-        count: Vectors that it has to hold; None for any number.
+        count: Expected number of vectors; None for any number.
 
     Raises:
         DataError: It holds something else.

@@ -133,7 +133,7 @@ class Trainer:
             return trainer._train(run_folder, items, trainer._prepare(items), evaluate)
 
     def _prepare(self, items: Items) -> "_Prepared":
-        """Checks the data, and returns the learner and its batches per epoch, from the seed on."""
+        """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
         import keras
 
         recipe = self.recipe
@@ -215,7 +215,7 @@ class Trainer:
         return items
 
     def _train(self, folder: RunFolder, items: Items, prepared: "_Prepared", evaluate: bool) -> Run:
-        """Trains what is left of a run, writes the encoder and evaluates it."""
+        """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
         tests = len(items.select("test", "query"))
         if tests and evaluate and not _has_untrained(folder):
@@ -397,7 +397,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What is ready to be trained.
+    """A learner that is ready to be trained.
 
     Args:
         learner: A compiled `dml.Learner`.
@@ -409,7 +409,7 @@ class _Prepared:
 
 
 def _has_untrained(folder: RunFolder) -> bool:
-    """Returns whether a run has the metrics of its encoder before the first step."""
+    """Returns whether a run has the metrics of its untrained encoder."""
     try:
         folder.checked(folder.untrained)
     except DmlError:  # never written, or damaged: they can be measured again
@@ -418,7 +418,7 @@ def _has_untrained(folder: RunFolder) -> bool:
 
 
 def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
-    """Returns the (first, end) of epochs that are trained on one stream of batches.
+    """Returns the ranges (first, end) of epochs that are trained on one stream of batches.
 
     Batches that depend on the current weights must restart with each epoch, and not be read ahead.
     """
@@ -428,14 +428,14 @@ def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
 
 
 def _coverage_of(batches, labels: np.ndarray):
-    """Returns the function of an epoch that gives its `dml.samplers.Coverage`."""
+    """Returns a function from an epoch to its `dml.samplers.Coverage`."""
     from dml.samplers import coverage
 
     return lambda epoch: coverage(batches.epoch_rows(epoch), labels)
 
 
 def _versions(seed: int) -> dict:
-    """Returns what the metrics of a run depend on in addition to its recipe."""
+    """Returns the versions and settings, other than the recipe, that a run's metrics depend on."""
     import keras
 
     names = ("dml", "keras", "tensorflow", "jax", "torch", "numpy", "grain", "faiss-cpu")

@@ -31,7 +31,7 @@ class Sampler:
     had. Subclasses are frozen dataclasses whose fields are the options.
 
     A sampler that needs more than labels names it in `wants`, and `batches` takes it as a keyword:
-    `super_labels` (N,), `ids` (N,) or `class_vectors` (classes, D), None where there is none.
+    `super_labels` (N,), `ids` (N,) or `class_vectors` (classes, D), None if it has none.
     """
 
     wants: ClassVar[tuple[str, ...]] = ()

@@ -21,7 +21,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup: Steps of the linear rise, after the wait.
         total: Steps of the whole training; where `cosine` ends.
         decay: Factor of `step` and `exponential`.
-        decay_steps: Steps between two factors.
+        decay_steps: Steps between two decays.
         final_fraction: Where `cosine` ends, relative to the peak.
 
     Attributes:
@@ -85,12 +85,12 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     multiple. `gradient_norm` is the norm of the whole gradient of the last step.
 
     Args:
-        optimizers: {part: Keras optimizer}; `head` is the part that `learning_rate` is not of.
+        optimizers: {part: Keras optimizer}; `learning_rate` applies to all parts but `head`.
         schedules: {part: `Schedule`}.
         part_of: {variable's path: part}.
 
     Raises:
-        ValueError: When it is built, for a variable of no part.
+        ValueError: On `build`, for a variable that belongs to no part.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
 
     @property
     def optimizers(self):
-        # Keras' callbacks would give each of them one rate, and the head lose its multiple.
+        # Otherwise Keras' callbacks would set the same rate for all parts.
         raise AttributeError("the parts have one learning_rate, of the PartsOptimizer")
 
     @property
@@ -144,7 +144,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         self.scale.assign(float(rate) / unscaled)
 
     def unscaled_rate(self):
-        """Returns the rate of the encoder at this step: of that part of it that learns faster."""
+        """Returns the rate of the encoder at this step: the higher one of its parts."""
         rates = [s.unscaled(self.iterations) for p, s in self.schedules.items() if p != "head"]
         return ops.max(ops.stack(rates))
 
@@ -174,7 +174,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
 
 
 class _OptimizerOfVariable:
-    """Which optimizer a variable has, as `keras.optimizers.MultiOptimizer` asks.
+    """Maps variables to optimizers, as `keras.optimizers.MultiOptimizer` requires.
 
     Args:
         optimizers: {part: Keras optimizer}.

@@ -155,7 +155,7 @@ class TrainingBatches(grain.IterDataset):
 
 
 class _TrainingReader:
-    """Makes a training batch from its number; called by several threads at once.
+    """Creates a training batch from its number; called by several threads at once.
 
     Args:
         items: As in `training_batches`, like all of the arguments.
