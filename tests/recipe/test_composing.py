@@ -41,7 +41,7 @@ def test_what_stands_around_a_loss_is_resolved():
         ),
         (
             ["--reduction.name", "non_zero"],
-            "reduction .*a reduction takes the loss of each anchor",
+            "reduction .*a reduction needs the loss of each anchor",
         ),
         (["--training.views", "3"], "views must be one of 1, 2"),
     ],

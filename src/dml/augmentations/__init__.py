@@ -1,4 +1,4 @@
-"""Random changes of training images, new in each epoch."""
+"""Random augmentations of training images, different in each epoch."""
 
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.augmentations.dml_tf import DmlTf

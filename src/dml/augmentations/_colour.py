@@ -32,8 +32,8 @@ def colour_layers(
     import keras  # here, so that constructing an augmentation loads no backend
 
     layers: Any = keras.layers
-    # Not in half precision: in bfloat16 the values 0..255 are up to 1 apart, and hue divides by
-    # their differences.
+    # Not in half precision: in bfloat16, neighbouring values in 0..255 differ by up to 1, and hue
+    # divides by differences.
     shared = {"data_format": "channels_last", "dtype": "float32"}
 
     def options():
@@ -42,15 +42,15 @@ def colour_layers(
     # A cast first: some of these layers compute in the type of their input, and uint8 wraps
     # around.
     chosen: list[Any] = [layers.Rescaling(1.0, dtype="float32")]
-    # Pairs, because each layer of Keras interprets a single number in another way.
+    # Pairs, because Keras layers interpret a single number in different ways.
     if brightness:
         chosen.append(layers.RandomBrightness((-brightness, brightness), **options()))
     if contrast:
         chosen.append(layers.RandomContrast((contrast, contrast), **options()))
-    if saturation:  # 0.5 is no change there, 0 is grey
+    if saturation:  # there, 0.5 means no change and 0 means grey
         span = (0.5 - saturation / 2, 0.5 + saturation / 2)
         chosen.append(layers.RandomSaturation(span, **options()))
-    if hue:  # the rotation is half of what is drawn
+    if hue:  # the rotation is half of the drawn number
         chosen.append(layers.RandomHue((0.0, 2 * hue), **options()))
     if erase:
         chosen.append(

@@ -33,7 +33,7 @@ class Augmentation:
         raise NotImplementedError
 
     def decode_side(self, size: int) -> int:
-        """Returns the short side in pixels that an image must be decoded with at least.
+        """Returns the smallest short side in pixels that an image must be decoded at.
 
         Args:
             size: Side of the square in pixels.

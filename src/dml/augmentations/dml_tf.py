@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class DmlTf(Augmentation):
     """Resizes the short side to 256, crops a random square of 224, flips and changes colours.
 
-    Other squares in the same proportion. Two things differ from that code: the image keeps its
+    Other sizes are scaled in proportion. Two things differ from that code: the image keeps its
     aspect, as in evaluation, and random numbers are drawn for each image, where dml-tf draws once
     for a whole run whether to flip, recolour or cut out.
 

@@ -17,8 +17,8 @@ from dml.images._resizing import centre_square
 class GlyphWarp(Augmentation):
     """Rotates, scales, shears and shifts a drawing slightly; never flips it.
 
-    A character that is flipped or strongly rotated is another one. The border is repeated outside
-    of the image.
+    A flipped or strongly rotated character is a different one. The border is repeated outside the
+    image.
 
     Args:
         turn: Largest rotation in degrees. In [0, 180].

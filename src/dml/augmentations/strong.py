@@ -1,4 +1,4 @@
-"""Crops, flips, colour jitter and erased rectangles, for small data sets and long trainings."""
+"""Crops, flips, colour jitter and erased rectangles, for small data sets and long training."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 class Strong(RandomCropFlip):
     """Random resized crop and flip, then colour jitter and an erased rectangle.
 
-    For data sets that are overfitted within a few epochs. Where colours distinguish classes (birds,
-    clothes), lower `hue` and `saturation`.
+    For data sets on which models overfit within a few epochs. Where colours distinguish classes
+    (birds, clothes), lower `hue` and `saturation`.
 
     Args:
         min_area: Smallest share of the image's area that is kept. In (0, 1].
         flip: Probability of flipping left to right. In [0, 1].
-        aspect: As in `paper`.
+        aspect: As for `paper`.
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
         saturation: Largest change of the saturation, as a share. In [0, 1].

@@ -6,10 +6,10 @@ from dml.errors import DataError
 from dml.images._headers import Header, decisive_png, orientation, read_header
 from dml.images._scans import MOST_SCANS, count_scans
 
-# Warnings of the decoder about files that are complete; a truncated file is not among them.
+# Warnings of the decoder about complete files; none of them is about truncation.
 HARMLESS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform")
 MOST_PIXELS = 2**28
-MOST_PACKED = 8 * 1032  # pixels in a byte of a PNG: deflate packs 1032 : 1, at a bit per pixel
+MOST_PACKED = 8 * 1032  # pixels per byte of a PNG: deflate reaches 1032 : 1, at a bit per pixel
 ROWS = 256  # composited on white at a time
 
 
@@ -50,14 +50,14 @@ def decode_image(data: bytes, path: str, minimum_side: int | None = None) -> np.
 
 
 def decode_jpeg(data, path, minimum_side):
-    """Returns the JPEG's pixels; None if OpenCV, which decodes CMYK, can't read it either."""
+    """Returns the JPEG's pixels; None if even OpenCV, which decodes CMYK, can't read it."""
     import simplejpeg
 
     if count_scans(data) > MOST_SCANS:
         raise ImageError(path, f"a JPEG of more than {MOST_SCANS} scans, which is not decoded")
 
     side = {}
-    if minimum_side:  # at half its size or less: seven eighths take longer than the whole
+    if minimum_side:  # at half its size or less: seven eighths take longer than the full size
         side = {"min_height": minimum_side, "min_width": minimum_side, "min_factor": 2}
     try:
         image = simplejpeg.decode_jpeg(data, strict=True, **side)
@@ -68,7 +68,7 @@ def decode_jpeg(data, path, minimum_side):
         harmless = any(warning in reason for warning in HARMLESS) and b"\xff\xd9" in data[-4096:]
         try:
             image = simplejpeg.decode_jpeg(data, strict=False, **side) if harmless else None
-        except ValueError:  # there was an error behind the harmless one
+        except ValueError:  # the harmless warning hid an error
             image = None
         if image is None:
             raise ImageError(path, f"truncated or corrupt JPEG: {reason}") from None

@@ -25,13 +25,13 @@ FORMATS = {  # suffix -> format, all that `read_image` reads; the formats have P
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-# What operating systems and programs leave next to images; it is not counted.
+# Files that operating systems and programs leave next to images; they are not counted.
 LITTER = re.compile(
     r"\._.*|\.DS_Store|\.AppleDouble|\.ipynb_checkpoints|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN"
     r"|System Volume Information|lost\+found|(eh)?thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
-RUN = {"recipe.toml", "items.parquet"}  # what tells the folder of a training run
+RUN = {"recipe.toml", "items.parquet"}  # files by which the folder of a training run is recognised
 RUNS = "in a run's folder"
 HIDDEN = "hidden"
 IRREGULAR = "not regular"
@@ -42,7 +42,7 @@ class LeftOut(Counter):
     """The number of files that were left out, by suffix or by reason."""
 
     def takes(self, path: str) -> bool:
-        """Returns whether a relative path is that of an image, by its name.
+        """Returns whether a relative path has the name of an image.
 
         Other files are counted, except for litter.
         """
@@ -61,7 +61,7 @@ class LeftOut(Counter):
     def takes_listed(self, path: str) -> bool:
         """Returns whether a path in a list may be that of an image; counts it if not.
 
-        A path without a suffix may: files are named by hashes, too.
+        A path without a suffix may be one, since files may be named by hashes.
         """
         suffix = suffix_of(path)
         if suffix and suffix not in FORMATS:
@@ -86,13 +86,13 @@ def image_files(
 
     Images are files with a suffix in `FORMATS`. Hidden files and folders are left out, and so are
     the folders of training runs and the litter of operating systems. Linked folders are followed,
-    but no folder is read twice, and none that the folder itself lies in.
+    but no folder is read twice, nor any parent of the folder itself.
 
     Args:
         folder: Its path.
         left_out: A `LeftOut` that counts the other files.
-        pattern: Which paths count at all: parts with `*`, `?` and `[...]`, and `**` for any number
-            of folders.
+        pattern: Pattern of the paths to consider: parts with `*`, `?` and `[...]`, and `**` for any
+            number of folders.
 
     Raises:
         OSError: A folder can't be read.
@@ -101,7 +101,7 @@ def image_files(
     seen = set(ancestors(folder))
     parts = pattern.split(os.sep)
     found, links = [], [""]
-    while links:  # after all real folders, so that images are found under their real paths
+    while links:  # after all real folders, so that images get their real paths
         below = links.pop(0)
         if enter(os.path.join(folder, below), seen):
             read_folder(folder, below, parts, seen, found, links, left_out)
@@ -162,7 +162,7 @@ def enter(folder, seen):
 
 
 def ancestors(folder: str) -> Iterator[tuple[int, int]]:
-    """Yields device and inode of the folders that a folder lies in."""
+    """Yields device and inode of a folder's parents."""
     path = os.path.realpath(folder)
     while path != (path := os.path.dirname(path)):
         status = os.stat(path)
@@ -170,7 +170,7 @@ def ancestors(folder: str) -> Iterator[tuple[int, int]]:
 
 
 def require_utf8(paths: Iterable[str]) -> None:
-    """Refuses names that can't be written as JSON, Parquet or text.
+    """Raises an error for names that can't be written as JSON, Parquet or text.
 
     Raises:
         DataError: One is not UTF-8; the message names the first and counts the rest.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 100_000  # of a PNG or WebP; later ones are ignored
-AVIF = re.compile(rb"avi[fs]")  # among the brands of the file
+AVIF = re.compile(rb"avi[fs]")  # a brand of the file
 PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
-# Chunks that the pixels depend on, besides the critical ones.
+# Chunks that the pixels depend on, in addition to the critical ones.
 DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 GREY = 0  # colour types of PNG
 WITH_ALPHA = (4, 6)
@@ -96,7 +96,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def decisive_png(data: bytes) -> bytes:
-    """Returns a PNG without the chunks that its pixels do not depend on, such as texts, profiles.
+    """Returns a PNG without chunks that do not affect its pixels, such as texts and profiles.
 
     Each of them may unpack to a thousand times its size, and libpng prints the contents of invalid
     ones.
@@ -179,7 +179,7 @@ def tiff_header(data):
 
 
 def tiff_tags(data):
-    """Returns {tag: first value} of the integers in a TIFF's first directory."""
+    """Returns {tag: first value} of the integer tags in a TIFF's first directory."""
     order = "<" if data[:1] == b"I" else ">"
     if data[2:4] in (b"+\0", b"\0+"):
         place, count, entry = struct.unpack_from(order + "Q", data, 8)[0], "Q", "HHQ"

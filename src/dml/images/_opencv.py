@@ -1,4 +1,4 @@
-"""OpenCV's own threads, switched off while images are read by ours."""
+"""Switches off OpenCV's own threads while dml's threads read images."""
 
 import contextlib
 import threading
@@ -13,8 +13,8 @@ _before = 0  # threads of OpenCV outside of them
 def single_threaded_opencv() -> Iterator[None]:
     """Keeps OpenCV from starting threads of its own for a single image while the block runs.
 
-    The setting is one of the whole process: the first block that begins changes it and the last
-    one that ends restores it, whichever threads they run in.
+    The setting applies to the whole process: the first block to start changes it and the last one
+    to end restores it, whichever threads they run in.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Where an image is: a file, a member of an archive, or a character drawn on demand."""
+"""References to images: files, members of archives, and characters drawn on demand."""
 
 import abc
 import os
@@ -18,7 +18,7 @@ class ImageRef(abc.ABC):
 
     @staticmethod
     def parse(text: str | os.PathLike[str]) -> "ImageRef":
-        """Returns the reference that a text stands for.
+        """Returns the reference that a text denotes.
 
         Args:
             text: The path of a file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or
@@ -43,7 +43,7 @@ class ImageRef(abc.ABC):
         """Returns the same reference with an absolute path.
 
         Args:
-            folder: What a relative path is relative to; by default the working directory.
+            folder: The folder of a relative path; by default the working directory.
         """
 
     @abc.abstractmethod
@@ -103,7 +103,7 @@ class ArchiveMemberRef(ImageRef):
     """A member of a zip or of an uncompressed tar archive.
 
     Args:
-        archive: Path of the archive, which ends with one of the suffixes of `READERS`.
+        archive: Path of the archive, with one of the suffixes of `READERS`.
         member: Name of the member.
     """
 

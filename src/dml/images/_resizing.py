@@ -6,10 +6,10 @@ from dml._options import check_at_least
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns uint8 (size, size, 3): averages to shrink, interpolates to enlarge.
+    """Returns uint8 (size, size, 3), by area averaging to shrink and interpolation to enlarge.
 
     Sides that shrink to a quarter or less are halved first, which is several times as fast.
-    Halving and then interpolating would be faster still (why not: docs/decisions/0014).
+    Halving and then interpolating would be even faster (docs/decisions/0014 explains why not).
 
     Raises:
         OptionError: The size is not positive.

@@ -13,7 +13,7 @@ SOS = 0xDA
 def count_scans(data: bytes) -> int:
     """Returns the number of scans in a JPEG, counted up to one more than `MOST_SCANS`.
 
-    Those within segments, such as of a thumbnail, and those after the end of the image are not
+    Scans within segments, such as those of a thumbnail, and after the end of the image are not
     counted. A file of more than `MOST_MARKERS` markers counts as one of too many scans.
     """
     scans, place = 0, 2

@@ -1,4 +1,4 @@
-"""Draws characters of random pen strokes: any number of classes and samples from a seed."""
+"""Draws characters of random pen strokes, with any number of classes and samples, from a seed."""
 
 import functools
 
@@ -50,7 +50,7 @@ def basis(points: int, steps: int = 8) -> np.ndarray:
 def character(number: int, seed: int) -> tuple[np.ndarray, ...]:
     """Returns the strokes of a class: arrays (P, 2) of control points in the unit square."""
     generator = np.random.Generator(np.random.PCG64((seed, number)))
-    while True:  # until it is not a mere line
+    while True:  # until it is not just a line
         strokes = random_strokes(generator)
         every = np.concatenate(strokes)
         low, extent = every.min(axis=0), np.ptp(every, axis=0)
@@ -79,7 +79,7 @@ def render(number: int, sample: int, size: int = 64, seed: int = 0) -> np.ndarra
 
     Args:
         number: Its class; at least 0.
-        sample: Which drawing of it; at least 0.
+        sample: Number of the drawing; at least 0.
         size: Side in pixels; 8 to 4,096.
         seed: Of the alphabet; at least 0. The same four numbers give the same bytes.
 

@@ -49,7 +49,7 @@ def thumbnail(image: np.ndarray, side: int = SIDE) -> np.ndarray:
         side: Pixels of the result.
 
     Raises:
-        ArrayError: It is not such an image.
+        ArrayError: It does not have such a shape or dtype.
     """
     image = coloured(image)
     short = min(image.shape[:2])

@@ -1,4 +1,4 @@
-"""Plots of the report, as SVG elements that take their colours from the page."""
+"""Plots of the report, as SVG elements that use the page's colours."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dml.report._selection import SimilarityHistograms
 
-# Colours drawn here and what the page replaces them by, so that one plot serves its light and its
+# Colours drawn here and the page's variables that replace them, so that one plot has both light and
 # dark colours.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 SERIES = [f"#0400{n:02x}" for n in range(1, 9)]
@@ -40,9 +40,9 @@ def curve_plot(
 
     Args:
         lines: Name -> (epochs, values); a name is written at the line's end when there are several.
-        title: What is drawn; part of the description for screen readers.
-        percent: The values are in [0, 1] and shown as percentages.
-        best: Mark the highest value.
+        title: The plot's title; part of the description for screen readers.
+        percent: Whether the values are in [0, 1] and shown as percentages.
+        best: Whether to mark the highest value.
     """
     figure, axes = _new_figure(350, 210)
     described = []
@@ -103,7 +103,7 @@ def recall_plot(
 def similarity_plot(
     histograms: SimilarityHistograms, thresholds: Mapping[str, float] | None = None
 ) -> Markup:
-    """Draws how similar images of one class and of different classes are, each as a density.
+    """Draws the similarities of images of one class and of different classes, as densities.
 
     Args:
         histograms: `SimilarityHistograms`.
@@ -178,8 +178,8 @@ class Spot:
     """A point of the map whose image appears under the pointer or at the keyboard's focus.
 
     Args:
-        row: Of the points.
-        name: Of its class.
+        row: Row of the point.
+        name: Name of its class.
         image: A data URI.
     """
 

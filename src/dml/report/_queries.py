@@ -24,9 +24,9 @@ class Shot:
 
     Args:
         uri: A data URI; None for an unreadable image.
-        description: For screen readers.
-        caption: The text below.
-        right: Whether it is of the query's class; None for the query itself.
+        description: Text for screen readers.
+        caption: Text below the image.
+        right: Whether it has the query's class; None for the query itself.
     """
 
     uri: str | None
@@ -40,10 +40,10 @@ class QueryRow:
     """A query and its neighbours.
 
     Args:
-        name: Of its class.
-        code: Of its class.
-        rank: Of its first positive.
-        right: Whether its nearest neighbour is of its class.
+        name: Name of its class.
+        code: Code of its class.
+        rank: Rank of its first positive.
+        right: Whether its nearest neighbour has its class.
         shots: The query, its neighbours and, with an answer, its first positive.
         has_answer: Whether the last shot is its first positive.
     """
@@ -70,7 +70,7 @@ class DrawnQueries:
 
     Args:
         rows: The queries.
-        right: How many of them are right.
+        right: Number of right ones.
         classes: Their classes.
     """
 
@@ -81,7 +81,7 @@ class DrawnQueries:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images next to each other, with a title and a fact about them."""
+    """Two images side by side, with a title and a caption."""
 
     title: str
     fact: str
@@ -99,7 +99,7 @@ class ConfusedClasses:
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """What `dml.evaluation.find_label_issues` returns: the first of each kind, and how many."""
+    """The first results of each kind from `dml.evaluation.find_label_issues`, and their number."""
 
     mislabelled: list[Pair]
     mislabelled_count: int
@@ -115,7 +115,7 @@ class Queries:
     """Prepares the queries of a report; reads each image once.
 
     Args:
-        data: `ReportData`.
+        data: The `ReportData`.
     """
 
     def __init__(self, data: ReportData):
@@ -123,7 +123,7 @@ class Queries:
         self._uris: dict[tuple[bool, int], str | None] = {}
 
     def drawn(self) -> DrawnQueries | None:
-        """Returns queries drawn at random; None where there are none."""
+        """Returns randomly drawn queries; None if there are none."""
         data = self._data
         rows = drawn_queries(data.labels, data.first_positive, DRAWN, data.seed)
         if not len(rows) or not data.neighbours.shape[1]:
@@ -136,7 +136,7 @@ class Queries:
         )
 
     def worst(self) -> list[QueryRow]:
-        """Returns the queries whose first positive comes latest; empty where all are right."""
+        """Returns the queries whose first positive ranks last; empty if all are right."""
         rows = worst_queries(self._data.first_positive, WORST)
         return [self.query(row, NEIGHBOURS - 1, answer=True) for row in rows]
 
@@ -177,11 +177,11 @@ class Queries:
         return QueryRow(name, code, rank, self._is_right(row, neighbours[0]), shots, answer)
 
     def uri(self, row: int) -> str | None:
-        """Returns a query's image as a data URI; None where it can't be read."""
+        """Returns a query's image as a data URI; None if it can't be read."""
         return self._uri(self._data.thumbnail, row, gallery=False)
 
     def gallery_uri(self, row: int) -> str | None:
-        """Returns a gallery image as a data URI; None where it can't be read."""
+        """Returns a gallery image as a data URI; None if it can't be read."""
         gallery = self._data.gallery_vectors is not None
         return self._uri(self._data.searched_thumbnail, row, gallery)
 
@@ -215,7 +215,7 @@ class Queries:
         return self._pair(f"{own}?", fact, images)
 
     def _twins(self, i, j, similarity):
-        """Returns two images that are nearly the same."""
+        """Returns a pair of near-duplicates."""
         labels = self._data.labels
         title = "One class" if labels[i] == labels[j] else "Two classes"
         images = ((row, self._name(labels[row])) for row in (i, j))

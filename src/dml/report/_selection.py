@@ -1,4 +1,4 @@
-"""Which queries and pairs a report shows, and what it computes about them."""
+"""Selection of the queries and pairs that a report shows, and their statistics."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class SimilarityHistograms:
     """How many positive and negative pairs have a similarity within each bin.
 
     Args:
-        edges: Of the bins (B + 1,).
+        edges: Edges of the bins (B + 1,).
         positive: Counts (B,) of pairs of one class.
         negative: Counts (B,) of pairs of different classes.
         positive_mean: Mean similarity of the positive pairs; nan without any.
@@ -49,7 +49,7 @@ def _occurrence(labels):
 
 
 def worst_queries(first_positive: np.ndarray, count: int) -> np.ndarray:
-    """Returns up to `count` query rows that are wrong, the latest first positive first."""
+    """Returns up to `count` wrong query rows, ordered by falling rank of the first positive."""
     first_positive = np.asarray(first_positive)
     rows = np.argsort(-first_positive, kind="stable")[:count]
     return rows[first_positive[rows] > 1]

@@ -1,4 +1,4 @@
-"""What a report is made from."""
+"""The data of a report."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,13 +37,13 @@ class ReportData:
     """Everything that a report shows, as arrays and text.
 
     Queries search the gallery; without `gallery_vectors` they search each other, and row i of
-    `neighbours` never holds i. Where a part is left empty, its section is left out.
+    `neighbours` never holds i. Sections without data are left out.
 
     Args:
-        title: The headline: what was trained.
+        title: The headline.
         dataset: Name of the data set evaluated on.
         protocol: "zero-shot", "seen-class" or "query-gallery".
-        metrics: The first is the headline. Empty where nothing could be measured.
+        metrics: The first one is highlighted. Empty if nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
         notes: Lines on the scope of the metrics, and on those that could not be measured.
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
@@ -51,7 +51,7 @@ class ReportData:
             "active_share"; unknown keys are left out, missing values leave a gap.
         vectors: Unit embeddings (Q, D) of the queries.
         labels: Class codes (Q,) of the queries, each an index of `class_names`.
-        class_names: Class code -> name; any hashable, shown as text.
+        class_names: Class code -> name: any hashable, shown as text.
         neighbours: Gallery rows (Q, k), nearest first.
         first_positive: Rank (Q,) of the nearest image of the query's class, counted from 1;
             0 where the gallery has none.
@@ -66,10 +66,10 @@ class ReportData:
         recipe: The resolved recipe as TOML text.
         versions: Package or setting -> version or value; nested mappings are flattened.
         seeds: Name -> seed.
-        seed: Draws the queries and pairs that are shown.
+        seed: Seed of the selection of queries and pairs.
 
     Raises:
-        ArrayError: The arrays don't fit each other.
+        ArrayError: The arrays do not match each other.
     """
 
     title: str
@@ -113,7 +113,7 @@ class ReportData:
 
     @property
     def searched_vectors(self) -> np.ndarray:
-        """What the queries search: the gallery's vectors, or their own."""
+        """The vectors that are searched: the gallery's, or those of the queries."""
         return self.vectors if self.gallery_vectors is None else self.gallery_vectors
 
     @property
@@ -127,6 +127,6 @@ class ReportData:
         return self.gallery_thumbnail or self.thumbnail
 
     def class_name(self, code: int) -> str:
-        """Returns the name of a class as text; its code where it has none."""
+        """Returns the name of a class as text; its code if it has no name."""
         code = int(code)
         return str(self.class_names[code]) if 0 <= code < len(self.class_names) else f"{code}"

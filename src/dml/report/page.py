@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page that needs nothing else."""
+"""The report of an evaluation: one self-contained HTML page."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ class _Curve:
     """Values of the history that are drawn over the epochs.
 
     Args:
-        title: Of the plot.
+        title: Title of the plot.
         lines: Name of a line -> key in `log.jsonl`.
         percent: Whether the values are shares.
         best: Whether to mark the highest value.
@@ -67,10 +67,10 @@ class _Plot:
     """A plot with its title above.
 
     Args:
-        title: What is drawn.
-        drawing: An `svg` element.
-        caption: More about it.
-        legend: Shown below.
+        title: Title of the plot.
+        drawing: The `svg` element.
+        caption: Explanation.
+        legend: Legend below the plot.
     """
 
     title: str
@@ -85,8 +85,8 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
     The file is written atomically, and holds a few hundred thumbnails however large the data set.
 
     Args:
-        path: The HTML file; replaced where it exists.
-        data: `ReportData`.
+        path: The HTML file; replaced if it exists.
+        data: The `ReportData`.
 
     Raises:
         OSError: The file can't be written.
@@ -163,7 +163,7 @@ def _has_error_plot(errors):
 
 
 def _map(data, queries):
-    """Returns the plane of the two widest principal axes, some classes in colour."""
+    """Returns the map: the plane of the two main principal axes, with some classes in colour."""
     rows = np.sort(np.random.default_rng(data.seed).permutation(len(data.labels))[:_MAP_POINTS])
     points, kept = principal_plane(data.vectors[rows])
     labels = np.asarray(data.labels)[rows]

@@ -1,4 +1,4 @@
-"""The results of a search: one HTML page that needs nothing else."""
+"""The results of a search: one self-contained HTML page."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _SIDE = 256  # pixels of an image
 
 @dataclass(frozen=True)
 class _PageImage:
-    """An image of the page: a data URI, or why it can't be read."""
+    """An image of the page: a data URI, or the reason why it can't be read."""
 
     uri: str | None
     error: str = ""
@@ -48,8 +48,8 @@ def write_search_page(
     """Writes search results as one self-contained HTML file that opens without a network.
 
     Args:
-        path: The HTML file; replaced where it exists.
-        location: Of the index; shown at the top.
+        path: The HTML file; replaced if it exists.
+        location: Location of the index; shown at the top.
         results: As `dml.index.search_images` returns them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Shuffled decks from which classes deal their images, without state between epochs."""
+"""Shuffled decks from which the images of classes are dealt, without state between epochs."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,7 +7,7 @@ SMALL_CLASSES = ("once", "repeat_augmented", "skip")  # of fewer images than a v
 
 
 def rows_by_class(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the rows sorted by class, and each class's first place and number in them."""
+    """Returns the rows sorted by class, and the first position and the count of each class."""
     classes = np.asarray(labels)
     rows = np.argsort(classes, kind="stable").astype(np.int64)
     _, starts, counts = np.unique(classes[rows], return_index=True, return_counts=True)
@@ -17,7 +17,7 @@ def rows_by_class(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def visit_numbers(visited, taken, planned):
     """Returns how often each class was visited before each visit; the planned ones come first.
 
-    The images of visits that only fill a batch may be cut off, so these must not use up a number.
+    Images of visits that only fill up a batch may be cut off, so these must not use a number.
     """
     extra = taken.copy()
     extra[:, :planned] = False
@@ -35,7 +35,7 @@ def deal(rows, starts, counts, classes, visits, size, seed):
     """Returns the rows (V, K) that V visits of classes deal from their decks.
 
     A deck is dealt in ceil(n / K) hands; the last is filled from the same deck's beginning, so
-    no hand holds an image twice unless the class has fewer than K. Then it is shuffled anew.
+    no hand holds an image twice unless the class has fewer than K. Then it is reshuffled.
     """
     deck, hand = np.divmod(visits, -(-counts // size))
     _, first, which = np.unique(
@@ -45,7 +45,7 @@ def deal(rows, starts, counts, classes, visits, size, seed):
     offsets = np.cumsum(lengths) - lengths
     of = np.repeat(np.arange(len(first)), lengths)  # the deck of each card
     cards = rows[starts[first][of] + np.arange(len(of)) - offsets[of]]
-    # Decks stay apart in the high bits; 40 random bits order the cards of one.
+    # The high bits separate decks; 40 random bits order the cards of each.
     keys = scrambled(cards, deck[first][of], seed) >> np.uint64(24)
     cards = cards[np.argsort((of.astype(np.uint64) << np.uint64(40)) | keys, kind="stable")]
     place = (hand[:, None] * size + np.arange(size)) % counts[:, None]

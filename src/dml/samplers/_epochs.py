@@ -9,7 +9,7 @@ def full_batches(images: int, batch_size: int) -> int:
     """Returns the number of batches that images fill.
 
     Raises:
-        OptionError: They don't fill one.
+        OptionError: They do not fill a batch.
     """
     if images < batch_size:
         raise OptionError(

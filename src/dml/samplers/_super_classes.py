@@ -39,7 +39,7 @@ def joined(
 ) -> tuple[np.ndarray, int]:
     """Returns the codes (N,) with those too small merged, and the number of codes left.
 
-    A super-class is too small if its classes or images don't fill its part of a batch. Where they
+    A super-class is too small if its classes or images don't fill its part of a batch. If they
     don't fill it together either, they are merged with the next smallest.
 
     Args:

@@ -1,4 +1,4 @@
-"""The base class of samplers, their registry, and how much of a data set an epoch covers."""
+"""The base class of samplers, their registry, and the coverage of a data set by an epoch."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -14,7 +14,7 @@ SAMPLERS = Registry("sampler")
 
 
 class Samples(Protocol):
-    """What `Sampler.batches_of` needs of a data set's items, such as `dml.datasets.Items`."""
+    """The attributes of items that `Sampler.batches_of` needs; `dml.datasets.Items` has them."""
 
     @property
     def labels(self) -> np.ndarray: ...
@@ -27,10 +27,10 @@ class Samples(Protocol):
 class Sampler:
     """Chooses the rows of every batch of an epoch, as a pure function of labels, epoch and seed.
 
-    Samplers have no state, so a training resumes at any epoch with the batches that it would have
-    had. Subclasses are frozen dataclasses whose fields are the options.
+    Samplers are stateless, so a resumed training gets the same batches. Subclasses are frozen
+    dataclasses whose fields are the options.
 
-    A sampler that needs more than labels names it in `wants`, and `batches` takes it as a keyword:
+    A sampler that needs more than labels lists it in `wants`, and `batches` takes it as a keyword:
     `super_labels` (N,), `ids` (N,) or `class_vectors` (classes, D), None if it has none.
     """
 
@@ -46,8 +46,8 @@ class Sampler:
 
         Args:
             labels: Integers (N,): the class of each row.
-            epoch: The number of the epoch, from 0. Batches differ between epochs, their number
-                does not.
+            epoch: The number of the epoch, from 0. Batches differ between epochs, but not their
+                number.
             seed: At least 0.
 
         Returns:
@@ -61,7 +61,7 @@ class Sampler:
     def batches_of(
         self, items: Samples, epoch: int, seed: int, class_vectors: ArrayLike | None = None
     ) -> np.ndarray:
-        """Returns the batches of a data set's items, with what this sampler needs of them.
+        """Returns the batches of items, passing on the attributes that this sampler needs.
 
         Args:
             items: The items, such as `dml.datasets.Items`.
@@ -79,7 +79,7 @@ class Sampler:
 
 
 def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
-    """Returns one process's part of every batch; the parts together are the batches.
+    """Returns one process's part of every batch; together the parts are the batches.
 
     Args:
         batches: Integers (steps, batch_size), as `Sampler.batches` returns them.
@@ -106,12 +106,12 @@ def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a data set an epoch's batches hold.
+    """The share of a data set that an epoch's batches contain.
 
     Args:
         classes: Share of the classes that occur. In [0, 1].
         images: Share of the images that occur. In [0, 1].
-        copies: Share of the places whose image occurs earlier in the batch. In [0, 1).
+        copies: Share of the entries whose image occurs earlier in the same batch. In [0, 1).
     """
 
     classes: float

@@ -21,14 +21,14 @@ _COLUMNS = ("anchor", "positive", "negative")
 class FixedTriplets(Sampler):
     """Fills each batch with anchor, positive and negative of triplets from a file, in this order.
 
-    For triplets that people chose, or that another model found. Each occurs once an epoch, in
-    random order; a last partial batch is filled with the epoch's first. An image of two triplets of
-    a batch is in it twice. Losses still form all pairs and triplets of a batch from its labels, so
-    a triplet must agree with them; images in no triplet are never seen.
+    For triplets chosen by people or by another model. Each occurs once per epoch, in random order;
+    a partial last batch is filled up with the epoch's first triplets. An image in two triplets of a
+    batch occurs twice. Losses still form all pairs and triplets of a batch from its labels, so a
+    triplet must agree with them; images in no triplet are never seen.
 
-    The file is a `.csv` or `.parquet` with the columns anchor, positive and negative. Where all
-    their values are integers, they are rows of the training split, from 0, which change with its
-    validation split; else the ids of images, which are their paths as the data set lists them.
+    The file is a `.csv` or `.parquet` with the columns anchor, positive and negative. If all values
+    are integers, they are rows of the training split, from 0, which depend on the validation split;
+    otherwise they are ids of images, which are the paths as the data set lists them.
 
     Args:
         path: The file.
@@ -64,7 +64,7 @@ class FixedTriplets(Sampler):
             labels: As in every sampler.
             epoch: As in every sampler.
             seed: As in every sampler.
-            ids: Strings (N,): the id of each row. None where the file has rows.
+            ids: Strings (N,): the id of each row. None if the file contains rows.
         """
         classes = np.asarray(labels)
         triplets = _rows_of(_read_triplets(self.path), len(classes), ids, self.path)
@@ -82,7 +82,7 @@ class FixedTriplets(Sampler):
 
 
 def _read_triplets(path):
-    """Returns what a file lists: integers or an object array of strings, (T, 3).
+    """Returns the contents of a file: integers or an object array of strings, (T, 3).
 
     Raises:
         DataError: It is damaged, or a column or a value is missing.
@@ -143,7 +143,7 @@ def _rows_of(names, count, ids, path):
 def _check_labels(triplets, labels, path):
     """Raises DataError unless anchor and positive are of one class, and the negative of another.
 
-    A loss takes from the labels which of them are positives.
+    Losses determine positives by the labels.
     """
     anchor, positive, negative = triplets.T
     same = anchor == positive

@@ -1,4 +1,4 @@
-"""Batches of classes that are near one another (as for the N-pair loss, Sohn, NIPS 2016)."""
+"""Batches of classes that are near each other (as for the N-pair loss, Sohn, NIPS 2016)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,32 +16,33 @@ _SEEDS = 64  # compared with all other classes at once; limits the memory, not t
 @SAMPLERS.register("hard_class")
 @dataclass(frozen=True)
 class HardClass(MPerClass):
-    """Fills each batch with a random class and those that are nearest to it.
+    """Fills each batch with a random class and the classes nearest to it.
 
-    The more classes there are, the fewer hard negatives a batch of random classes holds; here,
-    classes that the model confuses share a batch. For pair losses on thousands of classes. It
-    prefers mislabelled and duplicate classes, so start from a model that `m_per_class` trained.
+    The more classes there are, the fewer hard negatives a batch of random classes contains; here,
+    classes that the model confuses share a batch. For pair losses on thousands of classes.
+    Mislabelled and duplicate classes are preferred, so start from a model trained with
+    `m_per_class`.
 
     The class vectors of `dml train` are the proxies or, without them, the means of the training
-    images' embeddings, which take a pass over these before each epoch but the first.
+    images' embeddings, which take a pass over these images before each epoch except the first.
 
-    A round of the epoch draws a class that it has not visited, adds the P - 1 most similar ones (by
-    cosine) of the others that it has not visited, and repeats this until none is left; so every
-    class is visited, as with `m_per_class`. The last batch of a round is filled from its first,
-    and where small classes leave room, with images of the next batch's classes. Without class
-    vectors, as in the first epoch, the batches are those of `m_per_class`.
+    A round draws an unvisited class, adds the P - 1 unvisited classes that are most similar to it
+    (by cosine), and repeats this until none is left, so that every class is visited, as with
+    `m_per_class`. The last batch of a round is filled up from its first one and, if small classes
+    leave room, with images of the next batch's classes. Without class vectors, as in the first
+    epoch, the batches are those of `m_per_class`.
 
     Args:
         classes_per_batch: P. Positive.
         images_per_class: K. Positive; pair losses need at least 2.
         small_classes: How to sample classes with fewer than K images: `once`, `repeat_augmented`
             or `skip`, as with `m_per_class`.
-        steps: Batches in an epoch. 0 takes as many as the images of the data set fill, and at
-            least enough to visit every class.
+        steps: Batches in an epoch. 0 uses as many as the images of the data set fill, and at least
+            enough to visit every class.
 
     Raises:
         OptionError: An option is out of its range, or the classes can't fill such batches.
-        ArrayError: The class vectors are not one finite vector for each class.
+        ArrayError: `class_vectors` does not have one finite vector for each class.
     """
 
     wants: ClassVar[tuple[str, ...]] = ("class_vectors",)
@@ -89,7 +90,7 @@ def _unit_vectors(class_vectors, classes):
 
 
 def _near_order(vectors: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns all classes (C,): each `size` of them are a random one and its nearest of the rest.
+    """Returns all classes (C,), in groups of `size`: a random one and its nearest of the rest.
 
     Args:
         vectors: Float32 (C, D), of unit length.
@@ -100,7 +101,7 @@ def _near_order(vectors: np.ndarray, size: int, generator: np.random.Generator) 
     order = []
     while len(left):
         seeds = min(_SEEDS, len(left))
-        # Enough that each seed finds its nearest among them, whatever the seeds before it take.
+        # Enough for each seed to find its nearest, whatever earlier seeds take.
         depth = min(seeds * size, len(left))
         others = vectors[left]
         similarity = others[:seeds] @ others.T

@@ -21,27 +21,26 @@ from dml.samplers.m_per_class import MPerClass
 class Hierarchical(Sampler):
     """Fills each batch with classes of a few super-classes, such as sofas and lamps.
 
-    Most negatives in a batch are then of the image's own super-class, which are the hard ones,
-    without the use of a model. For data sets with super-labels, such as the categories of Online
-    Products and In-Shop; others are an error. As the sampler of pytorch-metric-learning, but an
-    epoch visits every class.
+    Most negatives in a batch are then hard ones of the image's own super-class, without using a
+    model. Requires a data set with super-labels, such as the categories of Online Products and
+    In-Shop. Like the sampler of pytorch-metric-learning, but an epoch visits every class.
 
     A super-class's part of its batches is that of `m_per_class` for this super-class alone: all its
     classes in random rounds, their images from shuffled decks, over epochs every image. Large
-    super-classes occur more often, so that all classes are visited about equally often; those too
-    small to fill their part of a batch are merged.
+    super-classes occur more often, so that all classes are visited about equally often;
+    super-classes that are too small to fill their part of a batch are merged.
 
     Args:
         super_classes_per_batch: S. Positive; 2 in pytorch-metric-learning.
         classes_per_super_class: P. Positive.
         images_per_class: K. Positive; pair losses need at least 2.
         small_classes: How to sample classes with fewer than K images: `once`, `repeat_augmented`
-            or `skip`, as with `m_per_class`; further classes of the super-class fill its part.
+            or `skip`, as with `m_per_class`; further classes of the super-class fill up its part.
 
     Raises:
         OptionError: An option is out of its range, or too few super-classes can fill their part of
             a batch.
-        ArrayError: There are no super-labels, or a class has two of them.
+        ArrayError: Super-labels are missing, or a class has two of them.
     """
 
     super_classes_per_batch: int = 2
@@ -95,7 +94,7 @@ class Hierarchical(Sampler):
         chosen = _schedule(visits, each, steps, epoch_generator(seed, epoch))
         parts = np.empty((steps, each, self.batch_size // each), np.int64)
         for code, rows in enumerate(members):
-            # Super-classes of one size would otherwise go through their classes in one order.
+            # Otherwise super-classes of equal size would visit their classes in the same order.
             own_seed = np.random.SeedSequence((seed, code)).generate_state(1, np.uint64)[0]
             alone = self._alone(int(visits[code]))
             parts[chosen == code] = rows[alone.batches(labels[rows], epoch, int(own_seed))]
@@ -128,8 +127,8 @@ def _visits_of(classes, least, steps, each):
 def _schedule(visits, each, steps, generator):
     """Returns the super-classes (steps, S) of all batches: S different ones in each.
 
-    A batch draws them in proportion to the visits that they have left. One with as many left as
-    there are batches is in all of these, so that no visits are left at the end.
+    A batch draws them in proportion to their remaining visits. A super-class with as many visits
+    left as there are batches is in each of these, so that no visits remain at the end.
     """
     left, chosen = visits.copy(), np.empty((steps, each), np.int64)
     with np.errstate(divide="ignore"):  # log(0): has no visits left

@@ -18,20 +18,20 @@ from dml.samplers.base import SAMPLERS, Sampler
 class MPerClass(Sampler):
     """Fills each batch with the same number of images of each of some classes.
 
-    So every image has positives in its batch, which pair losses need. An epoch goes through the
+    Every image then has positives in its batch, which pair losses need. An epoch goes through the
     classes in random rounds and visits each at least once, all about equally often. Each class
     deals its images from a shuffled deck of its own, K at a time; the position in the deck is a
-    function of epoch and seed, so over epochs every image is dealt, and resuming needs no state.
+    function of epoch and seed, so every image is used over the epochs, and resuming needs no state.
 
     Args:
         classes_per_batch: P. Positive.
         images_per_class: K. Positive; pair losses need at least 2.
-        small_classes: How to sample classes with fewer than K images. `once`: each image once, and
-            images of further classes fill the batch. `repeat_augmented`: images are repeated,
-            each copy with its own augmentation; a class with one image is then its own positive.
-            `skip`: not at all.
-        steps: Batches in an epoch. 0 takes as many as the images of the data set fill, and at
-            least enough to visit every class.
+        small_classes: How to sample classes with fewer than K images. `once`: use each image once,
+            and fill up the batch with images of further classes. `repeat_augmented`: repeat images,
+            each copy with its own augmentation; a single image is then its own positive. `skip`:
+            leave the class out.
+        steps: Batches in an epoch. 0 uses as many as the images of the data set fill, and at least
+            enough to visit every class.
 
     Raises:
         OptionError: An option is out of its range, or the classes can't fill such batches.
@@ -63,7 +63,7 @@ class MPerClass(Sampler):
         seed: int,
         orders: Callable[[np.ndarray, int, np.random.Generator], np.ndarray],
     ) -> np.ndarray:
-        """Returns the batches of an epoch whose rounds go through the classes in given orders.
+        """Returns the batches of an epoch whose rounds visit the classes in given orders.
 
         Args:
             labels: As in `batches`.

@@ -16,7 +16,7 @@ class Shuffle(Sampler):
     """Cuts a random order of the images into batches.
 
     The usual sampler of proxy losses. A batch holds few images of one class: pair losses need
-    `m_per_class`. The images that do not fill a last batch are left out; in each epoch others.
+    `m_per_class`. Images that do not fill a last batch are left out, different ones in each epoch.
 
     Args:
         batch_size: Images in a batch. Positive.

@@ -1,4 +1,4 @@
-"""Batches in which images of small classes occur more often, those of large ones less."""
+"""Batches with more images of small classes and fewer of large ones."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ class Weighted(Sampler):
     """Draws each image in proportion to the size of its class to the power of -`power`.
 
     An epoch has as many batches as with `shuffle`. An image whose share of it is m visits is drawn
-    floor(m) or ceil(m) times, m on average, and never twice for one batch. For data sets of few
-    large and many small classes, with proxy losses; pair losses want `m_per_class`.
+    floor(m) or ceil(m) times, m on average, and never twice for one batch. For proxy losses on data
+    sets with few large and many small classes; pair losses need `m_per_class`.
 
     Args:
         batch_size: Images in a batch. Positive.
-        power: 0 draws all images equally often, 1 all classes. In [0, 1]; 0.5 as is customary for
-            long tails (Mahajan et al., ECCV 2018).
+        power: 0 draws all images equally often, 1 all classes equally often. In [0, 1]; 0.5 as is
+            customary for long tails (Mahajan et al., ECCV 2018).
 
     Raises:
         OptionError: An option is out of its range, the data set is smaller than a batch, or an

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Overloaded(Exception):
-    """More requests are pending than the service takes; try again later."""
+    """More requests are pending than the service accepts; try again later."""
 
 
 class Batcher:
@@ -18,11 +18,11 @@ class Batcher:
     an asynchronous context manager.
 
     Args:
-        process: From a list of inputs to as many results, or exceptions to raise in place of some;
-            called in each of the threads.
-        max_size: Inputs in a batch; positive.
-        max_pending: Inputs that may wait; positive.
-        threads: Batches at the same time; positive.
+        process: From a list of inputs to equally many results, or exceptions to raise instead of
+            some; called in each of the threads.
+        max_size: Largest batch; positive.
+        max_pending: Number of inputs that may wait; positive.
+        threads: Number of batches processed at the same time; positive.
         observe: Called in these threads with the size of each batch; None for no call.
     """
 
@@ -89,12 +89,12 @@ class Batcher:
             while batch[-1] is not None and len(batch) < self._max_size:
                 batch.append(self._pending.get_nowait())
         if batch[-1] is None:
-            self._pending.put(batch.pop())  # for the other threads, and for this one's next turn
+            self._pending.put(batch.pop())  # for the other threads, and for this one's next batch
         return batch
 
 
 def _deliver(batch, results):
-    """Passes results, or exceptions in place of some, to those that wait for them."""
+    """Passes results, or exceptions instead of some, to the waiting requests."""
     for (_, future), result in zip(batch, results, strict=True):
         if future.done():
             continue

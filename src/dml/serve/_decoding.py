@@ -1,4 +1,4 @@
-"""Decoding in processes that can be killed, for images that may take long."""
+"""Decoding of potentially slow images, in processes that can be killed."""
 
 import logging
 import queue
@@ -71,7 +71,7 @@ class Decoder:
         finally:
             timer.cancel()
             timer.join()
-        if late.is_set():  # the answer came in the same moment
+        if late.is_set():  # the answer arrived at the same moment
             self._stop()
         if isinstance(answer, UploadError):
             raise answer
@@ -83,7 +83,7 @@ class Decoder:
         try:
             with theirs:
                 process = self.process = subprocess.Popen(
-                    # -P: without the folder that happens to be the current one
+                    # -P: without the current folder on sys.path
                     [sys.executable, "-P", "-m", "dml.serve._decoding", str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
@@ -111,7 +111,7 @@ class Decoder:
             self.process = None
 
     def close(self):
-        """Ends the process for good; safe to call while it decodes."""
+        """Ends the process permanently; safe to call while it decodes."""
         self.closed.set()
         if (process := self.process) is not None:
             process.kill()
@@ -121,10 +121,10 @@ class DecoderPool:
     """Decodes images in several processes. Use as an asynchronous context manager.
 
     Args:
-        count: Processes.
+        count: Number of processes.
         max_pixels: As `Decoder` takes it.
         timeout: As `Decoder` takes it.
-        max_pending: Images that may wait.
+        max_pending: Number of images that may wait.
     """
 
     def __init__(self, count: int, max_pixels: int, timeout: float, max_pending: int):

@@ -14,15 +14,15 @@ from dml.images._resizing import square
 from dml.index import Index, open_index
 from dml.index._filters import check_filter
 
-HIDDEN_FIELDS = ("path",)  # not part of answers, and not allowed in filters
-CHECK_SECONDS = 2.0  # between looks at whether the index has changed
+HIDDEN_FIELDS = ("path",)  # not part of responses, and not allowed in filters
+CHECK_SECONDS = 2.0  # between checks whether the index has changed
 MAX_CHECK_SECONDS = 60.0  # between attempts to reload one that fails
 LOG = logging.getLogger("dml.serve")
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """An index and the encoder that it was built with: one answer is made from one snapshot.
+    """An index and the encoder that it was built with; each response uses one snapshot.
 
     Args:
         index: `dml.index.Index`.
@@ -34,7 +34,7 @@ class Snapshot:
 
     @property
     def threshold(self) -> float | None:
-        """Similarity from which on two images count as the same; None without calibration."""
+        """Lowest similarity of two images that count as the same; None without calibration."""
         if not self.encoder.thresholds:
             return None
         return self.encoder.calibrated_threshold().similarity
@@ -47,11 +47,11 @@ class Snapshot:
 
     @property
     def fields(self) -> list[str]:
-        """Names of the items' fields that answers contain."""
+        """Names of the items' fields that responses contain."""
         return [name for name in self.index.fields if name not in HIDDEN_FIELDS]
 
     def check_filter(self, where: str | None) -> None:
-        """Raises ValueError where a filter is invalid or names a field that answers lack."""
+        """Raises ValueError if a filter is invalid or uses a field that responses lack."""
         if where is not None:
             check_filter(where, self.fields)
 
@@ -66,8 +66,8 @@ class Snapshot:
 class IndexHolder:
     """Holds the current snapshot of an index and replaces it when the index changes on disk.
 
-    When reloading fails, the current snapshot stays in use and reloading is tried again, less and
-    less often.
+    When reloading fails, the current snapshot stays in use, and reloading is retried at increasing
+    intervals.
 
     Args:
         location: As `dml.index.open_index` takes it.
@@ -77,7 +77,7 @@ class IndexHolder:
     Attributes:
         snapshot: The current `Snapshot`.
         count: Items in it.
-        error: Why the last attempt to reload failed; None where it did not.
+        error: Why the last attempt to reload failed; None if it succeeded.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class IndexHolder:
             pause = CHECK_SECONDS if self.error is None else min(2 * pause, MAX_CHECK_SECONDS)
 
     def reload_if_changed(self) -> None:
-        """Loads the index if it has changed, and its encoder if that is another one.
+        """Reloads the index if it has changed, and its encoder if that has changed too.
 
         Raises:
-            Exception: Whatever stops it; the current snapshot stays.
+            Exception: Reloading failed; the current snapshot stays in use.
         """
         index, encoder = self.snapshot.index.reload_if_changed(), self.snapshot.encoder
         if index is not None:
@@ -118,7 +118,7 @@ class IndexHolder:
         """Reloads and records whether that failed; runs in a thread of its own."""
         try:
             self.reload_if_changed()
-        except BaseException as error:  # extension modules may raise other than Exception
+        except BaseException as error:  # extension modules may raise non-Exceptions
             text = f"{type(error).__name__}: {error}"
             if text != self.error:
                 LOG.error("dml: reloading the index failed, the loaded one stays in use: %s", text)

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 PUBLIC_PATHS = {"/", "/page.css", "/page.js", "/health", "/login"}  # need no token
 COOKIE = "dml_token"
 PORT = re.compile(r":\d*$")
-UPLOAD_PATH = "/search"  # the only one whose bodies are images
+UPLOAD_PATH = "/search"  # the only path whose request bodies are images
 MAX_JSON_BYTES = 2**20  # of a body elsewhere
 CLOSE = {"Connection": "close"}  # the rest of the body is not read
 RETRY = {"Retry-After": "1"}
@@ -35,7 +35,7 @@ RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADER
 class Limits:
     """ASGI middleware that checks hosts, origins, the token, and the size and time of bodies.
 
-    It also adds security headers. Without a token, cross-origin requests are refused, except for
+    It also adds security headers. Without a token, cross-origin requests are rejected, except for
     links to the page. HEAD is answered like GET, without a body.
 
     Args:
@@ -99,7 +99,7 @@ class Limits:
         return min(self.max_upload_bytes, MAX_JSON_BYTES)
 
     def _refusal(self, path, headers):
-        """Returns the response that refuses a request; None where it is allowed."""
+        """Returns the response that rejects a request; None if it is allowed."""
         host = headers.get("host", "")
         if self.allowed_hosts is not None and PORT.sub("", host) not in self.allowed_hosts:
             return JSONResponse({"detail": "Host header not allowed"}, 421)
@@ -153,10 +153,10 @@ class _Body:
         self.end = asyncio.get_running_loop().time() + limits.timeout
         self.held = 0
         self.complete = False
-        self.refusal = None  # sent in place of the application's response to half a body
+        self.refusal = None  # sent instead of the application's response to an incomplete body
 
     async def receive(self):
-        """Returns the next message; "http.disconnect" where the body is refused."""
+        """Returns the next message; "http.disconnect" if the body is rejected."""
         if self.complete:
             return await self.next()
         left = self.end - asyncio.get_running_loop().time()

@@ -32,7 +32,7 @@ from dml.serve._searcher import Searcher
 from dml.serve._uploads import REQUEST_BODY, UploadError, read_upload
 from dml.serve.options import ServiceOptions
 
-MAX_LABELS = 1000  # that the page offers
+MAX_LABELS = 1000  # the most that the page offers
 K = Query(10, ge=1, le=MAX_NEIGHBOURS, description="number of neighbours")
 WHERE = Query(None, description=FILTER)
 
@@ -135,11 +135,11 @@ def add_item_routes(app: FastAPI, holder: IndexHolder, searcher: Searcher) -> No
 def add_status_routes(
     app: FastAPI, holder: IndexHolder, searcher: Searcher, metrics: Metrics, max_upload_bytes: int
 ) -> None:
-    """Adds health, metrics and what the search page needs to know."""
+    """Adds health, metrics and information for the search page."""
 
     @app.get("/about", response_model=IndexInfo, responses=problems(*COMMON_PROBLEMS))
     async def about():
-        """Returns what the search page needs to know."""
+        """Returns information for the search page."""
         snapshot = holder.snapshot
         labels = await searcher.run(snapshot.index.labels, MAX_LABELS)
         return json_response(
@@ -182,7 +182,7 @@ def add_page_routes(app: FastAPI, options: ServiceOptions) -> None:
 
     @app.post("/login", responses=problems(400, 401, 403, 408, 413, 421, 503))
     async def login(given: Login, request: Request):
-        """Sets the search page's cookie to the token."""
+        """Stores the token in the search page's cookie."""
         token = options.token or ""
         if not hmac.compare_digest(given.token.encode("utf-8", "replace"), token.encode()):
             raise HTTPException(401, "invalid token")

@@ -53,7 +53,7 @@ class ItemsResponse(BaseModel):
 
 
 class IndexInfo(BaseModel):
-    """What the search page needs to know."""
+    """Information for the search page."""
 
     items: int
     labels: list[str]
@@ -120,10 +120,10 @@ def to_response(
     """Returns the response to a search.
 
     Args:
-        snapshot: What was searched.
+        snapshot: The snapshot that was searched.
         neighbours: Similarities and items, nearest first.
-        crop: What the encoder saw, as a data URI; or None.
-        seconds: What the search took.
+        crop: The encoder's input, as a data URI; or None.
+        seconds: Duration of the search.
     """
     threshold = snapshot.threshold
     results = [
@@ -139,7 +139,7 @@ def to_response(
 
 
 def _visible(item: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields that answers contain; JSON has no infinity, which becomes text."""
+    """Returns the fields that responses contain; infinity, which JSON lacks, becomes text."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in item.items()

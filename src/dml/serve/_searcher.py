@@ -28,7 +28,7 @@ Neighbours = list[tuple[float, dict]]  # similarities and items, nearest first
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The neighbours of a query, and what the encoder saw of it as a data URI."""
+    """The neighbours of a query, and the encoder's input as a data URI."""
 
     neighbours: Neighbours
     crop: str | None = None
@@ -41,8 +41,8 @@ class _Image:
     Args:
         image: Its file's bytes; or, decoded and prepared, uint8 (S, S, 3).
         k: Number of neighbours; None for the vector alone.
-        crop: Whether to return what the encoder saw.
-        snapshot: What to search.
+        crop: Whether to return the encoder's input.
+        snapshot: The snapshot to search.
     """
 
     image: bytes | np.ndarray
@@ -53,7 +53,7 @@ class _Image:
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """The vector of an `_Image`, and what else was requested."""
+    """The vector of an `_Image`, and the other requested results."""
 
     vector: np.ndarray
     neighbours: Neighbours | None
@@ -108,11 +108,11 @@ class Searcher:
         """Searches by an uploaded image.
 
         Args:
-            snapshot: What to search.
+            snapshot: The snapshot to search.
             data: The image file's bytes.
             k: Number of neighbours.
             where: A filter; None for all items.
-            crop: Whether to return what the encoder saw.
+            crop: Whether to return the encoder's input.
         """
         snapshot.check_filter(where)
         image: bytes | np.ndarray = data
@@ -162,7 +162,7 @@ class Searcher:
         return await self._read_image(path, THUMBNAIL_SIDE // 2, small_jpeg)
 
     async def _search_filtered(self, snapshot, vector, k, where):
-        """Searches among the items that a filter keeps; apart, since it may take long."""
+        """Searches among the items that a filter keeps, separately because it may be slow."""
         (neighbours,) = await self.run(snapshot.index.search, vector[None], k, where)
         return neighbours
 

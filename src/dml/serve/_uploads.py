@@ -9,8 +9,8 @@ from dml.images._headers import PNG, png_chunks, read_header
 
 KNOWN = ", ".join(sorted(set(FORMATS.values())))
 JPEG = b"\xff\xd8"
-QUICK = 25_000_000  # pixels, times scans, that are decoded in less than a third of a second
-PNG_COST = 3  # decoding a PNG takes as long as so many scans of a JPEG
+QUICK = 25_000_000  # pixels times scans that are decoded in less than a third of a second
+PNG_COST = 3  # decoding a PNG takes as long as this many scans of a JPEG
 MAX_CHUNKS = 1000  # of a PNG; the decoder may print a line for each
 
 REQUEST_BODY = {  # for OpenAPI
@@ -29,7 +29,7 @@ REQUEST_BODY = {  # for OpenAPI
 
 
 class UploadError(ValueError):
-    """An upload that can't be searched with.
+    """An upload that can't be used as a query.
 
     Args:
         status: HTTP status, 413 or 415.

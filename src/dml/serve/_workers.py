@@ -1,4 +1,4 @@
-"""Threads for work that is done on its own, not in a batch."""
+"""Threads for work that is not batched."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,8 +12,8 @@ class Workers:
     """Runs functions in threads. Use as an asynchronous context manager.
 
     Args:
-        threads: How many; positive.
-        max_pending: Calls that may run or wait.
+        threads: Number of threads; positive.
+        max_pending: Number of calls that may run or wait.
         timeout: Timeout in seconds for one call.
     """
 

@@ -24,7 +24,7 @@ from dml.serve._searcher import Searcher
 from dml.serve._uploads import UploadError
 from dml.serve.options import ServiceOptions
 
-_MAX_UPLOADS = 16  # of the largest size, that are received at the same time
+_MAX_UPLOADS = 16  # of the largest size that may be received at the same time
 
 
 def create_app(
@@ -84,7 +84,7 @@ def _add_error_handlers(app):
             {"detail": text or str(error)}, getattr(error, "status", status), headers
         )
 
-    def invalid(request, error):  # without the input, which may hold what JSON can't
+    def invalid(request, error):  # without the input, which JSON may not represent
         errors = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
         return JSONResponse({"detail": errors}, 422)
 

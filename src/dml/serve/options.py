@@ -1,4 +1,4 @@
-"""What a service allows."""
+"""Options of a service."""
 
 import os
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class ServiceOptions:
         max_pending: Requests that may wait for the encoder; excess requests receive 503.
         max_batch_size: Images embedded together; on CPUs, larger batches are slower.
         timeout: Timeout in seconds for receiving a request, and for answering it.
-        workers: Threads that decode, embed and search, each its own batch.
-        decoders: Processes that decode what may take long: images in formats other than JPEG and
-            PNG, with many pixels, or with many scans.
+        workers: Threads that decode, embed and search, each with its own batch.
+        decoders: Processes that decode potentially slow images: formats other than JPEG and PNG,
+            many pixels, or many scans.
         decode_timeout: Timeout in seconds for decoding one of these.
     """
 
@@ -35,8 +35,8 @@ class ServiceOptions:
 
     @property
     def threads_per_batch(self) -> int:
-        """Processors that one batch uses: that of its worker, and those that no worker has.
+        """Processors that one batch uses: its worker's, and all those without a worker.
 
-        Batches that share processors would wait for one another in each layer of the network.
+        Batches that share processors would wait for each other in each layer of the network.
         """
         return max(1, (os.cpu_count() or 1) - self.workers + 1)

@@ -1,4 +1,4 @@
-"""The server: one process that listens, until it is stopped."""
+"""The server: one process that listens until it is stopped."""
 
 import contextlib
 import gc
@@ -21,8 +21,8 @@ from dml.serve.options import ServiceOptions
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _MAX_CONNECTIONS = 2000
-_SWITCH_INTERVAL = 0.0005  # seconds until a thread that waits for the interpreter gets it
-_SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have when the service is stopped
+_SWITCH_INTERVAL = 0.0005  # seconds after which a waiting thread gets the interpreter
+_SHUTDOWN_TIMEOUT = 10  # seconds that pending requests have after the service is stopped
 
 
 def run_server(
@@ -39,7 +39,7 @@ def run_server(
 
     Args:
         location: The index, as `dml.index.open_index` takes it.
-        host: Address to bind to. One that other machines can reach requires a token.
+        host: Address to bind to. An address that other machines can reach requires a token.
         port: Port to bind to; 0 for any free one.
         token: Bearer token that requests must present; None for no authentication.
         bundle: The encoder's bundle; by default the index's own, which Milvus does not have.
@@ -58,7 +58,7 @@ def run_server(
             f"{host} can be reached by other machines, which requires a token: put a long random "
             "one into the variable DML_TOKEN, or into a file for --token-file",
         )
-    if token and not (token.isascii() and token.isprintable()):  # which headers can hold
+    if token and not (token.isascii() and token.isprintable()):  # which headers can contain
         raise OptionError("token", "must consist of printable ASCII characters")
     check_within(0, 65535, port=port)
     shown = f"[{host}]" if ":" in host else host
@@ -119,7 +119,7 @@ def _has_display():
 
 @contextlib.contextmanager
 def _openmp_threads(count: int) -> Iterator[None]:
-    """Has FAISS use as many threads as the encoder, which do not spin between searches.
+    """Makes FAISS use as many threads as the encoder, without spinning between searches.
 
     OpenMP reads its settings when it is loaded; those that the user has set take precedence.
     """
@@ -135,7 +135,7 @@ def _openmp_threads(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _low_latency() -> Iterator[None]:
-    """Has waiting threads resume soon, and garbage collections ignore all that exists now."""
+    """Makes waiting threads resume soon, and the garbage collector ignore all existing objects."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.freeze()
@@ -148,7 +148,7 @@ def _low_latency() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _open_files(count: int) -> Iterator[None]:
-    """Raises this process's limit of open files to a count, where it is lower and may be raised."""
+    """Raises this process's limit of open files to a count, if it is lower and may be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if limit <= soft:
