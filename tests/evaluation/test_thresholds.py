@@ -171,7 +171,7 @@ def test_shares_out_of_range_are_refused(options):
 
 
 def test_arrays_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="the same length"):
         threshold_for_precision([0.5], [True, False], 0.5)
     for wrong in (np.nan, 1.1, -np.inf):
         with pytest.raises(ArrayError, match=r"must be in \[-1, 1\], cosines; row 1 is"):

@@ -112,6 +112,6 @@ def test_refuses_with_the_reason(loss, reason):
 
 
 def test_a_memory_refuses_what_looks_at_both_ends():
-    with pytest.raises(ValueError, match="LiftedStructure looks at the pairs of both ends"):
+    with pytest.raises(ValueError, match="LiftedStructure uses the pairs of both images"):
         CrossBatchMemory(LiftedStructure())
     assert CrossBatchMemory(Histogram()).loss.bins

@@ -40,7 +40,7 @@ def test_the_users_own_part_starts_from_the_recipes_folder(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="SystemExit: 3"):
         load_recipe(path, allow_parts=True)
     file.unlink()
-    with pytest.raises(FileNotFoundError, match="no file"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         load_recipe(path, allow_parts=True)
 
 

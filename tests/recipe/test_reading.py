@@ -237,7 +237,7 @@ def test_a_data_set_alone_takes_its_options_and_no_others():
     assert type(part).__name__ == "Glyphs" and part.protocol == "zero-shot"
     with pytest.raises(OptionError, match=r"command line: dataset\.rot is unknown"):
         load_dataset("glyphs", ["--dataset.rot", "x"])
-    with pytest.raises(OptionError, match=r"command line: loss\.name .*--dataset options only"):
+    with pytest.raises(OptionError, match=r"command line: loss\.name .*only --dataset options"):
         load_dataset("glyphs", ["--loss.name", "triplet"])
     with pytest.raises(OptionError, match=r"dataset\.name is unknown: .*Did you mean 'glyphs'"):
         load_dataset("glyph")
