@@ -4,14 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NEWEST := .venv-newest
-# What holds on every backend, and so is tested on each.
+# Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_learner.py
-# What kills, listens, waits and takes times has the machine to itself; all else shares it.
+# Tests that kill, listen, wait or measure time have the machine to themselves; all others run in parallel.
 ALONE := tests/index tests/samplers tests/serve tests/commands/test_serve.py tests/encoding/test_ray_engine.py tests/storage/test_unfinished.py
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
 COVERED := --cov --cov-report=
-# The two compile much the same: what one has compiled, the other reads.
+# Both processes compile much the same code, so they share a cache.
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -26,7 +26,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: $(VENV)/installed  ## from training to a page to search in, on the embedded data set
+demo: $(VENV)/installed  ## from training to a search page, on the built-in data set
 	$(BIN)/dml demo
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
@@ -48,7 +48,7 @@ check: $(VENV)/installed-test  ## format, lint, import layers, types of what is 
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-mutants: $(VENV)/installed-test  ## small errors put into the code that a test has to notice (ARGS: names)
+mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)
 
 constraints:  ## constraints.txt: the newest versions within the bounds of pyproject.toml
@@ -73,19 +73,19 @@ bench-retrieval: $(VENV)/installed  ## all metrics and all pairs at the size of 
 bench-gains: $(VENV)/installed  ## what re-ranking gains (ARGS: an evaluation's folder)
 	$(BIN)/python benchmarks/gains.py $(ARGS)
 
-bench-index: $(VENV)/installed  ## each kind of index beside bare FAISS (ARGS: --vectors FILE)
+bench-index: $(VENV)/installed  ## each kind of index against bare FAISS (ARGS: --vectors FILE)
 	$(BIN)/python benchmarks/index.py $(ARGS)
 
 bench-load: $(VENV)/installed-test  ## the service under load (ARGS: INDEX PHOTOS)
 	$(BIN)/python benchmarks/load.py $(ARGS)
 
-bench-losses: $(VENV)/installed  ## time and memory of losses beside their matrix products
+bench-losses: $(VENV)/installed  ## time and memory of losses against their matrix products
 	$(BIN)/python benchmarks/losses.py $(ARGS)
 
 bench-chunks: $(VENV)/installed  ## memory and time of a large batch, whole and in chunks
 	$(BIN)/python benchmarks/chunks.py $(ARGS)
 
-bench-intervals: $(VENV)/installed  ## how often 95 % intervals hold the truth, by simulation
+bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 	$(BIN)/python benchmarks/intervals.py $(ARGS)
 
 bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)

@@ -28,7 +28,7 @@ def run(folder):
 def test_the_runs_own_data_set_may_be_elsewhere_and_nothing_else(run):
     data, _ = run._test_data(None, ["--dataset.root", "there"])
     assert data.is_own and data.dataset.root == "there"
-    with pytest.raises(ValueError, match=r"--dataset\.samples can't change: a run is measured on"):
+    with pytest.raises(ValueError, match=r"--dataset\.samples can't change: a run is evaluated on"):
         run._test_data(None, ["--dataset.samples", "6"])
 
 
