@@ -1,4 +1,4 @@
-"""What neighbours' help gains on the vectors that an evaluation left, and few-shot accuracies.
+"""Gains of query expansion and re-ranking on an evaluation's vectors, and few-shot accuracies.
 
     python benchmarks/gains.py runs/NAME/evaluation/DATASET
 

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of `dml.evaluation` hold the truth, by simulation.
+"""Coverage of the 95 % intervals of `dml.evaluation`, by simulation.
 
     python benchmarks/intervals.py [--repeats 2000]
 

@@ -1,4 +1,4 @@
-"""Does the loader keep the model fed? Trains from files and from one batch held in memory.
+"""Whether the loader keeps the model busy: trains from files and from one batch in memory.
 
     DML_DATA=... python benchmarks/loader.py [--size 128] [--batch-size 90] [--steps 12]
 
@@ -42,7 +42,7 @@ def training_rates(model, items, sampler, augmentation, size, steps=12, rounds=5
         threads: Threads that read.
 
     Returns:
-        Images a second (from files, from memory): two lists of `rounds` figures.
+        Images a second (from files, from memory): two lists of `rounds` rates.
     """
     from dml.training.loader import training_batches
 

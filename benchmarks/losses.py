@@ -1,4 +1,4 @@
-"""Time and memory of losses, forward and backward, beside the matrix products they can't avoid.
+"""Time and memory of losses, forward and backward, against the unavoidable matrix products.
 
     python benchmarks/losses.py [--backend tensorflow] [--case NAME]... [--json FILE] [--peer]
 
@@ -225,7 +225,7 @@ def main():
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax", "torch"))
     parser.add_argument("--case", action="append", choices=CASES, help="default: all of them")
     parser.add_argument("--json", type=Path, help="a file for one JSON object a line")
-    parser.add_argument("--peer", action="store_true", help="beside pytorch-metric-learning")
+    parser.add_argument("--peer", action="store_true", help="compare with pytorch-metric-learning")
     parser.add_argument("--here", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:

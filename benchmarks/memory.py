@@ -1,4 +1,4 @@
-"""Memory: of this process, as Linux counts it, or of the GPU, as its backend does."""
+"""Memory of this process, as Linux measures it, or of the GPU, as its backend does."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def memory_mib(field):
 
 
 def restart_peak():
-    """Lets the peak begin anew from the memory now."""
+    """Resets the peak to the current memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,4 +1,4 @@
-"""Every loss on Omniglot, from scratch, zero-shot: test figures beside the untrained encoder's.
+"""Every loss on Omniglot, from scratch, zero-shot: test metrics and those of the untrained encoder.
 
     DML_DATA=... python benchmarks/omniglot_losses.py [--seeds 3] [--epochs 5] [--out FOLDER]
         [--only LOSS ...] [--jobs 2]
@@ -7,7 +7,7 @@ For each loss it trains the recipe `omniglot` with a few settings, keeps the one
 on the validation classes, trains it with each seed, as `dml train` does, and prints a table as
 `dml compare --table FOLDER/*-[0-9]` does. The test split is looked at by these last runs alone.
 What is in the folder already is not repeated, and a run that was stopped goes on. `dml compare
-FOLDER/LOSS-0 FOLDER/OTHER-0` says which differences are real.
+FOLDER/LOSS-0 FOLDER/OTHER-0` shows which differences are significant.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-# A second setting beside the defaults: what matters most in each loss. The recipe's rates are for
-# all: a third of them lost on the validation classes with each of the first eight losses.
+# A second setting in addition to the defaults: the most important option of each loss. The recipe's
+# rates are for all: a third of them lost on the validation classes with each of the first eight
+# losses.
 SECOND = {
     "adaface": ["scale=24"],
     "adapted_triplet": ["mining=all"],
@@ -66,7 +67,8 @@ SECOND = {
     "tuplet_margin": ["scale=24"],
     "vicreg": ["covariance_weight=5"],
 }
-# These separate no classes alone: they stand beside a normalised softmax, with this weight.
+# These do not separate classes on their own: they are combined with a normalised softmax, with this
+# weight.
 JOINED = "normalized_softmax + "
 BESIDE = {
     "center": 0.1,

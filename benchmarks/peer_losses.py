@@ -1,4 +1,4 @@
-"""The cases of losses.py in pytorch-metric-learning, on the same arrays: `losses.py --peer`."""
+"""The cases of losses.py for pytorch-metric-learning, on the same arrays: `losses.py --peer`."""
 
 import argparse
 import gc

@@ -1,4 +1,4 @@
-"""The one file that knows the three backends apart: values and gradients, compiled or not."""
+"""The only file with backend-specific code: values and gradients, compiled or not."""
 
 import keras
 import numpy as np

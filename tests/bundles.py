@@ -1,4 +1,4 @@
-"""A bundle small enough to be made in each test: colours in, unit vectors out."""
+"""A bundle small enough to create in each test: maps colours to unit vectors."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What comes before every test."""
+"""Set-up of every test."""
 
 import contextlib
 import os

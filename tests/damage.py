@@ -1,4 +1,4 @@
-"""Bytes as they come out of broken disks, broken downloads and strangers' hands."""
+"""Damaged bytes, as from broken disks, broken downloads and malicious sources."""
 
 
 def damaged(rng, data):

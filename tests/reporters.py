@@ -1,4 +1,4 @@
-"""A reporter that keeps what it is given."""
+"""A reporter that records everything it receives."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Damaged images, lists and archives: an image or a table, or one line that says why not."""
+"""Damaged images, lists and archives give an image or a table, or one line with the reason."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Errors say what and where, and are of the built-in class that fits."""
+"""Errors state what and where, and derive from the matching built-in class."""
 
 import pickle
 

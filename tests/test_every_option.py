@@ -1,4 +1,4 @@
-"""No option is ignored: another value changes what is built, a batch, a metric or a file.
+"""No option is ignored: a different value changes a built part, a batch, a metric or a file.
 
 Every option of every section and part is set to other valid values, until one of them changes what
 the part does on a small input. An option that acts only in company stands in `COMPANY` with the

@@ -1,4 +1,4 @@
-"""The Python of the README and the guides runs as it is printed, and their commands exist."""
+"""The Python code of the README and the guides runs as printed, and their commands exist."""
 
 import re
 import shlex

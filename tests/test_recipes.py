@@ -1,4 +1,4 @@
-"""Every recipe that ships: complete, honest in its header, and able to start."""
+"""Every shipped recipe is complete, has a correct header, and can start."""
 
 import re
 import tomllib

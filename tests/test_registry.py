@@ -1,4 +1,4 @@
-"""Names in a recipe find their part, or a near one is suggested."""
+"""Names in a recipe resolve to parts, or a similar one is suggested."""
 
 from dataclasses import dataclass
 

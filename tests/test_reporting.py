@@ -1,4 +1,4 @@
-"""The silent reporter takes everything and shows nothing."""
+"""The silent reporter accepts everything and shows nothing."""
 
 from dml.reporting import SILENT
 

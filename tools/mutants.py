@@ -1,4 +1,4 @@
-"""Puts small errors into a copy of the code, one at a time, and prints those that no test notices.
+"""Puts small errors into a copy of the code, one at a time, and prints those that no test detects.
 
     python tools/mutants.py [NAME ...]
 

@@ -1,4 +1,4 @@
-"""Installs dml's test extra in the newest versions, whatever the upper bounds in pyproject.toml.
+"""Installs dml's test extra in the newest versions, ignoring the upper bounds in pyproject.toml.
 
 `make try-newest` runs this with the Python of an environment of its own. It prints which packages
 are newer than in constraints.txt.

@@ -1,4 +1,4 @@
-"""How far the colour layers go."""
+"""The range of the colour layers."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What every augmentation must do, whoever wrote it. Runs over the registry."""
+"""The contract of every augmentation in the registry."""
 
 import dataclasses
 import subprocess

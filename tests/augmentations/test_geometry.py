@@ -1,4 +1,4 @@
-"""Cutting and resizing by hand."""
+"""Cropping and resizing, worked by hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Only what is peculiar to single augmentations."""
+"""Tests specific to single augmentations."""
 
 import keras
 import numpy as np

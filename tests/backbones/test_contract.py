@@ -1,4 +1,4 @@
-"""What every backbone must do, over the registry; the large ones by their construction only."""
+"""The contract of every backbone in the registry; large ones are only constructed."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Each family of weights gets the range it was trained on, as keras.applications makes it."""
+"""Each family of weights gets the input range it was trained on, as in keras.applications."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Weights from files: the right ones load, others are refused in one line."""
+"""Weights from files: valid ones load, others are reported in one line."""
 
 import http.client
 import os

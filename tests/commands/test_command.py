@@ -1,4 +1,4 @@
-"""Every module of commands defines one."""
+"""Every module of commands defines a command."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`dml demo`: its steps and what it says; the steps themselves have tests of their own."""
+"""`dml demo`: its steps and output; the steps themselves have their own tests."""
 
 from pathlib import Path
 from types import SimpleNamespace

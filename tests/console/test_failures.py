@@ -1,4 +1,4 @@
-"""What the user can mend is a line; a bug keeps its traceback."""
+"""Errors that the user can fix are a line; a bug keeps its traceback."""
 
 import errno
 import os

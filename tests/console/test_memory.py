@@ -1,4 +1,4 @@
-"""Errors that mean too little memory."""
+"""Errors caused by a lack of memory."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a command shows of long work, on a terminal and elsewhere."""
+"""Progress that a command shows, on a terminal and elsewhere."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Too little address space is refused before libraries crash."""
+"""Too little address space is reported before libraries crash."""
 
 import os
 import resource

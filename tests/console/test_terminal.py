@@ -1,4 +1,4 @@
-"""What a command prints: harmless in any terminal, and of libraries their errors only."""
+"""Output of a command is harmless in any terminal, and libraries only print errors."""
 
 import io
 import logging

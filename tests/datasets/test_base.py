@@ -1,4 +1,4 @@
-"""Where a data set is looked for, and how many images it must have."""
+"""The folder of a data set, and the expected number of its images."""
 
 import subprocess
 import sys

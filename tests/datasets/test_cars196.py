@@ -1,4 +1,4 @@
-"""Only what is peculiar to Cars196."""
+"""Tests specific to Cars196."""
 
 import numpy as np
 import pytest

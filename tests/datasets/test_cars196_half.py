@@ -1,4 +1,4 @@
-"""The training half of Stanford Cars, as it is."""
+"""The training half of Stanford Cars, on the real data."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A check finds unreadable, lone and repeated images."""
+"""A check finds unreadable images, single-image classes and duplicates."""
 
 import shutil
 from pathlib import Path

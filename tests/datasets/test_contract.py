@@ -1,4 +1,4 @@
-"""What every data set must do. Runs over the registry, on small copies of the layouts."""
+"""The contract of every data set in the registry, on small copies of the layouts."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Only what is peculiar to CUB-200-2011."""
+"""Tests specific to CUB-200-2011."""
 
 from dml.datasets import DATASETS
 from tests.datasets.layouts import cub200, part

@@ -1,4 +1,4 @@
-"""Downloads survive bad connections, and what arrives is checked."""
+"""Downloads survive bad connections, and downloaded files are checked."""
 
 import functools
 import hashlib

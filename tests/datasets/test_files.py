@@ -1,4 +1,4 @@
-"""How the text files of data sets are read, and which images of theirs are missing."""
+"""Reading the text files of data sets, and detecting missing images."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Only what is peculiar to a folder of class folders."""
+"""Tests specific to a folder of class folders."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Only what is peculiar to In-Shop: queries search a gallery."""
+"""Tests specific to In-Shop: queries search a gallery."""
 
 import pytest
 

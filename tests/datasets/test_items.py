@@ -1,4 +1,4 @@
-"""The table that every data set becomes."""
+"""The table that every data set is read into."""
 
 import numpy as np
 import pytest

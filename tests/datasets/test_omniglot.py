@@ -1,4 +1,4 @@
-"""Omniglot out of its zip files."""
+"""Omniglot, read from its zip files."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a run keeps of its items, and how it finds them again."""
+"""The record of a run's items, and how it is matched with the data later."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Only what is peculiar to Stanford Online Products."""
+"""Tests specific to Stanford Online Products."""
 
 from dml.datasets import DATASETS
 from tests.datasets.layouts import part

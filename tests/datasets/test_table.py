@@ -1,4 +1,4 @@
-"""Only what is peculiar to a table of images."""
+"""Tests specific to a table of images."""
 
 import zipfile
 

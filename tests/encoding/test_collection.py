@@ -1,4 +1,4 @@
-"""Vectors of images in a file, each once, however often the command was stopped."""
+"""Vectors of images in a file, each once, however often the command was interrupted."""
 
 import os
 import shutil

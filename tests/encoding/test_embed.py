@@ -1,4 +1,4 @@
-"""Vectors come in the order of the images, whatever the batches."""
+"""Vectors are in the order of the images, for any batch size."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""This machine embeds parts of a list."""
+"""Embedding parts of a list on this machine."""
 
 import numpy as np
 

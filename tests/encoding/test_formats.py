@@ -1,4 +1,4 @@
-"""What is exported computes what was trained, in each format, from images of any size."""
+"""Exported encoders compute the same as the trained one, in each format, at any image size."""
 
 import keras
 import numpy as np

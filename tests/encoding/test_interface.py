@@ -1,4 +1,4 @@
-"""The squares that encoders bring images to, whatever runs them."""
+"""The squares that encoders resize images to, in any runtime."""
 
 import keras
 import pytest

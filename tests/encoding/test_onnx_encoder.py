@@ -1,4 +1,4 @@
-"""An exported encoder gives what the Keras model gives, and says what is wrong with its files."""
+"""An exported encoder computes the same as the Keras model, and reports damaged files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A Ray cluster embeds as this machine does, every row once, whoever dies meanwhile."""
+"""A Ray cluster embeds like this machine, every row once, even if workers die."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Retrieval figures again, by float64 loops over every query and gallery row."""
+"""Reference retrieval metrics, by float64 loops over every query and gallery row."""
 
 import numpy as np
 

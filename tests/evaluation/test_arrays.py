@@ -1,4 +1,4 @@
-"""Embeddings and labels at the border: any numbers, any labels, and what is refused."""
+"""Checks of embeddings and labels: any numbers, any labels, and invalid input."""
 
 import numpy as np
 import pytest

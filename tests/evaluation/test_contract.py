@@ -1,4 +1,4 @@
-"""What every retrieval figure promises, on easy, hard, tied and collapsing embeddings."""
+"""The contract of every retrieval metric, on easy, hard, tied and collapsing embeddings."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""The shape of embeddings, on those whose shape is known."""
+"""Statistics of embeddings whose shape is known."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What retrieval does not show of the search: blocks, and lists that end among ties."""
+"""Details of the search that retrieval does not show: blocks, and lists that end among ties."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Positives and rows left out, against tables of all pairs."""
+"""Positives and excluded rows, against tables of all pairs."""
 
 import numpy as np
 import pytest

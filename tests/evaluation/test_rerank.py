@@ -1,4 +1,4 @@
-"""What neighbours tell about the ranking."""
+"""Query expansion, gallery augmentation and re-ranking."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Retrieval figures: by hand, against loops, and what must not change them."""
+"""Retrieval metrics: worked by hand, against loops, and invariances."""
 
 import numpy as np
 import pytest

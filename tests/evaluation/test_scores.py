@@ -1,4 +1,4 @@
-"""Figures from ranks, by hand."""
+"""Metrics from ranks, worked by hand."""
 
 import numpy as np
 import pytest

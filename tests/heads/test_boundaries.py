@@ -1,4 +1,4 @@
-"""Boundaries beside embeddings."""
+"""Boundaries appended to embeddings."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the memory holds, and when."""
+"""The contents of the memory over time."""
 
 import keras
 import numpy as np

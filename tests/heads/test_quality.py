@@ -1,4 +1,4 @@
-"""What heads put beside the cosines."""
+"""Columns that heads add to the cosines."""
 
 import keras
 import numpy as np

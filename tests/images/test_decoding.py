@@ -1,4 +1,4 @@
-"""Images of every format and their faults."""
+"""Images of every format, intact and damaged."""
 
 import pickle
 import struct

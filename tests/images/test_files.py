@@ -1,4 +1,4 @@
-"""One rule of what is an image, for training, embedding and search."""
+"""The rule for which files are images, for training, embedding and search."""
 
 import os
 

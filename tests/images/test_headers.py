@@ -1,4 +1,4 @@
-"""Headers say what Pillow says of the same bytes."""
+"""Headers agree with Pillow on the same bytes."""
 
 import io
 import struct

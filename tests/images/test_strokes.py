@@ -1,4 +1,4 @@
-"""Characters of random strokes: the same for the same seed, alike within a class."""
+"""Characters of random strokes: the same for the same seed, similar within a class."""
 
 import hashlib
 

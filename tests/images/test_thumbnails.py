@@ -1,4 +1,4 @@
-"""Images small enough to live inside a page."""
+"""Images small enough to embed in a page."""
 
 import base64
 

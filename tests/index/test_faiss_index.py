@@ -1,4 +1,4 @@
-"""An index in a folder is whole or not there; what every index does is tested in test_interface."""
+"""An index in a folder is complete or absent; test_interface tests the common interface."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Filters keep what they say, and nothing in them is executed."""
+"""Filters keep the right items, and nothing in them is executed."""
 
 import pandas as pd
 import pytest

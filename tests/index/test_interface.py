@@ -1,4 +1,4 @@
-"""What holds of an index of any kind, in a folder or in Milvus."""
+"""The contract of an index of any kind, in a folder or in Milvus."""
 
 import itertools
 import json

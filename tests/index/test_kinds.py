@@ -1,4 +1,4 @@
-"""Each kind finds the true nearest as often as it says."""
+"""Each kind finds the true nearest as often as it reports."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is Milvus's own: addresses, fields, faults; tests/index/test_interface.py tells the rest."""
+"""Tests specific to Milvus: addresses, fields, errors; test_interface has the rest."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a collection says of itself is read as it was written, or refused."""
+"""The metadata of a collection survive the round trip; invalid metadata are rejected."""
 
 import json
 

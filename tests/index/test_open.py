@@ -1,4 +1,4 @@
-"""Locations are read, and what already exists is not built over."""
+"""Locations are parsed, and an existing index is not overwritten."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A snapshot never changes, and reading the next one hashes only what is new."""
+"""A snapshot never changes, and reading the next one hashes only new bytes."""
 
 import hashlib
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A writer makes one state of an index of another; tests/index/test_faiss_index.py has the rest."""
+"""A writer turns one state of an index into the next; test_faiss_index has the rest."""
 
 import numpy as np
 import pytest

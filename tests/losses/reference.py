@@ -1,4 +1,4 @@
-"""Every loss again, in NumPy float64 loops over images and pairs as the papers write them."""
+"""Reference losses, in NumPy float64 loops over images and pairs as in the papers."""
 
 from itertools import product
 

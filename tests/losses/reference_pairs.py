@@ -1,4 +1,4 @@
-"""Pair losses again, in NumPy float64 loops over anchors and pairs as the papers write them.
+"""Reference pair losses, in NumPy float64 loops over anchors and pairs as in the papers.
 
 `constants_at`: what weights that carry no gradient are taken from, in place of the embeddings.
 """

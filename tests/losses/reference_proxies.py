@@ -1,4 +1,4 @@
-"""Losses of cosines to proxies again, in NumPy float64 loops over images."""
+"""Reference losses of cosines to proxies, in NumPy float64 loops over images."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Losses of ranks and histograms again, in NumPy float64 loops."""
+"""Reference losses of ranks and histograms, in NumPy float64 loops."""
 
 import numpy as np
 

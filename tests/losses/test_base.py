@@ -1,4 +1,4 @@
-"""What the base class promises whoever calls a loss."""
+"""The base class of losses, as callers see it."""
 
 import dataclasses
 

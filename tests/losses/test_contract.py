@@ -1,4 +1,4 @@
-"""What every loss must do, whoever wrote it. Runs over the registry: a new loss is tested at once.
+"""The contract of every loss in the registry; a new loss is tested automatically.
 
 `VARIANTS` adds the options that change a formula, so that each of them meets the same contract.
 """

@@ -1,4 +1,4 @@
-"""What is peculiar to the softmax losses of cosines to proxies."""
+"""Tests specific to the softmax losses of cosines to proxies."""
 
 import dataclasses
 

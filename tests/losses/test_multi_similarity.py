@@ -1,4 +1,4 @@
-"""Only what is peculiar to Multi-Similarity; tests/losses/test_contract.py has the rest."""
+"""Tests specific to Multi-Similarity; tests/losses/test_contract.py has the rest."""
 
 import keras
 import numpy as np

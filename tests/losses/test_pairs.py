@@ -1,4 +1,4 @@
-"""What is peculiar to single pair losses, and what a relation does to all of them."""
+"""Tests specific to single pair losses, and relations for all of them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Only what is peculiar to Proxy Anchor; tests/losses/test_contract.py has the rest."""
+"""Tests specific to Proxy Anchor; tests/losses/test_contract.py has the rest."""
 
 import numpy as np
 import pytest

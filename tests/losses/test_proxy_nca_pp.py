@@ -1,4 +1,4 @@
-"""Only what is peculiar to ProxyNCA++; tests/losses/test_contract.py has the rest."""
+"""Tests specific to ProxyNCA++; tests/losses/test_contract.py has the rest."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A loss around another answers as that one does."""
+"""A loss that wraps another one forwards to it."""
 
 import keras
 import numpy as np

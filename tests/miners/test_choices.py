@@ -1,4 +1,4 @@
-"""What single miners keep, against loops over anchors."""
+"""The pairs that miners keep, against loops over anchors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every miner must do, over the registry."""
+"""The contract of every miner in the registry."""
 
 import dataclasses
 

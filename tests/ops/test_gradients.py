@@ -1,4 +1,4 @@
-"""A gradient that a function brings itself is the one that is used, on every backend."""
+"""Custom gradients are used on every backend."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is known of a batch's images, whatever form it came in."""
+"""Targets of a batch, in every form."""
 
 import numpy as np
 import pytest

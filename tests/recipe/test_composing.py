@@ -1,4 +1,4 @@
-"""The loss with all that a recipe puts around it."""
+"""The loss with the wrappers that a recipe adds."""
 
 import pytest
 

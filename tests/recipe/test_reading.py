@@ -1,4 +1,4 @@
-"""Recipes are read strictly: what nobody knows is an error that says where and what instead."""
+"""Recipes are read strictly: unknown names are errors with their place and a suggestion."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The recipe of a run is the one that its training began with."""
+"""The recipe of a run is the one that its training started with."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a recipe is written as, and read from again."""
+"""Recipes survive being written and read again."""
 
 import dataclasses
 import tomllib

@@ -1,4 +1,4 @@
-"""How the losses of all anchors become one number."""
+"""Reductions of the losses of all anchors to one number."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every regularizer again, in NumPy float64 loops."""
+"""Reference regularizers, in NumPy float64 loops."""
 
 import numpy as np
 

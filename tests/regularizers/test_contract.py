@@ -1,4 +1,4 @@
-"""What every regularizer must do."""
+"""The contract of every regularizer in the registry."""
 
 import dataclasses
 

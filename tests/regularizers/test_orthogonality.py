@@ -1,4 +1,4 @@
-"""What is peculiar to the orthogonality of proxies."""
+"""Tests specific to the orthogonality of proxies."""
 
 import numpy as np
 import pytest

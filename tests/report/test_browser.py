@@ -1,4 +1,4 @@
-"""The page in a browser: it filters without a script, and nothing is complained of."""
+"""The page in a browser: it filters without a script, and the console stays empty."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a report refuses, and what its data answers."""
+"""Checks and properties of a report's data."""
 
 import numpy as np
 import pytest

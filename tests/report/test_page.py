@@ -1,4 +1,4 @@
-"""The page: one file that loads nothing, with everything in it, whatever is missing."""
+"""The page: a complete single file that loads nothing, whatever data are missing."""
 
 import dataclasses
 import os

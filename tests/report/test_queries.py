@@ -1,4 +1,4 @@
-"""The queries of a report: what is shown, and marked as right or wrong."""
+"""The queries of a report: which are shown, and marked as right or wrong."""
 
 import re
 

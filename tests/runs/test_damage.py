@@ -1,4 +1,4 @@
-"""Damage of each kind of file that a run has: a result, or one line and exit code 2."""
+"""Damage to each kind of file in a run gives a result, or one line and exit code 2."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""An evaluation survives JSON, and its table says what people look for."""
+"""An evaluation survives JSON, and its table shows the metrics."""
 
 import json
 from pathlib import Path

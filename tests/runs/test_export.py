@@ -1,4 +1,4 @@
-"""`dml export` writes a bundle that the trained encoder vouches for, or nothing."""
+"""`dml export` writes a bundle that agrees with the trained encoder, or nothing."""
 
 import json
 

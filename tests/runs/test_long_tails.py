@@ -1,4 +1,4 @@
-"""Folders on which some metrics can't be measured: a note says which, and the others are."""
+"""Folders on which some metrics can't be measured: a note names these, the others are measured."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is measured of a test split, worked by hand."""
+"""Metrics of a test split, worked by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A metric survives JSON, with what was measured and nothing else."""
+"""A metric survives JSON, with its measured values only."""
 
 from dml.runs import MetricValue
 from dml.runs._metrics import metrics_from_json, metrics_to_json

@@ -1,4 +1,4 @@
-"""The contents of a page belong to the rows that they are shown for."""
+"""The contents of a report belong to the rows that they are shown for."""
 
 import numpy as np
 

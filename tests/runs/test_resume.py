@@ -1,4 +1,4 @@
-"""`dml train --resume`, and that a run's files are whole, its own, and written by one at a time."""
+"""`dml train --resume`; a run's files are undamaged, its own, and written by one process."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a run is measured on and by, and what of its files is refused."""
+"""The data and options of a run's evaluation, and invalid files."""
 
 import numpy as np
 import pytest

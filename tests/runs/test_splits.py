@@ -1,4 +1,4 @@
-"""What a run is validated and measured on: few classes, a folder that grows, other folders."""
+"""The images for validation and testing: few classes, a growing folder, other folders."""
 
 import json
 import os

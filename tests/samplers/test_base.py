@@ -1,4 +1,4 @@
-"""How an epoch's coverage is counted."""
+"""The coverage of an epoch."""
 
 import numpy as np
 import pytest

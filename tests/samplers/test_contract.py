@@ -1,4 +1,4 @@
-"""What every sampler must do, whoever wrote it. Runs over the registry."""
+"""The contract of every sampler in the registry."""
 
 import dataclasses
 import itertools

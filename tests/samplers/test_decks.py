@@ -1,4 +1,4 @@
-"""How classes deal their images."""
+"""Decks that deal the images of classes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Only what is peculiar to triplets from a file."""
+"""Tests specific to triplets from a file."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Only what is peculiar to batches of near classes."""
+"""Tests specific to batches of near classes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Only what is peculiar to batches of super-classes."""
+"""Tests specific to batches of super-classes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Only what is peculiar to batches of P classes with K images."""
+"""Tests specific to batches of P classes with K images."""
 
 import numpy as np
 import pytest

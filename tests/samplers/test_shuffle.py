@@ -1,4 +1,4 @@
-"""Only what is peculiar to shuffling."""
+"""Tests specific to shuffling."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Super-labels: checked, and joined where they are too small."""
+"""Super-labels are checked, and merged if they are too small."""
 
 import numpy as np
 import pytest

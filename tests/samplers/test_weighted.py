@@ -1,4 +1,4 @@
-"""What is peculiar to drawing by the size of classes."""
+"""Tests specific to sampling by the size of classes."""
 
 import numpy as np
 import pytest

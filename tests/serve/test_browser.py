@@ -1,4 +1,4 @@
-"""The page in a browser: it searches, says what is wrong, and suits phone, night and keyboard."""
+"""The page in a browser: searches, error messages, phones, dark mode and keyboard."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Images that may take long are decoded in a process that is killed when they do."""
+"""Potentially slow images are decoded in a process that is killed after a timeout."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The index is reloaded when it changes; whatever stops that is logged, shown and tried again."""
+"""The index is reloaded when it changes; failures are logged, shown and retried."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The routes answer, and refuse what they should."""
+"""The routes respond, and reject invalid requests."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Requests made up from `/openapi.json`: each gets an answer that it describes, and none a 500."""
+"""Requests generated from `/openapi.json` get a response that it describes, and never a 500."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Concurrent searches, and images that take long or are missing."""
+"""Concurrent searches, and images that are slow to decode or missing."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Addresses, and the settings of the process, which are put back."""
+"""Addresses, and the settings of the process, which are restored."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Members of archives are read whole, and no further than they say."""
+"""Members of archives are read completely, and not beyond their declared size."""
 
 import struct
 import threading

@@ -1,4 +1,4 @@
-"""Columns of images have four types, and lose nothing on their way into one."""
+"""Columns of images have four types, and conversion to these is lossless."""
 
 import datetime
 import decimal

@@ -1,4 +1,4 @@
-"""Files of an index are hashed once, and damage in them is found."""
+"""Files of an index are hashed once, and damage is detected."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Where data sets are looked for."""
+"""The folder of data sets."""
 
 from pathlib import Path
 

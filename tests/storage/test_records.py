@@ -1,4 +1,4 @@
-"""JSON files survive the round trip, and damage is named."""
+"""JSON files survive the round trip, and damage is reported."""
 
 import pytest
 

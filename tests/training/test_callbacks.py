@@ -1,4 +1,4 @@
-"""What happens around the epochs: checkpoints, log, the best epoch, alarms."""
+"""Callbacks around epochs: checkpoints, log, the best epoch, alarms."""
 
 import zipfile
 

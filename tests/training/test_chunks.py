@@ -1,4 +1,4 @@
-"""A batch in parts trains as the whole one, and its parts are computed twice alike."""
+"""A batch in parts trains like the whole one, and recomputing the parts is deterministic."""
 
 import keras
 import numpy as np

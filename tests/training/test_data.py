@@ -1,4 +1,4 @@
-"""What a learner is given: what is taken, and what is refused with what to do."""
+"""Inputs of a learner: valid ones are accepted, others rejected with a remedy."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Plain compile and fit train encoder and proxies, on every backend."""
+"""The usual compile and fit train encoder and proxies, on every backend."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Batches from files: the same for the same seed, whole, in order, and honest about bad images."""
+"""Batches from files: deterministic, complete, in order, and reporting bad images."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Each part learns at its own rate, and a variable that no optimizer sees is an error."""
+"""Each part learns at its own rate, and a variable without an optimizer is an error."""
 
 import keras
 import numpy as np
