@@ -170,9 +170,9 @@ def main():
     print(
         f"Finite: value and gradient, over {total} batches ({SEEDS} seeds in float32, float16 and\n"
         "bfloat16) of each kind: identical, opposite, zero and duplicate embeddings and, for\n"
-        "losses with proxies, every embedding on its own class's proxy. Half: the largest relative\n"
-        "change of the value when the embeddings are rounded to float16 or bfloat16. One class,\n"
-        "no positives: the value of a batch of one class only, or without two images of a class.\n"
+        "losses with proxies, every embedding on its own class's proxy. Half: the largest\n"
+        "relative change of the value when the embeddings are rounded to float16 or bfloat16.\n"
+        "One class, no positives: the value of a batch of one class, or without a positive pair.\n"
         "Two devices: whether a batch that is divided between two devices (JAX, where a loss sees\n"
         "the whole batch) gives the same value and gradient as on one device, to 1e-4; otherwise\n"
         "the difference.\n"
