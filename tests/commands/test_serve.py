@@ -5,16 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from dml.cli import main
 from dml.commands.serve import read_token
-from tests.jpegs import many_scans
-from tests.serve.shop import served, write_shop
+from tests.serve.shop import write_shop
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +28,6 @@ def test_serves_until_it_is_stopped(shop, host):
         it.send_signal(signal.SIGTERM)
         _, err = it.communicate(timeout=120)
     assert err == "" and it.returncode in (0, -signal.SIGTERM)
-
-
-@pytest.mark.slow
-def test_stops_in_time_while_images_are_decoded(shop):
-    slow = many_scans(5000, 5000, 99)
-    with served(shop) as (address, service), ThreadPoolExecutor(6) as threads:
-        asked = [threads.submit(httpx.post, f"{address}search", content=slow) for _ in range(6)]
-        time.sleep(1)
-        service.send_signal(signal.SIGTERM)
-        service.wait(timeout=20)  # of which 10 are for the requests under way
-    assert all(answer.exception() or answer.result().status_code for answer in asked)
 
 
 def test_elsewhere_only_with_a_token(shop, monkeypatch, capsys, tmp_path):

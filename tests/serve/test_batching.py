@@ -8,6 +8,8 @@ import pytest
 
 from dml.serve._batching import Batcher, Overloaded
 
+PATIENCE = 60  # seconds, which only a batcher that does not work takes
+
 
 def image(value):
     return np.full((2, 2, 3), value, "uint8")
@@ -19,12 +21,21 @@ def means(images):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_each_gets_its_own_and_batches_grow(threads):
+    released = threading.Event()
+
+    def process(images):
+        assert released.wait(PATIENCE)
+        return means(images)
+
     async def work():
         sizes = []
         async with Batcher(
-            means, 8, max_pending=100, threads=threads, observe=sizes.append
+            process, 8, max_pending=100, threads=threads, observe=sizes.append
         ) as batcher:
-            found = await asyncio.gather(*(batcher.submit(image(n)) for n in range(50)))
+            tasks = [asyncio.create_task(batcher.submit(image(n))) for n in range(50)]
+            await asyncio.sleep(0)  # all have been submitted
+            released.set()
+            found = await asyncio.gather(*tasks)
         return sizes, [vector.item() for vector in found]
 
     sizes, found = asyncio.run(work())
@@ -32,10 +43,11 @@ def test_each_gets_its_own_and_batches_grow(threads):
 
 
 def test_a_full_queue_is_overloaded_and_an_error_is_raised_to_all():
-    held = threading.Event()
+    begun, released = threading.Event(), threading.Event()
 
     def slow(images):
-        held.wait(5)
+        begun.set()
+        assert released.wait(PATIENCE)
         if np.max(images) == 9:
             raise RuntimeError("broken")
         return means(images)
@@ -43,12 +55,12 @@ def test_a_full_queue_is_overloaded_and_an_error_is_raised_to_all():
     async def work():
         async with Batcher(slow, max_size=1, max_pending=2) as batcher:
             first = asyncio.create_task(batcher.submit(image(1)))
-            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
             waiting = [asyncio.create_task(batcher.submit(image(n))) for n in (9, 3)]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
             with pytest.raises(Overloaded):
                 await batcher.submit(image(4))
-            held.set()
+            released.set()
             answers = await asyncio.gather(first, *waiting, return_exceptions=True)
         return answers
 
@@ -71,7 +83,7 @@ def test_an_exception_among_the_answers_is_for_one_alone():
 
 
 def test_threads_have_batches_at_the_same_time():
-    met = threading.Barrier(2, timeout=5)
+    met = threading.Barrier(2, timeout=PATIENCE)
 
     async def work():
         async with Batcher(lambda x: [met.wait() for _ in x], max_size=1, threads=2) as batcher:
@@ -83,29 +95,44 @@ def test_threads_have_batches_at_the_same_time():
 
 
 def test_cancelled_requests_are_not_processed():
-    seen = []
+    seen, begun, released = [], threading.Event(), threading.Event()
+
+    def slow(numbers):
+        seen.append(numbers)
+        begun.set()
+        assert released.wait(PATIENCE)
+        return numbers
 
     async def work():
-        async with Batcher(lambda x: seen.append(len(x)) or means(x)) as batcher:
-            tasks = [asyncio.create_task(batcher.submit(image(n))) for n in range(3)]
+        async with Batcher(slow) as batcher:
+            first = asyncio.create_task(batcher.submit(0))
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
+            tasks = [asyncio.create_task(batcher.submit(n)) for n in (1, 2, 3)]
             await asyncio.sleep(0)
             tasks[0].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
+            released.set()
+            await asyncio.gather(first, *tasks, return_exceptions=True)
 
     asyncio.run(work())
-    assert sum(seen) == 2
+    assert seen == [[0], [2, 3]]
 
 
 def test_a_stop_waits_for_the_batch_and_lets_the_others_go():
-    held = threading.Event()
+    begun, released = threading.Event(), threading.Event()
+
+    def slow(images):
+        begun.set()
+        assert released.wait(PATIENCE)
+        return means(images)
 
     async def work():
-        async with Batcher(lambda x: held.wait(5) and means(x), max_size=1) as batcher:
+        async with Batcher(slow, max_size=1) as batcher:
             first, second = (asyncio.create_task(batcher.submit(image(n))) for n in (1, 2))
-            await asyncio.sleep(0.05)
-            asyncio.get_running_loop().call_later(0.05, held.set)
-        answers = await asyncio.gather(first, second, return_exceptions=True)
-        return answers, any(thread.is_alive() for thread in batcher.threads)
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
+            second.add_done_callback(lambda _: released.set())  # while the stop waits for `first`
+        alive = any(thread.is_alive() for thread in batcher.threads)
+        return await asyncio.gather(first, second, return_exceptions=True), alive
 
     (first, second), alive = asyncio.run(work())
     assert first.item() == 1 and isinstance(second, asyncio.CancelledError) and not alive

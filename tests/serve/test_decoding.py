@@ -22,7 +22,7 @@ SLOW = many_scans(5000, 5000, 99)  # seconds, which no test waits for
 
 @pytest.fixture
 def decoder():
-    decoder = Decoder(25_000_000, timeout=30)
+    decoder = Decoder(25_000_000, timeout=600)
     yield decoder
     decoder.close()
 
@@ -63,7 +63,7 @@ def test_one_that_takes_too_long_is_given_up_and_the_next_is_decoded(decoder, ph
     ) as caught:
         decoder(SLOW, "slow.jpg", 20, PREPARE)
     assert caught.value.status == 413 and process.returncode is not None
-    decoder.timeout = 30
+    decoder.timeout = 600
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
@@ -98,7 +98,7 @@ def test_closed_while_it_decodes(decoder, photo):
         answer = threads.submit(decoder, SLOW, "slow.jpg", 20, PREPARE)
         threading.Timer(0.1, decoder.close).start()
         with pytest.raises(Overloaded):
-            answer.result(timeout=20)
+            answer.result()
     assert process.returncode is not None
     with pytest.raises(Overloaded):
         decoder(photo, "a.webp", 20, PREPARE)

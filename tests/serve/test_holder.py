@@ -29,7 +29,7 @@ def search(client, photo, **parameters):
 
 def wait_for(is_so):
     """Waits until something is so."""
-    for _ in range(1000):
+    for _ in range(6000):
         if is_so():
             return
         time.sleep(0.02)

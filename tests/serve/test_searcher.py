@@ -83,7 +83,7 @@ def test_excess_requests_receive_503(shop, photo):
 
 def test_an_image_that_takes_long_is_given_up(shop, photo):
     slow = many_scans(5000, 5000, 99)
-    with TestClient(create_app(shop, ServiceOptions(decode_timeout=0.3))) as client:
+    with TestClient(create_app(shop, ServiceOptions(decode_timeout=0.3, timeout=600.0))) as client:
         answer = upload(client, slow)
         assert answer.status_code == 413
         assert answer.json()["detail"] == "the upload: decoding takes longer than 0.3 s"
@@ -92,9 +92,9 @@ def test_an_image_that_takes_long_is_given_up(shop, photo):
 
 def test_images_that_take_long_hold_up_no_others(shop, photo, monkeypatch):
     released, answers = threading.Event(), []
-    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: released.wait(60) and SQUARE)
+    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: released.wait(600) and SQUARE)
     slow = many_scans(501, 500, 100)
-    with TestClient(create_app(shop, ServiceOptions(timeout=60.0))) as client:
+    with TestClient(create_app(shop, ServiceOptions(timeout=600.0))) as client:
         threads = [
             threading.Thread(target=lambda: answers.append(upload(client, slow))) for _ in range(12)
         ]

@@ -1,14 +1,73 @@
-"""Addresses, and the settings of the process, which are restored."""
+"""Addresses, the end of a service, and the settings of the process, which are restored."""
 
 import gc
 import os
 import resource
+import signal
+import socket
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from dml.errors import OptionError
 from dml.serve import run_server, server
+from tests.jpegs import many_scans
+from tests.serve.shop import write_shop
+
+PATIENCE = 120  # seconds, which only a service that does not stop takes
+DECODER = """#!{python}
+# Receives an image, connects to a port, and never answers.
+import socket, sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[-1]))
+connection.send("ready")
+connection.recv_bytes()
+with socket.create_connection(("127.0.0.1", {port})):
+    connection.recv_bytes()
+"""
+SERVICE = """
+import functools, sys
+from dml._console.reporter import ConsoleReporter
+from dml.serve import server
+_, shop, sys.executable = sys.argv
+server._SHUTDOWN_TIMEOUT = 1
+server.ServiceOptions = functools.partial(
+    server.ServiceOptions, decoders=2, timeout=3600.0, decode_timeout=3600.0
+)
+server.run_server(shop, port=0, reporter=ConsoleReporter())
+"""
+
+
+def test_it_stops_while_images_are_decoded(tmp_path):
+    shop, image = write_shop(tmp_path), many_scans(501, 500, 100)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        decoder = tmp_path / "decoder"
+        decoder.write_text(DECODER.format(python=sys.executable, port=listener.getsockname()[1]))
+        decoder.chmod(0o755)
+        command = [sys.executable, "-c", SERVICE, str(shop), str(decoder)]
+        with (
+            ThreadPoolExecutor(3) as threads,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as service,
+        ):
+            address = service.stdout.readline().split()[0]
+            answers = [
+                threads.submit(httpx.post, f"{address}search", content=image, timeout=None)
+                for _ in range(3)
+            ]
+            decoders = [listener.accept()[0] for _ in range(2)]
+            try:
+                service.send_signal(signal.SIGTERM)
+                service.communicate(timeout=PATIENCE)
+            finally:
+                service.kill()
+    assert all(answer.exception() or answer.result().status_code == 500 for answer in answers)
+    assert [decoder.recv(1) for decoder in decoders] == [b"", b""]  # they have ended, too
 
 
 def test_loopback():

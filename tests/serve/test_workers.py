@@ -11,7 +11,7 @@ from dml.serve._workers import Workers
 
 def test_runs_functions_and_raises_their_errors():
     async def work():
-        async with Workers(2, max_pending=4, timeout=10) as workers:
+        async with Workers(2, max_pending=4, timeout=600) as workers:
             assert await workers.run(pow, 2, 5) == 32
             with pytest.raises(ZeroDivisionError):
                 await workers.run(divmod, 1, 0)
@@ -19,15 +19,22 @@ def test_runs_functions_and_raises_their_errors():
     asyncio.run(work())
 
 
+def put_forward(loop, seconds):
+    """Moves the clock of a loop."""
+    now = loop.time
+    loop.time = lambda: now() + seconds
+
+
 def test_more_calls_than_allowed_are_refused_and_slow_ones_time_out():
     released = threading.Event()
 
     async def work():
-        async with Workers(1, max_pending=2, timeout=0.2) as workers:
+        async with Workers(1, max_pending=2, timeout=600) as workers:
             pending = [asyncio.create_task(workers.run(released.wait, 60)) for _ in range(2)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
                 await workers.run(pow, 2, 5)
+            put_forward(asyncio.get_running_loop(), 601)
             results = await asyncio.gather(*pending, return_exceptions=True)
             assert [type(one) for one in results] == [TimeoutError] * 2
             released.set()
