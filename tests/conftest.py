@@ -3,6 +3,8 @@
 import contextlib
 import os
 
+from hypothesis import HealthCheck, settings
+
 # Products on a GPU in full float32, so that values hold to five digits there too.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
@@ -11,3 +13,7 @@ with contextlib.suppress(ImportError):
     # On import it closes the handlers of all loggers. absl's, which Keras brings, would close the
     # stream of pytest with it, so it has to come first.
     import pymilvus  # noqa: F401
+
+# A slow machine fails no test.
+settings.register_profile("dml", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dml")

@@ -49,7 +49,7 @@ def test_agrees_with_loops(seed):
     agrees(retrieval(x, labels), reference.ranks_of_positives(x, labels))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_agrees_with_loops_on_ties_duplicates_and_single_samples(data):
     rows = data.draw(st.integers(2, 14))
@@ -63,7 +63,7 @@ def test_agrees_with_loops_on_ties_duplicates_and_single_samples(data):
     agrees(retrieval(x, labels, ks=(1, 2, 20)), ranks)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_agrees_with_loops_on_a_gallery(data):
     coordinate = st.integers(-1, 1)
@@ -188,7 +188,7 @@ def agrees_in_all(found, ranks, ks):
 
 
 @pytest.mark.parametrize("listed", [1024, 1])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_all_figures_agree_with_loops(listed, data):
     rows = data.draw(st.integers(2, 14))

@@ -25,7 +25,7 @@ def all_pairs(x, labels):
     return (x[first] * x[second]).sum(axis=1), labels[first] == labels[second]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(6, 60), st.integers(2, 5), st.integers(0, 1000))
 def test_agrees_with_all_pairs(rows, classes, seed):
     x, labels = clustered(rows, classes, seed)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -141,7 +142,8 @@ def refuse(*arguments):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 9))
 def test_a_flipped_bit_is_always_found(path, place, bit, which):
@@ -280,79 +282,103 @@ def test_a_full_disk_leaves_the_old_index(flat, monkeypatch):
     assert len(FaissIndex.open(flat.folder.path)) == 55
 
 
-KILLED = """
-import sys
-sys.path[:0] = sys.argv[3:]
-from tests.index.test_faiss_index import *
-index = FaissIndex.open(sys.argv[1])
-print("ready", flush=True)
-while True:
-    first = 10_000 + 1000 * index.snapshot.manifest.number
-    index.add(items(40, first=first), clusters(40, DIMENSION, seed=first))
-    index.remove([f"i{first}"])
-"""
+@pytest.fixture(scope="module")
+def processes():
+    """Makes processes that have imported this module before they start."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload([__name__])
+    return made
+
+
+def started(processes, function, *arguments):
+    """Starts a function with a connection, in a process; returns both."""
+    ours, theirs = processes.Pipe()
+    process = processes.Process(target=function, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def add_and_remove(connection, path):
+    """Adds 40 items and removes one of them, again and again."""
+    index = FaissIndex.open(path)
+    connection.send("ready")
+    while True:
+        first = 10_000 + 1000 * index.snapshot.manifest.number
+        index.add(items(40, first=first), clusters(40, DIMENSION, seed=first))
+        connection.send("added")
+        index.remove([f"i{first}"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
-def test_killed_at_any_moment_the_index_is_the_old_or_the_new(kind, encoder, tmp_path):
+def test_killed_at_any_moment_the_index_is_the_old_or_the_new(kind, encoder, processes, tmp_path):
     path = tmp_path / "index"
     FaissIndex.build(path, encoder, items(200), clusters(200, DIMENSION), kind)
     rng = np.random.default_rng(0)
     before = 200
-    for _ in range(10):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path), "", *sys.path], stdout=subprocess.PIPE
-        )
-        assert writer.stdout.readline() == b"ready\n"
-        time.sleep(rng.uniform(0.0, 0.15))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
+    for trial in range(10):
+        writer, connection = started(processes, add_and_remove, path)
+        assert connection.recv() == "ready"
+        added = trial % 2
+        assert not added or connection.recv() == "added"
+        time.sleep(rng.uniform(0.0, 0.15))  # at a moment that chance chooses
+        writer.kill()
+        writer.join()
         index = FaissIndex.open(path)
         index.verify()
         numbers = np.array([int(name[1:]) for name in index.snapshot.row_of])
-        assert len(index) >= before and (numbers < 200).sum() == 200
+        assert len(index) >= before + 39 * added and (numbers < 200).sum() == 200
         _, sizes = np.unique(numbers[numbers >= 200] // 1000, return_counts=True)
         assert set(sizes) <= {39, 40}  # what was added came whole, removed or not yet
         before = len(index)
-    assert before > 200
 
 
-BUILT = """
-import sys
-sys.path[:0] = sys.argv[4:]
-from tests.index.test_faiss_index import *
-encoder, vectors = OnnxEncoder(sys.argv[2]), clusters(4000, DIMENSION)
-print("ready", flush=True)
-FaissIndex.build(sys.argv[1], encoder, items(4000), vectors, sys.argv[3])
-"""
+def build_until(connection, path, bundle, kind, last):
+    """Builds an index and sends the number of its steps, or is killed before one of them.
+
+    Args:
+        connection: Where to send it.
+        path, bundle, kind: Of the index.
+        last: The step, from 1, which is a file's flush or a rename; 0 for none.
+    """
+    steps = 0
+
+    def counted(function):
+        def step(*arguments, **options):
+            nonlocal steps
+            steps += 1
+            if steps == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return step
+
+    for name in ("fsync", "replace", "rename"):
+        setattr(os, name, counted(getattr(os, name)))
+    FaissIndex.build(path, OnnxEncoder(bundle), items(200), clusters(200, DIMENSION), kind)
+    connection.send(steps)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
-def test_a_build_that_is_killed_leaves_a_whole_index_or_none(kind, encoder, tmp_path):
+def test_a_build_that_is_killed_leaves_a_whole_index_or_none(kind, encoder, processes, tmp_path):
     path = tmp_path / "index"
-    command = [sys.executable, "-c", BUILT, str(path), str(encoder.path), kind, "", *sys.path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
-        builder.stdout.readline()
-        started = time.perf_counter()
-        assert builder.wait() == 0
-        whole = time.perf_counter() - started
+    _, connection = started(processes, build_until, path, encoder.path, kind, 0)
+    steps = connection.recv()
     shutil.rmtree(path)
-    seen = set()
-    for share in np.linspace(0.02, 1.1, 10):
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
-            builder.stdout.readline()
-            time.sleep(share * whole)
-            builder.kill()
-        seen.add(path.exists())
+    there = []
+    for last in range(1, steps + 1):
+        builder, _ = started(processes, build_until, path, encoder.path, kind, last)
+        builder.join()
+        assert builder.exitcode == -signal.SIGKILL
+        there.append(path.exists())
         if path.exists():
             index = FaissIndex.open(path)
             index.verify()
-            assert len(index) == 4000
+            assert len(index) == 200
             shutil.rmtree(path)
-    assert False in seen
+    assert not there[0] and there[-1]
 
 
 FILLED = """

@@ -26,9 +26,7 @@ CHECKS = [
 ]
 
 
-SETTINGS = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+SETTINGS = settings(max_examples=100, derandomize=True, suppress_health_check=list(HealthCheck))
 OPERATIONS = (
     ("/search", "POST"), ("/search", "GET"), ("/search/vector", "POST"), ("/items", "GET"),
     ("/samples", "GET"), ("/items/{id}", "GET"), ("/images/{id}", "GET"), ("/about", "GET"),
