@@ -77,7 +77,7 @@ def _set_environment(backend):
 
 def _run(command, options):
     if options.flags and not command.takes_flags:
-        raise OptionError(options.flags[0], f"is no option of `dml {command.name}`")
+        raise OptionError(options.flags[0], f"is not an option of `dml {command.name}`")
     load_runtime(command.runtime)
     command.run(options, ConsoleReporter())
 

@@ -68,7 +68,7 @@ def test_without_a_test_split_validation_tests_and_chooses_nothing(tmp_path):
     assert items.protocol == "seen-class" and len(items.select("test")) == 16
     assert len(items.select("train")) == 12 and len(items.select("val")) == 4
     assert {i.split("/")[0] for i in items.select("val").ids} == {"train"}
-    assert any(note.startswith("validation/ is read as the test split") for note in items.notes)
+    assert any(note.startswith("validation/ is used as the test split") for note in items.notes)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_splits_are_known_by_their_common_names(tmp_path):
     rows = [("a.jpg", "x", "train"), ("b.jpg", "y", "Validation")]
     items = Table(root=write(tmp_path, rows)).items()
     assert items.splits.tolist() == ["train", "test"]
-    assert items.notes[0].startswith("val is read as the test split")
+    assert items.notes[0].startswith("val is used as the test split")
 
 
 def test_two_classes_are_tested_by_other_images(tmp_path):

@@ -231,7 +231,7 @@ class IndexFolder:
 
 
 def _hash(file, hasher, count):
-    """Hashes so many bytes of an open file; returns how many of them it lacks."""
+    """Hashes `count` bytes of an open file; returns how many of them are missing."""
     left = max(count, 0)
     while left and (data := file.read(min(left, CHUNK))):
         hasher.update(data)

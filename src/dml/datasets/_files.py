@@ -79,7 +79,7 @@ def _missing_files(paths: Iterable[str]) -> Iterator[int]:
 
 
 def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuses a list of images of which any is missing.
+    """Raises an error if any of the images is missing.
 
     Raises:
         MissingDataError: The message names the first and counts the rest.

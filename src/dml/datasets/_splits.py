@@ -26,13 +26,13 @@ _CONTENTS = re.compile(r"[\W_]*(set|dataset|data|images?|imgs?|split)$")
 VALIDATIONS = ("classes", "images")
 PROTOCOLS = ("zero-shot", "seen-class", "query-gallery")
 VALIDATION_TESTS = (
-    "{} is read as the test split, since there is no other; epochs and thresholds are chosen on a "
+    "{} is used as the test split, since there is no other; epochs and thresholds are chosen on a "
     "part of the training split"
 )
 
 
 def check_validation(fraction: float, seed: int, by: str) -> None:
-    """Refuses options of the validation split that are out of their range.
+    """Raises an error for options of the validation split that are out of range.
 
     Raises:
         OptionError: One is out of its range.
@@ -43,7 +43,7 @@ def check_validation(fraction: float, seed: int, by: str) -> None:
 
 
 def check_test(fraction: float, seed: int) -> None:
-    """Refuses options of the test split that are out of their range.
+    """Raises an error for options of the test split that are out of range.
 
     Raises:
         OptionError: One is out of its range.

@@ -105,7 +105,7 @@ class DatasetPart:
         return getattr(self, "protocol", self.protocols[0])
 
     def check_counts(self, items: Items, expected: dict[str, int]) -> None:
-        """Refuses a data set with too few or too many images.
+        """Raises an error for a data set with too few or too many images.
 
         Raises:
             DataError: The number of images in a split is not the expected one.

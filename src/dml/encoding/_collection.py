@@ -161,7 +161,7 @@ def embed_sources(
 
 
 def _embed(encoder, paths, unfinished, engine, reporter):
-    """Returns vectors (N, D), zero where an image can't be read, and {row: reason} of these."""
+    """Returns vectors (N, D), zero if an image can't be read, and {row: reason} of these."""
     keys = _content_keys(encoder, paths)
     vectors = np.zeros((len(paths), encoder.dimension), "float32")
     unreadable = {}
@@ -181,7 +181,7 @@ def _embed(encoder, paths, unfinished, engine, reporter):
 
 def _content_keys(encoder, paths):
     """Returns a key of each image, made of all that affects its vector; None without a file."""
-    status = {}  # container -> its size and time, () for a drawn image, None where it is missing
+    status = {}  # container -> its size and time, () for a drawn image, None if it is missing
     keys = []
     for path in paths:
         file = ImageRef.parse(path).container

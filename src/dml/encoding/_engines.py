@@ -15,7 +15,7 @@ class PartVectors:
     """The result of embedding one part.
 
     Args:
-        vectors: Float32 (N, D); zero where an image can't be read.
+        vectors: Float32 (N, D); zero if an image can't be read.
         unreadable: Row -> reason of the images that can't be read.
     """
 

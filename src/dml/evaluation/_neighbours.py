@@ -28,7 +28,7 @@ class Ranks:
 
     Args:
         positives: Int64 (Q,): number of positives of each query in the gallery.
-        first: Int64 (Q,): rank of the nearest positive, from 1; 0 where there is none.
+        first: Int64 (Q,): rank of the nearest positive, from 1; 0 if there is none.
         values: Float64 (Q, metrics): in the order of `Scores.names`.
         neighbours: Int64 (Q, k): the nearest gallery rows, nearest first, ties in any order; -1
             beyond the gallery.
@@ -216,7 +216,7 @@ def ranks_in(similarities, relevant, horizon, seen, error, complete):
     """
     queries, length = similarities.shape
     row, place = np.nonzero(relevant)
-    before = np.zeros((queries, length + 1), "int64")  # relevant ones, of the first so many
+    before = np.zeros((queries, length + 1), "int64")  # relevant ones among the first
     np.cumsum(relevant, axis=1, out=before[:, 1:])
     # One rising sequence over all rows, so that one search counts every tie.
     rising = (4.0 * np.arange(queries)[:, None] - similarities).ravel()
@@ -231,7 +231,7 @@ def ranks_in(similarities, relevant, horizon, seen, error, complete):
     rank = fewest + order
     unclear = row[(fewest < most) & ((rank <= horizon[row]) | (order == 1))]
 
-    # All ties of the first so many, and of the nearest positive, must be in the list.
+    # All ties up to the horizon, and those of the nearest positive, must be in the list.
     lists = np.arange(queries)
     last = similarities[lists, np.minimum(horizon, length) - 1].astype("float64")
     lowest = np.minimum(last, similarities[lists, np.argmax(relevant, axis=1)])
@@ -244,7 +244,7 @@ def ranks_in(similarities, relevant, horizon, seen, error, complete):
 
 
 def padded(found, width):
-    """Returns the first `width` columns, -1 where there are fewer."""
+    """Returns the first `width` columns, -1 if there are fewer."""
     result = np.full((len(found), width), -1, "int64")
     result[:, : found.shape[1]] = found[:, :width]
     return result

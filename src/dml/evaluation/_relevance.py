@@ -144,7 +144,7 @@ class SharedLabel:
 
 
 def indicator(sets, known):
-    """Returns the sparse matrix (N, labels) of which row has which label.
+    """Returns the sparse matrix (N, labels) that tells which row has which label.
 
     Args:
         sets: N sets of labels.

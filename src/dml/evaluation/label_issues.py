@@ -162,7 +162,7 @@ def _confusions(classes, rows):
 
 
 def _unretrieved(classes, rows):
-    """Returns the classes of several images of which none has its nearest within the class."""
+    """Returns the classes of several images, none of which has its nearest within the class."""
     sizes = np.bincount(classes)
     hits = np.bincount(classes, classes[rows[:, 0]] == classes)
     return np.flatnonzero((sizes > 1) & (hits == 0))

@@ -210,7 +210,7 @@ def _keys(exclude, gallery_exclude, queries, gallery):
         exclude: As in `retrieval`.
         gallery_exclude: As in `retrieval`.
         queries: Number of queries.
-        gallery: Number of gallery rows; None where the queries search each other.
+        gallery: Number of gallery rows; None if the queries search each other.
     """
     if exclude is None and gallery_exclude is None:
         return None

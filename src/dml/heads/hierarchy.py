@@ -35,7 +35,7 @@ class HierarchyHead(keras.layers.Layer):
     Returns:
         Float32 (2, N, 3), of the batch and of the ancestors: for both neighbours their distance to
         the ancestor of the two less that to the ancestor of the three, and the reverse for the
-        unrelated point. -1e9 where there is no triplet, or the ancestors are one.
+        unrelated point. -1e9 without a triplet, or if the ancestors are equal.
     """
 
     def __init__(

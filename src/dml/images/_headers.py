@@ -102,7 +102,7 @@ def decisive_png(data: bytes) -> bytes:
     ones.
 
     Args:
-        data: A PNG of which `read_header` returned a header.
+        data: A PNG that `read_header` accepts.
     """
     view, place = memoryview(data), len(PNG)
     kept: list[bytes | memoryview] = [PNG]

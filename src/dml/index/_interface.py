@@ -260,7 +260,7 @@ class Index(abc.ABC):
         return len(items) - replaced, replaced
 
     def prepare_items(self, items: pd.DataFrame) -> pd.DataFrame:
-        """Returns items as they are kept, ready to be added.
+        """Returns items in the form in which they are stored.
 
         Args:
             items: As `add` takes them.

@@ -95,7 +95,7 @@ class Recall:
         target: The target recall, in (0, 1].
         measured: The recall that was reached; 1 where every search is exact.
         queries: Held-out rows that were searched for; 0 where nothing was measured.
-        seconds_per_query: None where nothing was measured.
+        seconds_per_query: None if nothing was measured.
     """
 
     target: float
@@ -195,7 +195,7 @@ class CodedKind(abc.ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns exact similarities and rows, (Q, k), of the nearest rows that the codes find.
 
-        Rows are -1 where there are fewer.
+        Rows are -1 if there are fewer.
 
         Args:
             codes: As `build` returns it.
@@ -330,7 +330,7 @@ def read_parameters(kind: str, values: Mapping[str, int]) -> SearchParameters:
     """Returns the search parameters of a kind from JSON.
 
     Raises:
-        ValueError: There is no such kind, or they are those of another kind.
+        ValueError: There is no such kind, or the parameters belong to another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")

@@ -37,7 +37,7 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
 
 def _each_row(function, arrays):
     """Returns the scalars (B,) of a function of one row of each array."""
-    if keras.backend.backend() == "torch":  # its vmap refuses the branches of triplets
+    if keras.backend.backend() == "torch":  # its vmap does not support the branches of triplets
         return ops.map(function, arrays)
     return ops.vectorized_map(function, arrays)
 

@@ -4,7 +4,7 @@ from dml.errors import ArrayError
 
 
 def check_no_weights(sample_weight: object) -> None:
-    """Raises ArrayError where Keras is given weights of samples or classes."""
+    """Raises ArrayError if Keras is given weights of samples or classes."""
     if sample_weight is not None:
         raise ArrayError(
             "a metric learning loss compares images with each other and has no weights of single "

@@ -77,7 +77,7 @@ class Contrastive(DistanceLoss):
 def _active_mean(off, mask, power):
     """Returns the mean of off^power by a mask's weights, over pairs (B, R) where it is above 0.
 
-    0 where there is none. `power` is 1 or 2; its own gradient keeps one array (B, R).
+    0 if there is none. `power` is 1 or 2; its own gradient keeps one array (B, R).
     """
 
     @custom_gradient

@@ -64,7 +64,7 @@ def _counts_of_few(distances, positive, negative, low, high, most):
     infinity = float("inf")
     own, places = _largest(ops.where(present(positive), distances, -infinity), most)
     if is_boolean(positive):
-        share = as_weights(own > -infinity)  # (B, most), 0 where there is none
+        share = as_weights(own > -infinity)  # (B, most), 0 if there is none
     else:
         share = ops.take_along_axis(positive, places, axis=1)
     reachable = ops.where(present(negative), distances, infinity)

@@ -68,7 +68,7 @@ def _best(similarities, mask, highest):
         highest: Whether the most similar one is chosen.
 
     Returns:
-        The mask (B, R), and floats (B, 1); infinite where there is no pair.
+        The mask (B, R), and floats (B, 1); infinite if there is no pair.
     """
     sign = 1.0 if highest else -1.0
     found = ops.max(

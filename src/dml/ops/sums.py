@@ -18,7 +18,7 @@ def log_sum_exp(x, mask, axis):
 def log1p_sum_exp(x, where, axis):
     """Returns log(1 + sum of exp(x)) over `axis`, each entry weighted by its mask `where`.
 
-    0 where there is no entry. Its gradient, exp(x - result), stores only x.
+    0 if there is no entry. Its gradient, exp(x - result), stores only x.
     """
 
     @custom_gradient
@@ -58,7 +58,7 @@ def ratio(total, count):
 
 
 def mean_over(values, mask, axis=None):
-    """Returns the mean of values by a mask's weights, over `axis` or all; 0 where it is empty.
+    """Returns the mean of values by a mask's weights, over `axis` or all; 0 if it is empty.
 
     Masked-out values may be infinite.
     """

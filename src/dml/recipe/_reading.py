@@ -219,7 +219,7 @@ def read_flags(flags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         flag = rest.pop(0)
         match = re.fullmatch(r"--([a-z_]+)\.([A-Za-z_\-]+)(?:=(.*))?", flag, re.DOTALL)
         if not match:
-            text = "is no option of a recipe: expected --section.option value"
+            text = "is not an option of a recipe: expected --section.option value"
             raise OptionError(repr(flag), text, COMMAND_LINE)
         section, option, value = match.groups()
         if value is None:
@@ -391,7 +391,7 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
 
 
 def _convert_to(value: Any, kind: Any) -> Any:
-    """Returns `value` as `kind`, or None where it isn't one."""
+    """Returns `value` as `kind`, or None if it isn't one."""
     text = isinstance(value, Flag)
     if typing.get_origin(kind) in (tuple, list):
         inner = typing.get_args(kind)[0]

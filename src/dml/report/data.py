@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def gain(self) -> float | None:
-        """Value minus the untrained encoder's; None where that was not measured."""
+        """Value minus the untrained encoder's; None if that was not measured."""
         return None if self.untrained is None else self.value - self.untrained
 
 
@@ -57,7 +57,7 @@ class ReportData:
             0 where the gallery has none.
         thumbnail: Query row -> uint8 image (H, W, 3) or (H, W). May raise ValueError or OSError for
             an unreadable image.
-        gallery_vectors: Unit embeddings (G, D), or None where the queries are the gallery.
+        gallery_vectors: Unit embeddings (G, D), or None if the queries are the gallery.
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
         thresholds: Promise of a calibrated threshold, such as "at least 90 % right" -> similarity.

@@ -75,7 +75,7 @@ class Evaluation:
         """
         file = path / "metrics.json"
         if not file.exists():
-            raise MissingDataError(path, "there is no evaluation")
+            raise MissingDataError(path, "contains no evaluation")
         return cls.from_json(path, folder.read_json(file, SHAPE))
 
     @classmethod
