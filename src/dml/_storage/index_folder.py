@@ -140,7 +140,7 @@ class IndexFolder:
         if not self.manifest.exists():
             raise MissingDataError(
                 self.path,
-                f"not an index: {self.manifest.name} is missing. `dml index build` makes one",
+                f"not an index: {self.manifest.name} is missing. `dml index build` creates one",
             )
         check_regular(self.manifest, links=False)
         value = read_sealed(self.manifest)

@@ -1,4 +1,4 @@
-"""`dml compare`: compares runs, and tells which differences are significant."""
+"""`dml compare`: compares runs, and shows which differences are significant."""
 
 import argparse
 import re
@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs._comparison import read_scored_runs
 
     if len(options.runs) < 2 and not options.table:
-        raise OptionError("RUN", "must be given twice or more: a comparison needs two runs")
+        raise OptionError("RUN", "must be given at least twice")
     runs = read_scored_runs(options.runs, options.on, options.flags, options.allow_parts)
     for line in _table(runs) if options.table else _differences(runs):
         reporter.info(line)
@@ -101,7 +101,7 @@ def _loss(recipe: "Recipe") -> str:
 
 COMMAND = Command(
     "compare",
-    "compare evaluated runs, and tell which differences are significant",
+    "compare evaluated runs, and show which differences are significant",
     _add_arguments,
     _run,
     runtime=Runtime.KERAS,

@@ -20,7 +20,7 @@ SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)  # bounds of the histogra
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "get"))
-    parser.add_argument("name", metavar="DATASET")
+    parser.add_argument("name", metavar="DATASET", help="a data set's name, or a folder")
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:

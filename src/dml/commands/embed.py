@@ -9,7 +9,7 @@ from dml.reporting import Reporter
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("bundle", metavar="BUNDLE", help="an encoder, as `dml export` writes it")
     parser.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
     parser.add_argument("--out", metavar="FILE.parquet", required=True)
     parser.add_argument(

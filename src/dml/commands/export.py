@@ -10,7 +10,7 @@ from dml.reporting import Reporter
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("run", metavar="RUN", help="the run's folder")
     parser.add_argument("--to", choices=[form.value for form in ExportFormat], default="onnx")
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--half", action="store_true", help="float16: half the size")

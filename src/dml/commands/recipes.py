@@ -10,7 +10,7 @@ from dml.reporting import Reporter
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="RECIPE")
+    parser.add_argument("name", nargs="?", metavar="RECIPE", help="print this recipe")
     add_allow_parts(parser)
 
 

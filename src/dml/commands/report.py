@@ -9,7 +9,7 @@ from dml.reporting import Reporter
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("run", metavar="RUN", help="the run's folder")
     parser.add_argument("--on", metavar="DATASET", help="default: the run's own")
     add_allow_parts(parser)
 

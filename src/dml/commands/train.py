@@ -21,7 +21,11 @@ every option."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="RECIPE_OR_DATASET")
+    parser.add_argument(
+        "source",
+        metavar="RECIPE_OR_DATASET",
+        help="a recipe's name or file, a data set's name, a folder of images, or a run to resume",
+    )
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     add_allow_parts(parser)

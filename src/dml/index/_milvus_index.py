@@ -393,4 +393,4 @@ def _is_running(process):
 
 
 def _missing(location):
-    return MissingDataError(location, "not an index. `dml index build` makes one")
+    return MissingDataError(location, "not an index. `dml index build` creates one")
