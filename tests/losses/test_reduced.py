@@ -103,7 +103,7 @@ def test_trains_compiled(loss):
     [
         (ProxyAnchor(), "is of the whole batch"),
         (AdaptedTriplet(), "is of the whole batch"),
-        (LiftedStructure(), "looks at both ends of a pair"),
+        (LiftedStructure(), "uses both images of a pair"),
     ],
 )
 def test_refuses_with_the_reason(loss, reason):

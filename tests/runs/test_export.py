@@ -79,7 +79,7 @@ def test_each_tolerance_is_a_reason_of_its_own():
     assert check(difference=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
     assert check(difference_at_any_size=0.11) == ["vectors differ by 1.1e-01, more than 1e-01"]
     assert check(recalls=(0.9, 0.75)) == ["R@1 falls by 15.0 points, more than 10"]
-    assert check(overlap_of_the_top_10=0.49) == ["fewer than 50 % of the nearest stay"]
+    assert check(overlap_of_the_top_10=0.49) == ["fewer than 50 % of the nearest are the same"]
 
 
 def test_compares_images_of_which_no_two_are_of_one_class():

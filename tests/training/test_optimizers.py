@@ -121,7 +121,7 @@ def test_records_the_norm_of_the_gradient(learner):
 def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
     optimizer = build_optimizer(learner, OptimizerOptions(), 1, 1)
     stranger = keras.Variable(np.zeros(2, "float32"), name="stranger")
-    with pytest.raises(ValueError, match="stranger is seen by no optimizer"):
+    with pytest.raises(ValueError, match="stranger belongs to no optimizer"):
         optimizer.build([*learner.trainable_variables, stranger])
 
 

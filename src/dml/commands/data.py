@@ -19,7 +19,7 @@ SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)  # bounds of the histogra
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("check", "get"))
+    parser.add_argument("action", choices=("check", "get"), help="check the images, or download")
     parser.add_argument("name", metavar="DATASET", help="a data set's name, or a folder")
 
 
@@ -73,7 +73,7 @@ def _named(title: str, entries: "list[str] | tuple[str, ...]") -> Iterator[str]:
 def _duplicates(title: str, found: "Duplicates", items: "Items") -> Iterator[str]:
     yield (
         f"images with equal {title}: {found.images:,} in {len(found.groups):,} groups, "
-        f"{len(found.leaks):,} of which lie in more than one split"
+        f"{len(found.leaks):,} of which are in more than one split"
     )
     for rows in found.leaks[:NAMED]:
         yield "  " + ", ".join(f"{items.ids[row]} ({items.splits[row]})" for row in rows)

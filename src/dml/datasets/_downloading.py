@@ -85,8 +85,8 @@ def _fetch(archive: Archive, file: Path, reporter: Reporter) -> None:
         partial.unlink()
         raise DataError(
             archive.url,
-            f"the checksum is not {archive.checksum}: the file was damaged on the way, or is "
-            "another one; run it again",
+            f"the checksum is not {archive.checksum}: the download was damaged, or is a "
+            "different file; run it again",
         )
     put_in_place(partial, file)
 

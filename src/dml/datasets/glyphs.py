@@ -43,7 +43,7 @@ class Glyphs(DatasetPart):
     protocol: str = "zero-shot"
 
     name: ClassVar[str] = "glyphs"
-    source: ClassVar[str] = "it is drawn when it is read and needs no files"
+    source: ClassVar[str] = "it is generated when it is read and needs no files"
     protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
 
     def __post_init__(self):

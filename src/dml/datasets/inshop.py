@@ -30,7 +30,7 @@ class InShop(DatasetPart):
     recall_ks: ClassVar[tuple[int, ...]] = (1, 10, 20, 30)
     expected: ClassVar[dict] = {"query-gallery": {"train": 25882, "query": 14218, "gallery": 12612}}
     source: ClassVar[str] = (
-        "the authors of DeepFashion give it on request (In-shop Clothes Retrieval Benchmark: "
+        "the authors of DeepFashion provide it on request (In-shop Clothes Retrieval Benchmark: "
         "Img/img.zip and Eval/list_eval_partition.txt)"
     )
 

@@ -63,9 +63,8 @@ class MemoryHead(keras.layers.Layer):
     def call(self, embeddings, labels, samples=None, related=None, training=False):
         if related is None and len(labels.shape) != 1:
             raise ArrayError(
-                "a memory needs labels, one class for each sample, or how far each belongs to all "
-                'images of the training data, {"related": (B, N), "samples": (B,)}; got a relation '
-                "within the batch"
+                "a memory needs labels, one class for each sample, or a relation to all training "
+                'images, {"related": (B, N), "samples": (B,)}; got a relation within the batch'
             )
         unknown = ops.full(ops.shape(embeddings)[:1], -1, "int32")
         labels = unknown if related is not None else labels

@@ -27,7 +27,7 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
         return ReducedPairs(loss, reduction)
     if loss.averages_images:
         return ReducedImages(loss, reduction)
-    reason = "looks at both ends of a pair at once" if loss.has_pairs() else "is of the whole batch"
+    reason = "uses both images of a pair at once" if loss.has_pairs() else "is of the whole batch"
     raise OptionError(
         "loss",
         f"{type(loss).__name__} {reason}, but a reduction needs the loss of each anchor alone: "

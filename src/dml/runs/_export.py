@@ -105,7 +105,7 @@ class ExportCheck:
                 faults.append(f"R@1 falls by {100 * lost:.1f} points, more than {most:g}")
         overlap = self.overlap_of_the_top_10
         if overlap is not None and not overlap >= tolerance.overlap:
-            faults.append(f"fewer than {100 * tolerance.overlap:g} % of the nearest stay")
+            faults.append(f"fewer than {100 * tolerance.overlap:g} % of the nearest are the same")
         return faults
 
 

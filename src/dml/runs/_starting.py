@@ -28,14 +28,12 @@ def check_splits(items: Items, name: str, with_labels: bool):
     """
     train = items.select("train")
     if not len(train):
-        raise OptionError(
-            "dataset.validation_fraction", "leaves no training image: a smaller one leaves more"
-        )
+        raise OptionError("dataset.validation_fraction", "leaves no images for training: lower it")
     if len(train.class_names) == 1 and with_labels:
         raise DataError(
             name,
             f"there is only one class to train on, {train.class_names[0]}: give two or more, or, "
-            "where others are set apart for validation, set --dataset.validation images",
+            "if the others are held out for validation, set --dataset.validation images",
         )
     if len(items.select("test", "query")):
         TestSplit.of(items, name)

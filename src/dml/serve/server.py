@@ -56,7 +56,7 @@ def run_server(
         raise OptionError(
             "host",
             f"{host} can be reached by other machines, which requires a token: put a long random "
-            "one into the variable DML_TOKEN, or into a file for --token-file",
+            "token into the environment variable DML_TOKEN, or into a file for --token-file",
         )
     if token and not (token.isascii() and token.isprintable()):  # which headers can contain
         raise OptionError("token", "must consist of printable ASCII characters")

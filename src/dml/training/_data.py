@@ -241,8 +241,8 @@ def checked_matrix(matrix, memberships, batch):
     if batch and matrix.shape[0] == matrix.shape[1]:
         return matrix
     raise ArrayError(
-        f"labels must be one class for each image, (N,); got {matrix.shape}. How far images are "
-        'related goes as {"related": floats (N, N), "samples": np.arange(N)}'
+        f"labels must be one class for each image, (N,); got {matrix.shape}. Pass a relation of "
+        'the images as {"related": floats (N, N), "samples": np.arange(N)}'
     )
 
 

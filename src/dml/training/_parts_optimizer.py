@@ -139,7 +139,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
             raise OptionError(
                 "learning_rate",
                 "can't be scaled, because the schedule's rate is 0 at this step: set it at another "
-                "epoch, or train by OptimizerOptions(schedule='constant')",
+                "epoch, or use OptimizerOptions(schedule='constant')",
             )
         self.scale.assign(float(rate) / unscaled)
 
@@ -190,5 +190,5 @@ class _OptimizerOfVariable:
 
     def __call__(self, variable):
         if variable.path not in self.part_of:
-            raise ValueError(f"variable {variable.path} is seen by no optimizer")
+            raise ValueError(f"variable {variable.path} belongs to no optimizer")
         return self.optimizers[self.part_of[variable.path]]

@@ -77,8 +77,8 @@ class Learner(keras.Model):
         if held:
             raise OptionError(
                 "loss",
-                f"{type(loss).__name__} holds variables, which no optimizer would see: put what "
-                "is learned into a layer of dml.heads",
+                f"{type(loss).__name__} holds variables, which Keras would not train: move "
+                "learned parameters into a layer of dml.heads",
             )
         self.encoder = encoder
         self.metric_loss = loss
@@ -162,8 +162,8 @@ class Learner(keras.Model):
         if options.get("loss_weights") is not None:
             raise OptionError(
                 "loss_weights",
-                "have no use, as a Learner has one loss: weights of several are those of "
-                "dml.losses.MultipleLosses",
+                "have no effect, as a Learner has one loss: use dml.losses.MultipleLosses for "
+                "several",
             )
         if optimizer is None:
             from dml.training.optimizers import OptimizerOptions, build_optimizer
@@ -309,8 +309,8 @@ class Learner(keras.Model):
         targets = Targets.of(y, memberships=loss_fn.takes_memberships())
         if targets.related is not None and not loss_fn.takes_relation():
             raise ArrayError(
-                f"{type(loss_fn).__name__} compares images with proxies: in place of how far "
-                "images are related it takes their classes"
+                f"{type(loss_fn).__name__} compares images with proxies: pass classes instead "
+                "of a relation"
             )
         if training and hasattr(self, "label_range"):
             self._watch_labels(targets.labels)

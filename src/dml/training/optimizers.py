@@ -82,7 +82,7 @@ class OptimizerOptions:
         check_within(0, 1, final_fraction=self.final_fraction)
         for decay in ("weight_decay", "head_weight_decay"):
             if self.name != "adamw" and getattr(self, decay):
-                raise OptionError(decay, f"acts with name = 'adamw' only; got {self.name!r}")
+                raise OptionError(decay, f"is only used with name = 'adamw'; got {self.name!r}")
         if self.clip_value and self.clip_norm:
             raise OptionError("clip_value", "and clip_norm can't both be set")
 
