@@ -145,7 +145,7 @@ def test_a_command_without_sections_refuses_flags(capsys):
         "recipes RUN/recipe.toml",
     ],
 )
-def test_a_strangers_python_runs_only_when_told(tmp_path, capsys, words):
+def test_untrusted_python_runs_only_when_allowed(tmp_path, capsys, words):
     folder, trace = tmp_path / "run", tmp_path / "trace"
     folder.mkdir()
     (folder / "recipe.toml").write_text('parts = ["evil.py"]\n')

@@ -104,7 +104,7 @@ def test_the_command_names_this_recipe(name):
 
 
 @pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
-def test_a_published_number_says_its_figure_and_protocol(name):
+def test_a_published_result_names_its_metric_and_protocol(name):
     _, fields = header(name)
     expected, recipe = fields["expect"][0], load_recipe(name)
     if expected.startswith("not published"):

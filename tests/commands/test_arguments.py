@@ -5,7 +5,7 @@ import argparse
 from dml.commands._arguments import add_allow_parts, add_bundle
 
 
-def test_a_strangers_python_is_off_and_the_encoder_is_the_indexs_own_by_default():
+def test_parts_are_not_allowed_and_the_encoder_is_the_indexs_own_by_default():
     parser = argparse.ArgumentParser()
     add_allow_parts(parser)
     add_bundle(parser)

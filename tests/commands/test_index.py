@@ -137,7 +137,7 @@ def test_out_may_end_in_a_slash(here, capsys, out):
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/class 0/0.png", "dangling", "nowhere/../shop"])
-def test_what_is_in_the_way_is_said_before_an_image_is_read(here, monkeypatch, capsys, out):
+def test_an_occupied_path_is_reported_before_an_image_is_read(here, monkeypatch, capsys, out):
     (here / "dangling").symlink_to("gone")
     monkeypatch.setattr("dml.index._images.embed_sources", lambda *_, **__: pytest.fail("reads"))
     (here / "nowhere").mkdir()

@@ -85,7 +85,7 @@ def test_downloads_checks_and_unpacks(served):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_goes_on_where_the_connection_ended(served, ranges):
+def test_continues_where_the_connection_ended(served, ranges):
     dataset, state, folder = served
     state.update(most=400, ranges=ranges)
     with pytest.raises(StorageError, match="run it again to continue"):

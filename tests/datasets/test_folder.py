@@ -87,7 +87,7 @@ def test_splits_that_are_not_whole_are_not_taken_for_classes(tmp_path, present, 
         Folder(root=str(tmp_path)).items()
 
 
-def test_what_lies_beside_the_splits_is_named(tmp_path):
+def test_folders_next_to_the_splits_are_reported(tmp_path):
     for name in ("train/a", "train/b", "test/c", "test/d", "masks/a"):
         write_image(tmp_path / name / "1.jpg")
     items = Folder(root=str(tmp_path)).items()

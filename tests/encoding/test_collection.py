@@ -45,7 +45,7 @@ def test_a_folder_in_the_files_place_is_refused_before_the_work(here):
     assert not (here / "out.parquet.unfinished").exists()
 
 
-def test_lists_unreadable_images_and_goes_on(here):
+def test_lists_unreadable_images_and_continues(here):
     (here / "photos" / "class 1" / "2.png").write_bytes(b"no image")
     lines = Lines()
     embed_to_file("bundle", ["photos"], "out.parquet", reporter=lines)

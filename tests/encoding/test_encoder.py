@@ -64,7 +64,7 @@ def test_a_damaged_file_is_named(tmp_path):
         load_encoder(path)
 
 
-def test_a_strangers_file_runs_no_code(tmp_path, monkeypatch):
+def test_an_untrusted_file_runs_no_code(tmp_path, monkeypatch):
     inputs = keras.Input((2,))
     path, foreign = tmp_path / "lambda.keras", tmp_path / "foreign.keras"
     keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(path)

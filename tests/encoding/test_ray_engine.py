@@ -93,7 +93,7 @@ def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch
     assert not (here / "ray.parquet.unfinished").exists()
 
 
-def test_what_a_worker_finds_at_fault_is_named(here, monkeypatch):
+def test_errors_in_a_worker_are_reported(here, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     encoder = OnnxEncoder("bundle")
     (here / "bundle").rename(here / "moved")
@@ -132,7 +132,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, caps
     assert f"no Ray cluster answers at RAY_ADDRESS 127.0.0.1:{port}" in capsys.readouterr().err
 
 
-def test_one_engine_goes_on_where_the_other_was_stopped(here, monkeypatch):
+def test_one_engine_continues_where_the_other_stopped(here, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     kept, taken = collection.UnfinishedRows.keep, []
 

@@ -21,7 +21,7 @@ def test_equals_faiss(monkeypatch, part):
     assert similarities.dtype == "float32" and rows.dtype == "int64"
 
 
-def test_figures_are_the_same_by_both(monkeypatch):
+def test_metrics_are_the_same_by_both(monkeypatch):
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 20, 300)
     x = rng.normal(size=(20, 8))[labels] + rng.normal(size=(300, 8))

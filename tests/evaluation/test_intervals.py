@@ -66,7 +66,7 @@ def test_differences_have_a_range_of_their_own():
     np.testing.assert_allclose(percent, 100 * class_interval(np.abs(gaps), codes), rtol=1e-9)
 
 
-def test_figures_that_are_no_shares_of_hits_are_narrower():
+def test_metrics_that_are_not_shares_of_hits_have_narrower_intervals():
     codes = np.arange(200) // 10
     values = 0.5 + 0.01 * np.random.default_rng(0).normal(size=(200, 1))
     low, high = class_interval(values, codes)

@@ -190,7 +190,7 @@ def agrees_in_all(found, ranks, ks):
 @pytest.mark.parametrize("listed", [1024, 1])
 @settings(max_examples=60)
 @given(data=st.data())
-def test_all_figures_agree_with_loops(listed, data):
+def test_all_metrics_agree_with_loops(listed, data):
     rows = data.draw(st.integers(2, 14))
     coordinate = st.integers(-1, 1)
     points = st.lists(st.tuples(coordinate, coordinate, coordinate).filter(any), min_size=rows)
@@ -226,7 +226,7 @@ def test_all_figures_agree_with_loops(listed, data):
 
 
 @pytest.mark.parametrize("extra_metrics", [EVERY, EVERY[:3]])
-def test_all_figures_agree_with_loops_where_lists_are_short(monkeypatch, extra_metrics):
+def test_all_metrics_agree_with_loops_where_lists_are_short(monkeypatch, extra_metrics):
     monkeypatch.setattr(_neighbours, "LONGEST", 12)
     x, labels = planted(250, classes=10, spread=1.5)
     keys = list(zip(labels.tolist(), (np.arange(250) % 3).tolist(), strict=True))
@@ -250,7 +250,7 @@ def test_persons_are_not_found_by_the_same_camera():
     assert found.first_positive.tolist() == [1, 1, 1, 0] and found.excluded == 1
 
 
-def test_a_stopped_search_goes_on_where_it_was(monkeypatch, tmp_path):
+def test_an_interrupted_search_continues_where_it_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(_neighbours, "UNIT", 20)
     x, labels = planted(90)
     whole, folder = retrieval(x, labels), tmp_path / "unfinished"
@@ -294,7 +294,7 @@ def test_says_what_is_wrong_with_the_options(change, message):
         retrieval(**options)
 
 
-def test_sets_of_labels_have_figures_by_class():
+def test_sets_of_labels_have_metrics_by_class():
     labels = [{"red", "car"}, {"car"}, {"red", "car"}, {"blue"}]
     found = retrieval(on_circle(0, 1, 2, 3), labels, ks=(1,))
     assert found.by_class()[frozenset({"car"})]["R@1"] == 1 and found.excluded == 1

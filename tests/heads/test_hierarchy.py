@@ -31,7 +31,7 @@ def drawn(part, nearness):
     return [keras.ops.convert_to_numpy(r) for r in rows]
 
 
-def test_neighbours_are_each_others_nearest_and_strangers_are_not():
+def test_neighbours_are_each_others_nearest_and_unrelated_points_are_not():
     nearness = np.array(  # 0 and 1 are each other's nearest, 2 is 1's second, 3 is nobody's
         [[9, 8, 1, 2], [8, 9, 7, 1], [1, 7, 9, 6], [2, 1, 6, 9.0]]
     )
@@ -59,7 +59,7 @@ def test_an_ancestor_is_near_to_the_farther_of_the_two():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(choice), np.eye(4)[chosen], atol=1e-6)
 
 
-def test_draws_anew_in_training_only():
+def test_draws_new_numbers_in_training_only():
     x = unit(np.random.default_rng(0).normal(size=(9, 4)))
     labels = np.repeat(np.arange(3), 3).astype("int32")
     part = head()

@@ -96,7 +96,7 @@ def test_it_is_a_queue_whatever_the_sizes_of_batches(size, batches, jit):
     assert int(head.steps) == len(batches)
 
 
-def test_a_saved_memory_goes_on_where_it_was():
+def test_a_saved_memory_continues_where_it_stopped():
     heads = [MemoryHead(4, 3), MemoryHead(4, 3)]
     for head in heads:
         head.build((None, 3))

@@ -235,7 +235,7 @@ def test_says_what_is_wrong(tmp_path, monkeypatch, path, data, message):
     assert path in str(error.value)
 
 
-def test_a_fault_that_loses_no_pixel_is_read_past(tmp_path):
+def test_an_error_that_loses_no_pixel_is_ignored(tmp_path):
     data = encoded(gradient(), ".jpg")
     (tmp_path / "a.jpg").write_bytes(data[:-2] + bytes(4) + data[-2:])
     assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - gradient()).max() <= 12
@@ -254,7 +254,7 @@ def test_a_jpeg_in_the_colours_of_print_becomes_rgb(tmp_path, transform):
         assert np.abs(image.astype(int) - gradient()).max() <= 12
 
 
-def test_a_fault_behind_a_harmless_one_is_named(tmp_path):
+def test_an_error_after_a_harmless_warning_is_reported(tmp_path):
     data = encoded(gradient(), ".jpg")
     start = data.index(b"\xff\xdb")  # the first table becomes bytes that belong nowhere
     (tmp_path / "a.jpg").write_bytes(data[:start] + b"\x00\x00" + data[start + 2 :])

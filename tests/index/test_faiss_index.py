@@ -176,7 +176,7 @@ def sealed(path, change):
 
 @pytest.mark.parametrize("which", ["vectors", "items"])
 @pytest.mark.parametrize("name", ["../diary.txt", "{diary}", "manifest.json", "link", "", 7, None])
-def test_a_strangers_manifest_leads_to_no_file_outside(flat, tmp_path, which, name):
+def test_an_untrusted_manifest_can_not_name_files_outside(flat, tmp_path, which, name):
     path, diary = flat.folder.path, tmp_path / "diary.txt"
     diary.write_text(DIARY)
     if name == "link":

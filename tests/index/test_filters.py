@@ -74,7 +74,7 @@ def test_refuses_what_is_no_filter(text):
         matching(text, ITEMS)
 
 
-def test_names_the_fault():
+def test_names_the_error():
     with pytest.raises(
         ValueError, match="no field 'colour'; they have id, label, price, sold, sku"
     ):

@@ -120,7 +120,7 @@ def the_same(name, data, whole):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "bundle/dml.json"])
-def test_a_strangers_words_are_a_result_or_one_line(shop, capsys, name):
+def test_untrusted_text_gives_a_result_or_one_line(shop, capsys, name):
     outside = shop.parent / "x"
     outside.write_text("mine")
     whole = json.loads((shop / name).read_text())
@@ -144,7 +144,7 @@ def test_a_strangers_words_are_a_result_or_one_line(shop, capsys, name):
     assert outside.read_text() == "mine"
 
 
-def test_a_strangers_items_are_a_result_or_one_line(shop, capsys):
+def test_untrusted_items_give_a_result_or_one_line(shop, capsys):
     table = parquet.read_table(shop / "items-1.parquet")
     empty = table.slice(0, 0)
     more = {

@@ -36,7 +36,7 @@ def test_images_are_indexed_and_added(tmp_path):
     assert not (tmp_path / "shop.unreadable.csv").exists()
 
 
-def test_the_info_of_an_index_is_told(tmp_path):
+def test_the_info_of_an_index_is_reported(tmp_path):
     bundle, photos = write_bundle(tmp_path / "bundle"), write_images(tmp_path / "photos")
     index = index_images(bundle, [photos], tmp_path / "shop", kind="hnsw", recall=0.9)
     info = index.info()

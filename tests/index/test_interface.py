@@ -368,7 +368,7 @@ def test_everything_can_be_removed_and_come_back(name, bundle, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["shop", "shop.db"])
-def test_nothing_there_is_said(name, bundle, tmp_path):
+def test_a_missing_index_is_reported(name, bundle, tmp_path):
     if is_milvus(name):
         pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
     with pytest.raises(FileNotFoundError, match=f"{name}: not an index"):

@@ -36,7 +36,7 @@ def test_locations_that_are_none(location):
         parse_location(location)
 
 
-def test_no_answer_is_told_in_one_line(monkeypatch):
+def test_no_answer_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr("dml.index._milvus_client.TIMEOUT_SECONDS", 1)
     with pytest.raises(OSError, match=r"milvus://127\.0\.0\.1:9: Milvus reports: ") as told:
         open_index("milvus://127.0.0.1:9")

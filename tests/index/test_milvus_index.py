@@ -162,7 +162,7 @@ print(json.dumps(index.ids(None)))
 """
 
 
-def test_a_collection_that_was_built_anew_is_noticed(encoder, tmp_path):
+def test_a_rebuilt_collection_is_noticed(encoder, tmp_path):
     location = tmp_path / "shop.db"
     index = MilvusIndex.build(location, encoder, items(8), clusters(8, DIMENSION))
     index.add(items(9), clusters(9, DIMENSION))

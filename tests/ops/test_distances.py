@@ -64,7 +64,7 @@ def test_equal_rows_are_at_exactly_zero(name, dim):
 
 
 @pytest.mark.parametrize("name", sorted(set(DISTANCES) - {"dot", "cosine"}))
-def test_rows_of_any_length_are_told_apart(name):
+def test_rows_of_any_length_are_distinguished(name):
     lengths = np.array([1e-2, 1.0, 30.0])[:, None]
     x, y = rows(3, 0) * lengths, rows(3, 1) * lengths
     found = ops.convert_to_numpy(DISTANCES[name](ops.cast(x, "float32"), ops.cast(y, "float32")))

@@ -67,7 +67,7 @@ def test_one_test_image_a_class_leaves_linear_and_nearest_neighbours(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_long_tail_keeps_every_figure(tmp_path):
+def test_a_long_tail_keeps_every_metric(tmp_path):
     root = photos(tmp_path / "photos", train=[12, 5, 3, 1], test=[4, 2, 1, 1])
     _, metrics = run_on(root, tmp_path / "run", lines := Lines())
     names = RETRIEVAL | CLUSTERING | VERIFICATION | LINEAR

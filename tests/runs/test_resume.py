@@ -83,7 +83,7 @@ def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole)
     assert stopped.read_json(stopped.metrics)["untrained"] == whole.read_json(whole.untrained)
 
 
-def test_goes_on_from_the_checkpoint_before_a_damaged_one(stopped, whole):
+def test_continues_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     file = stopped.checkpoints / "epoch-0002.npz"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -139,7 +139,7 @@ def test_a_damaged_manifest_is_named(finished, text):
 
 
 @pytest.mark.slow
-def test_a_run_without_its_manifest_goes_on_by_its_recipe(stopped, whole):
+def test_a_run_without_a_manifest_continues_with_its_recipe(stopped, whole):
     stopped.manifest.unlink()
     said = Lines()
     resume(stopped.path, said)
@@ -163,7 +163,7 @@ def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped
     assert "NMI" not in stopped.read_json(stopped.metrics)["metrics"]
 
 
-def test_a_new_run_never_goes_on_from_what_an_old_one_left(stopped):
+def test_a_new_run_never_continues_from_files_of_an_old_one(stopped):
     stopped.recipe.unlink()
     with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
         train("glyphs", flags(), out=stopped.path)
@@ -209,7 +209,7 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_second_of_two_processes_is_told_of_the_first(tmp_path):
+def test_the_error_of_the_second_process_names_the_first(tmp_path):
     process = command(tmp_path / "run", training__epochs=500)
     try:
         while not (line := process.stdout.readline()).startswith("epoch "):

@@ -103,7 +103,7 @@ def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_split_that_it_began_with(original, trained):
+def test_a_run_continues_with_its_original_split(original, trained):
     with pytest.raises(KeyboardInterrupt):
         run_on(trained / "photos", trained / "again", InterruptAt("epoch   1/"))
     for i in range(3):

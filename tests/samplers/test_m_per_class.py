@@ -41,7 +41,7 @@ def test_an_epoch_deals_a_deck_before_it_repeats():
     np.testing.assert_array_equal(np.sort(batches.ravel()), np.arange(24))
 
 
-def test_decks_go_on_from_epoch_to_epoch():
+def test_decks_continue_from_epoch_to_epoch():
     # 12 images, 4 an epoch: three epochs deal all, and then comes another order.
     sampler = MPerClass(1, 4, steps=1)
     dealt = np.concatenate([sampler.batches(labels_of(12), epoch, 0) for epoch in range(6)])

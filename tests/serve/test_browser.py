@@ -291,7 +291,7 @@ def test_a_wrong_filter_is_explained_before_there_is_a_query(tab):
     tab.wait_for(f"{BROWSED} && document.querySelectorAll('#results li').length === 4")
 
 
-def test_a_number_out_of_range_asks_nothing(tab, photo):
+def test_a_number_out_of_range_sends_no_request(tab, photo):
     search(tab, photo)
     asked = len(tab.happened("Network.requestWillBeSent"))
     tab.evaluate("document.getElementById('k').value = 999")
@@ -300,7 +300,7 @@ def test_a_number_out_of_range_asks_nothing(tab, photo):
     assert len(tab.happened("Network.requestWillBeSent")) == asked
 
 
-def test_a_bad_file_is_named_and_the_page_goes_on(tab, photo, notes):
+def test_a_bad_file_is_reported_and_the_page_keeps_working(tab, photo, notes):
     first = search(tab, photo)
     tab.pick("#file", notes)
     tab.wait_for(FAULT)

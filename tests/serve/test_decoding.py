@@ -81,7 +81,9 @@ def test_nothing_of_the_current_folder_is_imported(decoder, photo, tmp_path, mon
     assert decoder(photo, "a.webp", 20, PREPARE).shape == (20, 20, 3)
 
 
-def test_a_process_that_does_not_start_is_told_and_tried_again(decoder, photo, monkeypatch, caplog):
+def test_a_process_that_does_not_start_is_reported_and_tried_again(
+    decoder, photo, monkeypatch, caplog
+):
     with monkeypatch.context() as broken:
         for command in ("/bin/false", "/none"):
             broken.setattr("sys.executable", command)

@@ -164,7 +164,7 @@ def test_the_page_needs_no_other_host_and_no_inline_script(client):
     assert client.get("/docs").status_code == 404
 
 
-def test_without_calibration_nothing_is_said_to_be_the_same(tmp_path, photo):
+def test_without_calibration_no_result_is_marked_as_the_same(tmp_path, photo):
     with TestClient(create_app(write_shop(tmp_path, thresholds=()))) as client:
         found = upload(client, photo).json()
         assert found["threshold"] is None and found["results"][0]["same"] is None

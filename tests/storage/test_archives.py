@@ -46,7 +46,7 @@ def test_a_member_unpacks_to_no_more_than_it_says(tmp_path):
             read_image(f"{path}!a.png")
 
 
-def test_an_archive_that_changes_is_read_anew(tmp_path):
+def test_a_changed_archive_is_read_again(tmp_path):
     for colour, members in ((10, 1), (20, 2)):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             for n in range(members):

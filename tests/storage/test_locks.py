@@ -30,7 +30,7 @@ def holder(tmp_path):
     process.wait()
 
 
-def test_a_second_process_is_refused_and_told_who_holds_the_lock(holder, tmp_path):
+def test_the_error_of_a_second_process_names_the_holder_of_the_lock(holder, tmp_path):
     with (
         pytest.raises(ValueError, match=f"runs/mine: process {holder.pid} on .* is writing it"),
         locked(tmp_path / "a" / ".lock", "runs/mine"),

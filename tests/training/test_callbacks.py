@@ -167,7 +167,7 @@ def test_objects_in_a_checkpoint_are_not_unpickled(folder):
 
 
 @pytest.mark.parametrize("keep", [0, 0.5])
-def test_damage_of_the_best_epoch_is_found_before_the_training_goes_on(folder, keep):
+def test_damage_to_the_best_epoch_is_found_before_the_training_continues(folder, keep):
     model, lines = learner(), Lines()
     Checkpoint(folder).save_best(model.encoder, 1)
     Checkpoint(folder).save(model, TrainingState(2, best_epoch=1, best_score=0.5))

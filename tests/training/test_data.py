@@ -202,7 +202,7 @@ def test_labels_beyond_32_bits_would_be_others():
         class_labels([0, 2**32])
 
 
-def test_a_matrix_of_labels_is_told_what_to_be():
+def test_the_error_for_a_matrix_of_labels_names_the_remedy():
     one_hot = np.eye(3)[[0, 2, 1, 0]]
     with pytest.raises(ValueError, match=r"one-hot \(4, 3\): pass np.argmax\(labels, axis=1\)"):
         checked_targets(one_hot)

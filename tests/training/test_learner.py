@@ -287,7 +287,7 @@ def test_a_regularizer_of_embeddings_needs_no_proxies():
     assert np.isfinite(learner.fit(images, labels, epochs=1, verbose=0).history["loss"]).all()
 
 
-def test_ancestors_are_learned_beside_any_loss():
+def test_ancestors_are_learned_with_any_loss():
     images, labels = stripes()
     hierarchy = REGULARIZERS["hier"](ancestors=8, neighbours=4, triplets=50)
     learner = Learner(encoder(), MultiSimilarity(), regularizer=hierarchy)
@@ -528,7 +528,7 @@ def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
 @pytest.mark.parametrize(
     "loss", [ProxyAnchor(), pytest.param(LOSSES["magface"](), marks=pytest.mark.slow)]
 )
-def test_is_saved_whole_and_goes_on_where_it_was(tmp_path, loss):
+def test_is_saved_completely_and_continues_where_it_stopped(tmp_path, loss):
     images, labels = stripes(24)
     options = {"batch_size": 12, "shuffle": False, "verbose": 0}
     learner = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
