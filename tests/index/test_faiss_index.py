@@ -249,7 +249,7 @@ def test_a_bundle_that_is_not_the_indexes_own_is_found(flat, replaced):
     new = {"thresholds": [], "dimension": 7, "preparation": SQUARE}[replaced]
     del about["sha256"]
     Bundle(bundle).describe({**about, replaced: new})
-    with pytest.raises(ValueError, match=r"not the one|another encoder|an encoder takes"):
+    with pytest.raises(ValueError, match=r"not the one|another encoder|an encoder maps"):
         flat.verify()
 
 
