@@ -11,8 +11,16 @@ LISTED = 20  # an error lists the known names of families up to this size
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Returns " Did you mean 'x'?" for the known name nearest to `name`, or an empty string."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    """Returns " Did you mean 'x'?" for the known name nearest to `name`, or an empty string.
+
+    If none is spelled similarly, it is the most similar of those that have a word in common.
+    """
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(name, known, n=1)
+    if not near:
+        words = set(name.split("_"))
+        related = [other for other in known if words & set(other.split("_"))]
+        near = difflib.get_close_matches(name, related, n=1, cutoff=0)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -4,6 +4,8 @@ The commands print them as a single line and exit with code 2; any other excepti
 Each class also derives from the matching built-in exception, so `except ValueError` works.
 """
 
+import os
+
 
 class DmlError(Exception):
     """An error that the user can fix; its text says what is wrong, where, and what to do."""
@@ -36,7 +38,7 @@ class DataError(DmlError, ValueError):
         text: What is wrong, following the path and a colon: "damaged; export the run again".
     """
 
-    def __init__(self, path, text: str):
+    def __init__(self, path: str | os.PathLike[str], text: str):
         super().__init__(f"{path}: {text}")
         self.path = path
         self.text = text

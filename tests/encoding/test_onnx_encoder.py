@@ -91,7 +91,7 @@ SQUARE = {"resize_side": 20, "input_size": 20, "aspect": "keep"}
         ({"files": {"encoder.onnx": "0"}}, r"encoder\.onnx: damaged"),
         ({"files": {"../diary.txt": "0"}}, r"names a file outside its folder: '\.\./diary\.txt'"),
         ({"files": {"/etc/passwd": "0"}}, "names a file outside its folder"),
-        ({"schema": 1}, "not written by this version"),
+        ({"schema": 1}, "of another version of dml: .*; export the run again"),
     ],
 )
 def test_a_description_that_can_not_be_is_refused(bundle, tmp_path, changes, message):

@@ -156,7 +156,7 @@ def test_a_flipped_bit_is_always_found(path, place, bit, which):
     whole = file.read_bytes()
     file.write_bytes(data)
     try:
-        with pytest.raises(ValueError, match=r"damaged|not valid JSON|not of this version"):
+        with pytest.raises(ValueError, match=r"damaged|not valid JSON|another version"):
             FaissIndex.open(path)
     finally:
         file.write_bytes(whole)
@@ -196,14 +196,14 @@ def test_an_untrusted_manifest_can_not_name_files_outside(flat, tmp_path, which,
         lambda: flat.remove(["i3"]),
         lambda: flat.add(items(5, first=100), clusters(5, DIMENSION)),
     ):
-        with pytest.raises(ValueError, match=r"damaged, or not of this version|not a regular file"):
+        with pytest.raises(ValueError, match=r"damaged|not a regular file"):
             work()
     assert diary.read_text() == DIARY
 
 
 def test_a_number_that_no_file_name_holds_is_found(flat):
     sealed(flat.folder.path, lambda manifest: manifest.update(number=10**400))
-    with pytest.raises(ValueError, match="damaged, or not of this version"):
+    with pytest.raises(ValueError, match="damaged: not the manifest of an index"):
         FaissIndex.open(flat.folder.path)
 
 

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from dml.errors import DmlError, OptionError
+from dml.errors import DmlError, MissingDataError, OptionError
 from dml.losses import ProxyAnchor, SoftTriple, Triplet
 from dml.recipe import load_dataset, load_recipe
 
@@ -218,18 +219,29 @@ def test_errors_name_the_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags",
+    "flags, hint",
     [
-        ["--training.warmup_epochs", "1"],
-        ["--optimizer.rise_epochs", "1"],
-        ["--evaluation.precision", "0.5"],
-        ["--evaluation.also", "map"],
-        ["--beside.name", "center"],
+        (["--training.warmup_epochs", "1"], "is unknown. Did you mean 'epochs'"),
+        (["--training.beside_weight", "1"], "is unknown. Did you mean 'auxiliary_loss_weight'"),
+        (["--optimizer.rise_epochs", "1"], "is unknown. Did you mean 'decay_epochs'"),
+        (["--evaluation.precision", "0.5"], "is unknown. Did you mean 'target_precision'"),
+        (["--evaluation.also", "map"], "is unknown. Known: "),
+        (["--beside.name", "center"], "is not a section"),
     ],
 )
-def test_old_names_are_unknown(flags):
-    with pytest.raises(OptionError, match=r"is unknown|is not a section"):
+def test_old_names_are_unknown(flags, hint):
+    with pytest.raises(OptionError, match=hint):
         load_recipe("glyphs", flags)
+
+
+def test_flags_in_one_string_are_refused():
+    with pytest.raises(OptionError, match=r"flags must be a list of strings, such as \['--train"):
+        load_recipe("glyphs", "--training.epochs 3")
+
+
+def test_a_name_may_be_a_path():
+    assert load_recipe(Path("glyphs")).dataset.name == "glyphs"
+    assert load_recipe(Path("omniglot")).dataset.name == "omniglot"
 
 
 def test_a_data_set_alone_takes_its_options_and_no_others():
@@ -239,7 +251,7 @@ def test_a_data_set_alone_takes_its_options_and_no_others():
         load_dataset("glyphs", ["--dataset.rot", "x"])
     with pytest.raises(OptionError, match=r"command line: loss\.name .*only --dataset options"):
         load_dataset("glyphs", ["--loss.name", "triplet"])
-    with pytest.raises(OptionError, match=r"dataset\.name is unknown: .*Did you mean 'glyphs'"):
+    with pytest.raises(MissingDataError, match=r"no data set or folder .*Did you mean 'glyphs'"):
         load_dataset("glyph")
 
 

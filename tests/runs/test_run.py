@@ -7,6 +7,7 @@ import dml
 from dml._storage.records import write_json
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items
+from dml.errors import OptionError
 from dml.runs import Evaluation, Run
 from dml.runs._splits import TestSplit
 
@@ -41,6 +42,27 @@ def test_another_folder_is_measured_whole_unless_a_flag_says_otherwise(run, tmp_
     assert run._test_data(str(recipe))[0].dataset.test_fraction == 0.2
     part = dml.datasets.Folder(root=on, test_fraction=0.3)
     assert run._test_data(part)[0].dataset is part
+
+
+def test_a_part_is_measured_with_its_own_options_and_the_flags_of_the_evaluation(run, tmp_path):
+    part = dml.datasets.Folder(root=str(tmp_path))
+    assert run._test_data(part, ["--evaluation.ks", "1,3"])[1].ks == (1, 3)
+    with pytest.raises(OptionError, match=r"--dataset\.test_fraction can't be set for a part"):
+        run._test_data(part, ["--dataset.test_fraction", "0.5"])
+    with pytest.raises(OptionError, match=r"evaluation\.kx is unknown"):
+        run._test_data(part, ["--evaluation.kx", "1"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"to": "tflite"}, "to must be one of onnx, saved-model, litert, keras; got 'tflite'"),
+        ({"precision": "float16"}, "precision must be one of float32, half, int8; got 'float16'"),
+    ],
+)
+def test_an_unknown_format_is_an_option_error(run, arguments, message):
+    with pytest.raises(OptionError, match=message):
+        run.export(**arguments)
 
 
 def test_each_data_set_has_an_evaluation_of_its_own(run, tmp_path, monkeypatch):

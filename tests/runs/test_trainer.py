@@ -10,6 +10,7 @@ import pytest
 from dml._storage.run_folder import RunFolder
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import build_encoder, load_encoder
+from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
@@ -268,6 +269,11 @@ def test_what_stands_around_a_loss_trains(tmp_path, changes):
 def test_a_data_set_without_super_labels_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs a super-label for each image"):
         train("glyphs", ["--sampler.name", "hierarchical"], out=tmp_path / "run")
+
+
+def test_a_name_is_no_recipe():
+    with pytest.raises(OptionError, match=r"recipe must be a Recipe, as dml\.load_recipe"):
+        Trainer("glyphs")
 
 
 def test_a_run_is_never_overwritten(trained):

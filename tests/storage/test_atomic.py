@@ -29,6 +29,16 @@ def test_a_full_disk_is_named_with_the_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("write", [atomic_path, new_folder])
+def test_what_can_not_be_created_is_named_as_the_user_named_it(write):
+    with (
+        pytest.raises(StorageError, match=r"^/proc/page: can't be written: ") as error,
+        write("/proc/page"),
+    ):
+        pass
+    assert ".writing" not in str(error.value)
+
+
 def test_a_folder_in_the_files_place_is_named(tmp_path):
     (tmp_path / "a.parquet").mkdir()
     message = r"a\.parquet: is a folder"

@@ -44,14 +44,13 @@ def sha256(data):
 
 def test_a_manifest_is_read_as_it_was_written(folder, manifest):
     assert folder.read_manifest() == manifest
-    assert read_sealed(folder.manifest)["schema"] == 3
+    assert read_sealed(folder.manifest, 3, "")["schema"] == 3
     assert manifest.files["items"] == FileEntry("items-1.parquet", 5, sha256(b"items"))
 
 
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("schema", 2),
         ("number", -1),
         ("number", 2**53),
         ("number", 1.0),
@@ -72,7 +71,13 @@ def test_a_manifest_is_read_as_it_was_written(folder, manifest):
 def test_a_manifest_of_another_form_is_refused(folder, manifest, field, value):
     value = {**manifest.to_json(), field: value}
     write_sealed(folder.manifest, value)
-    with pytest.raises(ValueError, match=r"manifest\.json: damaged, or not of this version"):
+    with pytest.raises(ValueError, match=r"manifest\.json: damaged: .*build the index again"):
+        folder.read_manifest()
+
+
+def test_an_index_of_another_version_is_named_as_such(folder, manifest):
+    write_sealed(folder.manifest, {**manifest.to_json(), "schema": 2})
+    with pytest.raises(ValueError, match=r"of another version of dml: .*; build the index again"):
         folder.read_manifest()
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from dml._storage.records import misfit, read_json, read_sealed, write_json, write_sealed
+from dml.errors import DataError
 from tests.storage.durability import Journal
 
 
@@ -26,10 +27,23 @@ def test_json_that_no_parser_takes_is_one_error(tmp_path, text):
 def test_json_is_written_durably(tmp_path, monkeypatch):
     journal = Journal(monkeypatch)
     write_json(tmp_path / "a.json", [1, 2])
-    write_sealed(tmp_path / "b.json", {"a": 1})
+    write_sealed(tmp_path / "b.json", {"schema": 1})
     journal.require_durable(tmp_path / "a.json")
     journal.require_durable(tmp_path / "b.json")
-    assert read_sealed(tmp_path / "b.json") == {"a": 1}
+    assert read_sealed(tmp_path / "b.json", 1, "") == {"schema": 1}
+
+
+def test_another_version_is_told_from_damage(tmp_path):
+    path = tmp_path / "a.json"
+    for text, message in (
+        ('{"schema": 1, "a": 2}', "of another version of dml: its schema is 1, not 2; do this"),
+        ('{"schema": 2, "a": 2}', "damaged: its SHA-256 does not match; do this"),
+        ('{"a": 2}', "damaged, or of another version of dml: it has no schema; do this"),
+        ("[2]", "damaged, or of another version of dml: it has no schema; do this"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_sealed(path, 2, "do this")
 
 
 @pytest.mark.parametrize(

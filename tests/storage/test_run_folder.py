@@ -5,8 +5,9 @@ import os
 import pytest
 
 from dml._storage.atomic import write_text
+from dml._storage.records import write_sealed
 from dml._storage.run_folder import RunFolder, RunManifest
-from dml.errors import DataError
+from dml.errors import DataError, DmlError
 from tests.storage.durability import Journal
 
 
@@ -171,8 +172,22 @@ def test_the_files_of_a_run_are_written_durably(tmp_path, monkeypatch):
     journal.require_durable(folder.manifest)
 
 
-def test_a_manifest_of_another_version_is_none():
-    manifest = RunManifest("[loss]\n", {"a.py": "1"}, {"items.parquet": "2"})
-    assert RunManifest.from_json(manifest.to_json()) == manifest
-    assert RunManifest.from_json({**manifest.to_json(), "schema": 2}) is None
-    assert RunManifest.from_json({**manifest.to_json(), "files": []}) is None
+@pytest.mark.parametrize(
+    "change, message",
+    [({"schema": 2}, "of another version of dml"), ({"files": []}, "damaged: files is not what")],
+)
+def test_an_odd_manifest_is_named_with_the_way_on(tmp_path, change, message):
+    folder = begun(tmp_path / "mine")
+    written = RunManifest("[loss]\n", {"a.py": "1"}, {"items.parquet": "2"}).to_json()
+    write_sealed(folder.manifest, written)
+    assert folder.begun_with() == ("[loss]\n", {"a.py": "1"})
+    write_sealed(folder.manifest, {**written, **change})
+    with pytest.raises(DataError, match=f"{message}.*; remove it, and `dml train .* --resume`"):
+        folder.begun_with()
+
+
+@pytest.mark.parametrize("name", ["", "file"])
+def test_what_can_not_be_a_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(DmlError, match=r"must name the folder of a run|is a file, where a folder"):
+        RunFolder(name and tmp_path / name).check_new()

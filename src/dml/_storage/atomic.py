@@ -28,13 +28,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         OccupiedError: `path` is a folder.
-        StorageError: The disk is full.
+        StorageError: The disk is full, or the folder of `path` can't be written.
     """
     path = Path(path)
     if path.is_dir():
         raise OccupiedError(path, "is a folder, where a file is to be written")
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
+    with _named(path):
+        handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
     os.close(handle)
     try:
         yield Path(temporary)
@@ -50,6 +51,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _named(path):
+    """Names the path that the user gave, rather than the temporary one, if it can't be created."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def put_in_place(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
@@ -76,6 +86,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         OccupiedError: `path` exists already.
+        StorageError: The folder of `path` can't be written.
     """
     path = Path(path)
     if path.exists():
@@ -83,7 +94,8 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     make_folder(path.parent)
     for left in path.parent.glob(f".writing-{'?' * 8}{glob.escape(path.name)}"):
         _remove_left(left)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix=path.name, dir=path.parent))
+    with _named(path):
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix=path.name, dir=path.parent))
     try:
         with locked(temporary / HELD, str(path)):
             yield temporary

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dml._storage.atomic import HELD, check_regular
-from dml._storage.records import is_below, read_sealed, sha256, write_sealed
+from dml._storage.records import is_below, misfit, read_sealed, sha256, write_sealed
 from dml.errors import DataError, MissingDataError
+
+SCHEMA = 2
 
 
 class ExportFormat(StrEnum):
@@ -46,7 +48,7 @@ class Bundle:
     def describe(self, description: dict[str, Any]) -> None:
         """Writes the description of the files in the folder."""
         files = {name: sha256(self.path / name) for name in self.names()}
-        write_sealed(self.description, {"schema": 2, "files": files, **description})
+        write_sealed(self.description, {"schema": SCHEMA, "files": files, **description})
 
     def names(self) -> list[str]:
         """Returns the names of all files but the description, sorted, relative to the folder."""
@@ -67,10 +69,8 @@ class Bundle:
                     self.path, f"not a bundle: {file.name} is missing. `dml export RUN` writes one"
                 )
         check_regular(self.description)
-        description = read_sealed(self.description)
-        files = description.get("files")
-        if description.get("schema") != 2 or not isinstance(files, dict):
-            raise DataError(self.description, "not written by this version of dml")
+        description = self._read()
+        files = description["files"]
         for name, digest in files.items():
             if not is_below(name):
                 raise DataError(self.description, f"names a file outside its folder: {name!r}")
@@ -82,6 +82,13 @@ class Bundle:
                     f"{self.description.name}. Export the run again",
                 )
         self.check_unlisted(files)
+        return description
+
+    def _read(self):
+        """Returns the description."""
+        description = read_sealed(self.description, SCHEMA, "export the run again")
+        if misfit(description, {"files": {str: str}}):
+            raise DataError(self.description, "damaged: it lists no files; export the run again")
         return description
 
     def check_unlisted(self, files: dict[str, str]) -> None:
@@ -101,6 +108,6 @@ class Bundle:
 
     def copy(self, path: str | os.PathLike[str]) -> None:
         """Copies the description and its files to a new folder."""
-        for name in (self.description.name, *read_sealed(self.description)["files"]):
+        for name in (self.description.name, *self._read()["files"]):
             (Path(path) / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.path / name, Path(path) / name)

@@ -97,9 +97,7 @@ class Manifest:
         Raises:
             KeyError, TypeError, ValueError: `value` is not a manifest.
         """
-        value = dict(value)
-        if value.pop("schema") != SCHEMA:
-            raise ValueError("another schema")
+        value = {name: field for name, field in value.items() if name != "schema"}
         files = {name: FileEntry(**entry) for name, entry in value.pop("files").items()}
         return cls(**value, files=files)
 
@@ -143,11 +141,13 @@ class IndexFolder:
                 f"not an index: {self.manifest.name} is missing. `dml index build` creates one",
             )
         check_regular(self.manifest, links=False)
-        value = read_sealed(self.manifest)
+        value = read_sealed(self.manifest, SCHEMA, "build the index again")
         try:
             manifest = Manifest.from_json(value)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise DataError(self.manifest, "damaged, or not of this version of dml") from None
+            raise DataError(
+                self.manifest, "damaged: not the manifest of an index; build the index again"
+            ) from None
         for entry in manifest.files.values():
             with contextlib.suppress(FileNotFoundError):
                 check_regular(self.path / entry.name, links=False)

@@ -79,13 +79,25 @@ def write_sealed(path: str | os.PathLike[str], value: dict[str, Any]) -> None:
     write_json(path, {**value, "sha256": text_sha256(value)})
 
 
-def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_sealed(path: str | os.PathLike[str], schema: int, hint: str) -> dict[str, Any]:
     """Returns a dictionary as `write_sealed` wrote it.
 
+    Args:
+        path: The file.
+        schema: The number that its field `schema` has to hold.
+        hint: What to do if it is damaged or of another schema.
+
     Raises:
-        DataError: It is damaged.
+        DataError: It is damaged, or of another schema.
     """
     value = read_json(path)
-    if not isinstance(value, dict) or value.pop("sha256", None) != text_sha256(value):
-        raise DataError(path, "damaged, or not of this version of dml: its SHA-256 does not match")
+    found = value.get("schema") if isinstance(value, dict) else None
+    if type(found) is not int:
+        raise DataError(path, f"damaged, or of another version of dml: it has no schema; {hint}")
+    if found != schema:
+        raise DataError(
+            path, f"of another version of dml: its schema is {found}, not {schema}; {hint}"
+        )
+    if value.pop("sha256", None) != text_sha256(value):
+        raise DataError(path, f"damaged: its SHA-256 does not match; {hint}")
     return value

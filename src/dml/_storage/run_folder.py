@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from dml._storage.atomic import check_regular, make_folder, sync, without_links, write_text
 from dml._storage.locks import locked
 from dml._storage.records import misfit, read_json, read_sealed, sha256, write_json, write_sealed
-from dml.errors import DataError, MissingDataError, OccupiedError
+from dml.errors import DataError, MissingDataError, OccupiedError, OptionError
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,6 @@ class RunManifest:
         """Returns the dictionary that is written."""
         return {"schema": self.VERSION, **dataclasses.asdict(self)}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "RunManifest | None":
-        """Returns the manifest in a dictionary, or None if it is not one of this version."""
-        if value.get("schema") != cls.VERSION or misfit(value, cls.SCHEMA):
-            return None
-        return cls(value["recipe"], value["parts"], value["files"])
-
 
 class RunFolder:
     """Names the files of a training run; no other module knows their names.
@@ -56,6 +49,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
+        if not os.fspath(path):  # Path("") is the current folder
+            raise OptionError("folder", "must name the folder of a run. The name is empty")
         self.path = Path(path)
         self.recipe = self.path / "recipe.toml"
         self.items = self.path / "items.parquet"
@@ -88,6 +83,8 @@ class RunFolder:
         Raises:
             OccupiedError: It already holds a run, files of one, or the folders of runs.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise OccupiedError(self.path, "is a file, where a folder is to be: choose another")
         if inside := sorted(self.path.glob("*/recipe.toml")):
             raise OccupiedError(
                 self.path, f"holds runs, such as {inside[0].parent.name}: choose an --out in it"
@@ -220,18 +217,14 @@ class RunFolder:
             raise MissingDataError(
                 self.manifest, f"missing; `dml train {self.path} --resume` writes it again"
             )
-        try:
-            value = read_sealed(self.manifest)
-        except DataError as error:
-            raise DataError(
-                error.path,
-                f"{error.text}. Remove it, and `dml train {self.path} --resume` continues with "
-                "recipe.toml as it is now",
-            ) from None
-        manifest = RunManifest.from_json(value)
-        if manifest is None:
-            raise DataError(self.manifest, "not written by this version of dml; train again")
-        return manifest
+        hint = (
+            f"remove it, and `dml train {self.path} --resume` continues with recipe.toml as it is "
+            "now"
+        )
+        value = read_sealed(self.manifest, RunManifest.VERSION, hint)
+        if field := misfit(value, RunManifest.SCHEMA):
+            raise DataError(self.manifest, f"damaged: {field} is not what dml writes; {hint}")
+        return RunManifest(value["recipe"], value["parts"], value["files"])
 
     def append_log(self, row: dict[str, float]) -> None:
         """Adds a line of JSON with the metrics of an epoch."""

@@ -73,8 +73,8 @@ def write_encoder(
     if precision not in runtime.precisions:
         raise OptionError(
             "precision",
-            f"must be {' or '.join(runtime.precisions)} in the format {form}; got {precision}: "
-            f"--half and --int8 are for --to {ExportFormat.ONNX}",
+            f"must be {' or '.join(runtime.precisions)} in the format {form}; got {precision}, "
+            f"which {ExportFormat.ONNX} has",
         )
     if runtime.through_tensorflow:
         if keras.backend.backend() != "tensorflow":

@@ -146,9 +146,13 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
         OptionError: A name, an option or its value is unknown or out of its range.
     """
     datasets = FAMILIES["dataset"].parts()
-    options = {"name": str(name)}
-    if name not in datasets and Path(name).expanduser().is_dir():
-        options = {"name": "folder", "root": str(name)}
+    options = {"name": os.fspath(name)}
+    if options["name"] not in datasets:
+        if not Path(name).expanduser().is_dir():
+            hint = suggestion(options["name"], datasets)
+            known = f"Known: {', '.join(sorted(datasets))}"
+            raise MissingDataError(name, f"no data set or folder of that name.{hint} {known}")
+        options = {"name": "folder", "root": options["name"]}
     for section, option, value in read_flags(flags):
         if section != "dataset" or option == "name":
             text = "can't be set here: only --dataset options apply to a data set"
@@ -177,18 +181,19 @@ def read_source(source: str | os.PathLike[str]) -> Source:
     path = Path(source).expanduser()
     if path.suffix == ".toml":
         return _read_file(path)
+    name = os.fspath(source)
     recipes, datasets = shipped_recipes(), FAMILIES["dataset"].parts()
-    if source in recipes:
-        return _read_shipped(str(source))
-    if source in datasets:
-        return Source(f'[dataset]\nname = "{source}"\n', f"data set {source}")
+    if name in recipes:
+        return _read_shipped(name)
+    if name in datasets:
+        return Source(f'[dataset]\nname = "{name}"\n', f"data set {name}")
     if path.is_dir():
         text = f'[dataset]\nname = "folder"\nroot = {toml_value(str(path))}\n'
         return Source(text, f"folder {path}")
     raise MissingDataError(
         source,
         "no recipe, data set or folder of that name."
-        f"{suggestion(str(source), [*recipes, *datasets])} `dml recipes` lists the recipes",
+        f"{suggestion(name, [*recipes, *datasets])} `dml recipes` lists the recipes",
     )
 
 
@@ -214,6 +219,9 @@ def read_toml(text: str, name: str) -> dict[str, Any]:
 
 def read_flags(flags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Yields (section, option, text) of `--section.option value` or `--section.option=value`."""
+    if isinstance(flags, str):
+        text = f"must be a list of strings, such as ['--training.epochs', '3']; got {flags!r}"
+        raise OptionError("flags", text)
     rest = list(flags)
     while rest:
         flag = rest.pop(0)

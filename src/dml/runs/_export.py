@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dml._options import check_known
 from dml._storage.atomic import new_folder
 from dml._storage.bundle import Bundle, ExportFormat
 from dml._storage.versions import installed_versions
@@ -127,6 +128,8 @@ class ExportReport:
 def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, dataset, flags):
     """Implements `Run.export`."""
     folder = run._folder
+    check_known([form.value for form in ExportFormat], to=to)
+    check_known([kind.value for kind in Precision], precision=precision)
     to, precision = ExportFormat(to), Precision(precision)
     further = [to] if to is not ExportFormat.ONNX else []
     further += [precision] if precision is not Precision.FLOAT32 else []

@@ -90,7 +90,9 @@ class Evaluation:
             DataError: Another version wrote it, or a threshold is invalid.
         """
         if value["schema"] != SCHEMA or set(value) != set(SHAPE):
-            raise DataError(path / "metrics.json", "not written by this version of dml")
+            raise DataError(
+                path / "metrics.json", "of another version of dml; evaluate the run again"
+            )
         fields = {name: value[name] for name in SHAPE if name != "schema"}
         try:
             fields["metrics"] = metrics_from_json(fields["metrics"])
@@ -99,7 +101,7 @@ class Evaluation:
             raise DataError(path / "metrics.json", f"damaged: {error}") from None
         fields["thresholds"] = thresholds_from_json(fields["thresholds"], path / "metrics.json")
         fields["notes"] = tuple(fields["notes"])
-        return cls(path, **{**fields, "notes": tuple(fields["notes"])})
+        return cls(path, **fields)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the evaluation as `metrics.json` holds it."""

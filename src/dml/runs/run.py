@@ -112,14 +112,15 @@ class Run:
         set has changed since; new images are left out, and missing ones are reported.
 
         Args:
-            dataset: A data set's name, a recipe, a folder or a part of `dml.datasets`; by default
-                the run's own. A data set with a test split (folders `train` and `test`, a table's
-                column `split`, a published split) is evaluated on that split; any other folder or
-                table as a whole, unless `flags` give a `test_fraction`. The protocol is `zero-shot`
-                only if no class has the name of a training or validation class and no image is a
-                copy of one of theirs.
+            dataset: A data set's name, a recipe, a folder, or a part of `dml.datasets`, which is
+                evaluated with its own options; by default the run's own. A data set with a test
+                split (folders `train` and `test`, a table's column `split`, a published split) is
+                evaluated on that split; any other folder or table as a whole, unless `flags` give a
+                `test_fraction`. The protocol is `zero-shot` only if no class has the name of a
+                training or validation class and no image is a copy of one of theirs.
             flags: `--dataset.option value` and `--evaluation.option value`, as on the command line;
-                for the run's own data set, only `--dataset.root`.
+                for the run's own data set, only `--dataset.root`; for a part, no `--dataset`
+                option.
 
         Raises:
             DmlError: The run, the data set or an image is invalid, or another process writes the
@@ -174,7 +175,11 @@ class Run:
         self._write_report(evaluation, split, vectors, measured, data.is_own)
         return evaluation
 
-    def evaluation(self, dataset=None, flags: Sequence[str] = ()) -> Evaluation:
+    def evaluation(
+        self,
+        dataset: str | os.PathLike[str] | DatasetPart | None = None,
+        flags: Sequence[str] = (),
+    ) -> Evaluation:
         """Returns an earlier result of `evaluate`, without evaluating again.
 
         Args:
@@ -194,7 +199,11 @@ class Run:
             )
         return Evaluation.read(self._folder, path)
 
-    def rewrite_report(self, dataset=None, flags: Sequence[str] = ()) -> Path:
+    def rewrite_report(
+        self,
+        dataset: str | os.PathLike[str] | DatasetPart | None = None,
+        flags: Sequence[str] = (),
+    ) -> Path:
         """Rewrites the report of an evaluation from its vectors and metrics.
 
         Args:
@@ -267,9 +276,13 @@ class Run:
         if dataset is None:
             recipe = load_run_recipe(self._folder, flags, self._allow_parts)
             return TestData(recipe.dataset, is_own=True), recipe.evaluation
-        own = self.recipe  # raises an error for parts that are not allowed, before any data is read
         if isinstance(dataset, DatasetPart):
-            return TestData(dataset, is_own=False), own.evaluation
+            if given := [option for section, option in flagged if section == "dataset"]:
+                text = "can't be set for a part, which has its own options: set it there"
+                raise OptionError(f"--dataset.{given[0]}", text)
+            options = load_run_recipe(self._folder, flags, self._allow_parts).evaluation
+            return TestData(dataset, is_own=False), options
+        load_run_recipe(self._folder, (), self._allow_parts)  # before any data is read
         other = load_recipe(dataset, flags, self._allow_parts)
         whole = without_splits(other.dataset)
         if Path(dataset).suffix == ".toml":

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from dml.training import Learner
     from dml.training.loader import TrainingBatches
 
-if TYPE_CHECKING:
-    from dml.training import Learner
-
 
 class Trainer:
     """Trains the encoder that a recipe describes, evaluates it and writes a report.
@@ -48,6 +45,9 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, reporter: Reporter = SILENT):
+        if not isinstance(recipe, Recipe):
+            text = f"must be a Recipe, as dml.load_recipe returns it; got {recipe!r}"
+            raise OptionError("recipe", text)
         self.recipe = recipe.with_absolute_paths()
         self._reporter = reporter
 

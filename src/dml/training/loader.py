@@ -232,7 +232,7 @@ class _TrainingReader:
             rows[place] = row
             return self.augmentation.crop(image, self.size, np.random.default_rng(key))
         self.error = ImageError(
-            self.items.paths[rows[place]],
+            str(self.items.paths[rows[place]]),
             "can't be read, and no other image can take its place: all of them are in the batch or "
             "can't be read either",
         )
