@@ -150,7 +150,7 @@ def test_scaling_is_what_keras_applications_does(mode):
     ],
 )
 def test_frozen_weights_retrieve_unseen_cars(name, alpha, file, expected):
-    # Both figures are of averaged features at 128 px, without training (the data's README). A
+    # Both results are for averaged features at 128 px, without training (the data's README). A
     # wrong input scaling or weights that did not load show here at once.
     items = DATASETS["cars196-half"]().items().select("test")
     sides = {"input_size": 128, "resize_side": 146, "aspect": "stretch"}  # 256 to 224, scaled

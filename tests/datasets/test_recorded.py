@@ -152,7 +152,7 @@ def test_an_image_that_can_not_be_read_is_an_error_or_recorded_as_such(part, tmp
     assert sum(recorded.unreadable().values()) == 2
     assert recorded.seen_in(items, recorded.digests)["images"] < len(items)
     recorded.write(tmp_path / "items.parquet")
-    (tmp_path / items.paths[1]).write_bytes(whole)  # mended since: it was not trained on
+    (tmp_path / items.paths[1]).write_bytes(whole)  # repaired since: it was not trained on
     left, changes = RecordedItems.read(tmp_path / "items.parquet").compare(items)
     assert set(left.ids) == set(items.ids[2:]) and str(changes) == ""
 

@@ -66,7 +66,7 @@ def test_many_removed_items_make_room(path):
     index = FaissIndex.open(path)
     index.remove([f"i{n}" for n in range(100)])
     assert len(index.snapshot.items) == COUNT and index.info().removed == 100
-    index.remove([f"i{n}" for n in range(100, 500)])  # more than a quarter: built anew
+    index.remove([f"i{n}" for n in range(100, 500)])  # more than a quarter: rebuilt
     index = FaissIndex.open(path)
     assert len(index) == len(index.snapshot.items) == COUNT - 500
     index.verify()

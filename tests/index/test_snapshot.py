@@ -37,7 +37,7 @@ def test_a_snapshot_answers_the_same_after_any_change(index):
     assert answers(before) == expected and len(before.items) == COUNT
     similarities, _ = index.snapshot.nearest(clusters(20, DIMENSION, seed=3), 1)
     np.testing.assert_allclose(similarities, 1, atol=1e-5)  # what was added
-    index.remove([f"i{n}" for n in range(COUNT)])  # builds the index anew
+    index.remove([f"i{n}" for n in range(COUNT)])  # rebuilds the index
     assert len(index.snapshot.items) == 20 and answers(before) == expected
 
 

@@ -89,7 +89,7 @@ def batch(loss, kind="balanced", seed=0):
     rng = np.random.default_rng(seed)
     labels = np.array(BATCHES[kind])
     embeddings = unit(rng.normal(size=(len(labels), DIM)))
-    # What a head puts beside: boundaries, lengths, margins.
+    # Columns that a head adds: boundaries, lengths, margins.
     beside = rng.uniform(0.2, 1.0, size=(len(labels), 1))
     if loss.proxy_head is LengthHead:
         beside = 40 * beside

@@ -21,7 +21,7 @@ def class_vectors(labels):
     return np.random.default_rng(2).normal(size=(len(np.unique(labels)), 8))
 
 
-# What samplers read beside the labels, made from these.
+# Other inputs of samplers, derived from the labels.
 INPUTS = {"super_labels": lambda labels: ranks(labels) // 10, "class_vectors": class_vectors}
 
 

@@ -10,7 +10,7 @@ def test_by_hand():
     rows, starts, counts = rows_by_class([7, 5, 7, 5, 7])
     assert rows.tolist() == [1, 3, 0, 2, 4]
     assert starts.tolist() == [0, 2] and counts.tolist() == [2, 3]
-    # Three visits of class 7, 2 images each: two hands are a deck, whose second starts anew.
+    # Three visits of class 7, 2 images each: two hands are a deck, and then a new deck starts.
     classes, visits = np.array([1, 1, 1]), np.array([0, 1, 2])
     hands = deal(rows, starts[classes], counts[classes], classes, visits, size=2, seed=0)
     assert set(hands[:2].ravel()) == {0, 2, 4} and hands[1, 1] == hands[0, 0]

@@ -46,7 +46,7 @@ def stripes(count=48, classes=4, side=16, seed=0):
 
 
 QUICK = ("proxy_anchor", "soft_triple", "multi_similarity", "triplet", "arcface")
-# These are meant to stand beside another loss: they separate no classes.
+# These are meant to be combined with another loss: they separate no classes.
 BESIDE = {"center", "instance", "intra_pair_variance", "threshold_consistent_margin"}
 
 

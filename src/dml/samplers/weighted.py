@@ -52,7 +52,7 @@ class Weighted(Sampler):
             )
         generator = epoch_generator(seed, epoch)
         order = generator.permutation(len(labels))
-        # Evenly spaced needles in a random order of the images, each as wide as its visits.
+        # Evenly spaced needles over a random order of the images, each as wide as its visits.
         ends = np.cumsum(visits[order])
         needles = (np.arange(total) + generator.random()) * (ends[-1] / total)
         drawn = order[np.minimum(np.searchsorted(ends, needles, side="right"), len(order) - 1)]
