@@ -123,14 +123,6 @@ def test_circle_rests_where_pairs_are_beyond_their_optimum():
     assert np.abs(grad).max() < 1e-3
 
 
-def test_soft_histogram_counts_every_value_once():
-    from dml.losses._soft_counts import soft_histogram
-
-    x = np.array([[0.0, 0.25, 4.0, 9.0]], "float32")
-    every = soft_histogram(ops.cast(x, "float32"), ops.ones((1, 4), "bool"), 0.0, 4.0, 4)
-    np.testing.assert_allclose(ops.convert_to_numpy(every), [[1.75, 0.25, 0, 0, 2]], atol=1e-6)
-
-
 def test_smooth_ap_of_a_perfect_and_of_a_reversed_ranking():
     x = unit(np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99]]))
     loss = LOSSES["smooth_ap"]()

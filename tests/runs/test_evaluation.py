@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dml.errors import DataError
 from dml.evaluation import CalibratedThreshold, ThresholdKind
 from dml.runs import Evaluation, MetricValue
-from dml.runs._evaluation_files import read_vectors
 
 BIRDS = Evaluation(
     path=Path("evaluation/birds"),
@@ -66,13 +64,3 @@ def test_the_table_has_intervals_and_the_untrained_encoder():
         "at least 90 % right on the validation split (95 % confidence); "
         "on the test split not measured"
     )
-
-
-def test_vectors_of_another_shape_are_refused(tmp_path):
-    np.save(tmp_path / "v.npy", np.ones((3, 4), "float32"))
-    assert read_vectors(tmp_path / "v.npy", 3).shape == (3, 4)
-    with pytest.raises(DataError, match=r"4 float32 vectors belong here; it holds float32 \(3, 4"):
-        read_vectors(tmp_path / "v.npy", 4)
-    np.save(tmp_path / "v.npy", np.ones((3, 4)))
-    with pytest.raises(DataError, match="it holds float64"):
-        read_vectors(tmp_path / "v.npy")
