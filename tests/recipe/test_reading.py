@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dml.errors import DmlError, MissingDataError, OptionError
+from dml.errors import DataError, DmlError, MissingDataError, OptionError
 from dml.losses import ProxyAnchor, SoftTriple, Triplet
 from dml.recipe import load_dataset, load_recipe
 
@@ -232,6 +232,12 @@ def test_errors_name_the_option(tmp_path):
 def test_old_names_are_unknown(flags, hint):
     with pytest.raises(OptionError, match=hint):
         load_recipe("glyphs", flags)
+
+
+def test_a_section_in_two_spellings_is_refused(tmp_path):
+    text = '[auxiliary-loss]\nname = "center"\n[auxiliary_loss]\nname = "triplet"\n'
+    with pytest.raises(DataError, match=r"mine\.toml: has the section auxiliary-loss twice"):
+        load_recipe(write(tmp_path, text))
 
 
 def test_flags_in_one_string_are_refused():

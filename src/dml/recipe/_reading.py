@@ -214,7 +214,11 @@ def read_toml(text: str, name: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number is too long, a list too deep
         raise DataError(name, f"not valid TOML: {error}") from None
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    sections = {key.replace("-", "_"): value for key, value in table.items()}
+    if len(sections) < len(table):
+        twice = next(key for key in table if "-" in key and key.replace("-", "_") in table)
+        raise DataError(name, f"has the section {twice} twice, with - and with _")
+    return sections
 
 
 def read_flags(flags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
