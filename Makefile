@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 # Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_learner.py
-# Tests that kill, listen, wait or measure time have the machine to themselves; all others run in parallel.
-ALONE := tests/index tests/samplers tests/serve tests/commands/test_serve.py tests/encoding/test_ray_engine.py tests/storage/test_unfinished.py
+# Tests that start a cluster, all of them slow, have the machine to themselves.
+ALONE := tests/encoding/test_ray_engine.py
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
 COVERED := --cov --cov-report=
@@ -37,8 +37,7 @@ test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and Py
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with the least covered files
-	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) $(ALONE)
-	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ELSEWHERE)
+	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) $(AT_ONCE) $(ELSEWHERE)
 	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ON_EVERY_BACKEND)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
