@@ -10,7 +10,7 @@ import numpy as np
 from dml._options import check_known
 from dml._registry import Registry
 from dml._storage.places import data_folder
-from dml.datasets._splits import check_validation
+from dml.datasets._splits import check_test, check_validation
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 
@@ -147,3 +147,25 @@ class DatasetPart:
             f"missing{others}; set --dataset.root to {self.name}, or DML_DATA to the folder that "
             "holds it",
         )
+
+
+@dataclass(frozen=True)
+class _UserDataset(DatasetPart):
+    """Images of the user's own, with a test split held out if they come without one.
+
+    Args:
+        test_fraction: Share of the classes, or of each one's images, in the test split. In [0, 1).
+        test_seed: Seed of this selection. At least 0.
+        protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
+            classes.
+    """
+
+    test_fraction: float = 0.2
+    test_seed: int = 0
+    protocol: str = "zero-shot"
+
+    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_test(self.test_fraction, self.test_seed)

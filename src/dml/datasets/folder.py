@@ -9,11 +9,10 @@ from dml.datasets._splits import (
     SPLIT_NAMES,
     SPLITS,
     VALIDATION_TESTS,
-    check_test,
     protocol_of,
     split_named,
 )
-from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images._files import FORMATS, LITTER, LeftOut, image_files
@@ -21,7 +20,7 @@ from dml.images._files import FORMATS, LITTER, LeftOut, image_files
 
 @DATASETS.register("folder")
 @dataclass(frozen=True)
-class Folder(DatasetPart):
+class Folder(_UserDataset):
     """Images in a folder per class: `root/CLASS/any/depth/image.jpg`.
 
     If `root` holds folders named `train` and `test` (and perhaps `val`), these are the splits and
@@ -47,16 +46,7 @@ class Folder(DatasetPart):
             classes. If folders name the splits, they decide the protocol.
     """
 
-    test_fraction: float = 0.2
-    test_seed: int = 0
-    protocol: str = "zero-shot"
-
     name: ClassVar[str] = "folder"
-    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_test(self.test_fraction, self.test_seed)
 
     def folder(self) -> Path:
         if not self.root:

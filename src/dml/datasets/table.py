@@ -9,8 +9,8 @@ import numpy as np
 
 from dml.datasets._files import require_files
 from dml.datasets._frames import REQUIRED, read_frame
-from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, check_test, protocol_of, split_named
-from dml.datasets.base import DATASETS, DatasetPart
+from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, protocol_of, split_named
+from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
@@ -22,7 +22,7 @@ _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 @DATASETS.register("table")
 @dataclass(frozen=True)
-class Table(DatasetPart):
+class Table(_UserDataset):
     """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
 
     A path may also be a member of an archive, `ARCHIVE.zip!MEMBER` or `SHARD.tar!MEMBER`.
@@ -48,16 +48,7 @@ class Table(DatasetPart):
             classes. If splits are listed, they decide the protocol.
     """
 
-    test_fraction: float = 0.2
-    test_seed: int = 0
-    protocol: str = "zero-shot"
-
     name: ClassVar[str] = "table"
-    protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_test(self.test_fraction, self.test_seed)
 
     def folder(self) -> Path:
         if not self.root:

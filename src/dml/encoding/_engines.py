@@ -1,8 +1,8 @@
 """Engines that embed parts of a list of images."""
 
+import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -23,9 +23,19 @@ class PartVectors:
     unreadable: dict[int, str]
 
 
-class Engine(Protocol):
-    """An engine that embeds images."""
+@dataclass(frozen=True)
+class Engine(abc.ABC):
+    """An engine that embeds images.
 
+    Args:
+        batch_size: Images embedded at once; positive.
+        threads: Threads or processors that a part uses; positive.
+    """
+
+    batch_size: int = 32
+    threads: int = 2
+
+    @abc.abstractmethod
     def embed(
         self,
         encoder: OnnxEncoder,
@@ -39,27 +49,12 @@ class Engine(Protocol):
             parts: Number -> paths as `dml.images.read_image` takes them.
             advance: Called with the number of images done since its last call.
         """
-        ...
 
 
-@dataclass(frozen=True)
-class LocalEngine:
-    """Embeds on this machine, one part after another.
+class LocalEngine(Engine):
+    """Embeds on this machine, one part after another; its threads read images."""
 
-    Args:
-        batch_size: Images embedded at once; positive.
-        threads: Threads that read images; positive.
-    """
-
-    batch_size: int = 32
-    threads: int = 2
-
-    def embed(
-        self,
-        encoder: OnnxEncoder,
-        parts: Mapping[int, Sequence[str]],
-        advance: Callable[[int], None],
-    ) -> Iterator[tuple[int, PartVectors]]:
+    def embed(self, encoder, parts, advance):
         for number, paths in parts.items():
             yield number, self.embed_part(encoder, paths, advance)
 

@@ -6,41 +6,26 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dml.encoding._engines import LocalEngine, PartVectors
+from dml.encoding._engines import Engine, LocalEngine, PartVectors
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DmlError, StorageError
 
 _STARTS = 3  # attempts: a Ray node sometimes does not start within its 30 seconds
 
 
-@dataclass(frozen=True)
-class RayEngine:
+class RayEngine(Engine):
     """Embeds on the machines of a Ray cluster.
 
     Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine and stops it at the
     end. Every machine needs dml installed, and the bundle and the images under the same paths. If a
-    machine fails, another one embeds its part.
-
-    Args:
-        batch_size: Images embedded at once; positive.
-        threads: Processors that a part uses; positive.
+    machine fails, another one embeds its part. A part uses as many processors as it has threads.
     """
 
-    batch_size: int = 32
-    threads: int = 2
-
-    def embed(
-        self,
-        encoder: OnnxEncoder,
-        parts: Mapping[int, Sequence[str]],
-        advance: Callable[[int], None],
-    ) -> Iterator[tuple[int, PartVectors]]:
+    def embed(self, encoder, parts, advance):
         """Yields the number and the result of each part, in any order.
 
         Raises:

@@ -73,13 +73,8 @@ def linear_evaluation(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    train = checked_embeddings(embeddings, "embeddings")
-    test = checked_embeddings(test_embeddings, "test_embeddings")
-    train_codes, test_codes = shared_codes(
-        checked_labels(labels, len(train), "labels"),
-        checked_labels(test_labels, len(test), "test_labels"),
-        "labels",
-        "test_labels",
+    train, train_codes, test, test_codes = _checked(
+        embeddings, labels, test_embeddings, test_labels
     )
     counts = np.bincount(train_codes)
     several = counts[train_codes] > 1
@@ -136,13 +131,8 @@ def knn_evaluation(
         >>> knn_evaluation(x, ["cat", "cat", "dog"], [[1.0, 0.2]], ["cat"], ks=(1, 3))
         {1: 1.0, 3: 1.0}
     """
-    train = checked_embeddings(embeddings, "embeddings")
-    test = checked_embeddings(test_embeddings, "test_embeddings")
-    train_codes, test_codes = shared_codes(
-        checked_labels(labels, len(train), "labels"),
-        checked_labels(test_labels, len(test), "test_labels"),
-        "labels",
-        "test_labels",
+    train, train_codes, test, test_codes = _checked(
+        embeddings, labels, test_embeddings, test_labels
     )
     if not ks or min(ks) < 1 or max(ks) > len(train):
         raise OptionError("ks", f"must be in [1, {len(train)}]; got {tuple(ks)}")
@@ -165,3 +155,16 @@ def _winners(voters, votes):
     first = np.take_along_axis(voters, leads.argmax(axis=1)[:, None], axis=1)
     alone = (~leads | (voters == first)).all(axis=1) & (best[:, 0] > 0)
     return np.where(alone, first[:, 0], -1)
+
+
+def _checked(embeddings, labels, test_embeddings, test_labels):
+    """Returns the checked embeddings and label codes of the training and of the test images."""
+    train = checked_embeddings(embeddings, "embeddings")
+    test = checked_embeddings(test_embeddings, "test_embeddings")
+    train_codes, test_codes = shared_codes(
+        checked_labels(labels, len(train), "labels"),
+        checked_labels(test_labels, len(test), "test_labels"),
+        "labels",
+        "test_labels",
+    )
+    return train, train_codes, test, test_codes
