@@ -45,7 +45,7 @@ check: $(VENV)/installed-test  ## format, lint, import layers, types of what is 
 	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyright --project .
 
 mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)

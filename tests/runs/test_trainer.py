@@ -15,7 +15,7 @@ from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.reporting import SILENT
-from dml.runs import Trainer
+from dml.runs import Run, Trainer
 from dml.training._callbacks import Checkpoint
 from tests.datasets.layouts import write_image
 from tests.runs.running import (
@@ -397,3 +397,11 @@ def test_batches_are_a_function_of_the_seed_and_the_epoch():
     np.testing.assert_array_equal(first(0)[0], images)
     assert first(0)[1] == labels
     assert first(1)[1] != labels and first(0, epoch=1)[1] != labels
+
+
+def test_the_precision_of_a_run_does_not_outlive_it(tmp_path):
+    changes = {"training__precision": "mixed_bfloat16", "training__epochs": 1}
+    folder = train("glyphs", flags(**changes), tmp_path / "run", evaluate=False)
+    assert keras.config.dtype_policy().name == "float32"
+    network = Run(folder.path).encoder().get_layer("network")
+    assert {layer.dtype_policy.name for layer in network.layers} == {"mixed_bfloat16"}

@@ -1,9 +1,10 @@
 """Training from a recipe to a run: a folder with a trained and evaluated encoder."""
 
+import contextlib
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,21 +78,22 @@ class Trainer:
         if folder is not None:
             RunFolder(folder).check_new()
         items = self.recipe.dataset.items()
-        prepared = self._prepare(items)
-        recorded = self._record(items)
-        if recorded.unreadable():
-            items = items.take(recorded.digests != "")
+        with _precision(self.recipe.training.precision):
             prepared = self._prepare(items)
-        name = name or dataset_label(self.recipe.dataset)
-        run_folder = RunFolder(free_folder(Path("runs"), name) if folder is None else folder)
-        with run_folder.writing():
-            run_folder.create()
-            recorded.write(run_folder.items)
-            text = self.recipe.to_toml()
-            write_text(run_folder.recipe, text)
-            run_folder.begin(text, self.recipe.parts)
-            run_folder.record(run_folder.items)
-            return self._train(run_folder, items, prepared, evaluate)
+            recorded = self._record(items)
+            if recorded.unreadable():
+                items = items.take(recorded.digests != "")
+                prepared = self._prepare(items)
+            name = name or dataset_label(self.recipe.dataset)
+            run_folder = RunFolder(free_folder(Path("runs"), name) if folder is None else folder)
+            with run_folder.writing():
+                run_folder.create()
+                recorded.write(run_folder.items)
+                text = self.recipe.to_toml()
+                write_text(run_folder.recipe, text)
+                run_folder.begin(text, self.recipe.parts)
+                run_folder.record(run_folder.items)
+                return self._train(run_folder, items, prepared, evaluate)
 
     @classmethod
     def resume(
@@ -130,7 +132,8 @@ class Trainer:
                 run_folder.record(run_folder.items)
             trainer = cls(load_run_recipe(run_folder, allow_parts=allow_parts), reporter)
             items = trainer._resumed_items(run_folder)
-            return trainer._train(run_folder, items, trainer._prepare(items), evaluate)
+            with _precision(trainer.recipe.training.precision):
+                return trainer._train(run_folder, items, trainer._prepare(items), evaluate)
 
     def _prepare(self, items: Items) -> "_Prepared":
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
@@ -139,7 +142,6 @@ class Trainer:
         recipe = self.recipe
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
-        keras.config.set_dtype_policy(recipe.training.precision)
         check_splits(items, dataset_label(recipe.dataset), recipe.training.views == 1)
         prepared = self._build(items.select("train"))
         for line in descriptions(recipe, items, prepared.steps):
@@ -393,6 +395,19 @@ class Trainer:
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Sets Keras' type policy, which belongs to the whole process, and restores it."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @dataclass(frozen=True)
