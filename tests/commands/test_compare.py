@@ -35,4 +35,4 @@ def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path, ca
 
 def test_one_run_is_no_comparison(tmp_path, capsys):
     assert main(["compare", write_run(tmp_path / "a", 1.0)]) == 2
-    assert "needs two runs" in capsys.readouterr().err
+    assert "RUN must be given at least twice" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_smaller_precisions_are_smaller(encoder, tmp_path):
 
 
 def test_refuses_what_there_is_not(encoder, tmp_path):
-    text = "precision must be float32 in the format litert; got half: --half and --int8 are for"
+    text = "precision must be float32 in the format litert; got half, which onnx has"
     with pytest.raises(OptionError, match=text):
         write_encoder(encoder, tmp_path / "x", ExportFormat.LITERT, Precision.HALF)
 

@@ -80,7 +80,7 @@ def test_other_numbers_of_labels_are_refused():
 
 def test_codes_of_two_types_have_a_reason_of_their_own():
     names = "labels", "gallery_labels"
-    with pytest.raises(ValueError, match=r"labels are str, gallery_labels int: .*bring them to"):
+    with pytest.raises(ValueError, match=r"labels are str, gallery_labels int: .*convert them to"):
         shared_codes(np.array(["1", "2"]), np.array([1, 2]), *names)
     with pytest.raises(ValueError, match="no class in common: 3 is not among gallery_labels"):
         shared_codes(np.array([3, 4]), np.array([1, 2]), *names)

@@ -46,7 +46,7 @@ def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
     monkeypatch.setattr(
         _export, "read_encoder", lambda *a: lambda images: np.roll(real(*a)(images), 1, axis=1)
     )
-    with pytest.raises(DataError, match="the exported encoder is not the trained one"):
+    with pytest.raises(DataError, match="the exported encoder differs from the trained one"):
         Run(path).export(out=tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 

@@ -134,7 +134,7 @@ def test_a_damaged_evaluation_is_refused(finished, whole, name):
 def test_a_damaged_manifest_is_named(finished, text):
     finished.manifest.write_text(text, encoding="latin-1")
     for use in (resume, evaluate):
-        with pytest.raises(ValueError, match=r"manifest\.json: .* Remove it, and `dml train"):
+        with pytest.raises(ValueError, match=r"manifest\.json: .*; remove it, and `dml train"):
             use(finished.path)
 
 

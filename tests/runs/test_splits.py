@@ -117,7 +117,7 @@ def test_a_run_continues_with_its_original_split(original, trained):
     lines = Lines()
     folder = resume(trained / "again", lines)
     assert any(
-        "were added" in line and "continues with what it began with" in line for line in lines
+        "were added" in line and "continues with its original images" in line for line in lines
     )
     assert measured(trained / "again") == measured(original / "run")
     logs = folder.read_log(), RunFolder(original / "run").read_log()

@@ -90,7 +90,10 @@ def read_sealed(path: str | os.PathLike[str], schema: int, hint: str) -> dict[st
     Raises:
         DataError: It is damaged, or of another schema.
     """
-    value = read_json(path)
+    try:
+        value = read_json(path)
+    except DataError as error:
+        raise DataError(path, f"{error.text}; {hint}") from None
     found = value.get("schema") if isinstance(value, dict) else None
     if type(found) is not int:
         raise DataError(path, f"damaged, or of another version of dml: it has no schema; {hint}")
