@@ -70,7 +70,9 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
         "PYTHONPATH": str(tree / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",  # of one second and size, old bytecode would pass as new
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    # Without tracebacks: pytest itself may fail at formatting those of mutants.
+    options = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
