@@ -313,3 +313,12 @@ def test_a_split_is_read_as_it_was_written(tmp_path):
 def test_nothing_to_test_on_is_an_error(protocol, splits):
     with pytest.raises(ValueError, match="mine: there are no test images"):
         TestSplit.of(items(protocol, splits), "mine")
+
+
+def test_paths_of_archive_members_and_drawings_are_kept_as_they_are_read(tmp_path):
+    paths = ["a.zip!./b/../1.png", "glyph:seed=0,size=28,class=3,sample=0", "b/../2.png"]
+    items = Items.build(paths, list("aab"), ["test"] * 3, paths, "zero-shot")
+    TestSplit.of(items, "mine").write(tmp_path / "items.parquet")
+    here = os.getcwd()
+    written = pd.read_parquet(tmp_path / "items.parquet")["path"].tolist()
+    assert written == [f"{here}/a.zip!./b/../1.png", paths[1], f"{here}/2.png"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dml.datasets import Items
+from dml.encoding import Encoder, embed_images
 from dml.evaluation import (
     CalibratedThreshold,
     Retrieval,
@@ -43,6 +44,28 @@ class Measurement:
     notes: tuple[str, ...] = ()
     retrieval: Retrieval | None = None
     verification: Verification | None = None
+
+
+def embed(
+    encoder: Encoder,
+    paths: Sequence[str] | np.ndarray,
+    batch_size: int,
+    threads: int,
+    title: str,
+    reporter: Reporter,
+) -> np.ndarray:
+    """Returns the vectors (N, D) of images, and shows the progress under a title.
+
+    Args:
+        encoder: As `embed_images` takes it, like the next three.
+        paths: Of N images.
+        batch_size: Images embedded at once.
+        threads: Threads that read images.
+        title: What is done, such as "validating".
+        reporter: Shows the progress.
+    """
+    with reporter.progress(title, len(paths)) as advance:
+        return embed_images(encoder, paths, batch_size, threads, advance)
 
 
 def measure(

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._storage.atomic import atomic_path
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN, Changes, image_digests
 from dml.datasets.base import DatasetPart
 from dml.errors import DataError
+from dml.images import ImageRef
 from dml.recipe import options_of
 from dml.reporting import SILENT, Reporter
 
@@ -281,13 +283,11 @@ class TestSplit:
         """Writes the items as a Parquet table whose row i belongs to vector i."""
         import pandas as pd
 
-        from dml._storage.atomic import atomic_path
-
         items = self.items
         table = pd.DataFrame(
             {
                 "id": items.ids,
-                "path": [p if p.startswith("glyph:") else os.path.abspath(p) for p in items.paths],
+                "path": [str(ImageRef.parse(path).absolute()) for path in items.paths],
                 "class": [items.class_names[code] for code in items.labels],
                 "split": items.splits,
             }

@@ -17,7 +17,14 @@ from dml.errors import MissingDataError, OptionError
 from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
 from dml.reporting import SILENT, Reporter
 from dml.runs._evaluation_files import SHAPE, read_vectors
-from dml.runs._measuring import Measurement, calibrate, linear_metrics, measure, with_test_rates
+from dml.runs._measuring import (
+    Measurement,
+    calibrate,
+    embed,
+    linear_metrics,
+    measure,
+    with_test_rates,
+)
 from dml.runs._metrics import METRICS, MetricValue, metrics_from_json
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
@@ -191,13 +198,7 @@ class Run:
             DataError: The evaluation's file is damaged.
         """
         data, _ = self._test_data(dataset, flags)
-        path = self._folder.evaluation(data.folder_name)
-        if not (path / "metrics.json").exists():
-            on = "" if dataset is None else f" --on {dataset}"
-            raise MissingDataError(
-                path, f"there is no evaluation: run `dml evaluate {self.path}{on}`"
-            )
-        return Evaluation.read(self._folder, path)
+        return self._read_evaluation(data, dataset)
 
     def rewrite_report(
         self,
@@ -220,7 +221,7 @@ class Run:
         """
         with self._folder.writing():
             data, options = self._test_data(dataset, flags)
-            evaluation = self.evaluation(dataset, flags)
+            evaluation = self._read_evaluation(data, dataset)
             split, vectors = self._evaluated(evaluation)
             options = replace(options, clustering_seeds=0)
             measured = self._measure(split, vectors, data, options)
@@ -290,6 +291,16 @@ class Run:
         unset = {name: v for name, v in whole.items() if ("dataset", name) not in flagged}
         return TestData(replace(other.dataset, **unset), is_own=False), other.evaluation
 
+    def _read_evaluation(self, data: TestData, dataset) -> Evaluation:
+        """Returns the evaluation on a data set; `dataset` names it in the message."""
+        path = self._folder.evaluation(data.folder_name)
+        if not (path / "metrics.json").exists():
+            on = "" if dataset is None else f" --on {dataset}"
+            raise MissingDataError(
+                path, f"there is no evaluation: run `dml evaluate {self.path}{on}`"
+            )
+        return Evaluation.read(self._folder, path)
+
     def _test_items(self, data: TestData) -> TestItems:
         """Returns the images to evaluate on; the recipe decides how to handle unreadable ones."""
         training = self.recipe.training
@@ -345,15 +356,10 @@ class Run:
         return thresholds, notes
 
     def _embed(self, encoder, paths, options: EvaluationOptions, title: str = "") -> np.ndarray:
-        """Returns the vectors (N, D) of images."""
-        from dml.encoding.embed import embed_images
-
-        threads = self.recipe.training.threads
+        """Returns the vectors (N, D) of images; shows the progress if there is a title."""
         reporter = self._reporter if title else SILENT
-        with reporter.progress(title, len(paths)) as advance:
-            return embed_images(
-                encoder, paths, options.batch_size, threads=threads, advance=advance
-            )
+        threads = self.recipe.training.threads
+        return embed(encoder, paths, options.batch_size, threads, title, reporter)
 
     def _evaluated(self, evaluation: Evaluation) -> tuple[TestSplit, np.ndarray]:
         """Returns the test split of an evaluation, and its vectors."""

@@ -17,10 +17,12 @@ from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
+from dml.encoding import embed_images
 from dml.errors import DataError, DmlError, MissingDataError, OptionError
+from dml.evaluation import retrieval
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import SILENT, Reporter
-from dml.runs._measuring import measure
+from dml.runs._measuring import embed, measure
 from dml.runs._metrics import metrics_to_json
 from dml.runs._splits import TestSplit, counted, dataset_label, unchanged_items
 from dml.runs._starting import check_splits, descriptions, free_folder, minutes
@@ -339,8 +341,6 @@ class Trainer:
 
         def validate():
             vectors = self._embed(encoder, items.paths, "validating")
-            from dml.evaluation import retrieval
-
             return {"val_recall_at_1": float(retrieval(vectors, items.labels, ks=(1,)).recall[1])}
 
         return validate
@@ -349,7 +349,6 @@ class Trainer:
         """Returns the position of each class, (classes, D): the mean of its proxies or images."""
         import keras
 
-        from dml.encoding.embed import embed_images
         from dml.heads import ProxyHead
 
         if isinstance(learner.head, ProxyHead):
@@ -368,16 +367,8 @@ class Trainer:
 
     def _embed(self, encoder, paths, title: str) -> np.ndarray:
         """Returns the vectors (N, D) of images."""
-        from dml.encoding.embed import embed_images
-
-        with self._reporter.progress(title, len(paths)) as advance:
-            return embed_images(
-                encoder,
-                paths,
-                self.recipe.evaluation.batch_size,
-                threads=self.recipe.training.threads,
-                advance=advance,
-            )
+        evaluation, threads = self.recipe.evaluation, self.recipe.training.threads
+        return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
 
     def _report_gaps(self, folder: RunFolder, epochs: int):
         """Reports the epochs whose lines are missing in the log."""
