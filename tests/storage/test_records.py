@@ -46,6 +46,18 @@ def test_another_version_is_told_from_damage(tmp_path):
             read_sealed(path, 2, "do this")
 
 
+def test_a_changed_digit_is_damage_though_the_number_is_the_same(tmp_path):
+    path = tmp_path / "a.json"
+    write_sealed(path, {"schema": 1, "recall": 0.1 + 0.2})
+    text = path.read_text()
+    assert float("0.30000000000000005") == 0.1 + 0.2
+    path.write_text(text.replace("0.30000000000000004", "0.30000000000000005"))
+    with pytest.raises(DataError, match="damaged: its SHA-256 does not match"):
+        read_sealed(path, 1, "")
+    path.write_text(text)
+    assert read_sealed(path, 1, "")["recall"] == 0.1 + 0.2
+
+
 @pytest.mark.parametrize(
     "value, schema, field",
     [

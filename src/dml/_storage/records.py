@@ -23,7 +23,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` to `path` atomically, as indented JSON."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, _text(value))
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -32,11 +32,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises:
         DataError: The file is not JSON, or not a regular file.
     """
+    return _read(path)[0]
+
+
+def _read(path):
+    """Returns the value in a JSON file, and the text of the file."""
     check_regular(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text), text
     except (ValueError, RecursionError) as error:  # bytes that are not UTF-8 are a ValueError, too
         raise DataError(path, f"not valid JSON ({error})") from None
+
+
+def _text(value):
+    return json.dumps(value, indent=2) + "\n"
 
 
 def misfit(value: Any, schema: Any, name: str = "") -> str | None:
@@ -88,10 +98,10 @@ def read_sealed(path: str | os.PathLike[str], schema: int, hint: str) -> dict[st
         hint: What to do if it is damaged or of another schema.
 
     Raises:
-        DataError: It is damaged, or of another schema.
+        DataError: It is damaged, or of another schema. Any change of its text is damage.
     """
     try:
-        value = read_json(path)
+        value, text = _read(path)
     except DataError as error:
         raise DataError(path, f"{error.text}; {hint}") from None
     found = value.get("schema") if isinstance(value, dict) else None
@@ -101,6 +111,7 @@ def read_sealed(path: str | os.PathLike[str], schema: int, hint: str) -> dict[st
         raise DataError(
             path, f"of another version of dml: its schema is {found}, not {schema}; {hint}"
         )
-    if value.pop("sha256", None) != text_sha256(value):
+    same = text == _text(value)  # another last digit may leave a float, and its SHA-256, the same
+    if value.pop("sha256", None) != text_sha256(value) or not same:
         raise DataError(path, f"damaged: its SHA-256 does not match; {hint}")
     return value
