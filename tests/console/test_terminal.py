@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import sys
 import warnings
 
@@ -10,7 +9,6 @@ import pytest
 
 from dml._console.terminal import (
     complain,
-    held_back,
     prepare_streams,
     printable,
     quiet_libraries,
@@ -55,14 +53,3 @@ def test_libraries_warn_nobody_and_their_errors_are_seen(capsys):
     printed = capsys.readouterr().err
     assert "chatter" not in printed and "left out: \\x1b.jpg\n" in printed
     assert logging.getLogger().level == level and not logging.getLogger("dml").handlers
-
-
-def test_what_a_block_prints_is_shown_if_it_fails(capfd):
-    with held_back():
-        os.write(2, b"chatter\n")
-    assert capfd.readouterr().err == ""
-    with pytest.raises(ValueError), held_back():
-        os.write(2, b"the reason\n")
-        raise ValueError
-    os.write(2, b"afterwards\n")
-    assert capfd.readouterr().err == "the reason\nafterwards\n"

@@ -4,7 +4,7 @@ import enum
 import os
 import resource
 
-from dml._console.terminal import held_back
+from dml._streams import held_back
 
 _GIB = 2**30
 

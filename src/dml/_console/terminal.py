@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -81,21 +80,3 @@ def quiet_libraries() -> Iterator[None]:
         root.setLevel(before[0])
         own.setLevel(before[1])
         own.propagate = before[2]
-
-
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Hides what the block, including C++ code, prints on standard error; shows it on failure."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as printed:
-        os.dup2(printed.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            printed.seek(0)
-            os.write(terminal, printed.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)

@@ -10,8 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dml._console.terminal import held_back
 from dml._storage.bundle import ExportFormat
+from dml._streams import held_back
 from dml.errors import OptionError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dml._console.terminal import held_back
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
+from dml._streams import held_back
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
 from dml.encoding import embed_images
