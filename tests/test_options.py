@@ -9,7 +9,6 @@ from dml._options import (
     check_known,
     check_positive,
     check_within,
-    seconds_of,
 )
 from dml.errors import OptionError
 
@@ -58,18 +57,3 @@ def test_the_first_option_out_of_range_is_named(check, allowed, refused, text):
         with pytest.raises(OptionError, match=text) as caught:
             check(first=good, second=value, third=value)
         assert caught.value.option == "second" and repr(value) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text, seconds",
-    [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("1h30m", 5400), (" 2m30s ", 150)],
-)
-def test_a_duration_is_read_in_seconds(text, seconds):
-    assert seconds_of(text, "--budget") == seconds
-
-
-@pytest.mark.parametrize("text", ["", "20", "m", "0s", "-5m", "5 m", "30m1h", "1d", "5M", "nan"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(OptionError, match="--budget must be a duration such as 90s") as caught:
-        seconds_of(text, "--budget")
-    assert repr(text) in str(caught.value)

@@ -57,22 +57,3 @@ def check_known(known: Iterable[str | int], **options: str | int) -> None:
         if value not in known:
             text = ", ".join(map(str, known))
             raise OptionError(name, f"must be one of {text}; got {value!r}")
-
-
-def seconds_of(duration: str, option: str) -> float:
-    """Returns the seconds of a duration such as "90s", "20m", "1.5h" or "1h30m".
-
-    Args:
-        duration: Hours, minutes and seconds, each with its unit.
-        option: Its name, for the message.
-
-    Raises:
-        OptionError: It is not a duration, or 0.
-    """
-    number = r"(\d+(?:\.\d+)?)"
-    match = re.fullmatch(f"(?:{number}h)?(?:{number}m)?(?:{number}s)?", duration.strip())
-    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    if not hours + minutes + seconds:
-        text = f"must be a duration such as 90s, 20m, 1.5h or 1h30m; got {duration!r}"
-        raise OptionError(option, text)
-    return 3600 * hours + 60 * minutes + seconds
