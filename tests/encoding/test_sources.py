@@ -54,6 +54,23 @@ def test_a_list_keeps_ids_labels_and_own_fields(photos):
     assert table["id"].tolist() == ["class 0/0.png", "class 1/0.png"]
 
 
+def test_a_list_names_parts_of_images(photos):
+    (photos / "list.csv").write_text(
+        "path,x0,y0,x1,y1,price\nclass 0/0.png,0,0,5,6,3\nclass 0/0.png,5,0,9,9,4\n"
+    )
+    table = image_table([photos / "list.csv"], LeftOut())
+    assert table.to_dict("list") == {
+        "id": ["crop:pixels=0,0,5,6:class 0/0.png", "crop:pixels=5,0,9,9:class 0/0.png"],
+        "path": [
+            f"crop:pixels=0,0,5,6:{photos}/class 0/0.png",
+            f"crop:pixels=5,0,9,9:{photos}/class 0/0.png",
+        ],
+        "label": [None, None],
+        "price": [3, 4],
+    }
+    assert read_image(table["path"][1]).shape == (9, 4, 3)
+
+
 def test_a_shard_of_images_and_labels(photos):
     with tarfile.open("shard.tar", "w") as tar:
         tar.add(photos / "class 0" / "0.png", "000.png")

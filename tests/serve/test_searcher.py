@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 from fastapi.testclient import TestClient
 
@@ -62,6 +63,27 @@ def test_drawn_images_are_shown_and_searched_by(tmp_path):
         assert client.get("/images/i0").content[:2] == b"\xff\xd8"
         found = client.get("/search", params={"id": "i0", "crop": True}).json()
         assert len(found["results"]) == 3 and found["crop"]
+
+
+def test_parts_of_images_are_shown_and_searched_by(tmp_path):
+    whole = np.zeros((600, 800, 3), "uint8")  # too large to be decoded in the server's process
+    whole[100:200, 300:500] = (0, 0, 255)
+    cv2.imwrite(str(tmp_path / "a.png"), whole)
+    mask = np.full((600, 800, 3), 255, "uint8")
+    mask[150:] = 0
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    box = "path,mask,x0,y0,x1,y1\na.png,m.png,{}\na.png,m.png,0,0,800,600\n"
+    (tmp_path / "list.csv").write_text(box.format("300,100,500,200"))
+    index_images(write_bundle(tmp_path / "bundle"), [tmp_path / "list.csv"], tmp_path / "shop")
+    id = "crop:pixels=300,100,500,200:mask:m.png:a.png"
+    with TestClient(create_app(tmp_path / "shop")) as client:
+        shown = client.get(f"/images/{id}").content
+        image = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR_RGB)
+        assert image.shape == (100, 200, 3)
+        assert np.abs(image[:40] - np.array([255.0, 0, 0])).max() < 12
+        assert (image[60:] > 243).all()
+        found = client.get("/search", params={"id": id, "crop": True}).json()
+        assert len(found["results"]) == 1 and found["crop"]
 
 
 def test_excess_requests_receive_503(shop, photo):

@@ -37,7 +37,7 @@ class ImageCheck:
     Args:
         unreadable: The error of each image that can't be read, by row.
         lone_classes: Names of the classes with a single image.
-        equal_bytes: Images whose files are equal.
+        equal_bytes: Images whose files, boxes and masks are equal.
         equal_pixels: Images that are equal when decoded.
         shorter_sides: Integers (N,): pixels of each readable image's shorter side.
     """
@@ -51,8 +51,8 @@ class ImageCheck:
 
 @dataclass(frozen=True)
 class _Scan:
-    data: bytes  # digests
-    pixels: bytes
+    data: str  # digests
+    pixels: str
     shorter_side: int
 
 
@@ -88,18 +88,18 @@ def _scan(path: str) -> _Scan | ImageError:
     image = ImageRef.parse(path)
     try:
         data = image.read_bytes()
-        pixels = image.decode(data)
+        pixels, digest = image.decode(data), image.digest(data)
     except ImageError as error:
         return error
     shape = str(pixels.shape).encode()
     return _Scan(
-        hashlib.sha256(data).digest(),
-        hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).digest(),
+        digest,
+        hashlib.sha256(shape + np.ascontiguousarray(pixels).tobytes()).hexdigest(),
         min(pixels.shape[:2]),
     )
 
 
-def _duplicates(digests: dict[int, bytes], splits: np.ndarray) -> Duplicates:
+def _duplicates(digests: dict[int, str], splits: np.ndarray) -> Duplicates:
     rows_of = defaultdict(list)
     for row, digest in digests.items():
         rows_of[digest].append(row)

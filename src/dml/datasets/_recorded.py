@@ -1,6 +1,5 @@
 """A record of the images that a run was trained on: the split and the digest of each."""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,8 +28,8 @@ class RecordedItems:
 
     Args:
         items: Items whose class names are text.
-        digests: Strings (N,): the SHA-256 of each image's bytes; empty for an image that could not
-            be read, which the run does not use.
+        digests: Strings (N,): the SHA-256 of each image's bytes, box and mask; empty for an image
+            that could not be read, which the run does not use.
     """
 
     items: Items
@@ -249,7 +248,7 @@ def image_digests(
     unreadable: dict[int, str] | None = None,
     decode: bool = False,
 ) -> np.ndarray:
-    """Returns the SHA-256 of the bytes of images, strings (N,), read by threads.
+    """Returns `ImageRef.digest` of images, strings (N,), read by threads.
 
     Args:
         paths: Texts that `dml.images.ImageRef.parse` takes.
@@ -269,12 +268,12 @@ def image_digests(
             data = image.read_bytes()
             if decode:
                 image.decode(data, SMALL)
+            return image.digest(data)
         except ImageError as error:
             if unreadable is None:
                 raise
             unreadable[row] = str(error)
             return ""
-        return hashlib.sha256(data).hexdigest()
 
     found = []
     with ThreadPoolExecutor(threads) as pool:

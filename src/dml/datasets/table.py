@@ -9,23 +9,29 @@ import numpy as np
 
 from dml.datasets._files import require_files
 from dml.datasets._frames import REQUIRED, read_frame
+from dml.datasets._regions import REGION_COLUMNS, images_of
 from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, protocol_of, split_named
 from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
-from dml.images import ImageRef
 from dml.images._files import LeftOut
 
-_COLUMNS = (*REQUIRED, "split", "super_label")
+_COLUMNS = (*REQUIRED, "split", "super_label", *REGION_COLUMNS)
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 @DATASETS.register("table")
 @dataclass(frozen=True)
 class Table(_UserDataset):
-    """Images listed in `path,label[,split][,super_label]`; paths are relative to its folder.
+    """Images listed in `path,label` and other columns; paths are relative to the table's folder.
 
     A path may also be a member of an archive, `ARCHIVE.zip!MEMBER` or `SHARD.tar!MEMBER`.
+
+    With the columns `x0`, `y0`, `x1` and `y1`, each row is the part of its image in this box,
+    wherever the image is read: columns of pixels from `x0` to before `x1`, rows from `y0` to
+    before `y1`, in the upright image. The numbers are shares of width and height if none in the
+    table exceeds 1, and pixels otherwise. With the column `mask`, the path of an image of the same
+    size, pixels that are black in the mask become white.
 
     A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of its other
     common names. Without a test split, `val` becomes the test split and is not used for model
@@ -78,24 +84,28 @@ class Table(_UserDataset):
         if "val" in splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
-        listed = frame["path"].astype(str).tolist()
-        if len(repeated := frame.index[frame["path"].duplicated()]):
-            row = repeated[0]
-            raise DataError(file, f"row {row + 1} lists {listed[row]} a second time")
+        listed, units = images_of(frame, file)
+        if units:
+            notes.append(units)
+        seen = set()
+        for row, image in enumerate(listed):
+            if image in seen:
+                raise DataError(file, f"row {row + 1} lists {image} a second time")
+            seen.add(image)
         supers = frame["super_label"].tolist() if "super_label" in frame else None
         left_out = LeftOut()
-        taken = [row for row, path in enumerate(listed) if left_out.takes_listed(path)]
+        paths = frame["path"].astype(str)
+        taken = [row for row, path in enumerate(paths) if left_out.takes_listed(path)]
         if not taken:
             raise DataError(file, f"no images in it; {left_out}")
-        listed = [str(listed[row]) for row in taken]
         names, splits = [names[row] for row in taken], [splits[row] for row in taken]
-        images = [ImageRef.parse(path).absolute(file.parent) for path in listed]
-        require_files(image.container for image in images if image.container)
+        images = [listed[row].absolute(file.parent) for row in taken]
+        require_files(dict.fromkeys(name for image in images for name in image.files))
         items = Items.build(
             list(map(str, images)),
             names,
             splits,
-            listed,
+            [str(listed[row]) for row in taken],
             protocol_of(names, splits) if has_splits else self.protocol,
             supers and [supers[row] for row in taken],
             notes=[*notes, str(left_out)] if left_out else notes,

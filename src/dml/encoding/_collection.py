@@ -181,17 +181,24 @@ def _embed(encoder, paths, unfinished, engine, reporter):
 
 def _content_keys(encoder, paths):
     """Returns a key of each image, made of all that affects its vector; None without a file."""
-    status = {}  # container -> its size and time, () for a drawn image, None if it is missing
+    status = {}  # file -> its size and time, None if it is missing
     keys = []
     for path in paths:
-        file = ImageRef.parse(path).container
-        if file not in status:
-            try:
-                found = os.stat(file) if file else None
-                status[file] = (found.st_size, found.st_mtime_ns) if found else ()
-            except OSError:
-                status[file] = None
-        about = status[file]
+        files = ImageRef.parse(path).files
+        for file in files:
+            if file not in status:
+                status[file] = _status(file)
+        about = [status[file] for file in files]
         text = json.dumps([encoder.sha256, path, about])
-        keys.append(None if about is None else hashlib.sha256(text.encode()).hexdigest()[:32])
+        key = hashlib.sha256(text.encode()).hexdigest()[:32]
+        keys.append(None if None in about else key)
     return keys
+
+
+def _status(file):
+    """Returns the size and the modification time of a file; None if it is missing."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -13,6 +13,7 @@ import pandas as pd
 from dml._storage.archives import tar_members
 from dml._storage.columns import joined, typed, with_numbers
 from dml.datasets._frames import read_frame
+from dml.datasets._regions import REGION_COLUMNS, images_of
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
@@ -58,7 +59,8 @@ def image_table(
             the first folder below it, if any;
             a pattern with `*`, `?` or `[...]`;
             a `.csv` or `.parquet` list with a column `path`, relative to its folder, and optionally
-            `id`, `label` (or `class`) and your own fields;
+            `id`, `label` (or `class`), a box and a mask, as the data set `table` has them, and
+            your own fields;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
             or an image.
             An image's id is its path as given here, in normal form, unless a list has ids.
@@ -175,15 +177,15 @@ def _rows_of_list(path, left_out):
         _check_complete(table, "id", path)
     if "label" not in table and "class" in table:
         table = table.rename(columns={"class": "label"})
-    table["path"] = table["path"].astype(str)
-    table = table[[left_out.takes_listed(name) for name in table["path"]]].reset_index(drop=True)
-    names = table["path"].tolist()
+    images, _ = images_of(table, path)
+    taken = [left_out.takes_listed(str(name)) for name in table["path"]]
     if not own_ids:
-        table["id"] = names
-    table["path"] = [str(ImageRef.parse(name).absolute(path.parent)) for name in names]
+        table["id"] = list(map(str, images))
+    table["path"] = [str(image.absolute(path.parent)) for image in images]
+    table = table[taken].reset_index(drop=True)
     if "label" not in table:
         table["label"] = None
-    others = [column for column in table.columns if column not in _COLUMNS]
+    others = [name for name in table.columns if name not in (*_COLUMNS, *REGION_COLUMNS)]
     return _Rows(pd.DataFrame(table, columns=[*_COLUMNS, *others]), own_ids)
 
 

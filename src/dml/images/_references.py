@@ -1,9 +1,11 @@
-"""References to images: files, members of archives, and characters drawn on demand."""
+"""References to images: files, members of archives, drawings, and parts of any of these."""
 
 import abc
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from dml._storage.archives import read_file, read_tar_member, read_zip_member
 from dml.errors import DataError
 from dml.images import _strokes
 from dml.images._decoding import ImageError, decode_image
+from dml.images._headers import read_header
+from dml.images._regions import Box, masked
 
 
 class ImageRef(abc.ABC):
@@ -21,12 +25,21 @@ class ImageRef(abc.ABC):
         """Returns the reference that a text denotes.
 
         Args:
-            text: The path of a file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or
-                "glyph:seed=N,size=N,class=N,sample=N".
+            text: The path of a file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER",
+                "glyph:seed=N,size=N,class=N,sample=N", or a part of one of these:
+                "crop:pixels=X0,Y0,X1,Y1:IMAGE", "crop:shares=X0,Y0,X1,Y1:IMAGE" or
+                "mask:MASK:IMAGE", where percent signs and colons in MASK are written as in a URL.
+
+        Raises:
+            ImageError: A box in it is invalid.
         """
         text = os.fspath(text)
         if text.startswith(DrawnRef.PREFIX):
             return DrawnRef(text.removeprefix(DrawnRef.PREFIX))
+        if text.startswith(CropRef.PREFIX):
+            return CropRef.from_text(text)
+        if text.startswith(MaskedRef.PREFIX):
+            return MaskedRef.from_text(text)
         for suffix in ArchiveMemberRef.READERS:
             archive, mark, member = text.partition(f"{suffix}!")
             if mark:
@@ -35,8 +48,8 @@ class ImageRef(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def container(self) -> str | None:
-        """The file that holds the image; None for a drawn one."""
+    def files(self) -> tuple[str, ...]:
+        """The files that are read; none for a drawing."""
 
     @abc.abstractmethod
     def absolute(self, folder: str | os.PathLike[str] = "") -> "ImageRef":
@@ -52,7 +65,7 @@ class ImageRef(abc.ABC):
 
     @abc.abstractmethod
     def read_bytes(self) -> bytes:
-        """Returns the encoded image; of a drawn one, its pixels.
+        """Returns the encoded image, whole; of a drawn one, its pixels.
 
         Raises:
             ImageError: It is missing or can't be read.
@@ -70,6 +83,17 @@ class ImageRef(abc.ABC):
         """
         return decode_image(data, str(self), minimum_side)
 
+    def digest(self, data: bytes) -> str:
+        """Returns the SHA-256 of all that the pixels depend on, but not of the path.
+
+        Args:
+            data: What `read_bytes` returned.
+
+        Raises:
+            ImageError: A mask is missing or can't be read.
+        """
+        return hashlib.sha256(data).hexdigest()
+
 
 @dataclass(frozen=True)
 class FileRef(ImageRef):
@@ -85,8 +109,8 @@ class FileRef(ImageRef):
         return self.path
 
     @property
-    def container(self):
-        return self.path
+    def files(self):
+        return (self.path,)
 
     def absolute(self, folder=""):
         return FileRef(os.path.abspath(os.path.join(folder, self.path)))
@@ -116,8 +140,8 @@ class ArchiveMemberRef(ImageRef):
         return f"{self.archive}!{self.member}"
 
     @property
-    def container(self):
-        return self.archive
+    def files(self):
+        return (self.archive,)
 
     def absolute(self, folder=""):
         path = os.path.abspath(os.path.join(folder, self.archive))
@@ -152,8 +176,8 @@ class DrawnRef(ImageRef):
         return self.PREFIX + self.description
 
     @property
-    def container(self):
-        return None
+    def files(self):
+        return ()
 
     def absolute(self, folder=""):
         return self
@@ -179,6 +203,118 @@ class DrawnRef(ImageRef):
             ) from None
 
 
+@dataclass(frozen=True)
+class CropRef(ImageRef):
+    """A part of an image, cut out of it when it is read.
+
+    Args:
+        image: The image.
+        box: In the upright image.
+    """
+
+    PREFIX: ClassVar[str] = "crop:"
+
+    image: ImageRef
+    box: Box
+
+    @classmethod
+    def from_text(cls, text: str) -> "CropRef":
+        """Returns the reference that a text denotes, as `parse` takes it."""
+        box, _, image = text.removeprefix(cls.PREFIX).partition(":")
+        try:
+            return cls(ImageRef.parse(image), Box.parse(box))
+        except ImageError:
+            raise
+        except ValueError:
+            raise ImageError(
+                text,
+                "expected crop:pixels=X0,Y0,X1,Y1:IMAGE or crop:shares=X0,Y0,X1,Y1:IMAGE with "
+                "x0 < x1 and y0 < y1, none of them negative, nor shares above 1",
+            ) from None
+
+    def __str__(self):
+        return f"{self.PREFIX}{self.box}:{self.image}"
+
+    @property
+    def files(self):
+        return self.image.files
+
+    def absolute(self, folder=""):
+        return replace(self, image=self.image.absolute(folder))
+
+    def normalized(self):
+        return replace(self, image=self.image.normalized())
+
+    def read_bytes(self):
+        return self.image.read_bytes()
+
+    def decode(self, data, minimum_side=None):
+        whole = self.image.decode(data)  # at its full size, to which the box belongs
+        try:
+            return self.box.cut(whole)
+        except ValueError as error:
+            raise ImageError(str(self), str(error)) from None
+
+    def digest(self, data):
+        return _digest(str(self.box), self.image.digest(data))
+
+
+@dataclass(frozen=True)
+class MaskedRef(ImageRef):
+    """An image whose pixels outside a mask become white when it is read.
+
+    Args:
+        image: The image.
+        mask: An image of the same size, upright, which is black outside.
+    """
+
+    PREFIX: ClassVar[str] = "mask:"
+
+    image: ImageRef
+    mask: ImageRef
+
+    @classmethod
+    def from_text(cls, text: str) -> "MaskedRef":
+        """Returns the reference that a text denotes, as `parse` takes it."""
+        mask, mark, image = text.removeprefix(cls.PREFIX).partition(":")
+        if not mark:
+            raise ImageError(text, "expected mask:MASK:IMAGE")
+        return cls(ImageRef.parse(image), ImageRef.parse(unquote(mask, errors="surrogateescape")))
+
+    def __str__(self):
+        mask = quote(str(self.mask), safe="/!=, ", errors="surrogateescape")
+        return f"{self.PREFIX}{mask}:{self.image}"
+
+    @property
+    def files(self):
+        return (*self.image.files, *self.mask.files)
+
+    def absolute(self, folder=""):
+        return MaskedRef(self.image.absolute(folder), self.mask.absolute(folder))
+
+    def normalized(self):
+        return MaskedRef(self.image.normalized(), self.mask.normalized())
+
+    def read_bytes(self):
+        return self.image.read_bytes()
+
+    def decode(self, data, minimum_side=None):
+        data_of_mask = self.mask.read_bytes()
+        header = read_header(data_of_mask)
+        if header is not None and header.transparent:  # it would be read as white where it is clear
+            raise ImageError(
+                str(self.mask), "a mask can't be transparent: save it as a PNG without alpha"
+            )
+        mask = self.mask.decode(data_of_mask)
+        try:
+            return masked(self.image.decode(data), mask)
+        except ValueError as error:
+            raise ImageError(str(self), str(error)) from None
+
+    def digest(self, data):
+        return _digest(self.mask.digest(self.mask.read_bytes()), self.image.digest(data))
+
+
 def read_image(path: str | os.PathLike[str], minimum_side: int | None = None) -> np.ndarray:
     """Returns an image as uint8 (H, W, 3) RGB, upright. Safe to call from threads.
 
@@ -187,10 +323,10 @@ def read_image(path: str | os.PathLike[str], minimum_side: int | None = None) ->
     pixels, and a JPEG 100 scans: encoders write about 10, and each costs as much as an image.
 
     Args:
-        path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:..." as the data set
-            `glyphs` gives them.
+        path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:...", "crop:..." or
+            "mask:..." as the data sets `glyphs` and `table` give them.
         minimum_side: Allows a smaller image whose shorter side is still at least this, in pixels.
-            A JPEG is then decoded at a fraction of its size, several times as fast.
+            A whole JPEG is then decoded at a fraction of its size, several times as fast.
 
     Raises:
         ImageError: There is no such image, or it is truncated, corrupt, too large or of an unknown
@@ -198,6 +334,11 @@ def read_image(path: str | os.PathLike[str], minimum_side: int | None = None) ->
     """
     reference = ImageRef.parse(path)
     return reference.decode(reference.read_bytes(), minimum_side)
+
+
+def _digest(*parts):
+    """Returns the SHA-256 of several texts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _read(reference, read, *place):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 
-from dml.images._decoding import ImageError, decode_image
+from dml.images import ImageError, ImageRef
 from dml.serve._batching import Batcher, Overloaded
 from dml.serve._uploads import UploadError, check_header
 
@@ -39,7 +39,8 @@ class Decoder:
 
         Args:
             data: Its bytes.
-            name: Its name in error messages.
+            name: Its name in error messages; of an item, the text of its `ImageRef`, whose box and
+                mask are applied.
             minimum_side: As `dml.images.read_image` takes it.
             finish: A function of a module, or a `functools.partial` of one.
 
@@ -169,7 +170,7 @@ def work(connection: Connection) -> None:
             return
         try:
             check_header(data, max_pixels)
-            answer = finish(decode_image(data, name, minimum_side))
+            answer = finish(ImageRef.parse(name).decode(data, minimum_side))
         except UploadError as error:
             answer = error
         except ImageError as error:

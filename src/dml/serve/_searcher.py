@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from dml.images import ImageError, ImageRef
-from dml.images._decoding import decode_image
 from dml.images._thumbnails import jpeg, shrunk
 from dml.index import Index
 from dml.serve._batching import Batcher
@@ -170,7 +169,7 @@ class Searcher:
         """Returns `finish` of an item's image."""
         reference = ImageRef.parse(path)
         data = await self.run(reference.read_bytes)
-        if reference.container is None:  # drawn
+        if not reference.files:  # drawn
             return await self.run(lambda: finish(reference.decode(data)))
         if is_quick(data):
             return await self.run(self._decode, data, path, minimum_side, finish)
@@ -178,9 +177,16 @@ class Searcher:
             return await self._decoders.decode(data, path, minimum_side, finish)
 
     def _decode(self, data, name, minimum_side, finish):
-        """Returns `finish` of the image in some bytes, decoded in this thread."""
+        """Returns `finish` of the image in some bytes, decoded in this thread.
+
+        Args:
+            data: The bytes.
+            name: The text of the item's `ImageRef`, or the name of an upload.
+            minimum_side: As `dml.images.read_image` takes it.
+            finish: A function of the image.
+        """
         check_header(data, self._max_pixels)
-        return finish(decode_image(data, name, minimum_side))
+        return finish(ImageRef.parse(name).decode(data, minimum_side))
 
     def _embed(self, images):
         """Returns an `_Embedded` for each `_Image`; an exception for one that can't be read."""

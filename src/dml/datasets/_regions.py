@@ -1,0 +1,80 @@
+"""The columns of a table that name a part of each image: a box, a mask."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dml.errors import DataError
+from dml.images import ImageRef
+from dml.images._references import CropRef, MaskedRef
+from dml.images._regions import Box, BoxUnit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BOX = ("x0", "y0", "x1", "y1")
+MASK = "mask"
+REGION_COLUMNS = (*BOX, MASK)
+
+
+def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list[ImageRef], str]:
+    """Returns the image of each row, or the part of it that its box and mask name.
+
+    Args:
+        frame: The column `path`; perhaps `x0`, `y0`, `x1` and `y1`, which are shares of width and
+            height if none of them exceeds 1, and pixels otherwise; and perhaps `mask`, the path of
+            an image.
+        file: Where it was read, for messages.
+
+    Returns:
+        (references whose paths are as written, a line that says the boxes' unit; empty without).
+
+    Raises:
+        DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
+    """
+    images = [ImageRef.parse(path) for path in frame["path"].astype(str)]
+    if MASK in frame:
+        masks = _complete(frame, MASK, file).astype(str)
+        images = [MaskedRef(i, ImageRef.parse(m)) for i, m in zip(images, masks, strict=True)]
+    if not set(BOX) & set(frame.columns):
+        return images, ""
+    corners = _corners(frame, file)
+    unit = BoxUnit.SHARES if corners.max() <= 1 else BoxUnit.PIXELS
+    for row, numbers in enumerate(corners.tolist()):
+        try:
+            images[row] = CropRef(images[row], Box(*numbers, unit))
+        except ValueError as error:
+            box = ", ".join(f"{number:g}" for number in numbers)
+            why = " (in pixels, since numbers of the table exceed 1)"
+            raise DataError(
+                file, f"row {row + 1}: the box {box}{why * (unit == BoxUnit.PIXELS)} {error}"
+            ) from None
+    if unit == BoxUnit.PIXELS:
+        return images, "boxes are in pixels"
+    return images, "boxes are in shares of width and height, since none of their numbers exceeds 1"
+
+
+def _corners(frame, file):
+    """Returns the numbers of the boxes, float64 (N, 4)."""
+    import pandas as pd
+
+    if absent := [name for name in BOX if name not in frame]:
+        columns = ", ".join(BOX)
+        raise DataError(file, f"no column {absent[0]!r}: a box has the columns {columns}")
+    corners = np.empty((len(frame), len(BOX)))
+    for place, name in enumerate(BOX):
+        column = _complete(frame, name, file)
+        corners[:, place] = pd.to_numeric(column, errors="coerce")
+        if len(wrong := np.flatnonzero(np.isnan(corners[:, place]))):
+            row = wrong[0]
+            raise DataError(file, f"row {row + 1}: {name} is {column.iloc[row]!r}, not a number")
+    return corners
+
+
+def _complete(frame: "pd.DataFrame", name: str, file) -> Any:
+    """Returns a column that has a value in every row."""
+    column = frame[name]
+    if len(empty := np.flatnonzero(column.isna())):
+        raise DataError(file, f"row {empty[0] + 1} has no {name}")
+    return column
