@@ -68,6 +68,14 @@ ELSEWHERE = {
     "backbone.own.input_size": "the saved model has it: another is an error",
     "dataset.glyphs.root": "every data set has one; this one makes its images",
     "training.threads": "a batch depends on seed, epoch and step alone, on purpose",
+    "embedding.init": "acts when a training starts: tests/runs/test_training.py",
+    "embedding.pca_whiten": "acts when a training starts: tests/runs/test_training.py",
+    **dict.fromkeys(
+        (f"head_stage.{o}" for o in ("epochs", "views", "learning_rate", "head_learning_rate")),
+        "act in that stage: tests/runs/test_training.py",
+    ),
+    "training.stage": "chooses stages: tests/runs/test_training.py",
+    "training.interpolate": "acts after the training: tests/runs/test_training.py",
     "evaluation.batch_size": "how many images are embedded at once, on purpose without effect",
 }
 
@@ -493,10 +501,11 @@ def test_evaluation(trained):
 def test_every_option_is_covered_or_listed():
     training = {*COMPOSED, "freeze_backbone_epochs", "unreadable"}
     training |= {"epochs", "seed", "select", "validate_every", "precision", "chunks", "threads"}
+    training |= {"stage", "interpolate"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"}
-    assert covered | {"training", "evaluation"} == set(SECTIONS)
+    assert covered | {"training", "evaluation", "head_stage"} == set(SECTIONS)
 
 
 def test_the_lists_name_options_that_there_are():

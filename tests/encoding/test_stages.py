@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
-from dml.encoding._stages import features_of, frozen_encoder, head_of
+from dml.encoding._interface import preparation_of
+from dml.encoding._stages import feature_encoder, features_of, head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.errors import OptionError
 
@@ -50,17 +51,16 @@ def test_training_the_head_trains_the_encoder():
     np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
-def test_frozen_vectors_are_features_of_unit_length():
+def test_features_of_images_are_those_of_their_crops():
     encoder = build_encoder(Conv4(input_size=32, resize_side=36), EmbeddingOptions(dim=8))
     x = images(side=40)
-    crops = encoder.get_layer("prepare")(x)
-    pooled = numbers(features_of(encoder)(crops))
-    expected = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    np.testing.assert_allclose(numbers(frozen_encoder(encoder)(x)), expected, atol=1e-6)
+    expected = numbers(features_of(encoder)(encoder.get_layer("prepare")(x)))
+    np.testing.assert_allclose(numbers(feature_encoder(encoder)(x)), expected, atol=1e-6)
+    assert preparation_of(feature_encoder(encoder)) == preparation_of(encoder)
 
 
 def test_other_models_are_refused():
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
-    for stage in (features_of, head_of, frozen_encoder):
+    for stage in (features_of, head_of, feature_encoder):
         with pytest.raises(OptionError, match="encoder must be a model of"):
             stage(model)

@@ -43,4 +43,4 @@ def test_refuses_data_that_do_not_fit(changes, message):
 
 
 def test_a_metric_needs_a_name_and_a_value_only():
-    assert Metric("Recall@1", 0.5).untrained is None
+    assert Metric("Recall@1", 0.5).frozen is None

@@ -92,7 +92,7 @@ def test_has_every_section_and_a_link_to_each(html, parsed):
     assert len(here) == len(set(here)) == len(SECTIONS)
 
 
-def test_shows_metrics_next_to_those_of_the_untrained_encoder(parsed):
+def test_shows_metrics_next_to_those_of_the_frozen_network(parsed):
     text = " ".join(parsed.text)
     for word in ("73.4", "70.1 to 76.6", "45.0", "42.0 to 48.0", "+28.4", "61.2", "−8.8"):
         assert word in text

@@ -54,6 +54,11 @@ def resume(path, reporter=SILENT, allow_parts=False):
     return RunFolder(Trainer.resume(path, allow_parts, reporter=reporter).path)
 
 
+def losses(folder):
+    """Returns the loss of each epoch of a run."""
+    return [row["loss"] for row in folder.read_log() if row["epoch"]]
+
+
 def evaluate(path, on=None, options=(), reporter=SILENT):
     """Measures a run and returns what is in `metrics.json`."""
     return Run(path, reporter=reporter).evaluate(on, options).to_json()

@@ -79,7 +79,7 @@ FILES = {
     "recipe.toml": "report",
     "items.parquet": "evaluate",
     "encoder.keras": "evaluate",
-    "untrained.json": "evaluate",
+    "frozen.json": "evaluate",
     "versions.json": "report",
     "metrics.json": "export",
     "log.jsonl": "report",
@@ -172,7 +172,7 @@ def test_an_encoder_by_itself(whole, tmp_path):
 def test_checkpoints(run, whole):
     rng, recipe = random.Random(0), load_recipe(whole.recipe)
     learner = Trainer(recipe)._build(recipe.dataset.items().select("train")).learner
-    assert Checkpoint(run).load(learner, SILENT).epoch == 2
+    assert Checkpoint(run).load(learner, learner.encoder.variables, SILENT).epoch == 2
     for name in ("epoch-0002.npz", "best-*.npz"):
         (file, *_) = sorted(run.checkpoints.glob(name), reverse=True)
         data = file.read_bytes()
@@ -188,7 +188,7 @@ def test_checkpoints(run, whole):
                 np.savez(file, **{**arrays, "v0": other, "state": np.array(json.dumps(odd))})
             reporter = Lines()
             try:
-                state = Checkpoint(run).load(learner, reporter)
+                state = Checkpoint(run).load(learner, learner.encoder.variables, reporter)
             except ValueError as error:
                 assert str(run.checkpoints) in str(error)
             else:

@@ -22,7 +22,7 @@ BIRDS = Evaluation(
         "NMI": MetricValue(0.612, spread=0.01),
         "accuracy": MetricValue(0.5),
     },
-    untrained={"R@1": MetricValue(0.45)},
+    frozen={"R@1": MetricValue(0.45)},
     thresholds=(
         CalibratedThreshold(ThresholdKind.FAR, 0.71234, 0.01, 0.008, 0.0099, 1000, 0.1, 0.02, 0.6),
         CalibratedThreshold(ThresholdKind.PRECISION, 0.6, 0.9, 0.95, 0.91, 100, 0.5),
@@ -51,7 +51,7 @@ def test_what_dml_does_not_write_is_refused(change):
         Evaluation.from_json(BIRDS.path, {**BIRDS.to_json(), **change})
 
 
-def test_the_table_has_intervals_and_the_untrained_encoder():
+def test_the_table_has_intervals_and_the_frozen_network():
     lines = list(BIRDS.lines())
     assert "4,092 queries of 98 classes" in lines[0]
     assert "3 without a positive left out" in lines[0]

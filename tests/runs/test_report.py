@@ -36,8 +36,8 @@ def test_thumbnails_of_queries_and_gallery_are_their_own(tmp_path):
     assert [data.class_names[code] for code in data.labels] == ["a", "b"]
     assert [data.class_names[code] for code in data.gallery_labels] == ["a", "b"]
     first, second = data.metrics
-    assert (first.value, first.interval, first.untrained) == (1.0, (0.9, 1.0), 0.4)
-    assert first.untrained_interval == (0.3, 0.5) and second.untrained is None
+    assert (first.value, first.interval, first.frozen) == (1.0, (0.9, 1.0), 0.4)
+    assert first.frozen_interval == (0.3, 0.5) and second.frozen is None
     accepted, rejected = data.errors
     assert accepted[-1] == 1 and rejected[-1] == 0 and data.seeds == {"training": 7}
 

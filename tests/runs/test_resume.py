@@ -18,6 +18,7 @@ from tests.runs.running import (
     Lines,
     evaluate,
     flags,
+    losses,
     rebuild,
     resume,
     train,
@@ -56,7 +57,7 @@ def stopped(second_epoch, tmp_path):
 def assert_same(folder, whole):
     for found, expected in zip(weights(folder), weights(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert [r["loss"] for r in folder.read_log()] == [r["loss"] for r in whole.read_log()]
+    assert losses(folder) == losses(whole)
 
 
 def edit(file, old, new):
@@ -66,12 +67,12 @@ def edit(file, old, new):
 
 
 def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole):
-    stopped.untrained.unlink()  # killed before it was written
+    stopped.frozen.unlink()  # killed before it was written
     litter = [folder / ".writing-x" for folder in (stopped.path, stopped.checkpoints)]
     for file in litter:
         file.touch()
     lines = stopped.log.read_text().splitlines(keepends=True)
-    stopped.log.write_text(lines[0][:30] + lines[0] + lines[1] + lines[1][:50])
+    stopped.log.write_text(lines[1][:30] + lines[1] + lines[2] + lines[2][:50])
     said = Lines()
     resume(stopped.path, said)
     assert any("log.jsonl: the line of epoch 1 can't be read" in line for line in said)
@@ -79,8 +80,9 @@ def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole)
     for found, expected in zip(weights(stopped), weights(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert [row["epoch"] for row in stopped.read_log()] == [2, 3]
-    assert stopped.read_json(stopped.untrained) == whole.read_json(whole.untrained)
-    assert stopped.read_json(stopped.metrics)["untrained"] == whole.read_json(whole.untrained)
+    assert stopped.read_json(stopped.frozen) == whole.read_json(whole.frozen)
+    frozen = whole.read_json(whole.frozen)["metrics"]
+    assert stopped.read_json(stopped.metrics)["frozen"] == frozen
 
 
 def test_continues_from_the_checkpoint_before_a_damaged_one(stopped, whole):
@@ -168,7 +170,7 @@ def test_a_new_run_never_continues_from_files_of_an_old_one(stopped):
     with pytest.raises(ValueError, match=r"holds manifest\.json of an earlier run"):
         train("glyphs", flags(), out=stopped.path)
     stopped.manifest.unlink()
-    stopped.untrained.unlink()
+    stopped.frozen.unlink()
     stopped.log.unlink()
     with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
         train("glyphs", flags(), out=stopped.path)

@@ -15,7 +15,16 @@ from dml.reporting import SILENT
 from dml.runs._comparison import differences, read_scored_runs
 from dml.runs._splits import TestSplit
 from tests.datasets.layouts import write_image
-from tests.runs.running import InterruptAt, Lines, evaluate, rebuild, resume, train, words
+from tests.runs.running import (
+    InterruptAt,
+    Lines,
+    evaluate,
+    losses,
+    rebuild,
+    resume,
+    train,
+    words,
+)
 
 OPTIONS = {
     "backbone.name": "conv4",
@@ -263,7 +272,7 @@ def test_unreadable_images_are_left_out_of_every_split(tmp_path):
     metrics = folder.read_json(folder.metrics)
     assert metrics["unreadable"] == left_out and metrics["queries"] == 11
     assert any("as unreadable: train 1, val 1, test 1 (" in line for line in lines)
-    assert len(folder.read_log()) == 2
+    assert len(losses(folder)) == 2
     for split in ("train", "test"):  # the same classes, so that a linear classifier reads all
         for name in "gh":
             for i in range(4):

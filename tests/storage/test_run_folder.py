@@ -90,10 +90,10 @@ def test_what_is_recorded_is_known_again_and_what_is_not_is_refused(tmp_path):
 )
 def test_a_field_of_another_type_is_named(tmp_path, value, field):
     folder = begun(tmp_path / "run")
-    folder.write_json(folder.untrained, value)
+    folder.write_json(folder.frozen, value)
     shape = {str: {"value": (int, float), str: (int, float, type(None))}}
     with pytest.raises(DataError, match=f"{field} is missing or not what dml writes there"):
-        folder.read_json(folder.untrained, shape)
+        folder.read_json(folder.frozen, shape)
 
 
 def test_a_run_takes_no_folder_in_which_another_has_left_files(tmp_path):
@@ -167,8 +167,8 @@ def test_the_files_of_a_run_are_written_durably(tmp_path, monkeypatch):
     journal = Journal(monkeypatch)
     folder = begun(tmp_path / "runs" / "mine")
     assert journal.is_flushed(tmp_path / "runs", journal.events)
-    folder.write_json(folder.untrained, {"R@1": {"value": 1}})
-    journal.require_durable(folder.untrained)
+    folder.write_json(folder.frozen, {"R@1": {"value": 1}})
+    journal.require_durable(folder.frozen)
     journal.require_durable(folder.manifest)
 
 

@@ -45,6 +45,10 @@ def learner(dim=4):
     return learner
 
 
+def kept(model):
+    return model.encoder.variables
+
+
 def values(model):
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
@@ -59,10 +63,13 @@ def folder(tmp_path):
 def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, coverage=None):
     """Returns a recorder whose validations give these scores, and the lines that it reports."""
     lines, remaining = Lines(), iter(scores or [])
-    validate = (lambda: {"val_recall_at_1": next(remaining)}) if scores else None
-    made = RunRecorder(folder, TrainingState(), validate, validate_every, epochs, lines)
+    validate = (lambda: next(remaining)) if scores else None
+    model = model or learner()
+    made = RunRecorder(
+        folder, TrainingState(), kept(model), validate, validate_every, epochs, lines
+    )
     made.coverage = coverage
-    made.set_model(model or learner())
+    made.set_model(model)
     return made, lines
 
 
@@ -80,7 +87,7 @@ def test_a_checkpoint_brings_back_every_variable(folder):
     model.fit(IMAGES, LABELS, epochs=2, verbose=0)
     assert any((a != b).any() for a, b in zip(values(model), saved, strict=True))
     for restored in (model, learner()):
-        assert Checkpoint(folder).load(restored, SILENT) == TrainingState(1)
+        assert Checkpoint(folder).load(restored, kept(restored), SILENT) == TrainingState(1)
         for found, expected in zip(values(restored), saved, strict=True):
             np.testing.assert_array_equal(found, expected)
 
@@ -88,7 +95,7 @@ def test_a_checkpoint_brings_back_every_variable(folder):
 def test_checkpoints_are_written_durably(folder, monkeypatch):
     journal = Journal(monkeypatch)
     checkpoint, model = Checkpoint(folder), learner()
-    checkpoint.save_best(model.encoder, 1)
+    checkpoint.save_best(model.encoder.variables, 1)
     checkpoint.save(model, TrainingState(1))
     for name in ("best-0001.npz", "epoch-0001.npz"):
         journal.require_durable(folder.checkpoints / name)
@@ -97,26 +104,27 @@ def test_checkpoints_are_written_durably(folder, monkeypatch):
 def test_the_last_two_checkpoints_are_kept(folder):
     model, checkpoint = learner(), Checkpoint(folder)
     for epoch in (1, 2, 9_999, 10_000):
-        checkpoint.save_best(model.encoder, epoch)
+        checkpoint.save_best(model.encoder.variables, epoch)
         checkpoint.save(model, TrainingState(epoch))
-    kept = sorted(f.name for f in folder.checkpoints.iterdir())
-    assert kept == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
-    assert checkpoint.load(model, SILENT).epoch == 10_000
+    names = sorted(f.name for f in folder.checkpoints.iterdir())
+    assert names == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
+    assert checkpoint.load(model, kept(model), SILENT).epoch == 10_000
 
 
 def test_the_best_of_an_epoch_that_is_trained_again_is_forgotten(folder):
     model, checkpoint = learner(), Checkpoint(folder)
     for epoch in (1, 2):
-        checkpoint.save_best(model.encoder, epoch)
+        checkpoint.save_best(model.encoder.variables, epoch)
     checkpoint.save(model, TrainingState(1, best_epoch=1, best_score=0.5))
-    checkpoint.load(model, SILENT)
+    checkpoint.load(model, kept(model), SILENT)
     assert [file.name for file in folder.checkpoints.glob("best-*")] == ["best-0001.npz"]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(folder):
     Checkpoint(folder).save(learner(), TrainingState(1))
+    other = learner(dim=5)
     with pytest.raises(ValueError, match="belongs to another recipe"):
-        Checkpoint(folder).load(learner(dim=5), SILENT)
+        Checkpoint(folder).load(other, kept(other), SILENT)
 
 
 def damage(path, keep):
@@ -131,17 +139,17 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(folder, keep):
     Checkpoint(folder).save(model, TrainingState(1))
     first = values(model)
     model.fit(IMAGES, LABELS, verbose=0)
-    Checkpoint(folder).save_best(model.encoder, 2)
+    Checkpoint(folder).save_best(model.encoder.variables, 2)
     Checkpoint(folder).save(model, TrainingState(2, best_epoch=2, best_score=0.5))
     damage(folder.checkpoints / "epoch-0002.npz", keep)
-    assert Checkpoint(folder).load(model, lines) == TrainingState(1)
+    assert Checkpoint(folder).load(model, kept(model), lines) == TrainingState(1)
     assert len(lines) == 1 and "epoch-0002.npz: the checkpoint can't be read" in lines[0]
     for found, expected in zip(values(model), first, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert not (folder.checkpoints / "best-0002.npz").exists()  # it will be trained again
     damage(folder.checkpoints / "epoch-0001.npz", keep)
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(model, lines)
+        Checkpoint(folder).load(model, kept(model), lines)
 
 
 def test_a_header_that_claims_terabytes_allocates_nothing(folder):
@@ -153,7 +161,7 @@ def test_a_header_that_claims_terabytes_allocates_nothing(folder):
         file.writestr("v0.npy", header)
         file.writestr("state.npy", header)
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(learner(), SILENT)
+        Checkpoint(folder).load(learner(), [], SILENT)
 
 
 def test_objects_in_a_checkpoint_are_not_unpickled(folder):
@@ -162,21 +170,21 @@ def test_objects_in_a_checkpoint_are_not_unpickled(folder):
     np.savez(path, v0=np.array([print], dtype=object), state=np.array('{"epoch": 1}'))
     lines = Lines()
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        Checkpoint(folder).load(learner(), lines)
+        Checkpoint(folder).load(learner(), [], lines)
     assert "allow_pickle=False" in lines[0]
 
 
 @pytest.mark.parametrize("keep", [0, 0.5])
 def test_damage_to_the_best_epoch_is_found_before_the_training_continues(folder, keep):
     model, lines = learner(), Lines()
-    Checkpoint(folder).save_best(model.encoder, 1)
+    Checkpoint(folder).save_best(model.encoder.variables, 1)
     Checkpoint(folder).save(model, TrainingState(2, best_epoch=1, best_score=0.5))
     best = folder.checkpoints / "best-0001.npz"
     damage(best, keep)
     with pytest.raises(ValueError, match=r"best-0001\.npz: .* It holds epoch 1, the best so far"):
-        Checkpoint(folder).load(model, lines)
+        Checkpoint(folder).load(model, kept(model), lines)
     best.unlink()  # as the message says
-    assert Checkpoint(folder).load(model, lines) == TrainingState(2)
+    assert Checkpoint(folder).load(model, kept(model), lines) == TrainingState(2)
     assert "epoch 1 was the best and is lost" in lines[0]
 
 
@@ -184,9 +192,9 @@ def test_keeps_the_best_epoch_and_a_tie_is_not_better(folder):
     made, _ = recorder(folder, [0.3, 0.6, 0.6, 0.5])
     end_epochs(made, 4)
     assert made.state == TrainingState(4, 2, 0.6)
-    kept = [f.name for f in sorted(folder.checkpoints.iterdir())]
-    assert kept == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
-    assert Checkpoint(folder).load(made.model, SILENT) == made.state
+    names = [f.name for f in sorted(folder.checkpoints.iterdir())]
+    assert names == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
+    assert Checkpoint(folder).load(made.model, kept(made.model), SILENT) == made.state
 
 
 def test_validates_every_so_many_epochs_and_after_the_last(folder):
@@ -287,3 +295,22 @@ def test_shows_epochs_and_batches_in_turn():
     model.fit(IMAGES, LABELS, batch_size=4, epochs=2, verbose=0, callbacks=[ProgressBars(Shown())])
     one = [("batch", 0), ("batch", 1), "end"]
     assert calls == [("epoch", 0), *one, ("epoch", 1), *one]
+
+
+def test_the_encoder_before_the_first_epoch_is_a_candidate(folder):
+    made, lines = recorder(folder, [0.5, 0.4, 0.5])
+    made.record_start()
+    end_epochs(made, 2)
+    assert made.state == TrainingState(2, best_epoch=0, best_score=0.5)
+    assert [row["epoch"] for row in folder.read_log()] == [0, 1, 2]
+    assert lines[0] == "epoch   0/9  validation R@1 50.0, before the training"
+    assert (folder.checkpoints / "best-0000.npz").exists()
+
+
+def test_the_start_of_a_stage_is_kept(folder):
+    model, checkpoint = learner(), Checkpoint(folder)
+    before = [keras.ops.convert_to_numpy(v) for v in kept(model)]
+    checkpoint.save_start(kept(model))
+    model.fit(IMAGES, LABELS, verbose=0)
+    for found, expected in zip(checkpoint.read_start(kept(model)), before, strict=True):
+        np.testing.assert_array_equal(found, expected)

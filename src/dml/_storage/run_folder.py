@@ -38,7 +38,52 @@ class RunManifest:
         return {"schema": self.VERSION, **dataclasses.asdict(self)}
 
 
-class RunFolder:
+class StageFolder:
+    """Names the files of one stage of a training: its log and checkpoints.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.log = path / "log.jsonl"
+        self.checkpoints = path / "checkpoints"
+
+    def append_log(self, row: dict[str, float]) -> None:
+        """Adds a line of JSON with the metrics of an epoch."""
+        is_new = not self.log.exists()
+        make_folder(self.path)
+        with open(self.log, "a", encoding="utf-8", opener=without_links) as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync(self.path)
+
+    def read_log(self) -> list[dict[str, float]]:
+        """Returns the metrics of the epochs, oldest first, without truncated or damaged lines.
+
+        If an epoch occurs twice, the later line counts.
+        """
+        if not self.log.exists():
+            return []
+        check_regular(self.log)
+        rows = {}
+        for line in self.log.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n") and (row := _log_row(line)) is not None:
+                rows[row["epoch"]] = row
+        return [rows[epoch] for epoch in sorted(rows)]
+
+    def trim_log(self, epoch: int) -> None:
+        """Removes the lines after `epoch`: those of epochs that have no checkpoint."""
+        if not self.log.exists():
+            return
+        rows = [row for row in self.read_log() if row["epoch"] <= epoch]
+        write_text(self.log, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+class RunFolder(StageFolder):
     """Names the files of a training run; no other module knows their names.
 
     Its manifest holds the recipe that the training began with and the SHA-256 of each file that
@@ -51,18 +96,19 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]):
         if not os.fspath(path):  # Path("") is the current folder
             raise OptionError("folder", "must name the folder of a run. The name is empty")
-        self.path = Path(path)
+        super().__init__(Path(path))
+        self.head_stage = StageFolder(self.path / "head")
         self.recipe = self.path / "recipe.toml"
         self.items = self.path / "items.parquet"
         self.manifest = self.path / "manifest.json"
         self.encoder = self.path / "encoder.keras"
-        self.log = self.path / "log.jsonl"
         self.metrics = self.path / "metrics.json"
         self.versions = self.path / "versions.json"
-        self.untrained = self.path / "untrained.json"
+        self.frozen = self.path / "frozen.json"
+        self.selection = self.path / "selection.json"
         self.report = self.path / "report.html"
         self.index = self.path / "index"  # of the test images, by `dml demo`
-        self.checkpoints = self.path / "checkpoints"
+        self.features = self.path / "features"  # cached while a head stage needs them
         self.tensorboard = self.path / "tensorboard"
         self.evaluations = self.path / "evaluation"
 
@@ -94,8 +140,9 @@ class RunFolder:
                 self.path,
                 "already holds a run: choose another --out, or continue it with --resume",
             )
-        files = (self.manifest, self.encoder, self.log, self.metrics, self.untrained)
-        for file in (*files, self.checkpoints, self.tensorboard, self.evaluations):
+        files = (self.manifest, self.encoder, self.log, self.metrics, self.frozen, self.selection)
+        folders = (self.checkpoints, self.head_stage.path, self.features)
+        for file in (*files, *folders, self.tensorboard, self.evaluations):
             if file.exists():
                 raise OccupiedError(
                     self.path,
@@ -123,7 +170,8 @@ class RunFolder:
             DataError: There is a link in it, through which files would be written elsewhere.
         """
         with locked(self.path / ".lock", str(self.path)):
-            folders = (self.checkpoints, self.tensorboard, self.evaluations)
+            checkpoints = self.checkpoints, self.head_stage.checkpoints
+            folders = (*checkpoints, self.head_stage.path, self.tensorboard, self.evaluations)
             for inside in (*folders, *self.evaluations.rglob("*")):
                 if inside.is_symlink():  # in an untrusted run it may lead anywhere
                     raise DataError(
@@ -131,8 +179,9 @@ class RunFolder:
                         "a link, but a run is only written within its own folder; replace the "
                         "link by its target",
                     )
-            litter = [*self.path.glob(".writing-*"), *self.checkpoints.glob(".writing-*")]
-            litter += [*self.evaluations.rglob(".writing-*")]
+            litter = [*self.evaluations.rglob(".writing-*")]
+            for folder in (self.path, self.head_stage.path, *checkpoints):
+                litter += folder.glob(".writing-*")
             for left in litter:
                 if left.parent != self.path and left.is_dir():
                     shutil.rmtree(left)
@@ -225,37 +274,6 @@ class RunFolder:
         if field := misfit(value, RunManifest.SCHEMA):
             raise DataError(self.manifest, f"damaged: {field} is not what dml writes; {hint}")
         return RunManifest(value["recipe"], value["parts"], value["files"])
-
-    def append_log(self, row: dict[str, float]) -> None:
-        """Adds a line of JSON with the metrics of an epoch."""
-        is_new = not self.log.exists()
-        with open(self.log, "a", encoding="utf-8", opener=without_links) as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            sync(self.path)
-
-    def read_log(self) -> list[dict[str, float]]:
-        """Returns the metrics of the epochs, oldest first, without truncated or damaged lines.
-
-        If an epoch occurs twice, the later line counts.
-        """
-        if not self.log.exists():
-            return []
-        check_regular(self.log)
-        rows = {}
-        for line in self.log.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n") and (row := _log_row(line)) is not None:
-                rows[row["epoch"]] = row
-        return [rows[epoch] for epoch in sorted(rows)]
-
-    def trim_log(self, epoch: int) -> None:
-        """Removes the lines after `epoch`: those of epochs that have no checkpoint."""
-        if not self.log.exists():
-            return
-        rows = [row for row in self.read_log() if row["epoch"] <= epoch]
-        write_text(self.log, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _log_row(line):

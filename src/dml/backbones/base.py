@@ -64,6 +64,11 @@ class Backbone:
         if self.batch_norm_momentum is not None:
             check_within(0, 1, batch_norm_momentum=self.batch_norm_momentum)
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network has trained weights, rather than random ones."""
+        return self.weights != "none"
+
     @abstractmethod
     def scaling(self) -> keras.Layer:
         """Returns the layer that maps 0..255 to what the weights expect."""

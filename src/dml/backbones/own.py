@@ -37,6 +37,11 @@ class Own(Backbone):
         super().__post_init__()
         check_known(MODES, scaling_mode=self.scaling_mode)
 
+    @property
+    def is_pretrained(self) -> bool:
+        """True: the file holds weights."""
+        return True
+
     def scaling(self) -> keras.Layer:
         return InputScaling(self.scaling_mode, name="scaling")
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 
-from dml.encoding._layers import UnitLength
 from dml.errors import OptionError
 
 _AFTER_POOLING = ("layer_norm", "embedding", "unit_length")
@@ -45,10 +44,10 @@ def head_of(encoder: Any) -> Any:
     return keras.Model(features, x, name="head")
 
 
-def frozen_encoder(encoder: Any) -> Any:
-    """Returns the model from uint8 images (B, H, W, 3) to pooled features of unit length (B, C).
+def feature_encoder(encoder: Any) -> Any:
+    """Returns the model from uint8 images (B, H, W, 3) to pooled features (B, C).
 
-    It shares the encoder's layers: before a training it is the frozen network.
+    It shares the encoder's layers. Its vectors are not of unit length.
 
     Args:
         encoder: As for `features_of`.
@@ -56,11 +55,21 @@ def frozen_encoder(encoder: Any) -> Any:
     Raises:
         OptionError: It is another model than `dml.build_encoder`'s.
     """
-    network = _network_of(encoder)
-    vectors = UnitLength(name="unit_length")(_features(network))
-    frozen: Any = keras.Model(network.input, vectors, name="network")
+    features = features_of(encoder)
     images = keras.Input(encoder.input_shape[1:], dtype="uint8", name="images")
-    return keras.Model(images, frozen(encoder.get_layer("prepare")(images)), name="frozen")
+    crops = encoder.get_layer("prepare")(images)
+    return keras.Model(images, features(crops), name="feature_encoder")
+
+
+def embedding_layer(encoder: Any) -> Any:
+    """Returns the embedding layer of an encoder, a `Dense` layer; None if it has none."""
+    return _layer(_network_of(encoder), "embedding")
+
+
+def embedding_input(encoder: Any, features: Any) -> Any:
+    """Returns what the embedding layer receives for pooled features (B, C)."""
+    layer = _layer(_network_of(encoder), "layer_norm")
+    return features if layer is None else layer(features)
 
 
 def _network_of(encoder):

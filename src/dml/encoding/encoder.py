@@ -12,6 +12,7 @@ from dml.backbones import Backbone
 from dml.backbones._weights import load_model
 from dml.encoding._layers import FrozenStatistics, GeneralisedMean, Prepare, UnitLength
 
+INITS = ("auto", "pca", "random")
 _POOLINGS = ("average", "max", "average+max", "gem")
 
 
@@ -26,6 +27,11 @@ class EmbeddingOptions:
             `gem` (generalised mean with a learned exponent).
         layer_norm: Whether to normalise the pooled features to mean 0 and standard deviation 1,
             without affine parameters (ProxyNCA++).
+        init: How a training initialises the embedding layer: `pca` by the principal components of
+            the training images' features, so that the embedding starts with the quality of the
+            pretrained network; `random` (He et al., 2015), as in the papers; `auto` is `pca` with
+            pretrained weights and `random` otherwise. `build_encoder` itself is always random.
+        pca_whiten: Whether `pca` scales all components to the same variance.
 
     Raises:
         OptionError: An option is out of its range.
@@ -34,9 +40,12 @@ class EmbeddingOptions:
     dim: int = 512
     pooling: str = "average"
     layer_norm: bool = False
+    init: str = "auto"
+    pca_whiten: bool = False
 
     def __post_init__(self):
         check_at_least(0, dim=self.dim)
+        check_known(INITS, init=self.init)
         check_known(_POOLINGS, pooling=self.pooling)
 
 

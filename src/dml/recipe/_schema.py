@@ -65,6 +65,7 @@ GROUPS = {
     "embedding": ("dml.encoding", "EmbeddingOptions"),
     "optimizer": ("dml.training", "OptimizerOptions"),
     "memory": ("dml.recipe", "MemoryOptions"),
+    "head_stage": ("dml.recipe", "HeadStageOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
@@ -93,6 +94,29 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True)
+class HeadStageOptions:
+    """The head stage, which trains embedding and proxies on cached features of the backbone.
+
+    Loss, sampler and further options of the optimizer are those of the recipe.
+
+    Args:
+        epochs: Passes over the training split; positive.
+        views: Augmented views of each image whose features are cached; positive.
+        learning_rate: Peak learning rate of the embedding layer; positive.
+        head_learning_rate: Peak learning rate of the proxies; positive.
+    """
+
+    epochs: int = 20
+    views: int = 4
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 1e-2
+
+    def __post_init__(self):
+        check_positive(epochs=self.epochs, views=self.views)
+        check_positive(learning_rate=self.learning_rate, head_learning_rate=self.head_learning_rate)
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """Length and settings of the training.
 
@@ -117,6 +141,14 @@ class TrainingOptions:
         nested_dims: Numbers of leading entries that are also trained as embeddings of their own
             (Matryoshka). Empty for none.
         views: 2 trains without labels: two views of an image are its only positive pair.
+        stage: `full` trains the whole encoder; `head` only the embedding and the proxies, on cached
+            features of the frozen backbone, in seconds an epoch; `adapt` trains the head first,
+            then the whole encoder from there, and keeps the simplest result within a standard error
+            of the best in validation: the frozen network, the head, or fine-tuned weights.
+        interpolate: `validation` measures encoders between the weights before and after
+            fine-tuning on the validation split and keeps the best, and of equals the one nearest
+            to the middle (Wortsman et al., 2022); `none` keeps the trained weights. Always done by
+            `adapt`.
     """
 
     epochs: int = 30
@@ -131,6 +163,8 @@ class TrainingOptions:
     auxiliary_loss_weight: float = 1.0
     nested_dims: tuple[int, ...] = ()
     views: int = 1
+    stage: str = "full"
+    interpolate: str = "none"
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
@@ -143,6 +177,8 @@ class TrainingOptions:
         check_known(("best", "last"), select=self.select)
         check_known(("error", "skip"), unreadable=self.unreadable)
         check_known(PRECISIONS, precision=self.precision)
+        check_known(("full", "head", "adapt"), stage=self.stage)
+        check_known(("none", "validation"), interpolate=self.interpolate)
 
 
 @dataclass(frozen=True)
@@ -202,6 +238,7 @@ class Recipe:
     regularizer: "Regularizer | None"
     optimizer: "OptimizerOptions"
     memory: MemoryOptions
+    head_stage: HeadStageOptions
     training: TrainingOptions
     evaluation: EvaluationOptions
     names: dict[str, str]

@@ -10,26 +10,26 @@ from dml.errors import ArrayError
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of the evaluation, and the same metric of the untrained encoder.
+    """One metric of the evaluation, and the same metric of the frozen network.
 
     Args:
         name: Its display name, such as "Recall@1".
         value: In [0, 1]; shown as a percentage.
         interval: Ends of the 95 % interval, or None.
-        untrained: The untrained encoder's value, or None if it was not measured.
-        untrained_interval: Its 95 % interval, or None.
+        frozen: The frozen network's value, or None if it was not measured.
+        frozen_interval: Its 95 % interval, or None.
     """
 
     name: str
     value: float
     interval: tuple[float, float] | None = None
-    untrained: float | None = None
-    untrained_interval: tuple[float, float] | None = None
+    frozen: float | None = None
+    frozen_interval: tuple[float, float] | None = None
 
     @property
     def gain(self) -> float | None:
-        """Value minus the untrained encoder's; None if that was not measured."""
-        return None if self.untrained is None else self.value - self.untrained
+        """Value minus the frozen network's; None if that was not measured."""
+        return None if self.frozen is None else self.value - self.frozen
 
 
 @dataclass(frozen=True, eq=False)

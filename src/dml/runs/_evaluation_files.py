@@ -7,11 +7,11 @@ import numpy as np
 from dml.errors import DataError
 from dml.runs._metrics import METRICS, NUMBER
 
-SCHEMA = 2
+SCHEMA = 3
 SHAPE = {
     **{"schema": int, "dataset": str, "protocol": str, "seconds": NUMBER},
     **dict.fromkeys(("queries", "excluded", "gallery", "classes"), int),
-    **{"metrics": METRICS, "untrained": METRICS, "thresholds": [dict], "notes": [str]},
+    **{"metrics": METRICS, "frozen": METRICS, "thresholds": [dict], "notes": [str]},
     **{"seen": {str: int}, "unreadable": {str: int}, "since_training": (dict, type(None))},
 }
 

@@ -74,10 +74,10 @@ def image_reader(items: Items, rows: np.ndarray) -> Callable[[int], np.ndarray]:
 
 
 def shown_metrics(evaluation: Evaluation) -> list[Metric]:
-    """Returns the metrics next to those of the untrained encoder."""
+    """Returns the metrics next to those of the frozen network."""
     shown = []
     for name, metric in evaluation.metrics.items():
-        before = evaluation.untrained.get(name)
+        before = evaluation.frozen.get(name)
         shown.append(
             Metric(
                 name,

@@ -29,8 +29,8 @@ class Evaluation:
         gallery: Number of images searched.
         classes: Classes of the queries.
         metrics: Name -> `MetricValue`.
-        untrained: The same metrics of the untrained encoder; empty for data sets other than the
-            run's own.
+        frozen: The same metrics of the pooled features of the frozen network; empty for data sets
+            other than the run's own.
         thresholds: Thresholds calibrated on the validation split and tested on the test split.
         seen: How many "classes" and "images" of the test occurred in training or validation.
         unreadable: {split: images that were left out because they can't be read}.
@@ -48,7 +48,7 @@ class Evaluation:
     gallery: int
     classes: int
     metrics: Mapping[str, MetricValue]
-    untrained: Mapping[str, MetricValue] = field(default_factory=dict)
+    frozen: Mapping[str, MetricValue] = field(default_factory=dict)
     thresholds: tuple[CalibratedThreshold, ...] = ()
     seen: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Evaluation:
         fields = {name: value[name] for name in SHAPE if name != "schema"}
         try:
             fields["metrics"] = metrics_from_json(fields["metrics"])
-            fields["untrained"] = metrics_from_json(fields["untrained"])
+            fields["frozen"] = metrics_from_json(fields["frozen"])
         except TypeError as error:  # a field that a metric does not have
             raise DataError(path / "metrics.json", f"damaged: {error}") from None
         fields["thresholds"] = thresholds_from_json(fields["thresholds"], path / "metrics.json")
@@ -110,7 +110,7 @@ class Evaluation:
             "schema": SCHEMA,
             **fields,
             "metrics": metrics_to_json(self.metrics),
-            "untrained": metrics_to_json(self.untrained),
+            "frozen": metrics_to_json(self.frozen),
             "thresholds": [threshold.to_json() for threshold in self.thresholds],
             "notes": list(self.notes),
         }
@@ -124,14 +124,14 @@ class Evaluation:
         return read_vectors(self.path / "vectors.npy")
 
     def lines(self) -> Iterator[str]:
-        """Yields the metrics, their intervals and those of the untrained encoder as a table."""
+        """Yields the metrics, their intervals and those of the frozen network as a table."""
         excluded = f", {self.excluded:,} without a positive left out" if self.excluded else ""
         yield (
             f"{self.dataset}, {self.protocol}: {self.queries:,} queries of {self.classes:,} "
             f"classes in a gallery of {self.gallery:,}{excluded}"
         )
         if self.metrics:
-            yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{'untrained':>11}"
+            yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{'frozen':>11}"
         for name, metric in self.metrics.items():
             text = f"{name:18}{100 * metric.value:8.1f}  "
             if metric.interval is not None:
@@ -141,7 +141,7 @@ class Evaluation:
                 text += f"{'+-':>9} {100 * metric.spread:4.1f}  "
             else:
                 text += " " * 16
-            before = self.untrained.get(name)
+            before = self.frozen.get(name)
             yield text + (f"{100 * before.value:10.1f}" if before else "")
         for threshold in self.thresholds:
             rate, coverage = threshold.test_rate, threshold.test_coverage

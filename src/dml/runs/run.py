@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,9 @@ from dml.datasets.base import DatasetPart
 from dml.errors import MissingDataError, OptionError
 from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
 from dml.reporting import SILENT, Reporter
-from dml.runs._evaluation_files import SHAPE, read_vectors
+from dml.runs import _evaluation_files
+from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._evaluation_files import read_vectors
 from dml.runs._measuring import (
     Measurement,
     calibrate,
@@ -25,7 +27,7 @@ from dml.runs._measuring import (
     measure,
     with_test_rates,
 )
-from dml.runs._metrics import METRICS, MetricValue, metrics_from_json
+from dml.runs._metrics import MetricValue
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
 from dml.runs.evaluation import Evaluation
@@ -140,7 +142,7 @@ class Run:
         """Implements `evaluate` for a caller that holds the run's lock."""
         data, options = self._test_data(dataset, flags)
         encoder = self.encoder()
-        untrained = self._untrained() if data.is_own else {}
+        frozen = self._frozen() if data.is_own else {}
         items = self._test_items(data)
         for note in items.notes:
             self._reporter.info(f"note: {note}")
@@ -170,7 +172,7 @@ class Run:
             gallery=len(split.gallery_rows),
             classes=len(np.unique(split.query_labels)),
             metrics=metrics,
-            untrained=untrained,
+            frozen=frozen,
             thresholds=with_test_rates(thresholds, measured, vectors, split),
             seen=items.seen,
             unreadable=items.unreadable,
@@ -307,17 +309,18 @@ class Run:
         skip = training.unreadable == "skip"
         return data.read(self._folder, skip, training.threads, self._reporter)
 
-    def _untrained(self) -> dict[str, MetricValue]:
-        """Returns the metrics of the untrained encoder; empty if they were not measured."""
-        if not self._folder.untrained.exists():
+    def _frozen(self) -> Mapping[str, MetricValue]:
+        """Returns the metrics of the frozen network; empty if they were not measured."""
+        if not self._folder.frozen.exists():
             return {}
-        return metrics_from_json(self._folder.read_json(self._folder.untrained, METRICS))
+        return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE)).metrics
 
     def _own_evaluation(self) -> Evaluation | None:
         """Returns the evaluation on the run's own data set, or None."""
         if not self._folder.metrics.exists():
             return None
-        return Evaluation.from_json(self.path, self._folder.read_json(self._folder.metrics, SHAPE))
+        value = self._folder.read_json(self._folder.metrics, _evaluation_files.SHAPE)
+        return Evaluation.from_json(self.path, value)
 
     def _measure(
         self,

@@ -4,12 +4,10 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
@@ -17,20 +15,16 @@ from dml._storage.versions import installed_versions
 from dml._streams import held_back
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
-from dml.encoding import embed_images
-from dml.errors import DataError, DmlError, MissingDataError, OptionError
-from dml.evaluation import retrieval
+from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import SILENT, Reporter
-from dml.runs._measuring import embed, measure
-from dml.runs._metrics import metrics_to_json
-from dml.runs._splits import TestSplit, counted, dataset_label, unchanged_items
+from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import check_splits, descriptions, free_folder, minutes
+from dml.runs._training import Training
 from dml.runs.run import Run
 
 if TYPE_CHECKING:
     from dml.training import Learner
-    from dml.training.loader import TrainingBatches
 
 
 class Trainer:
@@ -221,168 +215,26 @@ class Trainer:
     def _train(self, folder: RunFolder, items: Items, prepared: "_Prepared", evaluate: bool) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
-        tests = len(items.select("test", "query"))
-        if tests and evaluate and not _has_untrained(folder):
-            folder.write_json(folder.untrained, self._untrained(prepared.learner.encoder, items))
+        evaluate = evaluate and len(items.select("test", "query")) > 0
+        training = Training(
+            self.recipe, folder, items, prepared.learner, prepared.steps, self._reporter
+        )
+        training.baseline(test=evaluate)
         started = time.monotonic()
-        state = self._fit(folder, items, prepared)
-        self._write_encoder(folder, prepared.learner.encoder, state.best_epoch)
+        training.fit()
+        self._write_encoder(folder, prepared.learner.encoder)
         took = minutes(time.monotonic() - started)
         self._reporter.info(f"trained in {took}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
-        if tests and evaluate:
+        if evaluate:
             evaluation = run._evaluate(None, ())
             for line in evaluation.lines():
                 self._reporter.info(line)
             self._reporter.info(f"report: {folder.report}")
         return run
 
-    def _untrained(self, encoder, items: Items) -> dict:
-        """Returns the retrieval metrics of the untrained encoder, ready for JSON."""
-        recipe, options = self.recipe, self.recipe.evaluation
-        split = TestSplit.of(items, dataset_label(recipe.dataset))
-        vectors = self._embed(encoder, split.items.paths, "embedding the test images")
-        ks = options.ks or recipe.dataset.recall_ks
-        measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
-        return metrics_to_json(measured.metrics)
-
-    def _fit(self, folder: RunFolder, items: Items, prepared: "_Prepared"):
-        """Trains until the last epoch and returns the `TrainingState`."""
-        from dml.training._callbacks import (
-            Checkpoint,
-            ProgressBars,
-            RunRecorder,
-            StopAtNan,
-            TensorBoardScalars,
-            TrainingState,
-        )
-
-        recipe, options, learner = self.recipe, self.recipe.training, prepared.learner
-        state = Checkpoint(folder).load(learner, self._reporter)
-        if state is None:
-            state = TrainingState()
-        else:
-            self._reporter.info(f"resuming after epoch {state.epoch}")
-        folder.trim_log(state.epoch)
-        self._report_gaps(folder, state.epoch)
-        training, validation = items.select("train"), items.select("val")
-        recorder = RunRecorder(
-            folder,
-            state,
-            validate=self._validation(learner.encoder, validation),
-            validate_every=options.validate_every,
-            epochs=options.epochs,
-            reporter=self._reporter,
-        )
-        size = recipe.sampler.batch_size
-        bars = self._reporter.training(options.epochs, prepared.steps, size, state.epoch)
-        # The bars first: they must be hidden when the recorder prints.
-        callbacks = [
-            ProgressBars(bars),
-            StopAtNan(folder),
-            recorder,
-            TensorBoardScalars(folder.tensorboard),
-        ]
-        reads_classes = "class_vectors" in recipe.sampler.wants
-        unreadable = {}
-        first_epoch = state.epoch
-        for first, end in _spans(first_epoch, options.epochs, each_epoch=reads_classes):
-            vectors = self._class_vectors(learner, training) if reads_classes and first else None
-            batches = self._batches(training, first, vectors)
-            recorder.coverage = _coverage_of(batches, training.labels)
-            if first == first_epoch:
-                name = recipe.names["sampler"]
-                self._reporter.info(f"sampler {name}: {recorder.coverage(first)}")
-            with bars, batches.named_errors():
-                learner.fit(
-                    batches,
-                    steps_per_epoch=prepared.steps,
-                    initial_epoch=first,
-                    epochs=end,
-                    callbacks=callbacks,
-                    shuffle=False,
-                    verbose=0,
-                )
-            unreadable.update(batches.unreadable)
-        for reason in unreadable.values():
-            self._reporter.info(f"left out of the training: {reason}")
-        return state
-
-    def _batches(
-        self, items: Items, first_epoch: int, class_vectors: np.ndarray | None = None
-    ) -> "TrainingBatches":
-        """Returns the training batches, starting at an epoch.
-
-        Args:
-            items: Of the split `train`.
-            first_epoch: From 0.
-            class_vectors: Floats (classes, D), for samplers that need them.
-        """
-        from dml.training import training_batches
-
-        recipe, options = self.recipe, self.recipe.training
-        return training_batches(
-            items,
-            recipe.sampler,
-            recipe.augmentation,
-            recipe.backbone.input_size,
-            first_epoch=first_epoch,
-            seed=options.seed,
-            on_unreadable=options.unreadable,
-            threads=options.threads,
-            samples=bool(recipe.memory.size),
-            class_vectors=class_vectors,
-        )
-
-    def _validation(self, encoder, items: Items) -> Callable[[], dict[str, float]] | None:
-        """Returns a function that measures R@1 in validation; None for fewer than two classes."""
-        if len(items.class_names) < 2:
-            return None
-
-        def validate():
-            vectors = self._embed(encoder, items.paths, "validating")
-            return {"val_recall_at_1": float(retrieval(vectors, items.labels, ks=(1,)).recall[1])}
-
-        return validate
-
-    def _class_vectors(self, learner, items: Items) -> np.ndarray:
-        """Returns the position of each class, (classes, D): the mean of its proxies or images."""
-        import keras
-
-        from dml.heads import ProxyHead
-
-        if isinstance(learner.head, ProxyHead):
-            return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
-        training = self.recipe.training
-        vectors = embed_images(  # zeros, which have no effect, for images that are left out
-            learner.encoder,
-            items.paths,
-            self.recipe.evaluation.batch_size,
-            threads=training.threads,
-            unreadable={} if training.unreadable == "skip" else None,
-        )
-        sums = np.zeros((len(items.class_names), vectors.shape[1]))
-        np.add.at(sums, items.labels, vectors)
-        return sums
-
-    def _embed(self, encoder, paths, title: str) -> np.ndarray:
-        """Returns the vectors (N, D) of images."""
-        evaluation, threads = self.recipe.evaluation, self.recipe.training.threads
-        return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
-
-    def _report_gaps(self, folder: RunFolder, epochs: int):
-        """Reports the epochs whose lines are missing in the log."""
-        logged = {row["epoch"] for row in folder.read_log()}
-        if lost := sorted(set(range(1, epochs + 1)) - logged):
-            more = f" and {len(lost) - 1} more" if lost[1:] else ""
-            self._reporter.warning(f"{folder.log}: the line of epoch {lost[0]}{more} can't be read")
-
-    def _write_encoder(self, folder: RunFolder, encoder, best_epoch: int | None):
-        """Writes the encoder: the best epoch's by the validation classes, or the last one's."""
-        from dml.training._callbacks import Checkpoint
-
-        if self.recipe.training.select == "best" and best_epoch:
-            Checkpoint(folder).load_best(encoder, best_epoch)
+    def _write_encoder(self, folder: RunFolder, encoder):
+        """Writes the encoder of the result."""
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)
@@ -412,32 +264,6 @@ class _Prepared:
 
     learner: "Learner"
     steps: int
-
-
-def _has_untrained(folder: RunFolder) -> bool:
-    """Returns whether a run has the metrics of its untrained encoder."""
-    try:
-        folder.checked(folder.untrained)
-    except DmlError:  # never written, or damaged: they can be measured again
-        return False
-    return True
-
-
-def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
-    """Returns the ranges (first, end) of epochs that are trained on one stream of batches.
-
-    Batches that depend on the current weights must restart with each epoch, and not be read ahead.
-    """
-    if each_epoch:
-        return [(epoch, epoch + 1) for epoch in range(first, end)]
-    return [(first, end)]
-
-
-def _coverage_of(batches, labels: np.ndarray):
-    """Returns a function from an epoch to its `dml.samplers.Coverage`."""
-    from dml.samplers import coverage
-
-    return lambda epoch: coverage(batches.epoch_rows(epoch), labels)
 
 
 def _versions(seed: int) -> dict:

@@ -5,14 +5,15 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from dml._storage.atomic import atomic_path, check_regular
-from dml._storage.run_folder import RunFolder
+from dml._storage.run_folder import StageFolder
 from dml.errors import DataError, DivergenceError
 from dml.reporting import Reporter, TrainingProgress
 from dml.samplers import Coverage
@@ -30,7 +31,8 @@ class TrainingState:
 
     Args:
         epoch: Number of finished epochs.
-        best_epoch: The epoch with the highest validation score, from 1; None without validation.
+        best_epoch: The epoch with the highest validation score; 0 for the encoder before the first
+            epoch, None without validation.
         best_score: Its R@1.
     """
 
@@ -48,10 +50,10 @@ class Checkpoint:
     batches are a function of seed and epoch and need no state.
 
     Args:
-        folder: A `RunFolder`.
+        folder: Of the run, or of a stage of it.
     """
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: StageFolder):
         self.folder = folder
 
     def save(self, learner, state: TrainingState):
@@ -62,15 +64,16 @@ class Checkpoint:
             for old in sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)[:-2]:
                 old.unlink()
 
-    def save_best(self, encoder, epoch):
-        """Writes the encoder of an epoch that is the best so far."""
-        save_variables(self.best(epoch), encoder.variables, {"epoch": epoch})
+    def save_best(self, variables, epoch):
+        """Writes the variables of an epoch that is the best so far."""
+        save_variables(self.best(epoch), variables, {"epoch": epoch})
 
-    def load(self, learner, reporter: Reporter) -> TrainingState | None:
+    def load(self, learner, kept, reporter: Reporter) -> TrainingState | None:
         """Restores the last state that `save` wrote, or an earlier one if it is damaged.
 
         Args:
             learner: The compiled learner.
+            kept: The variables that `save_best` was given.
             reporter: Receives a warning for each damaged file.
 
         Returns:
@@ -92,7 +95,7 @@ class Checkpoint:
             for best in self.folder.checkpoints.glob("best-*.npz"):
                 if by_epoch(best) > by_epoch(self.best(state.epoch)):
                     best.unlink()  # of an epoch that will be trained again
-            self.check_best(learner.encoder, state, reporter)
+            self.check_best(kept, state, reporter)
             return state
         if files:
             raise DataError(
@@ -102,9 +105,9 @@ class Checkpoint:
             )
         return None
 
-    def check_best(self, encoder, state: TrainingState, reporter: Reporter):
-        """Raises an error for a damaged encoder of the best epoch; a missing one is forgotten."""
-        if not state.best_epoch:
+    def check_best(self, kept, state: TrainingState, reporter: Reporter):
+        """Raises an error for a damaged file of the best epoch; a missing one is forgotten."""
+        if state.best_epoch is None:
             return
         file = self.best(state.best_epoch)
         if not file.exists():
@@ -122,19 +125,38 @@ class Checkpoint:
                 f"{error.text}. It holds epoch {state.best_epoch}, the best so far: restore it, or "
                 "remove it to continue without that epoch",
             ) from None
-        check_shapes(encoder.variables, values, file)
+        check_shapes(kept, values, file)
 
-    def load_best(self, encoder, epoch):
-        """Restores the encoder of the best epoch.
+    def load_best(self, variables, epoch):
+        """Restores the variables of the best epoch.
 
         Raises:
-            DataError: It can't be read.
+            DataError: They can't be read.
         """
         _, values = read_variables(self.best(epoch))
-        assign(encoder.variables, values, self.best(epoch))
+        assign(variables, values, self.best(epoch))
+
+    def save_start(self, variables):
+        """Writes the variables before the first epoch, which interpolation starts from."""
+        save_variables(self.start, variables, {"epoch": 0})
+
+    def read_start(self, variables):
+        """Returns the values of the variables before the first epoch.
+
+        Raises:
+            DataError: They can't be read.
+        """
+        _, values = read_variables(self.start)
+        check_shapes(variables, values, self.start)
+        return values
+
+    @property
+    def start(self):
+        """The path of the variables before the first epoch."""
+        return self.folder.checkpoints / "start-0000.npz"
 
     def best(self, epoch):
-        """Returns the path of an epoch's encoder."""
+        """Returns the path of an epoch's variables."""
         return self.folder.checkpoints / f"best-{epoch:04d}.npz"
 
     def variables(self, learner):
@@ -199,10 +221,11 @@ class RunRecorder(keras.callbacks.Callback):
     """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
 
     Args:
-        folder: The run's folder.
+        folder: Of the run, or of a stage of it.
         state: The progress of the training; it is kept up to date.
-        validate: Called without arguments; returns {"val_recall_at_1": ...}. None without a
-            validation split.
+        kept: The variables that are saved of the best epoch.
+        validate: Called without arguments; returns R@1 in validation. None without a validation
+            split.
         validate_every: Epochs between two validations.
         epochs: Epochs of the whole training.
         reporter: Receives a line for each epoch.
@@ -214,9 +237,10 @@ class RunRecorder(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: RunFolder,
+        folder: StageFolder,
         state: TrainingState,
-        validate: Callable[[], dict[str, float]] | None,
+        kept: Sequence[Any],
+        validate: Callable[[], float] | None,
         validate_every: int,
         epochs: int,
         reporter: Reporter,
@@ -225,12 +249,22 @@ class RunRecorder(keras.callbacks.Callback):
         self.coverage: Callable[[int], Coverage] | None = None
         self.folder = folder
         self.state = state
+        self.kept = kept
         self.validate = validate
         self.validate_every = validate_every
         self.epochs = epochs
         self.reporter = reporter
         self.checkpoint = Checkpoint(folder)
         self.warned = False
+
+    def record_start(self):
+        """Validates the encoder before the first epoch, which is a candidate for the best one."""
+        if self.validate:
+            started, row = time.monotonic(), {"epoch": 0}
+            self._validate(row)
+            row["seconds"] = round(time.monotonic() - started, 2)
+            self.folder.append_log(row)
+            self.reporter.info(epoch_line(row, self.epochs))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
@@ -246,11 +280,7 @@ class RunRecorder(keras.callbacks.Callback):
             row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
         row["seconds"] = round(time.monotonic() - self.started, 2)
         if self.validate and (done % self.validate_every == 0 or done == self.epochs):
-            row.update(self.validate())
-            score = row["val_recall_at_1"]
-            if self.state.best_score is None or score > self.state.best_score:
-                self.state.best_score, self.state.best_epoch = score, done
-                self.checkpoint.save_best(self.model.encoder, done)
+            self._validate(row)
         self.state.epoch = done
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)
@@ -259,6 +289,18 @@ class RunRecorder(keras.callbacks.Callback):
             self.warned = True
             negative, rank = row["negative_similarity"], row["effective_rank"]
             self.reporter.warning(COLLAPSE.format(negative=negative, rank=rank))
+
+    def _validate(self, row):
+        """Adds the validation score to an epoch's row, and saves the variables if it is the best.
+
+        Args:
+            row: {name: number}, with the "epoch".
+        """
+        assert self.validate is not None
+        row["val_recall_at_1"] = score = self.validate()
+        if self.state.best_score is None or score > self.state.best_score:
+            self.state.best_score, self.state.best_epoch = score, row["epoch"]
+            self.checkpoint.save_best(self.kept, row["epoch"])
 
 
 def collapsing(rows):
@@ -277,7 +319,7 @@ def collapsing(rows):
     def better(before, row):
         return row["negative_similarity"] < before.get("negative_similarity", 0.0) - 0.005
 
-    last = rows[-3:]
+    last = [row for row in rows if "negative_similarity" in row][-3:]
     return (
         len(last) == 3
         and all(close(row) for row in last[1:])
@@ -312,9 +354,13 @@ class StopAtNan(keras.callbacks.Callback):
 
 def epoch_line(row, epochs):
     """Returns one epoch's metrics as a line of text."""
-    text = f"epoch {row['epoch']:>3}/{epochs}  loss {row['loss']:.4f}"
+    text = f"epoch {row['epoch']:>3}/{epochs}"
+    if "loss" in row:
+        text += f"  loss {row['loss']:.4f}"
     if "val_recall_at_1" in row:
         text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
+    if "loss" not in row:
+        return f"{text}, before the training"
     same, other = row["positive_similarity"], row["negative_similarity"]
     text += f"  similarity {same:.2f} in a class, {other:.2f} across"
     return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"

@@ -1,0 +1,63 @@
+"""An embedding layer that starts as the principal components of the features."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from dml.encoding._stages import embedding_input, embedding_layer
+from dml.errors import ArrayError
+
+_SMALLEST = 1e-6  # relative to the largest variance: smaller ones are noise, never magnified
+
+
+def set_principal_components(encoder: Any, features: np.ndarray, whiten: bool = False) -> None:
+    """Sets the weights of an encoder's embedding layer to principal components.
+
+    Without whitening and with as many dimensions as the features vary in, cosine similarities are
+    those of the features.
+
+    Args:
+        encoder: A model of `dml.build_encoder` with an embedding layer.
+        features: Pooled features (N, C) of training images, as its `feature_encoder` returns them.
+        whiten: Whether to scale each component to the same variance.
+
+    Raises:
+        ArrayError: There are no features, or they are not finite.
+    """
+    features = keras.ops.convert_to_numpy(embedding_input(encoder, features))
+    layer = embedding_layer(encoder)
+    kernel = principal_components(features, layer.units, whiten)
+    layer.set_weights([kernel, np.zeros(layer.units, "float32")])
+
+
+def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -> np.ndarray:
+    """Returns the principal directions of features as columns, float32 (C, dim).
+
+    The directions are those of the second moments around zero, because the cosine similarities that
+    they are to keep depend on the origin. Columns beyond the rank of the features are zero.
+
+    Args:
+        features: Floats (N, C).
+        dim: Number of columns; positive.
+        whiten: Whether to scale each column so that the projections have the same mean square.
+
+    Raises:
+        ArrayError: There are no features, or they are not finite.
+    """
+    features = np.asarray(features, "float64")
+    if not len(features) or not np.isfinite(features).all():
+        raise ArrayError(f"features must be finite and not empty; got shape {features.shape}")
+    moments, directions = np.linalg.eigh(features.T @ features / len(features))
+    moments, directions = moments[::-1][:dim], directions[:, ::-1][:, :dim]
+    # The sign of a direction is arbitrary: the largest entry is made positive, on any machine.
+    largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
+    directions = directions * np.where(largest < 0, -1.0, 1.0)
+    kept = moments > _SMALLEST * max(moments[0], np.finfo("float64").tiny)
+    scale = kept.astype("float64")
+    if whiten:
+        scale[kept] /= np.sqrt(moments[kept])
+        scale *= np.sqrt(kept.sum() / np.square(scale).sum())  # columns of length 1 on average
+    columns = np.zeros((features.shape[1], dim), "float32")
+    columns[:, : len(moments)] = directions * scale
+    return columns

@@ -1,0 +1,130 @@
+"""Chooses among candidates by their validation scores, and interpolates weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dml.evaluation import retrieval
+
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the trained weights, next to those before the training
+MIDDLE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Which validation queries find their class at once.
+
+    Args:
+        hits: Floats (Q,): 1 where the nearest other image is of the query's class, otherwise 0.
+        classes: Integers (Q,): the class of each query.
+    """
+
+    hits: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, labels: np.ndarray) -> "Scores":
+        """Returns the scores of vectors (N, D) with class codes (N,)."""
+        result = retrieval(vectors, labels, ks=(1,))
+        return cls(result.per_query["R@1"], result.classes)
+
+    @property
+    def recall(self) -> float:
+        """R@1, in [0, 1]."""
+        return float(self.hits.mean())
+
+    def difference(self, other: "Scores") -> tuple[float, float]:
+        """Returns how much higher R@1 is than another's, and the standard error of that.
+
+        The error is of paired differences, whose classes are drawn at random (the clustered
+        standard error with G / (G - 1), as of the mean in a survey of G clusters).
+        """
+        gaps = self.hits - other.hits
+        mean = gaps.mean()
+        codes, members = np.unique(self.classes, return_inverse=True)
+        totals = np.bincount(members, gaps - mean)
+        count = len(codes)
+        if count < 2:
+            return float(mean), float("inf")
+        variance = count / (count - 1) * np.square(totals).sum() / len(gaps) ** 2
+        return float(mean), float(np.sqrt(variance))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An encoder that a training may end with.
+
+    Args:
+        name: Of the stage that it comes from: "frozen", "head" or "fine-tuned".
+        share: Share of the fine-tuned weights, between the ones before and after fine-tuning; None
+            for candidates that are not interpolated.
+        values: Of the encoder's variables.
+        scores: On the validation split.
+    """
+
+    name: str
+    share: float | None
+    values: Sequence[np.ndarray]
+    scores: Scores
+
+    def __str__(self):
+        part = "" if self.share is None else f" (share {self.share:g} of the trained weights)"
+        return f"{self.name}{part}"
+
+
+def interpolated(
+    before: Sequence[np.ndarray], after: Sequence[np.ndarray], share: float
+) -> list[np.ndarray]:
+    """Returns the values of variables between two states of an encoder.
+
+    Args:
+        before: Values before the training.
+        after: Values after it. What is not a float, such as a random state, is taken from here.
+        share: Of `after`, in [0, 1].
+    """
+    return [
+        ((1.0 - share) * a.astype("float64") + share * b).astype(b.dtype)
+        if np.issubdtype(b.dtype, np.floating)
+        else b
+        for a, b in zip(before, after, strict=True)
+    ]
+
+
+def most_accurate(candidates: Sequence[Candidate]) -> Candidate:
+    """Returns the interpolated candidate with the highest R@1; of equals the nearest to the middle.
+
+    Args:
+        candidates: Of one training, with their shares.
+    """
+
+    def rank(candidate):
+        assert candidate.share is not None
+        return candidate.scores.recall, -abs(candidate.share - MIDDLE), -candidate.share
+
+    return max(candidates, key=rank)
+
+
+def simplest_within_error(candidates: Sequence[Candidate]) -> Candidate:
+    """Returns the simplest candidate that is within one standard error of the best (Breiman et al.,
+    1984, sec. 3.4.3).
+
+    Args:
+        candidates: The simplest first.
+    """
+    best = max(candidates, key=lambda candidate: candidate.scores.recall)
+    for candidate in candidates:
+        gap, error = best.scores.difference(candidate.scores)
+        if candidate is best or gap <= error:
+            return candidate
+    raise AssertionError("the best candidate is within its own error")
+
+
+def with_values(
+    variables: Sequence[Any], values: Sequence[np.ndarray], use: Callable[[], Any]
+) -> Any:
+    """Returns `use()` while variables hold these values, which they keep afterwards."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return use()

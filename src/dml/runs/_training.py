@@ -1,0 +1,434 @@
+"""The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dml._storage.run_folder import RunFolder
+from dml.datasets import Items
+from dml.encoding import embed_images
+from dml.errors import DmlError
+from dml.evaluation import retrieval
+from dml.recipe import Recipe, training_loss
+from dml.reporting import Reporter
+from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._fitting import Stage, fit
+from dml.runs._measuring import embed, measure
+from dml.runs._selection import (
+    MIDDLE,
+    SHARES,
+    Candidate,
+    Scores,
+    interpolated,
+    most_accurate,
+    simplest_within_error,
+    with_values,
+)
+from dml.runs._splits import TestSplit, dataset_label
+
+if TYPE_CHECKING:
+    from dml.training import Learner
+
+MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
+
+
+class Training:
+    """Trains a learner as a recipe says, in the folder of a run; goes on where it was stopped.
+
+    Args:
+        recipe: The recipe.
+        folder: Of the run, which the caller has locked.
+        items: All splits.
+        learner: The compiled learner, whose encoder has its initial weights.
+        steps: Batches per epoch of fine-tuning.
+        reporter: Receives lines of text and progress.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        items: Items,
+        learner: "Learner",
+        steps: int,
+        reporter: Reporter,
+    ):
+        self._recipe = recipe
+        self._folder = folder
+        self._items = items
+        self._training_items = items.select("train")
+        validation = items.select("val")
+        # The R@1 of a single class is always 1.
+        self._validation = validation if len(validation.class_names) > 1 else None
+        self._learner = learner
+        self._encoder = learner.encoder
+        self._steps = steps
+        self._reporter = reporter
+
+    def baseline(self, test: bool) -> Baseline:
+        """Returns the metrics of the frozen network, which are measured once and kept.
+
+        Call it before `fit`, which changes the weights.
+
+        Args:
+            test: Whether to measure the test split.
+        """
+        try:
+            known = Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE))
+        except DmlError:  # never written, or damaged: it can be measured again
+            known = None
+        if known is not None and (known.metrics or not test):
+            return known
+        dimension, score, metrics = self._features.output_shape[-1], None, {}
+        if self._validation is not None:
+            features = self._embed(self._features, self._validation.paths, "frozen network")
+            score = _recall(_unit(features), self._validation.labels)
+        if test:
+            split = TestSplit.of(self._items, dataset_label(self._recipe.dataset))
+            title = "frozen network on the test images"
+            vectors = _unit(self._embed(self._features, split.items.paths, title))
+            options = self._recipe.evaluation
+            ks = options.ks or self._recipe.dataset.recall_ks
+            measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
+            metrics = measured.metrics
+        baseline = Baseline(dimension, score, metrics)
+        self._folder.write_json(self._folder.frozen, baseline.to_json())
+        return baseline
+
+    def fit(self) -> None:
+        """Trains; the encoder then has the weights of the result."""
+        options = self._recipe.training
+        head = self._head_stage() if options.stage != "full" and self._is_pretrained() else None
+        fine_tuning = self._fine_tuning()
+        if not any(fine_tuning.folder.checkpoints.glob("epoch-*.npz")):
+            self._initialise_embedding()
+            if head is not None:
+                self._fit_head(head)
+        if options.stage == "head":
+            return
+        state = fit(fine_tuning, self._reporter)
+        if options.select == "best" and state.best_epoch is not None:
+            self._restore(fine_tuning, state.best_epoch)
+        if options.interpolate == "none" and options.stage == "full":
+            self._report_start(state.best_epoch if options.select == "best" else None)
+            return
+        self._select(head, fine_tuning)
+
+    def _fine_tuning(self) -> Stage:
+        """Returns the stage that trains the whole encoder from images."""
+        from dml.training import training_batches
+
+        recipe, options = self._recipe, self._recipe.training
+
+        def batches(first_epoch, class_vectors):
+            return training_batches(
+                self._training_items,
+                recipe.sampler,
+                recipe.augmentation,
+                recipe.backbone.input_size,
+                first_epoch=first_epoch,
+                seed=options.seed,
+                on_unreadable=options.unreadable,
+                threads=options.threads,
+                samples=bool(recipe.memory.size),
+                class_vectors=class_vectors,
+            )
+
+        def training_vectors():
+            return embed_images(  # zeros, which have no effect, for images that are left out
+                self._encoder,
+                self._training_items.paths,
+                recipe.evaluation.batch_size,
+                threads=options.threads,
+                unreadable={} if options.unreadable == "skip" else None,
+            )
+
+        return self._stage(
+            self._folder,
+            self._learner,
+            kept=self._encoder.variables,
+            epochs=options.epochs,
+            batches=batches,
+            training_vectors=training_vectors,
+            validation_vectors=lambda paths: self._embed(self._encoder, paths, "validating"),
+        )
+
+    def _head_stage(self) -> Stage:
+        """Returns the stage that trains the embedding and the proxies on cached features.
+
+        Raises:
+            OptionError: There is no embedding layer to train, or the loss needs two views.
+        """
+        import dataclasses
+
+        from dml import FeatureCache
+        from dml.encoding._stages import head_of
+        from dml.training import Learner, build_optimizer, feature_batches
+
+        recipe, options = self._recipe, self._recipe.head_stage
+        head = head_of(self._encoder)
+        learner = Learner(
+            head,
+            training_loss(recipe),
+            classes=len(self._training_items.class_names),
+            regularizer=recipe.regularizer,
+        )
+        optimizer = dataclasses.replace(
+            recipe.optimizer,
+            learning_rate=options.learning_rate,
+            head_learning_rate=options.head_learning_rate,
+        )
+        learner.compile(
+            build_optimizer(learner, optimizer, steps_per_epoch=self._steps, epochs=options.epochs)
+        )
+        cached: list[Any] = []
+
+        def cache():
+            if not cached:
+                cached.append(
+                    FeatureCache(
+                        self._folder.features,
+                        self._encoder,
+                        self._training_items.paths,
+                        recipe.augmentation,
+                        views=options.views,
+                        seed=recipe.training.seed,
+                        batch_size=recipe.evaluation.batch_size,
+                        threads=recipe.training.threads,
+                        reporter=self._reporter,
+                    )
+                )
+            return cached[0]
+
+        def batches(first_epoch, class_vectors):
+            return feature_batches(
+                cache(),
+                self._training_items,
+                recipe.sampler,
+                seed=recipe.training.seed,
+                first_epoch=first_epoch,
+                class_vectors=class_vectors,
+                samples=bool(recipe.memory.size),
+            )
+
+        features: list[np.ndarray] = []
+
+        def validation_vectors(paths):
+            if not features:
+                features.append(self._embed(self._features, paths, "validation features"))
+            return head.predict(features[0], batch_size=1024, verbose=0)
+
+        return self._stage(
+            self._folder.head_stage,
+            learner,
+            kept=[*head.variables, *_head_variables(learner)],
+            epochs=options.epochs,
+            batches=batches,
+            training_vectors=lambda: head.predict(cache().plain, batch_size=1024, verbose=0),
+            validation_vectors=validation_vectors,
+        )
+
+    def _stage(
+        self,
+        folder,
+        learner,
+        kept,
+        epochs: int,
+        batches,
+        training_vectors: Callable[[], np.ndarray],
+        validation_vectors: Callable[[Any], np.ndarray],
+    ) -> Stage:
+        """Returns a stage with what all stages share.
+
+        Args:
+            folder: As for `Stage`, like the next four.
+            learner: The learner.
+            kept: The variables of the best epoch.
+            epochs: Number of epochs.
+            batches: Returns batches.
+            training_vectors: Returns the embeddings (N, D) of the training images.
+            validation_vectors: Returns the embeddings of these paths.
+        """
+        recipe, validation = self._recipe, self._validation
+        validate = None
+        if validation is not None:
+
+            def validate():
+                return _recall(validation_vectors(validation.paths), validation.labels)
+
+        reads_classes = "class_vectors" in recipe.sampler.wants
+        return Stage(
+            folder=folder,
+            learner=learner,
+            kept=kept,
+            epochs=epochs,
+            steps=self._steps,
+            batch_size=recipe.sampler.batch_size,
+            labels=self._training_items.labels,
+            batches=batches,
+            sampler=recipe.names["sampler"],
+            class_vectors=(
+                (lambda: self._class_vectors(learner, training_vectors)) if reads_classes else None
+            ),
+            validate=validate,
+            validate_every=recipe.training.validate_every,
+            tensorboard=self._folder.tensorboard,
+        )
+
+    def _class_vectors(self, learner, training_vectors) -> np.ndarray:
+        """Returns the position of each class, (classes, D): the mean of its proxies or images."""
+        import keras
+
+        from dml.heads import ProxyHead
+
+        if isinstance(learner.head, ProxyHead):
+            return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
+        vectors, items = training_vectors(), self._training_items
+        sums = np.zeros((len(items.class_names), vectors.shape[1]))
+        np.add.at(sums, items.labels, vectors)
+        return sums
+
+    def _initialise_embedding(self) -> None:
+        """Sets the embedding layer to the features' principal components, if the recipe does."""
+        from dml.encoding._pca import set_principal_components
+
+        embedding, paths = self._recipe.embedding, self._training_items.paths
+        init = embedding.init
+        if init == "auto":
+            init = "pca" if self._is_pretrained() else "random"
+        if init == "random" or not embedding.dim:
+            return
+        if len(paths) > MOST_COMPONENT_IMAGES:
+            rng = np.random.default_rng(self._recipe.training.seed)
+            paths = paths[np.sort(rng.permutation(len(paths))[:MOST_COMPONENT_IMAGES])]
+        features = self._embed(self._features, paths, "principal components")
+        set_principal_components(self._encoder, features, embedding.pca_whiten)
+
+    def _fit_head(self, stage: Stage) -> None:
+        """Trains the head on cached features; the learner then starts from the best epoch."""
+        options = self._recipe.head_stage
+        self._reporter.info(
+            f"head stage: {options.epochs} epochs on the cached features of {options.views} views"
+        )
+        state = fit(stage, self._reporter)
+        if self._recipe.training.select == "best" and state.best_epoch is not None:
+            self._restore(stage, state.best_epoch)
+        pairs = zip(_head_variables(self._learner), _head_variables(stage.learner), strict=True)
+        for variable, trained in pairs:
+            variable.assign(trained)
+        if self._recipe.training.stage == "head":
+            self._report_start(state.best_epoch)
+
+    def _restore(self, stage: Stage, epoch: int) -> None:
+        """Restores what a stage kept of an epoch."""
+        from dml.training._callbacks import Checkpoint
+
+        Checkpoint(stage.folder).load_best(stage.kept, epoch)
+
+    def _report_start(self, best_epoch: int | None) -> None:
+        """Reports a training in which no epoch was better than the start."""
+        if best_epoch == 0:
+            self._reporter.warning(
+                "no epoch was better in validation than the encoder before the training, which is "
+                "the result. Try a smaller optimizer.learning_rate, training.stage = 'adapt', a "
+                "larger backbone or more images"
+            )
+
+    def _select(self, head: Stage | None, fine_tuning: Stage) -> None:
+        """Chooses among the stages and between their weights, on the validation split."""
+        from dml.training._callbacks import Checkpoint, to_numpy
+
+        variables = self._encoder.variables
+        after = [to_numpy(variable) for variable in variables]
+        before = Checkpoint(fine_tuning.folder).read_start(fine_tuning.kept)
+        if self._validation is None:
+            self._reporter.info(
+                "no validation split to choose by: the result is half-way between the weights "
+                "before and after fine-tuning"
+            )
+            with_values(variables, interpolated(before, after, MIDDLE), lambda: None)
+            return
+        simpler, shares = [], (0.0, *SHARES)
+        if self._recipe.training.stage == "adapt":
+            shares = SHARES
+            if head is not None:
+                start = Checkpoint(head.folder).read_start(head.kept)
+                values_of = dict(zip(map(id, head.kept), start, strict=True))
+                frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
+                simpler.append(self._candidate("frozen", None, frozen))
+            simpler.append(self._candidate("frozen" if head is None else "head", None, before))
+        path = [
+            self._candidate("fine-tuned", share, interpolated(before, after, share))
+            for share in shares
+        ]
+        chosen = simplest_within_error([*simpler, most_accurate(path)])
+        with_values(variables, chosen.values, lambda: None)
+        self._report(chosen, [*simpler, *path])
+
+    def _candidate(self, name: str, share: float | None, values) -> Candidate:
+        """Returns a candidate with its scores on the validation split."""
+        validation = self._validation
+        assert validation is not None
+
+        def score():
+            return Scores.of(
+                self._embed(self._encoder, validation.paths, "validating"), validation.labels
+            )
+
+        scores = with_values(self._encoder.variables, values, score)
+        return Candidate(name, share, values, scores)
+
+    def _report(self, chosen: Candidate, candidates: list[Candidate]) -> None:
+        """Writes and reports the candidates' scores and the choice."""
+        rows = [
+            {
+                "name": candidate.name,
+                "share": candidate.share,
+                "validation": candidate.scores.recall,
+                "chosen": candidate is chosen,
+            }
+            for candidate in candidates
+        ]
+        self._folder.write_json(self._folder.selection, {"candidates": rows})
+        self._reporter.info("R@1 in validation of the candidates for the result:")
+        for line in _lines(chosen, candidates):
+            self._reporter.info(line)
+
+    def _is_pretrained(self) -> bool:
+        return self._recipe.backbone.is_pretrained
+
+    @property
+    def _features(self):
+        """The model from images to pooled features, with the current weights."""
+        from dml.encoding._stages import feature_encoder
+
+        return feature_encoder(self._encoder)
+
+    def _embed(self, encoder, paths, title: str) -> np.ndarray:
+        """Returns the vectors (N, D) of images."""
+        evaluation, threads = self._recipe.evaluation, self._recipe.training.threads
+        return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
+
+
+def _head_variables(learner) -> list[Any]:
+    """Returns the variables of a learner's heads: proxies, memories."""
+    heads = (learner.head, learner.regularizer_head)
+    return [variable for head in heads if head is not None for variable in head.variables]
+
+
+def _lines(chosen: Candidate, candidates: list[Candidate]) -> Iterator[str]:
+    """Yields a line for each candidate."""
+    for candidate in candidates:
+        mark = "  <- the result" if candidate is chosen else ""
+        yield f"  {100 * candidate.scores.recall:5.1f}  {candidate}{mark}"
+
+
+def _recall(vectors: np.ndarray, labels: np.ndarray) -> float:
+    return float(retrieval(vectors, labels, ks=(1,)).recall[1])
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Returns vectors of unit length; zero vectors stay zero."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1)
