@@ -16,6 +16,7 @@ from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
+from dml.runs._training import Training
 from tests.datasets.layouts import write_image
 from tests.runs.running import (
     SMALL,
@@ -394,11 +395,13 @@ def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
     assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17
 
 
-def test_batches_are_a_function_of_the_seed_and_the_epoch():
+def test_batches_are_a_function_of_the_seed_and_the_epoch(tmp_path):
     def first(seed, epoch=0):
         recipe = load_recipe("glyphs", flags(training__seed=seed))
-        items = recipe.dataset.items().select("train")
-        images, labels = next(iter(Trainer(recipe)._batches(items, epoch)))
+        items = recipe.dataset.items()
+        learner, folder = Trainer(recipe)._prepare(items).learner, RunFolder(tmp_path)
+        stage = Training(recipe, folder, items, learner, 1, SILENT)._fine_tuning()
+        images, labels = next(iter(stage.batches(epoch, None)))
         return np.asarray(images), np.asarray(labels).tolist()
 
     images, labels = first(0)
