@@ -5,6 +5,7 @@ the part does on a small input. An option that acts only in company stands in `C
 options that it needs; one that can't be seen here stands in `ELSEWHERE` with the reason.
 """
 
+import json
 import shutil
 
 import keras
@@ -27,7 +28,7 @@ from dml.recipe import (
 from dml.recipe._reading import _group
 from dml.recipe._schema import GROUPS
 from dml.training import OptimizerOptions, build_optimizer
-from tests.datasets.layouts import LAYOUTS, write_image
+from tests.datasets.layouts import LAYOUTS, png, write_image, write_parquet, write_tar
 from tests.regularizers.test_contract import given
 from tests.samplers.test_contract import batches_of
 
@@ -38,6 +39,7 @@ WORDS = (  # values of the options that take a word or a path
     *("classes", "images", "zero-shot", "seen-class", "once", "repeat", "skip", "error", "other"),
     *("sgd", "adam", "rmsprop", "adamw", "constant", "step", "exponential", "none", "torch", "tf"),
     *("last", "best", "mixed_bfloat16", "float32", "other.csv", "other.keras"),
+    *("json.about.kind", "json.split", "jpg", "where", "other"),
 )
 CLASSES, DIM = 6, 5
 
@@ -51,6 +53,7 @@ COMPANY = {
     "regularizer.hier": {"ancestors": 16, "neighbours": 4, "triplets": 200},
     "sampler.fixed_triplets": {"path": "some.csv"},
     "dataset.glyphs": {"classes": 8, "samples": 4, "size": 16},
+    "dataset.parquet": {"image": "image"},
     "dataset": {"validation_fraction": 0.5},
     "backbone": {"weights": "none", "input_size": 32, "resize_side": 40},
     "backbone.conv4": {"input_size": 16, "resize_side": 20, "filters": 4},
@@ -419,6 +422,17 @@ def write_layout(name, root):
             write_image(root / "images" / f"{i}.jpg", i)
             with open(root / "table.csv", "a") as file:
                 file.write(f"images/{i}.jpg,{i // 2 % 5}\n")
+        elif name == "webdataset":
+            members = {f"{i}.{'png' if i % 3 else 'jpg'}": png(i), f"{i}.cls": str(i // 2 % 5)}
+            about = {"about": {"kind": i // 3}, "split": "train" if i % 4 else "test"}
+            members[f"{i}.json"] = json.dumps(about)
+            write_tar(root / f"shard-{i}.tar", members)
+    if name == "parquet":
+        for part in range(2):
+            rows = range(15 * part, 15 * part + 15)
+            columns = {"other": [png(i + 100) for i in rows], "label": [i // 2 % 9 for i in rows]}
+            columns["where"] = ["train" if i % 3 else "test" for i in rows]
+            write_parquet(root / f"part-{part}.parquet", [png(i) for i in rows], **columns)
 
 
 @pytest.fixture(scope="module")

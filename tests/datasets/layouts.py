@@ -1,9 +1,13 @@
 """Small data sets on disk, in the layouts of the originals."""
 
+import io
+import tarfile
 import zipfile
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy.io import savemat
 
 
@@ -120,6 +124,51 @@ def table(root):
     return root / "table.csv"
 
 
+def png(seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype="uint8")
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def write_tar(path, members, mode="w"):
+    """Writes {member: bytes or text} as a tar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, data in members.items():
+            data = data.encode() if isinstance(data, str) else data
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def webdataset(root):
+    for shard in range(2):
+        members = {}
+        for i in range(5 * shard, 5 * shard + 5):
+            members |= {f"{i:04d}.png": png(i), f"{i:04d}.cls": str(i // 2)}
+            members[f"{i:04d}.json"] = f'{{"about": {{"kind": "kind {i // 2}"}}, "split": "train"}}'
+        write_tar(root / f"shard-{shard}.tar", members)
+    return root / "shard-{0..1}.tar"
+
+
+def write_parquet(path, images, group=2, **columns):
+    """Writes images, as Hugging Face's `datasets` does, and other columns as a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"bytes": data, "path": None} for data in images]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = pa.table({"image": pa.array(cells, kind), **columns})
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+def parquet(root):
+    for part in range(2):
+        numbers = range(5 * part, 5 * part + 5)
+        images, labels = [png(i) for i in numbers], [i // 2 for i in numbers]
+        write_parquet(root / f"part-{part}.parquet", images, label=labels)
+    return root / "part-{0..1}.parquet"
+
+
 # Data set's name -> (what writes its layout, images by split that it must find).
 LAYOUTS = {
     "cub200": (cub200, {"train": 4, "test": 4}),
@@ -130,6 +179,8 @@ LAYOUTS = {
     "omniglot": (omniglot, {"train": 8, "test": 8}),
     "folder": (folder, {"train": 6, "test": 4}),
     "table": (table, {"train": 6, "test": 4}),
+    "parquet": (parquet, {"train": 6, "test": 4}),
+    "webdataset": (webdataset, {"train": 6, "test": 4}),
 }
 
 

@@ -118,6 +118,9 @@ def test_a_missing_file_is_named(name, tmp_path):
         os.rename(file + ".away", file)
 
 
+SUFFIXES = (".txt", ".mat", ".zip", ".csv", ".tar", ".parquet")  # of lists and archives
+
+
 @pytest.mark.parametrize("name", sorted(set(FILES) - {"folder"}))
 @pytest.mark.parametrize(
     "damage",
@@ -130,7 +133,7 @@ def test_a_missing_file_is_named(name, tmp_path):
 )
 def test_a_corrupt_list_is_named(name, damage, tmp_path):
     made = dataset(name, tmp_path)
-    lists = [p for p in tmp_path.rglob("*") if p.suffix in (".txt", ".mat", ".zip", ".csv")]
+    lists = [p for p in tmp_path.rglob("*") if p.suffix in SUFFIXES]
     assert lists
     for file in lists:
         if file.name == "train_test_split.txt":

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from dml.images import ImageError, ImageRef, read_image
-from dml.images._references import ArchiveMemberRef, CropRef, DrawnRef, FileRef, MaskedRef
+from dml.images._references import (
+    ArchiveMemberRef,
+    CellRef,
+    CropRef,
+    DrawnRef,
+    FileRef,
+    MaskedRef,
+    TarPartRef,
+)
 from dml.images._regions import Box, BoxUnit
 from dml.images._strokes import render
 from tests.images.test_decoding import encoded, gradient, with_orientation
@@ -49,6 +57,12 @@ HALF = Box(0, 0.1, 0.5, 1, BoxUnit.SHARES)
             ),
             ["a.tar", "m.zip"],
         ),
+        ("a.tar!b.zip!c.jpg", ArchiveMemberRef("a.tar", "b.zip!c.jpg"), ["a.tar"]),
+        ("a.tar@512+10!b.jpg", TarPartRef("a.tar", 512, 10, "b.jpg"), ["a.tar"]),
+        ("x/a.parquet!an image!12", CellRef("x/a.parquet", "an image", 12), ["x/a.parquet"]),
+        ("a.arrow!b!c!0", CellRef("a.arrow", "b!c", 0), ["a.arrow"]),
+        ("a.parquet!b.jpg", FileRef("a.parquet!b.jpg"), ["a.parquet!b.jpg"]),
+        ("a.zip@512+10!b.jpg", FileRef("a.zip@512+10!b.jpg"), ["a.zip@512+10!b.jpg"]),
     ],
 )
 def test_texts_become_references_and_texts_again(text, reference, files):
@@ -68,6 +82,8 @@ def test_a_path_object_is_taken(tmp_path):
         ("/x/../b.png", "/b.png", "/b.png"),
         ("./a.zip!in/../b.png", "/data/a.zip!in/../b.png", "a.zip!in/../b.png"),
         ("s//a.tar!./b.png", "/data/s/a.tar!./b.png", "s/a.tar!./b.png"),
+        ("./a.arrow!b!3", "/data/a.arrow!b!3", "a.arrow!b!3"),
+        ("s//a.tar@512+1!./b.png", "/data/s/a.tar@512+1!./b.png", "s/a.tar@512+1!./b.png"),
         (DRAWN, DRAWN, DRAWN),
         (
             "crop:pixels=0,0,2,2:mask:./m.png:./a.png",

@@ -32,7 +32,13 @@ def test_a_new_folder_is_nobody_elses(tmp_path):
 
 @pytest.mark.parametrize(
     "source, name",
-    [("glyphs", "glyphs"), ("a/recipe.v2.toml", "recipe.v2"), ("/", "folder"), ("b/..", "x.y")],
+    [
+        ("glyphs", "glyphs"),
+        ("a/recipe.v2.toml", "recipe.v2"),
+        ("/", "folder"),
+        ("b/..", "x.y"),
+        ("s/t-{0..9}.tar", "t-0..9"),
+    ],
 )
 def test_a_run_is_named_after_what_it_is_trained_on(tmp_path, monkeypatch, source, name):
     (tmp_path / "x.y").mkdir()

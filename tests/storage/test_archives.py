@@ -7,7 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from dml._storage.archives import read_tar_directory, read_tar_part
 from dml.images import ImageError, read_image
+from tests.datasets.layouts import png, write_tar
 from tests.images.test_decoding import encoded, gradient
 
 
@@ -90,3 +92,26 @@ def test_a_member_that_is_not_in_the_archive(tmp_path):
         pass
     with pytest.raises(ImageError, match="no such member"):
         read_image(f"{tmp_path}/a.zip!b.png")
+
+
+def test_a_member_of_a_tar_is_read_from_its_place(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"a.txt": "one", "b.png": png(1)})
+    start, length = read_tar_directory(path)["b.png"]
+    assert (start, length) == (3 * 512, len(png(1)))  # after a header and the data of `a.txt`
+    assert read_tar_part(path, start, length) == png(1)
+    assert (read_image(f"{path}@{start}+{length}!b.png") == read_image(f"{path}!b.png")).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("999999999999+9", "has changed, or is truncated"),
+        ("0+999999999999", "at most 512 MiB"),
+        ("0+512", "not an image of a known format"),
+    ],
+)
+def test_a_place_that_holds_no_image_is_named(tmp_path, place, message):
+    path = write_tar(tmp_path / "a.tar", {"b.png": png(1)})
+    with pytest.raises(ImageError, match=message) as error:
+        read_image(f"{path}@{place}!b.png")
+    assert str(error.value).startswith(f"{path}@{place}!b.png: ")

@@ -107,6 +107,16 @@ def tar_members(path):
 @functools.lru_cache(maxsize=64)
 def tar_directory(path, size, time):
     """Returns the members of a tar of this size and time."""
+    return read_tar_directory(path)
+
+
+def read_tar_directory(path):
+    """Returns `tar_members`, which are not kept for the next call.
+
+    Raises:
+        OSError, DataError: As for `tar_members`.
+    """
+    require_regular(path)
     with (
         naming_damage(path, "not an uncompressed tar archive"),
         tarfile.open(path, "r:") as archive,
@@ -153,7 +163,17 @@ def read_tar_member(path, name):
         KeyError: There is no such member.
         OSError, DataError: As for `tar_members`; or the member is too large, or truncated.
     """
-    start, length = tar_members(path)[name]
+    return read_tar_part(path, *tar_members(path)[name])
+
+
+def read_tar_part(path, start, length):
+    """Returns the bytes at a place in an uncompressed tar, as `tar_members` gives it.
+
+    Raises:
+        OSError: The tar is missing, or can't be read.
+        DataError: It is not a regular file, or ends early; or the part is too large.
+    """
+    require_regular(path)
     check_size(path, length)
     with open(path, "rb") as file:
         file.seek(start)

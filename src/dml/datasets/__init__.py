@@ -12,8 +12,10 @@ from dml.datasets.glyphs import Glyphs
 from dml.datasets.inshop import InShop
 from dml.datasets.items import Items
 from dml.datasets.omniglot import Omniglot
+from dml.datasets.parquet import Parquet
 from dml.datasets.sop import StanfordOnlineProducts
 from dml.datasets.table import Table
+from dml.datasets.webdataset import WebDataset
 
 __all__ = [
     "CUB200",
@@ -29,9 +31,11 @@ __all__ = [
     "InShop",
     "Items",
     "Omniglot",
+    "Parquet",
     "RecordedItems",
     "StanfordOnlineProducts",
     "Table",
+    "WebDataset",
     "check_images",
     "download",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dml._storage.cells import arrow_table, read_schema
 from dml._storage.columns import read_parquet
 from dml.errors import DataError
 from dml.images._files import is_utf8
@@ -76,14 +77,61 @@ def _checked_columns(path, columns):
         ValueError: It has no path or label, lists in a column, or more than `_MOST_BYTES`; without
             the name of the file, which `read_frame` adds.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
     schema = parquet.read_schema(path)
     if columns is not None and (absent := [n for n in REQUIRED if n not in schema.names]):
         raise ValueError(f"no column {absent[0]!r}; it has {', '.join(schema.names)}")
     fields = [field for field in schema if columns is None or field.name in columns]
+    _check_unpacked(path, fields)
+    return [field.name for field in fields]
+
+
+def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[str, list]:
+    """Returns name -> values, None where they are missing, of columns in a Parquet or Arrow file.
+
+    Args:
+        path: The file; `.parquet` tells which it is.
+        columns: Names of columns.
+
+    Raises:
+        DataError: It is damaged, a column is missing or of lists, or its values are too large.
+    """
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    schema = read_schema(path)
+    for name in columns:
+        if name not in schema.names:
+            raise DataError(path, f"no column {name!r}; it has {', '.join(schema.names)}")
+    try:
+        if str(path).endswith(".parquet"):
+            _check_unpacked(path, [schema.field(name) for name in columns])
+            table = parquet.read_table(
+                path, columns=list(columns), page_checksum_verification=True, partitioning=None
+            )
+        else:
+            table = arrow_table(path).select(columns)
+        table.validate(full=True)
+        return {name: table.column(name).to_pylist() for name in columns}
+    except (pyarrow.ArrowException, *_DAMAGE) as error:
+        raise DataError(path, f"can't be read as a table: {error}") from None
+
+
+def _check_unpacked(path, fields):
+    """Raises an error for columns of lists, or of more than `_MOST_BYTES`.
+
+    Args:
+        path: The Parquet file.
+        fields: Its fields.
+
+    Raises:
+        ValueError: Without the name of the file.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as parquet
+
     texts = []
     for field in fields:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -106,7 +154,6 @@ def _checked_columns(path, columns):
                 size += counted.as_py() or 0
     if size > _MOST_BYTES:
         raise ValueError(f"it unpacks to more than {_MOST_BYTES // 2**30} GiB")
-    return [field.name for field in fields]
 
 
 def _read_csv(path):

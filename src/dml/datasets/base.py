@@ -1,5 +1,6 @@
 """The base class of data sets: registry, folder, expected counts and validation split."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ class DatasetPart:
     expected: ClassVar[dict[str, dict[str, int]]] = {}
     archives: ClassVar[tuple[Archive, ...]] = ()
     source: ClassVar[str] = ""  # where to get it, for messages
+    named_by_root: ClassVar[bool] = False  # whether messages call it by its folder or file
 
     def __post_init__(self):
         check_validation(self.validation_fraction, self.validation_seed, self.validation)
@@ -119,6 +121,11 @@ class DatasetPart:
                     f"{wanted:,}; unpack the original archive again",
                 )
 
+    def absolute_root(self) -> str:
+        """Returns `root` as an absolute path if it exists, and unchanged otherwise."""
+        path = Path(self.root).expanduser()
+        return os.path.abspath(path) if self.root and path.exists() else self.root
+
     def folder(self) -> Path:
         """Returns the data set's folder.
 
@@ -165,6 +172,7 @@ class _UserDataset(DatasetPart):
     protocol: str = "zero-shot"
 
     protocols: ClassVar[tuple[str, ...]] = ("zero-shot", "seen-class")
+    named_by_root: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -31,6 +31,7 @@ LITTER = re.compile(
     r"|System Volume Information|lost\+found|(eh)?thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
+CELL = re.compile(r"(?s).*\.(parquet|arrow)!.*!\d+")  # as `CellRef` writes it
 RUN = {"recipe.toml", "items.parquet"}  # files by which the folder of a training run is recognised
 RUNS = "in a run's folder"
 HIDDEN = "hidden"
@@ -61,8 +62,11 @@ class LeftOut(Counter):
     def takes_listed(self, path: str) -> bool:
         """Returns whether a path in a list may be that of an image; counts it if not.
 
-        A path without a suffix may be one, since files may be named by hashes.
+        A path without a suffix may be one, since files may be named by hashes; so may a cell of a
+        Parquet or Arrow file.
         """
+        if CELL.fullmatch(path):
+            return True
         suffix = suffix_of(path)
         if suffix and suffix not in FORMATS:
             self[suffix] += 1

@@ -3,18 +3,32 @@
 import abc
 import hashlib
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
 import numpy as np
 
-from dml._storage.archives import read_file, read_tar_member, read_zip_member
+from dml._storage.archives import (
+    read_file,
+    read_tar_member,
+    read_tar_part,
+    read_zip_member,
+)
+from dml._storage.cells import read_cell
 from dml.errors import DataError
 from dml.images import _strokes
 from dml.images._decoding import ImageError, decode_image
 from dml.images._headers import read_header
 from dml.images._regions import Box, masked
+
+# A file that holds images, the place of one if it is known, and its name. The first such suffix
+# counts: a member may be called `b.zip!c.jpg`.
+_CONTAINED = re.compile(
+    r"(?s)(.*?\.(?:zip|tar|parquet|arrow))((?<=\.tar)@\d{1,15}\+\d{1,15})?!(.*)"
+)
+_CELL = re.compile(r"(?s)(.+)!(\d{1,15})")  # column and row
 
 
 class ImageRef(abc.ABC):
@@ -26,7 +40,9 @@ class ImageRef(abc.ABC):
 
         Args:
             text: The path of a file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER",
-                "glyph:seed=N,size=N,class=N,sample=N", or a part of one of these:
+                "SHARD.tar@START+LENGTH!MEMBER", "FILE.parquet!COLUMN!ROW",
+                "FILE.arrow!COLUMN!ROW", "glyph:seed=N,size=N,class=N,sample=N", or a part of one of
+                these:
                 "crop:pixels=X0,Y0,X1,Y1:IMAGE", "crop:shares=X0,Y0,X1,Y1:IMAGE" or
                 "mask:MASK:IMAGE", where percent signs and colons in MASK are written as in a URL.
 
@@ -40,11 +56,16 @@ class ImageRef(abc.ABC):
             return CropRef.from_text(text)
         if text.startswith(MaskedRef.PREFIX):
             return MaskedRef.from_text(text)
-        for suffix in ArchiveMemberRef.READERS:
-            archive, mark, member = text.partition(f"{suffix}!")
-            if mark:
-                return ArchiveMemberRef(archive + suffix, member)
-        return FileRef(text)
+        if (contained := _CONTAINED.fullmatch(text)) is None:
+            return FileRef(text)
+        archive, place, member = contained.groups()
+        if archive.endswith(CellRef.SUFFIXES):
+            cell = _CELL.fullmatch(member)
+            return CellRef(archive, cell[1], int(cell[2])) if cell else FileRef(text)
+        if place:
+            start, length = map(int, place[1:].split("+"))
+            return TarPartRef(archive, start, length, member)
+        return ArchiveMemberRef(archive, member)
 
     @property
     @abc.abstractmethod
@@ -153,6 +174,72 @@ class ArchiveMemberRef(ImageRef):
     def read_bytes(self):
         read = next(read for suffix, read in self.READERS.items() if self.archive.endswith(suffix))
         return _read(self, read, self.archive, self.member)
+
+
+@dataclass(frozen=True)
+class TarPartRef(ImageRef):
+    """A member of an uncompressed tar at a known place, read without the tar's directory.
+
+    Args:
+        archive: Path of the tar, which ends in `.tar`.
+        start: The place of its first byte.
+        length: Its bytes.
+        member: Its name, for messages.
+    """
+
+    archive: str
+    start: int
+    length: int
+    member: str
+
+    def __str__(self):
+        return f"{self.archive}@{self.start}+{self.length}!{self.member}"
+
+    @property
+    def files(self):
+        return (self.archive,)
+
+    def absolute(self, folder=""):
+        return replace(self, archive=os.path.abspath(os.path.join(folder, self.archive)))
+
+    def normalized(self):
+        return replace(self, archive=os.path.normpath(self.archive))
+
+    def read_bytes(self):
+        return _read(self, read_tar_part, self.archive, self.start, self.length)
+
+
+@dataclass(frozen=True)
+class CellRef(ImageRef):
+    """A cell of a Parquet or Arrow file that holds the bytes of an image.
+
+    Args:
+        file: Its path, with one of the `SUFFIXES`.
+        column: The column.
+        row: The row, from 0.
+    """
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".parquet", ".arrow")
+
+    file: str
+    column: str
+    row: int
+
+    def __str__(self):
+        return f"{self.file}!{self.column}!{self.row}"
+
+    @property
+    def files(self):
+        return (self.file,)
+
+    def absolute(self, folder=""):
+        return replace(self, file=os.path.abspath(os.path.join(folder, self.file)))
+
+    def normalized(self):
+        return replace(self, file=os.path.normpath(self.file))
+
+    def read_bytes(self):
+        return _read(self, read_cell, self.file, self.column, self.row)
 
 
 @dataclass(frozen=True)

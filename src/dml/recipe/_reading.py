@@ -84,8 +84,8 @@ def load_recipe(
     """Reads a recipe, including those that it extends, and applies the flags.
 
     Args:
-        source: A recipe's path, the name of a shipped one, a data set's name, or a folder of
-            class folders.
+        source: A recipe's path, the name of a shipped one, a data set's name, a folder of class
+            folders or of shards, a shard, or a pattern of shards.
         flags: `--section.option value` as a flat list of strings.
         allow_parts: Whether to import the Python files that the recipe lists under `parts`, which
             runs their code. Their paths are relative to the recipe's folder.
@@ -139,7 +139,8 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
     """Returns a data set, without reading a recipe or loading a backend.
 
     Args:
-        name: A data set's name, or a folder of class folders.
+        name: A data set's name, a folder of class folders or of shards, a shard, or a pattern of
+            shards.
         flags: `--dataset.option value` as a flat list of strings.
 
     Raises:
@@ -148,11 +149,12 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
     datasets = FAMILIES["dataset"].parts()
     options = {"name": os.fspath(name)}
     if options["name"] not in datasets:
-        if not Path(name).expanduser().is_dir():
+        kind = _data_set_at(name)
+        if kind is None:
             hint = suggestion(options["name"], datasets)
             known = f"Known: {', '.join(sorted(datasets))}"
             raise MissingDataError(name, f"no data set or folder of that name.{hint} {known}")
-        options = {"name": "folder", "root": options["name"]}
+        options = {"name": kind, "root": options["name"]}
     for section, option, value in read_flags(flags):
         if section != "dataset" or option == "name":
             text = "can't be set here: only --dataset options apply to a data set"
@@ -187,14 +189,21 @@ def read_source(source: str | os.PathLike[str]) -> Source:
         return _read_shipped(name)
     if name in datasets:
         return Source(f'[dataset]\nname = "{name}"\n', f"data set {name}")
-    if path.is_dir():
-        text = f'[dataset]\nname = "folder"\nroot = {toml_value(str(path))}\n'
+    if (kind := _data_set_at(path)) is not None:
+        text = f'[dataset]\nname = "{kind}"\nroot = {toml_value(str(path))}\n'
         return Source(text, f"folder {path}")
     raise MissingDataError(
         source,
         "no recipe, data set or folder of that name."
         f"{suggestion(name, [*recipes, *datasets])} `dml recipes` lists the recipes",
     )
+
+
+def _data_set_at(path: str | os.PathLike[str]) -> str | None:
+    """Returns the name of the data set that a path holds, or None."""
+    from dml.datasets._recognizing import data_set_at  # as the parts are, when needed
+
+    return data_set_at(path)
 
 
 def shipped_recipes() -> dict[str, Traversable]:

@@ -70,7 +70,7 @@ GROUPS = {
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *GROUPS)
-PATHS = {("dataset", "root"), ("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
+PATHS = {("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
 
@@ -268,7 +268,7 @@ class Recipe:
             path = Path(value).expanduser()
             return os.path.abspath(path) if path.exists() else value
 
-        changes = {}
+        changes = {"dataset": dataclasses.replace(self.dataset, root=self.dataset.absolute_root())}
         for section, option in PATHS:
             part = changes.get(section, getattr(self, section))
             value = getattr(part, option, None)

@@ -183,7 +183,7 @@ def without_splits(dataset: DatasetPart) -> dict[str, float]:
 def dataset_label(dataset: DatasetPart) -> str:
     """Returns what a data set is called: its name, or that of its folder or file."""
     root = os.path.realpath(os.path.expanduser(dataset.root))
-    return Path(root).name or dataset.name if dataset.name in ("folder", "table") else dataset.name
+    return Path(root).name or dataset.name if dataset.named_by_root else dataset.name
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,9 +115,10 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def run_name(source: str | os.PathLike[str]) -> str:
-    """Returns the name of a run of a recipe, a data set or a folder."""
+    """Returns the name of a run of a recipe, a data set, a folder or a pattern of files."""
     path = Path(os.path.abspath(Path(source).expanduser()))
-    return (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
+    name = (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
+    return name if path.exists() else re.sub(r"[^\w.]+", "-", name).strip("-")
 
 
 def minutes(seconds: float) -> str:

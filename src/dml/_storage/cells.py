@@ -1,0 +1,256 @@
+"""Images in the cells of Parquet and Arrow files: read in any order, in bounded memory.
+
+An Arrow file, as `save_to_disk` of Hugging Face's `datasets` writes it, is mapped into memory. Of a
+Parquet file the row group of an image is unpacked, and the groups that were read last are kept.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dml._storage.archives import check_size, require_regular
+from dml.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_KEPT = 2**29  # bytes of the row groups that are kept
+MOST_UNPACKED = 2**30  # bytes of the images in a row group
+ROWS = 8  # that are unpacked at once, after which the bytes are counted
+
+
+def read_cell(path: str, column: str, row: int) -> bytes:
+    """Returns the image in a row of a Parquet or Arrow file.
+
+    Args:
+        path: The file; its suffix says which of them it is.
+        column: A column of bytes, or of structs with `bytes`.
+        row: Its row.
+
+    Raises:
+        OSError: The file is missing, or can't be read.
+        DataError: It is damaged, or not a regular file, or there is no image in that cell.
+    """
+    status = require_regular(path)
+    version = path, status.st_size, status.st_mtime_ns, column
+    with naming_damage(path):
+        if path.endswith(".parquet"):
+            starts = group_starts(*version[:3])
+            group = int(np.searchsorted(starts, row, side="right")) - 1
+            if not 0 <= row < starts[-1]:
+                raise DataError(path, f"has no row {row}")
+            images = GROUPS.get((*version, group), lambda: unpacked(path, column, group))
+            row -= int(starts[group])
+        else:
+            images = mapped(*version)
+        if row >= len(images):
+            raise DataError(path, f"has no row {row}")
+        value = images[row]
+        if not value.is_valid:
+            raise DataError(path, f"there is no image in row {row}")
+        buffer = value.as_buffer()
+        check_size(path, buffer.size)
+        return buffer.to_pybytes()
+
+
+def read_schema(path: str | os.PathLike[str]) -> "pa.Schema":
+    """Returns the schema of a Parquet or Arrow file.
+
+    Raises:
+        OSError, DataError: As for `read_cell`.
+    """
+    import pyarrow.parquet as parquet
+
+    require_regular(path)
+    with naming_damage(path):
+        if os.fspath(path).endswith(".parquet"):
+            return parquet.read_schema(path)
+        return arrow_table(path).schema
+
+
+def image_bytes(path: str, column: str) -> list[int]:
+    """Returns how many bytes of images each row group says to have; none for an Arrow file.
+
+    Args:
+        path: The file.
+        column: As for `read_cell`.
+
+    Raises:
+        OSError, DataError: As for `read_cell`.
+    """
+    import pyarrow.parquet as parquet
+
+    if not path.endswith(".parquet"):
+        return []
+    require_regular(path)
+    with naming_damage(path):
+        about = parquet.read_metadata(path)
+        places = [
+            n
+            for n in range(about.num_columns)
+            if about.schema.column(n).path in (column, f"{column}.bytes")
+        ]
+        groups = [about.row_group(n) for n in range(about.num_row_groups)]
+        return [sum(group.column(n).total_uncompressed_size for n in places) for group in groups]
+
+
+def is_image(kind: "pa.DataType") -> bool:
+    """Returns whether a column of this type may hold images: bytes, or structs with `bytes`."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and is_image(kind.field(place).type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+@contextlib.contextmanager
+def naming_damage(path) -> Iterator[None]:
+    """Converts the errors that damaged files raise to a DataError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (DataError, FileNotFoundError, PermissionError):
+        raise
+    except (pa.ArrowException, ArithmeticError, LookupError, MemoryError, OSError, ValueError) as e:
+        raise DataError(path, f"damaged: {str(e).partition(chr(10))[0]}") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def group_starts(path, size, time):
+    """Returns the first row of each row group in a Parquet file, and after them their number."""
+    import pyarrow.parquet as parquet
+
+    about = parquet.read_metadata(path)
+    rows = [about.row_group(n).num_rows for n in range(about.num_row_groups)]
+    if min(rows, default=0) < 0:
+        raise DataError(path, "damaged: a row group has less than no rows")
+    return np.cumsum([0, *rows])
+
+
+def unpacked(path, column, group):
+    """Returns the images in a row group of a Parquet file, as Arrow's binary values."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    chunks, size = [], 0
+    with parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+        kind = image_type(file.schema_arrow, column, path)
+        leaf = f"{column}.bytes" if pa.types.is_struct(kind) else column
+        for batch in file.iter_batches(ROWS, [group], [leaf], use_threads=False):
+            images = bytes_of(batch.column(0))
+            size += images.nbytes
+            if size > MOST_UNPACKED:
+                raise DataError(path, too_large(size))
+            chunks.append(images)
+    return pa.chunked_array(chunks, chunks[0].type if chunks else pa.binary())
+
+
+def too_large(size: int) -> str:
+    """Returns the message on a row group that is too large to be read at random."""
+    return (
+        f"a row group has {size / 2**30:.1f} GiB of images, and may have at most "
+        f"{MOST_UNPACKED // 2**30} GiB: write it with fewer rows a group "
+        "(pyarrow.parquet.write_table(..., row_group_size=100))"
+    )
+
+
+def image_type(schema, column, path):
+    """Returns the type of a column of images.
+
+    Raises:
+        DataError: There is no such column, or it does not hold images.
+    """
+    place = schema.get_field_index(column)
+    if place < 0 or not is_image(schema.field(place).type):
+        raise DataError(path, f"has no column of images named {column!r}")
+    return schema.field(place).type
+
+
+def bytes_of(column):
+    """Returns a column of bytes or structs with `bytes` as one of bytes."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(column.type):
+        return column
+    names = [column.type.field(n).name for n in range(column.type.num_fields)]
+    return column.flatten()[names.index("bytes")]  # empty where the struct is
+
+
+@functools.lru_cache(maxsize=1024)
+def mapped(path, size, time, column):
+    """Returns the images of an Arrow file as binary values that stay in the mapped file."""
+    import pyarrow as pa
+
+    table = arrow_table(path)
+    image_type(table.schema, column, path)
+    found = table.column(column)
+    found.validate(full=True)  # no value lies outside of the file
+    chunks = [bytes_of(chunk) for chunk in found.chunks]
+    images = pa.chunked_array(chunks, chunks[0].type if chunks else pa.binary())
+    if images.nbytes > size:
+        raise DataError(path, "compressed: images are read in random order; write it uncompressed")
+    return images
+
+
+def arrow_table(path: str | os.PathLike[str]) -> "pa.Table":
+    """Returns the table in an Arrow file, in the format of streams or of files; not validated."""
+    import pyarrow as pa
+
+    source = pa.memory_map(os.fspath(path))
+    try:
+        return pa.ipc.open_stream(source).read_all()
+    except pa.ArrowInvalid:
+        return pa.ipc.open_file(source).read_all()
+
+
+class Kept:
+    """What was computed last, for several threads: each key is computed once at a time.
+
+    Args:
+        most: Bytes that are kept.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self.lock = threading.Lock()
+        self.found: OrderedDict[Hashable, Future] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable):
+        """Returns what is kept under a key, or else computes it: something with `nbytes`."""
+        with self.lock:
+            known = key in self.found
+            future = self.found.setdefault(key, Future())
+            self.found.move_to_end(key)
+        if not known:
+            try:
+                future.set_result(compute())
+            except BaseException as error:
+                with self.lock:
+                    self.found.pop(key, None)
+                future.set_exception(error)
+                raise
+            with self.lock:
+                self.drop_oldest()
+        return future.result()
+
+    def drop_oldest(self):
+        """Drops what was used longest ago until the rest is small enough; keeps the last one."""
+        done = [(k, f.result().nbytes) for k, f in self.found.items() if f.done()]
+        size = sum(count for _, count in done)
+        for key, count in done[:-1]:
+            if size <= self.most:
+                return
+            del self.found[key]
+            size -= count
+
+
+GROUPS = Kept(MOST_KEPT)

@@ -1,0 +1,96 @@
+"""Folders of Hugging Face's `datasets`, and data sets of its hub as Parquet files."""
+
+import json
+import os
+from pathlib import Path
+
+from dml.errors import DataError, MissingDataError, PackageError, StorageError
+
+PREFIX = "hf:"
+_CONVERTED = (
+    "refs/convert/parquet"  # the branch of every data set as CONFIGURATION/SPLIT/NNNN.parquet
+)
+_MOST_BYTES = 2**24  # of a state.json
+
+
+def find_folder(root: str, fetch: bool = True) -> tuple[str, str]:
+    """Returns the folder and the split that "hf:NAME_OR_PATH[:SPLIT]" means; "" if it names none.
+
+    Args:
+        root: The text.
+        fetch: Whether to fetch a data set of the hub; otherwise its folder is "".
+
+    Raises:
+        MissingDataError: There is neither such a folder nor a data set of the hub.
+        PackageError: The package that fetches it is missing.
+        StorageError: It can't be fetched.
+    """
+    name, split = os.path.expanduser(root.removeprefix(PREFIX)), ""
+    if not os.path.exists(name):
+        head, mark, tail = name.rpartition(":")
+        name, split = (head, tail) if mark else (name, "")
+    if os.path.exists(name):
+        return name, split
+    return (_fetched(name, split) if fetch else ""), split
+
+
+def saved_files(folder: str) -> set[str] | None:
+    """Returns the data files that `save_to_disk` wrote into a folder; None for another folder.
+
+    Raises:
+        DataError: Its `state.json` is damaged.
+        MissingDataError: One of the files is missing.
+    """
+    path = Path(folder) / "state.json"
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("too large")
+        state = json.loads(path.read_text(encoding="utf-8"))
+        names = {str(entry["filename"]) for entry in state["_data_files"]}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(path, f"damaged, or not written by save_to_disk: {error}") from None
+    for name in sorted(names):
+        if os.path.basename(name) != name or not (Path(folder) / name).is_file():
+            raise MissingDataError(Path(folder) / name, f"missing, while {path.name} names it")
+    return names
+
+
+def _fetched(name, split):
+    """Returns the folder of a data set of the hub, whose Parquet files are fetched if need be."""
+    words = name.split("/")
+    if not all(words) or len(words) > 3 or name.startswith((".", "/", "~")):
+        raise MissingDataError(
+            PREFIX + name, "no such folder, nor a data set of the hub: ORGANIZATION/NAME"
+        )
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+    except ImportError:
+        raise PackageError(
+            f"{PREFIX}{name} is not a folder, and fetching a data set of the hub needs the package "
+            "huggingface_hub: pip install 'dml[hf]'"
+        ) from None
+    repository, configuration = "/".join(words[:2]), "".join(words[2:])
+    try:
+        files = HfApi().list_repo_files(repository, repo_type="dataset", revision=_CONVERTED)
+        configurations = sorted({file.split("/")[0] for file in files if file.count("/") > 1})
+        if not configuration:
+            configuration = configurations[0] if len(configurations) == 1 else ""
+        wanted = f"{configuration}/{split or '*'}/*.parquet"
+        folder = configuration and snapshot_download(
+            repository, repo_type="dataset", revision=_CONVERTED, allow_patterns=wanted
+        )
+    except Exception as error:  # of the hub, of its client, or of the network
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise StorageError(
+            f"{PREFIX}{name} is not a folder, and can't be fetched from the hub: {reason}. Check "
+            "the name and the network, or give the folder of a data set"
+        ) from None
+    if configuration not in configurations:
+        raise MissingDataError(
+            PREFIX + name,
+            f"choose one of its configurations, {repository}/CONFIGURATION: "
+            f"{', '.join(configurations)}",
+        )
+    return os.path.join(folder, configuration)

@@ -1,0 +1,177 @@
+"""Parquet and Arrow files with the bytes of images, such as those of Hugging Face's `datasets`."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from dml._storage.cells import (
+    MOST_KEPT,
+    MOST_UNPACKED,
+    image_bytes,
+    is_image,
+    read_schema,
+    too_large,
+)
+from dml.datasets._frames import read_values
+from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
+from dml.datasets._shards import Sample, Shard, ShardedDataset
+from dml.datasets.base import DATASETS
+from dml.errors import DataError, MissingDataError
+from dml.images._files import LeftOut
+from dml.images._references import CellRef
+
+_SLOW = 2**26  # bytes of a row group that take longer to unpack than an image to be prepared
+
+
+@DATASETS.register("parquet")
+@dataclass(frozen=True)
+class Parquet(ShardedDataset):
+    """Images in a column of Parquet or Arrow files: bytes, or structs with `bytes`.
+
+    The files may be those of Hugging Face's `datasets`: a folder that `save_to_disk` wrote, Parquet
+    files of a repository, or, with the extra `hf`, a data set of the hub by its name. Classes have
+    the names that such files say.
+
+    Files or folders named `train`, `val`, `test`, `query` or `gallery`, or by one of their other
+    common names, as in `train-00000-of-00002.parquet` or `test/0000.parquet`, are these splits.
+    Without a test split, `val` becomes the test split and is not used for model selection.
+    Otherwise `test_fraction` of the classes are held out as the test split; with the protocol
+    `seen-class`, that share of each class's images is held out.
+
+    An image is read by unpacking its row group: files with small ones, of 100 images or so, train
+    fastest.
+
+    Args:
+        root: A `.parquet` or `.arrow` file, a folder that holds such files, a pattern such as
+            `data/train-*.parquet`, or `hf:NAME_OR_PATH[:SPLIT]`, such as `hf:ylecun/mnist:train`:
+            a folder, or a data set of the hub as ORGANIZATION/NAME[/CONFIGURATION].
+        validation_fraction: Share of the training classes held out for validation, where no
+            file is named `val`. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        test_fraction: Share of the classes, or of each one's images, in the test split, if no
+            file is named so. In [0, 1).
+        test_seed: Seed of this selection. At least 0.
+        protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
+            classes. If there is a test split, it decides the protocol.
+        label: Column that holds the class, text or integers.
+        image: Column that holds the image; empty takes the only one.
+        split: Column that holds the split; empty takes it from the names of the files.
+    """
+
+    label: str = "label"
+
+    name: ClassVar[str] = "parquet"
+    suffixes: ClassVar[tuple[str, ...]] = CellRef.SUFFIXES
+
+    def absolute_root(self) -> str:
+        if self.root.startswith(PREFIX):
+            path, split = find_folder(self.root, fetch=False)
+            return f"{PREFIX}{os.path.abspath(path)}{split and ':'}{split}" if path else self.root
+        return super().absolute_root()
+
+    def shards(self) -> list[Shard]:
+        if not self.root.startswith(PREFIX):
+            return super().shards()
+        folder, split = find_folder(self.root)
+        shards = replace(self, root=folder).shards()
+        if not split:
+            return shards
+        chosen = [replace(shard, split=None) for shard in shards if split in words_of(shard.name)]
+        if not chosen:
+            names = ", ".join(shard.name for shard in shards[:5])
+            raise MissingDataError(self.root, f"no file of the split {split!r} among {names}")
+        return chosen
+
+    def _below(self, folder):
+        found, listed = [], {}
+        for path in super()._below(folder):
+            place = os.path.dirname(path)
+            if place not in listed:
+                listed[place] = saved_files(place)
+            if listed[place] is None or os.path.basename(path) in listed[place]:
+                found.append(path)
+        return found
+
+    def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
+        schema = read_schema(shard.path)
+        image = self._image(schema, shard.path)
+        columns = list(dict.fromkeys([self.label, *([self.split] if self.split else [])]))
+        values = read_values(shard.path, columns)
+        names = class_labels(schema, self.label, shard.path)
+        splits = values[self.split] if self.split else [None] * len(values[self.label])
+        path = os.path.abspath(shard.path)
+        for row, (label, split) in enumerate(zip(values[self.label], splits, strict=True)):
+            if label is None or label == "":
+                raise DataError(shard.path, f"row {row} has no {self.label}")
+            if not isinstance(label, str | int):
+                raise DataError(
+                    shard.path, f"{self.label} must be text or integers; row {row} has {label!r}"
+                )
+            if names is not None:
+                if not isinstance(label, int) or not 0 <= label < len(names):
+                    raise DataError(
+                        shard.path, f"row {row} has the {self.label} {label!r} of {len(names)}"
+                    )
+                label = names[label]
+            yield Sample(CellRef(path, image, row), str(row), label, split and str(split))
+
+    def shard_notes(self, shards: list[Shard]) -> Iterator[str]:
+        total, largest = 0, 0
+        for shard in shards:
+            sizes = image_bytes(shard.path, self._image(read_schema(shard.path), shard.path))
+            total, largest = total + sum(sizes), max(largest, max(sizes, default=0))
+            if largest > MOST_UNPACKED:
+                raise DataError(shard.path, too_large(largest))
+        if largest > _SLOW and total > MOST_KEPT:
+            yield (
+                f"an image is read by unpacking its row group, of up to {largest / 2**20:.0f} MiB: "
+                "files with fewer rows a group (row_group_size=100) train faster"
+            )
+
+    def _image(self, schema, path):
+        """Returns the name of the column of images."""
+        found = [field.name for field in schema if is_image(field.type)]
+        if self.image in found:
+            return self.image
+        if self.image or not found:
+            named = f" {self.image!r}" if self.image else ""
+            text = f"no column{named} of the bytes of images; it has {', '.join(schema.names)}"
+            raise DataError(path, text)
+        if len(found) > 1:
+            raise DataError(
+                path,
+                f"the columns {' and '.join(found)} may be images: choose one by --dataset.image",
+            )
+        return found[0]
+
+
+def class_labels(schema, column: str, path: str) -> list[str] | None:
+    """Returns the names of the classes in a column of integers; None if it has none.
+
+    Hugging Face's `datasets` writes them into the schema.
+
+    Raises:
+        DataError: They are damaged.
+    """
+    written = (schema.metadata or {}).get(b"huggingface")
+    if written is None:
+        return None
+    try:
+        feature = json.loads(written)["info"]["features"][column]
+        names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # not written by it, or in a form of another version
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise DataError(path, f"the names of the classes of {column} are damaged")
+    return names
+
+
+def words_of(name: str) -> set[str]:
+    """Returns what a shard's name may call its split: its folders, and its file without numbers."""
+    *folders, file = name.split(os.sep)
+    stem = re.sub(r"(-\d+-of-\d+)?\.\w+$", "", file)
+    return {*folders, stem, stem.rpartition("-")[2]}

@@ -1,0 +1,168 @@
+"""Tar shards in the layout of WebDataset: the members of one sample share a name."""
+
+import json
+import os
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dml._storage.archives import read_tar_directory, read_tar_part
+from dml.datasets._shards import Sample, Shard, ShardedDataset
+from dml.datasets.base import DATASETS
+from dml.errors import DataError
+from dml.images._files import FORMATS, LeftOut
+from dml.images._references import TarPartRef
+
+_MOST_BYTES = 2**20  # of a label or a JSON file
+_NAME = re.compile(r"(?s)((?:.*/)?[^./][^./]*)\.([^/]+)")  # a sample's key, and the field
+_INTEGER = re.compile("0|-?[1-9][0-9]*")
+_PACKED = "compressed: images are read in random order, which needs a plain .tar; unpack it"
+
+
+@DATASETS.register("webdataset")
+@dataclass(frozen=True)
+class WebDataset(ShardedDataset):
+    """Images in uncompressed tar shards: `0001.jpg` and `0001.cls` are one sample.
+
+    A field of a sample is what follows the first dot in a member's name. Images are read from their
+    places in the shards, in any order. Labels are integers if all of them are written as integers
+    without leading zeros, and text otherwise.
+
+    Shards or folders named `train`, `val`, `test`, `query` or `gallery`, or by one of their other
+    common names, as in `train-000.tar` or `test/000.tar`, are these splits. Without a test split,
+    `val` becomes the test split and is not used for model selection. Otherwise `test_fraction` of
+    the classes are held out as the test split; with the protocol `seen-class`, that share of each
+    class's images is held out.
+
+    Args:
+        root: A `.tar` file, a folder that holds such files, or a pattern such as
+            `shards/train-{000..015}.tar` or `shards/*.tar`.
+        validation_fraction: Share of the training classes held out for validation, where no
+            shard is named `val`. In [0, 1).
+        validation_seed: Seed of this selection. At least 0.
+        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        test_fraction: Share of the classes, or of each one's images, in the test split, if no
+            shard is named so. In [0, 1).
+        test_seed: Seed of this selection. At least 0.
+        protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
+            classes. If there is a test split, it decides the protocol.
+        label: Field that holds the class: `cls`, `txt`, or a value in a JSON field, such as
+            `json.category`.
+        image: Field that holds the image, such as `jpg` or `left.jpg`; empty takes the only one.
+        split: Field that holds the split, such as `json.split`; empty takes it from the names of
+            the shards.
+    """
+
+    label: str = "cls"
+
+    name: ClassVar[str] = "webdataset"
+    suffixes: ClassVar[tuple[str, ...]] = (".tar",)
+    refused: ClassVar[dict[str, str]] = {
+        **dict.fromkeys((".tar.gz", ".tgz"), f"{_PACKED} with gunzip"),
+        **dict.fromkeys((".tar.bz2", ".tbz2", ".tbz"), f"{_PACKED} with bunzip2"),
+        **dict.fromkeys((".tar.xz", ".txz"), f"{_PACKED} with unxz"),
+        **dict.fromkeys((".tar.zst", ".tzst"), f"{_PACKED} with unzstd"),
+    }
+
+    def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
+        members = read_tar_directory(shard.path)
+        fields_of: dict[str, dict[str, str]] = {}
+        for member in members:
+            if named := _NAME.fullmatch(member):
+                fields_of.setdefault(named[1], {})[named[2].lower()] = member
+        for key, fields in fields_of.items():
+            image = self._image(shard, key, fields)
+            if image is None:
+                left_out["samples without an image"] += 1
+                continue
+            reader = _Fields(shard.path, key, fields, members)
+            label = reader.value(self.label, "label")
+            split = str(reader.value(self.split, "split")) if self.split else None
+            place = TarPartRef(os.path.abspath(shard.path), *members[image], image)
+            yield Sample(place, image, label, split)
+
+    def class_names(self, labels: list[Hashable]) -> list[Hashable]:
+        if all(isinstance(label, str) and _INTEGER.fullmatch(label) for label in labels):
+            return [int(str(label)) for label in labels]
+        return labels
+
+    def _image(self, shard, key, fields):
+        """Returns the member that is a sample's image; None if there is none."""
+        if self.image:
+            return fields.get(self.image.lower())
+        found = [name for name in fields if os.path.splitext(f"_.{name}")[1] in FORMATS]
+        if len(found) > 1:
+            raise DataError(
+                shard.path,
+                f"sample {key} has the images {' and '.join(sorted(found))}: choose one by "
+                f"--dataset.image {min(found)}",
+            )
+        return fields[found[0]] if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fields:
+    """The fields of a sample.
+
+    Args:
+        path: The shard.
+        key: The sample's name.
+        fields: Field -> member.
+        members: Member -> its place, as `read_tar_directory` returns it.
+    """
+
+    path: str
+    key: str
+    fields: dict[str, str]
+    members: dict[str, tuple[int, int]]
+
+    def value(self, name: str, option: str) -> Hashable:
+        """Returns what the field of an option holds: text, or an integer from JSON.
+
+        Raises:
+            DataError: There is no such field, or it holds something else.
+        """
+        words = name.split(".")
+        for count in range(len(words), 0, -1):
+            if (field := ".".join(words[:count]).lower()) in self.fields:
+                text = self._text(field)
+                if field.endswith("json") and not words[count:]:
+                    raise self._error(
+                        f"{field} has no single value: name one of its keys, as in "
+                        f"--dataset.{option} {field}.KEY"
+                    )
+                found = self._in_json(text, words[count:], option) if words[count:] else text
+                if isinstance(found, str):
+                    found = found.strip()
+                if found == "" or isinstance(found, bool) or not isinstance(found, str | int):
+                    raise self._error(f"{name} holds no {option}: {str(found)[:60]!r}")
+                return found
+        known = ", ".join(sorted(self.fields))
+        raise self._error(f"no field {name!r}; it has {known}: set --dataset.{option}")
+
+    def _text(self, field):
+        start, length = self.members[self.fields[field]]
+        if length > _MOST_BYTES:
+            raise self._error(f"{field} has {length:,} bytes: it may have at most {_MOST_BYTES:,}")
+        try:
+            return read_tar_part(self.path, start, length).decode()
+        except UnicodeDecodeError:
+            raise self._error(f"{field} is not UTF-8 text") from None
+
+    def _in_json(self, text, keys, option):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._error(f"not valid JSON: {error}") from None
+        for key in keys:
+            if not isinstance(found, dict) or key not in found:
+                known = ", ".join(map(str, found)) if isinstance(found, dict) else "no keys"
+                raise self._error(
+                    f"no {key!r} in its JSON, which has {known[:200]}: set --dataset.{option}"
+                )
+            found = found[key]
+        return found
+
+    def _error(self, text):
+        return DataError(self.path, f"sample {self.key}: {text}")

@@ -1,0 +1,95 @@
+"""Tests specific to Parquet and Arrow files with the bytes of images."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dml.datasets import Parquet
+from dml.errors import DataError
+from dml.images import ImageRef
+from tests.datasets.layouts import png, write_parquet
+
+ALL = {"test_fraction": 0.0, "validation_fraction": 0.0}
+IMAGES = [png(i) for i in range(4)]
+
+
+def named(table, names, kind="ClassLabel"):
+    """Returns a table with the names of classes in its schema, as `datasets` writes them."""
+    features = {"label": {"names": names, "_type": kind}, "image": {"_type": "Image"}}
+    return table.replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+
+
+def test_images_labels_and_ids(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", IMAGES, label=["x", "x", "y", "y"])
+    items = Parquet(root=str(path), **ALL).items()
+    assert items.ids.tolist() == [f"a.parquet!{row}" for row in range(4)]
+    assert items.paths.tolist() == [f"{path}!image!{row}" for row in range(4)]
+    assert items.class_names == ("x", "y") and items.labels.tolist() == [0, 0, 1, 1]
+    assert [ImageRef.parse(path).read_bytes() for path in items.paths] == IMAGES
+
+
+def test_classes_have_their_names(tmp_path):
+    table = named(pa.table({"image": IMAGES, "label": [1, 0, 1, 0]}), ["cat", "dog"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    items = Parquet(root=str(tmp_path), **ALL).items()
+    assert [items.class_names[code] for code in items.labels] == ["dog", "cat", "dog", "cat"]
+    pq.write_table(named(table, ["cat"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: row 0 has the label 1 of 1"):
+        Parquet(root=str(tmp_path)).items()
+    pq.write_table(named(table, ["cat", 3]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="the names of the classes of label are damaged"):
+        Parquet(root=str(tmp_path)).items()
+
+
+@pytest.mark.parametrize("written", [b"{", b"[]", b'{"info": 3}', b"[" * 10**5])
+def test_other_metadata_are_ignored(tmp_path, written):
+    table = pa.table({"image": IMAGES, "label": [1, 0, 1, 0]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": written}), tmp_path / "a.parquet")
+    assert Parquet(root=str(tmp_path), **ALL).items().class_names == (0, 1)
+
+
+def test_splits_from_files_and_from_a_column(tmp_path):
+    for name in ("train-00000-of-00001", "test-00000-of-00001"):
+        write_parquet(tmp_path / f"data/{name}.parquet", IMAGES, label=[0, 0, 1, 1])
+    items = Parquet(root=str(tmp_path), validation_fraction=0.0).items()
+    assert items.splits.tolist() == ["test"] * 4 + ["train"] * 4  # in the order of their names
+    assert items.protocol == "seen-class"
+    where = ["train", "val", "test", "query"]
+    write_parquet(tmp_path / "b.parquet", IMAGES, label=[0, 0, 1, 1], where=where)
+    part = Parquet(root=str(tmp_path / "b.parquet"), split="where")
+    assert part.items().splits.tolist() == where
+
+
+def test_large_row_groups_are_noted_and_larger_ones_refused(tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "a.parquet", IMAGES, label=[0, 0, 1, 1])
+    monkeypatch.setattr("dml.datasets.parquet.MOST_KEPT", 10)
+    assert not Parquet(root=str(path), **ALL).items().notes
+    monkeypatch.setattr("dml.datasets.parquet._SLOW", 10)
+    assert "(row_group_size=100) train faster" in Parquet(root=str(path), **ALL).items().notes[0]
+    monkeypatch.setattr("dml.datasets.parquet.MOST_UNPACKED", 10)
+    with pytest.raises(DataError, match=r"a\.parquet: a row group has .* fewer rows a group"):
+        Parquet(root=str(path)).items()
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"image": IMAGES}, {}, "no column 'label'; it has image"),
+        ({"label": [1, 2, 3, 4]}, {}, "no column of the bytes of images; it has label"),
+        ({"a": IMAGES, "b": IMAGES}, {}, "the columns a and b may be images: choose one by --da"),
+        ({"a": IMAGES}, {"image": "b"}, "no column 'b' of the bytes of images; it has a"),
+        ({"a": IMAGES, "label": [1, None, 1, 1]}, {}, "row 1 has no label"),
+        ({"a": IMAGES, "label": [1, 1, 0.5, 1]}, {}, "must be text or integers; row 0 has 1.0"),
+        ({"a": IMAGES, "label": [[1], [1], [2], [2]]}, {}, "column 'label' holds list"),
+        ({"a": IMAGES, "label": [1] * 4, "s": ["x"] * 4}, {"split": "s"}, "0: split must be one"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, columns, options, message):
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=message) as error:
+        Parquet(root=str(tmp_path / "t.parquet"), **options).items()
+    assert "t.parquet: " in str(error.value) and "\n" not in str(error.value)
