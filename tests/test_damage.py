@@ -13,11 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dml._console.terminal import printable
 from dml._storage.archives import tar_members, zip_members
-from dml.datasets.table import Table
+from dml.datasets import Parquet, Table, WebDataset
 from dml.encoding._sources import image_table
 from dml.images import read_image
 from dml.images._files import FORMATS, LeftOut
@@ -72,7 +74,11 @@ def archive(kind):
 
 def read_archive(path):
     if path.suffix == ".tar":
-        image_table([path], LeftOut())
+        for read in (lambda: image_table([path], LeftOut()), WebDataset(root=str(path)).items):
+            try:
+                read()
+            except (ValueError, OSError) as error:
+                one_line(error)
     members = zip_members(path) if path.suffix == ".zip" else tar_members(path)
     for name in list(members)[:4]:
         try:
@@ -108,10 +114,37 @@ def one_line(error):
     assert printable(str(error)).strip(), repr(error)
 
 
+def cells():
+    """Returns {suffix: bytes} of files with images in their cells."""
+    images = [cv2.imencode(".png", picture())[1].tobytes() for _ in range(9)]
+    values = pa.array([{"bytes": data, "path": "a.png"} for data in images])
+    table = pa.table({"image": values, "label": [f"é{n % 3}" for n in range(9)]})
+    found = {}
+    for name, packing in {".parquet": "snappy", ".zstd.parquet": "zstd"}.items():
+        pq.write_table(table, data := io.BytesIO(), compression=packing, row_group_size=4)
+        found[name] = data.getvalue()
+    for packing in (None, "zstd"):
+        data = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression=packing)
+        with pa.ipc.new_stream(data, table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=4)
+        found[f"{packing or ''}.arrow"] = data.getvalue()
+    return found
+
+
+def read_cells(path):
+    for path_of_image in Parquet(root=str(path), test_fraction=0.0).items().paths:
+        try:
+            read_image(path_of_image)
+        except ValueError as error:
+            one_line(error)
+
+
 KINDS = {
     "images": (lambda: [(s, d, read_image) for s, d in images()], 90),
     "zip": (lambda: [(".zip", archive("zip"), read_archive)], 400),
     "tar": (lambda: [(".tar", archive("tar"), read_archive)], 250),
+    "cells": (lambda: [(s, d, read_cells) for s, d in cells().items()], 150),
     "lists": (lambda: [(s, d, read_list) for s, d in lists().items()], 60),
 }
 

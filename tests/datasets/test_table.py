@@ -162,3 +162,14 @@ def test_members_of_archives_are_images(tmp_path):
     (tmp_path / "more.zip").unlink()
     with pytest.raises(FileNotFoundError, match=r"more\.zip: image missing"):
         Table(root=str(tmp_path / "list.csv")).items()
+
+
+def test_images_may_be_at_urls(tmp_path):
+    write_image(tmp_path / "a.png", 1)
+    (tmp_path / "list.csv").write_text(
+        f"path,label\na.png,x\nmemory://b/c.jpg,y\nfile://{tmp_path}/a.png,z\n"
+    )
+    items = Table(root=str(tmp_path / "list.csv"), test_fraction=0).items()
+    a = f"{tmp_path}/a.png"
+    assert items.paths.tolist() == [a, "memory://b/c.jpg", a]
+    assert items.ids.tolist() == ["a.png", "memory://b/c.jpg", a]

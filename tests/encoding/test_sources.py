@@ -10,6 +10,7 @@ from dml.encoding._sources import image_table
 from dml.images import read_image
 from dml.images._files import LeftOut
 from tests.bundles import write_images
+from tests.datasets.layouts import png, write_parquet
 
 
 @pytest.fixture
@@ -158,3 +159,29 @@ def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
     with pytest.raises(ValueError, match=r"'photos/class 0/0\.png' and '/.*' are the same"):
         image_table(["photos", photos / "class 0" / "0.png"], LeftOut())
     assert len(table_of(photos, "path,id\nclass 0/0.png,a\nclass 0/0.png,b\n")) == 2
+
+
+def test_images_in_cells_and_their_labels(photos):
+    images = [png(0), png(1)]
+    write_parquet(photos / "a.parquet", images, label=["x", None])
+    write_parquet(photos / "b.parquet", images, price=[1, 2])
+    table = image_table(["photos/a.parquet"], LeftOut())
+    assert table["id"].tolist() == ["photos/a.parquet!image!0", "photos/a.parquet!image!1"]
+    assert table["path"].tolist() == [f"{photos}/a.parquet!image!{row}" for row in range(2)]
+    assert table["label"].tolist() == ["x", None]
+    assert image_table(["photos/b.parquet"], LeftOut())["label"].isna().all()
+    assert read_image(table["path"][1]).shape == (20, 24, 3)
+
+
+def test_images_at_urls(photos):
+    (photos / "list.csv").write_text(
+        f"path,label\ns3://b/a.jpg?versionId=1,x\nclass 0/0.png,y\nfile://{photos}/x.png,z\n"
+    )
+    table = image_table([photos / "list.csv", "memory://b/c.png"], LeftOut())
+    assert table["path"].tolist() == [
+        "s3://b/a.jpg?versionId=1",
+        f"{photos}/class 0/0.png",
+        f"{photos}/x.png",
+        "memory://b/c.png",
+    ]
+    assert table["id"][3] == "memory://b/c.png"

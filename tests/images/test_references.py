@@ -16,6 +16,7 @@ from dml.images._references import (
     DrawnRef,
     FileRef,
     MaskedRef,
+    RemoteRef,
     TarPartRef,
 )
 from dml.images._regions import Box, BoxUnit
@@ -62,6 +63,12 @@ HALF = Box(0, 0.1, 0.5, 1, BoxUnit.SHARES)
         ("x/a.parquet!an image!12", CellRef("x/a.parquet", "an image", 12), ["x/a.parquet"]),
         ("a.arrow!b!c!0", CellRef("a.arrow", "b!c", 0), ["a.arrow"]),
         ("a.parquet!b.jpg", FileRef("a.parquet!b.jpg"), ["a.parquet!b.jpg"]),
+        ("s3://b/a.jpg", RemoteRef("s3://b/a.jpg"), ["s3://b/a.jpg"]),
+        (
+            "crop:pixels=1,2,30.5,40:s3://b/a.jpg",
+            CropRef(RemoteRef("s3://b/a.jpg"), Box(1, 2, 30.5, 40)),
+            ["s3://b/a.jpg"],
+        ),
         ("a.zip@512+10!b.jpg", FileRef("a.zip@512+10!b.jpg"), ["a.zip@512+10!b.jpg"]),
     ],
 )
@@ -82,6 +89,7 @@ def test_a_path_object_is_taken(tmp_path):
         ("/x/../b.png", "/b.png", "/b.png"),
         ("./a.zip!in/../b.png", "/data/a.zip!in/../b.png", "a.zip!in/../b.png"),
         ("s//a.tar!./b.png", "/data/s/a.tar!./b.png", "s/a.tar!./b.png"),
+        ("s3://b//a/../c.jpg", "s3://b//a/../c.jpg", "s3://b//a/../c.jpg"),
         ("./a.arrow!b!3", "/data/a.arrow!b!3", "a.arrow!b!3"),
         ("s//a.tar@512+1!./b.png", "/data/s/a.tar@512+1!./b.png", "s/a.tar@512+1!./b.png"),
         (DRAWN, DRAWN, DRAWN),

@@ -75,6 +75,21 @@ def read_schema(path: str | os.PathLike[str]) -> "pa.Schema":
         return arrow_table(path).schema
 
 
+def count_rows(path: str | os.PathLike[str]) -> int:
+    """Returns the number of rows of a Parquet or Arrow file.
+
+    Raises:
+        OSError, DataError: As for `read_cell`.
+    """
+    import pyarrow.parquet as parquet
+
+    require_regular(path)
+    with naming_damage(path):
+        if os.fspath(path).endswith(".parquet"):
+            return parquet.read_metadata(path).num_rows
+        return arrow_table(path).num_rows
+
+
 def image_bytes(path: str, column: str) -> list[int]:
     """Returns how many bytes of images each row group says to have; none for an Arrow file.
 

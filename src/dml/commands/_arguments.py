@@ -2,7 +2,10 @@
 
 import argparse
 
-IMAGES = "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, or an image"
+IMAGES = (
+    "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, a .parquet file of images, "
+    "or an image or its URL"
+)
 INDEX = "a folder, milvus://HOST[:PORT][/COLLECTION], or a .db file of milvus-lite"
 WHERE = """a filter, such as 'label in ["cat", "dog"] and price < 10'"""
 

@@ -20,7 +20,9 @@ SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)  # bounds of the histogra
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "get"), help="check the images, or download")
-    parser.add_argument("name", metavar="DATASET", help="a data set's name, or a folder")
+    parser.add_argument(
+        "name", metavar="DATASET", help="a data set's name, a folder, a table or shards"
+    )
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:

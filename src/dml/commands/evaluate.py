@@ -13,7 +13,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="DATASET",
-        help="a data set's name or a folder; evaluated as a whole unless it has a test split",
+        help="a data set's name, a folder, a table or shards; evaluated as a whole unless it has a "
+        "test split",
     )
     add_allow_parts(parser)
 

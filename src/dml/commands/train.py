@@ -11,6 +11,7 @@ from dml.reporting import Reporter
 _EPILOG = """examples:
   dml train glyphs                         the built-in data set: needs no files
   dml train my_images/                     a folder of class folders
+  dml train 'shards/train-{000..015}.tar'  shards of WebDataset; likewise .parquet files, hf:NAME
   dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
   dml train my_recipe.toml --out runs/mine
   dml train runs/mine --resume
@@ -24,7 +25,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="RECIPE_OR_DATASET",
-        help="a recipe's name or file, a data set's name, a folder of images, or a run to resume",
+        help="a recipe's name or file, a data set's name, a folder, table or shards of images, "
+        "hf:NAME_OR_PATH[:SPLIT], or a run to resume",
     )
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")

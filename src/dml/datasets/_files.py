@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from dml._storage.remote import is_url
 from dml.errors import DataError, MissingDataError
 
 
@@ -79,12 +80,12 @@ def _missing_files(paths: Iterable[str]) -> Iterator[int]:
 
 
 def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Raises an error if any of the images is missing.
+    """Raises an error if any of the images is missing; those at URLs are not looked for.
 
     Raises:
         MissingDataError: The message names the first and counts the rest.
     """
-    paths = [str(path) for path in paths]
+    paths = [path for path in map(str, paths) if not is_url(path)]
     missing = [paths[position] for position in _missing_files(paths)]
     if missing:
         rest = f", and {len(missing) - 1:,} more" if len(missing) > 1 else ""

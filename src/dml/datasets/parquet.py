@@ -1,22 +1,15 @@
 """Parquet and Arrow files with the bytes of images, such as those of Hugging Face's `datasets`."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dml._storage.cells import (
-    MOST_KEPT,
-    MOST_UNPACKED,
-    image_bytes,
-    is_image,
-    read_schema,
-    too_large,
-)
+from dml._storage.cells import MOST_KEPT, MOST_UNPACKED, image_bytes, read_schema, too_large
 from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
+from dml.datasets._image_columns import image_column, labels_of
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
@@ -80,7 +73,7 @@ class Parquet(ShardedDataset):
         shards = replace(self, root=folder).shards()
         if not split:
             return shards
-        chosen = [replace(shard, split=None) for shard in shards if split in words_of(shard.name)]
+        chosen = [replace(shard, split=None) for shard in shards if split in _words_of(shard.name)]
         if not chosen:
             names = ", ".join(shard.name for shard in shards[:5])
             raise MissingDataError(self.root, f"no file of the split {split!r} among {names}")
@@ -97,32 +90,22 @@ class Parquet(ShardedDataset):
         return found
 
     def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
-        schema = read_schema(shard.path)
-        image = self._image(schema, shard.path)
-        columns = list(dict.fromkeys([self.label, *([self.split] if self.split else [])]))
-        values = read_values(shard.path, columns)
-        names = class_labels(schema, self.label, shard.path)
-        splits = values[self.split] if self.split else [None] * len(values[self.label])
+        image = image_column(read_schema(shard.path), shard.path, self.image)
+        labels = labels_of(shard.path, self.label)
+        splits = [None] * len(labels)
+        if self.split:
+            splits = read_values(shard.path, [self.split])[self.split]
         path = os.path.abspath(shard.path)
-        for row, (label, split) in enumerate(zip(values[self.label], splits, strict=True)):
+        for row, (label, split) in enumerate(zip(labels, splits, strict=True)):
             if label is None or label == "":
                 raise DataError(shard.path, f"row {row} has no {self.label}")
-            if not isinstance(label, str | int):
-                raise DataError(
-                    shard.path, f"{self.label} must be text or integers; row {row} has {label!r}"
-                )
-            if names is not None:
-                if not isinstance(label, int) or not 0 <= label < len(names):
-                    raise DataError(
-                        shard.path, f"row {row} has the {self.label} {label!r} of {len(names)}"
-                    )
-                label = names[label]
             yield Sample(CellRef(path, image, row), str(row), label, split and str(split))
 
     def shard_notes(self, shards: list[Shard]) -> Iterator[str]:
         total, largest = 0, 0
         for shard in shards:
-            sizes = image_bytes(shard.path, self._image(read_schema(shard.path), shard.path))
+            column = image_column(read_schema(shard.path), shard.path, self.image)
+            sizes = image_bytes(shard.path, column)
             total, largest = total + sum(sizes), max(largest, max(sizes, default=0))
             if largest > MOST_UNPACKED:
                 raise DataError(shard.path, too_large(largest))
@@ -132,45 +115,8 @@ class Parquet(ShardedDataset):
                 "files with fewer rows a group (row_group_size=100) train faster"
             )
 
-    def _image(self, schema, path):
-        """Returns the name of the column of images."""
-        found = [field.name for field in schema if is_image(field.type)]
-        if self.image in found:
-            return self.image
-        if self.image or not found:
-            named = f" {self.image!r}" if self.image else ""
-            text = f"no column{named} of the bytes of images; it has {', '.join(schema.names)}"
-            raise DataError(path, text)
-        if len(found) > 1:
-            raise DataError(
-                path,
-                f"the columns {' and '.join(found)} may be images: choose one by --dataset.image",
-            )
-        return found[0]
 
-
-def class_labels(schema, column: str, path: str) -> list[str] | None:
-    """Returns the names of the classes in a column of integers; None if it has none.
-
-    Hugging Face's `datasets` writes them into the schema.
-
-    Raises:
-        DataError: They are damaged.
-    """
-    written = (schema.metadata or {}).get(b"huggingface")
-    if written is None:
-        return None
-    try:
-        feature = json.loads(written)["info"]["features"][column]
-        names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None  # not written by it, or in a form of another version
-    if names is not None and not all(isinstance(name, str) for name in names):
-        raise DataError(path, f"the names of the classes of {column} are damaged")
-    return names
-
-
-def words_of(name: str) -> set[str]:
+def _words_of(name: str) -> set[str]:
     """Returns what a shard's name may call its split: its folders, and its file without numbers."""
     *folders, file = name.split(os.sep)
     stem = re.sub(r"(-\d+-of-\d+)?\.\w+$", "", file)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dml._storage.atomic import atomic_path
+from dml._storage.remote import is_url
 from dml._storage.unfinished import UnfinishedRows, measuring
 from dml.encoding._engines import LOCAL, Engine
 from dml.encoding._sources import KnownImages, image_table
@@ -196,7 +197,12 @@ def _content_keys(encoder, paths):
 
 
 def _status(file):
-    """Returns the size and the modification time of a file; None if it is missing."""
+    """Returns the size and the modification time of a file; None if it is missing.
+
+    A file at a URL is taken to stay the same: asking for its time would take as long as reading it.
+    """
+    if is_url(file):
+        return ()
     try:
         found = os.stat(file)
     except OSError:

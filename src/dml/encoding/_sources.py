@@ -11,13 +11,16 @@ from typing import Protocol
 import pandas as pd
 
 from dml._storage.archives import tar_members
+from dml._storage.cells import count_rows, is_image, read_schema
 from dml._storage.columns import joined, typed, with_numbers
+from dml._storage.remote import is_url
 from dml.datasets._frames import read_frame
+from dml.datasets._image_columns import image_column, labels_of
 from dml.datasets._regions import REGION_COLUMNS, images_of
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
-from dml.images._references import ArchiveMemberRef
+from dml.images._references import ArchiveMemberRef, CellRef
 
 _LISTS = (".csv", ".parquet")
 _COLUMNS = ["id", "path", "label"]
@@ -62,7 +65,8 @@ def image_table(
             `id`, `label` (or `class`), a box and a mask, as the data set `table` has them, and
             your own fields;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
-            or an image.
+            a `.parquet` or `.arrow` file with the bytes of images, and optionally `label`;
+            or an image, which may be at a URL.
             An image's id is its path as given here, in normal form, unless a list has ids.
         left_out: Counter of the files that are not images.
         index: The index that the images are to be added to. An image that is already in it keeps
@@ -137,11 +141,13 @@ def _rows_of(source, left_out):
         below = image_files(source, left_out)
         labels = [file.split(os.sep)[0] if os.sep in file else None for file in below]
         files = [os.path.join(source, file) for file in below]
-    elif path.suffix.lower() in _LISTS and path.is_file():
+    elif path.suffix.lower() in _LISTS and path.is_file() and not _has_cells(path):
         return _rows_of_list(path, left_out)
     elif path.suffix.lower() == ".tar" and path.is_file():
         return _rows_of_shard(source, left_out)
-    elif path.is_file():
+    elif path.suffix.lower() in CellRef.SUFFIXES and path.is_file():
+        return _rows_of_cells(source)
+    elif path.is_file() or is_url(source):
         files = [source]
     elif glob.has_magic(source):
         files = _matching(source, left_out)
@@ -149,7 +155,10 @@ def _rows_of(source, left_out):
         raise MissingDataError(printable(source), "not a regular file")
     else:
         raise MissingDataError(printable(source), "no such file, folder or pattern")
-    paths = [os.path.abspath(file) for file in files]
+    paths = [
+        str(ImageRef.parse(file).absolute()) if is_url(file) else os.path.abspath(file)
+        for file in files
+    ]
     columns = {"id": files, "path": paths, "label": labels or [None] * len(files)}
     return _Rows(pd.DataFrame(columns, dtype=object))
 
@@ -192,6 +201,27 @@ def _rows_of_list(path, left_out):
 def _check_complete(table, column, path):
     if len(empty := table.index[table[column].isna()]):
         raise DataError(path, f"row {empty[0] + 1} has no {column}")
+
+
+def _has_cells(path):
+    """Returns whether a list holds images themselves, instead of their paths."""
+    if path.suffix.lower() == ".csv":
+        return False
+    schema = read_schema(path)
+    return "path" not in schema.names and any(is_image(field.type) for field in schema)
+
+
+def _rows_of_cells(source):
+    """Returns the images in a Parquet or Arrow file, with the labels in its column `label`."""
+    schema = read_schema(source)
+    column = image_column(schema, source)
+    if "label" in schema.names:
+        labels = [None if label is None else str(label) for label in labels_of(source, "label")]
+    else:
+        labels = [None] * count_rows(source)
+    cells = [CellRef(source, column, row) for row in range(len(labels))]
+    rows = [(str(c), str(c.absolute()), n) for c, n in zip(cells, labels, strict=True)]
+    return _Rows(pd.DataFrame(rows, columns=_COLUMNS, dtype=object))
 
 
 def _rows_of_shard(source, left_out):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from dml._storage.remote import is_url
 from dml.errors import DataError
 
 FORMATS = {  # suffix -> format, all that `read_image` reads; the formats have Pillow's names
@@ -67,6 +68,8 @@ class LeftOut(Counter):
         """
         if CELL.fullmatch(path):
             return True
+        if is_url(path):
+            path = path.partition("?")[0]
         suffix = suffix_of(path)
         if suffix and suffix not in FORMATS:
             self[suffix] += 1

@@ -17,6 +17,7 @@ from dml._storage.archives import (
     read_zip_member,
 )
 from dml._storage.cells import read_cell
+from dml._storage.remote import is_url, local_path, read_url
 from dml.errors import DataError
 from dml.images import _strokes
 from dml.images._decoding import ImageError, decode_image
@@ -41,8 +42,8 @@ class ImageRef(abc.ABC):
         Args:
             text: The path of a file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER",
                 "SHARD.tar@START+LENGTH!MEMBER", "FILE.parquet!COLUMN!ROW",
-                "FILE.arrow!COLUMN!ROW", "glyph:seed=N,size=N,class=N,sample=N", or a part of one of
-                these:
+                "FILE.arrow!COLUMN!ROW", a URL such as "s3://BUCKET/KEY",
+                "glyph:seed=N,size=N,class=N,sample=N", or a part of one of these:
                 "crop:pixels=X0,Y0,X1,Y1:IMAGE", "crop:shares=X0,Y0,X1,Y1:IMAGE" or
                 "mask:MASK:IMAGE", where percent signs and colons in MASK are written as in a URL.
 
@@ -56,6 +57,9 @@ class ImageRef(abc.ABC):
             return CropRef.from_text(text)
         if text.startswith(MaskedRef.PREFIX):
             return MaskedRef.from_text(text)
+        if is_url(text):
+            local = local_path(text)
+            return RemoteRef(text) if local == text else FileRef(local)
         if (contained := _CONTAINED.fullmatch(text)) is None:
             return FileRef(text)
         archive, place, member = contained.groups()
@@ -70,7 +74,7 @@ class ImageRef(abc.ABC):
     @property
     @abc.abstractmethod
     def files(self) -> tuple[str, ...]:
-        """The files that are read; none for a drawing."""
+        """The files that are read, and URLs; none for a drawing."""
 
     @abc.abstractmethod
     def absolute(self, folder: str | os.PathLike[str] = "") -> "ImageRef":
@@ -243,6 +247,37 @@ class CellRef(ImageRef):
 
 
 @dataclass(frozen=True)
+class RemoteRef(ImageRef):
+    """An image at a URL, read through fsspec.
+
+    Args:
+        url: Such as "s3://BUCKET/KEY".
+    """
+
+    url: str
+
+    def __str__(self):
+        return self.url
+
+    @property
+    def files(self):
+        return (self.url,)
+
+    def absolute(self, folder=""):
+        return self
+
+    def normalized(self):
+        return self
+
+    def read_bytes(self):
+        if _CONTAINED.fullmatch(self.url):
+            raise ImageError(
+                self.url, "archives, Parquet and Arrow files are read from disks only: copy it"
+            )
+        return _read(self, read_url, self.url)
+
+
+@dataclass(frozen=True)
 class DrawnRef(ImageRef):
     """A character of random pen strokes, drawn when it is read.
 
@@ -410,14 +445,16 @@ def read_image(path: str | os.PathLike[str], minimum_side: int | None = None) ->
     pixels, and a JPEG 100 scans: encoders write about 10, and each costs as much as an image.
 
     Args:
-        path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", or "glyph:...", "crop:..." or
-            "mask:..." as the data sets `glyphs` and `table` give them.
+        path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", "FILE.parquet!COLUMN!ROW", a URL,
+            "s3://BUCKET/KEY" (the extra `remote`), or "glyph:...", "crop:..." or "mask:..." as the
+            data sets `glyphs` and `table` give them.
         minimum_side: Allows a smaller image whose shorter side is still at least this, in pixels.
             A whole JPEG is then decoded at a fraction of its size, several times as fast.
 
     Raises:
         ImageError: There is no such image, or it is truncated, corrupt, too large or of an unknown
             format, or the path is not that of a regular file.
+        PackageError: The package that reads the URL is missing.
     """
     reference = ImageRef.parse(path)
     return reference.decode(reference.read_bytes(), minimum_side)

@@ -121,12 +121,13 @@ class Run:
         set has changed since; new images are left out, and missing ones are reported.
 
         Args:
-            dataset: A data set's name, a recipe, a folder, or a part of `dml.datasets`, which is
-                evaluated with its own options; by default the run's own. A data set with a test
-                split (folders `train` and `test`, a table's column `split`, a published split) is
-                evaluated on that split; any other folder or table as a whole, unless `flags` give a
-                `test_fraction`. The protocol is `zero-shot` only if no class has the name of a
-                training or validation class and no image is a copy of one of theirs.
+            dataset: A data set's name, a recipe, a folder, a table, shards (as `load_recipe` takes
+                them), or a part of `dml.datasets`, which is evaluated with its own options; by
+                default the run's own. A data set with a test split (folders `train` and `test`, a
+                table's column `split`, a published split) is evaluated on that split; any other as
+                a whole, unless `flags` give a `test_fraction`. The protocol is `zero-shot` only if
+                no class has the name of a training or validation class and no image is a copy of
+                one of theirs.
             flags: `--dataset.option value` and `--evaluation.option value`, as on the command line;
                 for the run's own data set, only `--dataset.root`; for a part, no `--dataset`
                 option.
