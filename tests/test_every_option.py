@@ -39,7 +39,7 @@ WORDS = (  # values of the options that take a word or a path
     *("classes", "images", "zero-shot", "seen-class", "once", "repeat", "skip", "error", "other"),
     *("sgd", "adam", "rmsprop", "adamw", "constant", "step", "exponential", "none", "torch", "tf"),
     *("last", "best", "mixed_bfloat16", "float32", "other.csv", "other.keras"),
-    *("json.about.kind", "json.split", "jpg", "where", "other"),
+    *("json.about.kind", "json.split", "jpg", "kind", "where", "other"),
 )
 CLASSES, DIM = 6, 5
 
@@ -422,15 +422,19 @@ def write_layout(name, root):
             write_image(root / "images" / f"{i}.jpg", i)
             with open(root / "table.csv", "a") as file:
                 file.write(f"images/{i}.jpg,{i // 2 % 5}\n")
-        elif name == "webdataset":
-            members = {f"{i}.{'png' if i % 3 else 'jpg'}": png(i), f"{i}.cls": str(i // 2 % 5)}
+    if name == "webdataset":
+        members = {}
+        for i in range(30):
             about = {"about": {"kind": i // 3}, "split": "train" if i % 4 else "test"}
-            members[f"{i}.json"] = json.dumps(about)
-            write_tar(root / f"shard-{i}.tar", members)
+            members |= {f"{i}.{'png' if i % 3 else 'jpg'}": png(i), f"{i}.cls": str(i // 2 % 5)}
+            members |= {f"{i}.json": json.dumps(about)}
+        for part in range(2):
+            write_tar(root / f"shard-{part}.tar", members)
     if name == "parquet":
         for part in range(2):
             rows = range(15 * part, 15 * part + 15)
             columns = {"other": [png(i + 100) for i in rows], "label": [i // 2 % 9 for i in rows]}
+            columns["kind"] = [f"kind {i // 3}" for i in rows]
             columns["where"] = ["train" if i % 3 else "test" for i in rows]
             write_parquet(root / f"part-{part}.parquet", [png(i) for i in rows], **columns)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dml._storage.archives import read_tar_directory, read_tar_part
+from dml.errors import DataError
 from dml.images import ImageError, read_image
 from tests.datasets.layouts import png, write_tar
 from tests.images.test_decoding import encoded, gradient
@@ -115,3 +116,13 @@ def test_a_place_that_holds_no_image_is_named(tmp_path, place, message):
     with pytest.raises(ImageError, match=message) as error:
         read_image(f"{path}@{place}!b.png")
     assert str(error.value).startswith(f"{path}@{place}!b.png: ")
+
+
+def test_a_tar_that_ends_within_a_header_is_truncated(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"a.txt": "one", "b.txt": "two"})
+    data = path.read_bytes()
+    path.write_bytes(data[:1024])  # one member, without the zeros at the end: some tools omit them
+    assert list(read_tar_directory(path)) == ["a.txt"]
+    path.write_bytes(data[:1500])
+    with pytest.raises(DataError, match=r"a\.tar: not an uncompressed tar archive: truncated"):
+        read_tar_directory(path)

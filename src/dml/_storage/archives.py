@@ -116,12 +116,15 @@ def read_tar_directory(path):
     Raises:
         OSError, DataError: As for `tar_members`.
     """
-    require_regular(path)
+    status = require_regular(path)
     with (
         naming_damage(path, "not an uncompressed tar archive"),
         tarfile.open(path, "r:") as archive,
     ):
-        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+        members = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+        if 0 < status.st_size - archive.offset < tarfile.BLOCKSIZE:  # of a header
+            raise tarfile.ReadError("truncated")
+        return members
 
 
 def read_zip_member(path, name):

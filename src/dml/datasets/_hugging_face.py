@@ -82,7 +82,7 @@ def _fetched(name, split):
             repository, repo_type="dataset", revision=_CONVERTED, allow_patterns=wanted
         )
     except Exception as error:  # of the hub, of its client, or of the network
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
         raise StorageError(
             f"{PREFIX}{name} is not a folder, and can't be fetched from the hub: {reason}. Check "
             "the name and the network, or give the folder of a data set"

@@ -139,14 +139,15 @@ class ShardedDataset(_UserDataset):
         shards = self.shards()
         notes += self.shard_notes(shards)
         for shard in shards:
+            before = len(images)
             for sample in self.samples(shard, left_out):
                 images.append(str(sample.image))
                 ids.append(f"{shard.name}!{sample.place}")
                 labels.append(sample.label)
                 splits.append(self._split_of(sample, shard))
-        if not images:
-            there = f"; {left_out}" if left_out else ""
-            raise DataError(self.root, f"no images in its shards{there}")
+            if len(images) == before:
+                there = f"; {left_out}" if left_out else ""
+                raise DataError(shard.path, f"no images in it{there}")
         if left_out:
             notes.append(str(left_out))
         names = self.class_names(labels)

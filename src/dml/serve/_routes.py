@@ -8,6 +8,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from dml import _pages
+from dml.errors import PackageError
 from dml.images import ImageError
 from dml.serve._holder import IndexHolder
 from dml.serve._limits import COOKIE
@@ -125,7 +126,7 @@ def add_item_routes(app: FastAPI, holder: IndexHolder, searcher: Searcher) -> No
         """Returns an item's image as a small JPEG; its path comes from the index alone."""
         try:
             data = await searcher.thumbnail(holder.snapshot, id)
-        except (ImageError, UploadError):
+        except (ImageError, PackageError, UploadError):
             raise HTTPException(404, "the image is missing or can't be read") from None
         return Response(
             data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dml.errors import PackageError
 from dml.images import ImageError, ImageRef
 from dml.images._thumbnails import jpeg, shrunk
 from dml.index import Index
@@ -147,7 +148,7 @@ class Searcher:
             return SearchResult(neighbours)
         path = (await self.run(snapshot.index.item, id))["path"]
         side, shown = snapshot.encoder.preparation.resize_side, None
-        with contextlib.suppress(ImageError, UploadError):
+        with contextlib.suppress(ImageError, PackageError, UploadError):
             shown = _data_uri(snapshot.crop(await self._read_image(path, side, snapshot.prepare)))
         return SearchResult(neighbours, shown)
 
@@ -155,7 +156,7 @@ class Searcher:
         """Returns the image of an item as a small JPEG.
 
         Raises:
-            ImageError, UploadError: It can't be read.
+            ImageError, PackageError, UploadError: It can't be read.
         """
         path = (await self.run(snapshot.index.item, id))["path"]
         return await self._read_image(path, THUMBNAIL_SIDE // 2, small_jpeg)
