@@ -103,3 +103,18 @@ def test_says_what_is_wrong(change, message):
     }
     with pytest.raises(ValueError, match=message):
         Items.build(**options)
+
+
+def test_a_search_leaves_out_what_a_camera_took_of_a_class():
+    cameras = ["1", float("nan"), 2, "1"]
+    items = Items.build("abcd", list("yxxx"), "test", "abcd", "zero-shot", cameras=cameras)
+    assert items.left_out_keys("none") is None
+    assert items.left_out_keys("camera").tolist() == [(1, "1"), None, (0, "2"), (0, "1")]
+    assert items.take([2, 0]).left_out_keys("camera").tolist() == [(0, "2"), (1, "1")]
+    assert items.with_test(0.0).cameras.tolist() == ["1", None, "2", "1"]
+    with pytest.raises(
+        ValueError, match=r"evaluation\.exclude is sequence, but the data set has no"
+    ):
+        items.left_out_keys("sequence")
+    with pytest.raises(ValueError, match="cameras and sequences must be 4, one an image; got 1"):
+        Items.build("abcd", list("yxxx"), "test", "abcd", "zero-shot", sequences=["1"])

@@ -173,3 +173,14 @@ def test_images_may_be_at_urls(tmp_path):
     a = f"{tmp_path}/a.png"
     assert items.paths.tolist() == [a, "memory://b/c.jpg", a]
     assert items.ids.tolist() == ["a.png", "memory://b/c.jpg", a]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_cameras_and_sequences_may_be_empty(tmp_path, suffix):
+    path = write(tmp_path, [("a.jpg", "x"), ("b.jpg", "y"), ("c.jpg", "y")], suffix)
+    frame = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+    frame = frame.assign(camera=["01", None, "2"], sequence=[7, 7, 8])
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    items = Table(root=path, test_fraction=0.0).items()
+    assert items.cameras.tolist() == ["01", None, "2"]
+    assert items.sequences.tolist() == ["7", "7", "8"]

@@ -12,7 +12,7 @@ from dml.runs._splits import TestSplit
 def split_of(protocol, splits, classes):
     paths = [f"{i}.jpg" for i in range(len(splits))]
     names = [f"class {c}" for c in classes]
-    return TestSplit.of(Items.build(paths, names, splits, paths, protocol), "mine")
+    return TestSplit.of(Items.build(paths, names, splits, paths, protocol), "mine", "none")
 
 
 def at(*degrees):
@@ -40,6 +40,27 @@ def test_gallery_rows_are_those_of_the_gallery():
     assert precision.test_rate == 1 and precision.test_coverage == 1
     # Rows 0 and 1 of the gallery are rows 0 and 2 of the split.
     assert split.gallery_rows[measured.retrieval.neighbours[:, 0]].tolist() == [0, 2]
+
+
+def test_an_image_of_its_own_camera_is_not_a_query_s_neighbour():
+    # By angle: a1 a1 b1 a2 b2. Each of a's first two finds b1 first, and a2 behind it.
+    paths = [f"{i}.jpg" for i in range(5)]
+    cameras = ["1", "1", "1", "2", "2"]
+    items = Items.build(paths, list("aabab"), "test", paths, "zero-shot", cameras=cameras)
+    vectors = at(0, 1, 10, 25, 60)
+    split = TestSplit.of(items, "mine", "camera")
+    measured = measure(split, vectors, ks=(1, 2))
+    assert measured.retrieval.neighbours[:, 0].tolist() == [2, 2, 1, 2, 3]
+    assert measured.retrieval.first_positive.tolist() == [2, 2, 4, 2, 2]
+    assert measured.metrics["R@2"].value == 0.8
+    alone = measure(TestSplit.of(items, "mine", "none"), vectors, ks=(1,))
+    assert alone.retrieval.first_positive.tolist() == [1, 1, 4, 2, 2]
+    every = ["1"] * 5
+    items = Items.build(paths, list("aabab"), "test", paths, "zero-shot", cameras=every)
+    measured = measure(TestSplit.of(items, "mine", "camera"), vectors, ks=(1,))
+    assert measured.notes[0].startswith("no retrieval metrics: no query has another image")
+    (_, (note,)) = calibrate(vectors, items.labels, 0.5, 0.5, items.left_out_keys("camera"))
+    assert note.startswith("no calibrated thresholds: no query has another image")
 
 
 def test_nothing_to_measure_is_a_note_each():

@@ -21,7 +21,7 @@ def test_thumbnails_of_queries_and_gallery_are_their_own(tmp_path):
     items = Items.build(
         [str(p) for p in paths], list("aabb"), splits, list("0123"), "query-gallery"
     )
-    split = TestSplit.of(items, "mine")
+    split = TestSplit.of(items, "mine", "none")
     vectors = np.eye(2, dtype="float32")[[0, 0, 1, 1]]
     measured = measure(split, vectors, ks=(1,), verify=True)
     metrics = {"R@1": MetricValue(1.0, 0.9, 1.0), "AUC": MetricValue(1.0)}
@@ -46,7 +46,7 @@ def test_images_that_search_each_other_have_no_gallery(tmp_path):
     write_image(tmp_path / "0.jpg")
     paths = [str(tmp_path / "0.jpg")] * 4
     items = Items.build(paths, list("aabb"), ["test"] * 4, list("0123"), "zero-shot")
-    split = TestSplit.of(items, "mine")
+    split = TestSplit.of(items, "mine", "none")
     vectors = np.eye(2, dtype="float32")[[0, 0, 1, 1]]
     evaluation = Evaluation(tmp_path, "mine", "zero-shot", 4, 0, 4, 2, {})
     data = report_data(

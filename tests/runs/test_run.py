@@ -114,7 +114,7 @@ def test_a_report_of_files_that_differ_is_refused(folder, run):
     np.save(output / "vectors.npy", np.ones((3, 4), "float32"))
     paths = [f"{i}.jpg" for i in range(4)]
     items = Items.build(paths, list("aabb"), ["test"] * 4, paths, "zero-shot")
-    TestSplit.of(items, "mine").write(output / "items.parquet")
+    TestSplit.of(items, "mine", "none").write(output / "items.parquet")
     evaluation = Evaluation(output, "mine", "zero-shot", 4, 0, 4, 2, {})
     write_json(output / "metrics.json", evaluation.to_json())
     folder.record(*(output / f for f in ("vectors.npy", "items.parquet", "metrics.json")))

@@ -13,7 +13,7 @@ from dml._storage.run_folder import RunFolder
 from dml.datasets import Items
 from dml.reporting import SILENT
 from dml.runs._comparison import differences, read_scored_runs
-from dml.runs._splits import TestSplit
+from dml.runs._splits import TestSplit, has_positives
 from tests.datasets.layouts import write_image
 from tests.runs.running import (
     InterruptAt,
@@ -289,13 +289,15 @@ def items(protocol, splits):
 
 
 def test_test_images_search_each_other():
-    split = TestSplit.of(items("zero-shot", ["train"] * 4 + ["test"] * 4), "mine")
+    split = TestSplit.of(items("zero-shot", ["train"] * 4 + ["test"] * 4), "mine", "none")
     assert not split.has_gallery and len(split.items) == 4
     np.testing.assert_array_equal(split.query_rows, split.gallery_rows)
 
 
 def test_queries_search_the_gallery(tmp_path):
-    split = TestSplit.of(items("query-gallery", ["train"] * 2 + ["query", "gallery"] * 2), "mine")
+    split = TestSplit.of(
+        items("query-gallery", ["train"] * 2 + ["query", "gallery"] * 2), "mine", "none"
+    )
     assert split.has_gallery
     assert split.query_rows.tolist() == [0, 2] and split.gallery_rows.tolist() == [1, 3]
     split.write(tmp_path / "items.parquet")
@@ -305,14 +307,53 @@ def test_queries_search_the_gallery(tmp_path):
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path):
-    split = TestSplit.of(items("query-gallery", ["query", "gallery"] * 3), "mine")
+    split = TestSplit.of(items("query-gallery", ["query", "gallery"] * 3), "mine", "none")
     split.write(tmp_path / "items.parquet")
-    read = TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine")
+    read = TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine", "none")
     assert read.has_gallery and read.query_rows.tolist() == [0, 2, 4]
     np.testing.assert_array_equal(read.items.labels, split.items.labels)
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"items\.parquet: damaged"):
-        TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine")
+        TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine", "none")
+
+
+def test_a_query_leaves_out_what_its_camera_took_of_its_class(tmp_path):
+    paths = [f"{i}.jpg" for i in range(5)]
+    splits = ["query", "query", "gallery", "gallery", "gallery"]
+    cameras = ["1", None, "1", "2", "1"]
+    items = Items.build(paths, list("aaaab"), splits, paths, "query-gallery", cameras=cameras)
+    split = TestSplit.of(items, "mine", "camera")
+    assert split.query_left_out.tolist() == [(0, "1"), None]
+    assert split.gallery_left_out.tolist() == [(0, "1"), (0, "2"), (1, "1")]
+    split.write(tmp_path / "items.parquet")
+    read = TestSplit.read(tmp_path / "items.parquet", "query-gallery", "mine", "camera")
+    assert read.left_out.tolist() == split.left_out.tolist() and read.has_positives
+    assert TestSplit.of(items, "mine", "none").left_out is None
+    with pytest.raises(ValueError, match=r"evaluation\.exclude is sequence, but the data set ha"):
+        TestSplit.of(items, "mine", "sequence")
+
+
+@pytest.mark.parametrize(
+    "labels, keys, gallery, expected",
+    [
+        ("ab", None, None, False),
+        ("aab", None, None, True),
+        ("aab", ["a1", "a1", None], None, False),
+        ("aab", ["a1", None, None], None, True),  # the second may find the first
+        ("aab", ["a1", "a2", None], None, True),
+        ("a", ["a1"], ("aab", ["a1", "a1", "b1"]), False),
+        ("a", ["a1"], ("aab", ["a1", "a2", "b1"]), True),
+        ("a", [None], ("aab", ["a1", "a1", "b1"]), True),
+        ("a", None, ("bb", None), False),
+    ],
+)
+def test_positives_are_those_that_are_not_left_out(labels, keys, gallery, expected):
+    def arrays(labels, keys):
+        codes = np.array([ord(label) for label in labels])
+        return codes, None if keys is None else np.array(keys, object)
+
+    found = has_positives(*arrays(labels, keys), *(arrays(*gallery) if gallery else ()))
+    assert found is expected
 
 
 @pytest.mark.parametrize(
@@ -321,13 +362,13 @@ def test_a_split_is_read_as_it_was_written(tmp_path):
 )
 def test_nothing_to_test_on_is_an_error(protocol, splits):
     with pytest.raises(ValueError, match="mine: there are no test images"):
-        TestSplit.of(items(protocol, splits), "mine")
+        TestSplit.of(items(protocol, splits), "mine", "none")
 
 
 def test_paths_of_archive_members_and_drawings_are_kept_as_they_are_read(tmp_path):
     paths = ["a.zip!./b/../1.png", "glyph:seed=0,size=28,class=3,sample=0", "b/../2.png"]
     items = Items.build(paths, list("aab"), ["test"] * 3, paths, "zero-shot")
-    TestSplit.of(items, "mine").write(tmp_path / "items.parquet")
+    TestSplit.of(items, "mine", "none").write(tmp_path / "items.parquet")
     here = os.getcwd()
     written = pd.read_parquet(tmp_path / "items.parquet")["path"].tolist()
     assert written == [f"{here}/a.zip!./b/../1.png", paths[1], f"{here}/2.png"]

@@ -140,7 +140,12 @@ class RecordedItems:
         digests = image_digests(now.paths[rows[read]], threads, advance, unreadable={})
         same[read] = digests == self.digests[read]
         readable = self.digests != ""
-        left = replace(old, paths=np.where(there, now.paths[rows], old.paths))
+        left = replace(
+            old,
+            paths=np.where(there, now.paths[rows], old.paths),
+            cameras=None if now.cameras is None else now.cameras[rows],
+            sequences=None if now.sequences is None else now.sequences[rows],
+        )
         left = left.take(same & readable)
         added = np.ones(len(now), bool)
         added[rows[there]] = False

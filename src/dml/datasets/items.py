@@ -27,6 +27,9 @@ class Items:
         super_labels: int32 codes (N,) of the category of each image's class; None if the data set
             has no categories.
         notes: Lines for the user about how the data set was read.
+        cameras: Objects (N,): the name of the camera of each image, None where it is unknown; None
+            if the data set has no cameras.
+        sequences: The same of the sequence (a video, a burst of photos) of each image.
     """
 
     paths: np.ndarray
@@ -37,6 +40,8 @@ class Items:
     protocol: str
     super_labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    cameras: np.ndarray | None = None
+    sequences: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -48,6 +53,8 @@ class Items:
         protocol: str,
         super_names: Sequence[Hashable] | None = None,
         notes: Iterable[str] = (),
+        cameras: Sequence[str | None] | np.ndarray | None = None,
+        sequences: Sequence[str | None] | np.ndarray | None = None,
     ) -> "Items":
         """Returns the table of rows whose classes have names of any hashable type.
 
@@ -61,6 +68,8 @@ class Items:
             protocol: One of `PROTOCOLS`.
             super_names: N names of the categories of the classes; None if there are none.
             notes: Lines for the user about how the data set was read.
+            cameras: N names of cameras, None where it is unknown; None if there are none.
+            sequences: The same of sequences.
 
         Raises:
             ArrayError: The lengths differ, an id occurs twice, or a name is missing.
@@ -90,7 +99,16 @@ class Items:
                     f"super_names must be as many as names, {len(labels)}; got {len(super_labels)}"
                 )
         return cls(
-            path_of, labels, class_names, split_of, id_of, protocol, super_labels, tuple(notes)
+            path_of,
+            labels,
+            class_names,
+            split_of,
+            id_of,
+            protocol,
+            super_labels,
+            tuple(notes),
+            _names_or_none(cameras, len(labels)),
+            _names_or_none(sequences, len(labels)),
         )
 
     def __len__(self) -> int:
@@ -117,7 +135,38 @@ class Items:
             splits=self.splits[rows],
             ids=self.ids[rows],
             super_labels=None if self.super_labels is None else self.super_labels[rows],
+            cameras=None if self.cameras is None else self.cameras[rows],
+            sequences=None if self.sequences is None else self.sequences[rows],
         )
+
+    def left_out_keys(self, exclude: str) -> np.ndarray | None:
+        """Returns keys for `dml.evaluation.retrieval`, whose search leaves equal ones out.
+
+        Args:
+            exclude: `none`; `camera` or `sequence` leaves out the images of a query's class that
+                its camera took, or that are of its sequence.
+
+        Returns:
+            Objects (N,), None for an image that leaves none out; None for `none`.
+
+        Raises:
+            OptionError: The data set has no cameras or sequences.
+        """
+        if exclude == "none":
+            return None
+        names = {"camera": self.cameras, "sequence": self.sequences}[exclude]
+        if names is None:
+            raise OptionError(
+                "evaluation.exclude",
+                f"is {exclude}, but the data set has no {exclude}s: give its table a column "
+                f"{exclude}, or set it to none",
+            )
+        keys = np.empty(len(self), dtype=object)
+        keys[:] = [
+            None if name is None else (label, name)
+            for label, name in zip(self.labels.tolist(), names.tolist(), strict=True)
+        ]
+        return keys
 
     def with_validation(self, fraction: float, seed: int = 0, by: str = "classes") -> "Items":
         """Returns the table with a part of the training split moved to the split `val`.
@@ -195,6 +244,21 @@ class Items:
             chosen = generator.permutation(codes)[: _share(fraction, len(codes), least)]
             splits[train & np.isin(self.labels, chosen)] = split
         return replace(self, splits=splits)
+
+
+def _names_or_none(names, count):
+    """Returns `count` names, some of which may be None, as objects (N,); None for None.
+
+    Raises:
+        ArrayError: There are more or fewer.
+    """
+    if names is None:
+        return None
+    if len(names) != count:
+        raise ArrayError(f"cameras and sequences must be {count}, one an image; got {len(names)}")
+    array = np.empty(count, dtype=object)
+    array[:] = [None if name is None or name != name else str(name) for name in names]
+    return array
 
 
 def _unknown_split(split):

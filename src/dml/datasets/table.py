@@ -16,7 +16,7 @@ from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
 
-_COLUMNS = (*REQUIRED, "split", "super_label", *REGION_COLUMNS)
+_COLUMNS = (*REQUIRED, "split", "super_label", "camera", "sequence", *REGION_COLUMNS)
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
@@ -32,6 +32,10 @@ class Table(_UserDataset):
     before `y1`, in the upright image. The numbers are shares of width and height if none in the
     table exceeds 1, and pixels otherwise. With the column `mask`, the path of an image of the same
     size, pixels that are black in the mask become white.
+
+    `camera` and `sequence` name the camera that took an image, and the video or burst of photos
+    that it belongs to; they may be empty. `evaluation.exclude` leaves a query's own out of its
+    search.
 
     A `split` is `train`, `val`, `test`, `query` or `gallery`, in any case, or one of its other
     common names. Without a test split, `val` becomes the test split and is not used for model
@@ -109,5 +113,7 @@ class Table(_UserDataset):
             protocol_of(names, splits) if has_splits else self.protocol,
             supers and [supers[row] for row in taken],
             notes=[*notes, str(left_out)] if left_out else notes,
+            cameras=frame["camera"].iloc[taken].tolist() if "camera" in frame else None,
+            sequences=frame["sequence"].iloc[taken].tolist() if "sequence" in frame else None,
         )
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)

@@ -18,8 +18,8 @@ def load_run_recipe(
 ) -> Recipe:
     """Reads a run's recipe, which must be the one that its training started with.
 
-    Options that do not affect the training may differ: `[evaluation]`, the data set's root,
-    threads.
+    Options that do not affect the training may differ: `[evaluation]` except for `exclude`, the
+    data set's root, threads.
 
     Args:
         folder: A `RunFolder` that holds a recipe.
@@ -60,6 +60,12 @@ def _training_options(text: str, name: str) -> dict[str, str]:
     for section, options in read_toml(text, name).items():
         if not isinstance(options, dict):
             deciding[section] = repr(options)
-        elif section != "evaluation":
+        else:
             deciding.update({f"{section}.{name}": repr(value) for name, value in options.items()})
-    return {name: value for name, value in deciding.items() if name not in FREE}
+    return {name: value for name, value in deciding.items() if not _is_free(name)}
+
+
+def _is_free(option):
+    """Returns whether an option, "section.option", does not affect the training."""
+    measured = option.startswith("evaluation.") and option != "evaluation.exclude"
+    return measured or option in FREE

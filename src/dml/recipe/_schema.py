@@ -72,6 +72,7 @@ GROUPS = {
 SECTIONS = (*FAMILIES, *GROUPS)
 PATHS = {("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+EXCLUSIONS = ("none", "camera", "sequence")
 EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
 
 
@@ -190,6 +191,10 @@ class EvaluationOptions:
         ks: The K of R@K; empty takes the data set's customary ones.
         extra_metrics: Further retrieval metrics: `precision`, `map` and `ndcg` at each K, and
             `full_map`.
+        exclude: What a query's search leaves out, in validation and test: `camera`, the images of
+            its class by its own camera, as in person re-identification (Zheng et al., 2015);
+            `sequence`, those of its class in its own sequence; or `none`. The data set must be a
+            `table` with such a column. Queries without another positive are excluded and counted.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
             the true accept rate at small false accept rates. Its time grows with the square of the
@@ -203,6 +208,7 @@ class EvaluationOptions:
     batch_size: int = 64
     ks: tuple[int, ...] = ()
     extra_metrics: tuple[str, ...] = ()
+    exclude: str = "none"
     clustering_seeds: int = 3
     verification: bool = True
     target_precision: float = 0.9
@@ -216,6 +222,7 @@ class EvaluationOptions:
             check_counts(ks=self.ks)
         for name in self.extra_metrics:
             check_known(EXTRA_METRICS, extra_metrics=name)
+        check_known(EXCLUSIONS, exclude=self.exclude)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class Queries:
         """Returns a query with `count` neighbours and, with `answer`, its first positive."""
         data, code = self._data, int(self._data.labels[row])
         name, rank = self._name(code), int(data.first_positive[row])
-        neighbours = [int(n) for n in data.neighbours[row, :count]]
+        neighbours = [int(n) for n in data.neighbours[row, :count] if n >= 0]
         shots = [Shot(self.uri(row), f"Query of class {name}", "query")]
         shots += [self._neighbour(row, n, f"Neighbour {k}") for k, n in enumerate(neighbours, 1)]
         positive = nearest_positive(data, row) if answer else None

@@ -56,10 +56,9 @@ def worst_queries(first_positive: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_positive(data: ReportData, row: int) -> int | None:
-    """Returns the gallery row of a query's own class that is most similar to it, or None."""
-    candidates = np.flatnonzero(np.asarray(data.searched_labels) == data.labels[row])
-    if data.gallery_vectors is None:
-        candidates = candidates[candidates != row]
+    """Returns the row of a query's own class that is most similar to it, of those it may find."""
+    own = np.asarray(data.searched_labels) == data.labels[row]
+    candidates = np.flatnonzero(own & ~data.is_left_out(row))
     if not len(candidates):
         return None
     return int(candidates[np.argmax(data.searched_vectors[candidates] @ data.vectors[row])])

@@ -42,7 +42,7 @@ class ReportData:
     Args:
         title: The headline.
         dataset: Name of the data set evaluated on.
-        protocol: "zero-shot", "seen-class" or "query-gallery".
+        protocol: "zero-shot", "seen-class" or "query-gallery", and what a search leaves out.
         metrics: The first one is highlighted. Empty if nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
         notes: Lines on the scope of the metrics, and on those that could not be measured.
@@ -60,6 +60,9 @@ class ReportData:
         gallery_vectors: Unit embeddings (G, D), or None if the queries are the gallery.
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
+        left_out: Keys (Q,), None or any hashable: a query does not find images with its key. None
+            if it finds all.
+        gallery_left_out: The keys (G,) of the gallery.
         thresholds: Promise of a calibrated threshold, such as "at least 90 % right" -> similarity.
         errors: False accept rates (M,), ascending, and false reject rates (M,) of thresholds on the
             similarity of all pairs; or None.
@@ -85,6 +88,8 @@ class ReportData:
     gallery_vectors: np.ndarray | None = None
     gallery_labels: np.ndarray | None = None
     gallery_thumbnail: Callable[[int], np.ndarray] | None = None
+    left_out: np.ndarray | None = None
+    gallery_left_out: np.ndarray | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     history: Sequence[Mapping[str, float]] = ()
@@ -120,6 +125,16 @@ class ReportData:
     def searched_labels(self) -> np.ndarray:
         """The class codes that belong to `searched_vectors`."""
         return self.labels if self.gallery_labels is None else self.gallery_labels
+
+    def is_left_out(self, row: int) -> np.ndarray:
+        """Returns which of the searched rows (N,) the search of a query leaves out."""
+        out = np.zeros(len(self.searched_labels), bool)
+        if self.gallery_vectors is None:
+            out[row] = True
+        if self.left_out is not None and self.left_out[row] is not None:
+            keys = self.left_out if self.gallery_left_out is None else self.gallery_left_out
+            out |= [key == self.left_out[row] for key in keys]
+        return out
 
     @property
     def searched_thumbnail(self) -> Callable[[int], np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from dml.datasets import RecordedItems
 from dml.errors import DataError
-from dml.evaluation import retrieval
 from dml.evaluation.intervals import class_interval
 from dml.recipe import Recipe
+from dml.runs._measuring import search
 from dml.runs.run import Run
 
 _KS = (1, 2, 4, 8)
@@ -28,6 +28,7 @@ class ScoredRun:
         metrics: Names of the metrics (M,).
         values: Float64 (scored queries, M), each in [0, 1].
         classes: Integers (scored queries,).
+        exclude: What a query's search left out, as `evaluation.exclude`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ScoredRun:
     metrics: tuple[str, ...]
     values: np.ndarray
     classes: np.ndarray
+    exclude: str = "none"
 
     @property
     def means(self) -> dict[str, float]:
@@ -113,10 +115,18 @@ def read_scored_runs(
 
     Raises:
         MissingDataError: A run was not evaluated on that data set.
-        DataError: A file is damaged, the images differ, or no query has an image to find.
+        DataError: A file is damaged, the images or what a search leaves out differ, or no query
+            has an image to find.
     """
     first, *others = runs = [_read(path, on, flags, allow_parts) for path in paths]
     for other in others:
+        if other.exclude != first.exclude:
+            raise DataError(
+                other.name,
+                f"evaluated with evaluation.exclude = {other.exclude}, and {first.name} with "
+                f"{first.exclude}: evaluate both alike, `dml evaluate RUN --evaluation.exclude "
+                f"{first.exclude}`",
+            )
         if not np.array_equal(other.images, first.images):
             raise DataError(
                 other.name,
@@ -135,7 +145,10 @@ def _read(path, on, flags, allow_parts):
         recorded = RecordedItems.read(run._folder.checked(run._folder.items))
         digests = dict(zip(recorded.items.ids, recorded.digests, strict=True))
         images = np.array([f"{name} {digests.get(name)}" for name in split.items.ids])
-    result = _search(path, split, vectors)
+    try:
+        result = search(split, vectors, _KS)
+    except ValueError as error:
+        raise DataError(path, str(error)) from None
     return ScoredRun(
         name=os.fspath(path),
         dataset=evaluation.dataset,
@@ -144,18 +157,8 @@ def _read(path, on, flags, allow_parts):
         metrics=tuple(result.per_query),
         values=np.stack(list(result.per_query.values()), axis=1),
         classes=result.classes,
+        exclude=evaluation.exclude,
     )
-
-
-def _search(path, split, vectors):
-    """Returns the `Retrieval` of the queries in a gallery, or in all images without one."""
-    gallery = ()
-    if split.has_gallery:
-        gallery = vectors[split.gallery_rows], split.gallery_labels
-    try:
-        return retrieval(vectors[split.query_rows], split.query_labels, _KS, *gallery)
-    except ValueError as error:
-        raise DataError(path, str(error)) from None
 
 
 def differences(first: ScoredRun, other: ScoredRun) -> dict[str, Difference]:

@@ -9,7 +9,7 @@ from dml.runs._metrics import METRICS, NUMBER
 
 SCHEMA = 3
 SHAPE = {
-    **{"schema": int, "dataset": str, "protocol": str, "seconds": NUMBER},
+    **{"schema": int, "dataset": str, "protocol": str, "exclude": str, "seconds": NUMBER},
     **dict.fromkeys(("queries", "excluded", "gallery", "classes"), int),
     **{"metrics": METRICS, "frozen": METRICS, "thresholds": [dict], "notes": [str]},
     **{"seen": {str: int}, "unreadable": {str: int}, "since_training": (dict, type(None))},

@@ -140,7 +140,7 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
     items = run._test_items(data)
     for note in items.notes:
         run._reporter.info(f"note: {note}")
-    split = TestSplit.of(items.items, data.label).items
+    split = TestSplit.of(items.items, data.label, "none").items
     rows = whole_classes(split.labels)
     paths, labels = split.paths[rows].tolist(), split.labels[rows]
     with new_folder(bundle.path) as temporary:

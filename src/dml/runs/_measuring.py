@@ -1,6 +1,6 @@
 """Metrics of a test split, and thresholds that are calibrated on the validation split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from dml.evaluation import (
 )
 from dml.reporting import SILENT, Reporter
 from dml.runs._metrics import MetricValue
-from dml.runs._splits import TestSplit
+from dml.runs._splits import TestSplit, has_positives
 
 VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
+NO_POSITIVE = "no query has another image of its class to find"
 TWO_CLASSES = "images of two classes, and two images of one class"
 
 
@@ -94,21 +95,11 @@ def measure(
     result, pairs, notes = None, None, []
     metrics: dict[str, MetricValue] = {}
     if split.has_positives:
-        alone = not split.has_gallery
         with reporter.progress("searching", len(rows), "queries") as advance:
-            result = retrieval(
-                vectors[rows],
-                labels[rows],
-                ks=ks,
-                extra_metrics=extra_metrics,
-                advance=advance,
-                unfinished=unfinished,
-                gallery=None if alone else vectors[split.gallery_rows],
-                gallery_labels=None if alone else split.gallery_labels,
-            )
+            result = search(split, vectors, ks, extra_metrics, unfinished, advance)
         metrics.update(as_values(result.metrics()))
     else:
-        notes.append("no retrieval metrics: no query has another image of its class to find")
+        notes.append(f"no retrieval metrics: {NO_POSITIVE}")
     if clustering_seeds and two_classes(labels[rows]):
         clusters = clustering(vectors[rows], labels[rows], seeds=clustering_seeds)
         metrics.update(as_values(clusters.metrics()))
@@ -121,6 +112,42 @@ def measure(
     elif verify:
         notes.append(f"no verification metrics: they need {TWO_CLASSES}")
     return Measurement(metrics, tuple(notes), result, pairs)
+
+
+def search(
+    split: TestSplit,
+    vectors: np.ndarray,
+    ks: Sequence[int],
+    extra_metrics: Sequence[str] = (),
+    unfinished: Path | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Retrieval:
+    """Searches the gallery of a split, or all of its images without one.
+
+    Args:
+        split: Queries and gallery, and what a query leaves out.
+        vectors: Floats (N, D) of its items.
+        ks: As `retrieval` takes them, like the next three.
+        extra_metrics: Further metrics.
+        unfinished: A folder that keeps the finished parts of an interrupted search.
+        advance: Called with the number of queries done since its last call.
+
+    Raises:
+        ArrayError: No query has a positive.
+    """
+    gallery = split.gallery_rows if split.has_gallery else None
+    return retrieval(
+        vectors[split.query_rows],
+        split.query_labels,
+        ks=ks,
+        gallery=None if gallery is None else vectors[gallery],
+        gallery_labels=None if gallery is None else split.gallery_labels,
+        exclude=split.query_left_out,
+        gallery_exclude=None if gallery is None else split.gallery_left_out,
+        extra_metrics=extra_metrics,
+        advance=advance,
+        unfinished=unfinished,
+    )
 
 
 def as_values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, MetricValue]:
@@ -165,7 +192,11 @@ def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
 
 
 def calibrate(
-    vectors: np.ndarray, labels: np.ndarray, target_precision: float, target_far: float
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    target_precision: float,
+    target_far: float,
+    left_out: np.ndarray | None = None,
 ) -> tuple[tuple[CalibratedThreshold, ...], tuple[str, ...]]:
     """Returns thresholds that reach their targets on the validation split.
 
@@ -174,14 +205,20 @@ def calibrate(
         labels: Class codes (N,).
         target_precision: Precision of nearest neighbours that one threshold promises.
         target_far: False accept rate over pairs of two classes that the other one promises.
+        left_out: Keys (N,), as `Items.left_out_keys` gives them, of what is no neighbour.
 
     Returns:
         (thresholds, notes on those that can't be calibrated).
     """
     if not two_classes(labels):
         return (), (f"no calibrated thresholds: they need {TWO_CLASSES} in validation",)
-    nearest = retrieval(vectors, labels, ks=(1,)).neighbours[:, 0]
-    similarities, right = (vectors * vectors[nearest]).sum(1), labels == labels[nearest]
+    if not has_positives(labels, left_out):
+        return (), (f"no calibrated thresholds: {NO_POSITIVE} in validation",)
+    nearest = retrieval(vectors, labels, ks=(1,), exclude=left_out).neighbours[:, 0]
+    queries = np.flatnonzero(nearest >= 0)  # all, unless one leaves out all of its neighbours
+    nearest = nearest[queries]
+    similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
+    right = labels[queries] == labels[nearest]
     found = {
         f"a precision of {100 * target_precision:g} %": threshold_for_precision(
             similarities, right, target_precision
@@ -209,8 +246,10 @@ def with_test_rates(
     """Returns thresholds with their rates on the test split, not used to calibrate them."""
     if measurement.retrieval is None:
         return tuple(thresholds)
-    labels, queries = split.items.labels, split.query_rows
-    nearest = split.gallery_rows[measurement.retrieval.neighbours[:, 0]]
+    nearest = measurement.retrieval.neighbours[:, 0]
+    found = nearest >= 0  # all, unless a query leaves out all of its neighbours
+    labels, queries = split.items.labels, split.query_rows[found]
+    nearest = split.gallery_rows[nearest[found]]
     similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
     right = labels[queries] == labels[nearest]
     results = []

@@ -25,9 +25,17 @@ class Scores:
     classes: np.ndarray
 
     @classmethod
-    def of(cls, vectors: np.ndarray, labels: np.ndarray) -> "Scores":
-        """Returns the scores of vectors (N, D) with class codes (N,)."""
-        result = retrieval(vectors, labels, ks=(1,))
+    def of(
+        cls, vectors: np.ndarray, labels: np.ndarray, left_out: np.ndarray | None = None
+    ) -> "Scores":
+        """Returns the scores of images that search each other.
+
+        Args:
+            vectors: Floats (N, D).
+            labels: Class codes (N,).
+            left_out: Keys (N,), as `dml.datasets.Items.left_out_keys` gives them.
+        """
+        result = retrieval(vectors, labels, ks=(1,), exclude=left_out)
         return cls(result.per_query["R@1"], result.classes)
 
     @property

@@ -199,6 +199,8 @@ class TestSplit:
         items: Queries and gallery together, so that they share their label codes.
         query_rows: Rows (Q,) of the queries.
         gallery_rows: Rows (G,) of the gallery; those of the queries without one.
+        left_out: Keys (N,) of the items: a query does not find items with its own key. None if it
+            finds all.
     """
 
     __test__ = False
@@ -206,23 +208,28 @@ class TestSplit:
     items: Items
     query_rows: np.ndarray
     gallery_rows: np.ndarray
+    left_out: np.ndarray | None = None
 
     @classmethod
-    def of(cls, items: Items, name: str) -> "TestSplit":
+    def of(cls, items: Items, name: str, exclude: str) -> "TestSplit":
         """Returns the test split of a data set's items; its class names are text.
 
         Args:
             items: Items with the split `test`, or `query` and `gallery`.
             name: The data set's name, for messages.
+            exclude: As `evaluation.exclude`.
 
         Raises:
             DataError: There is no test image, or all belong to one class.
+            OptionError: The data set has no cameras or sequences to exclude.
         """
         with_gallery = items.protocol == "query-gallery"
         items = items.select(*(("query", "gallery") if with_gallery else ("test",)))
         names = [str(items.class_names[code]) for code in items.labels]
         columns = (items.paths.tolist(), names, items.splits.tolist(), items.ids.tolist())
-        items = Items.build(*columns, items.protocol)
+        items = Items.build(
+            *columns, items.protocol, cameras=items.cameras, sequences=items.sequences
+        )
         queries = gallery = np.arange(len(items))
         if with_gallery:
             queries, gallery = (
@@ -236,11 +243,17 @@ class TestSplit:
                 f"all test images are of one class, {items.class_names[only[0]]}, with which "
                 "every metric is 100: test on images of two classes or more",
             )
-        return cls(items, queries, gallery)
+        return cls(items, queries, gallery, items.left_out_keys(exclude))
 
     @classmethod
-    def read(cls, path: Path, protocol: str, name: str) -> "TestSplit":
+    def read(cls, path: Path, protocol: str, name: str, exclude: str) -> "TestSplit":
         """Returns the test split that an evaluation has written as a table.
+
+        Args:
+            path: The table.
+            protocol: The evaluation's protocol.
+            name: The data set's name, for messages.
+            exclude: As `evaluation.exclude`.
 
         Raises:
             DataError: The table is damaged.
@@ -249,13 +262,14 @@ class TestSplit:
 
         try:
             table = pd.read_parquet(path)
-            columns = {name: table[name].tolist() for name in ("path", "class", "split", "id")}
-            items = Items.build(
-                columns["path"], columns["class"], columns["split"], columns["id"], protocol
+            columns = [table[name].tolist() for name in ("path", "class", "split", "id")]
+            cameras, sequences = (
+                table[name].tolist() if name in table else None for name in ("camera", "sequence")
             )
+            items = Items.build(*columns, protocol, cameras=cameras, sequences=sequences)
         except (ValueError, KeyError, OSError, NotImplementedError) as error:
             raise DataError(path, f"damaged; evaluate the run again ({error})") from None
-        return cls.of(items, name)
+        return cls.of(items, name, exclude)
 
     @property
     def has_gallery(self) -> bool:
@@ -273,11 +287,23 @@ class TestSplit:
         return self.items.labels[self.gallery_rows]
 
     @property
+    def query_left_out(self) -> np.ndarray | None:
+        """Keys (Q,) of the queries; None if they find all of the gallery."""
+        return None if self.left_out is None else self.left_out[self.query_rows]
+
+    @property
+    def gallery_left_out(self) -> np.ndarray | None:
+        """Keys (G,) of the gallery; None if the queries find all of it."""
+        return None if self.left_out is None else self.left_out[self.gallery_rows]
+
+    @property
     def has_positives(self) -> bool:
         """Whether any query has another image of its class to find."""
-        if self.has_gallery:
-            return bool(np.isin(self.query_labels, self.gallery_labels).any())
-        return bool(np.bincount(self.items.labels).max() > 1)
+        if not self.has_gallery:
+            return has_positives(self.items.labels, self.left_out)
+        return has_positives(
+            self.query_labels, self.query_left_out, self.gallery_labels, self.gallery_left_out
+        )
 
     def write(self, path: Path):
         """Writes the items as a Parquet table whose row i belongs to vector i."""
@@ -292,5 +318,32 @@ class TestSplit:
                 "split": items.splits,
             }
         )
+        for column, names in (("camera", items.cameras), ("sequence", items.sequences)):
+            if names is not None:
+                table[column] = names
         with atomic_path(path) as temporary:
             table.to_parquet(temporary, index=False)
+
+
+def has_positives(
+    labels: np.ndarray,
+    left_out: np.ndarray | None = None,
+    gallery_labels: np.ndarray | None = None,
+    gallery_left_out: np.ndarray | None = None,
+) -> bool:
+    """Returns whether any query has an image of its class to find.
+
+    Args:
+        labels: Class codes (Q,).
+        left_out: Keys (Q,), as `Items.left_out_keys` gives them; None if nothing is left out.
+        gallery_labels: Class codes (G,) of the gallery; None if the queries search each other.
+        gallery_left_out: Its keys (G,).
+    """
+    alone = gallery_labels is None
+    found = Counter(np.asarray(labels if alone else gallery_labels).tolist())
+    keys = [None] * len(labels) if left_out is None else left_out.tolist()
+    own = Counter(keys if alone or gallery_left_out is None else gallery_left_out.tolist())
+    return any(
+        found[label] > (alone if key is None else own[key])
+        for label, key in zip(labels.tolist(), keys, strict=True)
+    )

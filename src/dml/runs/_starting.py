@@ -12,20 +12,22 @@ from dml.backbones import Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
 from dml.recipe import Recipe
-from dml.runs._splits import TestSplit
+from dml.runs._splits import TestSplit, has_positives
 
 
-def check_splits(items: Items, name: str, with_labels: bool):
+def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
     """Raises an error for splits from which nothing can be learned or measured.
 
     Args:
         items: All splits.
         name: The data set's name, for messages.
         with_labels: Whether the training uses labels.
+        exclude: As `evaluation.exclude`.
 
     Raises:
         DataError: The training or the test has a single class, with which every metric is 100.
-        OptionError: The validation has no two images of a class.
+        OptionError: The validation has no two images of a class, or all are left out; or there is
+            nothing to exclude.
     """
     train = items.select("train")
     if not len(train):
@@ -37,13 +39,19 @@ def check_splits(items: Items, name: str, with_labels: bool):
             "if the others are held out for validation, set --dataset.validation images",
         )
     if len(items.select("test", "query")):
-        TestSplit.of(items, name)
+        TestSplit.of(items, name, exclude)
     validation = items.select("val")
     if len(validation) and np.bincount(validation.labels).max() < 2:
         raise OptionError(
             "dataset.validation_fraction",
             "gives a validation split without two images of a class: raise it, set it to 0 to "
             "train without validation, or set dataset.validation to images",
+        )
+    if len(validation) and not has_positives(validation.labels, validation.left_out_keys(exclude)):
+        raise OptionError(
+            "evaluation.exclude",
+            f"leaves no query of the validation anything to find: no class has images of two "
+            f"{exclude}s there. Set it to none, or raise dataset.validation_fraction",
         )
 
 

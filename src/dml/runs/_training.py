@@ -9,7 +9,6 @@ from dml._storage.run_folder import RunFolder
 from dml.datasets import Items
 from dml.encoding import embed_images
 from dml.errors import DmlError
-from dml.evaluation import retrieval
 from dml.recipe import Recipe, training_loss
 from dml.reporting import Reporter
 from dml.runs._baseline import SHAPE, Baseline
@@ -61,6 +60,7 @@ class Training:
         validation = items.select("val")
         # The R@1 of a single class is always 1.
         self._validation = validation if len(validation.class_names) > 1 else None
+        self._left_out = validation.left_out_keys(recipe.evaluation.exclude)
         self._learner = learner
         self._encoder = learner.encoder
         self._steps = steps
@@ -83,12 +83,13 @@ class Training:
         dimension, score, metrics = self._features.output_shape[-1], None, {}
         if self._validation is not None:
             features = self._embed(self._features, self._validation.paths, "frozen network")
-            score = _recall(_unit(features), self._validation.labels)
+            score = self._recall(_unit(features))
         if test:
-            split = TestSplit.of(self._items, dataset_label(self._recipe.dataset))
+            options = self._recipe.evaluation
+            name = dataset_label(self._recipe.dataset)
+            split = TestSplit.of(self._items, name, options.exclude)
             title = "frozen network on the test images"
             vectors = _unit(self._embed(self._features, split.items.paths, title))
-            options = self._recipe.evaluation
             ks = options.ks or self._recipe.dataset.recall_ks
             measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
             metrics = measured.metrics
@@ -255,7 +256,7 @@ class Training:
         if validation is not None:
 
             def validate():
-                return _recall(validation_vectors(validation.paths), validation.labels)
+                return self._recall(validation_vectors(validation.paths))
 
         reads_classes = "class_vectors" in recipe.sampler.wants
         return Stage(
@@ -372,9 +373,8 @@ class Training:
         assert validation is not None
 
         def score():
-            return Scores.of(
-                self._embed(self._encoder, validation.paths, "validating"), validation.labels
-            )
+            vectors = self._embed(self._encoder, validation.paths, "validating")
+            return Scores.of(vectors, validation.labels, self._left_out)
 
         scores = with_values(self._encoder.variables, values, score)
         return Candidate(name, share, values, scores)
@@ -394,6 +394,11 @@ class Training:
         self._reporter.info("R@1 in validation of the candidates for the result:")
         for line in _lines(chosen, candidates):
             self._reporter.info(line)
+
+    def _recall(self, vectors: np.ndarray) -> float:
+        """Returns R@1 of the vectors (N, D) of the validation images."""
+        assert self._validation is not None
+        return Scores.of(vectors, self._validation.labels, self._left_out).recall
 
     def _is_pretrained(self) -> bool:
         return self._recipe.backbone.is_pretrained
@@ -422,10 +427,6 @@ def _lines(chosen: Candidate, candidates: list[Candidate]) -> Iterator[str]:
     for candidate in candidates:
         mark = "  <- the result" if candidate is chosen else ""
         yield f"  {100 * candidate.scores.recall:5.1f}  {candidate}{mark}"
-
-
-def _recall(vectors: np.ndarray, labels: np.ndarray) -> float:
-    return float(retrieval(vectors, labels, ks=(1,)).recall[1])
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

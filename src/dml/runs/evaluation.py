@@ -31,6 +31,7 @@ class Evaluation:
         metrics: Name -> `MetricValue`.
         frozen: The same metrics of the pooled features of the frozen network; empty for data sets
             other than the run's own.
+        exclude: What a query's search leaves out, as `evaluation.exclude`.
         thresholds: Thresholds calibrated on the validation split and tested on the test split.
         seen: How many "classes" and "images" of the test occurred in training or validation.
         unreadable: {split: images that were left out because they can't be read}.
@@ -49,12 +50,19 @@ class Evaluation:
     classes: int
     metrics: Mapping[str, MetricValue]
     frozen: Mapping[str, MetricValue] = field(default_factory=dict)
+    exclude: str = "none"
     thresholds: tuple[CalibratedThreshold, ...] = ()
     seen: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
     since_training: Mapping[str, int] | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol and what a query's search leaves out, as text."""
+        left_out = "" if self.exclude == "none" else f" without a query's own {self.exclude}"
+        return f"{self.protocol}{left_out}"
 
     @property
     def report(self) -> Path:
@@ -127,7 +135,7 @@ class Evaluation:
         """Yields the metrics, their intervals and those of the frozen network as a table."""
         excluded = f", {self.excluded:,} without a positive left out" if self.excluded else ""
         yield (
-            f"{self.dataset}, {self.protocol}: {self.queries:,} queries of {self.classes:,} "
+            f"{self.dataset}, {self.protocol_name}: {self.queries:,} queries of {self.classes:,} "
             f"classes in a gallery of {self.gallery:,}{excluded}"
         )
         if self.metrics:

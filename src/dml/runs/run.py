@@ -143,11 +143,12 @@ class Run:
         """Implements `evaluate` for a caller that holds the run's lock."""
         data, options = self._test_data(dataset, flags)
         encoder = self.encoder()
-        frozen = self._frozen() if data.is_own else {}
+        alike = data.is_own and options.exclude == self.recipe.evaluation.exclude
+        frozen = self._frozen() if alike else {}
         items = self._test_items(data)
         for note in items.notes:
             self._reporter.info(f"note: {note}")
-        split = TestSplit.of(items.items, data.label)
+        split = TestSplit.of(items.items, data.label, options.exclude)
         started = time.monotonic()
         path = self._folder.evaluation(data.folder_name)
         vectors = self._embed(encoder, split.items.paths, options, "embedding the test images")
@@ -168,6 +169,7 @@ class Run:
             path=path,
             dataset=data.label,
             protocol=items.protocol,
+            exclude=options.exclude,
             queries=len(split.query_rows),
             excluded=measured.retrieval.excluded if measured.retrieval else len(split.query_rows),
             gallery=len(split.gallery_rows),
@@ -348,7 +350,11 @@ class Run:
         validation, trained = items.items.select("val"), items.items.select("train")
         vectors = self._embed(encoder, validation.paths, options)
         thresholds, notes = calibrate(
-            vectors, validation.labels, options.target_precision, options.target_far
+            vectors,
+            validation.labels,
+            options.target_precision,
+            options.target_far,
+            validation.left_out_keys(options.exclude),
         )
         shared = set(validation.class_names) & set(trained.class_names)
         if thresholds and items.items.protocol != "seen-class" and shared:
@@ -368,7 +374,7 @@ class Run:
     def _evaluated(self, evaluation: Evaluation) -> tuple[TestSplit, np.ndarray]:
         """Returns the test split of an evaluation, and its vectors."""
         items = self._folder.checked(evaluation.path / "items.parquet")
-        split = TestSplit.read(items, evaluation.protocol, evaluation.dataset)
+        split = TestSplit.read(items, evaluation.protocol, evaluation.dataset, evaluation.exclude)
         vectors = self._folder.checked(evaluation.path / "vectors.npy")
         return split, read_vectors(vectors, len(split.items))
 

@@ -138,7 +138,8 @@ class Trainer:
         recipe = self.recipe
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
-        check_splits(items, dataset_label(recipe.dataset), recipe.training.views == 1)
+        has_labels, exclude = recipe.training.views == 1, recipe.evaluation.exclude
+        check_splits(items, dataset_label(recipe.dataset), has_labels, exclude)
         prepared = self._build(items.select("train"))
         for line in descriptions(recipe, items, prepared.steps):
             self._reporter.info(line)
