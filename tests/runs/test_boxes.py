@@ -45,7 +45,9 @@ def shown(folder):
 def test_the_vectors_metrics_and_pages_are_those_of_cut_files(tmp_path):
     write_photos(tmp_path)
     folders = [
-        train(str(tmp_path / f"{name}.csv"), words(OPTIONS), tmp_path / name)
+        train(
+            "table", words({**OPTIONS, "dataset.root": tmp_path / f"{name}.csv"}), tmp_path / name
+        )
         for name in ("boxes", "files")
     ]
     boxes, files = (Run(folder.path).evaluation() for folder in folders)

@@ -40,7 +40,7 @@ def run(tmp_path_factory):
     table = write_table(root / "t.csv", lambda number, sample: sample % 2 * (number < 11))
     lines = Lines()
     options = {**OPTIONS, "evaluation.exclude": "camera"}
-    return train(table, words(options), root / "run", lines), lines
+    return train("table", words({**options, "dataset.root": table}), root / "run", lines), lines
 
 
 def test_validation_test_and_report_leave_a_querys_camera_out(run):
@@ -80,12 +80,12 @@ def test_other_protocols_are_not_compared(run, tmp_path):
 
 def test_what_can_not_be_left_out_is_refused_before_the_training(tmp_path):
     table = write_table(tmp_path / "t.csv", lambda number, sample: 1)
-    options = {**OPTIONS, "evaluation.exclude": "sequence"}
+    options = {**OPTIONS, "dataset.root": table, "evaluation.exclude": "sequence"}
     with pytest.raises(OptionError, match="is sequence, but the data set has no sequences: give"):
-        train(table, words(options), tmp_path / "run")
-    options = {**OPTIONS, "evaluation.exclude": "camera"}
+        train("table", words(options), tmp_path / "run")
+    options["evaluation.exclude"] = "camera"
     with pytest.raises(OptionError, match=r"evaluation\.exclude leaves no query of the valida"):
-        train(table, words(options), tmp_path / "run")
+        train("table", words(options), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(OptionError, match="exclude must be one of none, camera, sequence"):
-        train(table, words({**OPTIONS, "evaluation.exclude": "cam"}), tmp_path / "run")
+        train("table", words({**options, "evaluation.exclude": "cam"}), tmp_path / "run")
