@@ -35,10 +35,10 @@ from tests.samplers.test_contract import batches_of
 WORDS = (  # values of the options that take a word or a path
     *("all", "hard", "semi_hard", "easy", "cosine", "dot", "euclidean", "squared", "poincare"),
     *("snr", "linear", "gaussian", "cos", "arc", "squared_distance", "O", "Iu", "Ib", "Ds", "Dq"),
-    *("keep", "stretch", "train", "frozen", "fixed", "average", "max", "average+max", "gem"),
+    *("keep", "stretch", "train", "frozen", "fixed", "average", "max", "average+max", "gem", "cls"),
     *("classes", "images", "zero-shot", "seen-class", "once", "repeat", "skip", "error", "other"),
     *("sgd", "adam", "rmsprop", "adamw", "constant", "step", "exponential", "none", "torch", "tf"),
-    *("last", "best", "mixed_bfloat16", "float32", "other.csv", "other.keras"),
+    *("last", "best", "mixed_bfloat16", "float32", "other.csv", "other.keras", "other.preset"),
     *("json.about.kind", "json.split", "jpg", "kind", "where", "other"),
 )
 CLASSES, DIM = 6, 5
@@ -58,6 +58,7 @@ COMPANY = {
     "backbone": {"weights": "none", "input_size": 32, "resize_side": 40},
     "backbone.conv4": {"input_size": 16, "resize_side": 20, "filters": 4},
     "backbone.own": {"input_size": 16, "resize_side": 20, "path": "some.keras"},
+    "backbone.hub": {"weights": "preset", "preset": "some.preset"},
     "optimizer.momentum": {"name": "sgd"},
     "optimizer.nesterov": {"name": "sgd"},
     "optimizer.decay": {"schedule": "step", "decay_epochs": 1.0},
@@ -262,16 +263,18 @@ def test_augmentations(name):
 
 
 def built(backbone, embedding=None):
-    """Returns the encoder's architecture, and what it makes of an image."""
+    """Returns the encoder's architecture, what it makes of an image, and what it learns of it."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     encoder = build_encoder(backbone, embedding or EmbeddingOptions(dim=4))
     image = np.random.default_rng(0).integers(0, 256, (2, 30, 60, 3), dtype="uint8")
     frozen = [v.path for v in encoder.non_trainable_variables]
-    return [encoder.to_json(), str(frozen), array(encoder(image, training=True))]
+    seen = array(encoder(image, training=True))
+    statistics = [array(v) for v in encoder.non_trainable_variables if "moving" in v.path]
+    return [encoder.to_json(), str(frozen), seen, *statistics]
 
 
-LARGER = ("own", "mobilenet", "resnet50_v2")
+LARGER = ("own", "hub", "mobilenet", "resnet50_v2")
 ONE_OF_EACH = ("conv4", *(pytest.param(n, marks=pytest.mark.slow) for n in LARGER))
 
 
@@ -283,14 +286,18 @@ def test_backbones(name, tmp_path, monkeypatch):
             image = keras.Input((16, 16, 3))
             x = keras.layers.Conv2D(filters, 3)(image)
             keras.Model(image, keras.layers.BatchNormalization()(x)).save(file)
+    if name == "hub":
+        tiny = pytest.importorskip("tests.backbones.tiny")
+        tiny.write_preset("resnet", tmp_path / "some.preset")
+        tiny.write_preset("efficientnet", tmp_path / "other.preset")
     part = FAMILIES["backbone"].parts()[name]
     assert not ignored(f"backbone.{name}", part, built, defaults_of(part))
 
 
 def test_the_other_backbones_handle_their_options_as_these_do():
     for name, part in FAMILIES["backbone"].parts().items():
-        if name not in ("conv4", "own"):
-            assert part.__base__.__name__ in ("Application", "WidthApplication")
+        if name not in ("conv4", "own", "hub"):
+            assert part.__base__.__name__ in ("Application", "WidthApplication", "Hub")
             assert not {"network", "architecture", "__post_init__"} & set(vars(part))
 
 

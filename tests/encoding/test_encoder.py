@@ -11,7 +11,8 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.encoding import encoder as encoder_module
-from dml.encoding.encoder import _POOLINGS, EmbeddingOptions, build_encoder, load_encoder
+from dml.encoding._pooling import POOLINGS
+from dml.encoding.encoder import EmbeddingOptions, build_encoder, load_encoder
 
 
 def images(count=3, height=50, width=40, seed=0):
@@ -83,7 +84,7 @@ def test_an_untrusted_file_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("pooling", _POOLINGS)
+@pytest.mark.parametrize("pooling", [name for name in POOLINGS if "cls" not in name])
 def test_every_pooling_gives_unit_vectors(pooling):
     options = EmbeddingOptions(dim=4, pooling=pooling, layer_norm=True)
     vectors = embed(build_encoder(Conv4(input_size=32, resize_side=32), options), images())

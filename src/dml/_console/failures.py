@@ -22,6 +22,7 @@ _EXTRAS = {  # package -> the extra that installs it
     "pymilvus": "milvus",
     "grpc": "milvus",
     "keras": "train",
+    "keras_hub": "hub",
     "tensorflow": "train",
     "tf2onnx": "train",
     "onnx": "train",

@@ -1,5 +1,6 @@
 """Scaling of images with values 0..255 to the input range that pretrained weights expect."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -47,3 +48,34 @@ class InputScaling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "mode": self.mode}
+
+
+@keras.saving.register_keras_serializable("dml")
+class ChannelScaling(keras.layers.Layer):
+    """Multiplies and shifts each channel of RGB images with values 0..255.
+
+    Args:
+        scale: Factor of each channel, R, G and B.
+        offset: What is added to each channel after that.
+
+    Call arguments:
+        images: Numbers 0..255 (B, H, W, 3).
+
+    Returns:
+        Floats (B, H, W, 3) in the layer's compute type.
+    """
+
+    def __init__(self, scale: Sequence[float], offset: Sequence[float], **options):
+        super().__init__(**options)
+        self.scale = [float(value) for value in scale]
+        self.offset = [float(value) for value in offset]
+
+    def call(self, images):
+        x = ops.cast(images, "float32") * ops.array(self.scale) + ops.array(self.offset)
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "offset": self.offset}

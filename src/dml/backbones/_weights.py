@@ -1,6 +1,7 @@
 """Files of weights and models, checked when they are loaded."""
 
 import hashlib
+import importlib
 import os
 import warnings
 import zipfile
@@ -11,7 +12,8 @@ import keras
 import numpy as np
 
 from dml._storage.atomic import check_regular
-from dml.errors import DataError
+from dml._streams import held_back
+from dml.errors import DataError, PackageError
 
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # of HDF5 and Keras
 _MOST_UNPACKED = 100  # times the size of a model's file; Keras compresses nothing
@@ -74,6 +76,7 @@ def load_model(path: str | os.PathLike[str], what: str) -> Any:
 
     Raises:
         DataError: The file is damaged, or of another kind.
+        PackageError: It has layers of keras-hub, which is not installed.
     """
     try:
         check_regular(path)
@@ -83,7 +86,29 @@ def load_model(path: str | os.PathLike[str], what: str) -> Any:
                 raise ValueError(f"it unpacks to {unpacked:,} bytes")
             if damaged := file.testzip():
                 raise ValueError(f"{damaged} in it is damaged")
+            if b'"keras_hub.' in file.read("config.json"):
+                keras_hub(os.fspath(path))
         return keras.saving.load_model(path, compile=False)
+    except PackageError:
+        raise
     except Exception as error:  # zipfile, h5py, JSON and Keras fail in many ways on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(path, f"can't be read as {what} ({reason})") from None
+
+
+def keras_hub(needed_by: str) -> Any:
+    """Returns the package keras-hub.
+
+    Args:
+        needed_by: What needs it, for the message.
+
+    Raises:
+        PackageError: It is not installed.
+    """
+    try:
+        with held_back():  # it imports TensorFlow where it finds one, on any backend
+            return importlib.import_module("keras_hub")
+    except ModuleNotFoundError as error:
+        if error.name != "keras_hub":
+            raise
+        raise PackageError(f"{needed_by} needs keras-hub: pip install 'dml[hub]'") from None

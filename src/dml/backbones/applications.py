@@ -8,6 +8,7 @@ import keras
 from dml._options import check_positive
 from dml.backbones._scaling import InputScaling
 from dml.backbones.base import BACKBONES, Backbone
+from dml.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,29 @@ class Application(Backbone):
 
     constructor: ClassVar[str]
     scaling_mode: ClassVar[str]
-    fixed: ClassVar[dict[str, Any]] = {}
 
     def scaling(self) -> keras.Layer:
         return InputScaling(self.scaling_mode, name="scaling")
 
     def architecture(self, weights: str | None) -> keras.Model:
-        return getattr(keras.applications, self.constructor)(
-            include_top=False,
-            weights=weights,
-            input_shape=(self.input_size, self.input_size, 3),
-            **self.fixed,
-        )
+        """Returns the network.
+
+        Raises:
+            OptionError: Keras has no such network, or no such weights of it.
+        """
+        try:
+            return getattr(keras.applications, self.constructor)(
+                include_top=False,
+                weights=weights,
+                input_shape=(self.input_size, self.input_size, 3),
+                **self._own_arguments(),
+            )
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise OptionError("backbone", f"is refused by Keras: {reason}") from error
+
+    def _own_arguments(self) -> dict[str, Any]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,8 @@ class WidthApplication(Application):
         super().__post_init__()
         check_positive(alpha=self.alpha)
 
-    def architecture(self, weights: str | None) -> keras.Model:
-        return getattr(keras.applications, self.constructor)(
-            include_top=False,
-            weights=weights,
-            alpha=self.alpha,
-            input_shape=(self.input_size, self.input_size, 3),
-            **self.fixed,
-        )
+    def _own_arguments(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
 
 
 # name in a recipe: (constructor, scaling that its weights expect)

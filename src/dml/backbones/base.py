@@ -5,7 +5,7 @@ import socket
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -23,7 +23,7 @@ _TIMEOUT = 60  # seconds to wait for the server of the ImageNet weights
 
 @dataclass(frozen=True)
 class Backbone:
-    """Maps images with values 0..255 to a feature map.
+    """Maps images with values 0..255 to a feature map, or to a class token and a map of patches.
 
     Args:
         weights: `imagenet` (downloaded by Keras), the path of a weights file, or `none`. A
@@ -45,6 +45,8 @@ class Backbone:
         OptionError: An option is out of its range.
     """
 
+    licence: ClassVar[str] = ""  # of the weights; empty where it is not known
+
     weights: str = "imagenet"
     input_size: int = 224
     resize_side: int = 256
@@ -55,14 +57,25 @@ class Backbone:
     def __post_init__(self):
         check_known(_BATCH_NORMS, batch_norm=self.batch_norm)
         check_known(_ASPECTS, aspect=self.aspect)
+        self._check_sides()
+        if self.batch_norm_momentum is not None:
+            check_within(0, 1, batch_norm_momentum=self.batch_norm_momentum)
+
+    def _check_sides(self):
         if not 0 < self.input_size <= self.resize_side:
             raise OptionError(
                 "input_size",
                 "must be positive and at most resize_side; "
                 f"got {self.input_size} and {self.resize_side}",
             )
-        if self.batch_norm_momentum is not None:
-            check_within(0, 1, batch_norm_momentum=self.batch_norm_momentum)
+
+    def resolved(self) -> "Backbone":
+        """Returns the backbone with every option known; one of a preset reads it for that.
+
+        Raises:
+            DmlError: The preset can't be read.
+        """
+        return self
 
     @property
     def is_pretrained(self) -> bool:
@@ -76,7 +89,11 @@ class Backbone:
 
     @abstractmethod
     def architecture(self, weights: str | None) -> keras.Model:
-        """Returns the Keras model (S, S, 3) -> (h, w, C); `weights` is "imagenet" or None."""
+        """Returns the Keras model of scaled images (S, S, 3); `weights` is "imagenet" or None.
+
+        It returns a feature map (h, w, C), a vector (C), or the list of a class token (C) and the
+        map of the patches (h, w, C).
+        """
         raise NotImplementedError
 
     def network(self) -> keras.Model:
@@ -85,21 +102,24 @@ class Backbone:
         Raises:
             DataError: The weights belong to another architecture, or the file is damaged.
             MissingDataError: The weights file is missing.
-            StorageError: ImageNet weights can't be downloaded.
+            StorageError: Weights can't be downloaded.
         """
-        if self.weights == "imagenet":
-            model: Any = _downloaded(self)
-        elif self.weights == "none":
-            model = self.architecture(None)
-        else:
-            path = _find_weights(self.weights)
-            model = self.architecture(None)
-            load_weights(model, path)
+        model: Any = self._with_weights()
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = self.batch_norm != "fixed"
                 if self.batch_norm_momentum is not None:
                     layer.momentum = self.batch_norm_momentum
+        return model
+
+    def _with_weights(self):
+        if self.weights == "imagenet":
+            return _downloaded(self)
+        if self.weights == "none":
+            return self.architecture(None)
+        path = _find_weights(self.weights)
+        model = self.architecture(None)
+        load_weights(model, path)
         return model
 
 

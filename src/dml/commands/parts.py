@@ -40,9 +40,11 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _described(name: str, part: type, section: str) -> Iterator[str]:
-    """Yields what a part does and a line for each option."""
+    """Yields what a part does, the licence of its weights, and a line for each option."""
     summary = (inspect.getdoc(part) or "").partition("\n")[0]  # python -OO keeps none
     yield f"{name}: {summary}" if summary else name
+    if licence := getattr(part, "licence", ""):
+        yield f"    licence: {licence}"
     for option in options_of(part):
         value = "none" if option.default is None else toml_value(option.default)
         required = option.default is dataclasses.MISSING

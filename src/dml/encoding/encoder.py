@@ -10,10 +10,10 @@ from keras import layers
 from dml._options import check_at_least, check_known
 from dml.backbones import Backbone
 from dml.backbones._weights import load_model
-from dml.encoding._layers import FrozenStatistics, GeneralisedMean, Prepare, UnitLength
+from dml.encoding._layers import FrozenStatistics, Prepare, UnitLength
+from dml.encoding._pooling import POOLINGS, pooled
 
 INITS = ("auto", "pca", "random")
-_POOLINGS = ("average", "max", "average+max", "gem")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,11 @@ class EmbeddingOptions:
     Args:
         dim: Dimension of the embedding: 512 in most papers, 64 in Proxy-NCA. 0 leaves the embedding
             layer out, so that the pooled features themselves are the embedding.
-        pooling: `average`, `max`, `average+max` (their sum, as in the code of Proxy Anchor) or
-            `gem` (generalised mean with a learned exponent).
+        pooling: `auto` takes the class token of transformers (of SigLIP its attention-pooled
+            vector), and otherwise `average`. `average`, `max`, `average+max` (their sum, as in the
+            code of Proxy Anchor) and `gem` (generalised mean with a learned exponent) pool the
+            feature map, of transformers the patches alone; `cls` is the class token, and
+            `cls+average` both, concatenated.
         layer_norm: Whether to normalise the pooled features to mean 0 and standard deviation 1,
             without affine parameters (ProxyNCA++).
         init: How a training initialises the embedding layer: `pca` by the principal components of
@@ -38,7 +41,7 @@ class EmbeddingOptions:
     """
 
     dim: int = 512
-    pooling: str = "average"
+    pooling: str = "auto"
     layer_norm: bool = False
     init: str = "auto"
     pca_whiten: bool = False
@@ -46,7 +49,7 @@ class EmbeddingOptions:
     def __post_init__(self):
         check_at_least(0, dim=self.dim)
         check_known(INITS, init=self.init)
-        check_known(_POOLINGS, pooling=self.pooling)
+        check_known(POOLINGS, pooling=self.pooling)
 
 
 def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None) -> keras.Model:
@@ -66,7 +69,8 @@ def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None)
     Raises:
         DataError: The backbone's weights are damaged or of another architecture.
         MissingDataError: The weights are missing.
-        StorageError: ImageNet weights can't be downloaded.
+        OptionError: The backbone has no class token for this pooling, or another input size.
+        StorageError: Weights can't be downloaded.
 
     Example:
         >>> import numpy as np
@@ -75,14 +79,13 @@ def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None)
         >>> encoder.predict_on_batch(np.zeros((2, 40, 30, 3), "uint8")).shape
         (2, 512)
     """
-    embedding = embedding or EmbeddingOptions()
+    embedding, backbone = embedding or EmbeddingOptions(), backbone.resolved()
     size, side = backbone.input_size, backbone.resize_side
     network: Any = backbone.network()
     x = inputs = keras.Input((size, size, 3), dtype="uint8", name="crops")
     x = backbone.scaling()(x)
     x = FrozenStatistics(network)(x) if backbone.batch_norm == "frozen" else network(x)
-    if len(x.shape) == 4:
-        x = _pool(x, embedding.pooling)
+    x = pooled(x, embedding.pooling)
     if embedding.layer_norm:
         x = layers.LayerNormalization(center=False, scale=False, name="layer_norm")(x)
     if embedding.dim:
@@ -92,19 +95,6 @@ def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None)
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     prepare: Any = Prepare(side, size, backbone.aspect, name="prepare")
     return keras.Model(images, network(prepare(images)), name="encoder")
-
-
-def _pool(features, pooling):
-    """Returns the pooled (B, C) of a feature map (B, H, W, C)."""
-    if pooling == "average":
-        return layers.GlobalAveragePooling2D()(features)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D()(features)
-    if pooling == "average+max":
-        return layers.Add()(
-            [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
-        )
-    return GeneralisedMean(name="gem")(features)
 
 
 def load_encoder(path: str | os.PathLike[str]) -> keras.Model:

@@ -70,7 +70,12 @@ GROUPS = {
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *GROUPS)
-PATHS = {("backbone", "path"), ("backbone", "weights"), ("sampler", "path")}
+PATHS = {
+    ("backbone", "path"),
+    ("backbone", "preset"),
+    ("backbone", "weights"),
+    ("sampler", "path"),
+}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 EXCLUSIONS = ("none", "camera", "sequence")
 EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
@@ -279,7 +284,7 @@ class Recipe:
         for section, option in PATHS:
             part = changes.get(section, getattr(self, section))
             value = getattr(part, option, None)
-            if value and value not in ("imagenet", "none"):
+            if value and value not in ("imagenet", "preset", "none"):
                 changes[section] = dataclasses.replace(part, **{option: absolute(value)})
         return dataclasses.replace(self, **changes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dml.backbones import Own
+from dml.backbones import Hub, Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
 from dml.recipe import Recipe
@@ -97,6 +97,7 @@ def describe_training(recipe: Recipe, steps: int) -> str:
     own = isinstance(backbone, Own)
     weights = {
         "imagenet": "ImageNet weights",
+        "preset": f"the preset {backbone.preset}" if isinstance(backbone, Hub) else "",
         "none": "its own weights" if own else "random weights",
     }.get(backbone.weights, f"the weights {backbone.weights}")
     further = ("miner", "auxiliary_loss", "regularizer")

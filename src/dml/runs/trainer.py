@@ -1,6 +1,7 @@
 """Training from a recipe to a run: a folder with a trained and evaluated encoder."""
 
 import contextlib
+import dataclasses
 import os
 import platform
 import time
@@ -45,7 +46,8 @@ class Trainer:
         if not isinstance(recipe, Recipe):
             text = f"must be a Recipe, as dml.load_recipe returns it; got {recipe!r}"
             raise OptionError("recipe", text)
-        self.recipe = recipe.with_absolute_paths()
+        recipe = recipe.with_absolute_paths()
+        self.recipe = dataclasses.replace(recipe, backbone=recipe.backbone.resolved())
         self._reporter = reporter
 
     def run(
