@@ -26,7 +26,7 @@ def _dinov2(registers):
         **_IMAGE,
         intermediate_dim=16,
         num_register_tokens=registers,
-        position_embedding_shape=(48, 48, 3),
+        position_embedding_shape=(SIDE, SIDE, 3),
     )
 
 
@@ -78,18 +78,18 @@ TINY = {
     "swin": (
         "SwinTransformer",
         lambda: keras_hub.models.SwinTransformerBackbone(
-            **_IMAGE, embed_dim=8, depths=(1, 2), num_heads=(1, 2), window_size=2
+            **_IMAGE, embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=2
         ),
         0,
     ),
     "resnet": (
         "ResNet",
         lambda: keras_hub.models.ResNetBackbone(
-            input_conv_filters=[8],
+            input_conv_filters=[64],
             input_conv_kernel_sizes=[3],
-            stackwise_num_filters=[8, 8],
-            stackwise_num_blocks=[1, 1],
-            stackwise_num_strides=[1, 2],
+            stackwise_num_filters=[64],
+            stackwise_num_blocks=[1],
+            stackwise_num_strides=[1],
             block_type="basic_block",
         ),
         None,
@@ -107,7 +107,6 @@ TINY = {
             stackwise_block_types=["v1", "v1"],
             width_coefficient=1.0,
             depth_coefficient=1.0,
-            num_features=16,
         ),
         None,
     ),

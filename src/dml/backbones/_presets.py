@@ -173,7 +173,8 @@ _FAMILIES: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         _APACHE,
         "kaggle://keras/efficientnet/keras/",
-        # Without efficientnet_el, _em and _es: keras-hub 0.32 has another network's address there.
+        # Without efficientnet_el, _em and _es, where keras-hub 0.32 has the address of another
+        # network, and without efficientnet2_rw_*, whose configuration it does not save whole.
         {
             "efficientnet_b0_ra": "efficientnet_b0_ra_imagenet/2",
             "efficientnet_b0_ra4": "efficientnet_b0_ra4_e3600_r224_imagenet/2",
@@ -184,9 +185,6 @@ _FAMILIES: tuple[tuple[str, str, dict[str, str]], ...] = (
             "efficientnet_b4_ra2": "efficientnet_b4_ra2_imagenet/2",
             "efficientnet_b5_sw": "efficientnet_b5_sw_imagenet/2",
             "efficientnet_b5_sw_ft": "efficientnet_b5_sw_ft_imagenet/2",
-            "efficientnet2_rw_t": "efficientnet2_rw_t_ra2_imagenet/2",
-            "efficientnet2_rw_s": "efficientnet2_rw_s_ra2_imagenet/2",
-            "efficientnet2_rw_m": "efficientnet2_rw_m_agc_imagenet/2",
             "efficientnet_lite0": "efficientnet_lite0_ra_imagenet/2",
         },
     ),

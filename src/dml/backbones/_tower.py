@@ -35,7 +35,7 @@ class Tower(keras.layers.Wrapper):
     def __init__(self, layer: Any, **options):
         super().__init__(layer, **options)
         self._attends = hasattr(layer, "head") and hasattr(layer, "post_layer_norm")
-        self._grid = _grid_of(layer, self._attends)
+        self._first, self._grid = _layout_of(layer, self._attends)
 
     def call(self, images):
         network: Any = self.layer
@@ -47,12 +47,11 @@ class Tower(keras.layers.Wrapper):
             return [network.head(tokens), self._map(tokens)]
         named = isinstance(network.input, dict)
         features = network({name: images for name in network.input} if named else images)
-        if self._grid is None:
+        if not self._grid:
             return features
-        first = features.shape[1] - self._grid**2
-        if not first:
+        if not self._first:
             return self._map(features)
-        return [features[:, 0], self._map(features[:, first:])]
+        return [features[:, 0], self._map(features[:, self._first :])]
 
     def _map(self, tokens):
         return ops.reshape(tokens, (-1, self._grid, self._grid, tokens.shape[-1]))
@@ -66,23 +65,26 @@ class Tower(keras.layers.Wrapper):
         super().save_own_variables(store)
 
 
-def _grid_of(network, attends):
-    """Returns the patches in a row of a network's image; None if it returns a feature map."""
+def _layout_of(network, attends):
+    """Returns the tokens in front of a network's patches, and the patches in a row of an image.
+
+    Both are 0 for a network that returns a feature map.
+    """
     (image,) = network.inputs
-    shape = network.outputs[0].shape
+    shape, patch = network.outputs[0].shape, patch_of(network)
     if len(network.outputs) == 1 and len(shape) == 4:
-        return None
-    patch = patch_of(network)
-    if patch is not None and attends:
-        return image.shape[1] // patch
-    if patch is None or len(network.outputs) > 1 or len(shape) != 3 or shape[1] is None:
+        return 0, 0
+    grid = image.shape[1] // patch if patch else 0
+    if grid and attends:
+        return 0, grid
+    if not grid or len(network.outputs) > 1 or len(shape) != 3 or shape[1] is None:
         raise OptionError(
             "backbone.preset",
             "must be of a network from images to a feature map or to tokens; "
             f"{type(network).__name__} is another",
         )
-    grid = image.shape[1] // patch
-    return grid if grid**2 <= shape[1] else math.isqrt(shape[1])  # stages merge patches in Swin
+    grid = grid if grid**2 <= shape[1] else math.isqrt(shape[1])  # Swin's stages merge patches
+    return shape[1] - grid**2, grid
 
 
 def patch_of(network: Any) -> int | None:
@@ -143,6 +145,12 @@ def _rebuilt(network, size):
             weight = original
         values: Any = keras.ops.convert_to_numpy(weight.value)
         if values.shape != target.shape:
+            if patch is None:
+                raise OptionError(
+                    "backbone.preset",
+                    f"must be of another network: keras-hub saves {type(network).__name__}'s "
+                    f"configuration incompletely, at {weight.path}",
+                )
             values = _positions(values, tuple(target.shape), network, size)
         target.assign(values)
     return new

@@ -1,6 +1,7 @@
 """Pretrained networks of keras-hub, from a hub or from a folder."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
@@ -154,6 +155,9 @@ def _reading(place: str) -> Iterator[None]:
         DataError: A folder is not a preset, or damaged.
         StorageError: A preset can't be fetched.
     """
+    logger = logging.getLogger("huggingface_hub")  # it reports each of its attempts
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     except (DmlError, MemoryError):
@@ -171,6 +175,8 @@ def _reading(place: str) -> Iterator[None]:
             "some must be accepted on their hub first, with a login on this machine "
             f"(`dml parts backbones` shows the licences); or {_INSTEAD}"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _register_all():
