@@ -18,6 +18,7 @@ from dml.cli import main
 from dml.datasets import DATASETS
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.errors import OptionError
 from dml.evaluation import retrieval
 
 FILE = "weights/mobilenet_0.75_224_imagenet_notop.weights.h5"
@@ -169,3 +170,16 @@ def test_a_model_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path):
         ValueError, match=r"encoder.keras: can't be read as .* unpacks to 1,048,576"
     ):
         load_model(path, "an encoder")
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"alpha": 0.6}, "alpha can be one of"),
+        ({"weights": "none", "input_size": 8, "resize_side": 8}, "Input size must be at least"),
+    ],
+)
+def test_what_keras_refuses_is_one_line(options, said):
+    with pytest.raises(OptionError, match=f"backbone is refused by Keras: .*{said}") as raised:
+        BACKBONES["mobilenet"](**options).network()
+    assert "\n" not in str(raised.value)

@@ -7,7 +7,7 @@ import keras
 
 from dml._options import check_positive
 from dml.backbones._scaling import InputScaling
-from dml.backbones.base import BACKBONES, Backbone
+from dml.backbones.base import BACKBONES, CUT_SHORT, Backbone
 from dml.errors import OptionError
 
 
@@ -36,6 +36,8 @@ class Application(Backbone):
             )
         except ValueError as error:
             reason = " ".join(str(error).split())
+            if reason.startswith(CUT_SHORT):
+                raise
             raise OptionError("backbone", f"is refused by Keras: {reason}") from error
 
     def _own_arguments(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dml.errors import MissingDataError, OptionError, StorageError
 BACKBONES = Registry("backbone")
 _BATCH_NORMS = ("train", "frozen", "fixed")
 _ASPECTS = ("keep", "stretch")
+CUT_SHORT = "Incomplete or corrupted file"  # Keras, of weights whose checksum is another
 _TIMEOUT = 60  # seconds to wait for the server of the ImageNet weights
 
 
@@ -136,7 +137,7 @@ def _downloaded(backbone):
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         refused = reason.startswith("URL fetch failure")  # Keras raises these as a bare Exception
-        cut = reason.startswith("Incomplete or corrupted file")
+        cut = reason.startswith(CUT_SHORT)
         damaged = isinstance(error, (OSError, RuntimeError, KeyError, http.client.HTTPException))
         if not (refused or cut or damaged):
             raise
