@@ -19,6 +19,7 @@ from . import runs as runs
 from . import samplers as samplers
 from . import serve as serve
 from . import training as training
+from . import tuning as tuning
 from ._console.reporter import ConsoleReporter as ConsoleReporter
 from .encoding import EmbeddingOptions as EmbeddingOptions
 from .encoding import OnnxEncoder as OnnxEncoder
@@ -33,5 +34,7 @@ from .training import Learner as Learner
 from .training import OptimizerOptions as OptimizerOptions
 from .training import build_optimizer as build_optimizer
 from .training import training_batches as training_batches
+from .tuning import Study as Study
+from .tuning import Tuner as Tuner
 
 __version__: str

@@ -9,7 +9,7 @@ import pytest
 
 from dml.errors import DataError, DmlError, MissingDataError, OptionError
 from dml.losses import ProxyAnchor, SoftTriple, Triplet
-from dml.recipe import load_dataset, load_recipe
+from dml.recipe import load_dataset, load_recipe, with_options
 
 
 def write(tmp_path, text):
@@ -268,3 +268,34 @@ def test_importing_it_and_reading_a_data_set_load_no_backend():
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_other_options_make_another_recipe():
+    recipe = load_recipe("glyphs")
+    other = with_options(recipe, {"loss.scale": 8.0, "training.epochs": 3})
+    assert (other.loss.scale, other.loss.margin) == (8, recipe.loss.margin)
+    assert other.training.epochs == 3 != recipe.training.epochs
+    assert other.dataset == recipe.dataset and other.optimizer == recipe.optimizer
+    assert with_options(recipe, {}).to_toml() == recipe.to_toml()
+
+
+def test_another_part_drops_the_options_of_the_previous_one():
+    recipe = with_options(load_recipe("glyphs"), {"loss.margin": 0.4})
+    other = with_options(recipe, {"loss.temperature": 0.2, "loss.name": "soft_triple"})
+    assert (other.loss.temperature, other.loss.margin) == (0.2, SoftTriple().margin)
+    assert other.names["loss"] == "soft_triple"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"loss.beta": 1}, "loss.beta is unknown"),
+        ({"loss.margin": 2.0}, r"loss.margin must be in \[0, 1\]"),
+        ({"los.margin": 2.0}, "los is not a section"),
+        ({"training.epochs": "many"}, "training.epochs must be of type int"),
+        ({"miner.name": "batch_hard"}, "miner does not fit the loss"),
+    ],
+)
+def test_other_options_are_checked_as_well(options, message):
+    with pytest.raises(OptionError, match=message):
+        with_options(load_recipe("glyphs"), options)

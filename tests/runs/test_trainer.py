@@ -400,7 +400,8 @@ def test_batches_are_a_function_of_the_seed_and_the_epoch(tmp_path):
         recipe = load_recipe("glyphs", flags(training__seed=seed))
         items = recipe.dataset.items()
         learner, folder = Trainer(recipe)._prepare(items).learner, RunFolder(tmp_path)
-        stage = Training(recipe, folder, items, learner, 1, SILENT)._fine_tuning()
+        training = Training(recipe, folder, items, learner, 1, SILENT, folder.features)
+        stage = training._fine_tuning()
         images, labels = next(iter(stage.batches(epoch, None)))
         return np.asarray(images), np.asarray(labels).tolist()
 

@@ -19,6 +19,7 @@ _EXTRAS = {  # package -> the extra that installs it
     "starlette": "serve",
     "prometheus_client": "serve",
     "ray": "ray",
+    "optuna": "tune",
     "pymilvus": "milvus",
     "grpc": "milvus",
     "keras": "train",

@@ -4,6 +4,7 @@ from ._reading import load_recipe as load_recipe
 from ._reading import read_flags as read_flags
 from ._reading import read_source as read_source
 from ._reading import shipped_recipes as shipped_recipes
+from ._reading import with_options as with_options
 from ._runs import load_run_recipe as load_run_recipe
 from ._schema import FAMILIES as FAMILIES
 from ._schema import SECTIONS as SECTIONS

@@ -7,7 +7,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -133,6 +133,27 @@ def load_recipe(
         return _build_recipe(settings.options, tuple(parts))
     except OptionError as error:
         raise OptionError(error.option, error.text, settings.place_of(error.option)) from None
+
+
+def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """Returns a recipe with other values of some options.
+
+    Args:
+        recipe: It is left as it is.
+        options: {"section.option": value}. Naming another part of a family, as `loss.name` does,
+            drops the options of the previous one.
+
+    Raises:
+        OptionError: An option is unknown, or its value is not allowed.
+    """
+    table = read_toml(recipe.to_toml(), "the recipe")
+    table.pop("parts", None)  # they are imported already
+    settings = Settings(table)
+    for name in sorted(options, key=lambda name: not name.endswith(".name")):  # names first
+        section, _, option = name.partition(".")
+        _check_section(section, "")
+        settings.update(section, {option: options[name]}, {})
+    return _build_recipe(settings.options, recipe.parts)
 
 
 def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "DatasetPart":

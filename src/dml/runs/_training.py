@@ -1,12 +1,14 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dml._storage.run_folder import RunFolder
-from dml.datasets import Items
+from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
 from dml.errors import DmlError
 from dml.recipe import Recipe, training_loss
@@ -27,7 +29,7 @@ from dml.runs._selection import (
 from dml.runs._splits import TestSplit, dataset_label
 
 if TYPE_CHECKING:
-    from dml.training import Learner
+    from dml.training import FeatureCache, Learner
 
 MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
 
@@ -42,6 +44,7 @@ class Training:
         learner: The compiled learner, whose encoder has its initial weights.
         steps: Batches per epoch of fine-tuning.
         reporter: Receives lines of text and progress.
+        features: The folder for the cached features of the frozen network, for the head stage.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Training:
         learner: "Learner",
         steps: int,
         reporter: Reporter,
+        features: Path,
     ):
         self._recipe = recipe
+        self._kept_features = features
         self._folder = folder
         self._items = items
         self._training_items = items.select("train")
@@ -82,8 +87,7 @@ class Training:
             return known
         dimension, score, metrics = self._features.output_shape[-1], None, {}
         if self._validation is not None:
-            features = self._embed(self._features, self._validation.paths, "frozen network")
-            score = self._recall(_unit(features))
+            score = self._recall(_unit(self._validation_features()))
         if test:
             options = self._recipe.evaluation
             name = dataset_label(self._recipe.dataset)
@@ -100,7 +104,7 @@ class Training:
     def fit(self) -> None:
         """Trains; the encoder then has the weights of the result."""
         options = self._recipe.training
-        head = self._head_stage() if options.stage != "full" and self._is_pretrained() else None
+        head = self._head_stage() if self._has_head_stage else None
         fine_tuning = self._fine_tuning()
         if not any(fine_tuning.folder.checkpoints.glob("epoch-*.npz")):
             self._initialise_embedding()
@@ -163,7 +167,6 @@ class Training:
         """
         import dataclasses
 
-        from dml import FeatureCache
         from dml.encoding._stages import head_of
         from dml.training import Learner, build_optimizer, feature_batches
 
@@ -183,28 +186,10 @@ class Training:
         learner.compile(
             build_optimizer(learner, optimizer, steps_per_epoch=self._steps, epochs=options.epochs)
         )
-        cached: list[Any] = []
-
-        def cache():
-            if not cached:
-                cached.append(
-                    FeatureCache(
-                        self._folder.features,
-                        self._encoder,
-                        self._training_items.paths,
-                        recipe.augmentation,
-                        views=options.views,
-                        seed=recipe.training.seed,
-                        batch_size=recipe.evaluation.batch_size,
-                        threads=recipe.training.threads,
-                        reporter=self._reporter,
-                    )
-                )
-            return cached[0]
 
         def batches(first_epoch, class_vectors):
             return feature_batches(
-                cache(),
+                self._cache,
                 self._training_items,
                 recipe.sampler,
                 seed=recipe.training.seed,
@@ -217,7 +202,7 @@ class Training:
 
         def validation_vectors(paths):
             if not features:
-                features.append(self._embed(self._features, paths, "validation features"))
+                features.append(self._validation_features())
             return head.predict(features[0], batch_size=1024, verbose=0)
 
         return self._stage(
@@ -226,7 +211,7 @@ class Training:
             kept=[*head.variables, *_head_variables(learner)],
             epochs=options.epochs,
             batches=batches,
-            training_vectors=lambda: head.predict(cache().plain, batch_size=1024, verbose=0),
+            training_vectors=lambda: head.predict(self._cache.plain, batch_size=1024, verbose=0),
             validation_vectors=validation_vectors,
         )
 
@@ -300,10 +285,14 @@ class Training:
             init = "pca" if self._is_pretrained() else "random"
         if init == "random" or not embedding.dim:
             return
+        rows = np.arange(len(paths))
         if len(paths) > MOST_COMPONENT_IMAGES:
             rng = np.random.default_rng(self._recipe.training.seed)
-            paths = paths[np.sort(rng.permutation(len(paths))[:MOST_COMPONENT_IMAGES])]
-        features = self._embed(self._features, paths, "principal components")
+            rows = np.sort(rng.permutation(len(paths))[:MOST_COMPONENT_IMAGES])
+        if self._has_head_stage:
+            features = self._cache.plain[rows].astype("float32")
+        else:
+            features = self._embed(self._features, paths[rows], "principal components")
         set_principal_components(self._encoder, features, embedding.pca_whiten)
 
     def _fit_head(self, stage: Stage) -> None:
@@ -399,6 +388,55 @@ class Training:
         """Returns R@1 of the vectors (N, D) of the validation images."""
         assert self._validation is not None
         return Scores.of(vectors, self._validation.labels, self._left_out).recall
+
+    @property
+    def _has_head_stage(self) -> bool:
+        return self._recipe.training.stage != "full" and self._is_pretrained()
+
+    @cached_property
+    def _cache(self) -> "FeatureCache":
+        """The features of the training images, computed before the weights change."""
+        from dml.training import FeatureCache
+
+        recipe = self._recipe
+        return FeatureCache(
+            self._kept_features / "train",
+            self._encoder,
+            self._training_items.paths,
+            recipe.augmentation,
+            views=recipe.head_stage.views,
+            seed=recipe.training.seed,
+            batch_size=recipe.evaluation.batch_size,
+            threads=recipe.training.threads,
+            digests=self._digests(self._training_items),
+            reporter=self._reporter,
+        )
+
+    def _validation_features(self) -> np.ndarray:
+        """Returns the frozen network's features (N, C) of the validation images."""
+        validation = self._validation
+        assert validation is not None
+        if not self._has_head_stage:
+            return self._embed(self._features, validation.paths, "frozen network")
+        from dml.training import FeatureCache
+
+        return FeatureCache(
+            self._kept_features / "val",
+            self._encoder,
+            validation.paths,
+            views=0,
+            dtype="float32",
+            batch_size=self._recipe.evaluation.batch_size,
+            threads=self._recipe.training.threads,
+            digests=self._digests(validation),
+            reporter=self._reporter,
+        ).plain
+
+    def _digests(self, items: Items) -> list[str]:
+        """Returns the SHA-256 of each image, which the run has recorded."""
+        recorded = RecordedItems.read(self._folder.checked(self._folder.items))
+        known = dict(zip(recorded.items.ids, recorded.digests, strict=True))
+        return [known[name] for name in items.ids]
 
     def _is_pretrained(self) -> bool:
         return self._recipe.backbone.is_pretrained

@@ -55,6 +55,8 @@ class Trainer:
         folder: str | os.PathLike[str] | None = None,
         name: str | None = None,
         evaluate: bool = True,
+        recorded: RecordedItems | None = None,
+        features: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Trains in a new folder.
 
@@ -65,6 +67,10 @@ class Trainer:
             name: The NAME; by default the data set's name.
             evaluate: Whether to evaluate the run on its test split at the end. Otherwise call
                 `Run.evaluate`, or `resume`, which then has nothing left to train.
+            recorded: The images to train on, if they have been read already; by default all of the
+                data set's.
+            features: A folder for the cached features of a head stage, which other runs of the same
+                images and backbone can share; by default in the run's.
 
         Returns:
             The finished run.
@@ -75,10 +81,10 @@ class Trainer:
         """
         if folder is not None:
             RunFolder(folder).check_new()
-        items = self.recipe.dataset.items()
+        items = self.recipe.dataset.items() if recorded is None else recorded.items
         with _precision(self.recipe.training.precision):
             prepared = self._prepare(items)
-            recorded = self._record(items)
+            recorded = recorded or self._record(items)
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
                 prepared = self._prepare(items)
@@ -91,7 +97,7 @@ class Trainer:
                 write_text(run_folder.recipe, text)
                 run_folder.begin(text, self.recipe.parts)
                 run_folder.record(run_folder.items)
-                return self._train(run_folder, items, prepared, evaluate)
+                return self._train(run_folder, items, prepared, evaluate, features)
 
     @classmethod
     def resume(
@@ -100,6 +106,7 @@ class Trainer:
         allow_parts: bool = False,
         evaluate: bool = True,
         reporter: Reporter = SILENT,
+        features: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Continues an interrupted run from its last checkpoint that can be read.
 
@@ -111,6 +118,7 @@ class Trainer:
                 imported, which runs their code.
             evaluate: Whether to evaluate the run on its test split at the end.
             reporter: Receives lines of text and the progress of long work.
+            features: As for `run`.
 
         Raises:
             DmlError: There is no run, its recipe is not the one that it started with, its images or
@@ -131,7 +139,8 @@ class Trainer:
             trainer = cls(load_run_recipe(run_folder, allow_parts=allow_parts), reporter)
             items = trainer._resumed_items(run_folder)
             with _precision(trainer.recipe.training.precision):
-                return trainer._train(run_folder, items, trainer._prepare(items), evaluate)
+                prepared = trainer._prepare(items)
+                return trainer._train(run_folder, items, prepared, evaluate, features)
 
     def _prepare(self, items: Items) -> "_Prepared":
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
@@ -215,12 +224,25 @@ class Trainer:
             self._reporter.info(f"note: {text}; the run continues with its original images")
         return items
 
-    def _train(self, folder: RunFolder, items: Items, prepared: "_Prepared", evaluate: bool) -> Run:
+    def _train(
+        self,
+        folder: RunFolder,
+        items: Items,
+        prepared: "_Prepared",
+        evaluate: bool,
+        features: str | os.PathLike[str] | None,
+    ) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
         evaluate = evaluate and len(items.select("test", "query")) > 0
         training = Training(
-            self.recipe, folder, items, prepared.learner, prepared.steps, self._reporter
+            self.recipe,
+            folder,
+            items,
+            prepared.learner,
+            prepared.steps,
+            self._reporter,
+            folder.features if features is None else Path(features),
         )
         training.baseline(test=evaluate)
         started = time.monotonic()

@@ -1,0 +1,5 @@
+"""Tuning: trials of a recipe's options, compared on the validation classes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,172 @@
+"""Training one trial of a study."""
+
+import gc
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml._console.memory import shortage
+from dml._storage.run_folder import RunFolder
+from dml.datasets import RecordedItems
+from dml.errors import BusyError, DivergenceError, OptionError
+from dml.recipe import Recipe
+from dml.reporting import Reporter, TrainingProgress
+from dml.runs import Trainer
+from dml.runs._validation import validation_curve, validation_score
+from dml.tuning._limits import Limits
+from dml.tuning._space import varied
+from dml.tuning._trials import Trial
+
+if TYPE_CHECKING:  # loads Optuna
+    from dml.tuning._store import OpenTrial
+
+_PAUSE = 1.0  # seconds between two attempts
+
+
+def train(
+    recipe: Recipe,
+    opened: "OpenTrial",
+    run: RunFolder,
+    recorded: RecordedItems,
+    features: Path,
+    limits: Limits,
+    reporter: Reporter,
+) -> Trial:
+    """Trains a trial, or continues it, and ends it unless the time is over.
+
+    Args:
+        recipe: The study's.
+        opened: The trial.
+        run: The folder of its run.
+        recorded: Training and validation images.
+        features: The folder of the features that all trials share.
+        limits: Whether the time is over is asked after each epoch.
+        reporter: Shows the progress.
+
+    Raises:
+        DmlError: It can't be trained, for a reason that other trials share.
+    """
+    rows = [*run.head_stage.read_log(), *run.read_log()]  # of an earlier attempt
+    earlier = sum(row.get("seconds", 0.0) for row in rows)
+    started = time.monotonic()
+    state, reason = "complete", ""
+    watched = _TrialReporter(reporter, lambda: _watch(run, opened, limits))
+    try:
+        while True:
+            try:
+                if run.recipe.exists():
+                    Trainer.resume(run.path, True, False, watched, features)
+                else:
+                    trainer = Trainer(varied(recipe, opened.options), watched)
+                    trainer.run(run.path, None, False, recorded, features)
+                break
+            except BusyError:  # another process computes the features
+                _wait(limits)
+    except _Stopped as stopped:
+        state = stopped.state
+    except Exception as error:
+        reason = _reason(error, opened.own)
+        if not reason:
+            raise
+        state = "failed"
+    curve, score = validation_curve(run), None
+    if state == "complete":
+        score = validation_score(run, varied(recipe, opened.options).training)
+    trial = Trial(
+        number=opened.number,
+        stage=opened.stage,
+        own=opened.own,
+        state=state,
+        options=opened.options,
+        score=max(curve, default=None) if score is None else score,
+        seconds=round(earlier + time.monotonic() - started, 1),
+        reason=reason,
+        run=run.path,
+    )
+    if state != "interrupted":
+        opened.report(curve)
+        opened.finish(trial)
+        for folder in (run.checkpoints, run.head_stage.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing continues from them
+    gc.collect()  # models hold references to themselves
+    return trial
+
+
+def _watch(run: RunFolder, opened: "OpenTrial", limits: Limits) -> None:
+    """Stops a trial that should be pruned, or whose time is over; called between epochs."""
+    if opened.report(validation_curve(run)):
+        raise _Stopped("pruned")
+    if limits.over():
+        raise _Stopped("interrupted")
+
+
+def _wait(limits: Limits) -> None:
+    """Waits a moment, unless the time is over."""
+    if limits.over():
+        raise _Stopped("interrupted")
+    time.sleep(_PAUSE)
+
+
+class _Stopped(Exception):
+    """Stops a training between two epochs.
+
+    Args:
+        state: The trial's.
+    """
+
+    def __init__(self, state: str):
+        super().__init__(state)
+        self.state = state
+
+
+def _reason(error: Exception, own: bool) -> str:
+    """Returns why a trial failed; empty for an error that other trials share.
+
+    Args:
+        error: What it raised.
+        own: Whether the options are the recipe's own.
+    """
+    if (reported := shortage(error)) is not None:
+        return f"not enough memory: {reported}"
+    if isinstance(error, DivergenceError) or (isinstance(error, OptionError) and not own):
+        return str(error)
+    return ""
+
+
+class _TrialReporter(Reporter):
+    """Shows the progress of a trial, and watches its epochs; the table has the rest.
+
+    Args:
+        reporter: Shows it.
+        watch: Called before each epoch.
+    """
+
+    def __init__(self, reporter: Reporter, watch: Callable[[], None]):
+        self._reporter, self._watch = reporter, watch
+
+    def progress(self, title: str, total: int, unit: str = "images", done: int = 0):
+        return self._reporter.progress(title, total, unit, done)
+
+    def training(self, epochs: int, steps: int, batch_size: int, done: int) -> TrainingProgress:
+        return _Watched(self._reporter.training(epochs, steps, batch_size, done), self._watch)
+
+
+@dataclass
+class _Watched(TrainingProgress):
+    """The progress of a training, with a function that is called before each epoch."""
+
+    progress: TrainingProgress
+    watch: Callable[[], None]
+
+    def epoch_began(self, epoch: int) -> None:
+        self.watch()
+        self.progress.epoch_began(epoch)
+
+    def batch_ended(self, batch: int) -> None:
+        self.progress.batch_ended(batch)
+
+    def epoch_ended(self) -> None:
+        self.progress.epoch_ended()

@@ -1,0 +1,209 @@
+"""A study on a few images: its files, resuming, and that the test split is left alone."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import dml
+from dml._storage.study_folder import StudyFolder, StudyManifest
+from dml.errors import DataError, MissingDataError, OccupiedError, OptionError, PackageError
+from dml.recipe import load_recipe
+from dml.tuning import Interval, SearchSpace, Tuner
+from tests.datasets.layouts import write_image
+from tests.reporters import Lines
+from tests.runs.running import flags, words
+
+RATES = SearchSpace({"optimizer.learning_rate": Interval(1e-4, 1e-1, log=True)})
+TINY = {
+    "backbone.name": "conv4",
+    "backbone.input_size": 16,
+    "backbone.resize_side": 16,
+    "backbone.filters": 4,
+    "embedding.dim": 8,
+    "sampler.name": "m_per_class",
+    "sampler.classes_per_batch": 2,
+    "sampler.images_per_class": 3,
+    "training.epochs": 2,
+    "training.threads": 1,
+    "dataset.validation_fraction": 0.4,
+    "optimizer.learning_rate": 1e-2,
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Five training classes, and two test classes whose files are no images."""
+    root = tmp_path_factory.mktemp("images")
+    for i in range(30):
+        write_image(root / "train" / f"class {i // 6}" / f"{i}.png", i)
+    for i in range(8):
+        path = root / "test" / f"other {i // 4}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no image")
+    return root
+
+
+def recipe_of(root, **changes):
+    changes = {name.replace("__", "."): value for name, value in changes.items()}
+    return load_recipe(root, words({**TINY, **changes}))
+
+
+@pytest.fixture(scope="module")
+def tuned(images, tmp_path_factory):
+    lines = Lines()
+    folder = tmp_path_factory.mktemp("tune") / "study"
+    return Tuner(recipe_of(images), RATES, reporter=lines).run(folder, trials=2), lines
+
+
+def test_the_test_split_is_not_read(tuned):
+    """Its files are no images: whatever embedded or measured them would have failed."""
+    study, lines = tuned
+    assert [trial.state for trial in study.trials] == ["complete"] * 2
+    assert "was not read" in lines[-3]
+
+
+def test_the_study_has_a_run_for_each_trial_a_table_and_the_best_recipe(tuned, images):
+    study, lines = tuned
+    first, other = study.trials
+    assert first.options["optimizer.learning_rate"] == 1e-2 != other.options
+    table = (study.path / "trials.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in table] == ["trial", "0", "1"]
+    assert study.best.score == max(trial.score for trial in study.trials)
+    best = load_recipe(study.recipe)
+    rate = study.best.options["optimizer.learning_rate"]
+    assert best.optimizer.learning_rate == rate and best.dataset.root == str(images)
+    assert 0 <= study.low <= study.best.score <= study.high <= 1 and 0 <= study.frozen <= 1
+    assert study.recipe.read_text().startswith(f"# trial {study.best.number} of {study.path}")
+    assert lines[0] == f"study: {study.path}"
+
+
+def test_the_best_recipe_has_the_trials_score_again(tuned, tmp_path):
+    study, _ = tuned
+    best = load_recipe(study.recipe, ["--training.unreadable", "skip"])
+    run = dml.Trainer(best).run(tmp_path / "run", evaluate=False)
+    assert max(row["val_recall_at_1"] for row in run.log()) == study.best.score
+
+
+def test_a_finished_study_is_read_again_and_goes_on_with_more_trials(tuned):
+    study, _ = tuned
+    assert Tuner.resume(study.path) == study
+    more = Tuner.resume(study.path, trials=3)
+    assert more.trials[:2] == study.trials and len(more.trials) == 3
+    kept = [trial.number for trial in more.trials if (trial.run / "encoder.keras").exists()]
+    assert kept == sorted({0, more.best.number})
+
+
+def test_a_budget_that_is_too_short_names_the_way_on(images, tmp_path):
+    tuner = Tuner(recipe_of(images), RATES)
+    with pytest.raises(DataError, match="no trial was completed: the time was over; `dml tune"):
+        tuner.run(tmp_path / "study", budget=1e-6)
+
+
+@pytest.mark.slow
+def test_all_trials_failed(images, tmp_path):
+    tuner = Tuner(recipe_of(images, optimizer__learning_rate=1e30, backbone__filters=2), RATES)
+    with pytest.raises(DataError, match="trial 0 failed: the loss is not finite"):
+        tuner.run(tmp_path / "study", trials=1)
+
+
+@pytest.mark.parametrize("fraction", [0, 0.1])
+def test_without_validation_classes_there_is_nothing_to_compare(images, tmp_path, fraction):
+    tuner = Tuner(recipe_of(images, dataset__validation_fraction=fraction))
+    with pytest.raises(OptionError, match=r"dataset\.validation_fraction is .* raise it"):
+        tuner.run(tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_optuna_is_an_extra(images, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PackageError, match=r"pip install 'dml\[tune\]'"):
+        Tuner(recipe_of(images))
+
+
+def test_folders_and_recipes_that_do_not_fit_are_refused(images, tmp_path):
+    recipe = recipe_of(images)
+    with pytest.raises(OptionError, match="recipe must be a Recipe"):
+        Tuner("glyphs")
+    with pytest.raises(OptionError, match=r"optimizer\.rate is unknown"):
+        Tuner(recipe, SearchSpace({"optimizer.rate": Interval(0, 1)}))
+    with pytest.raises(MissingDataError, match="no study to resume"):
+        Tuner.resume(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OccupiedError, match="is not empty"):
+        Tuner(recipe, RATES).run(tmp_path)
+
+
+def begun(images, path):
+    """Returns the folder of a study that was stopped before its first trial."""
+    with pytest.raises(DataError, match="the time was over"):
+        Tuner(recipe_of(images, dataset__test_fraction=0), RATES).run(path, budget=1e-6)
+    return StudyFolder(path)
+
+
+def test_what_a_study_began_with_stays(images, tmp_path):
+    for i in range(30):
+        write_image(tmp_path / "images" / f"class {i // 6}" / f"{i}.png", i)
+    folder = begun(tmp_path / "images", tmp_path / "study")
+    text = folder.recipe.read_text()
+    folder.recipe.write_text(text.replace("epochs = 2", "epochs = 3"))
+    with pytest.raises(DataError, match=r"recipe\.toml: changed since the study began"):
+        Tuner.resume(folder.path)
+    folder.recipe.write_text(text)
+    manifest = folder.manifest.read_text()
+    folder.manifest.write_text(manifest.replace('"trials": 20', '"trials": 21'))
+    with pytest.raises(DataError, match=r"study\.json: damaged"):
+        Tuner.resume(folder.path)
+    folder.manifest.write_text(manifest)
+    changed = next((tmp_path / "images").glob("*/*.png"))
+    write_image(changed, 99)
+    for image in (tmp_path / "images").glob("class 4/*"):
+        image.unlink()
+    with pytest.raises(DataError, match="images were removed or changed"):
+        Tuner.resume(folder.path)
+
+
+def test_python_of_others_runs_only_when_allowed(tmp_path):
+    (tmp_path / "evil.py").write_text("raise ValueError('ran')")
+    text = f'parts = ["{tmp_path / "evil.py"}"]\n'
+    StudyFolder(tmp_path / "study").begin(StudyManifest(text, [RATES.to_json(), None], 3))
+    with pytest.raises(OptionError, match="--allow-parts"):
+        Tuner.resume(tmp_path / "study")
+    with pytest.raises(DataError, match=r"evil\.py: can't be imported: ValueError: ran"):
+        Tuner.resume(tmp_path / "study", allow_parts=True)
+
+
+def command(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dml", "tune", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
+    path = tmp_path / "study"
+    options = flags(training__epochs=40)
+    process = command("glyphs", *options, "--search", "rate", "--trials", 4, "--out", path)
+    deadline = time.monotonic() + 600
+    while not list(path.glob("trials/0000/checkpoints/epoch-*.npz")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert "interrupted; `dml tune STUDY --resume` continues" in errors
+    together = [command(path, "--resume") for _ in range(2)]
+    printed = [process.communicate(timeout=600) for process in together]
+    assert [process.returncode for process in together] == [0, 0], printed
+    trials = Tuner.resume(path).trials
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert all(trial.state in ("complete", "pruned") for trial in trials)
