@@ -98,7 +98,7 @@ def weights_after(path, monkeypatch, select, scores):
     """Returns the encoder's weights of a run whose validations give these scores."""
     remaining = iter([0.1, *scores])  # the frozen network's first
     with monkeypatch.context() as patched:
-        patched.setattr("dml.runs._training._recall", lambda *_: next(remaining))
+        patched.setattr(Training, "_recall", lambda *_: next(remaining))
         folder = train("glyphs", flags(training__select=select), path, evaluate=False)
     return [np.asarray(weight.value) for weight in load_encoder(folder.encoder).weights]
 
