@@ -30,9 +30,11 @@ from .recipe import load_recipe as load_recipe
 from .runs import Evaluation as Evaluation
 from .runs import Run as Run
 from .runs import Trainer as Trainer
+from .training import FeatureCache as FeatureCache
 from .training import Learner as Learner
 from .training import OptimizerOptions as OptimizerOptions
 from .training import build_optimizer as build_optimizer
+from .training import feature_batches as feature_batches
 from .training import training_batches as training_batches
 from .tuning import Study as Study
 from .tuning import Tuner as Tuner

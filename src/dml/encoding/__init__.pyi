@@ -2,6 +2,8 @@ from ._formats import ExportFormat as ExportFormat
 from ._formats import Precision as Precision
 from ._interface import Encoder as Encoder
 from ._interface import Preparation as Preparation
+from ._stages import features_of as features_of
+from ._stages import head_of as head_of
 from .embed import embed_images as embed_images
 from .encoder import EmbeddingOptions as EmbeddingOptions
 from .encoder import build_encoder as build_encoder

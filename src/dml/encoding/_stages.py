@@ -44,6 +44,32 @@ def head_of(encoder: Any) -> Any:
     return keras.Model(features, x, name="head")
 
 
+def without_length(encoder: Any) -> Any:
+    """Returns the model of an encoder's vectors before they are scaled to unit length.
+
+    It shares the encoder's layers.
+
+    Args:
+        encoder: A model of `dml.build_encoder`, whose crops it takes; or one of `head_of`.
+
+    Raises:
+        OptionError: It is another model.
+    """
+    if not is_head(encoder):
+        network = _network_of(encoder)
+        return keras.Model(network.inputs, network.get_layer("unit_length").input)
+    x = encoder.input
+    for name in _AFTER_POOLING[:-1]:
+        layer = _layer(encoder, name)
+        x = x if layer is None else layer(x)
+    return keras.Model(encoder.input, x)
+
+
+def is_head(encoder: Any) -> bool:
+    """Returns whether a model is one of `head_of`, which takes pooled features."""
+    return getattr(encoder, "name", "") == "head" and _layer(encoder, "unit_length") is not None
+
+
 def feature_encoder(encoder: Any) -> Any:
     """Returns the model from uint8 images (B, H, W, 3) to pooled features (B, C).
 

@@ -1,8 +1,6 @@
 """Embedding of image files, in order."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,7 +8,7 @@ from dml._options import check_at_least
 from dml.encoding._interface import Encoder, Preparation, preparation_of
 from dml.errors import DivergenceError
 from dml.images import ImageError, read_image
-from dml.images._opencv import single_threaded_opencv
+from dml.images._ahead import read_ahead
 from dml.images._resizing import square
 
 
@@ -74,7 +72,7 @@ def embed_images(
 def _read_squares(
     paths: Iterable[str], wanted: Preparation, threads: int, ahead: int
 ) -> Iterator[np.ndarray | ImageError]:
-    """Yields images as squares for an encoder, in order, read ahead by threads.
+    """Returns images as squares for an encoder, in order, read ahead by threads.
 
     Args:
         paths: Paths as `dml.images.read_image` takes them.
@@ -82,8 +80,8 @@ def _read_squares(
         threads: Threads that read.
         ahead: Images read in advance.
 
-    Yields:
-        Uint8 (side, side, 3), or the `ImageError` of an image that can't be read.
+    Returns:
+        For each image, uint8 (side, side, 3), or the `ImageError` of an image that can't be read.
     """
     side = wanted.resize_side
 
@@ -93,15 +91,4 @@ def _read_squares(
         except ImageError as error:
             return error
 
-    pool = ThreadPoolExecutor(threads)
-    waiting = deque()
-    with single_threaded_opencv():
-        try:
-            for path in paths:
-                waiting.append(pool.submit(read, path))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return read_ahead(read, paths, threads, ahead)

@@ -1,4 +1,6 @@
 from ._parts_optimizer import PartsOptimizer as PartsOptimizer
+from .feature_batches import feature_batches as feature_batches
+from .feature_cache import FeatureCache as FeatureCache
 from .learner import Learner as Learner
 from .loader import ImageSamples as ImageSamples
 from .loader import TrainingBatches as TrainingBatches

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from dml._arrays import as_array, label_array, missing
+from dml.encoding._stages import is_head
 from dml.errors import ArrayError
 from dml.ops import check_targets
 
@@ -78,7 +79,8 @@ def checked_images(images, encoder):
     """Returns images (N, H, W, 3) in 0..255; a list becomes one array, others are unchanged.
 
     The expected values are only known for encoders that take uint8, such as those of
-    `dml.build_encoder`; for others nothing is checked.
+    `dml.build_encoder`; the expected shape also for those that take features. Otherwise nothing is
+    checked.
 
     Args:
         images: An array or tensor of any library, or a list of images of one size.
@@ -95,6 +97,8 @@ def checked_images(images, encoder):
                 "images must be of one size to be one array: resize them, or embed files by "
                 "dml.embed_images"
             ) from None
+    if is_head(encoder):
+        check_feature_shape(getattr(images, "shape", None), encoder.input_shape[-1])
     if not takes_pixels(encoder):
         return images
     if not hasattr(images, "shape"):
@@ -112,7 +116,7 @@ def some_images(images, encoder):
         ArrayError: As for `checked_images`; or there are none, which Keras would accept silently.
     """
     images = checked_images(images, encoder)
-    if len(getattr(images, "shape", ())) == 4 and images.shape[0] == 0:
+    if len(getattr(images, "shape", ())) in (2, 4) and images.shape[0] == 0:
         raise ArrayError(f"there are no images: got {tuple(images.shape)}")
     return images
 
@@ -144,6 +148,15 @@ def check_image_shape(shape):
     elif len(shape) == 4 and shape[3] == 4:
         remedy = ": images[..., :3] removes the alpha channel"
     raise ArrayError(f"images must be (N, H, W, 3); got {shape}{remedy}")
+
+
+def check_feature_shape(shape, dimension):
+    """Raises ArrayError unless a shape is (N, dimension)."""
+    if shape is None or len(shape) != 2 or shape[1] not in (dimension, None):
+        raise ArrayError(
+            f"features must be (N, {dimension}), as a dml.FeatureCache has them; got "
+            f"{None if shape is None else tuple(shape)}"
+        )
 
 
 def check_pixels(images):

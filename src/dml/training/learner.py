@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from dml._options import check_at_least
+from dml.encoding._stages import is_head, without_length
 from dml.errors import ArrayError, DmlError, OptionError
 from dml.heads import ProxyHead
 from dml.losses import MetricLoss
@@ -35,7 +36,8 @@ class Learner(keras.Model):
 
     Args:
         encoder: A Keras model from images to unit vectors (B, D): `dml.build_encoder`'s, or any
-            other whose output is normalised.
+            other whose output is normalised. Or `dml.encoding.head_of` such an encoder, which takes
+            pooled features (B, C): those of a `dml.FeatureCache`.
         loss: A part of `dml.losses`.
         classes: Classes among the training labels, which are 0 .. classes - 1. Required only by
             losses with proxies.
@@ -49,7 +51,7 @@ class Learner(keras.Model):
 
     Raises:
         OptionError: `classes` is missing; or the loss holds variables, which Keras never trains;
-            or `chunks` is not positive.
+            or `chunks` is not positive; or features are to be augmented.
 
     Example:
         >>> images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -73,6 +75,7 @@ class Learner(keras.Model):
         name: str | None = None,
     ):
         super().__init__(name=name or "learner")
+        augmentation = list(augmentation)
         held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
         if held:
             raise OptionError(
@@ -80,14 +83,20 @@ class Learner(keras.Model):
                 f"{type(loss).__name__} holds variables, which Keras would not train: move "
                 "learned parameters into a layer of dml.heads",
             )
+        if is_head(encoder) and (loss.views > 1 or augmentation):
+            raise OptionError(
+                "encoder",
+                "takes features, whose views are computed before the training: images can't be "
+                "augmented in it, as SelfSupervised or an augmentation wants. Train on images",
+            )
         self.encoder = encoder
         self.metric_loss = loss
         self.classes = classes
-        self.training_encoder = _unnormalised(encoder) if loss.reads_length else None
+        self.training_encoder = _lengths_of(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.chunks = chunks
         check_at_least(1, chunks=self.chunks)
-        self.augmentation = list(augmentation)
+        self.augmentation = augmentation
         self.head: Any = loss.head(classes, encoder.output_shape[-1])
         if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
@@ -179,8 +188,8 @@ class Learner(keras.Model):
         is a `tf.data.Dataset` of uint8 images.
 
         Args:
-            x: Images (N, H, W, 3), uint8 or other numbers in 0..255, in any array-like; or any
-                data set that Keras takes.
+            x: Images (N, H, W, 3), uint8 or other numbers in 0..255, in any array-like; or
+                features (N, C), if the encoder takes them; or any data set that Keras takes.
             y: Labels, integers (N,) or (N, 1) in any array-like; or {"labels": labels, "samples":
                 integers (N,)}, which also identifies each image: pairs of one image are then
                 neither positive nor negative, in a batch and with a memory. Or {"related": floats
@@ -414,21 +423,14 @@ class Learner(keras.Model):
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 
-def _unnormalised(encoder):
-    """Returns the encoder's model for crops, without the normalisation of its vectors.
-
-    Raises:
-        OptionError: The encoder is not a model of `dml.build_encoder`, so its last layer is
-            unknown.
-    """
+def _lengths_of(encoder):
+    """Returns the encoder's model for crops or features, without the scaling to unit length."""
     try:
-        network = encoder.get_layer("network")
-        return keras.Model(network.inputs, network.get_layer("unit_length").input)
-    except ValueError:
+        return without_length(encoder)
+    except OptionError as error:
         raise OptionError(
             "encoder",
-            "must be of dml.build_encoder: this loss reads the length of embeddings before they "
-            "are normalised",
+            f"{error.text}: this loss reads the length of embeddings before they are normalised",
         ) from None
 
 

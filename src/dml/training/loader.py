@@ -1,10 +1,8 @@
 """Training batches from image files, read ahead by threads."""
 
 import contextlib
-import functools
 import logging
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +16,7 @@ from dml.images import ImageError, read_image
 from dml.images._opencv import single_threaded_opencv
 from dml.samplers import Sampler
 from dml.samplers.base import Samples
+from dml.training._reader import BatchReader
 
 _LOGGER = logging.getLogger(__name__)
 _ON_UNREADABLE = ("error", "skip")
@@ -70,7 +69,7 @@ def training_batches(
         ArrayError: The items lack what the sampler needs.
     """
     return TrainingBatches(
-        _TrainingReader(
+        _ImageReader(
             items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
         ),
         first_epoch,
@@ -79,15 +78,15 @@ def training_batches(
 
 
 class TrainingBatches(grain.IterDataset):
-    """The batches of `training_batches`, read ahead by threads; data for Keras' `fit`.
+    """The batches of `training_batches` or `feature_batches`, made ahead; data for Keras' `fit`.
 
     Args:
         reader: Makes each batch.
         first_epoch: Epoch of the first batch.
-        threads: Threads that read images. Positive.
+        threads: Threads that make batches ahead. Positive.
     """
 
-    def __init__(self, reader: "_TrainingReader", first_epoch: int, threads: int):
+    def __init__(self, reader: BatchReader, first_epoch: int, threads: int):
         super().__init__()
         check_at_least(0, first_epoch=first_epoch)
         self.reader = reader
@@ -105,15 +104,15 @@ class TrainingBatches(grain.IterDataset):
         """
         import tensorflow as tf
 
-        count, size = len(self.epoch_rows(0)[0]), self.reader.size
-        images = tf.TensorSpec((count, size, size, 3), tf.uint8)
+        count = len(self.epoch_rows(0)[0])
+        inputs = tf.TensorSpec((count, *self.reader.shape), self.reader.dtype)
         labels: Any = tf.TensorSpec((count,), tf.int32)
         if self.reader.samples:
             labels = {"labels": labels, "samples": labels}
         options = tf.data.Options()
         options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(
-            lambda: self._stages, output_signature=(images, labels)
+            lambda: self._stages, output_signature=(inputs, labels)
         )
         return batches.prefetch(1).with_options(options)
 
@@ -154,8 +153,8 @@ class TrainingBatches(grain.IterDataset):
             raise cause from None
 
 
-class _TrainingReader:
-    """Creates a training batch from its number; called by several threads at once.
+class _ImageReader(BatchReader):
+    """Creates batches of images.
 
     Args:
         items: As in `training_batches`, like all of the arguments.
@@ -180,59 +179,35 @@ class _TrainingReader:
         samples: bool,
     ):
         check_at_least(1, size=size)
-        check_at_least(0, seed=seed)
         check_known(_ON_UNREADABLE, on_unreadable=on_unreadable)
-        self.items = items
-        self.sampler = sampler
+        super().__init__(items, sampler, seed, class_vectors, samples, (size, size, 3), "uint8")
+        self.paths = items.paths
         self.augmentation = augmentation
         self.size = size
-        self.seed = seed
         self.on_unreadable = on_unreadable
-        self.class_vectors = class_vectors
-        self.samples = samples
-        self.unreadable: dict[str, str] = {}
-        self.error: ImageError | None = None
-        self.lock = threading.Lock()
-        # Two, because threads that read ahead cross from one epoch into the next.
-        self._cached_rows = functools.lru_cache(maxsize=2)(self._sampled_rows)
-        self.steps_per_epoch = len(self.epoch_rows(0))
 
-    def __call__(self, number: int) -> tuple[np.ndarray, Any]:
-        """Returns the uint8 images (B, size, size, 3) and int32 labels (B,) of a batch."""
-        epoch, step = divmod(number, self.steps_per_epoch)
-        rows = self.epoch_rows(epoch)[step].copy()
-        images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+    def inputs(self, rows, epoch, step):
+        images = np.empty((len(rows), *self.shape), np.uint8)
         with single_threaded_opencv():
             for place in range(len(rows)):
                 images[place] = self._image(rows, place, (self.seed, epoch, step + 1, place))
-        labels = self.items.labels[rows].astype(np.int32)
-        if self.samples:
-            return images, {"labels": labels, "samples": rows.astype(np.int32)}
-        return images, labels
-
-    def epoch_rows(self, epoch: int) -> np.ndarray:
-        """Returns the rows int64 (steps, B) of the items in an epoch's batches."""
-        with self.lock:  # otherwise each thread would sample a new epoch
-            return self._cached_rows(epoch)
-
-    def _sampled_rows(self, epoch):
-        return self.sampler.batches_of(self.items, epoch, self.seed, self.class_vectors)
+        return images
 
     def _image(self, rows, place, key):
         """Returns the image of a place in a batch; sets its row if it is a replacement."""
         for row in self._candidates(rows, place):
             try:
-                image = read_image(self.items.paths[row], self.augmentation.decode_side(self.size))
+                image = read_image(self.paths[row], self.augmentation.decode_side(self.size))
             except ImageError as error:
                 if self.on_unreadable == "error":
                     self.error = error
                     raise
-                self._remember(self.items.paths[row], error)
+                self._remember(self.paths[row], error)
                 continue
             rows[place] = row
             return self.augmentation.crop(image, self.size, np.random.default_rng(key))
         self.error = ImageError(
-            str(self.items.paths[rows[place]]),
+            str(self.paths[rows[place]]),
             "can't be read, and no other image can take its place: all of them are in the batch or "
             "can't be read either",
         )
@@ -245,7 +220,7 @@ class _TrainingReader:
         """
         row = rows[place]
         yield row
-        labels = self.items.labels
+        labels = self.labels
         following = np.roll(np.arange(len(labels)), -row - 1)
         following = following[~np.isin(following, rows)]
         same = labels[following] == labels[row]

@@ -1,0 +1,72 @@
+"""The base of what makes training batches: rows by a sampler, and their labels."""
+
+import abc
+import functools
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dml._options import check_at_least
+from dml.images import ImageError
+from dml.samplers import Sampler
+from dml.samplers.base import Samples
+
+
+class BatchReader(abc.ABC):
+    """Creates a training batch from its number; called by several threads at once.
+
+    Args:
+        items: As in `training_batches`, like all of the arguments.
+        sampler: A part of `dml.samplers`.
+        seed: At least 0.
+        class_vectors: Floats (classes, D) or None.
+        samples: Whether to return the rows of the images.
+        shape: Of an image, or of its features.
+        dtype: Of these.
+    """
+
+    def __init__(
+        self,
+        items: Samples,
+        sampler: Sampler,
+        seed: int,
+        class_vectors: ArrayLike | None,
+        samples: bool,
+        shape: tuple[int, ...],
+        dtype: str,
+    ):
+        check_at_least(0, seed=seed)
+        self.labels = items.labels
+        self.seed = seed
+        self.samples = samples
+        self.shape = shape
+        self.dtype = dtype
+        self.unreadable: dict[str, str] = {}
+        self.error: ImageError | None = None
+        self.lock = threading.Lock()
+        # Two, because threads that read ahead cross from one epoch into the next.
+        self._cached_rows = functools.lru_cache(maxsize=2)(
+            lambda epoch: sampler.batches_of(items, epoch, seed, class_vectors)
+        )
+        self.steps_per_epoch = len(self.epoch_rows(0))
+
+    def __call__(self, number: int) -> tuple[np.ndarray, Any]:
+        """Returns the inputs (B, *shape) and int32 labels (B,) of a batch."""
+        epoch, step = divmod(number, self.steps_per_epoch)
+        rows = self.epoch_rows(epoch)[step].copy()
+        inputs = self.inputs(rows, epoch, step)
+        labels = self.labels[rows].astype(np.int32)
+        if self.samples:
+            return inputs, {"labels": labels, "samples": rows.astype(np.int32)}
+        return inputs, labels
+
+    @abc.abstractmethod
+    def inputs(self, rows: np.ndarray, epoch: int, step: int) -> np.ndarray:
+        """Returns what the model reads, (B, *shape); sets the rows that it replaces."""
+
+    def epoch_rows(self, epoch: int) -> np.ndarray:
+        """Returns the rows int64 (steps, B) of the items in an epoch's batches."""
+        with self.lock:  # otherwise each thread would sample a new epoch
+            return self._cached_rows(epoch)
