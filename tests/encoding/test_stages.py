@@ -6,7 +6,13 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.encoding._interface import preparation_of
-from dml.encoding._stages import feature_encoder, features_of, head_of
+from dml.encoding._stages import (
+    feature_encoder,
+    features_of,
+    head_of,
+    is_head,
+    without_length,
+)
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.errors import OptionError
 
@@ -51,6 +57,21 @@ def test_training_the_head_trains_the_encoder():
     np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options", [EmbeddingOptions(dim=8, layer_norm=True), EmbeddingOptions(dim=0)]
+)
+def test_vectors_without_unit_length_are_those_before_it(options):
+    encoder = build_encoder(Conv4(input_size=32, resize_side=32), options)
+    pooled = features_of(encoder)(images())
+    head = head_of(encoder)
+    long = numbers(without_length(encoder)(images()))
+    np.testing.assert_allclose(numbers(without_length(head)(pooled)), long, rtol=1e-5, atol=1e-6)
+    assert (np.linalg.norm(long, axis=1) > 1.1).all()
+    unit = long / np.linalg.norm(long, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, numbers(head(pooled)), atol=1e-6)
+    assert is_head(head) and not is_head(encoder)
+
+
 def test_features_of_images_are_those_of_their_crops():
     encoder = build_encoder(Conv4(input_size=32, resize_side=36), EmbeddingOptions(dim=8))
     x = images(side=40)
@@ -61,6 +82,6 @@ def test_features_of_images_are_those_of_their_crops():
 
 def test_other_models_are_refused():
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
-    for stage in (features_of, head_of, feature_encoder):
+    for stage in (features_of, head_of, feature_encoder, without_length):
         with pytest.raises(OptionError, match="encoder must be a model of"):
             stage(model)

@@ -12,6 +12,7 @@ import tensorflow as tf
 import torch
 
 from dml.backbones import Conv4
+from dml.encoding import head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.losses import (
     LOSSES,
@@ -277,8 +278,44 @@ def test_a_relation_in_place_of_labels():
 
 def test_lengths_need_an_encoder_whose_last_step_is_known():
     model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
-    with pytest.raises(ValueError, match="encoder must be of dml"):
+    with pytest.raises(ValueError, match=r"encoder must be a model of dml.* reads the length"):
         Learner(model, LOSSES["magface"](), classes=3)
+
+
+def test_the_head_of_an_encoder_trains_on_features():
+    whole = encoder()
+    head = head_of(whole)
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 4
+    features = (rng.normal(size=(4, 8))[labels] + 0.1 * rng.normal(size=(24, 8))).astype("float16")
+    learner = Learner(head, ProxyAnchor(), classes=4)
+    learner.compile()
+    assert list(learner.parts()) == ["embedding", "head"]
+    before = keras.ops.convert_to_numpy(whole.get_layer("network").get_layer("embedding").kernel)
+    losses = learner.fit(features, labels, batch_size=24, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    after = keras.ops.convert_to_numpy(whole.get_layer("network").get_layer("embedding").kernel)
+    assert (before != after).any()
+    np.testing.assert_allclose(np.linalg.norm(learner.embed(features), axis=1), 1, rtol=1e-5)
+    assert np.isfinite(learner.evaluate(features, labels, verbose=0))
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(learner))
+    assert copy.encoder.name == "head" and copy.predict(features, verbose=0).shape == (24, 8)
+
+
+def test_a_head_takes_features_and_does_not_augment_them():
+    learner = Learner(head_of(encoder()), MultiSimilarity())
+    learner.compile()
+    for wrong in (np.zeros((4, 7)), np.zeros((4, 16, 16, 3), "uint8"), [1.0, 2.0]):
+        with pytest.raises(ValueError, match=r"features must be \(N, 8\)"):
+            learner.fit(wrong, [0, 0, 1, 1])
+    with pytest.raises(ValueError, match=r"no images: got \(0, 8\)"):
+        learner.fit(np.zeros((0, 8)), [])
+    for options in (
+        {"loss": SelfSupervised(NTXent())},
+        {"augmentation": [keras.layers.Dropout(1)]},
+    ):
+        with pytest.raises(ValueError, match=r"encoder takes features.*Train on images"):
+            Learner(head_of(encoder()), **{"loss": MultiSimilarity(), **options})
 
 
 def test_a_regularizer_of_embeddings_needs_no_proxies():

@@ -62,6 +62,8 @@ class KeyedRows:
     def write(self, keys: np.ndarray, parts: Iterable[np.ndarray]) -> None:
         """Writes rows in place of earlier ones, which stay until the new ones are complete.
 
+        One process at a time: temporary files that killed processes have left are removed.
+
         Args:
             keys: N texts of at most 32 ASCII characters, bytes (N,).
             parts: Arrays (n, *shape) that have N rows together, in order.
@@ -71,6 +73,8 @@ class KeyedRows:
         """
         keys = keys.astype("S32")
         file = self.folder / f"rows-{hashlib.sha256(keys.tobytes()).hexdigest()[:16]}.bin"
+        for left in self.folder.glob(f".writing-{'?' * 8}rows-*.bin"):
+            left.unlink()
         hasher, start = hashlib.sha256(), 0
         with atomic_path(file) as temporary, open(temporary, "wb") as out:
             for part in parts:

@@ -1,0 +1,34 @@
+"""What makes batches: the sampler's rows, and their labels."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from dml.samplers import MPerClass
+from dml.training._reader import BatchReader
+
+ITEMS = SimpleNamespace(labels=np.repeat(np.arange(4), 5), super_labels=None, ids=None)
+
+
+class Rows(BatchReader):
+    """Gives the rows themselves; the first of a batch is replaced by row 19."""
+
+    def inputs(self, rows, epoch, step):
+        rows[0] = 19
+        return rows.astype("float32")[:, None] + 100 * epoch
+
+
+def test_labels_are_those_of_the_rows_that_were_used():
+    sampler = MPerClass(2, 3)
+    reader = Rows(ITEMS, sampler, 7, None, samples=True, shape=(1,), dtype="float32")
+    steps = reader.steps_per_epoch
+    for number in (0, steps - 1, steps, 3 * steps + 1):
+        epoch, step = divmod(number, steps)
+        rows = sampler.batches(ITEMS.labels, epoch, 7)[step]
+        np.testing.assert_array_equal(reader.epoch_rows(epoch)[step], rows)
+        used = [19, *rows[1:]]
+        inputs, targets = reader(number)
+        np.testing.assert_array_equal(inputs[:, 0], np.array(used) + 100 * epoch)
+        np.testing.assert_array_equal(targets["labels"], ITEMS.labels[used])
+        np.testing.assert_array_equal(targets["samples"], used)
+        assert targets["labels"].dtype == targets["samples"].dtype == np.int32
