@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEWEST := .venv-newest
 # Tests of code that runs on every backend.
-ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_learner.py
+ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_view_features.py
 # Tests that start a cluster, all of them slow, have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py
 ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
@@ -15,7 +15,7 @@ COVERED := --cov --cov-report=
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals
+.PHONY: demo test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -83,6 +83,9 @@ bench-losses: $(VENV)/installed  ## time and memory of losses against their matr
 
 bench-chunks: $(VENV)/installed  ## memory and time of a large batch, whole and in chunks
 	$(BIN)/python benchmarks/chunks.py $(ARGS)
+
+bench-features: $(VENV)/installed  ## the embedding on cached features against a frozen backbone (DML_DATA)
+	$(BIN)/python benchmarks/features.py $(ARGS)
 
 bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 	$(BIN)/python benchmarks/intervals.py $(ARGS)

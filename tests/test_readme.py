@@ -53,8 +53,8 @@ def test_runs_and_is_short(number, tmp_path, monkeypatch, capsys):
     assert "nan" not in capsys.readouterr().out
 
 
-def test_there_are_examples_of_runs_of_arrays_of_a_folder_and_of_evaluation():
-    assert len(BLOCKS) == 4
+def test_there_are_examples_of_runs_of_arrays_of_a_folder_of_features_and_of_evaluation():
+    assert len(BLOCKS) == 5
 
 
 COMMANDS = sorted(set(re.findall(r"^ {4}(dml [^#\n]+?) *(?:#.*)?$", TEXT, re.MULTILINE)))
