@@ -91,8 +91,8 @@ def main():
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
         crops = len(cache) * (1 + options.views)
         print(
-            f"{len(cache):,} images in {options.views} views and plain, {cache.dimension} features: "
-            f"computed in {computing:.1f} s, {crops / computing:.0f} crops a second; "
+            f"{len(cache):,} images, plain and in {options.views} views, {cache.dimension} numbers "
+            f"each: computed in {computing:.1f} s, {crops / computing:.0f} crops a second; "
             f"{size / 2**20:.1f} MiB; opened again in {opening:.2f} s"
         )
         head = head_of(encoder)

@@ -5,7 +5,7 @@ import pytest
 
 from dml._storage.unfinished import measuring
 from dml.augmentations import RandomCropFlip
-from dml.errors import ArrayError, BusyError, OptionError
+from dml.errors import ArrayError, BusyError, OccupiedError, OptionError
 from dml.images import ImageError
 from dml.training import FeatureCache, _view_features
 from tests.reporters import Lines
@@ -179,3 +179,6 @@ def test_refuses_what_it_can_not_compute(tmp_path, items):
     with pytest.raises(OptionError, match="encoder must be a model of"):
         FeatureCache(folder, encoder.get_layer("network"), items.paths, views=0)
     assert not folder.exists()
+    folder.touch()
+    with pytest.raises(OccupiedError, match="cache: is no folder"):
+        FeatureCache(folder, encoder, items.paths, views=0)

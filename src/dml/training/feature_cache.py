@@ -12,7 +12,7 @@ from dml._storage.keyed_rows import KeyedRows
 from dml._storage.unfinished import measuring
 from dml.augmentations import Augmentation
 from dml.datasets._recorded import image_digests
-from dml.errors import ArrayError, DataError, OptionError
+from dml.errors import ArrayError, DataError, OccupiedError, OptionError
 from dml.reporting import SILENT, Reporter
 from dml.training._view_features import ViewFeatures
 
@@ -50,6 +50,7 @@ class FeatureCache:
         BusyError: Another process computes them.
         DivergenceError: A feature is not finite.
         ImageError: An image can't be read.
+        OccupiedError: The folder is a file.
         OptionError: An option is out of its range, the encoder is an unsupported model, or float16
             can't hold the features.
 
@@ -85,6 +86,9 @@ class FeatureCache:
             raise ArrayError("paths: there are no images")
         if digests is not None and len(digests) != len(paths):
             raise ArrayError(f"digests must be as many as paths, {len(paths)}; got {len(digests)}")
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise OccupiedError(folder, "is no folder, where features are to be kept")
         source = ViewFeatures(
             encoder, augmentation if views else None, views, seed, dtype, batch_size
         )
@@ -96,7 +100,7 @@ class FeatureCache:
         store = KeyedRows(folder, dtype, (1 + views, self.dimension))
         rows = _read(store, SILENT)
         if not np.array_equal(rows["key"], keys):
-            unfinished = Path(folder) / "unfinished"
+            unfinished = folder / "unfinished"
             with measuring(unfinished):
                 rows = _read(store, reporter)  # which another process may have written by now
                 if not np.array_equal(rows["key"], keys):
