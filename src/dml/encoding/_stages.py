@@ -57,7 +57,7 @@ def without_length(encoder: Any) -> Any:
     """
     if not is_head(encoder):
         network = _network_of(encoder)
-        return keras.Model(network.inputs, network.get_layer("unit_length").input)
+        return keras.Model(network.input, network.get_layer("unit_length").input)
     x = encoder.input
     for name in _AFTER_POOLING[:-1]:
         layer = _layer(encoder, name)
