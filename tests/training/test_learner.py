@@ -297,7 +297,7 @@ def test_the_head_of_an_encoder_trains_on_features():
     after = keras.ops.convert_to_numpy(whole.get_layer("network").get_layer("embedding").kernel)
     assert (before != after).any()
     np.testing.assert_allclose(np.linalg.norm(learner.embed(features), axis=1), 1, rtol=1e-5)
-    assert np.isfinite(learner.evaluate(features, labels, verbose=0))
+    assert np.isfinite(learner.evaluate(features, labels, verbose=0)).all()
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(learner))
     assert copy.encoder.name == "head" and copy.predict(features, verbose=0).shape == (24, 8)
 
