@@ -38,7 +38,16 @@ WORDS = (  # values of the options that take a word or a path
     *("keep", "stretch", "train", "frozen", "fixed", "average", "max", "average+max", "gem", "cls"),
     *("classes", "images", "zero-shot", "seen-class", "once", "repeat", "skip", "error", "other"),
     *("sgd", "adam", "rmsprop", "adamw", "constant", "step", "exponential", "none", "torch", "tf"),
-    *("last", "best", "mixed_bfloat16", "float32", "other.csv", "other.keras", "other.preset"),
+    *(
+        "last",
+        "best",
+        "ema",
+        "mixed_bfloat16",
+        "float32",
+        "other.csv",
+        "other.keras",
+        "other.preset",
+    ),
     *("json.about.kind", "json.split", "jpg", "kind", "where", "other"),
 )
 CLASSES, DIM = 6, 5
@@ -65,10 +74,12 @@ COMPANY = {
     "optimizer.decay_epochs": {"schedule": "step"},
     "optimizer.final_fraction": {"schedule": "cosine"},
     "memory": {"size": 8, "start": 0},
+    "training.average_decay": {"average": "ema"},
 }
 # Options that change nothing, or not here, and why.
 ELSEWHERE = {
     "backbone.weights": "ImageNet's are downloaded; files: tests/backbones/test_weights.py",
+    "backbone.lora_rank": "for networks with dense kernels: tests/backbones/test_lora.py",
     "backbone.own.input_size": "the saved model has it: another is an error",
     "dataset.glyphs.root": "every data set has one; this one makes its images",
     "training.threads": "a batch depends on seed, epoch and step alone, on purpose",
@@ -323,6 +334,9 @@ class Parts:
     def parts(self):
         return self.variables
 
+    def blocks(self):
+        return [[v] for v in self.variables["backbone"]]
+
 
 def trained_by(options, freeze_backbone_epochs=0):
     """Returns the variables after each of four steps in two epochs, with the same gradients."""
@@ -489,6 +503,7 @@ def left_by(run):
 def test_training_options_of_the_run(trained):
     options = {"epochs", "seed", "select", "validate_every", "precision", "chunks"}
     options |= {"freeze_backbone_epochs", "auxiliary_loss_weight"}
+    options |= {"train_blocks", "average", "average_decay"}
     defaults = {k: v for k, v in defaults_of(TrainingOptions).items() if k in options}
     assert not ignored("training", trained, left_by, defaults)
 
@@ -528,6 +543,7 @@ def test_every_option_is_covered_or_listed():
     training = {*COMPOSED, "freeze_backbone_epochs", "unreadable"}
     training |= {"epochs", "seed", "select", "validate_every", "precision", "chunks", "threads"}
     training |= {"stage", "interpolate"}
+    training |= {"train_blocks", "average", "average_decay"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"}

@@ -17,6 +17,8 @@ from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
 from dml.runs._training import Training
+from dml.training._callbacks import Checkpoint
+from tests.backbones.networks import vision_transformer
 from tests.datasets.layouts import write_image
 from tests.runs.running import (
     SMALL,
@@ -60,10 +62,14 @@ def test_the_recipes_options_reach_learner_and_optimizer():
         "optimizer__warmup_epochs": 0.25,
         "training__freeze_backbone_epochs": 1,
         "training__chunks": 2,
+        "training__train_blocks": 3,
+        "training__average": "ema",
+        "training__average_decay": 0.75,
     }
     trainer = Trainer(load_recipe("glyphs", flags(**changes)))
     prepared = trainer._prepare(trainer.recipe.dataset.items())
     learner, steps = prepared.learner, prepared.steps
+    assert learner.train_blocks == 3 and learner.average.decay == 0.75
     assert learner.chunks == 2 and type(learner.regularizer).__name__ == "KoLeo"
     assert (
         [type(layer) for layer in learner.augmentation]
@@ -232,6 +238,75 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
     ):
         np.testing.assert_array_equal(np.asarray(a.value), np.asarray(b.value), err_msg=a.path)
     assert losses(folder) == losses(whole)
+
+
+def restored(folder):
+    """Returns the learner of a run as its last checkpoint holds it."""
+    trainer = Trainer(load_recipe(folder.recipe))
+    learner = trainer._prepare(trainer.recipe.dataset.items()).learner
+    Checkpoint(folder).load(learner, learner.encoder.variables, SILENT)
+    return learner
+
+
+def values(variables):
+    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_careful_fine_tuning_resumes_as_well_and_keeps_the_average(tmp_path, select):
+    changes = {
+        "training__average": "ema",
+        "training__train_blocks": 2,
+        "training__select": select,
+        "optimizer__layer_decay": 0.5,
+        "optimizer__learning_rate": 0.01,
+    }
+    whole = run(tmp_path / "whole", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", InterruptAt("epoch   1/"), **changes)
+    resumed = resume(tmp_path / "run")
+    encoders = [load_encoder(folder.encoder) for folder in (whole, resumed)]
+    for a, b in zip(*(values(encoder.weights) for encoder in encoders), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if select == "last":
+        learner = restored(whole)
+        learner.adopt_average()
+        for a, b in zip(values(learner.encoder.weights), values(encoders[0].weights), strict=True):
+            np.testing.assert_array_equal(a, b)
+    else:  # the validation was of the weights that are kept
+        rows = whole.read_log()
+        best = max(row["val_recall_at_1"] for row in rows)
+        items = load_recipe(whole.recipe).dataset.items().select("val")
+        vectors = embed_images(encoders[0], items.paths)
+        assert retrieval(vectors, items.labels, ks=(1,)).recall[1] == pytest.approx(best)
+
+
+@pytest.mark.slow
+def test_adapted_kernels_resume_as_well_and_are_written_merged(tmp_path):
+    keras.utils.set_random_seed(0)
+    vision_transformer(size=16, patch=4).save(tmp_path / "own.keras")
+    changes = {
+        "backbone__name": "own",
+        "backbone__path": tmp_path / "own.keras",
+        "backbone__filters": None,
+        "backbone__lora_rank": 2,
+        "optimizer__learning_rate": 0.01,
+        "training__select": "last",
+    }
+    whole = run(tmp_path / "whole", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", InterruptAt("epoch   1/"), **changes)
+    resumed = resume(tmp_path / "run")
+    learners = [restored(folder) for folder in (whole, resumed)]
+    assert sum("lora" in v.path for v in learners[0].encoder.variables) == 24
+    for a, b in zip(*(values(learner.variables) for learner in learners), strict=True):
+        np.testing.assert_array_equal(a, b)
+    encoder = load_encoder(whole.encoder)
+    assert not any("lora" in v.path for v in encoder.variables)
+    paths = load_recipe(whole.recipe).dataset.items().paths[:8]
+    expected = embed_images(learners[0].encoder, paths)
+    np.testing.assert_allclose(embed_images(encoder, paths), expected, atol=1e-5)
 
 
 @pytest.mark.slow

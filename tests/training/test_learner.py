@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from dml.backbones import Conv4
+from dml.backbones import Conv4, Own
 from dml.encoding import head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.losses import (
@@ -581,3 +581,58 @@ def test_is_saved_completely_and_continues_where_it_stopped(tmp_path, loss):
     assert int(again.optimizer.iterations) == 8
     other = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
     other.load_weights(tmp_path / "x.weights.h5")
+
+
+def frozen_paths(learner):
+    """Returns the places of the blocks of which nothing is trainable."""
+    blocks = learner.blocks()
+    assert len(blocks) == 4
+    return [i for i, block in enumerate(blocks) if not any(v.trainable for v in block)]
+
+
+def test_only_the_last_blocks_train():
+    learner = Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=1)
+    assert frozen_paths(learner) == [0, 1, 2]
+    before = [[keras.ops.convert_to_numpy(v).copy() for v in b] for b in learner.blocks()]
+    learner.compile()
+    images, labels = stripes(8)
+    learner.fit(images, labels, verbose=0)
+    for place, (old, block) in enumerate(zip(before, learner.blocks(), strict=True)):
+        for a, variable in zip(old, block, strict=True):  # moving statistics included
+            changed = (a != keras.ops.convert_to_numpy(variable)).any()
+            assert changed == (place == 3), variable.path
+    assert set(learner.parts()) == {"backbone", "embedding", "head"}
+
+
+def test_no_block_trains():
+    learner = Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=0)
+    assert frozen_paths(learner) == [0, 1, 2, 3] and set(learner.parts()) == {"embedding", "head"}
+    all_of_them = Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=4)
+    assert frozen_paths(all_of_them) == []
+
+
+@pytest.mark.parametrize("count", [5, -1])
+def test_more_blocks_than_there_are_is_an_error(count):
+    with pytest.raises(ValueError, match=rf"train_blocks: must be in \[0, 4\].*got {count}"):
+        Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=count)
+
+
+def test_frozen_blocks_are_saved_with_the_learner(tmp_path):
+    learner = Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=1)
+    learner.compile()
+    learner.fit(*stripes(8), verbose=0)
+    learner.save(tmp_path / "learner.keras")
+    loaded = keras.saving.load_model(tmp_path / "learner.keras")
+    assert frozen_paths(loaded) == [0, 1, 2]
+    assert int(loaded.optimizer.iterations.numpy()) == 1
+    loaded.fit(*stripes(8), verbose=0)
+
+
+def test_a_layer_of_a_backbone_named_embedding_is_not_the_embedding_layer(tmp_path):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 4, 4, name="embedding")(image)
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(x)).save(tmp_path / "own.keras")
+    backbone = Own(path=str(tmp_path / "own.keras"), input_size=16, resize_side=16)
+    for dim, parts in ((4, {"backbone": 2, "embedding": 2}), (0, {"backbone": 2})):
+        learner = Learner(build_encoder(backbone, EmbeddingOptions(dim=dim)), MultiSimilarity())
+        assert {name: len(found) for name, found in learner.parts().items()} == parts

@@ -6,7 +6,7 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.losses import ProxyAnchor
+from dml.losses import MultiSimilarity, ProxyAnchor
 from dml.training._parts_optimizer import PartsOptimizer
 from dml.training.learner import Learner
 from dml.training.optimizers import _OPTIMIZERS, OptimizerOptions, build_optimizer
@@ -125,10 +125,129 @@ def test_a_variable_that_no_optimizer_sees_is_an_error(learner):
         optimizer.build([*learner.trainable_variables, stranger])
 
 
+class Blocks:
+    """What `build_optimizer` needs of a learner: two blocks, an embedding and a head."""
+
+    def __init__(self):
+        self.variables = {
+            name: [keras.Variable(np.ones(2, "float32"), name=f"{name}_kernel")]
+            for name in ("stem", "top", "embedding", "head")
+        }
+
+    def parts(self):
+        stem, top, embedding, head = self.variables.values()
+        return {"backbone": [*stem, *top], "embedding": embedding, "head": head}
+
+    def blocks(self):
+        return [self.variables["stem"], self.variables["top"]]
+
+    def steps(self, optimizer, *gradients):
+        """Returns {name: value} after steps with these gradients, the same for all entries."""
+        variables = [v for (v,) in self.variables.values()]
+        optimizer.build(variables)
+        for gradient in gradients:
+            optimizer.apply([keras.ops.full((2,), gradient) for _ in variables], variables)
+        found = {n: keras.ops.convert_to_numpy(v) for n, (v,) in self.variables.items()}
+        assert all(value[0] == value[1] for value in found.values())
+        return {name: float(value[0]) for name, value in found.items()}
+
+
+def test_rates_fall_towards_the_input():
+    options = OptimizerOptions(
+        name="sgd", learning_rate=0.1, head_learning_rate=0.2, momentum=0.9, layer_decay=0.5
+    )
+    made = Blocks()
+    after = made.steps(build_optimizer(made, options, 1, 1), 1.0, 2.0)
+    # Velocities -r and -0.9 r - 2 r, together -3.9 r, of the rates 0.1 * 0.5^2, 0.1 * 0.5, ...
+    rates = {"stem": 0.025, "top": 0.05, "embedding": 0.1, "head": 0.2}
+    assert after == pytest.approx({name: 1 - 3.9 * rate for name, rate in rates.items()})
+
+
+def test_the_decay_of_weights_falls_with_the_rate():
+    options = OptimizerOptions(learning_rate=0.1, weight_decay=0.5, layer_decay=0.5)
+    made = Blocks()
+    after = made.steps(build_optimizer(made, options, 1, 1), 0.0)
+    expected = {"stem": 1 - 0.025 * 0.5, "top": 1 - 0.05 * 0.5, "embedding": 1 - 0.1 * 0.5}
+    assert after == pytest.approx({**expected, "head": 1.0})
+
+
+def test_blocks_are_clipped_as_one_part():
+    options = OptimizerOptions(
+        name="sgd", learning_rate=1.0, momentum=0.0, layer_decay=0.5, clip_norm=3.0
+    )
+    made = Blocks()
+    after = made.steps(build_optimizer(made, options, 1, 1), 3.0)
+    # The backbone's gradient has the norm 6, the embedding's 3 sqrt(2).
+    expected = {"stem": 1 - 0.25 * 1.5, "top": 1 - 0.5 * 1.5, "embedding": 1 - 3 / np.sqrt(2)}
+    assert {name: after[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_blocks_wait_and_are_scaled_as_one_part():
+    options = OptimizerOptions(name="sgd", learning_rate=0.1, momentum=0.0, layer_decay=0.5)
+    made = Blocks()
+    optimizer = build_optimizer(made, options, 1, 3, freeze_backbone_epochs=1)
+    assert made.steps(optimizer, 1.0) == pytest.approx(
+        {"stem": 1, "top": 1, "embedding": 0.9, "head": 0.99}
+    )
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+    optimizer.learning_rate = 0.2
+    assert made.steps(optimizer, 1.0) == pytest.approx(
+        {"stem": 0.95, "top": 0.9, "embedding": 0.7, "head": 0.97}
+    )
+
+
+def test_layer_decay_is_made_again_from_its_config(learner):
+    options = OptimizerOptions(layer_decay=0.5, clip_norm=1.0, weight_decay=0.1)
+    optimizer = build_optimizer(learner, options, 2, 3)
+    again = PartsOptimizer.from_config(optimizer.get_config())
+    for made in (again, optimizer):
+        made.build(learner.trainable_variables)
+    assert [v.path for v in again.variables] == [v.path for v in optimizer.variables]
+    gradients = [keras.ops.full(v.shape, 2.0) for v in learner.trainable_variables]
+    found = []
+    for made in (again, optimizer):
+        for variable in learner.trainable_variables:
+            variable.assign(keras.ops.ones_like(variable))
+        made.apply(gradients)
+        found.append([keras.ops.convert_to_numpy(v).copy() for v in learner.trainable_variables])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_layer_decay_in_a_compiled_step(learner, jit_compile):
+    if jit_compile and keras.backend.backend() == "torch":
+        pytest.skip("torch.compile is slow, and not the default")
+    options = OptimizerOptions(
+        name="adam", learning_rate=1e-3, layer_decay=0.5, schedule="cosine", clip_norm=1.0
+    )
+    learner.compile(build_optimizer(learner, options, 1, 2), jit_compile=jit_compile)
+    before = [[keras.ops.convert_to_numpy(v).copy() for v in block] for block in learner.blocks()]
+    fit(learner)
+    for depth, (old, block) in enumerate(
+        zip(reversed(before), reversed(learner.blocks()), strict=True), 1
+    ):
+        for a, variable in zip(old, block, strict=True):
+            if variable.trainable:  # Adam's first step is of the size of the rate
+                change = np.abs(keras.ops.convert_to_numpy(variable) - a).max()
+                assert change == pytest.approx(1e-3 * 0.5**depth, rel=0.02), variable.path
+
+
+def test_a_learner_with_nothing_to_train_is_refused():
+    backbone = Conv4(input_size=16, resize_side=16, filters=4)
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=0))
+    learner = Learner(encoder, MultiSimilarity(), train_blocks=0)
+    with pytest.raises(ValueError, match="train_blocks: leaves nothing to train"):
+        build_optimizer(learner, OptimizerOptions(), 1, 1)
+    learner.compile()  # for `evaluate`
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"name": "adagrad"},
+        {"layer_decay": 0.0},
+        {"layer_decay": 1.1},
         {"schedule": "linear"},
         {"learning_rate": 0.0},
         {"weight_decay": -1.0},

@@ -1,5 +1,7 @@
 """Networks from images to feature maps; each knows the input range that its weights expect."""
 
+from dml.backbones._blocks import blocks_of
+from dml.backbones._lora import merge_lora
 from dml.backbones._scaling import ChannelScaling, InputScaling
 from dml.backbones.applications import Application, WidthApplication
 from dml.backbones.base import BACKBONES, Backbone
@@ -17,4 +19,6 @@ __all__ = [
     "InputScaling",
     "Own",
     "WidthApplication",
+    "blocks_of",
+    "merge_lora",
 ]

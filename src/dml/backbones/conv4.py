@@ -26,6 +26,7 @@ class Conv4(Backbone):
         filters: Channels of every block. Positive; 64 in Snell et al., NeurIPS 2017.
         batch_norm: As for every backbone, `train` or `frozen`.
         batch_norm_momentum: As for every backbone.
+        lora_rank: As for every backbone; must be 0, as there are no dense kernels.
     """
 
     weights: str = "none"

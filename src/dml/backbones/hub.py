@@ -41,6 +41,7 @@ class Hub(Backbone):
         aspect: As for every backbone, `keep` or `stretch`.
         batch_norm: As for every backbone, `train`, `frozen` or `fixed`.
         batch_norm_momentum: As for every backbone.
+        lora_rank: As for every backbone; of transformers.
 
     Raises:
         OptionError: An option is out of its range.

@@ -27,6 +27,7 @@ class Own(Backbone):
         aspect: As for every backbone, `keep` or `stretch`.
         batch_norm: As for every backbone, `train` or `frozen`.
         batch_norm_momentum: As for every backbone.
+        lora_rank: As for every backbone.
     """
 
     weights: str = "none"

@@ -155,6 +155,15 @@ class TrainingOptions:
             fine-tuning on the validation split and keeps the best, and of equals the one nearest
             to the middle (Wortsman et al., 2022); `none` keeps the trained weights. Always done by
             `adapt`.
+        train_blocks: Only the last so many blocks of the backbone train, besides embedding and
+            head, and the batch normalisation of the others uses and keeps its statistics. 0 trains
+            embedding and head alone, `none` all.
+        average: `ema` keeps an exponential average of the encoder's weights, statistics of batch
+            normalisation included, beside them; validation, the best epoch and the result are of
+            the average. `none` keeps none.
+        average_decay: The share that the average keeps in a step, in (0, 1); less in the first
+            steps, min(decay, (1 + t) / (10 + t)) in step t, so that it soon forgets the weights
+            that it started with.
     """
 
     epochs: int = 30
@@ -171,6 +180,9 @@ class TrainingOptions:
     views: int = 1
     stage: str = "full"
     interpolate: str = "none"
+    train_blocks: int | None = None
+    average: str = "none"
+    average_decay: float = 0.999
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
@@ -178,6 +190,9 @@ class TrainingOptions:
         check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
         check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)
         check_known((1, 2), views=self.views)
+        check_at_least(0, train_blocks=self.train_blocks or 0)
+        check_known(("none", "ema"), average=self.average)
+        check_interval("(0, 1)", average_decay=self.average_decay)
         if self.nested_dims:
             check_counts(nested_dims=self.nested_dims)
         check_known(("best", "last"), select=self.select)

@@ -113,6 +113,7 @@ class Training:
         if options.stage == "head":
             return
         state = fit(fine_tuning, self._reporter)
+        self._learner.adopt_average()
         if options.select == "best" and state.best_epoch is not None:
             self._restore(fine_tuning, state.best_epoch)
         if options.interpolate == "none" and options.stage == "full":

@@ -176,6 +176,8 @@ class Trainer:
             augmentation=recipe.augmentation.layers(),
             regularizer=recipe.regularizer,
             chunks=training.chunks,
+            train_blocks=training.train_blocks,
+            average_decay=training.average_decay if training.average == "ema" else 0.0,
         )
         optimizer = build_optimizer(
             learner,
@@ -260,6 +262,9 @@ class Trainer:
 
     def _write_encoder(self, folder: RunFolder, encoder):
         """Writes the encoder of the result."""
+        from dml.backbones import merge_lora
+
+        merge_lora(encoder)
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)

@@ -220,6 +220,8 @@ def to_numpy(variable):
 class RunRecorder(keras.callbacks.Callback):
     """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
 
+    Of a learner that averages its weights, the average is validated and kept.
+
     Args:
         folder: Of the run, or of a stage of it.
         state: The progress of the training; it is kept up to date.
@@ -280,7 +282,8 @@ class RunRecorder(keras.callbacks.Callback):
             row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
         row["seconds"] = round(time.monotonic() - self.started, 2)
         if self.validate and (done % self.validate_every == 0 or done == self.epochs):
-            self._validate(row)
+            with self.model.averaged():
+                self._validate(row)
         self.state.epoch = done
         self.folder.append_log(row)
         self.checkpoint.save(self.model, self.state)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dml.backbones._freezing import changing_weights
 from dml.errors import OptionError
 
 
@@ -26,19 +27,31 @@ def embed_in_chunks(network, images, count):
             "chunks", f"must divide the batch; got {images.shape[0]} images in {count}"
         )
     trainable = [ops.copy(v) for v in network.trainable_variables]
-    state = [ops.copy(v) for v in network.non_trainable_variables]
+    others = network.non_trainable_variables
+    frozen = _frozen_values(network)  # apart from the state, of which each part has its own
+    kept = [v for v in others if id(v) not in frozen]
+    state = [ops.copy(v) for v in kept]
 
     def forward(trainable, state, part):
-        part = ops.cast(part, "float32")
-        output, state = network.stateless_call(trainable, state, part, training=True)
-        return ops.cast(output, "float32"), state
+        part, rest = ops.cast(part, "float32"), iter(state)
+        values = [frozen[id(v)] if id(v) in frozen else next(rest) for v in others]
+        output, values = network.stateless_call(trainable, values, part, training=True)
+        after = [x for v, x in zip(others, values, strict=True) if id(v) not in frozen]
+        return ops.cast(output, "float32"), after
 
     images = ops.stop_gradient(ops.convert_to_tensor(images))
     parts = ops.reshape(images, (count, -1, *images.shape[1:]))
     outputs, state = in_turn(forward, trainable, state, parts)
-    for variable, value in zip(network.non_trainable_variables, state, strict=True):
+    for variable, value in zip(kept, state, strict=True):
         variable.assign(value)
     return ops.reshape(outputs, (-1, outputs.shape[-1]))
+
+
+def _frozen_values(network):
+    """Returns {id: value} of the weights that no step changes."""
+    changing = {id(w) for w in changing_weights(network)}
+    frozen = [w for w in network.weights if id(w) not in changing and "float" in w.dtype]
+    return {id(w): ops.convert_to_tensor(w) for w in frozen}
 
 
 def in_turn(forward, trainable, state, parts):

@@ -26,6 +26,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Attributes:
         scale: A variable that multiplies every rate; None for 1. Not part of the config.
+        held: The rate of the step being taken, computed once for all variables; otherwise None.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     ):
         super().__init__()
         self.scale: Any = None
+        self.held: Any = None
         self.options = {
             "peak": peak,
             "kind": kind,
@@ -53,6 +55,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step):
+        if self.held is not None:
+            return self.held
         rate = self.unscaled(step)
         return rate if self.scale is None else rate * self.scale
 
@@ -77,6 +81,32 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable("dml")
+class _Fraction(keras.optimizers.schedules.LearningRateSchedule):
+    """A fraction of the rate of a schedule.
+
+    Args:
+        schedule: A `Schedule`.
+        factor: The fraction.
+    """
+
+    def __init__(self, schedule: Schedule, factor: float):
+        super().__init__()
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step):
+        return self.schedule(step) * self.factor
+
+    def get_config(self):
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["factor"])
+
+
+@keras.saving.register_keras_serializable("dml")
 class PartsOptimizer(keras.optimizers.MultiOptimizer):
     """One optimizer for each part of a learner, which share one `learning_rate`.
 
@@ -84,10 +114,14 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     `ReduceLROnPlateau` do, scales the schedules of all parts alike, so that the head keeps its
     multiple. `gradient_norm` is the norm of the whole gradient of the last step.
 
+    Scales and shifts of normalisation and biases never decay.
+
     Args:
         optimizers: {part: Keras optimizer}; `learning_rate` applies to all parts but `head`.
         schedules: {part: `Schedule`}.
         part_of: {variable's path: part}.
+        factors: {variable's path: factor of its part's rate}, for those whose factor is not 1.
+        clip_norm: Largest norm of the gradient of a part; 0 does not clip.
 
     Raises:
         ValueError: On `build`, for a variable that belongs to no part.
@@ -98,16 +132,21 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         optimizers: Mapping[str, keras.optimizers.Optimizer],
         schedules: Mapping[str, Schedule],
         part_of: Mapping[str, str],
+        factors: Mapping[str, float] | None = None,
+        clip_norm: float = 0.0,
         name: str = "parts",
     ):
-        of_variable = _OptimizerOfVariable(optimizers, part_of)
+        of_variable = _OptimizerOfVariable(optimizers, part_of, factors or {})
         super().__init__(of_variable, name=name)
         self.of_variable = of_variable
         self.schedules = dict(schedules)
+        self.clip_norm = clip_norm
         self.scale = self.add_variable((), initializer="ones", dtype="float32", name="scale")
-        for part, optimizer in optimizers.items():
-            self.schedules[part].scale = self.scale
-            optimizer.learning_rate = self.schedules[part]
+        for (part, factor), optimizer in of_variable.of_group.items():
+            schedule = self.schedules[part]
+            schedule.scale = self.scale
+            optimizer.learning_rate = schedule if factor == 1 else _Fraction(schedule, factor)
+            optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
 
     def build(self, variables):
         if not self.built:
@@ -119,9 +158,35 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is not None:
             self.build(trainable_variables)
-        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads]
-        self.gradient_norm.assign(ops.sqrt(sum(squares)))
-        super().apply(grads, trainable_variables)
+        grads = self._clipped(grads, trainable_variables or self._trainable_variables)
+        for schedule in self.schedules.values():
+            schedule.held = schedule(self.iterations)
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            for schedule in self.schedules.values():
+                schedule.held = None
+
+    def _clipped(self, grads, variables):
+        """Returns the gradients, each part's clipped to `clip_norm`; records the whole norm."""
+        parts = [self.of_variable.part_of[variable.path] for variable in variables]
+        squares = dict.fromkeys(parts, 0.0)
+        for gradient, part in zip(grads, parts, strict=True):
+            if gradient is not None:
+                squares[part] += ops.sum(ops.square(ops.cast(gradient, "float32")))
+        self.gradient_norm.assign(ops.sqrt(sum(squares.values())))
+        if not self.clip_norm:
+            return grads
+        factors = {
+            part: self.clip_norm / ops.maximum(ops.sqrt(square), self.clip_norm)
+            for part, square in squares.items()
+        }
+        return [
+            gradient
+            if gradient is None
+            else ops.multiply(gradient, ops.cast(factors[part], gradient.dtype))
+            for gradient, part in zip(grads, parts, strict=True)
+        ]
 
     @property
     def optimizers(self):
@@ -149,15 +214,16 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         return ops.max(ops.stack(rates))
 
     def get_config(self):
-        optimizers = {
-            part: keras.saving.serialize_keras_object(optimizer)
-            for part, optimizer in self.of_variable.optimizers.items()
-        }
-        schedules = {part: schedule.get_config() for part, schedule in self.schedules.items()}
+        of_variable = self.of_variable
         return {
-            "optimizers": optimizers,
-            "schedules": schedules,
-            "part_of": self.of_variable.part_of,
+            "optimizers": {
+                part: keras.saving.serialize_keras_object(optimizer)
+                for part, optimizer in of_variable.optimizers.items()
+            },
+            "schedules": {part: schedule.get_config() for part, schedule in self.schedules.items()},
+            "part_of": of_variable.part_of,
+            "factors": of_variable.factors,
+            "clip_norm": self.clip_norm,
             "name": self.name,
         }
 
@@ -170,25 +236,42 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
             for part, optimizer in config["optimizers"].items()
         }
         schedules = {part: Schedule(**options) for part, options in config["schedules"].items()}
-        return cls(optimizers, schedules, config["part_of"], config["name"])
+        return cls(**{**config, "optimizers": optimizers, "schedules": schedules})
 
 
 class _OptimizerOfVariable:
     """Maps variables to optimizers, as `keras.optimizers.MultiOptimizer` requires.
 
+    The variables of a part that share a factor share an optimizer.
+
     Args:
         optimizers: {part: Keras optimizer}.
         part_of: {variable's path: part}.
+        factors: {variable's path: factor of its part's rate}, for those whose factor is not 1.
     """
 
-    def __init__(self, optimizers, part_of):
+    def __init__(self, optimizers, part_of, factors):
         self.optimizers, self.part_of = dict(optimizers), dict(part_of)
+        self.factors = dict(factors)
+        groups = dict.fromkeys((part, self.factors.get(path, 1)) for path, part in part_of.items())
+        self.of_group = {
+            (part, factor): self.optimizers[part]
+            if factor == 1
+            else _copy(self.optimizers[part], f"{part}_{factor:.4g}")
+            for part, factor in groups
+        }
 
     def values(self):
         """Returns every optimizer."""
-        return self.optimizers.values()
+        return self.of_group.values()
 
     def __call__(self, variable):
         if variable.path not in self.part_of:
             raise ValueError(f"variable {variable.path} belongs to no optimizer")
-        return self.optimizers[self.part_of[variable.path]]
+        group = self.part_of[variable.path], self.factors.get(variable.path, 1)
+        return self.of_group[group]
+
+
+def _copy(optimizer, name):
+    """Returns a new optimizer with the options of another."""
+    return type(optimizer).from_config({**optimizer.get_config(), "name": name})

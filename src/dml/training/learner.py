@@ -1,13 +1,16 @@
 """The learner: a Keras model of encoder and head that trains with a metric learning loss."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_at_least, check_interval
+from dml.backbones import blocks_of
+from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
 from dml.errors import ArrayError, DmlError, OptionError
 from dml.heads import ProxyHead
@@ -15,6 +18,7 @@ from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
 from dml.ops import Targets, as_weights, is_relation, mean_over, pair_masks, unit_length
 from dml.regularizers import REGULARIZERS, Regularizer
+from dml.training._average import WeightAverage
 from dml.training._chunks import embed_in_chunks
 from dml.training._data import (
     KnownLabels,
@@ -48,10 +52,16 @@ class Learner(keras.Model):
             first, and each part's activations are computed again for its share. So a batch takes
             the memory of one part, and about a third more time. Must divide the batch; batch
             normalisation sees each part alone.
+        train_blocks: Only the last so many blocks of the encoder's backbone train, besides
+            embedding and head; 0 trains these two alone, None all. BatchNormalization in frozen
+            blocks uses and keeps its statistics.
+        average_decay: Decay, in [0, 1), of an exponential average of the encoder's weights, its
+            statistics included, which is kept beside them; 0 keeps none.
 
     Raises:
-        OptionError: `classes` is missing; or the loss holds variables, which Keras never trains;
-            or `chunks` is not positive; or features are to be augmented.
+        OptionError: `classes` is missing; or the loss holds variables, which Keras never trains; or
+            features are to be augmented; or `chunks`, `train_blocks` or `average_decay` is out of
+            its range.
 
     Example:
         >>> images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -72,6 +82,8 @@ class Learner(keras.Model):
         augmentation: Iterable[keras.layers.Layer] = (),
         regularizer: Regularizer | None = None,
         chunks: int = 1,
+        train_blocks: int | None = None,
+        average_decay: float = 0.0,
         name: str | None = None,
     ):
         super().__init__(name=name or "learner")
@@ -96,6 +108,12 @@ class Learner(keras.Model):
         self.regularizer = regularizer
         self.chunks = chunks
         check_at_least(1, chunks=self.chunks)
+        check_interval("[0, 1)", average_decay=average_decay)
+        self.train_blocks = train_blocks
+        if train_blocks is not None:
+            self._freeze_blocks(train_blocks)
+        self.average_decay = average_decay
+        self.average = WeightAverage(encoder, average_decay) if average_decay else None
         self.augmentation = augmentation
         self.head: Any = loss.head(classes, encoder.output_shape[-1])
         if self.head is not None:
@@ -174,7 +192,9 @@ class Learner(keras.Model):
                 "have no effect, as a Learner has one loss: use dml.losses.MultipleLosses for "
                 "several",
             )
-        if optimizer is None:
+        if optimizer is None and not self.trainable_variables:
+            optimizer = "sgd"  # of nothing: for `evaluate`
+        elif optimizer is None:
             from dml.training.optimizers import OptimizerOptions, build_optimizer
 
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
@@ -205,6 +225,7 @@ class Learner(keras.Model):
                 targets has other keys; or sample or class weights are given.
         """
         x, y = self._checked(x, y, training=True)
+        self._start_average()
         if (validation := options.get("validation_data")) is not None:
             pair = isinstance(validation, (list, tuple))
             x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
@@ -246,7 +267,9 @@ class Learner(keras.Model):
 
     def train_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
-        return super().train_on_batch(*self._checked(x, y, training=True, batch=True), **options)
+        x, y = self._checked(x, y, training=True, batch=True)
+        self._start_average()
+        return super().train_on_batch(x, y, **options)
 
     def test_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Returns loss and telemetry of one batch, as `keras.Model.test_on_batch` does."""
@@ -289,6 +312,8 @@ class Learner(keras.Model):
             "augmentation": [keras.saving.serialize_keras_object(x) for x in self.augmentation],
             "regularizer": part and REGULARIZERS.config_of(part),
             "chunks": self.chunks,
+            "train_blocks": self.train_blocks,
+            "average_decay": self.average_decay,
             "name": self.name,
         }
 
@@ -390,10 +415,7 @@ class Learner(keras.Model):
 
     def parts(self) -> dict[str, list[keras.Variable]]:
         """Returns the trainable variables by part: `backbone`, `embedding` and `head`."""
-        embedding = []
-        for layer in self.encoder._flatten_layers():
-            if layer.name == "embedding":
-                embedding = layer.trainable_variables
+        embedding = [v for v in _embedding_weights(self.encoder) if v.trainable]
         known = {id(v) for v in embedding}
         parts = {
             "backbone": [v for v in self.encoder.trainable_variables if id(v) not in known],
@@ -406,6 +428,57 @@ class Learner(keras.Model):
             ],
         }
         return {name: variables for name, variables in parts.items() if variables}
+
+    def blocks(self) -> list[list[keras.Variable]]:
+        """Returns the weights of the backbone, trainable or not, by block, from the input on.
+
+        Such as a residual block, or a block of a transformer. The weights of the embedding layer
+        are in none.
+        """
+        known = {id(v) for v in _embedding_weights(self.encoder)}
+        blocks = ([v for v in b if id(v) not in known] for b in blocks_of(self.encoder))
+        return [block for block in blocks if block]
+
+    def _freeze_blocks(self, count):
+        """Freezes all blocks of the backbone but the last `count`."""
+        blocks = self.blocks()
+        if not 0 <= count <= len(blocks):
+            raise OptionError(
+                "train_blocks",
+                f"must be in [0, {len(blocks)}], the number of the backbone's blocks; got {count}",
+            )
+        freeze(self.encoder, [v for block in blocks[: len(blocks) - count] for v in block])
+
+    def _start_average(self):
+        if self.average is not None:
+            self.average.start()
+
+    def train_step(self, *state_and_batch):
+        """Takes a step as Keras does; the average of the weights follows."""
+        result = super().train_step(*state_and_batch)
+        if self.average is None:
+            return result
+        if keras.backend.backend() != "jax":
+            self.average.update()
+            return result
+        logs, (trainable, others, *rest) = result
+        values = [*zip(self.trainable_variables, trainable, strict=True)]
+        values += zip(self.non_trainable_variables, others, strict=True)
+        with keras.StatelessScope(state_mapping=values) as scope:
+            self.average.update()
+        others = [scope.get_current_value(v) for v in self.non_trainable_variables]
+        return logs, (trainable, others, *rest)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Gives the encoder the average of its weights, if one is kept, inside a `with` block."""
+        with contextlib.nullcontext() if self.average is None else self.average.adopted():
+            yield
+
+    def adopt_average(self) -> None:
+        """Gives the encoder the average of its weights, if one is kept, after a training."""
+        if self.average is not None:
+            self.average.adopt()
 
     def embed(self, images: Any, batch_size: int = 64) -> np.ndarray:
         """Returns the float32 unit vectors (N, D) of images (N, H, W, 3) of any size.
@@ -421,6 +494,18 @@ class Learner(keras.Model):
             return np.zeros((0, self.encoder.output_shape[-1]), "float32")
         images = checked_images(images, self.encoder)
         return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+
+
+def _embedding_weights(encoder):
+    """Returns the weights of the embedding layer; an empty list without one.
+
+    Backbones, too, may contain a layer of that name.
+    """
+    for model in (encoder, *(x for x in encoder.layers if x.name == "network")):
+        for layer in getattr(model, "layers", ()):
+            if layer.name == "embedding":
+                return layer.weights
+    return []
 
 
 def _lengths_of(encoder):

@@ -40,6 +40,10 @@ class OptimizerOptions:
         final_fraction: Where `cosine` ends, as a fraction of the peak, in [0, 1].
         warmup_epochs: Epochs in which the rate rises linearly from 0 to its peak. May be
             fractional.
+        layer_decay: Factor in (0, 1] between the rates of one block of the backbone and of the
+            next one towards the input: the last block learns at `layer_decay` times the rate, the
+            one before at its square, and so on; the embedding layer at the full rate. ELECTRA's
+            convention, also BEiT's: 0.65 to 0.9 for transformers.
         clip_value: Largest absolute value of a gradient's entry; 0 does not clip.
         clip_norm: Largest norm of the gradient of a part (backbone, embedding, head); 0 does not
             clip.
@@ -58,6 +62,7 @@ class OptimizerOptions:
     decay_epochs: float = 10.0
     final_fraction: float = 0.0
     warmup_epochs: float = 0.0
+    layer_decay: float = 1.0
     clip_value: float = 0.0
     clip_norm: float = 0.0
 
@@ -78,7 +83,7 @@ class OptimizerOptions:
         )
         check_at_least(0, clip_value=self.clip_value, clip_norm=self.clip_norm)
         check_interval("[0, 1)", momentum=self.momentum)
-        check_interval("(0, 1]", decay=self.decay)
+        check_interval("(0, 1]", decay=self.decay, layer_decay=self.layer_decay)
         check_within(0, 1, final_fraction=self.final_fraction)
         for decay in ("weight_decay", "head_weight_decay"):
             if self.name != "adamw" and getattr(self, decay):
@@ -97,7 +102,8 @@ def build_optimizer(
     """Builds one optimizer for each part of the learner, with its own rate and decay.
 
     Args:
-        learner: A `dml.Learner`, whose `parts()` name the variables.
+        learner: A `dml.Learner`, whose `parts()` name the variables and whose `blocks()` order
+            those of the backbone.
         options: `OptimizerOptions`.
         steps_per_epoch: Steps in an epoch; positive.
         epochs: Epochs of the whole training; positive.
@@ -106,7 +112,16 @@ def build_optimizer(
 
     Returns:
         A `PartsOptimizer`. A variable that belongs to no part is an error at its first step.
+
+    Raises:
+        OptionError: Nothing would be trained.
     """
+    if not learner.parts():
+        raise OptionError(
+            "train_blocks",
+            "leaves nothing to train: the backbone is frozen, there is no embedding layer "
+            "(embedding.dim = 0), and the loss learns no proxies. Train a block or an embedding",
+        )
     optimizers, schedules, part_of = {}, {}, {}
     for part, variables in learner.parts().items():
         head = part == "head"
@@ -123,14 +138,17 @@ def build_optimizer(
         decay = options.head_weight_decay if head else options.weight_decay
         optimizers[part] = _part_optimizer(options, schedules[part], decay, name=part)
         part_of.update((variable.path, part) for variable in variables)
-    return PartsOptimizer(optimizers, schedules, part_of)
+    factors = {}
+    if options.layer_decay < 1:
+        for depth, block in enumerate(reversed(learner.blocks()), start=1):
+            factors.update((v.path, options.layer_decay**depth) for v in block if v.path in part_of)
+    return PartsOptimizer(optimizers, schedules, part_of, factors, options.clip_norm)
 
 
 def _part_optimizer(options, schedule, weight_decay, name):
     """Returns the Keras optimizer of one part."""
     shared = {"learning_rate": schedule, "name": name}
     shared["clipvalue"] = options.clip_value or None
-    shared["global_clipnorm"] = options.clip_norm or None
     if options.name == "sgd":
         return keras.optimizers.SGD(momentum=options.momentum, nesterov=options.nesterov, **shared)
     if options.name == "rmsprop":
@@ -139,7 +157,4 @@ def _part_optimizer(options, schedule, weight_decay, name):
         )
     if options.name == "adam":
         return keras.optimizers.Adam(epsilon=options.epsilon, **shared)
-    optimizer = keras.optimizers.AdamW(weight_decay=weight_decay, epsilon=options.epsilon, **shared)
-    # Decaying normalisation scales and biases only hurts.
-    optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
-    return optimizer
+    return keras.optimizers.AdamW(weight_decay=weight_decay, epsilon=options.epsilon, **shared)
