@@ -57,6 +57,20 @@ def test_chunks_are_computed_again_with_the_same_random_numbers_and_statistics(m
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_frozen_weights_in_chunks():
+    def layers():
+        return [
+            keras.layers.Conv2D(8, 3, trainable=False),
+            keras.layers.BatchNormalization(trainable=False),
+            keras.layers.Conv2D(8, 3),
+        ]
+
+    whole, in_chunks = (trained_in_chunks(count, layers) for count in (1, 4))
+    assert in_chunks[0] == pytest.approx(whole[0], rel=1e-4)
+    for a, b in zip(whole[1], in_chunks[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_chunks_in_half_precision(precision):
     exact, _ = trained_in_chunks(3, lambda: [keras.layers.Conv2D(8, 3)])

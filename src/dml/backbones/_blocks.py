@@ -96,9 +96,9 @@ def _units(layer: Any) -> Iterator[_Unit]:
     elif _is_graph(layer):
         for operations in _segments(layer):
             weighted = [o for o in operations if _weights(o)]
-            inner = list(_units(weighted[0])) if len(weighted) == 1 else []
-            if len(inner) > 1:
-                yield from inner
+            if len(operations) == 1 or any(_is_graph(o) or _is_divided(o) for o in weighted):
+                for operation in weighted:
+                    yield from _units(operation)
             else:
                 yield _Unit([w for o in weighted for w in _weights(o)], _kind(operations))
     elif _is_divided(layer):
@@ -136,6 +136,7 @@ def _segments(model: Any) -> Iterator[list[Any]]:
         if len(live) <= 1:
             yield operations
             operations = []
+    yield operations  # not empty for a model of several outputs
 
 
 def _is_graph(layer):
