@@ -14,9 +14,9 @@ from dml.backbones._freezing import changing_weights
 class WeightAverage(keras.layers.Layer):
     """Averages the weights of a model, its statistics included, over the steps of a training.
 
-    The average starts at the weights before the first step. After step t it moves towards the weights by
-    1 - min(decay, (1 + t) / (10 + t)): at first it follows them closely, so that the initial
-    weights are soon forgotten (`tf.train.ExponentialMovingAverage` with `num_updates`).
+    The average starts at the weights before the first step. After step t it moves towards the
+    weights by 1 - min(decay, (1 + t) / (10 + t)): at first it follows them closely, so that the
+    initial weights are soon forgotten (`tf.train.ExponentialMovingAverage` with `num_updates`).
 
     Args:
         model: The model whose weights are averaged.
