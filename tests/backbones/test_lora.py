@@ -74,7 +74,7 @@ def test_a_merged_encoder_is_saved_without_factors(path, tmp_path):
 
 
 def test_a_network_without_dense_kernels_is_refused():
-    with pytest.raises(ValueError, match=r"backbone\.lora_rank: must be 0 for conv4"):
+    with pytest.raises(ValueError, match=r"backbone\.lora_rank must be 0 for conv4"):
         Conv4(input_size=16, resize_side=16, lora_rank=4).network()
     with pytest.raises(ValueError, match="lora_rank"):
         Conv4(lora_rank=-1)

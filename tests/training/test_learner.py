@@ -613,7 +613,7 @@ def test_no_block_trains():
 
 @pytest.mark.parametrize("count", [5, -1])
 def test_more_blocks_than_there_are_is_an_error(count):
-    with pytest.raises(ValueError, match=rf"train_blocks: must be in \[0, 4\].*got {count}"):
+    with pytest.raises(ValueError, match=rf"train_blocks must be in \[0, 4\].*got {count}"):
         Learner(encoder(), ProxyAnchor(), classes=4, train_blocks=count)
 
 

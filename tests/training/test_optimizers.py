@@ -237,7 +237,7 @@ def test_a_learner_with_nothing_to_train_is_refused():
     backbone = Conv4(input_size=16, resize_side=16, filters=4)
     encoder = build_encoder(backbone, EmbeddingOptions(dim=0))
     learner = Learner(encoder, MultiSimilarity(), train_blocks=0)
-    with pytest.raises(ValueError, match="train_blocks: leaves nothing to train"):
+    with pytest.raises(ValueError, match="train_blocks leaves nothing to train"):
         build_optimizer(learner, OptimizerOptions(), 1, 1)
     learner.compile()  # for `evaluate`
 
