@@ -30,6 +30,7 @@ from .recipe import load_recipe as load_recipe
 from .runs import Evaluation as Evaluation
 from .runs import Run as Run
 from .runs import Trainer as Trainer
+from .runs import Workflow as Workflow
 from .training import FeatureCache as FeatureCache
 from .training import Learner as Learner
 from .training import OptimizerOptions as OptimizerOptions

@@ -107,8 +107,12 @@ class RunFolder(StageFolder):
         self.frozen = self.path / "frozen.json"
         self.selection = self.path / "selection.json"
         self.report = self.path / "report.html"
-        self.index = self.path / "index"  # of the test images, by `dml demo`
         self.features = self.path / "features"  # cached while a head stage needs them
+        # By `dml run`:
+        self.steps = self.path / "steps.json"
+        self.images = self.path / "images.parquet"
+        self.index = self.path / "index"
+        self.overview = self.path / "overview.html"
         self.tensorboard = self.path / "tensorboard"
         self.evaluations = self.path / "evaluation"
 

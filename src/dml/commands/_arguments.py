@@ -24,3 +24,12 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", metavar="DIR", help="the encoder (default: the index's own; Milvus has none)"
     )
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Adds `--budget`, for commands that train."""
+    parser.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="how long it may take, such as 90s, 20m or 1.5h (default: the recipe's epochs)",
+    )

@@ -1,9 +1,11 @@
 """`dml train`: from a recipe to a run: a folder with a trained and evaluated encoder."""
 
 import argparse
+import time
 
 from dml._console.runtime import Runtime
-from dml.commands._arguments import add_allow_parts
+from dml._durations import seconds_of
+from dml.commands._arguments import add_allow_parts, add_budget
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.reporting import Reporter
@@ -13,7 +15,7 @@ _EPILOG = """examples:
   dml train my_images/                     a folder of class folders
   dml train 'shards/train-{000..015}.tar'  shards of WebDataset; likewise .parquet files, hf:NAME
   dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
-  dml train my_recipe.toml --out runs/mine
+  dml train my_recipe.toml --out runs/mine --budget 20m
   dml train runs/mine --resume
 
 sections: dataset backbone embedding sampler augmentation loss miner reduction memory
@@ -30,6 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    add_budget(parser)
     add_allow_parts(parser)
 
 
@@ -38,14 +41,22 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Trainer
     from dml.runs._starting import run_name
 
-    if not options.resume:
-        recipe = load_recipe(options.source, options.flags, allow_parts=True)
+    if options.resume:
+        if options.flags or options.out or options.budget:
+            other = options.flags[0] if options.flags else "--out" if options.out else "--budget"
+            raise OptionError("--resume", f"uses the run's own recipe: leave out {other}")
+        Trainer.resume(options.source, options.allow_parts, reporter=reporter)
+        return
+    recipe = load_recipe(options.source, options.flags, allow_parts=True)
+    if not options.budget:
         Trainer(recipe, reporter).run(options.out, run_name(options.source))
         return
-    if options.flags or options.out:
-        other = options.flags[0] if options.flags else "--out"
-        raise OptionError("--resume", f"uses the run's own recipe: leave out {other}")
-    Trainer.resume(options.source, options.allow_parts, reporter=reporter)
+    started = time.monotonic()
+    plan = Trainer(recipe, reporter).plan(seconds_of(options.budget, "--budget"))
+    for line in plan.lines():
+        reporter.info(line)
+    Trainer(plan.recipe, reporter).run(options.out, run_name(options.source))
+    reporter.info(plan.kept(time.monotonic() - started))
 
 
 COMMAND = Command(

@@ -307,22 +307,26 @@ class TestSplit:
 
     def write(self, path: Path):
         """Writes the items as a Parquet table whose row i belongs to vector i."""
-        import pandas as pd
+        write_items(self.items, path)
 
-        items = self.items
-        table = pd.DataFrame(
-            {
-                "id": items.ids,
-                "path": [str(ImageRef.parse(path).absolute()) for path in items.paths],
-                "class": [items.class_names[code] for code in items.labels],
-                "split": items.splits,
-            }
-        )
-        for column, names in (("camera", items.cameras), ("sequence", items.sequences)):
-            if names is not None:
-                table[column] = names
-        with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False)
+
+def write_items(items: Items, path: Path) -> None:
+    """Writes items as a Parquet table: `id`, `path`, `class`, `split`, and camera and sequence."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "id": items.ids,
+            "path": [str(ImageRef.parse(path).absolute()) for path in items.paths],
+            "class": [items.class_names[code] for code in items.labels],
+            "split": items.splits,
+        }
+    )
+    for column, names in (("camera", items.cameras), ("sequence", items.sequences)):
+        if names is not None:
+            table[column] = names
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def has_positives(

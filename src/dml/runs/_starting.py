@@ -93,22 +93,29 @@ def describe_data(items: Items, name: str) -> str:
 
 def describe_training(recipe: Recipe, steps: int) -> str:
     """Returns a line on the network, its weights, the loss and the length of the training."""
-    backbone, names, training = recipe.backbone, recipe.names, recipe.training
+    names, training = recipe.names, recipe.training
+    further = ("miner", "auxiliary_loss", "regularizer")
+    parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
+    dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
+    size = recipe.backbone.input_size
+    return (
+        f"training {network_of(recipe)}, {size} x {size} "
+        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; {training.epochs:,} epochs "
+        f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
+    )
+
+
+def network_of(recipe: Recipe) -> str:
+    """Returns the name of a recipe's network, and its weights."""
+    backbone = recipe.backbone
     own = isinstance(backbone, Own)
     weights = {
         "imagenet": "ImageNet weights",
         "preset": f"the preset {backbone.preset}" if isinstance(backbone, Hub) else "",
         "none": "its own weights" if own else "random weights",
     }.get(backbone.weights, f"the weights {backbone.weights}")
-    further = ("miner", "auxiliary_loss", "regularizer")
-    parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
-    dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
-    size = backbone.input_size
-    name = backbone.path if isinstance(backbone, Own) else names["backbone"]
     return (
-        f"training {name} from {weights}, {size} x {size} "
-        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; {training.epochs:,} epochs "
-        f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
+        f"{backbone.path if isinstance(backbone, Own) else recipe.names['backbone']} from {weights}"
     )
 
 

@@ -5,11 +5,12 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dml._options import check_positive
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
@@ -25,6 +26,7 @@ from dml.runs._training import Training
 from dml.runs.run import Run
 
 if TYPE_CHECKING:
+    from dml.runs._planning import Plan
     from dml.training import Learner
 
 
@@ -142,6 +144,48 @@ class Trainer:
                 prepared = trainer._prepare(items)
                 return trainer._train(run_folder, items, prepared, evaluate, features)
 
+    def plan(self, budget: float | None = None) -> "Plan":
+        """Times a few batches and returns what the training should take; writes nothing.
+
+        The training is the same with or without a plan.
+
+        Args:
+            budget: Seconds that the training and its evaluation may take, from now on; None for any
+                time. The plan's recipe has as many epochs as that allows, and no more than this
+                recipe.
+
+        Raises:
+            DmlError: As for `run`; or nothing can be done in the budget.
+
+        Example:
+            >>> plan = dml.Trainer(recipe).plan(20 * 60)  # doctest: +SKIP
+            >>> run = dml.Trainer(plan.recipe).run("runs/mine")  # doctest: +SKIP
+        """
+        if budget is not None:
+            check_positive(budget=budget)
+        return self._plan(budget)
+
+    def _plan(
+        self, budget: float | None, further: Sequence[str] = (), spent: float = 0.0
+    ) -> "Plan":
+        """Implements `plan`; the other arguments are those of `make_plan`."""
+        import keras
+
+        from dml.runs._planning import Counts, choices_of, make_plan, time_batches
+
+        started, recipe = time.monotonic(), self.recipe
+        items = recipe.dataset.items()
+        self._check_splits(items)
+        training = items.select("train")
+        with _precision(recipe.training.precision):
+            keras.utils.set_random_seed(recipe.training.seed)
+            prepared = self._build(training)
+            timing = time_batches(prepared.learner, training, recipe)
+        spent += time.monotonic() - started
+        choices = choices_of(recipe, training, prepared.steps, prepared.learner.head is not None)
+        counts = Counts.of(items, prepared.steps)
+        return make_plan(recipe, counts, timing, budget, further, spent, choices)
+
     def _prepare(self, items: Items) -> "_Prepared":
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
         import keras
@@ -149,12 +193,17 @@ class Trainer:
         recipe = self.recipe
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
-        has_labels, exclude = recipe.training.views == 1, recipe.evaluation.exclude
-        check_splits(items, dataset_label(recipe.dataset), has_labels, exclude)
+        self._check_splits(items)
         prepared = self._build(items.select("train"))
         for line in descriptions(recipe, items, prepared.steps):
             self._reporter.info(line)
         return prepared
+
+    def _check_splits(self, items: Items):
+        """Raises an error for splits from which nothing can be learned or measured."""
+        recipe = self.recipe
+        has_labels, exclude = recipe.training.views == 1, recipe.evaluation.exclude
+        check_splits(items, dataset_label(recipe.dataset), has_labels, exclude)
 
     def _build(self, training_items: Items) -> "_Prepared":
         """Returns the compiled learner and its batches per epoch."""

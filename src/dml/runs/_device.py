@@ -1,0 +1,26 @@
+"""The device that Keras computes on, and the memory that a process has taken."""
+
+import os
+import resource
+import sys
+
+
+def device_name() -> str:
+    """Returns the device that Keras' backend places its arrays on: "2 processor cores", "gpu:0"."""
+    import keras
+
+    # As the backends write it: "cpu", "cuda:0", "TFRT_CPU_0", "/job:localhost/.../device:GPU:0".
+    name = str(keras.ops.convert_to_tensor(0.0).device).lower().rpartition("device:")[2]
+    if "cpu" in name:
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return f"{cores} processor core{'s' * (cores > 1)}"
+    return name
+
+
+def peak_memory() -> int:
+    """Returns the most memory that this process has taken so far, in bytes.
+
+    Without the memory of an accelerator.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

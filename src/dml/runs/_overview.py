@@ -1,0 +1,125 @@
+"""Prepares the contents of the page of a whole run."""
+
+from collections.abc import Iterator, Mapping
+
+from dml._storage.run_folder import RunFolder, StageFolder
+from dml.evaluation import CalibratedThreshold
+from dml.report._overview import Link, Overview, ScoreRow, StageRow
+from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._report import shown_metrics
+from dml.runs._starting import minutes
+from dml.runs.evaluation import Evaluation
+
+LINKS = {
+    "report.html": "all metrics, the training, wrong neighbours, labels in doubt",
+    "index": "the images, to search in",
+    "bundle": "the encoder, for ONNX Runtime",
+    "recipe.toml": "every option of the training",
+    "log.jsonl": "each epoch",
+    "metrics.json": "the metrics",
+    "images.parquet": "the images and their splits",
+}
+
+
+def overview_of(
+    folder: RunFolder,
+    evaluation: Evaluation,
+    data: tuple[str, ...],
+    expected: Mapping[str, float],
+    took: Mapping[str, float],
+) -> Overview:
+    """Returns what the page shows.
+
+    Args:
+        folder: The run.
+        evaluation: Of its own data set.
+        data: Lines about the data.
+        expected: Seconds of each stage of the plan; empty without one.
+        took: Seconds of each finished step; 0 for one that was interrupted in between.
+    """
+    metrics = shown_metrics(evaluation)
+    compared = [metric for metric in metrics if metric.frozen is not None]
+    return Overview(
+        title=evaluation.dataset,
+        subtitle=(
+            f"{evaluation.queries:,} test images of {evaluation.classes:,} classes, "
+            f"{evaluation.protocol} protocol"
+        ),
+        metrics=compared or metrics,
+        scores=list(_scores(folder)),
+        stages=list(_stages(folder, evaluation, expected, took)),
+        thresholds=[_threshold(one) for one in evaluation.thresholds],
+        data=data,
+        notes=evaluation.notes,
+        commands=[
+            ("A page to search by image", f"dml serve {folder.index}"),
+            ("The five nearest images of a photo", f"dml search {folder.index} photo.jpg -k 5"),
+            ("Further images", f"dml index add {folder.index} more_images/"),
+        ],
+        links=[Link(name, text) for name, text in LINKS.items() if (folder.path / name).exists()],
+    )
+
+
+def _scores(folder: RunFolder) -> Iterator[ScoreRow]:
+    """Yields what each stage reached in validation."""
+    baseline = Baseline.from_json(folder.read_json(folder.frozen, SHAPE))
+    if baseline.validation is None:
+        return
+    yield ScoreRow("frozen network", baseline.validation)
+    if folder.selection.exists():
+        for candidate in folder.read_json(folder.selection)["candidates"]:
+            share = candidate["share"]
+            of = "" if share is None else f", {100 * share:g} % of the way"
+            yield ScoreRow(
+                f"{_NAMES[candidate['name']]}{of}", candidate["validation"], candidate["chosen"]
+            )
+        return
+    for stage in (folder.head_stage, folder):
+        rows = [row for row in stage.read_log() if "val_recall_at_1" in row]
+        if rows:
+            best = max(rows, key=lambda row: row["val_recall_at_1"])
+            name = f"best epoch, {best['epoch']:g}"
+            yield ScoreRow(name, best["val_recall_at_1"], stage is folder)
+
+
+_NAMES = {
+    "frozen": "embedding before training",
+    "head": "head stage",
+    "fine-tuned": "fine-tuning",
+}
+
+
+def _stages(
+    folder: RunFolder,
+    evaluation: Evaluation,
+    expected: Mapping[str, float],
+    took: Mapping[str, float],
+) -> Iterator[StageRow]:
+    """Yields the expected and the real time of each planned stage, and of all together."""
+    known = {
+        "planning": expected.get("planning", 0.0),
+        "head stage": _seconds(folder.head_stage),
+        "fine-tuning": _seconds(folder),
+        "training": _seconds(folder),
+        "evaluation": evaluation.seconds,
+        "export": took.get("export", 0.0),
+        "index": took.get("index", 0.0),
+    }
+    for name, seconds in expected.items():
+        real = known.get(name, 0.0)
+        yield StageRow(name, minutes(seconds), minutes(real) if real else "")
+    if expected:
+        whole = known["planning"] + sum(took.values()) if all(took.values()) else 0.0
+        planned = minutes(sum(expected.values()))
+        yield StageRow("together", planned, minutes(whole) if whole else "")
+
+
+def _seconds(stage: StageFolder) -> float:
+    """Returns how long the epochs of a stage took."""
+    return sum(row.get("seconds", 0.0) for row in stage.read_log())
+
+
+def _threshold(threshold: CalibratedThreshold) -> tuple[float, str, str]:
+    """Returns a threshold as a row."""
+    rate = threshold.test_rate
+    return threshold.similarity, threshold.promise, "" if rate is None else f"{100 * rate:.1f} %"

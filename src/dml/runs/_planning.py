@@ -1,0 +1,440 @@
+"""What a training will take: the time and memory of each stage, from a few timed batches."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dml.datasets import Items
+from dml.errors import OptionError
+from dml.recipe import Recipe, training_loss
+from dml.runs._device import device_name, peak_memory
+from dml.runs._measuring import measure
+from dml.runs._selection import SHARES
+from dml.runs._splits import TESTS, TestSplit
+from dml.runs._starting import minutes, network_of
+from dml.runs._training import MOST_COMPONENT_IMAGES
+
+if TYPE_CHECKING:
+    from dml.training import Learner
+
+_TIMED = 3.0  # seconds of training batches that are timed, after the first one
+_FEWEST, _MOST = 3, 30  # timed batches
+_SAMPLE = 500  # vectors with which the metrics are timed
+_RESERVE = 0.05  # share of a budget that is kept for what can't be foreseen
+# Measured on two cores with MobileNet: tracing and writing ONNX, and loading and writing an index.
+_EXPORT_SECONDS, _INDEX_SECONDS, _REPORT_SECONDS = 15.0, 2.0, 5.0
+_CHECKED = 1000  # images on which an export is compared, with both encoders
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a few real batches took.
+
+    Args:
+        read: Seconds until an image is read, by all threads.
+        start: Seconds until the first training batch is done, which compiles.
+        step: Seconds of a training batch: reading, forward and backward.
+        embed: Seconds of embedding an image, with reading it.
+        head_start: Seconds until the first batch of cached features is done.
+        head_step: Seconds of a batch of cached features.
+        features: Length of the pooled features.
+        pair: Seconds of measuring a pair of test images.
+        embedding_memory: Bytes that the process took while it embedded.
+        training_memory: Bytes that the process took while it trained.
+    """
+
+    read: float
+    start: float
+    step: float
+    embed: float
+    head_start: float
+    head_step: float
+    features: int
+    pair: float
+    embedding_memory: int
+    training_memory: int
+
+    def scoring(self, images: int) -> float:
+        """Returns the seconds of finding the nearest of each of so many images, at most."""
+        return self.pair * images**2
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a training goes through.
+
+    Args:
+        images: Images of all splits.
+        train: Images of the training split.
+        validation: Images that are embedded in a validation; 0 for no validation.
+        test: Images of the test split, with a gallery.
+        steps: Batches in an epoch.
+    """
+
+    images: int
+    train: int
+    validation: int
+    test: int
+    steps: int
+
+    @classmethod
+    def of(cls, items: Items, steps: int) -> "Counts":
+        """Returns the counts of a data set's items."""
+        sizes = {name: int((items.splits == name).sum()) for name in ("train", "val")}
+        tests = int(np.isin(items.splits, TESTS).sum())
+        return cls(len(items), sizes["train"], sizes["val"], tests, steps)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the work.
+
+    Args:
+        name: What is done.
+        seconds: Expected time.
+        memory: Expected memory of the process, in bytes.
+        detail: How much of it there is.
+    """
+
+    name: str
+    seconds: float
+    memory: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is expected to take, before it starts.
+
+    Args:
+        recipe: The recipe, with as many epochs as the budget allows.
+        choices: Lines on the network, the loss and the batches, and why.
+        device: What it is computed on.
+        timing: The timed batches.
+        stages: The stages, in order.
+        budget: Seconds that they may take together; None for any time.
+    """
+
+    recipe: Recipe
+    choices: tuple[str, ...]
+    device: str
+    timing: Timing
+    stages: tuple[Stage, ...]
+    budget: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The expected time of all stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def lines(self) -> Iterator[str]:
+        """Yields the plan as text."""
+        batch, timing = self.recipe.sampler.batch_size, self.timing
+        yield from self.choices
+        yield (
+            f"timed on {self.device}: a batch of {batch:,} images takes {timing.step:.2g} s, "
+            f"embedding an image {1000 * timing.embed:.2g} ms"
+        )
+        for stage in self.stages:
+            memory = f"{stage.memory / 2**30:.1f} GiB" if stage.memory else ""
+            yield f"  {stage.name:12} {minutes(stage.seconds):>8} {memory:>9}  {stage.detail}"
+        allowed = "" if self.budget is None else f" of the {minutes(self.budget)} allowed"
+        yield f"  {'together':12} {minutes(self.seconds):>8}{allowed}"
+
+    def kept(self, seconds: float) -> str:
+        """Returns a line on the time that it took, next to the expected one."""
+        allowed = "" if self.budget is None else f"; allowed {minutes(self.budget)}"
+        return f"took {minutes(seconds)}, expected {minutes(self.seconds)}{allowed}"
+
+
+def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
+    """Returns what a few training batches, and embedding a few images, take.
+
+    Args:
+        learner: A compiled learner; it is trained by these batches, so it is of no use afterwards.
+        items: Of the training split.
+        recipe: Of the training.
+    """
+    from dml.encoding import embed_images
+    from dml.training import training_batches
+
+    options, size = recipe.training, recipe.evaluation.batch_size
+    batches = training_batches(
+        items,
+        recipe.sampler,
+        recipe.augmentation,
+        recipe.backbone.input_size,
+        seed=options.seed,
+        on_unreadable=options.unreadable,
+        threads=options.threads,
+        samples=bool(recipe.memory.size),
+    )
+    with batches.named_errors():
+        (images, targets), read = _timed(lambda: batches.reader(0))
+        read /= len(images) * options.threads
+        paths = np.resize(items.paths, 2 * size)
+
+        def embed(paths):
+            embed_images(learner.encoder, paths, size, options.threads, unreadable={})
+
+        embed(paths[:1])  # compiles
+        _, seconds = _timed(lambda: embed(paths))
+        embedding_memory = peak_memory()
+        head_start, head_step, features = _timed_head(learner, targets, recipe)
+        start, step = _timed_steps(learner, batches)
+    return Timing(
+        read=read,
+        start=start,
+        step=max(step, read * len(images)),  # the first ones are read ahead
+        embed=seconds / len(paths),
+        head_start=head_start,
+        head_step=head_step,
+        features=features,
+        pair=_pair_seconds(learner.encoder.output_shape[-1], recipe),
+        embedding_memory=embedding_memory,
+        training_memory=peak_memory(),
+    )
+
+
+def _timed(function):
+    """Returns the result of a function, and how many seconds it took."""
+    started = time.perf_counter()
+    return function(), time.perf_counter() - started
+
+
+def _timed_head(learner, targets, recipe: Recipe) -> tuple[float, float, int]:
+    """Returns the seconds of the first batch of features and of a later one, and their length."""
+    from dml.encoding import head_of
+    from dml.training import Learner, build_optimizer
+
+    head = head_of(learner.encoder)
+    length = head.input_shape[-1]
+    if recipe.training.stage == "full" or not recipe.backbone.is_pretrained:
+        return 0.0, 0.0, length
+    loss, classes = training_loss(recipe), learner.classes
+    alone = Learner(head, loss, classes, regularizer=recipe.regularizer)
+    alone.compile(build_optimizer(alone, recipe.optimizer, steps_per_epoch=1, epochs=1))
+    size = recipe.sampler.batch_size
+    features = np.random.default_rng(0).normal(size=(size, length)).astype("float32")
+    times = [_timed(lambda: alone.train_on_batch(features, targets))[1] for _ in range(1 + _FEWEST)]
+    return times[0], float(np.median(times[1:])), length
+
+
+def _timed_steps(learner, batches) -> tuple[float, float]:
+    """Returns the seconds of the first training batch, and of a later one."""
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.times = [time.perf_counter()]
+
+        def on_train_batch_end(self, batch, logs=None):
+            float((logs or {}).get("loss", 0.0))  # waits for the device
+            self.times.append(time.perf_counter())
+            took = self.times[-1] - self.times[1]
+            if batch >= _FEWEST and took >= _TIMED:
+                self.model.stop_training = True
+
+    clock = Clock()
+    learner.fit(
+        batches, steps_per_epoch=_MOST, epochs=1, callbacks=[clock], shuffle=False, verbose=0
+    )
+    spans = np.diff(clock.times)
+    return float(spans[0]), float(np.median(spans[1:]))
+
+
+def _pair_seconds(dim: int, recipe: Recipe) -> float:
+    """Returns the seconds of measuring a pair of vectors of a length, with a recipe's metrics."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(_SAMPLE, dim)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = [f"class {row // 10}" for row in range(_SAMPLE)]
+    rows = list(map(str, range(_SAMPLE)))
+    items = Items.build(rows, names, ["test"] * _SAMPLE, rows, "zero-shot")
+    split = TestSplit.of(items, "sample", "none")
+    options = recipe.evaluation
+    _, seconds = _timed(
+        lambda: measure(
+            split,
+            vectors,
+            options.ks or recipe.dataset.recall_ks,
+            options.extra_metrics,
+            options.clustering_seeds,
+            options.verification,
+        )
+    )
+    return seconds / _SAMPLE**2
+
+
+def make_plan(
+    recipe: Recipe,
+    counts: Counts,
+    timing: Timing,
+    budget: float | None = None,
+    further: Sequence[str] = (),
+    spent: float = 0.0,
+    choices: tuple[str, ...] = (),
+) -> Plan:
+    """Returns the plan of a training, cut to a budget.
+
+    Args:
+        recipe: The recipe; its epochs are the most that are planned.
+        counts: What it goes through.
+        timing: What a few batches took.
+        budget: Seconds for all stages; None for any time.
+        further: Stages after the evaluation: `export` and `index`.
+        spent: Seconds that it took to look at the data and to time the batches.
+        choices: Lines of the plan on what is trained.
+
+    Raises:
+        OptionError: Nothing can be done in the budget.
+    """
+    planning = Stage("planning", spent, timing.training_memory, "done")
+
+    def plan(recipe):
+        stages = planned_stages(recipe, counts, timing, further)
+        return Plan(recipe, choices, device_name(), timing, (planning, *stages), budget)
+
+    whole = plan(recipe)
+    if budget is None:
+        return whole
+    shorter = (plan(one) for one in _shortened(recipe))
+    for found in (whole, *shorter):
+        if found.seconds <= (1 - _RESERVE) * budget:
+            return found
+    least = found.seconds / (1 - _RESERVE)
+    raise OptionError("--budget", f"is too short: the least for this training is {_up(least)}")
+
+
+def choices_of(recipe: Recipe, items: Items, steps: int, has_proxies: bool) -> tuple[str, ...]:
+    """Returns lines on the network, the loss and the batches of a training, and why.
+
+    Args:
+        recipe: The recipe.
+        items: Of the training split.
+        steps: Batches in an epoch.
+        has_proxies: Whether the loss compares images with learned proxies of the classes.
+    """
+    counts, batch = np.bincount(items.labels), recipe.sampler.batch_size
+    size, dim = recipe.backbone.input_size, recipe.embedding.dim
+    length = f"an embedding of {dim}" if dim else "its pooled features"
+    why = (
+        "compares images with a learned proxy of each class, so that any batch will do"
+        if has_proxies
+        else "compares the images of a batch with each other"
+    )
+    return (
+        f"plan for {len(counts):,} classes to train on, with {np.median(counts):g} images each:",
+        f"  network  {network_of(recipe)}, {size} x {size} pixels to {length}",
+        f"  loss     {recipe.names['loss']}: {why}",
+        f"  batches  {batch:,} images by {recipe.names['sampler']}, {steps:,} an epoch",
+    )
+
+
+def planned_stages(
+    recipe: Recipe, counts: Counts, timing: Timing, further: Sequence[str] = ()
+) -> Iterator[Stage]:
+    """Yields the stages of a training with the time and memory that they should take."""
+    training, head, embed = recipe.training, recipe.head_stage, timing.embed
+    pretrained, dim = recipe.backbone.is_pretrained, recipe.embedding.dim
+    low, high = timing.embedding_memory, timing.training_memory
+    validation = counts.validation * embed
+    yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
+    measured = counts.test + counts.validation
+    yield Stage("frozen", measured * embed, low, "the network before training")
+    if recipe.embedding.dim and starts_from_components(recipe):
+        images = min(counts.train, MOST_COMPONENT_IMAGES)
+        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
+    if training.stage != "full" and pretrained:
+        seconds = (1 + head.views) * counts.train * embed + validation
+        features = 4 * (1 + head.views) * counts.train * timing.features
+        yield Stage("features", seconds, low + features, f"of {head.views} views of each image")
+        yield Stage(
+            "head stage",
+            timing.head_start
+            + head.epochs * (counts.steps * timing.head_step + timing.scoring(counts.validation)),
+            low + features,
+            f"{head.epochs:,} epochs of {counts.steps:,} batches",
+        )
+    if training.stage != "head":
+        epochs = training.epochs
+        validations = -(-epochs // training.validate_every)
+        yield Stage(
+            "fine-tuning" if pretrained else "training",
+            timing.start
+            + epochs * counts.steps * timing.step
+            + validations * (validation + timing.scoring(counts.validation)),
+            high,
+            f"{epochs:,} epochs of {counts.steps:,} batches",
+        )
+        if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
+            candidates = len(SHARES) + 2
+            seconds = candidates * (validation + timing.scoring(counts.validation))
+            yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
+    yield Stage(
+        "evaluation",
+        measured * embed + timing.pair * counts.test**2 + _REPORT_SECONDS,
+        high + 12 * counts.test * (dim or timing.features),
+        f"{counts.test:,} test images",
+    )
+    if "export" in further:
+        compared = min(counts.test, _CHECKED)
+        seconds = _EXPORT_SECONDS + 2 * compared * embed
+        yield Stage("export", seconds, high, f"compared on {compared:,} images")
+    if "index" in further:
+        seconds = _INDEX_SECONDS + counts.images * embed
+        yield Stage("index", seconds, high, f"{counts.images:,} images")
+
+
+def starts_from_components(recipe: Recipe) -> bool:
+    """Returns whether the embedding layer starts as the principal components of the features."""
+    init = recipe.embedding.init
+    return init == "pca" or (init == "auto" and recipe.backbone.is_pretrained)
+
+
+def _shortened(recipe: Recipe) -> Iterator[Recipe]:
+    """Yields ever shorter trainings of a recipe.
+
+    With fewer epochs; then, if it has a head stage, that alone, with fewer views and epochs.
+    """
+    training = recipe.training
+    if training.stage != "head":
+        for epochs in range(training.epochs - 1, 0, -1):
+            yield with_epochs(recipe, epochs)
+    if training.stage == "full" or not recipe.backbone.is_pretrained:
+        return
+    head = recipe.head_stage
+    alone = replace(recipe, training=replace(training, stage="head"))
+    for views in range(head.views, 0, -1):
+        yield replace(alone, head_stage=replace(head, views=views))
+    for epochs in range(head.epochs - 1, 0, -1):
+        yield replace(alone, head_stage=replace(head, views=1, epochs=epochs))
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns the recipe with other epochs; what is counted in epochs keeps its share."""
+    training, optimizer = recipe.training, recipe.optimizer
+    share = epochs / training.epochs
+    return replace(
+        recipe,
+        training=replace(
+            training,
+            epochs=epochs,
+            freeze_backbone_epochs=int(share * training.freeze_backbone_epochs),
+        ),
+        optimizer=replace(
+            optimizer,
+            warmup_epochs=share * optimizer.warmup_epochs,
+            decay_epochs=share * optimizer.decay_epochs,
+        ),
+    )
+
+
+def _up(seconds: float) -> str:
+    """Returns a duration, rounded up, as `--budget` takes it."""
+    return f"{math.ceil(seconds)}s" if seconds < 600 else f"{math.ceil(seconds / 60)}m"

@@ -1,0 +1,178 @@
+"""Plans by hand from timings, and what a budget leaves of a training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dml.datasets import Items
+from dml.errors import OptionError
+from dml.recipe import load_recipe
+from dml.runs import Trainer
+from dml.runs._planning import Counts, Timing, make_plan, planned_stages, with_epochs
+from tests.runs.running import flags
+
+GIB = 2**30
+TIMING = Timing(
+    read=0.001,
+    start=5.0,
+    step=0.5,
+    embed=0.01,
+    head_start=2.0,
+    head_step=0.01,
+    features=768,
+    pair=1e-6,
+    embedding_memory=1 * GIB,
+    training_memory=2 * GIB,
+)
+COUNTS = Counts(images=5000, train=3000, validation=500, test=1500, steps=40)
+
+
+def recipe(**options):
+    return load_recipe("glyphs", [w for k, v in options.items() for w in (f"--{k}", str(v))])
+
+
+def seconds(recipe, further=()):
+    return {s.name: s.seconds for s in planned_stages(recipe, COUNTS, TIMING, further)}
+
+
+def test_what_a_training_goes_through_is_counted():
+    splits = ["train"] * 5 + ["val"] * 3 + ["query"] * 2 + ["gallery"]
+    rows = list(map(str, range(11)))
+    items = Items.build(rows, ["a"] * 11, splits, rows, "query-gallery")
+    assert Counts.of(items, 7) == Counts(images=11, train=5, validation=3, test=3, steps=7)
+
+
+def test_each_stage_by_hand():
+    found = seconds(recipe(**{"training.epochs": 10}), ("export", "index"))
+    assert found["reading"] == pytest.approx(5000 * 0.001)
+    assert found["frozen"] == pytest.approx(2000 * 0.01)
+    scoring = 500**2 * 1e-6
+    assert found["training"] == pytest.approx(5 + 10 * (40 * 0.5 + 500 * 0.01 + scoring))
+    # Embedding test and validation images, all pairs, and the report.
+    assert found["evaluation"] == pytest.approx(2000 * 0.01 + 1500**2 * 1e-6 + 5)
+    assert found["export"] == pytest.approx(15 + 2 * 1000 * 0.01)  # at most 1000 images
+    assert found["index"] == pytest.approx(2 + 5000 * 0.01)
+
+
+def test_fewer_validations_take_less():
+    options = {"training.epochs": 10, "training.validate_every": 4}  # after 4, 8 and 10
+    assert seconds(recipe(**options))["training"] == pytest.approx(5 + 200 + 3 * 5.25)
+
+
+def adapted(**options):
+    """Returns a recipe of pretrained weights with all stages."""
+    return recipe(
+        **{
+            "backbone.weights": "weights.h5",
+            "training.stage": "adapt",
+            "training.epochs": 10,
+            "head_stage.views": 4,
+            "head_stage.epochs": 20,
+            **options,
+        }
+    )
+
+
+def test_the_stages_of_pretrained_weights_by_hand():
+    found = seconds(adapted())
+    assert list(found) == [
+        *("reading", "frozen", "embedding", "features", "head stage", "fine-tuning", "choice"),
+        "evaluation",
+    ]
+    assert found["embedding"] == pytest.approx(3000 * 0.01)
+    # Four views and the image itself, and the validation images.
+    assert found["features"] == pytest.approx(5 * 3000 * 0.01 + 500 * 0.01)
+    assert found["head stage"] == pytest.approx(2 + 20 * (40 * 0.01 + 0.25))
+    assert found["fine-tuning"] == pytest.approx(5 + 10 * 25.25)
+    # The start, the head, and four shares of the fine-tuned weights.
+    assert found["choice"] == pytest.approx(6 * 5.25)
+    assert "embedding" not in seconds(adapted(**{"embedding.init": "random"}))
+    alone = seconds(adapted(**{"training.stage": "head"}))
+    assert list(alone) == [*list(found)[:5], "evaluation"]
+
+
+def test_random_weights_have_no_head_stage():
+    found = seconds(adapted(**{"backbone.weights": "none"}))
+    assert list(found) == ["reading", "frozen", "training", "choice", "evaluation"]
+
+
+def test_a_budget_takes_epochs_away_and_none_is_added():
+    whole = make_plan(recipe(**{"training.epochs": 10}), COUNTS, TIMING, spent=9.0)
+    assert whole.stages[0].seconds == 9.0 and whole.recipe.training.epochs == 10
+    assert whole.seconds == pytest.approx(9 + 5 + 20 + 257.5 + 27.25)
+    generous = make_plan(whole.recipe, COUNTS, TIMING, budget=3600.0)
+    assert generous.recipe == whole.recipe
+    # 95 % of 220 s are 209; an epoch takes 25.25 s, the rest 66.25.
+    short = make_plan(whole.recipe, COUNTS, TIMING, budget=220.0, spent=9.0)
+    assert short.recipe.training.epochs == 5
+    assert short.seconds == pytest.approx(66.25 + 5 * 25.25)
+
+
+@pytest.mark.parametrize(
+    "budget, stage, epochs, views, head_epochs",
+    [
+        (600.0, "adapt", 10, 4, 20),
+        (331.0, "adapt", 1, 4, 20),  # 314 s
+        (300.0, "head", 10, 4, 20),  # 252.25 s
+        (240.0, "head", 10, 3, 20),  # 222.25 s
+        (165.0, "head", 10, 1, 11),  # 149.25 s, and 0.65 s an epoch
+    ],
+)
+def test_a_short_budget_leaves_the_head_stage(budget, stage, epochs, views, head_epochs):
+    found = make_plan(adapted(), COUNTS, TIMING, budget).recipe
+    assert found.training.stage == stage
+    assert (found.head_stage.views, found.head_stage.epochs) == (views, head_epochs)
+    if stage == "adapt":
+        assert found.training.epochs == epochs
+
+
+@pytest.mark.parametrize("of, least", [(recipe, 87), (adapted, 158)])  # 82.5 s and 149.9 s
+def test_a_budget_in_which_nothing_can_be_done_names_the_smallest(of, least):
+    with pytest.raises(OptionError, match=rf"--budget is too short: .* {least}s") as caught:
+        make_plan(of(), COUNTS, TIMING, budget=60.0)
+    assert "\n" not in str(caught.value)
+    assert make_plan(of(), COUNTS, TIMING, budget=float(least)).seconds < least
+
+
+def test_what_is_counted_in_epochs_keeps_its_share_of_the_training():
+    options = {
+        "training.epochs": 10,
+        "training.freeze_backbone_epochs": 3,
+        "optimizer.warmup_epochs": 2.0,
+        "optimizer.decay_epochs": 4.0,
+    }
+    half = with_epochs(recipe(**options), 5)
+    assert half.training.epochs == 5 and half.training.freeze_backbone_epochs == 1
+    assert half.optimizer.warmup_epochs == 1.0 and half.optimizer.decay_epochs == 2.0
+
+
+def test_the_plan_as_text():
+    plan = make_plan(recipe(**{"training.epochs": 2}), COUNTS, TIMING, budget=300.0, spent=9.0)
+    lines = list(plan.lines())
+    assert lines[0].endswith("a batch of 64 images takes 0.5 s, embedding an image 10 ms")
+    assert lines[1:3] == [
+        "  planning          9 s   2.0 GiB  done",
+        "  reading           5 s            5,000 images, once",
+    ]
+    assert lines[4] == "  training         56 s   2.0 GiB  2 epochs of 40 batches"
+    assert lines[-1] == "  together      1.9 min of the 5.0 min allowed"
+    assert plan.kept(100.4) == "took 1.7 min, expected 1.9 min; allowed 5.0 min"
+    free = make_plan(plan.recipe, COUNTS, TIMING)
+    assert list(free.lines())[-1] == "  together      1.8 min"
+
+
+def test_real_batches_are_timed_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(load_recipe("glyphs", flags(training__epochs=3)))
+    plan = trainer.plan(36000.0)
+    timing = dataclasses.asdict(plan.timing)
+    assert timing.pop("head_start") == timing.pop("head_step") == 0  # there is no head stage
+    assert all(np.isfinite(list(timing.values()))) and min(timing.values()) > 0
+    assert plan.recipe == trainer.recipe
+    assert [stage.name for stage in plan.stages] == [
+        *("planning", "reading", "frozen", "training", "evaluation")
+    ]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OptionError, match="budget must be positive"):
+        trainer.plan(0.0)
