@@ -127,6 +127,23 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"dml {version('dml')}\n"
 
 
+@pytest.mark.parametrize(
+    "arguments, hint",
+    [
+        (["train", "glyphs", "--epochs", "3"], "--epochs 3. Did you mean '--training.epochs'?"),
+        (["train", "glyphs", "--loss=triplet"], "--loss=triplet. Did you mean '--loss.name'?"),
+        (["train", "glyphs", "--batch-size", "3"], "Did you mean '--sampler.batch_size'?"),
+        (["data", "check", "folder", "--root", "x"], "Did you mean '--dataset.root'?"),
+        (["train", "glyphs", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["parts", "--margin=1"], "unrecognized arguments: --margin=1"),
+    ],
+)
+def test_an_option_without_its_section(capsys, arguments, hint):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and capsys.readouterr().err.endswith(f"{hint}\n")
+
+
 def test_a_command_without_sections_refuses_flags(capsys):
     assert main(["parts", "--loss.margin", "1"]) == 2
     assert "--loss.margin" in capsys.readouterr().err

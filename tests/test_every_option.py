@@ -25,8 +25,7 @@ from dml.recipe import (
     options_of,
     training_loss,
 )
-from dml.recipe._reading import _group
-from dml.recipe._schema import GROUPS
+from dml.recipe._schema import GROUPS, group_of
 from dml.training import OptimizerOptions, build_optimizer
 from tests.datasets.layouts import LAYOUTS, png, write_image, write_parquet, write_tar
 from tests.regularizers.test_contract import given
@@ -551,7 +550,7 @@ def test_every_option_is_covered_or_listed():
 
 
 def test_the_lists_name_options_that_there_are():
-    known = {f"{s}.{o}" for s in GROUPS for o in defaults_of(_group(s))}
+    known = {f"{s}.{o}" for s in GROUPS for o in defaults_of(group_of(s))}
     for section, family in FAMILIES.items():
         for name, part in family.parts().items():
             known |= {f"{section}.{o}" for o in defaults_of(part)}

@@ -25,30 +25,41 @@ SETTINGS = (
     "adapted_triplet",
     "dml_tf",
 )
-# The recipes that name a data set; the others are settings to build on.
-NAMES = sorted(set(shipped_recipes()) - set(SETTINGS))
+PAIRS = [(dataset, setting) for dataset in DATASETS for setting in SETTINGS]
+PAPERS = [f"{dataset}_{setting}" for dataset, setting in PAIRS]
+# The recipes with a result; the others are settings and data sets, to build on.
+NAMES = sorted({*PAPERS, "glyphs", "omniglot", "cars196-half"})
 # Classes of the training split.
 CLASSES = {"cub200": 100, "cars196": 98, "sop": 11318, "inshop": 3997}
 
 
-def header(name):
-    """Returns the title and the fields of a recipe's header; a field may occur more than once.
-
-    A recipe that builds on a setting shares its source, if it names no other, and its differences.
-    """
-    text = shipped_recipes()[name].read_text(encoding="utf-8")
-    title, *rest = text.split("\n\n")[0].splitlines()
+def read_fields(lines, where):
+    """Returns {field: texts} of comments `# field: text`; a field may occur more than once."""
     fields = {}
-    for line in rest:
+    for line in lines:
         if match := re.match(r"# ([a-z]+): (.+)", line):
             fields.setdefault(match[1], []).append(match[2])
         else:
-            assert line.startswith("#     "), f"{name}: {line!r} is neither a field nor its rest"
+            assert line.startswith("#     "), f"{where}: {line!r} is neither a field nor its rest"
             fields[list(fields)[-1]][-1] += " " + line[1:].strip()
-    if base := tomllib.loads(text).get("extends"):
-        inherited = header(base)[1]
-        fields.setdefault("source", inherited["source"])
-        fields["differs"] = fields.get("differs", []) + inherited.get("differs", [])
+    return fields
+
+
+def header(name):
+    """Returns the title and the fields of a recipe's header.
+
+    A setting on a data set adds those of the setting's header and of its table for the data set.
+    """
+    title, *rest = shipped_recipes()[name].split("\n\n")[0].splitlines()
+    fields = read_fields(rest, name)
+    for dataset, setting in PAIRS:
+        if name == f"{dataset}_{setting}":
+            text = shipped_recipes()[setting]
+            own = text.partition(f"\n[on.{dataset}]\n")[2].partition("\n\n")[0]
+            lines = [line for line in own.splitlines() if re.match(r"# ([a-z]+:|    )", line)]
+            shared = {k: v for k, v in header(setting)[1].items() if k != "command"}
+            for key, texts in (*shared.items(), *read_fields(lines, name).items()):
+                fields[key] = fields.get(key, []) + texts
     return title, fields
 
 
@@ -64,13 +75,42 @@ def test_there_is_one_for_every_setting_and_data_set(setting, dataset):
     recipe = load_recipe(f"{dataset}_{setting}")
     assert recipe.names["dataset"] == dataset
     assert recipe.names["loss"] == ("proxy_nca" if setting == "dml_tf" else setting)
+    # It is the setting with this data set, except for the options of the setting's table.
+    with_flags = load_recipe(setting, ["--dataset.name", dataset, *VALIDATION])
+    assert recipe.to_toml() == with_flags.to_toml()
+    own = tomllib.loads(shipped_recipes()[setting])["on"][dataset]
+    setting = tomllib.loads(load_recipe(setting).to_toml())
+    for section, options in tomllib.loads(recipe.to_toml()).items():
+        if section != "dataset":
+            assert options == {**setting[section], **own.get(section, {})}
+
+
+VALIDATION = ["--dataset.validation_fraction", "0"]
+
+
+def test_options_of_a_setting_on_a_data_set():
+    """Values of the authors' commands: https://github.com/tjddus9597/Proxy-Anchor-CVPR2020."""
+    cub, cars, sop = (load_recipe(f"{name}_proxy_anchor") for name in ("cub200", "cars196", "sop"))
+    rates = [
+        (
+            r.optimizer.learning_rate,
+            r.optimizer.decay,
+            r.optimizer.decay_epochs,
+            r.sampler.batch_size,
+        )
+        for r in (cub, cars, sop)
+    ]
+    assert rates == [(1e-4, 0.5, 5, 120), (1e-4, 0.5, 10, 120), (6e-4, 0.25, 20, 180)]
+    warm = [r.training.freeze_backbone_epochs for r in (cub, cars, sop)]
+    assert warm == [5, 5, 1]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_names_its_source_and_takes_any_data_set(setting, tmp_path):
     title, fields = header(setting)
     assert title.endswith(": a setting for any data set")
-    assert set(fields) <= {"command", "source", "differs"} and len(fields["source"]) == 1
+    assert set(fields) - {"differs"} == {"command", "source", "hardware", "time"}
+    assert all(len(fields[key]) == 1 for key in set(fields) - {"differs"})
     assert fields["command"] == [f"dml train {setting} --dataset.name folder --dataset.root IMAGES"]
     path = tmp_path / "mine.toml"
     path.write_text(f'extends = "{setting}"\n[dataset]\nname = "folder"\nroot = "."\n')
@@ -81,6 +121,13 @@ def test_a_setting_names_its_source_and_takes_any_data_set(setting, tmp_path):
         for r in (mine, paper)
     )
     assert ours == theirs
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_data_set_as_in_the_papers(dataset):
+    recipe = load_recipe(f"{dataset}_paper")
+    assert recipe.names["dataset"] == dataset and recipe.dataset.validation_fraction == 0
+    assert load_recipe(dataset).dataset.validation_fraction > 0
 
 
 @pytest.mark.parametrize("name", ["glyphs", "omniglot", "cars196-half"])
@@ -99,11 +146,10 @@ def test_the_header_has_a_title_and_every_field_once(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_names_this_recipe(name):
-    (command,) = header(name)[1]["command"]
-    assert command == f"dml train {name}"
+    assert header(name)[1]["command"] == [f"dml train {name}"]
 
 
-@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+@pytest.mark.parametrize("name", PAPERS)
 def test_a_published_result_names_its_metric_and_protocol(name):
     _, fields = header(name)
     expected, recipe = fields["expect"][0], load_recipe(name)
@@ -120,7 +166,7 @@ def test_a_published_result_names_its_metric_and_protocol(name):
         assert any("BN-Inception" in text for text in fields["differs"]), "say what replaces it"
 
 
-@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+@pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_setting_trains_on_all_training_classes(name):
     assert load_recipe(name).dataset.validation_fraction == 0
 
@@ -149,7 +195,7 @@ def test_its_parts_make_a_learner_with_an_optimizer(name, encoder):
     assert crop.shape == (side, side, 3)
 
 
-@pytest.mark.parametrize("name", [f"{d}_{s}" for d in DATASETS for s in SETTINGS])
+@pytest.mark.parametrize("name", PAPERS)
 def test_its_sampler_finds_its_batches_in_the_data_set(name):
     recipe = load_recipe(name)
     images = recipe.dataset.expected[recipe.dataset.expected_key()]["train"]

@@ -1,27 +1,76 @@
 """Registries: one dictionary per family of parts, from the name in a recipe to the class."""
 
 import difflib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from dml.errors import OptionError, UnknownNameError
 
 Part = TypeVar("Part", bound=type)
+ALIKE = 0.6  # the likeness from which two words count as spelled alike
 LISTED = 20  # an error lists the known names of families up to this size
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(
+    name: str,
+    known: Iterable[str],
+    documented: Mapping[str, str] | None = None,
+    elsewhere: Iterable[str] = (),
+) -> str:
     """Returns " Did you mean 'x'?" for the known name nearest to `name`, or an empty string.
 
-    If none is spelled similarly, it is the most similar of those that have a word in common.
+    Names are near, in this order, if their differing words are spelled alike, if one has all words
+    of `name`, if it is known elsewhere, if its documentation has all words, or if it has one word.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        documented: {known name: its documentation}.
+        elsewhere: Where `name` is known, such as "training.epochs".
     """
-    known = [str(k) for k in known]
-    near = difflib.get_close_matches(name, known, n=1)
-    if not near:
-        words = set(name.split("_"))
-        related = [other for other in known if words & set(other.split("_"))]
-        near = difflib.get_close_matches(name, related, n=1, cutoff=0)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    words = set(name.split("_"))
+    by_words = {str(other): set(str(other).split("_")) for other in known}
+    likeness = {other: _likeness(name, other) for other in by_words}
+    for near in (
+        {other: likeness[other] for other in by_words if _are_spelled_alike(name, other)},
+        {other: likeness[other] for other, others in by_words.items() if words <= others},
+        dict.fromkeys(elsewhere, 1.0),
+        _documented_early(words, documented or {}),
+        {other: likeness[other] for other, others in by_words.items() if words & others},
+    ):
+        if near:
+            return f" Did you mean {max(near, key=lambda other: near[other])!r}?"
+    return ""
+
+
+def _likeness(first: str, second: str) -> float:
+    """Returns how alike two texts are spelled, in [0, 1]."""
+    return difflib.SequenceMatcher(None, first, second).ratio()
+
+
+def _are_spelled_alike(first: str, second: str) -> bool:
+    """Returns whether the words that two names do not share are misspellings of each other."""
+    words, others = first.split("_"), second.split("_")
+    own = "_".join(word for word in words if word not in others)
+    other = "_".join(word for word in others if word not in words)
+    return own == other or _likeness(own, other) >= ALIKE
+
+
+def _documented_early(words: set[str], documented: Mapping[str, str]) -> dict[str, float]:
+    """Returns the names whose documentation has all of some words, with a score.
+
+    Inflected forms count ("rises" for "rise"), and the earlier the words occur the higher the
+    score, because a text begins with its subject.
+    """
+    scores = {}
+    for name, text in documented.items():
+        found = re.findall(r"[a-z0-9]+", text.lower())
+        stems = [word.removesuffix("s") for word in words]
+        places = [next((i for i, w in enumerate(found) if w.startswith(s)), None) for s in stems]
+        if None not in places:
+            scores[name] = -max(places)
+    return scores
 
 
 class Registry(dict[str, type[Any]]):

@@ -12,7 +12,7 @@ import dml
 import dml.commands
 from dml._console.failures import BAD_INPUT, BUG, INTERRUPTED, explain, keep_traceback
 from dml._console.reporter import ConsoleReporter
-from dml._console.runtime import load_runtime
+from dml._console.runtime import Runtime, load_runtime
 from dml._console.terminal import complain, prepare_streams, quiet_libraries
 from dml.commands._command import Command
 from dml.errors import OptionError
@@ -65,6 +65,33 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return ordinary, flags
 
 
+def parse(
+    commands: dict[str, Command], arguments: Sequence[str]
+) -> tuple[Command, argparse.Namespace]:
+    """Returns the command, and its arguments with the `--section.option` flags as `flags`."""
+    ordinary, flags = split_flags(arguments)
+    parser = build_parser(commands)
+    options, unknown = parser.parse_known_args(ordinary)
+    command = commands[options.command]
+    _set_environment(options.backend)
+    if unknown:
+        names = [text.partition("=")[0] for text in unknown if text.startswith("--")]
+        hint = _meant(names[0][2:], command.runtime) if names and command.takes_flags else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    options.flags = flags
+    return command, options
+
+
+def _meant(name: str, runtime: Runtime) -> str:
+    """Returns ". Did you mean '--training.epochs'?" for `--epochs`, or an empty string."""
+    from dml.recipe import SECTIONS, option_names
+
+    load_runtime(runtime)
+    known = option_names(SECTIONS if runtime is Runtime.KERAS else ("dataset",))
+    places = known.get(name.replace("-", "_"), [])
+    return f". Did you mean '--{places[0]}'?" if places else ""
+
+
 def _set_environment(backend):
     if backend:
         os.environ["KERAS_BACKEND"] = backend
@@ -112,11 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = find_commands()
-    ordinary, flags = split_flags(arguments)
-    options = build_parser(commands).parse_args(ordinary)
-    options.flags = flags
-    command = commands[options.command]
-    _set_environment(options.backend)
+    command, options = parse(commands, arguments)
     prepare_streams()
     try:
         require_utf8(arguments)

@@ -15,6 +15,7 @@ from dml.recipe import (
     TrainingOptions,
     _schema,
     load_recipe,
+    option_names,
     shipped_recipes,
     toml_value,
 )
@@ -129,3 +130,17 @@ SECTIONS_IN_ORDER = [
 def test_values_as_toml(value, text):
     assert toml_value(value) == text
     assert tomllib.loads(f"x = {text}")["x"] == (list(value) if type(value) is tuple else value)
+
+
+def test_the_places_of_an_option():
+    names = option_names()
+    assert names["epochs"] == ["training.epochs"] and names["loss"] == ["loss.name"]
+    assert names["batch_size"] == ["sampler.batch_size", "evaluation.batch_size"]
+    assert "margin" not in option_names(["dataset"])
+
+
+def test_the_documentation_of_an_option():
+    texts = _schema.documentation_of(TrainingOptions)
+    assert list(texts) == [field.name for field in dataclasses.fields(TrainingOptions)]
+    assert texts["epochs"] == "Passes over the training split; positive."
+    assert texts["freeze_backbone_epochs"].endswith("only embedding and head learn. At least 0.")

@@ -16,9 +16,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     if options.name is None:
-        for name, path in shipped_recipes().items():
-            first = path.read_text(encoding="utf-8").splitlines()[0]
-            reporter.info(f"{name:28} {first.lstrip('# ')}")
+        for name, text in shipped_recipes().items():
+            title = text.partition("\n")[0].removeprefix("# ")
+            reporter.info(f"{name:28} {title}")
         return
     load_runtime(Runtime.KERAS)  # the parts that a recipe names need Keras; the list does not
     recipe = load_recipe(options.name, allow_parts=options.allow_parts)

@@ -1,9 +1,9 @@
 from ._composing import training_loss as training_loss
+from ._layers import read_source as read_source
+from ._layers import shipped_recipes as shipped_recipes
 from ._reading import load_dataset as load_dataset
 from ._reading import load_recipe as load_recipe
 from ._reading import read_flags as read_flags
-from ._reading import read_source as read_source
-from ._reading import shipped_recipes as shipped_recipes
 from ._reading import with_options as with_options
 from ._runs import load_run_recipe as load_run_recipe
 from ._schema import FAMILIES as FAMILIES
@@ -13,5 +13,6 @@ from ._schema import HeadStageOptions as HeadStageOptions
 from ._schema import MemoryOptions as MemoryOptions
 from ._schema import Recipe as Recipe
 from ._schema import TrainingOptions as TrainingOptions
+from ._schema import option_names as option_names
 from ._schema import options_of as options_of
 from ._schema import toml_value as toml_value

@@ -1,51 +1,32 @@
 """Strict reading of recipes from TOML and flags; messages name the place of each option."""
 
-import importlib
 import math
 import os
 import re
-import tomllib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml._registry import suggestion
-from dml.errors import DataError, MissingDataError, OptionError, UnknownNameError
+from dml.errors import MissingDataError, OptionError, UnknownNameError
 from dml.recipe._composing import training_loss
+from dml.recipe._layers import Layer, Source, data_set_at, layers_of, read_source, read_toml
 from dml.recipe._parts import import_parts
-from dml.recipe._schema import FAMILIES, GROUPS, SECTIONS, Recipe, options_of, toml_value
+from dml.recipe._schema import (
+    FAMILIES,
+    SECTIONS,
+    Recipe,
+    documentation_of,
+    group_of,
+    options_of,
+)
 
 if TYPE_CHECKING:
     from dml.datasets import DatasetPart
 
-LONGEST = 2**20  # characters of a recipe
-MOST_DOTS = 200  # in a line: tomllib takes memory in the square of a dotted key's length
 COMMAND_LINE = "command line"
-
-
-@dataclass(frozen=True)
-class Source:
-    """The TOML text of a recipe.
-
-    Args:
-        text: The text.
-        name: Its name in messages: a file's path, or "recipe NAME".
-        path: The file; paths in the recipe are relative to its folder. None without a file.
-    """
-
-    text: str
-    name: str
-    path: Path | None = None
-
-    def place(self, section: str | None, option: str | None = None) -> str:
-        """Returns "NAME, line N" of a section or an option; of the top level for None."""
-        number = _line_of(self.text, section, option)
-        return f"{self.name}, line {number}" if number else self.name
 
 
 class Flag(str):
@@ -99,38 +80,23 @@ def load_recipe(
             which are not allowed; the message names the files.
         DataError: A file is not valid TOML, or `source` is none of the above.
     """
-    settings, parts = Settings(), []
-    for layer, table in _layers(read_source(source)):
-        listed = table.pop("parts", [])
-        if not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
-            text = f"must be a list of Python files; got {listed!r}"
-            raise OptionError("parts", text, layer.place(None, "parts"))
-        # Shipped recipes and data sets, which have no file of their own, list no parts.
-        folder = layer.path.parent if layer.path else Path()
-        files = [str((folder / part).resolve()) for part in listed]
-        if files and not allow_parts:
-            raise OptionError(
-                "parts",
-                f"would run Python code, which was not allowed: {', '.join(files)}. Review "
-                "files from others, then add --allow-parts (in Python: allow_parts=True)",
-                layer.name,
-            )
-        parts += [file for file in files if file not in parts]
-        for section, options in table.items():
-            place = layer.place(section)
-            _check_section(section, place)
-            if not isinstance(options, dict):
-                text = f"must be a section, [{section}]; got {options!r}"
-                raise OptionError(section, text, place)
-            lines = {option: layer.place(section, option) for option in options}
-            settings.update(section, options, {None: place, **lines})
-    for path in parts:
-        import_parts(path)
-    for section, options in _flags_by_section(flags).items():
+    layers, given = layers_of(read_source(source)), _flags_by_section(flags)
+    parts = _imported_parts(layers, allow_parts)
+    names = _dataset_names(layers)
+    dataset = given.get("dataset", {}).get("name", names[-1])
+    settings = Settings({"dataset": {"name": dataset}})
+    for layer, name in zip(layers, names, strict=True):
+        _check_datasets(layer)
+        # Options of another data set than the one that is used are left out.
+        left_out = {"dataset"} if name != dataset else set()
+        _update_from(settings, layer.source, layer.sections, left_out=left_out)
+        if isinstance(dataset, str) and dataset in layer.on:
+            _update_from(settings, layer.source, layer.on[dataset], f"on.{dataset}.")
+    for section, options in given.items():
         places = dict.fromkeys([None, *options], COMMAND_LINE)
         settings.update(section, options, places)
     try:
-        return _build_recipe(settings.options, tuple(parts))
+        return _build_recipe(settings.options, parts)
     except OptionError as error:
         raise OptionError(error.option, error.text, settings.place_of(error.option)) from None
 
@@ -170,7 +136,7 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
     datasets = FAMILIES["dataset"].parts()
     options = {"name": os.fspath(name)}
     if options["name"] not in datasets:
-        kind = _data_set_at(name)
+        kind = data_set_at(name)
         if kind is None:
             hint = suggestion(options["name"], datasets)
             known = f"Known: {', '.join(sorted(datasets))}"
@@ -188,67 +154,6 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
         set_by_flag = isinstance(options.get(error.option.partition(".")[2]), Flag)
         place = COMMAND_LINE if set_by_flag else ""
         raise OptionError(error.option, error.text, place) from None
-
-
-def read_source(source: str | os.PathLike[str]) -> Source:
-    """Returns the TOML text of the recipe, data set or folder that the user named.
-
-    Args:
-        source: As for `load_recipe`.
-
-    Raises:
-        DataError: There is no such recipe, data set or folder, or its file is not text.
-    """
-    if not str(source):
-        raise OptionError("source", "must name a recipe, a data set or a folder. The name is empty")
-    path = Path(source).expanduser()
-    if path.suffix == ".toml":
-        return _read_file(path)
-    name = os.fspath(source)
-    recipes, datasets = shipped_recipes(), FAMILIES["dataset"].parts()
-    if name in recipes:
-        return _read_shipped(name)
-    if name in datasets:
-        return Source(f'[dataset]\nname = "{name}"\n', f"data set {name}")
-    if (kind := _data_set_at(path)) is not None:
-        text = f'[dataset]\nname = "{kind}"\nroot = {toml_value(str(path))}\n'
-        return Source(text, f"folder {path}")
-    raise MissingDataError(
-        source,
-        "no recipe, data set or folder of that name."
-        f"{suggestion(name, [*recipes, *datasets])} `dml recipes` lists the recipes",
-    )
-
-
-def _data_set_at(path: str | os.PathLike[str]) -> str | None:
-    """Returns the name of the data set that a path holds, or None."""
-    from dml.datasets._recognizing import data_set_at  # as the parts are, when needed
-
-    return data_set_at(path)
-
-
-def shipped_recipes() -> dict[str, Traversable]:
-    """Returns {name: file} of the recipes in the package."""
-    folder = resources.files("dml.recipe") / "shipped"
-    files = sorted(folder.iterdir(), key=str)
-    return {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
-
-
-def read_toml(text: str, name: str) -> dict[str, Any]:
-    """Returns {section: options} of a recipe's text; `name` is the recipe's, for messages."""
-    try:
-        if len(text) > LONGEST or any(line.count(".") > MOST_DOTS for line in text.splitlines()):
-            raise ValueError(
-                f"a recipe has at most {LONGEST:,} characters, and {MOST_DOTS} dots in a line"
-            )
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number is too long, a list too deep
-        raise DataError(name, f"not valid TOML: {error}") from None
-    sections = {key.replace("-", "_"): value for key, value in table.items()}
-    if len(sections) < len(table):
-        twice = next(key for key in table if "-" in key and key.replace("-", "_") in table)
-        raise DataError(name, f"has the section {twice} twice, with - and with _")
-    return sections
 
 
 def read_flags(flags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
@@ -279,54 +184,59 @@ def _flags_by_section(flags: Iterable[str]) -> dict[str, dict[str, Flag]]:
     return sections
 
 
-def _read_file(path: Path) -> Source:
-    if not path.is_file():
-        raise MissingDataError(path, "no recipe of that name")
-    try:
-        return Source(path.read_text(encoding="utf-8-sig"), str(path), path)
-    except UnicodeDecodeError:
-        raise DataError(path, "not a text file in UTF-8") from None
+def _imported_parts(layers: list[Layer], allow_parts: bool) -> tuple[str, ...]:
+    """Imports the user's files of parts, if that is allowed; returns their paths."""
+    for layer in layers:
+        if layer.parts and not allow_parts:
+            raise OptionError(
+                "parts",
+                f"would run Python code, which was not allowed: {', '.join(layer.parts)}. Review "
+                "files from others, then add --allow-parts (in Python: allow_parts=True)",
+                layer.source.name,
+            )
+    files = tuple(dict.fromkeys(file for layer in layers for file in layer.parts))
+    for file in files:
+        import_parts(file)
+    return files
 
 
-def _read_shipped(name: str) -> Source:
-    return Source(shipped_recipes()[name].read_text(encoding="utf-8"), f"recipe {name}")
+def _dataset_names(layers: list[Layer]) -> list[Any]:
+    """Returns the data set that each layer names, or else that of the layer before."""
+    names = [FAMILIES["dataset"].default]
+    for layer in layers:
+        options = layer.sections.get("dataset")
+        named = isinstance(options, dict) and "name" in options
+        names.append(options["name"] if named else names[-1])
+    return names[1:]
 
 
-def _layers(source: Source) -> list[tuple[Source, dict[str, Any]]]:
-    """Returns (source, {section: options}) of a recipe and its bases, the base first."""
-    layers, seen = [], []
-    while True:
-        table = read_toml(source.text, source.name)
-        layers.insert(0, (source, table))
-        seen.append(source.path.resolve() if source.path else source.name)
-        if "extends" not in table:
-            return layers
-        place = source.place(None, "extends")
-        base = _base_of(source, table.pop("extends"), place)
-        if (base.path.resolve() if base.path else base.name) in seen:
-            raise OptionError("extends", f"forms a cycle: {base.name} extends this recipe", place)
-        source = base
+def _check_datasets(layer: Layer) -> None:
+    """Raises OptionError for a table `[on.NAME]` without a data set of that name."""
+    datasets = FAMILIES["dataset"].parts()
+    for name in layer.on:
+        if name not in datasets:
+            hint = f"{suggestion(name, datasets)} Known: {', '.join(sorted(datasets))}"
+            place = layer.source.place(f"on.{name}")
+            raise OptionError(f"on.{name}", f"is not a data set.{hint}", place)
 
 
-def _base_of(source: Source, name: Any, place: str) -> Source:
-    """Returns the recipe that another one extends under this name."""
-    recipes = shipped_recipes()
-    if not isinstance(name, str):
-        text = f"must be a shipped recipe's name or a file, NAME.toml; got {name!r}"
-        raise OptionError("extends", text, place)
-    if not name.endswith(".toml"):
-        if name in recipes:
-            return _read_shipped(name)
-        text = (
-            f"must be a shipped recipe's name or a file, NAME.toml; got {name!r}."
-            f"{suggestion(name, recipes)} `dml recipes` lists the recipes"
-        )
-        raise OptionError("extends", text, place)
-    path = (source.path.parent if source.path else Path()) / Path(name).expanduser()
-    try:
-        return _read_file(path)
-    except DataError as error:
-        raise OptionError("extends", f"names a recipe that can't be read: {error}", place) from None
+def _update_from(
+    settings: Settings,
+    source: Source,
+    sections: dict[str, Any],
+    prefix: str = "",
+    left_out: Collection[str] = (),
+) -> None:
+    """Sets the options of a table {section: options}, whose key in the recipe is `prefix`."""
+    for section, options in sections.items():
+        place = source.place(f"{prefix}{section}")
+        _check_section(section, place)
+        if not isinstance(options, dict):
+            text = f"must be a section, [{prefix}{section}]; got {options!r}"
+            raise OptionError(section, text, place)
+        if section not in left_out:
+            places = {option: source.place(f"{prefix}{section}.{option}") for option in options}
+            settings.update(section, options, {None: place, **places})
 
 
 def _check_section(section: str, place: str) -> None:
@@ -339,13 +249,7 @@ def _default_name(section: str) -> str | None:
     """Returns the part of a section that names none."""
     if section in FAMILIES:
         return FAMILIES[section].default
-    return getattr(_group(section), "name", None)  # an optimizer's; the default of its field
-
-
-def _group(section: str) -> type:
-    """Returns the class of a section that only holds options."""
-    package, name = GROUPS[section]
-    return getattr(importlib.import_module(package), name)
+    return getattr(group_of(section), "name", None)  # an optimizer's; the default of its field
 
 
 def _build_recipe(settings: dict[str, dict[str, Any]], parts: tuple[str, ...]) -> Recipe:
@@ -354,15 +258,21 @@ def _build_recipe(settings: dict[str, dict[str, Any]], parts: tuple[str, ...]) -
     Raises:
         OptionError: `option` is the section, or "section.option".
     """
-    sections: dict[str, Any] = {}
-    names = {}
+    names, classes, given = {}, {}, {}
     for section in SECTIONS:
-        options = dict(settings.get(section, {}))
+        given[section] = dict(settings.get(section, {}))
         if section in FAMILIES:
-            names[section], part = _named_part(section, options)
+            names[section], classes[section] = _named_part(section, given[section])
         else:
-            part = _group(section)
-        sections[section] = None if part is None else _build(section, part, options)
+            classes[section] = group_of(section)
+    option_names = {
+        section: {option.name for option in options_of(part)} - {"name"} if part else set()
+        for section, part in classes.items()
+    }
+    sections = {
+        section: part and _build(section, part, given[section], option_names)
+        for section, part in classes.items()
+    }
     recipe = Recipe(**sections, names=names, parts=parts)
     training_loss(recipe)  # raises an error for incompatible parts
     return recipe
@@ -390,8 +300,20 @@ def _part_of(section: str, name: Any) -> type:
         raise OptionError(f"{section}.name", f"must be a name; got {name!r}") from None
 
 
-def _build(section: str, part: type, options: dict[str, Any]) -> Any:
-    """Returns the part with these options, each converted to its declared type."""
+def _build(
+    section: str,
+    part: type,
+    options: dict[str, Any],
+    option_names: Mapping[str, Collection[str]] = types.MappingProxyType({}),
+) -> Any:
+    """Returns the part with these options, each converted to its declared type.
+
+    Args:
+        section: Its section.
+        part: Its class.
+        options: {option: value}.
+        option_names: {section: names of its options} of the recipe, to find a misplaced one in.
+    """
     fields = {f.name: f for f in options_of(part)}
     hints = typing.get_type_hints(part)
     values = {}
@@ -399,7 +321,11 @@ def _build(section: str, part: type, options: dict[str, Any]) -> Any:
         name = f"{section}.{option}"
         if option not in fields:
             known = ", ".join(fields) or "none"
-            raise OptionError(name, f"is unknown.{suggestion(option, fields)} Known: {known}")
+            elsewhere = [
+                f"{other}.{option}" for other, names in option_names.items() if option in names
+            ]
+            hint = suggestion(option, fields, documentation_of(part), elsewhere)
+            raise OptionError(name, f"is unknown.{hint} Known: {known}")
         values[option] = _converted(name, value, hints[option])
     try:
         return part(**values)
@@ -458,19 +384,3 @@ def _convert_to(value: Any, kind: Any) -> Any:
     if kind is str:
         return str(value) if isinstance(value, str) else None
     return None
-
-
-def _line_of(text: str, section: str | None, option: str | None = None) -> int | None:
-    """Returns the line of an option, or of its section's header if it has no line."""
-    current, header = None, None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if match := re.match(r"\s*\[\s*([\w\-]+)\s*\]", line):
-            current = match[1].replace("-", "_")
-            header = number if current == section else header
-            if option is None and current == section:
-                return number
-        elif current == section and re.match(
-            rf"\s*[\"']?{re.escape(option or '')}[\"']?\s*=", line
-        ):
-            return number
-    return header

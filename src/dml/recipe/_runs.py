@@ -6,7 +6,8 @@ from pathlib import Path
 from dml._storage.records import sha256
 from dml._storage.run_folder import RunFolder
 from dml.errors import DataError
-from dml.recipe._reading import load_recipe, read_source, read_toml
+from dml.recipe._layers import read_source, read_toml
+from dml.recipe._reading import load_recipe
 from dml.recipe._schema import Recipe
 
 # Options that may change during a training, like all those of `evaluation`.

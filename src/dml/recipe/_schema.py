@@ -2,8 +2,11 @@
 
 import dataclasses
 import importlib
+import inspect
 import json
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -307,6 +310,41 @@ class Recipe:
 def options_of(part: type) -> list[dataclasses.Field]:
     """Returns the option fields of a part's class; an empty list if it has no options."""
     return [f for f in dataclasses.fields(part) if f.init] if dataclasses.is_dataclass(part) else []
+
+
+def option_names(sections: Iterable[str] = SECTIONS) -> dict[str, list[str]]:
+    """Returns the options of some sections by name: {"epochs": ["training.epochs"], ...}.
+
+    A section's own name stands for the part that it names: {"loss": ["loss.name"], ...}.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for section in sections:
+        if section in FAMILIES:
+            parts = FAMILIES[section].parts().values()
+            found.setdefault(section, {})[f"{section}.name"] = None
+        else:
+            parts = [group_of(section)]
+        for part in parts:
+            for option in options_of(part):
+                found.setdefault(option.name, {})[f"{section}.{option.name}"] = None
+    return {name: list(places) for name, places in found.items()}
+
+
+def group_of(section: str) -> type:
+    """Returns the class of a section that only holds options."""
+    package, name = GROUPS[section]
+    return getattr(importlib.import_module(package), name)
+
+
+def documentation_of(part: type) -> dict[str, str]:
+    """Returns {option: its text in the docstring} of a part's class; python -OO keeps none."""
+    found = {}
+    for base in reversed(part.__mro__):
+        arguments = inspect.cleandoc(base.__doc__ or "").partition("\nArgs:\n")[2]
+        for entry in re.split(r"^ {4}(?! )", arguments, flags=re.MULTILINE)[1:]:
+            name, _, text = entry.partition(":")
+            found[name] = " ".join(text.partition("\n\n")[0].split())
+    return {option.name: found[option.name] for option in options_of(part) if option.name in found}
 
 
 def toml_value(value: Any) -> str:
