@@ -8,6 +8,7 @@ from dml.heads import HierarchyHead
 from dml.heads.hierarchy import _NO_TRIPLET
 from tests.backend import value_and_grad
 from tests.heads.test_walk import unit
+from tests.losses.reference_pairs import poincare
 
 
 def head(**options):
@@ -66,6 +67,27 @@ def test_draws_new_numbers_in_training_only():
     np.testing.assert_array_equal(gaps(part, x, labels), gaps(part, x, labels))
     first, second = (gaps(part, x, labels, training=True) for _ in range(2))
     assert (first != second).any()
+
+
+@pytest.mark.parametrize("length", [1.0, 0.0])
+def test_triplets_of_one_point_differ_by_their_ancestors_alone(length):
+    x = length * np.repeat(unit(np.random.default_rng(0).normal(size=(1, 4))), 9, axis=0)
+    part = head(temperature=10.0)  # any ancestor may be chosen
+    labels = np.repeat(np.arange(3), 3).astype("int32")
+    # The same numbers are drawn for the ancestors of two and of three: they are equal.
+    assert (gaps(part, x, labels)[0] == _NO_TRIPLET).all()
+    found = gaps(part, x, labels, training=True)[0]
+    drawn = found[found[:, 0] > _NO_TRIPLET]
+    assert len(drawn) > 100
+    np.testing.assert_allclose(drawn[:, 1], drawn[:, 0], atol=1e-5)
+    np.testing.assert_allclose(drawn[:, 2], -drawn[:, 0], atol=1e-5)
+    ancestors = keras.ops.convert_to_numpy(part.points).astype("float64")
+    if length:
+        to = np.array([poincare(2.3 * x[0], a, 0.1, 2.3) for a in ancestors])
+    else:  # the centre, from which a point is twice its length away
+        to = 2 * np.minimum(np.linalg.norm(ancestors, axis=1), 2.3)
+    apart = (to[:, None] - to[None, :])[~np.eye(len(to), dtype=bool)]
+    assert np.abs(drawn[:, :1] - apart).min(axis=1).max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "identical", "zero"])

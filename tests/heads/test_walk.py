@@ -69,11 +69,17 @@ def test_batches_of_any_size_keep_their_width(head):
     assert set(widths) == {4} and compiled[0] == pytest.approx(plain[0], rel=1e-5)
 
 
-def test_finite_where_vectors_coincide_or_vanish(head):
+def test_agrees_with_walking_where_vectors_coincide_or_vanish(head):
+    proxies = keras.ops.convert_to_numpy(head.proxies)[:, 0].astype("float64")
     x = np.random.default_rng(0).normal(size=(6, 5))
-    for at in (np.repeat(unit(x[:1]), 6, axis=0), np.zeros_like(x)):
-        value, grad = value_and_grad(lambda x: keras.ops.sum(head(x)), at)
-        assert np.isfinite(value) and np.isfinite(grad).all()
+    same = np.repeat(unit(x[:1]), 6, axis=0)
+    value, grad = value_and_grad(lambda x: keras.ops.sum(head(x)), same)
+    assert value == pytest.approx(walk(same, proxies, head.context).sum(), rel=1e-5)
+    expected = finite_differences(lambda x: walk(x, proxies, head.context).sum(), same)
+    np.testing.assert_allclose(grad, expected, rtol=1e-2, atol=2e-4)
+    # A vector of zeros has no edges, so that no walk reaches it.
+    value, grad = value_and_grad(lambda x: keras.ops.sum(head(x)), np.zeros_like(x))
+    assert value == 0 and (grad == 0).all()
 
 
 def test_loads_as_saved(head):

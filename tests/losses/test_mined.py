@@ -1,5 +1,7 @@
 """A pair loss with a miner."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from dml.losses import Contrastive, Instance, Mined, ProxyAnchor, Triplet
 from dml.miners import MINERS, BatchHardMiner, MultiSimilarityMiner, PairMarginMiner
 from dml.ops import pair_masks
 from tests.backend import value_and_grad
+from tests.finite_differences import finite_differences
 
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 
@@ -37,13 +40,44 @@ def test_a_miner_that_keeps_all_changes_nothing():
     assert mined == pytest.approx(number(Contrastive()(LABELS, x)))
 
 
+def contrastive(x, positive, negative):
+    """Returns the default contrastive loss of the pairs of two masks of weights."""
+    total = 0.0
+    for mask, margin in ((positive, 0.0), (negative, 1.0)):
+        off = {
+            (a, j): abs(margin - np.linalg.norm(x[a] - x[j]))
+            for a, j in np.argwhere(mask)
+            if margin == 0 or np.linalg.norm(x[a] - x[j]) < margin
+        }
+        weight = sum(mask[pair] for pair in off)
+        total += sum(mask[pair] * v**2 for pair, v in off.items()) / weight if weight else 0.0
+    return total
+
+
+def triplet(x, positive, negative):
+    """Returns the default triplet loss of all triplets of the pairs of two masks of weights."""
+    total = weights = 0.0
+    for a in range(len(x)):
+        for p, n in itertools.product(np.flatnonzero(positive[a]), np.flatnonzero(negative[a])):
+            hinge = ((x[a] - x[p]) ** 2).sum() - ((x[a] - x[n]) ** 2).sum() + 0.2
+            if hinge > 0:
+                weight = positive[a, p] * negative[a, n]
+                total, weights = total + weight * hinge, weights + weight
+    return total / weights if weights else 0.0
+
+
 @pytest.mark.parametrize("miner", sorted(MINERS))
-def test_finite_with_every_miner(miner):
-    for loss in (Contrastive(), Triplet(mining="all")):
-        value, grad = value_and_grad(
-            lambda x, loss=loss: Mined(loss, MINERS[miner]())(LABELS, x), unit_rows()
-        )
-        assert np.isfinite(value) and np.isfinite(grad).all()
+@pytest.mark.parametrize(
+    "loss, expected", [(Contrastive(), contrastive), (Triplet(mining="all"), triplet)]
+)
+def test_every_miner_weights_the_pairs(loss, expected, miner):
+    x = unit_rows().astype("float64")
+    kept = MINERS[miner]()(ops.array(LABELS), ops.cast(x @ x.T, "float32"))
+    kept = [ops.convert_to_numpy(mask).astype("float64") for mask in kept]
+    value, grad = value_and_grad(lambda x: Mined(loss, MINERS[miner]())(LABELS, x), x)
+    assert value == pytest.approx(expected(x, *kept), rel=1e-5, abs=1e-7)
+    difference = finite_differences(lambda x: expected(x, *kept), x)
+    np.testing.assert_allclose(grad, difference, rtol=1e-3, atol=1e-4)
 
 
 def test_share_of_pairs_that_are_kept():
