@@ -130,10 +130,13 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     "arguments, hint",
     [
-        (["train", "glyphs", "--epochs", "3"], "--epochs 3. Did you mean '--training.epochs'?"),
-        (["train", "glyphs", "--loss=triplet"], "--loss=triplet. Did you mean '--loss.name'?"),
-        (["train", "glyphs", "--batch-size", "3"], "Did you mean '--sampler.batch_size'?"),
-        (["data", "check", "folder", "--root", "x"], "Did you mean '--dataset.root'?"),
+        (
+            ["train", "glyphs", "--epochs", "3"],
+            "--epochs 3. Did you mean --training.epochs or --head_stage.epochs?",
+        ),
+        (["train", "glyphs", "--loss=triplet"], "--loss=triplet. Did you mean --loss.name?"),
+        (["train", "glyphs", "--resize-side=2"], "Did you mean --backbone.resize_side?"),
+        (["data", "check", "folder", "--root", "x"], "Did you mean --dataset.root?"),
         (["train", "glyphs", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["parts", "--margin=1"], "unrecognized arguments: --margin=1"),
     ],

@@ -83,13 +83,13 @@ def parse(
 
 
 def _meant(name: str, runtime: Runtime) -> str:
-    """Returns ". Did you mean '--training.epochs'?" for `--epochs`, or an empty string."""
+    """Returns ". Did you mean --training.epochs?" for `--epochs`, or an empty string."""
     from dml.recipe import SECTIONS, option_names
 
     load_runtime(runtime)
     known = option_names(SECTIONS if runtime is Runtime.KERAS else ("dataset",))
     places = known.get(name.replace("-", "_"), [])
-    return f". Did you mean '--{places[0]}'?" if places else ""
+    return f". Did you mean {' or '.join(f'--{place}' for place in places)}?" if places else ""
 
 
 def _set_environment(backend):

@@ -68,8 +68,8 @@ GROUPS = {
     "embedding": ("dml.encoding", "EmbeddingOptions"),
     "optimizer": ("dml.training", "OptimizerOptions"),
     "memory": ("dml.recipe", "MemoryOptions"),
-    "head_stage": ("dml.recipe", "HeadStageOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
+    "head_stage": ("dml.recipe", "HeadStageOptions"),
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *GROUPS)
