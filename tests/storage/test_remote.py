@@ -93,9 +93,7 @@ def test_errors_of_a_store_are_one_line(monkeypatch):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(
-        PackageError, match=r"s3://b/a\.png needs .*s3fs.* pip install 'dml\[remote\]'"
-    ):
+    with pytest.raises(PackageError, match=r"s3://b/a\.png needs .*s3fs.* pip install 'dml\[s3\]'"):
         read_image("s3://b/a.png")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(PackageError, match=r"fsspec is missing\. pip install 'dml\[remote\]'"):

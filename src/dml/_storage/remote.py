@@ -9,6 +9,15 @@ from dml.errors import DataError, PackageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a drive of Windows has a single letter
 _LOCAL = re.compile(r"(?:file|local)://", re.IGNORECASE)
+_EXTRAS = {  # of dml, by the start of a URL
+    "http": "remote",
+    "https": "remote",
+    "memory": "remote",
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+}
 
 
 def is_url(path: str) -> bool:
@@ -56,10 +65,9 @@ def _named_errors(url) -> Iterator[None]:
         raise
     except ImportError as error:
         reason = "fsspec is missing" if error.name == "fsspec" else _line(error)
-        raise PackageError(
-            f"{url} needs another package: {reason}. pip install 'dml[remote]' installs fsspec, "
-            "and what s3:// and gs:// need"
-        ) from None
+        extra = _EXTRAS.get(url.partition(":")[0].lower())
+        advice = f". pip install 'dml[{extra}]'" if extra else ""
+        raise PackageError(f"{url} needs another package: {reason}{advice}") from None
     except Exception as error:  # each package has errors of its own
         raise DataError(url, _line(error)) from None
 

@@ -1,6 +1,7 @@
 """Folders of Hugging Face's `datasets`, and data sets of its hub as Parquet files."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def _fetched(name, split):
             "huggingface_hub: pip install 'dml[hf]'"
         ) from None
     repository, configuration = "/".join(words[:2]), "".join(words[2:])
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each attempt
     try:
         files = HfApi().list_repo_files(repository, repo_type="dataset", revision=_CONVERTED)
         configurations = sorted({file.split("/")[0] for file in files if file.count("/") > 1})

@@ -446,7 +446,7 @@ def read_image(path: str | os.PathLike[str], minimum_side: int | None = None) ->
 
     Args:
         path: A file, "ARCHIVE.zip!MEMBER", "SHARD.tar!MEMBER", "FILE.parquet!COLUMN!ROW", a URL,
-            "s3://BUCKET/KEY" (the extra `remote`), or "glyph:...", "crop:..." or "mask:..." as the
+            "s3://BUCKET/KEY", or "glyph:...", "crop:..." or "mask:..." as the
             data sets `glyphs` and `table` give them.
         minimum_side: Allows a smaller image whose shorter side is still at least this, in pixels.
             A whole JPEG is then decoded at a fraction of its size, several times as fast.
