@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml._storage.bundle import Bundle, ExportFormat
-from dml.backbones import Conv4
+from dml.backbones import Conv4, Hub
 from dml.encoding._formats import RUNTIMES, Precision, read_encoder, write_encoder
 from dml.encoding._layers import squares
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
@@ -42,6 +42,31 @@ def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
     write_encoder(encoder, path, form, precision)
     run = read_encoder(path, form)
     for shape in [(3, 32, 32), (2, 50, 90), (1, 20, 13)]:
+        x = images(*shape)
+        np.testing.assert_allclose(run(x), np.asarray(encoder(x)), atol=error)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="export goes through TensorFlow")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "form, precision, error",
+    [
+        (ExportFormat.ONNX, Precision.FLOAT32, 1e-5),
+        (ExportFormat.ONNX, Precision.HALF, 1e-2),
+        (ExportFormat.ONNX, Precision.INT8, 5e-2),
+        (ExportFormat.LITERT, Precision.FLOAT32, 1e-5),
+        (ExportFormat.SAVED_MODEL, Precision.FLOAT32, 1e-5),
+    ],
+)
+def test_a_transformer_computes_what_was_trained(tmp_path, form, precision, error):
+    tiny = pytest.importorskip("tests.backbones.tiny")
+    tiny.write_preset("vit", tmp_path / "preset")
+    backbone = Hub(preset=str(tmp_path / "preset"), input_size=24, resize_side=32)
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=0, pooling="cls+average"))
+    path = Bundle(tmp_path, form).encoder
+    write_encoder(encoder, path, form, precision)
+    run = read_encoder(path, form)
+    for shape in [(3, 32, 32), (1, 50, 90)]:
         x = images(*shape)
         np.testing.assert_allclose(run(x), np.asarray(encoder(x)), atol=error)
 

@@ -1,6 +1,7 @@
 """Exports an encoder, including preprocessing, to the formats of other runtimes."""
 
 import contextlib
+import functools
 import io
 import warnings
 from collections import Counter
@@ -102,11 +103,35 @@ def read_encoder(path: Path, form: ExportFormat) -> Run:
 
 
 def _write_onnx(encoder: Any, path: Path, precision: Precision) -> None:
+    _teach_erfc()
     encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
     if precision is Precision.HALF:
         _to_half(path)
     elif precision is Precision.INT8:
         _to_int8(path)
+
+
+@functools.cache
+def _teach_erfc() -> None:
+    """Teaches tf2onnx TensorFlow's Erfc, which computes the exact GELU of transformers: 1 - Erf."""
+    import numpy as np
+    from tf2onnx.handler import tf_op
+    from tf2onnx.utils import make_name, map_onnx_to_numpy_type
+
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **options):
+            kind = map_onnx_to_numpy_type(graph.get_dtype(node.output[0]))
+            one = graph.make_const(make_name("one"), np.ones((), kind))
+            erf = graph.make_node("Erf", node.input, name=make_name(node.name))
+            shapes, types = node.output_shapes, node.output_dtypes
+            graph.remove_node(node.name)
+            inputs = [one.output[0], erf.output[0]]
+            graph.make_node(
+                "Sub", inputs, outputs=node.output, shapes=shapes, dtypes=types, name=node.name
+            )
+
+    tf_op("Erfc")(Erfc)
 
 
 def _read_onnx(path: Path) -> Run:
