@@ -54,12 +54,12 @@ def test_duplicates_across_splits_are_named_by_bytes_and_by_pixels(tmp_path):
     trained, tested = items.select("train").paths[0], items.select("test").paths[0]
     shutil.copy(trained, tested)
     text = checked(tmp_path)
-    assert "images with equal bytes: 2 in 1 groups, 1 of which are in more than one" in text
-    assert "images with equal decoded pixels: 2 in 1 groups, 1 of which are in more" in text
+    assert "images with equal bytes: 2 in 1 group, 1 of which are in more than one" in text
+    assert "images with equal decoded pixels: 2 in 1 group, 1 of which are in more" in text
     cv2.imwrite(tested, cv2.imread(trained), [cv2.IMWRITE_PNG_COMPRESSION, 1])  # other bytes
     text = checked(tmp_path)
     assert "images with equal bytes: 0" in text
-    assert "images with equal decoded pixels: 2 in 1 groups, 1 of which" in text
+    assert "images with equal decoded pixels: 2 in 1 group, 1 of which" in text
 
 
 def test_duplicates_within_a_split_are_counted_and_not_called_across(tmp_path):
@@ -67,7 +67,7 @@ def test_duplicates_within_a_split_are_counted_and_not_called_across(tmp_path):
     trained = DATASETS["folder"](root=str(tmp_path), test_fraction=0.4).items().select("train")
     shutil.copy(trained.paths[0], trained.paths[1])
     text = checked(tmp_path, "--dataset.validation_fraction", "0")
-    assert "images with equal bytes: 2 in 1 groups, 0 of which are in more than one" in text
+    assert "images with equal bytes: 2 in 1 group, 0 of which are in more than one" in text
 
 
 def test_drawn_images_can_be_checked():

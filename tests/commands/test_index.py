@@ -172,7 +172,7 @@ def test_two_additions_at_once_are_refused_before_an_image_is_read(here, monkeyp
 def test_unreadable_images_are_listed(here, capsys):
     (here / "photos" / "bad.png").write_bytes(b"x")
     assert main(["index", "build", "bundle", "photos", "--out", "other"]) == 0
-    assert "1 images could not be read" in said(capsys)
+    assert "left out as unreadable: 1 image, listed in" in said(capsys)
     assert "bad.png" in (here / "other.unreadable.csv").read_text()
 
 

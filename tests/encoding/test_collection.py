@@ -52,7 +52,7 @@ def test_lists_unreadable_images_and_continues(here):
     assert len(pd.read_parquet("out.parquet")) == 11
     listed = pd.read_csv("out.parquet.unreadable.csv")
     assert listed["id"].tolist() == ["photos/class 1/2.png"]
-    assert "1 images could not be read" in lines[1] and "not an image" in lines[2]
+    assert "left out as unreadable: 1 image, listed in" in lines[1] and "not an image" in lines[2]
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_every_row_comes_once_when_a_worker_is_killed(here, cluster, monkeypatch
     embed_to_file("bundle", ["photos"], "ray.parquet", RayEngine(threads=1), lines)
     assert len(seen) == 15 and len(set(itertools.chain(*seen))) == 59
     assert_the_same("ray.parquet", "local.parquet")
-    assert "1 images could not be read" in "\n".join(lines)
+    assert "left out as unreadable: 1 image, listed in" in "\n".join(lines)
     lists = [(here / f"{name}.parquet.unreadable.csv").read_text() for name in ("ray", "local")]
     assert lists[0] == lists[1] and "3.png" in lists[0]
     assert not (here / "ray.parquet.unfinished").exists()

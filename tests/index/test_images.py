@@ -16,7 +16,7 @@ def test_images_are_indexed_and_added(tmp_path):
     assert len(index) == 12 and index.labels(10) == ["class 0", "class 1", "class 2"]
     first, second, third, _ = reporter
     assert first.startswith(f"{tmp_path}/shop: 12 items of 3 labels, 6 numbers each")
-    assert second == "flat: every search is exact" and "1 images could not be read" in third
+    assert second == "flat: every search is exact" and "left out as unreadable: 1 image" in third
     assert "bad.png" in (tmp_path / "shop.unreadable.csv").read_text()
     query = index.vector(f"{photos}/class 1/2.png")[None]
     (near,) = index.search(query, 3, 'label == "class 1"')

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dml.errors import OccupiedError
+from dml.errors import OccupiedError, OptionError
 from dml.index._open import check_build, check_free, is_milvus, normal_location
 from tests.index.shops import items
 
@@ -32,6 +32,11 @@ def test_what_is_there_is_not_free(tmp_path):
     for name in ("file", "link", "."):
         with pytest.raises(OccupiedError, match="already exists"):
             check_free(tmp_path / name)
+
+
+def test_an_empty_location_is_not_the_current_folder():
+    with pytest.raises(OptionError, match=r"location must name an index\. The name is empty"):
+        normal_location("")
 
 
 def test_a_build_is_checked_without_vectors():

@@ -7,7 +7,7 @@ import pytest
 
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import DataError, OccupiedError
+from dml.errors import DataError, OccupiedError, OptionError
 from dml.runs import Run, _export
 from dml.runs._export import ExportCheck, Tolerance, check_of, whole_classes
 from tests.runs.running import Lines, train
@@ -38,6 +38,8 @@ def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
     assert described["thresholds"] == json.loads((path / "metrics.json").read_text())["thresholds"]
     with pytest.raises(OccupiedError, match="already exists"):
         run.export()
+    with pytest.raises(OptionError, match="out must name the bundle's folder"):
+        run.export(out="")
 
 
 @pytest.mark.slow
@@ -89,7 +91,7 @@ def test_compares_images_of_which_no_two_are_of_one_class():
     one = check_of(vectors[:1], vectors[:1], np.zeros(1, int), 0.0)
     assert check.faults(TOLERANCE) == one.faults(TOLERANCE) == []
     assert "R@1" not in str(check)
-    assert str(one).startswith("1 images through both encoders: vectors")
+    assert str(one).startswith("1 image through both encoders: vectors")
 
 
 def test_compares_whole_classes():

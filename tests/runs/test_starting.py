@@ -2,6 +2,7 @@
 
 import pytest
 
+from dml.errors import OptionError
 from dml.recipe import load_recipe
 from dml.runs._starting import describe_training, free_folder, run_name
 
@@ -28,6 +29,13 @@ def test_a_new_folder_is_nobody_elses(tmp_path):
     made = [free_folder(tmp_path / "runs", "mine") for _ in range(3)]
     assert [path.name for path in made] == ["mine", "mine-2", "mine-3"]
     assert all(path.is_dir() for path in made)
+
+
+@pytest.mark.parametrize("name", ["../a/b", "a/b", "/a", "..", ".", ""])
+def test_a_run_is_in_its_folder(tmp_path, name):
+    with pytest.raises(OptionError, match=r"name must be a name within .*, without folders; got"):
+        free_folder(tmp_path / "runs", name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_classes_may_have_any_codes(sampler):
 
 @pytest.mark.parametrize("labels", [np.zeros(0, np.int32), np.arange(3)])
 def test_refuses_a_data_set_smaller_than_a_batch(sampler, labels):
-    with pytest.raises(ValueError, match=r"lower it|training images are there"):
+    with pytest.raises(ValueError, match=r"lower it|training split has only"):
         batches_of(sampler, labels, epoch=0, seed=0)
 
 

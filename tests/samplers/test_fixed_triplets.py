@@ -55,7 +55,7 @@ def test_numbers_too_long_for_a_row_are_ids(tmp_path):
 @pytest.mark.parametrize(
     "triplets, message",
     [
-        ([[0, 1, 7]], "negative 7 of triplet 1: only 7 training images are there"),
+        ([[0, 1, 7]], "negative 7 of triplet 1: the training split has only 7 images"),
         ([[0, 1, 2], [0, 2, 3]], "triplet 2 must have two images of one class"),
         ([[0, 1, 6]], "triplet 1 must have"),
         ([[0, 0, 2]], "triplet 1 must have"),

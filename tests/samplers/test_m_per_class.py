@@ -97,16 +97,16 @@ def test_a_million_images_take_seconds():
 @pytest.mark.parametrize(
     "options, labels, message",
     [
-        ({"classes_per_batch": 5}, labels_of(9, 9), "there are only 2 training classes"),
+        ({"classes_per_batch": 5}, labels_of(9, 9), "the training split has only 2 classes"),
         (
             {"classes_per_batch": 2, "small_classes": "skip"},
             labels_of(9, 3, 3),
-            "only 1 training classes with at least 4 images",
+            "the training split has only 1 class with at least 4 images",
         ),
         (
             {"classes_per_batch": 3},
             labels_of(1, 1, 2),
-            "there are only 4 images",
+            "at most 4 of each class make only 4 images",
         ),
         ({"classes_per_batch": 2, "steps": 2}, labels_of(*[9] * 5), "3 are needed to visit"),
     ],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dml._storage.unfinished import Unfinished, UnfinishedRows, measuring, write_part
+from dml.errors import StorageError
 from tests.storage.durability import Journal
 
 X = np.arange(6.0).reshape(2, 3)
@@ -47,6 +48,14 @@ def test_no_parts_are_kept_behind_a_link(tmp_path):
     with pytest.raises(ValueError, match="parts: a link"), measuring(tmp_path / "parts"):
         raise AssertionError("measured")
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_can_not_be_written_is_named_as_the_user_named_it(tmp_path):
+    (tmp_path / "file").touch()
+    folder, output = tmp_path / "file" / "out.unfinished", tmp_path / "file" / "out"
+    expected = r"file/out: can't be written: Not a directory"
+    with pytest.raises(StorageError, match=expected), measuring(folder, output):
+        raise AssertionError("measured")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])

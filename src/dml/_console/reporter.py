@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from dml._console.terminal import say, warn
+from dml._text import number_of
 from dml.reporting import Reporter, TrainingProgress
 
 # Seconds until the first line of a training and between later ones, without a terminal.
@@ -135,7 +136,7 @@ class TrainingBars(TrainingProgress):
 
     def _line(self, steps):
         epoch, whole = (self._bars.tasks[task] for task in (self._epoch, self._whole))
-        text = f"{epoch.description}: {steps:,} of {self._steps:,} batches"
+        text = f"{epoch.description}: {steps:,} of {number_of(self._steps, 'batch')}"
         if epoch.time_remaining is None or whole.time_remaining is None:
             return text
         return (

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dml._storage.locks import locked
-from dml.errors import BusyError, DataError, OccupiedError, StorageError
+from dml.errors import BusyError, DataError, DmlError, OccupiedError, StorageError
 
 HELD = ".writing"  # the lock in a folder that is being written
 EXISTS = "already exists: remove it or choose another --out"
@@ -33,8 +33,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise OccupiedError(path, "is a folder, where a file is to be written")
-    make_folder(path.parent)
-    with _named(path):
+    with naming(path):
+        make_folder(path.parent)
         handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.name, dir=path.parent)
     os.close(handle)
     try:
@@ -54,10 +54,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named(path):
-    """Names the path that the user gave, rather than the temporary one, if it can't be created."""
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Names the path that the user gave, rather than a temporary one, if it can't be written.
+
+    Raises:
+        StorageError: In place of any error of the system.
+    """
     try:
         yield
+    except DmlError:
+        raise
     except OSError as error:
         raise StorageError(f"{path}: can't be written: {error.strerror}") from error
 
@@ -91,10 +97,11 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         raise OccupiedError(path, EXISTS)
-    make_folder(path.parent)
+    with naming(path):
+        make_folder(path.parent)
     for left in path.parent.glob(f".writing-{'?' * 8}{glob.escape(path.name)}"):
         _remove_left(left)
-    with _named(path):
+    with naming(path):
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", suffix=path.name, dir=path.parent))
     try:
         with locked(temporary / HELD, str(path)):

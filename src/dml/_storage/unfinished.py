@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dml._storage.atomic import atomic_path
+from dml._storage.atomic import atomic_path, naming
 from dml._storage.locks import locked
 from dml.errors import DataError
 
@@ -22,22 +22,28 @@ DIGEST = hashlib.sha256().digest_size
 
 
 @contextlib.contextmanager
-def measuring(folder: str | os.PathLike[str]) -> Iterator[None]:
+def measuring(
+    folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> Iterator[None]:
     """Locks the folder of a measurement, and removes it when the block ends without error.
 
     A block that fails leaves the finished parts.
 
     Args:
         folder: Where parts are kept; made if need be.
+        output: What is measured for, which messages name; by default the folder.
 
     Raises:
         BusyError: Another process uses it.
         DataError: It is a link.
+        StorageError: It can't be written.
     """
     folder = Path(folder)
     if folder.is_symlink():
         raise DataError(folder, "a link, where finished parts are to be kept; remove it")
-    with locked(folder / LOCK, folder):
+    with contextlib.ExitStack() as stack:
+        with naming(output or folder):
+            stack.enter_context(locked(folder / LOCK, folder))
         try:
             yield
         except BaseException:

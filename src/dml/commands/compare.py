@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml._console.runtime import Runtime
+from dml._text import number_of
 from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.errors import OptionError
@@ -43,7 +44,7 @@ def _differences(runs: Sequence["ScoredRun"]) -> Iterator[str]:
     from dml.runs._comparison import differences
 
     first, *others = runs
-    yield f"{first.dataset}: {len(first.values):,} queries; differences from {first.name}"
+    yield f"{first.dataset}: {number_of(len(first.values), 'query')}; differences from {first.name}"
     yield f"{'':14}{first.name[-20:]:>22}"
     for metric, value in first.means.items():
         yield f"{metric:14}{100 * value:22.1f}"
@@ -62,7 +63,8 @@ def _table(runs: Sequence["ScoredRun"]) -> Iterator[str]:
     from dml.runs._comparison import summarize_settings
 
     classes = runs[0].classes  # of all runs: the images are the same
-    yield f"{runs[0].dataset}: {len(classes):,} queries of {len(set(classes.tolist())):,} classes"
+    of_classes = number_of(len(set(classes.tolist())), "class")
+    yield f"{runs[0].dataset}: {number_of(len(classes), 'query')} of {of_classes}"
     yield ""
     yield f"| run | loss | seeds |{''.join(f' {m} | 95 % interval |' for m in _TABLED)}"
     yield f"|---|---|---|{'---|---|' * len(_TABLED)}"

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from dml._text import number_of
 from dml.commands._command import Command
 from dml.errors import DataError
 from dml.reporting import Reporter
@@ -43,10 +44,11 @@ def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
 
     items = dataset.items()
     name = dataset.name or type(dataset).__name__
-    reporter.info(f"{name} ({items.protocol}): {len(items):,} images")
+    reporter.info(f"{name} ({items.protocol}): {number_of(len(items), 'image')}")
     for split in dict.fromkeys(items.splits.tolist()):
         part = items.select(split)
-        reporter.info(f"  {split:8} {len(part):>8,} images of {len(part.class_names):,} classes")
+        images = number_of(len(part), "image", width=8)
+        reporter.info(f"  {split:8} {images} of {number_of(len(part.class_names), 'class')}")
     for note in items.notes:
         reporter.info(note)
     result = check_images(items, reporter=reporter)
@@ -60,8 +62,8 @@ def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
     for line in lines:
         reporter.info(line)
     if result.unreadable:
-        count = f"{len(result.unreadable):,} of {len(items):,} images can't be read, as above"
-        raise DataError(name, count)
+        whole = number_of(len(items), "image")
+        raise DataError(name, f"{len(result.unreadable):,} of {whole} can't be read, as above")
 
 
 def _named(title: str, entries: "list[str] | tuple[str, ...]") -> Iterator[str]:
@@ -74,7 +76,7 @@ def _named(title: str, entries: "list[str] | tuple[str, ...]") -> Iterator[str]:
 
 def _duplicates(title: str, found: "Duplicates", items: "Items") -> Iterator[str]:
     yield (
-        f"images with equal {title}: {found.images:,} in {len(found.groups):,} groups, "
+        f"images with equal {title}: {found.images:,} in {number_of(len(found.groups), 'group')}, "
         f"{len(found.leaks):,} of which are in more than one split"
     )
     for rows in found.leaks[:NAMED]:
@@ -87,7 +89,7 @@ def _histogram(shorter: "np.ndarray") -> Iterator[str]:
 
     if not len(shorter):
         return
-    yield f"shorter side: {shorter.min()} to {shorter.max()} pixels"
+    yield f"shorter side: {shorter.min()} to {number_of(shorter.max(), 'pixel')}"
     places = np.digitize(shorter, SIDES)
     counts = np.bincount(places, minlength=len(SIDES) + 1)
     for place in range(places.min(), places.max() + 1):

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from dml._console.runtime import Runtime
+from dml._text import number_of
 from dml.commands._arguments import IMAGES, INDEX, WHERE, add_bundle
 from dml.commands._command import Command
 from dml.errors import OptionError
@@ -31,7 +32,7 @@ def _remove(options: argparse.Namespace, reporter: Reporter) -> None:
         raise OptionError("ID", "or --where must be given, such as --where 'label == \"cat\"'")
     index = open_index(options.index)
     count = index.remove(options.ids, options.where)
-    reporter.info(f"{count:,} removed; {len(index):,} items in {options.index}")
+    reporter.info(f"{count:,} removed; {number_of(len(index), 'item')} in {options.index}")
 
 
 def _info(options: argparse.Namespace, reporter: Reporter) -> None:
@@ -51,7 +52,7 @@ def _verify(options: argparse.Namespace, reporter: Reporter) -> None:
 
     index = open_index(options.index)
     index.verify()
-    reporter.info(f"{options.index}: undamaged; {len(index):,} items")
+    reporter.info(f"{options.index}: undamaged; {number_of(len(index), 'item')}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

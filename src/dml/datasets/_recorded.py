@@ -11,6 +11,7 @@ import numpy as np
 
 from dml._arrays import object_array
 from dml._storage.atomic import atomic_path
+from dml._text import number_of
 from dml.datasets._splits import PROTOCOLS, SPLITS
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
@@ -200,9 +201,10 @@ class Changes:
         """One line, empty if nothing has changed."""
         parts = []
         if len(self.added):
-            classes = f"{self.added_classes:,} class{'es' * (self.added_classes > 1)}"
+            images = number_of(len(self.added), "image")
+            classes = number_of(self.added_classes, "class")
             verb = "were" if len(self.added) > 1 else "was"
-            parts.append(f"{_images(self.added)} of {classes} {verb} added ({_some(self.added)})")
+            parts.append(f"{images} of {classes} {verb} added ({_some(self.added)})")
         for items, verbs in (
             (self.missing, ("is missing", "are missing")),
             (self.changed, ("has changed", "have changed")),
@@ -211,17 +213,14 @@ class Changes:
                 counts = Counter(items.splits.tolist())
                 splits = ", ".join(f"{name} {counts[name]:,}" for name in SPLITS if counts[name])
                 verb = verbs[len(items) > 1]
-                parts.append(f"{_images(items)} {verb} ({splits}: {_some(items.ids)})")
+                images = number_of(len(items), "image")
+                parts.append(f"{images} {verb} ({splits}: {_some(items.ids)})")
         return f"since the training {'; '.join(parts)}" if parts else ""
 
     def counts(self) -> dict[str, int]:
         """Returns the numbers of images that are "added", "missing" and "changed"."""
         numbers = {"added": self.added, "missing": self.missing, "changed": self.changed}
         return {name: len(images) for name, images in numbers.items()}
-
-
-def _images(rows):
-    return f"{len(rows):,} image{'s' * (len(rows) != 1)}"
 
 
 def _some(ids):

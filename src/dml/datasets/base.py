@@ -11,6 +11,7 @@ import numpy as np
 from dml._options import check_known
 from dml._registry import Registry
 from dml._storage.places import data_folder
+from dml._text import number_of
 from dml.datasets._splits import check_test, check_validation
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
@@ -93,9 +94,10 @@ class DatasetPart:
         if self.validation_fraction and not val:
             yield "no validation: it needs 4 images of a class, or 2 training classes"
         elif 0 < len(val) < _FEW_CLASSES and not val & train:
+            classes = number_of(len(val | train), "training class")
             yield (
-                f"validation has {len(val)} of {len(val | train)} training classes, too few for a "
-                "reliable R@1: --dataset.validation images holds out images of every class instead"
+                f"validation has {len(val)} of {classes}, too few for a reliable R@1: "
+                "--dataset.validation images holds out images of every class instead"
             )
 
     def read(self) -> Items:
@@ -117,7 +119,7 @@ class DatasetPart:
             if found != wanted:
                 raise DataError(
                     self.folder(),
-                    f"{self.name} has {found:,} {split} images where the original has "
+                    f"{self.name} has {number_of(found, f'{split} image')} where the original has "
                     f"{wanted:,}; unpack the original archive again",
                 )
 

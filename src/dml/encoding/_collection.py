@@ -13,6 +13,7 @@ import pandas as pd
 from dml._storage.atomic import atomic_path
 from dml._storage.remote import is_url
 from dml._storage.unfinished import UnfinishedRows, measuring
+from dml._text import number_of
 from dml.encoding._engines import LOCAL, Engine
 from dml.encoding._sources import KnownImages, image_table
 from dml.encoding._vectors_file import read_vectors, write_vectors
@@ -54,7 +55,7 @@ class EmbeddedImages:
         with atomic_path(path) as temporary:
             self.unreadable.to_csv(temporary, index=False)
         reporter.info(
-            f"{len(self.unreadable):,} images could not be read and are left out; listed in {path}:"
+            f"left out as unreadable: {number_of(len(self.unreadable), 'image')}, listed in {path}:"
         )
         for reason in self.unreadable["reason"][:_LISTED]:
             reporter.info(f"  {reason}")
@@ -91,10 +92,11 @@ def embed_to_file(
         raise OccupiedError(out, "a folder; choose another --out")
     encoder = OnnxEncoder(bundle)
     unfinished = unfinished_folder(out)
-    with measuring(unfinished):
+    with measuring(unfinished, out):
         embedded = embed_sources(encoder, sources, unfinished, engine=engine, reporter=reporter)
         write_vectors(out, embedded.table, embedded.vectors, encoder)
-    reporter.info(f"{len(embedded.table):,} vectors of {encoder.dimension} numbers: {out}")
+    vectors = number_of(len(embedded.table), "vector")
+    reporter.info(f"{vectors} of {encoder.dimension} numbers: {out}")
     embedded.list_unreadable(out, reporter)
     return embedded
 

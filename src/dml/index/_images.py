@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from dml._storage.unfinished import measuring
+from dml._text import number_of
 from dml.encoding._collection import embed_sources, unfinished_folder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index._interface import Index
@@ -49,7 +50,7 @@ def index_images(
     name = _local_name(location)
     unfinished = unfinished_folder(name)
     check = partial(check_build, location, kind=kind, recall=recall)
-    with measuring(unfinished):
+    with measuring(unfinished, name):
         embedded = embed_sources(encoder, sources, unfinished, check=check, reporter=reporter)
         index = build_index(location, encoder, embedded.table, embedded.vectors, kind, recall)
     for line in f"{location}: {index.info()}".splitlines():
@@ -84,7 +85,7 @@ def add_images(
     """
     name = _local_name(index.location)
     unfinished = unfinished_folder(name)
-    with index.changing(), measuring(unfinished):
+    with index.changing(), measuring(unfinished, name):
         embedded = embed_sources(
             index.encoder(bundle),
             sources,
@@ -94,7 +95,8 @@ def add_images(
             reporter=reporter,
         )
         new, replaced = index.add(embedded.table, embedded.vectors)
-    reporter.info(f"{new:,} added, {replaced:,} replaced; {len(index):,} items in {index.location}")
+    items = number_of(len(index), "item")
+    reporter.info(f"{new:,} added, {replaced:,} replaced; {items} in {index.location}")
     embedded.list_unreadable(name, reporter)
     return new, replaced
 

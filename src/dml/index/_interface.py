@@ -13,6 +13,7 @@ import numpy as np
 
 from dml._options import check_at_least, check_interval
 from dml._storage.columns import fitted
+from dml._text import number_of
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import ArrayError, DataError, FilterError
 from dml.index._items import Item, check_vectors, prepare_items
@@ -65,8 +66,8 @@ class IndexInfo:
     def __str__(self) -> str:
         """Returns two or three lines of text."""
         lines = [
-            f"{self.items:,} items"
-            + (f" of {self.labels:,} labels" if self.labels is not None else "")
+            number_of(self.items, "item")
+            + (f" of {number_of(self.labels, 'label')}" if self.labels is not None else "")
             + f", {self.dimension} numbers each"
             + (f", {self.bytes / 2**20:.1f} MiB" if self.bytes is not None else "")
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import MissingDataError, OccupiedError
+from dml.errors import MissingDataError, OccupiedError, OptionError
 from dml.index._interface import Index
 
 if TYPE_CHECKING:
@@ -85,7 +85,13 @@ def is_milvus(location: str | os.PathLike[str]) -> bool:
 
 
 def normal_location(location: str | os.PathLike[str]) -> str:
-    """Returns a location in normal form: a folder or file without a trailing slash."""
+    """Returns a location in normal form: a folder or file without a trailing slash.
+
+    Raises:
+        OptionError: It is empty.
+    """
+    if not os.fspath(location):  # Path("") is the current folder
+        raise OptionError("location", "must name an index. The name is empty")
     return str(location) if str(location).startswith(SCHEME) else str(Path(location))
 
 

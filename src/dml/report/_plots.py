@@ -12,6 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dml._text import number_of
 from dml.report._selection import SimilarityHistograms
 
 # Colours drawn here and the page's variables that replace them, so that one plot has both light and
@@ -56,7 +57,7 @@ def curve_plot(
             continue
         described.append(
             f"{name} from {values[finite[0]]:.3g} to {values[finite[-1]]:.3g} "
-            f"in {len(values)} epochs"
+            f"in {number_of(len(values), 'epoch')}"
         )
         if len(lines) > 1:
             end = (epochs[finite[-1]], values[finite[-1]])

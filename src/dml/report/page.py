@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from dml import _pages
 from dml._storage.atomic import write_text
+from dml._text import number_of
 from dml.images._thumbnails import SIDE
 from dml.report import _plots
 from dml.report._queries import Queries
@@ -142,8 +143,8 @@ def _embedding_plots(data, queries):
         plots.append(_Plot("Right class among the first k, % of queries", drawing))
     histograms = similarity_histograms(data)
     caption = (
-        f"{histograms.positive.sum():,} pairs of one class and {histograms.negative.sum():,} of "
-        "different classes, each as a density; dotted: the means"
+        f"{number_of(histograms.positive.sum(), 'pair')} of one class and "
+        f"{histograms.negative.sum():,} of different classes, each as a density; dotted: the means"
     )
     caption += "; solid: calibrated thresholds." if data.thresholds else "."
     drawing = _plots.similarity_plot(histograms, data.thresholds)
@@ -175,14 +176,14 @@ def _map(data, queries):
         if (uri := queries.uri(rows[at]))
     ]
     caption = (
-        f"{len(rows):,} queries on the two widest principal axes, which keep {100 * kept:.1f} % of "
-        "the variance."
+        f"{number_of(len(rows), 'query')} on the two widest principal axes, which keep "
+        f"{100 * kept:.1f} % of the variance."
     )
     if len(classes) > len(shown):
         caption += f" {len(shown)} of {len(classes)} classes in colour."
     if spots:
         caption += " Point at a coloured one to see it."
-    title = f"Map of {len(rows)} embeddings in the plane."
+    title = f"Map of {number_of(len(rows), 'embedding')} in the plane."
     drawing = _plots.map_plot(points, labels, shown, title, spots)
     legend = [
         _LegendEntry(_plots.class_marker(number), data.class_name(code))

@@ -12,9 +12,10 @@ from dml._options import check_known
 from dml._storage.atomic import new_folder
 from dml._storage.bundle import Bundle, ExportFormat
 from dml._storage.versions import installed_versions
+from dml._text import number_of
 from dml.encoding._formats import Precision, read_encoder, write_encoder
 from dml.encoding.embed import embed_images
-from dml.errors import DataError
+from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.evaluation._neighbours import nearest_others
 from dml.images import read_image
@@ -80,7 +81,7 @@ class ExportCheck:
             share = 100 * self.overlap_of_the_top_10
             parts.append(f"{share:.1f} % of the nearest {NEAREST} are the same; ")
         return (
-            f"{self.images:,} images through both encoders: {''.join(parts)}"
+            f"{number_of(self.images, 'image')} through both encoders: {''.join(parts)}"
             f"vectors differ by at most {self.difference:.1e}, "
             f"and by {self.difference_at_any_size:.1e} for images at their original size"
         )
@@ -133,7 +134,11 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
     to, precision = ExportFormat(to), Precision(precision)
     further = [to] if to is not ExportFormat.ONNX else []
     further += [precision] if precision is not Precision.FLOAT32 else []
-    bundle = Bundle(out or folder.path / "-".join(["bundle", *further]), to)
+    if out is None:
+        out = folder.path / "-".join(["bundle", *further])
+    elif not os.fspath(out):  # Path("") is the current folder
+        raise OptionError("out", "must name the bundle's folder. The name is empty")
+    bundle = Bundle(out, to)
     data, _ = run._test_data(dataset, flags)
     encoder = run.encoder()
     own = run._own_evaluation()

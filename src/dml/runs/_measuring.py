@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._text import number_of
 from dml.datasets import Items
 from dml.encoding import Encoder, embed_images
 from dml.evaluation import (
@@ -185,8 +186,8 @@ def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
         metrics = {**as_values(linear_evaluation(*sides).metrics()), **metrics}
     if unknown.any():
         notes.append(
-            f"{unknown.sum():,} test images are of classes without a training image, which linear "
-            "and k-NN accuracy count as wrong"
+            "of classes without a training image, which linear and k-NN accuracy count as wrong: "
+            f"{unknown.sum():,} of {number_of(len(unknown), 'test image')}"
         )
     return Measurement(metrics, tuple(notes))
 

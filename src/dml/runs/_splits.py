@@ -12,6 +12,7 @@ import numpy as np
 from dml._storage.atomic import atomic_path
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
+from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN, Changes, image_digests
 from dml.datasets.base import DatasetPart
@@ -21,9 +22,7 @@ from dml.recipe import options_of
 from dml.reporting import SILENT, Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
-COPIES = (
-    "{:,} of the {:,} test images are exact copies of training or validation images of this run"
-)
+COPIES = "exact copies of training or validation images of this run: {:,} of {}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def own_items(
     tests = np.isin(recorded.items.splits, TESTS)
     seen = recorded.seen_in(recorded.items.take(tests), recorded.digests[tests])
     if seen["images"]:
-        notes.append(COPIES.format(seen["images"], tests.sum()))
+        notes.append(COPIES.format(seen["images"], number_of(tests.sum(), "test image")))
     return TestItems(items, items.protocol, seen, unreadable, changes.counts(), tuple(notes))
 
 
@@ -147,11 +146,11 @@ def other_items(
     seen = recorded.seen_in(tested, digests[rows])
     if seen["classes"]:
         notes.append(
-            f"{seen['classes']:,} of the {len(tested.class_names):,} classes have the name of a "
-            "training or validation class of this run, and may be the same class"
+            "with the name of a training or validation class of this run, which may be the same "
+            f"class: {seen['classes']:,} of {number_of(len(tested.class_names), 'class')}"
         )
     if seen["images"]:
-        notes.append(COPIES.format(seen["images"], len(tested)))
+        notes.append(COPIES.format(seen["images"], number_of(len(tested), "test image")))
     protocol = "seen-class" if any(seen.values()) else "zero-shot"
     if items.protocol == "query-gallery":
         protocol = items.protocol

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._text import number_of
 from dml.backbones import Hub, Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
@@ -87,7 +88,8 @@ def describe_data(items: Items, name: str) -> str:
     for split in ("train", "val", "test", "query", "gallery"):
         part = items.select(split)
         if len(part):
-            counts.append(f"{split} {len(part):,} images of {len(part.class_names):,} classes")
+            images = number_of(len(part), "image")
+            counts.append(f"{split} {images} of {number_of(len(part.class_names), 'class')}")
     return f"{name} ({items.protocol}): {', '.join(counts)}"
 
 
@@ -100,8 +102,9 @@ def describe_training(recipe: Recipe, steps: int) -> str:
     size = recipe.backbone.input_size
     return (
         f"training {network_of(recipe)}, {size} x {size} "
-        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; {training.epochs:,} epochs "
-        f"of {steps:,} batches of {recipe.sampler.batch_size:,} images"
+        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; "
+        f"{number_of(training.epochs, 'epoch')} of {number_of(steps, 'batch')} "
+        f"of {number_of(recipe.sampler.batch_size, 'image')}"
     )
 
 
@@ -120,7 +123,13 @@ def network_of(recipe: Recipe) -> str:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """Creates and returns the first of parent/name, parent/name-2, ... that does not exist."""
+    """Creates and returns the first of parent/name, parent/name-2, ... that does not exist.
+
+    Raises:
+        OptionError: The name is that of a folder elsewhere.
+    """
+    if name in ("", ".", "..") or os.path.basename(name) != name:
+        raise OptionError("name", f"must be a name within {parent}, without folders; got {name!r}")
     number, path = 1, parent / name
     while True:
         with contextlib.suppress(FileExistsError):

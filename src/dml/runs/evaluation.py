@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dml._storage.run_folder import RunFolder
+from dml._text import number_of
 from dml.errors import DataError, MissingDataError
 from dml.evaluation import CalibratedThreshold, thresholds_from_json
 from dml.runs._evaluation_files import SCHEMA, SHAPE, read_vectors
@@ -135,8 +136,8 @@ class Evaluation:
         """Yields the metrics, their intervals and those of the frozen network as a table."""
         excluded = f", {self.excluded:,} without a positive left out" if self.excluded else ""
         yield (
-            f"{self.dataset}, {self.protocol_name}: {self.queries:,} queries of {self.classes:,} "
-            f"classes in a gallery of {self.gallery:,}{excluded}"
+            f"{self.dataset}, {self.protocol_name}: {number_of(self.queries, 'query')} of "
+            f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded}"
         )
         if self.metrics:
             yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{'frozen':>11}"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dml._text import number_of
 from dml.errors import OptionError
 
 
@@ -14,7 +15,7 @@ def full_batches(images: int, batch_size: int) -> int:
     if images < batch_size:
         raise OptionError(
             "sampler.batch_size",
-            f"is {batch_size}, but there are only {images} training images; lower it",
+            f"is {batch_size}, above the {number_of(images, 'training image')} there are; lower it",
         )
     return images // batch_size
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dml._text import number_of
 from dml.errors import ArrayError, OptionError
 
 
@@ -69,8 +70,9 @@ def joined(
     if too_small(number[small].sum(), room[small].sum()):
         raise OptionError(
             "sampler.classes_per_super_class",
-            f"is {classes}, with {images} images each, but there are {number.sum()} classes, "
-            f"which give {int(room.sum())} images; lower it or sampler.images_per_class",
+            f"is {classes}, with {number_of(images, 'image')} each, but the training split has "
+            f"{number_of(number.sum(), 'class')}, which give {number_of(room.sum(), 'image')}; "
+            "lower it or sampler.images_per_class",
         )
     large = np.flatnonzero(~small)
     new = np.zeros(supers, np.int64)  # 0: the joined one

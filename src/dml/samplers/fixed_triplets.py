@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least
+from dml._text import number_of
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.samplers._epochs import epoch_generator
 from dml.samplers.base import SAMPLERS, Sampler
@@ -72,8 +73,8 @@ class FixedTriplets(Sampler):
         if len(triplets) < self.triplets_per_batch:
             raise OptionError(
                 "sampler.triplets_per_batch",
-                f"is {self.triplets_per_batch}, but {self.path} has only {len(triplets)} triplets; "
-                "lower it",
+                f"is {self.triplets_per_batch}, but {self.path} has only "
+                f"{number_of(len(triplets), 'triplet')}; lower it",
             )
         steps = -(-len(triplets) // self.triplets_per_batch)
         order = epoch_generator(seed, epoch).permutation(len(triplets))
@@ -126,7 +127,8 @@ def _rows_of(names, count, ids, path):
     import pandas as pd
 
     if names.dtype == np.int64:
-        rows, what = np.where(names < count, names, -1), f"only {count} training images are there"
+        rows = np.where(names < count, names, -1)
+        what = f"the training split has only {number_of(count, 'image')}"
     elif ids is None:
         raise DataError(path, "names images by their ids, and this data set has none")
     else:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
+from dml._text import number_of
 from dml.errors import OptionError
 from dml.samplers._decks import SMALL_CLASSES, deal, rows_by_class, visit_numbers
 from dml.samplers._epochs import epoch_generator
@@ -88,7 +89,7 @@ class MPerClass(Sampler):
             raise OptionError(
                 "sampler.steps",
                 f"is {steps}, but {round_steps} are needed to visit each of the "
-                f"{len(counts)} classes; raise it, or set 0",
+                f"{number_of(len(counts), 'class')}; raise it, or set 0",
             )
         order = orders(kept, -(-steps // round_steps), epoch_generator(seed, epoch))
         visited, taken = self._classes_of_batches(given, steps, round_steps, order)
@@ -108,16 +109,19 @@ class MPerClass(Sampler):
         """Raises OptionError unless the classes can fill a batch without repeating an image."""
         wanted, least = self.classes_per_batch, self.images_per_class
         if len(given) < wanted:
-            which = f" with at least {least} images" if self.small_classes == "skip" else ""
+            which = ""
+            if self.small_classes == "skip":
+                which = f" with at least {number_of(least, 'image')}"
             raise OptionError(
                 "sampler.classes_per_batch",
-                f"is {wanted}, but there are only {len(given)} training classes{which}; lower it",
+                f"is {wanted}, but the training split has only "
+                f"{number_of(len(given), 'class')}{which}; lower it",
             )
         if given.sum() < self.batch_size:
             raise OptionError(
                 "sampler.classes_per_batch",
-                f"is {wanted}, for batches of {self.batch_size} images, but with at most {least} "
-                f"of each class there are only {given.sum()} images; lower it or "
+                f"is {wanted}, for batches of {self.batch_size} images, but at most {least} of "
+                f"each class make only {number_of(given.sum(), 'image')}; lower it or "
                 "sampler.images_per_class",
             )
 
