@@ -184,3 +184,42 @@ def test_cameras_and_sequences_may_be_empty(tmp_path, suffix):
     items = Table(root=path, test_fraction=0.0).items()
     assert items.cameras.tolist() == ["01", None, "2"]
     assert items.sequences.tolist() == ["7", "7", "8"]
+
+
+SEVERAL = [("a.jpg", "red | cat"), ("b.jpg", "cat|cat"), ("c.jpg", "dog"), ("d.jpg", "dog|red")]
+
+
+def test_a_cell_may_hold_several_labels(tmp_path):
+    options = {"label_separator": "|", "test_fraction": 0.0, "validation_fraction": 0.0}
+    items = Table(root=write(tmp_path, SEVERAL), **options).items()
+    names = [items.class_names[code] for code in items.labels]
+    assert names == ["cat|red", "cat", "dog", "dog|red"]
+    assert items.label_names == ("cat", "dog", "red")
+    assert items.label_counts().tolist() == [2, 2, 2]
+    assert items.label_counts([0, 2]).tolist() == [1, 1, 1]
+    assert items.alike(items.labels[[0, 0, 0]], items.labels[1:]).tolist() == [True, False, True]
+    assert items.search_labels.tolist()[0] == {"cat", "red"}
+    path = write(tmp_path, [("a.jpg", "red|"), ("b.jpg", "cat")])
+    with pytest.raises(ValueError, match=r"t?able\.csv: row 1 has an empty label in 'red\|'"):
+        Table(root=path, **options).items()
+
+
+def test_images_with_several_labels_are_held_out_as_images(tmp_path):
+    path = write(tmp_path, SEVERAL)
+    with pytest.raises(ValueError, match=r"dataset\.protocol must be seen-class with a label_sep"):
+        Table(root=path, label_separator="|").items()
+    options = {"root": path, "label_separator": "|", "test_fraction": 0.0}
+    with pytest.raises(ValueError, match=r"dataset\.validation must be images with a label_sep"):
+        Table(**options).items()
+    options = {"label_separator": "|", "protocol": "seen-class", "validation": "images"}
+    options |= {"test_fraction": 0.5, "validation_fraction": 0.0}
+    items = Table(root=path, **options).items()
+    assert sorted(items.splits.tolist()) == ["test", "test", "train", "train"]
+
+
+def test_listed_splits_that_share_a_label_are_of_seen_classes(tmp_path):
+    rows = [(*row, "train" if n < 2 else "test") for n, row in enumerate(SEVERAL)]
+    options = {"label_separator": "|", "validation_fraction": 0.0}
+    assert Table(root=write(tmp_path, rows), **options).items().protocol == "seen-class"
+    rows[3] = ("d.jpg", "dog", "test")
+    assert Table(root=write(tmp_path, rows), **options).items().protocol == "zero-shot"

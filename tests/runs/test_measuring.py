@@ -15,6 +15,11 @@ def split_of(protocol, splits, classes):
     return TestSplit.of(Items.build(paths, names, splits, paths, protocol), "mine", "none")
 
 
+def items_of(names, **options):
+    paths = [f"{i}.jpg" for i in range(len(names))]
+    return Items.build(paths, list(names), "val", paths, "zero-shot", **options)
+
+
 def at(*degrees):
     """Returns unit vectors of a plane at these angles."""
     angles = np.radians(degrees)
@@ -59,7 +64,7 @@ def test_an_image_of_its_own_camera_is_not_a_query_s_neighbour():
     items = Items.build(paths, list("aabab"), "test", paths, "zero-shot", cameras=every)
     measured = measure(TestSplit.of(items, "mine", "camera"), vectors, ks=(1,))
     assert measured.notes[0].startswith("no retrieval metrics: no query has another image")
-    (_, (note,)) = calibrate(vectors, items.labels, 0.5, 0.5, items.left_out_keys("camera"))
+    (_, (note,)) = calibrate(vectors, items, 0.5, 0.5, "camera")
     assert note.startswith("no calibrated thresholds: no query has another image")
 
 
@@ -105,19 +110,21 @@ def test_what_was_not_measured_has_no_test_rate():
 
 def test_thresholds_that_nothing_promises_are_named():
     vectors = at(0, 1, 90, 91)
-    thresholds, notes = calibrate(vectors, np.array([0, 0, 1, 1]), 0.9, 0.01)
+    thresholds, notes = calibrate(vectors, items_of([0, 0, 1, 1]), 0.9, 0.01)
     assert thresholds == ()  # 4 right answers show a precision of 0.47 at the most
     assert notes == (
         "no threshold reaches a precision of 90 % on the validation split",
         "no threshold reaches a false accept rate of 1 % on the validation split",
     )
-    assert calibrate(at(0, 1), np.array([0, 0]), 0.9, 0.01)[1][0].startswith("no calibrated")
+    assert calibrate(at(0, 1), items_of([0, 0]), 0.9, 0.01)[1][0].startswith("no calibrated")
 
 
 def test_a_promise_that_validation_keeps_is_a_threshold():
     # 40 pairs, 9 degrees apart: every nearest neighbour, at 1 degree, is right.
     degrees = np.repeat(np.arange(40) * 9, 2) + np.tile([0, 1], 40)
-    (precision, far), notes = calibrate(at(*degrees), np.repeat(np.arange(40), 2), 0.9, 0.05)
+    (precision, far), notes = calibrate(
+        at(*degrees), items_of(np.repeat(np.arange(40), 2)), 0.9, 0.05
+    )
     assert notes == ()
     assert precision.kind is ThresholdKind.PRECISION and precision.target == 0.9
     assert precision.rate == 1 and precision.coverage == 1 and precision.count == 80

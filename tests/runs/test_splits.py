@@ -334,26 +334,31 @@ def test_a_query_leaves_out_what_its_camera_took_of_its_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels, keys, gallery, expected",
+    "names, keys, queries, expected",
     [
-        ("ab", None, None, False),
-        ("aab", None, None, True),
-        ("aab", ["a1", "a1", None], None, False),
-        ("aab", ["a1", None, None], None, True),  # the second may find the first
-        ("aab", ["a1", "a2", None], None, True),
-        ("a", ["a1"], ("aab", ["a1", "a1", "b1"]), False),
-        ("a", ["a1"], ("aab", ["a1", "a2", "b1"]), True),
-        ("a", [None], ("aab", ["a1", "a1", "b1"]), True),
-        ("a", None, ("bb", None), False),
+        ("a b", None, None, False),
+        ("a a b", None, None, True),
+        ("a a b", ["a1", "a1", None], None, False),
+        ("a a b", ["a1", None, None], None, True),  # the second may find the first
+        ("a a b", ["a1", "a2", None], None, True),
+        ("a a a b", ["a1", "a1", "a1", "b1"], 1, False),
+        ("a a a b", ["a1", "a1", "a2", "b1"], 1, True),
+        ("a a a b", [None, "a1", "a1", "b1"], 1, True),
+        ("a b b", None, 1, False),
+        ("a|b b|c", None, None, True),
+        ("a|b c", None, None, False),
+        ("a|b c|d b|d", None, 2, True),
+        ("a|b c|d a b", None, 1, True),
+        ("a|b b c d", None, 2, False),  # the queries are a|b and b
     ],
 )
-def test_positives_are_those_that_are_not_left_out(labels, keys, gallery, expected):
-    def arrays(labels, keys):
-        codes = np.array([ord(label) for label in labels])
-        return codes, None if keys is None else np.array(keys, object)
-
-    found = has_positives(*arrays(labels, keys), *(arrays(*gallery) if gallery else ()))
-    assert found is expected
+def test_positives_are_those_that_are_not_left_out(names, keys, queries, expected):
+    names = names.split()
+    several = "|" if "|" in "".join(names) else ""
+    items = Items.build(names, names, "test", range(len(names)), "zero-shot", separator=several)
+    rows = () if queries is None else np.split(np.arange(len(names)), [queries])
+    keys = None if keys is None else np.array(keys, object)
+    assert has_positives(items, keys, *rows) is expected
 
 
 @pytest.mark.parametrize(

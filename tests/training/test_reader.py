@@ -32,3 +32,11 @@ def test_labels_are_those_of_the_rows_that_were_used():
         np.testing.assert_array_equal(targets["labels"], ITEMS.labels[used])
         np.testing.assert_array_equal(targets["samples"], used)
         assert targets["labels"].dtype == targets["samples"].dtype == np.int32
+
+
+def test_targets_take_the_place_of_labels():
+    reader = Rows(ITEMS, MPerClass(2, 3), 7, None, True, (1,), "float32", lambda y: np.eye(4)[y])
+    _, targets = reader(0)
+    rows = [19, *reader.epoch_rows(0)[0][1:]]
+    np.testing.assert_array_equal(targets["labels"], np.eye(4)[ITEMS.labels[rows]])
+    np.testing.assert_array_equal(targets["samples"], rows)

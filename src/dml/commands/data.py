@@ -48,7 +48,7 @@ def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
     for split in dict.fromkeys(items.splits.tolist()):
         part = items.select(split)
         images = number_of(len(part), "image", width=8)
-        reporter.info(f"  {split:8} {images} of {number_of(len(part.class_names), 'class')}")
+        reporter.info(f"  {split:8} {images} of {number_of(len(part.label_names), 'class')}")
     for note in items.notes:
         reporter.info(note)
     result = check_images(items, reporter=reporter)

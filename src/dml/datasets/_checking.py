@@ -76,7 +76,7 @@ def check_images(items: Items, threads: int = 2, reporter: Reporter = SILENT) ->
     return ImageCheck(
         unreadable={row: f for row, f in enumerate(scans) if isinstance(f, ImageError)},
         lone_classes=tuple(
-            str(items.class_names[code]) for code in np.flatnonzero(np.bincount(items.labels) == 1)
+            str(items.label_names[code]) for code in np.flatnonzero(items.label_counts() == 1)
         ),
         equal_bytes=_duplicates({row: f.data for row, f in readable.items()}, items.splits),
         equal_pixels=_duplicates({row: f.pixels for row, f in readable.items()}, items.splits),

@@ -74,6 +74,8 @@ class RecordedItems:
         }
         if items.super_labels is not None:
             table["super_label"] = items.super_labels
+        if items.separator:
+            table["separator"] = items.separator
         with atomic_path(path) as temporary:
             pd.DataFrame(table).to_parquet(temporary, index=False)
 
@@ -107,6 +109,7 @@ class RecordedItems:
             ids=table["id"].to_numpy(object),
             protocol=str(table["protocol"].iloc[0]),
             super_labels=table["super_label"].to_numpy("int32") if "super_label" in table else None,
+            separator=str(table["separator"].iloc[0]) if "separator" in table else "",
         )
         return cls(items, table["sha256"].to_numpy(object))
 
@@ -173,10 +176,10 @@ class RecordedItems:
             "images": exact copies of training or validation images}.
         """
         seen = np.isin(self.items.splits, SEEN)
-        names = {self.items.class_names[code] for code in np.unique(self.items.labels[seen])}
+        names = set(map(str, self.items.take(seen).label_names))
         known = set(self.digests[seen]) - {""}
         return {
-            "classes": len(names & set(map(str, items.class_names))),
+            "classes": len(names & set(map(str, items.label_names))),
             "images": sum(digest in known for digest in digests),
         }
 
@@ -230,7 +233,7 @@ def _some(ids):
 
 def _is_record(table):
     """Returns whether a table is one that `RecordedItems.write` may have written."""
-    if set(table.columns) - {"super_label"} != COLUMNS or not len(table):
+    if set(table.columns) - {"super_label", "separator"} != COLUMNS or not len(table):
         return False
     labels = table["label"]
     return not (

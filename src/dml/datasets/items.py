@@ -30,6 +30,8 @@ class Items:
         cameras: Objects (N,): the name of the camera of each image, None where it is unknown; None
             if the data set has no cameras.
         sequences: The same of the sequence (a video, a burst of photos) of each image.
+        separator: What is between the labels of an image in the name of its class, if an image may
+            have several: a class is then a set of labels. Empty if each image has one.
     """
 
     paths: np.ndarray
@@ -42,6 +44,7 @@ class Items:
     notes: tuple[str, ...] = ()
     cameras: np.ndarray | None = None
     sequences: np.ndarray | None = None
+    separator: str = ""
 
     @classmethod
     def build(
@@ -55,6 +58,7 @@ class Items:
         notes: Iterable[str] = (),
         cameras: Sequence[str | None] | np.ndarray | None = None,
         sequences: Sequence[str | None] | np.ndarray | None = None,
+        separator: str = "",
     ) -> "Items":
         """Returns the table of rows whose classes have names of any hashable type.
 
@@ -70,6 +74,7 @@ class Items:
             notes: Lines for the user about how the data set was read.
             cameras: N names of cameras, None where it is unknown; None if there are none.
             sequences: The same of sequences.
+            separator: What is between the labels in a name; empty if there is one.
 
         Raises:
             ArrayError: The lengths differ, an id occurs twice, or a name is missing.
@@ -109,6 +114,7 @@ class Items:
             tuple(notes),
             _names_or_none(cameras, len(labels)),
             _names_or_none(sequences, len(labels)),
+            separator,
         )
 
     def __len__(self) -> int:
@@ -139,6 +145,61 @@ class Items:
             sequences=None if self.sequences is None else self.sequences[rows],
         )
 
+    @property
+    def label_sets(self) -> list[frozenset[Any]]:
+        """The labels of each class: its name, or those of which the name is made."""
+        if not self.separator:
+            return [frozenset([name]) for name in self.class_names]
+        return [frozenset(str(name).split(self.separator)) for name in self.class_names]
+
+    @property
+    def label_names(self) -> tuple[Any, ...]:
+        """The different labels: the names of the classes, or the labels of which these are sets."""
+        if not self.separator:
+            return self.class_names
+        return tuple(sorted(set().union(*self.label_sets)))
+
+    @property
+    def search_labels(self) -> np.ndarray:
+        """The labels (N,) for `dml.evaluation.retrieval`: class codes, or sets of labels."""
+        if not self.separator:
+            return self.labels
+        sets = np.empty(len(self.class_names), dtype=object)
+        sets[:] = self.label_sets
+        return sets[self.labels]
+
+    def memberships(self) -> np.ndarray:
+        """Returns which labels the classes have, float32 (classes, labels) of 0 and 1."""
+        column = {name: place for place, name in enumerate(self.label_names)}
+        table = np.zeros((len(self.class_names), len(column)), "float32")
+        for row, labels in enumerate(self.label_sets):
+            table[row, [column[name] for name in labels]] = 1
+        return table
+
+    def label_counts(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Returns how many images have each label, integers (labels,).
+
+        Args:
+            rows: The rows of the images; None for all.
+        """
+        labels = self.labels if rows is None else self.labels[rows]
+        counts = np.bincount(labels, minlength=len(self.class_names))
+        if not self.separator:
+            return counts
+        return np.rint(counts @ self.memberships()).astype("int64")
+
+    def alike(self, labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Returns whether classes are the same or, as sets of labels, have one in common.
+
+        Args:
+            labels: Class codes of any shape.
+            others: Class codes of this shape.
+        """
+        if not self.separator:
+            return labels == others
+        table = self.memberships().astype(bool)
+        return (table[labels] & table[others]).any(axis=-1)
+
     def left_out_keys(self, exclude: str) -> np.ndarray | None:
         """Returns keys for `dml.evaluation.retrieval`, whose search leaves equal ones out.
 
@@ -154,6 +215,12 @@ class Items:
         """
         if exclude == "none":
             return None
+        if self.separator:
+            raise OptionError(
+                "evaluation.exclude",
+                f"is {exclude}, which leaves out images of a query's class, but images have "
+                "several labels here: set it to none",
+            )
         names = {"camera": self.cameras, "sequence": self.sequences}[exclude]
         if names is None:
             raise OptionError(
@@ -235,7 +302,10 @@ class Items:
         train = self.splits == "train"
         generator = np.random.Generator(np.random.PCG64(seed))
         splits = self.splits.astype("<U7")
-        if by == "images" or self.protocol == "seen-class":
+        if self.separator:  # any images: sets of labels may all be different
+            rows = np.flatnonzero(train)
+            splits[generator.permutation(rows)[: _share(fraction, len(rows), least=2)]] = split
+        elif by == "images" or self.protocol == "seen-class":
             for code in np.unique(self.labels[train]):
                 rows = np.flatnonzero(train & (self.labels == code))
                 splits[generator.permutation(rows)[: _share(fraction, len(rows), least=2)]] = split

@@ -143,7 +143,7 @@ class Queries:
     def label_issues(self) -> LabelIssues | None:
         """Returns doubtful labels, near-duplicates and confused classes; None without any."""
         data = self._data
-        if len(data.labels) < 2:
+        if len(data.labels) < 2 or data.alike is not None:  # they need one class each
             return None
         found = find_label_issues(data.vectors, data.labels)
         kinds = found.mislabelled, found.duplicates, found.confused, found.never_found
@@ -231,4 +231,4 @@ class Queries:
         return int(np.argmax(np.where(rows, self._data.vectors @ self._data.vectors[row], -2)))
 
     def _is_right(self, row, neighbour):
-        return bool(self._data.searched_labels[neighbour] == self._data.labels[row])
+        return bool(self._data.are_right(row, neighbour))

@@ -57,8 +57,8 @@ def worst_queries(first_positive: np.ndarray, count: int) -> np.ndarray:
 
 def nearest_positive(data: ReportData, row: int) -> int | None:
     """Returns the row of a query's own class that is most similar to it, of those it may find."""
-    own = np.asarray(data.searched_labels) == data.labels[row]
-    candidates = np.flatnonzero(own & ~data.is_left_out(row))
+    right = data.are_right(row, np.arange(len(data.searched_labels)))
+    candidates = np.flatnonzero(right & ~data.is_left_out(row))
     if not len(candidates):
         return None
     return int(candidates[np.argmax(data.searched_vectors[candidates] @ data.vectors[row])])
@@ -78,7 +78,7 @@ def similarity_histograms(
     counts, sums = np.zeros((2, bins), np.int64), np.zeros(2)
     for block in np.array_split(rows, max(1, len(rows) // 50)):
         similarity = np.clip(data.vectors[block] @ data.searched_vectors.T, -1, 1)
-        same = data.labels[block][:, None] == np.asarray(data.searched_labels)[None, :]
+        same = data.are_right(block[:, None], np.arange(len(data.searched_labels)))
         valid = np.ones_like(same)
         if data.gallery_vectors is None:
             valid[np.arange(len(block)), block] = False

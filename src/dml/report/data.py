@@ -60,6 +60,8 @@ class ReportData:
         gallery_vectors: Unit embeddings (G, D), or None if the queries are the gallery.
         gallery_labels: Class codes (G,), given with `gallery_vectors`.
         gallery_thumbnail: Gallery row -> image, given with `gallery_vectors`.
+        alike: Returns which class codes of two arrays of one shape are right for each other; None
+            if equal ones are.
         left_out: Keys (Q,), None or any hashable: a query does not find images with its key. None
             if it finds all.
         gallery_left_out: The keys (G,) of the gallery.
@@ -88,6 +90,7 @@ class ReportData:
     gallery_vectors: np.ndarray | None = None
     gallery_labels: np.ndarray | None = None
     gallery_thumbnail: Callable[[int], np.ndarray] | None = None
+    alike: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     left_out: np.ndarray | None = None
     gallery_left_out: np.ndarray | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -125,6 +128,11 @@ class ReportData:
     def searched_labels(self) -> np.ndarray:
         """The class codes that belong to `searched_vectors`."""
         return self.labels if self.gallery_labels is None else self.gallery_labels
+
+    def are_right(self, rows: np.ndarray, searched: np.ndarray) -> np.ndarray:
+        """Returns which searched rows are right for queries, booleans of the rows' common shape."""
+        labels, others = np.broadcast_arrays(self.labels[rows], self.searched_labels[searched])
+        return labels == others if self.alike is None else self.alike(labels, others)
 
     def is_left_out(self, row: int) -> np.ndarray:
         """Returns which of the searched rows (N,) the search of a query leaves out."""

@@ -34,9 +34,9 @@ class Look:
         sides, whole = check.shorter_sides, len(self.looked_at) == len(items)
         among = "" if whole else f" among {len(self.looked_at):,} images drawn at random"
         size = f", {_range(sides)} pixels on the shorter side" if len(sides) else ""
-        classes = _counted(len(items.class_names), "class", "es")
+        classes = _counted(len(items.label_names), "class", "es")
         yield f"{self.name}: {len(items):,} images of {classes}{size}"
-        counts = np.bincount(items.labels)
+        counts = items.label_counts()
         lone = int((counts == 1).sum())
         single = f"; {_counted(lone, 'class', 'es')} with a single one" if lone else ""
         yield f"images a class: {_range(counts)}, median {np.median(counts):g}{single}"
@@ -73,7 +73,7 @@ def _splits(items: Items) -> Iterator[str]:
     for name in SPLITS:
         part = items.select(name)
         if len(part):
-            classes = _counted(len(part.class_names), "class", "es")
+            classes = _counted(len(part.label_names), "class", "es")
             yield f"{name} {_counted(len(part), 'image', 's')} of {classes}"
 
 

@@ -27,6 +27,7 @@ from dml.runs._metrics import MetricValue
 from dml.runs._splits import TestSplit, has_positives
 
 VOTERS = (1, 5, 20)  # nearest images of the k-NN accuracy
+SEVERAL_LABELS = "it needs images of one label each"
 NO_POSITIVE = "no query has another image of its class to find"
 TWO_CLASSES = "images of two classes, and two images of one class"
 
@@ -101,6 +102,10 @@ def measure(
         metrics.update(as_values(result.metrics()))
     else:
         notes.append(f"no retrieval metrics: {NO_POSITIVE}")
+    if split.items.separator:
+        if clustering_seeds or verify:
+            notes.append(f"no clustering or verification: {SEVERAL_LABELS}")
+        return Measurement(metrics, tuple(notes), result)
     if clustering_seeds and two_classes(labels[rows]):
         clusters = clustering(vectors[rows], labels[rows], seeds=clustering_seeds)
         metrics.update(as_values(clusters.metrics()))
@@ -136,13 +141,13 @@ def search(
     Raises:
         ArrayError: No query has a positive.
     """
-    gallery = split.gallery_rows if split.has_gallery else None
+    gallery, labels = split.gallery_rows if split.has_gallery else None, split.items.search_labels
     return retrieval(
         vectors[split.query_rows],
-        split.query_labels,
+        labels[split.query_rows],
         ks=ks,
         gallery=None if gallery is None else vectors[gallery],
-        gallery_labels=None if gallery is None else split.gallery_labels,
+        gallery_labels=None if gallery is None else labels[gallery],
         exclude=split.query_left_out,
         gallery_exclude=None if gallery is None else split.gallery_left_out,
         extra_metrics=extra_metrics,
@@ -170,6 +175,8 @@ def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
         items: Items of the splits `train`, `val` and `test`; the classifiers learn from the first
             two.
     """
+    if items.separator:
+        return Measurement(notes=(f"no linear and k-NN accuracy: {SEVERAL_LABELS}",))
     test = items.splits == "test"
     sides = vectors[~test], items.labels[~test], vectors[test], items.labels[test]
     sizes = np.bincount(sides[1])
@@ -194,48 +201,51 @@ def linear_metrics(vectors: np.ndarray, items: Items) -> Measurement:
 
 def calibrate(
     vectors: np.ndarray,
-    labels: np.ndarray,
+    items: Items,
     target_precision: float,
     target_far: float,
-    left_out: np.ndarray | None = None,
+    exclude: str = "none",
 ) -> tuple[tuple[CalibratedThreshold, ...], tuple[str, ...]]:
     """Returns thresholds that reach their targets on the validation split.
 
     Args:
         vectors: Floats (N, D) of its images.
-        labels: Class codes (N,).
+        items: Its images.
         target_precision: Precision of nearest neighbours that one threshold promises.
         target_far: False accept rate over pairs of two classes that the other one promises.
-        left_out: Keys (N,), as `Items.left_out_keys` gives them, of what is no neighbour.
+        exclude: As `evaluation.exclude`.
 
     Returns:
         (thresholds, notes on those that can't be calibrated).
     """
-    if not two_classes(labels):
+    if len(items.label_names) < 2 or not has_positives(items):
         return (), (f"no calibrated thresholds: they need {TWO_CLASSES} in validation",)
-    if not has_positives(labels, left_out):
+    left_out = items.left_out_keys(exclude)
+    if not has_positives(items, left_out):
         return (), (f"no calibrated thresholds: {NO_POSITIVE} in validation",)
-    nearest = retrieval(vectors, labels, ks=(1,), exclude=left_out).neighbours[:, 0]
+    found = retrieval(vectors, items.search_labels, ks=(1,), exclude=left_out)
+    labels, nearest = items.labels, found.neighbours[:, 0]
     queries = np.flatnonzero(nearest >= 0)  # all, unless one leaves out all of its neighbours
     nearest = nearest[queries]
     similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
-    right = labels[queries] == labels[nearest]
+    right = items.alike(labels[queries], labels[nearest])
     found = {
         f"a precision of {100 * target_precision:g} %": threshold_for_precision(
             similarities, right, target_precision
         ),
-        f"a false accept rate of {100 * target_far:g} %": threshold_for_far(
-            verification(vectors, labels), target_far
-        ),
     }
-    return (
-        tuple(threshold for threshold in found.values() if threshold is not None),
-        tuple(
-            f"no threshold reaches {promise} on the validation split"
-            for promise, threshold in found.items()
-            if threshold is None
-        ),
-    )
+    if not items.separator:
+        found[f"a false accept rate of {100 * target_far:g} %"] = threshold_for_far(
+            verification(vectors, labels), target_far
+        )
+    notes = [
+        f"no threshold reaches {promise} on the validation split"
+        for promise, threshold in found.items()
+        if threshold is None
+    ]
+    if items.separator:
+        notes.append(f"no threshold for a false accept rate: {SEVERAL_LABELS}")
+    return tuple(threshold for threshold in found.values() if threshold is not None), tuple(notes)
 
 
 def with_test_rates(
@@ -252,7 +262,7 @@ def with_test_rates(
     labels, queries = split.items.labels, split.query_rows[found]
     nearest = split.gallery_rows[nearest[found]]
     similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
-    right = labels[queries] == labels[nearest]
+    right = split.items.alike(labels[queries], labels[nearest])
     results = []
     for threshold in thresholds:
         accepted, rate = similarities >= threshold.similarity, None

@@ -16,6 +16,7 @@ from dml.runs._measuring import measure
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
 from dml.runs._starting import minutes, network_of
+from dml.runs._targets import batch_targets
 from dml.runs._training import MOST_COMPONENT_IMAGES
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         on_unreadable=options.unreadable,
         threads=options.threads,
         samples=bool(recipe.memory.size),
+        targets=batch_targets(items, learner.metric_loss),
     )
     with batches.named_errors():
         (images, targets), read = _timed(lambda: batches.reader(0))
@@ -320,7 +322,7 @@ def choices_of(recipe: Recipe, items: Items, steps: int, has_proxies: bool) -> t
         steps: Batches in an epoch.
         has_proxies: Whether the loss compares images with learned proxies of the classes.
     """
-    counts, batch = np.bincount(items.labels), recipe.sampler.batch_size
+    counts, batch = items.label_counts(), recipe.sampler.batch_size
     size, dim = recipe.backbone.input_size, recipe.embedding.dim
     length = f"an embedding of {dim}" if dim else "its pooled features"
     why = (

@@ -60,6 +60,7 @@ def report_data(
         gallery_vectors=vectors[gallery] if split.has_gallery else None,
         gallery_labels=split.gallery_labels if split.has_gallery else None,
         gallery_thumbnail=image_reader(split.items, gallery) if split.has_gallery else None,
+        alike=split.items.alike if split.items.separator else None,
         left_out=split.query_left_out,
         gallery_left_out=split.gallery_left_out if split.has_gallery else None,
         thresholds={t.promise: t.similarity for t in evaluation.thresholds},

@@ -32,7 +32,7 @@ class Scores:
 
         Args:
             vectors: Floats (N, D).
-            labels: Class codes (N,).
+            labels: Class codes (N,), or sets of labels.
             left_out: Keys (N,), as `dml.datasets.Items.left_out_keys` gives them.
         """
         result = retrieval(vectors, labels, ks=(1,), exclude=left_out)

@@ -227,7 +227,11 @@ class TestSplit:
         names = [str(items.class_names[code]) for code in items.labels]
         columns = (items.paths.tolist(), names, items.splits.tolist(), items.ids.tolist())
         items = Items.build(
-            *columns, items.protocol, cameras=items.cameras, sequences=items.sequences
+            *columns,
+            items.protocol,
+            cameras=items.cameras,
+            sequences=items.sequences,
+            separator=items.separator,
         )
         queries = gallery = np.arange(len(items))
         if with_gallery:
@@ -236,10 +240,10 @@ class TestSplit:
             )
         if not len(queries) or not len(gallery):
             raise DataError(name, "there are no test images to evaluate on")
-        if len(only := np.unique(items.labels[gallery])) == 1:
+        if len(only := items.take(gallery).label_names) == 1:
             raise DataError(
                 name,
-                f"all test images are of one class, {items.class_names[only[0]]}, with which "
+                f"all test images are of one class, {only[0]}, with which "
                 "every metric is 100: test on images of two classes or more",
             )
         return cls(items, queries, gallery, items.left_out_keys(exclude))
@@ -265,7 +269,13 @@ class TestSplit:
             cameras, sequences = (
                 table[name].tolist() if name in table else None for name in ("camera", "sequence")
             )
-            items = Items.build(*columns, protocol, cameras=cameras, sequences=sequences)
+            items = Items.build(
+                *columns,
+                protocol,
+                cameras=cameras,
+                sequences=sequences,
+                separator=str(table["separator"].iloc[0]) if "separator" in table else "",
+            )
         except (ValueError, KeyError, OSError, NotImplementedError) as error:
             raise DataError(path, f"damaged; evaluate the run again ({error})") from None
         return cls.of(items, name, exclude)
@@ -298,11 +308,8 @@ class TestSplit:
     @property
     def has_positives(self) -> bool:
         """Whether any query has another image of its class to find."""
-        if not self.has_gallery:
-            return has_positives(self.items.labels, self.left_out)
-        return has_positives(
-            self.query_labels, self.query_left_out, self.gallery_labels, self.gallery_left_out
-        )
+        rows = (self.query_rows, self.gallery_rows) if self.has_gallery else ()
+        return has_positives(self.items, self.left_out, *rows)
 
     def write(self, path: Path):
         """Writes the items as a Parquet table whose row i belongs to vector i."""
@@ -324,29 +331,33 @@ def write_items(items: Items, path: Path) -> None:
     for column, names in (("camera", items.cameras), ("sequence", items.sequences)):
         if names is not None:
             table[column] = names
+    if items.separator:
+        table["separator"] = items.separator
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False)
 
 
 def has_positives(
-    labels: np.ndarray,
+    items: Items,
     left_out: np.ndarray | None = None,
-    gallery_labels: np.ndarray | None = None,
-    gallery_left_out: np.ndarray | None = None,
+    queries: np.ndarray | None = None,
+    gallery: np.ndarray | None = None,
 ) -> bool:
     """Returns whether any query has an image of its class to find.
 
     Args:
-        labels: Class codes (Q,).
-        left_out: Keys (Q,), as `Items.left_out_keys` gives them; None if nothing is left out.
-        gallery_labels: Class codes (G,) of the gallery; None if the queries search each other.
-        gallery_left_out: Its keys (G,).
+        items: The images.
+        left_out: Their keys (N,), as `Items.left_out_keys` gives them; None if nothing is left out.
+        queries: Rows (Q,) of the queries; None for all.
+        gallery: Rows (G,) of the gallery; None if the queries search each other.
     """
-    alone = gallery_labels is None
-    found = Counter(np.asarray(labels if alone else gallery_labels).tolist())
-    keys = [None] * len(labels) if left_out is None else left_out.tolist()
-    own = Counter(keys if alone or gallery_left_out is None else gallery_left_out.tolist())
+    rows = np.arange(len(items)) if queries is None else queries
+    searched = rows if gallery is None else gallery
+    counts, itself = items.label_counts(searched), int(gallery is None)
+    if left_out is None:
+        return bool(((items.label_counts(rows) > 0) & (counts > itself)).any())
+    own = Counter(left_out[searched].tolist())
     return any(
-        found[label] > (alone if key is None else own[key])
-        for label, key in zip(labels.tolist(), keys, strict=True)
+        counts[label] > (itself if key is None else own[key])
+        for label, key in zip(items.labels[rows].tolist(), left_out[rows].tolist(), strict=True)
     )

@@ -33,22 +33,22 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
     train = items.select("train")
     if not len(train):
         raise OptionError("dataset.validation_fraction", "leaves no images for training: lower it")
-    if len(train.class_names) == 1 and with_labels:
+    if len(train.label_names) == 1 and with_labels:
         raise DataError(
             name,
-            f"there is only one class to train on, {train.class_names[0]}: give two or more, or, "
+            f"there is only one class to train on, {train.label_names[0]}: give two or more, or, "
             "if the others are held out for validation, set --dataset.validation images",
         )
     if len(items.select("test", "query")):
         TestSplit.of(items, name, exclude)
     validation = items.select("val")
-    if len(validation) and np.bincount(validation.labels).max() < 2:
+    if len(validation) and not has_positives(validation):
         raise OptionError(
             "dataset.validation_fraction",
             "gives a validation split without two images of a class: raise it, set it to 0 to "
             "train without validation, or set dataset.validation to images",
         )
-    if len(validation) and not has_positives(validation.labels, validation.left_out_keys(exclude)):
+    if len(validation) and not has_positives(validation, validation.left_out_keys(exclude)):
         raise OptionError(
             "evaluation.exclude",
             f"leaves no query of the validation anything to find: no class has images of two "
@@ -68,14 +68,14 @@ def descriptions(recipe: Recipe, items: Items, steps: int) -> Iterator[str]:
     yield describe_training(recipe, steps)
     yield from items.notes
     train = items.select("train")
-    lone = np.flatnonzero(np.bincount(train.labels) == 1)
+    lone = np.flatnonzero(train.label_counts() == 1)
     if len(lone):
         more = f" and {len(lone) - 1:,} more" if len(lone) > 1 else ""
         yield (
-            f"note: class {train.class_names[lone[0]]}{more} has a single training image, "
+            f"note: class {train.label_names[lone[0]]}{more} has a single training image, "
             "which no pair loss can use as a positive"
         )
-    if len(items.select("val").class_names) == 1:
+    if len(items.select("val").label_names) == 1:
         yield (
             "note: validation has one class, whose R@1 is always 100: it is not measured, "
             "and the last epoch is kept"
@@ -89,7 +89,7 @@ def describe_data(items: Items, name: str) -> str:
         part = items.select(split)
         if len(part):
             images = number_of(len(part), "image")
-            counts.append(f"{split} {images} of {number_of(len(part.class_names), 'class')}")
+            counts.append(f"{split} {images} of {number_of(len(part.label_names), 'class')}")
     return f"{name} ({items.protocol}): {', '.join(counts)}"
 
 

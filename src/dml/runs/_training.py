@@ -27,6 +27,7 @@ from dml.runs._selection import (
     with_values,
 )
 from dml.runs._splits import TestSplit, dataset_label
+from dml.runs._targets import batch_targets
 
 if TYPE_CHECKING:
     from dml.training import FeatureCache, Learner
@@ -64,7 +65,7 @@ class Training:
         self._training_items = items.select("train")
         validation = items.select("val")
         # The R@1 of a single class is always 1.
-        self._validation = validation if len(validation.class_names) > 1 else None
+        self._validation = validation if len(validation.label_names) > 1 else None
         self._left_out = validation.left_out_keys(recipe.evaluation.exclude)
         self._learner = learner
         self._encoder = learner.encoder
@@ -139,6 +140,7 @@ class Training:
                 threads=options.threads,
                 samples=bool(recipe.memory.size),
                 class_vectors=class_vectors,
+                targets=batch_targets(self._training_items, self._learner.metric_loss),
             )
 
         def training_vectors():
@@ -176,7 +178,7 @@ class Training:
         learner = Learner(
             head,
             training_loss(recipe),
-            classes=len(self._training_items.class_names),
+            classes=len(self._training_items.label_names),
             regularizer=recipe.regularizer,
         )
         optimizer = dataclasses.replace(
@@ -197,6 +199,7 @@ class Training:
                 first_epoch=first_epoch,
                 class_vectors=class_vectors,
                 samples=bool(recipe.memory.size),
+                targets=batch_targets(self._training_items, learner.metric_loss),
             )
 
         features: list[np.ndarray] = []
@@ -364,7 +367,7 @@ class Training:
 
         def score():
             vectors = self._embed(self._encoder, validation.paths, "validating")
-            return Scores.of(vectors, validation.labels, self._left_out)
+            return Scores.of(vectors, validation.search_labels, self._left_out)
 
         scores = with_values(self._encoder.variables, values, score)
         return Candidate(name, share, values, scores)
@@ -388,7 +391,7 @@ class Training:
     def _recall(self, vectors: np.ndarray) -> float:
         """Returns R@1 of the vectors (N, D) of the validation images."""
         assert self._validation is not None
-        return Scores.of(vectors, self._validation.labels, self._left_out).recall
+        return Scores.of(vectors, self._validation.search_labels, self._left_out).recall
 
     @property
     def _has_head_stage(self) -> bool:

@@ -173,7 +173,7 @@ class Run:
             queries=len(split.query_rows),
             excluded=measured.retrieval.excluded if measured.retrieval else len(split.query_rows),
             gallery=len(split.gallery_rows),
-            classes=len(np.unique(split.query_labels)),
+            classes=len(split.items.take(split.query_rows).label_names),
             metrics=metrics,
             frozen=frozen,
             thresholds=with_test_rates(thresholds, measured, vectors, split),
@@ -350,13 +350,9 @@ class Run:
         validation, trained = items.items.select("val"), items.items.select("train")
         vectors = self._embed(encoder, validation.paths, options)
         thresholds, notes = calibrate(
-            vectors,
-            validation.labels,
-            options.target_precision,
-            options.target_far,
-            validation.left_out_keys(options.exclude),
+            vectors, validation, options.target_precision, options.target_far, options.exclude
         )
-        shared = set(validation.class_names) & set(trained.class_names)
+        shared = set(validation.label_names) & set(trained.label_names)
         if thresholds and items.items.protocol != "seen-class" and shared:
             notes = (
                 *notes,

@@ -22,6 +22,7 @@ from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, traini
 from dml.reporting import SILENT, Reporter
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import check_splits, descriptions, free_folder, minutes
+from dml.runs._targets import check_targets
 from dml.runs._training import Training
 from dml.runs.run import Run
 
@@ -204,6 +205,7 @@ class Trainer:
         recipe = self.recipe
         has_labels, exclude = recipe.training.views == 1, recipe.evaluation.exclude
         check_splits(items, dataset_label(recipe.dataset), has_labels, exclude)
+        check_targets(recipe, items)
 
     def _build(self, training_items: Items) -> "_Prepared":
         """Returns the compiled learner and its batches per epoch."""
@@ -221,7 +223,7 @@ class Trainer:
         learner = Learner(
             build_encoder(recipe.backbone, recipe.embedding),
             training_loss(recipe),
-            classes=len(training_items.class_names),
+            classes=len(training_items.label_names),
             augmentation=recipe.augmentation.layers(),
             regularizer=recipe.regularizer,
             chunks=training.chunks,

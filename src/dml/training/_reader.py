@@ -3,6 +3,7 @@
 import abc
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class BatchReader(abc.ABC):
         samples: Whether to return the rows of the images.
         shape: Of an image, or of its features.
         dtype: Of these.
+        targets: Returns what takes the place of labels (B,); None for int32 labels.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class BatchReader(abc.ABC):
         samples: bool,
         shape: tuple[int, ...],
         dtype: str,
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
         check_at_least(0, seed=seed)
         self.labels = items.labels
         self.seed = seed
         self.samples = samples
+        self.targets = targets or (lambda labels: labels.astype(np.int32))
         self.shape = shape
         self.dtype = dtype
         self.unreadable: dict[str, str] = {}
@@ -53,11 +57,11 @@ class BatchReader(abc.ABC):
         self.steps_per_epoch = len(self.epoch_rows(0))
 
     def __call__(self, number: int) -> tuple[np.ndarray, Any]:
-        """Returns the inputs (B, *shape) and int32 labels (B,) of a batch."""
+        """Returns the inputs (B, *shape) and the labels of a batch."""
         epoch, step = divmod(number, self.steps_per_epoch)
         rows = self.epoch_rows(epoch)[step].copy()
         inputs = self.inputs(rows, epoch, step)
-        labels = self.labels[rows].astype(np.int32)
+        labels = self.targets(self.labels[rows])
         if self.samples:
             return inputs, {"labels": labels, "samples": rows.astype(np.int32)}
         return inputs, labels

@@ -1,5 +1,7 @@
 """Training batches from cached features."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +21,7 @@ def feature_batches(
     seed: int = 0,
     class_vectors: ArrayLike | None = None,
     samples: bool = False,
+    targets: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> TrainingBatches:
     """Returns endless batches of cached features, for a learner of `dml.encoding.head_of(encoder)`.
 
@@ -33,10 +36,11 @@ def feature_batches(
         first_epoch: Epoch of the first batch, from 0.
         seed: At least 0.
         class_vectors: As in `training_batches`.
-        samples: As in `training_batches`.
+        samples: As in `training_batches`, like the last.
+        targets: What takes the place of class codes.
 
     Returns:
-        Batches of float32 (B, C) and int32 (B,).
+        Batches of float32 (B, C) and int32 (B,), or what `targets` returns.
 
     Raises:
         OptionError: An option is out of its range, or the items can't fill the sampler's batches.
@@ -47,7 +51,7 @@ def feature_batches(
             f"the cache must hold the features of the items, {len(items.labels)} images; it holds "
             f"{len(cache)}"
         )
-    reader = _FeatureReader(cache, items, sampler, seed, class_vectors, samples)
+    reader = _FeatureReader(cache, items, sampler, seed, class_vectors, samples, targets)
     return TrainingBatches(reader, first_epoch, threads=1)
 
 
@@ -61,6 +65,7 @@ class _FeatureReader(BatchReader):
         seed: At least 0.
         class_vectors: Floats (classes, D) or None.
         samples: Whether to return the rows of the images.
+        targets: Returns what takes the place of labels (B,), or None.
     """
 
     def __init__(
@@ -71,9 +76,10 @@ class _FeatureReader(BatchReader):
         seed: int,
         class_vectors: ArrayLike | None,
         samples: bool,
+        targets: Callable[[np.ndarray], np.ndarray] | None,
     ):
         shape = (cache.dimension,)
-        super().__init__(items, sampler, seed, class_vectors, samples, shape, "float32")
+        super().__init__(items, sampler, seed, class_vectors, samples, shape, "float32", targets)
         self.cache = cache
 
     def inputs(self, rows, epoch, step):

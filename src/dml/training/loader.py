@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import grain
@@ -40,6 +40,7 @@ def training_batches(
     threads: int = 2,
     class_vectors: ArrayLike | None = None,
     samples: bool = False,
+    targets: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> "TrainingBatches":
     """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
 
@@ -60,9 +61,11 @@ def training_batches(
         class_vectors: Floats (classes, D): the position of each class, for samplers that need it.
         samples: Whether labels are {"labels": ..., "samples": ...}, int32 (B,) each, where samples
             are the rows of the images among the items.
+        targets: A function from the labels (B,) of a batch to what takes their place, such as
+            memberships (B, classes) or a relation (B, B), of one shape for all batches.
 
     Returns:
-        Batches of uint8 (B, size, size, 3) and int32 (B,).
+        Batches of uint8 (B, size, size, 3) and int32 (B,), or what `targets` returns.
 
     Raises:
         OptionError: An option is out of its range, or the items can't fill the sampler's batches.
@@ -70,7 +73,15 @@ def training_batches(
     """
     return TrainingBatches(
         _ImageReader(
-            items, sampler, augmentation, size, seed, on_unreadable, class_vectors, samples
+            items,
+            sampler,
+            augmentation,
+            size,
+            seed,
+            on_unreadable,
+            class_vectors,
+            samples,
+            targets,
         ),
         first_epoch,
         threads,
@@ -104,11 +115,12 @@ class TrainingBatches(grain.IterDataset):
         """
         import tensorflow as tf
 
-        count = len(self.epoch_rows(0)[0])
-        inputs = tf.TensorSpec((count, *self.reader.shape), self.reader.dtype)
-        labels: Any = tf.TensorSpec((count,), tf.int32)
+        rows = self.epoch_rows(0)[0]
+        inputs = tf.TensorSpec((len(rows), *self.reader.shape), self.reader.dtype)
+        targets = self.reader.targets(self.reader.labels[rows])
+        labels: Any = tf.TensorSpec(targets.shape, targets.dtype)
         if self.reader.samples:
-            labels = {"labels": labels, "samples": labels}
+            labels = {"labels": labels, "samples": tf.TensorSpec((len(rows),), tf.int32)}
         options = tf.data.Options()
         options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(
@@ -165,6 +177,7 @@ class _ImageReader(BatchReader):
         on_unreadable: `error` or `skip`.
         class_vectors: Floats (classes, D) or None.
         samples: Whether to return the rows of the images.
+        targets: Returns what takes the place of labels (B,), or None.
     """
 
     def __init__(
@@ -177,10 +190,12 @@ class _ImageReader(BatchReader):
         on_unreadable: str,
         class_vectors: ArrayLike | None,
         samples: bool,
+        targets: Callable[[np.ndarray], np.ndarray] | None,
     ):
         check_at_least(1, size=size)
         check_known(_ON_UNREADABLE, on_unreadable=on_unreadable)
-        super().__init__(items, sampler, seed, class_vectors, samples, (size, size, 3), "uint8")
+        shape = (size, size, 3)
+        super().__init__(items, sampler, seed, class_vectors, samples, shape, "uint8", targets)
         self.paths = items.paths
         self.augmentation = augmentation
         self.size = size

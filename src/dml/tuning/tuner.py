@@ -159,7 +159,7 @@ class Tuner:
 
     def _check_validation(self, items: Items) -> None:
         """Raises an error unless trials can be compared in validation."""
-        if len(items.select("val").class_names) < 2:
+        if len(items.select("val").label_names) < 2:
             raise OptionError(
                 "dataset.validation_fraction",
                 f"is {self.recipe.dataset.validation_fraction:g}, which leaves fewer than two "
@@ -224,7 +224,7 @@ class Tuner:
         batch, threads = self.recipe.evaluation.batch_size, self.recipe.training.threads
         vectors = embed(encoder, validation.paths, batch, threads, "validating", self._reporter)
         left_out = validation.left_out_keys(self.recipe.evaluation.exclude)
-        return Scores.of(vectors, validation.labels, left_out)
+        return Scores.of(vectors, validation.search_labels, left_out)
 
     def _write(self, folder: StudyFolder, trials: Sequence[Trial]) -> None:
         """Writes the table and the best recipe, and removes the encoders of other trials."""
