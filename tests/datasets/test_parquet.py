@@ -34,17 +34,6 @@ def test_splits_from_files_and_from_a_column(tmp_path):
     assert part.items().splits.tolist() == where
 
 
-def test_large_row_groups_are_noted_and_larger_ones_refused(tmp_path, monkeypatch):
-    path = write_parquet(tmp_path / "a.parquet", IMAGES, label=[0, 0, 1, 1])
-    monkeypatch.setattr("dml.datasets.parquet.MOST_KEPT", 10)
-    assert not Parquet(root=str(path), **ALL).items().notes
-    monkeypatch.setattr("dml.datasets.parquet._SLOW", 10)
-    assert "(row_group_size=100) train faster" in Parquet(root=str(path), **ALL).items().notes[0]
-    monkeypatch.setattr("dml.datasets.parquet.MOST_UNPACKED", 10)
-    with pytest.raises(DataError, match=r"a\.parquet: a row group has .* fewer rows a group"):
-        Parquet(root=str(path)).items()
-
-
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [

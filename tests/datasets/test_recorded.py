@@ -1,17 +1,19 @@
 """The record of a run's items, and how it is matched with the data later."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from dml.datasets import DATASETS, Glyphs, Items, Omniglot, RecordedItems, Table
 from dml.datasets import Folder as ImageFolder
-from dml.datasets import Glyphs, Items, Omniglot, RecordedItems, Table
 from dml.datasets._recorded import image_digests
 from dml.images import ImageError
-from tests.datasets.layouts import omniglot, write_image
+from tests.datasets.layouts import omniglot, png, write_image, write_parquet
+from tests.datasets.layouts import part as layout_part
 from tests.storage.durability import Journal
 
 
@@ -198,3 +200,23 @@ def test_a_record_is_written_durably(tmp_path, monkeypatch):
     journal = Journal(monkeypatch)
     RecordedItems.of(items).write(tmp_path / "items.parquet")
     journal.require_durable(tmp_path / "items.parquet")
+
+
+@pytest.mark.parametrize("name", ["webdataset", "parquet"])
+def test_images_in_shards_are_recorded_and_compared(tmp_path, name):
+    (tmp_path / "here").mkdir()
+    part = layout_part(DATASETS, name, tmp_path / "here", test_fraction=0.0)
+    recorded = RecordedItems.of(part.items())
+    assert recorded.digests[0] == hashlib.sha256(png(0)).hexdigest()
+    recorded.write(tmp_path / "record.parquet")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = replace(part, root=part.root.replace("/here/", "/there/"))
+    left, changes = RecordedItems.read(tmp_path / "record.parquet").compare(moved.items())
+    assert not str(changes) and len(left) == 10 and left.paths[0].startswith(f"{tmp_path}/there/")
+    shard = sorted((tmp_path / "there").iterdir())[0]
+    if name == "parquet":
+        write_parquet(shard, [png(99), *map(png, range(1, 5))], label=[0, 0, 1, 1, 2])
+    else:
+        shard.write_bytes(shard.read_bytes().replace(png(0)[-30:], png(0)[-30:][::-1]))
+    _, changes = recorded.compare(moved.items())
+    assert changes.counts() == {"added": 0, "missing": 0, "changed": 1}

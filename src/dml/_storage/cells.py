@@ -1,29 +1,35 @@
 """Images in the cells of Parquet and Arrow files: read in any order, in bounded memory.
 
 An Arrow file, as `save_to_disk` of Hugging Face's `datasets` writes it, is mapped into memory. Of a
-Parquet file the row group of an image is unpacked, and the groups that were read last are kept.
+Parquet file the page of an image is unpacked, and the pages that were read last are kept; where
+pages can't be read one by one, its row group.
 """
 
 import contextlib
 import functools
 import os
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dml._storage.archives import check_size, require_regular
+from dml._storage.pages import OtherEncoding, read_chunk, read_values
 from dml.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.parquet import FileMetaData
 
-MOST_KEPT = 2**29  # bytes of the row groups that are kept
+MOST_KEPT = 2**28  # bytes of the pages and row groups that are kept
 MOST_UNPACKED = 2**30  # bytes of the images in a row group
 ROWS = 8  # that are unpacked at once, after which the bytes are counted
+DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, ValueError, struct.error)
 
 
 def read_cell(path: str, column: str, row: int) -> bytes:
@@ -42,22 +48,63 @@ def read_cell(path: str, column: str, row: int) -> bytes:
     version = path, status.st_size, status.st_mtime_ns, column
     with naming_damage(path):
         if path.endswith(".parquet"):
-            starts = group_starts(*version[:3])
-            group = int(np.searchsorted(starts, row, side="right")) - 1
-            if not 0 <= row < starts[-1]:
-                raise DataError(path, f"has no row {row}")
-            images = GROUPS.get((*version, group), lambda: unpacked(path, column, group))
-            row -= int(starts[group])
+            value = cell_of_parquet(version, row)
         else:
             images = mapped(*version)
-        if row >= len(images):
-            raise DataError(path, f"has no row {row}")
-        value = images[row]
-        if not value.is_valid:
+            value = images[row].as_buffer() if row < len(images) else None
+            if row >= len(images):
+                raise DataError(path, f"has no row {row}")
+        if value is None:
             raise DataError(path, f"there is no image in row {row}")
-        buffer = value.as_buffer()
-        check_size(path, buffer.size)
-        return buffer.to_pybytes()
+        check_size(path, len(value))
+        return bytes(value)
+
+
+def cell_of_parquet(version, row):
+    """Returns the bytes in a row of a Parquet file; None if there are none.
+
+    Args:
+        version: Path, size and time of the file, and the column.
+        row: The row.
+    """
+    path, *_, column = version
+    layout = parquet_layout(*version)
+    if row >= layout.starts[-1]:
+        raise DataError(path, f"has no row {row}")
+    group = int(np.searchsorted(layout.starts, row, side="right")) - 1
+    row -= int(layout.starts[group])
+    key = (*version, group)
+    try:
+        with open(path, "rb") as file:
+            return page_of(file, layout, key, row)
+    except OtherEncoding:
+        images = KEPT.get(key, lambda: unpacked_group(path, column, group))
+        return images[row].as_buffer()
+
+
+def page_of(file, layout, key, row):
+    """Returns the bytes in a row of a row group, from their page.
+
+    Args:
+        file: The open file.
+        layout: Its `Layout`.
+        key: What tells the row group from others.
+        row: The row within it.
+
+    Raises:
+        OtherEncoding: The values are packed in a way that PyArrow has to unpack.
+    """
+    group = key[-1]
+    chunk = KEPT.get((*key, "pages"), lambda: read_chunk(file, layout.about, group, layout.leaf))
+    number = int(np.searchsorted(chunk.starts, row, side="right")) - 1
+
+    def values():
+        dictionary = chunk.dictionary and KEPT.get(
+            (*key, "dictionary"), lambda: read_values(file, chunk, chunk.dictionary)
+        )
+        return read_values(file, chunk, chunk.pages[number], dictionary)
+
+    return KEPT.get((*key, number), values)[row - int(chunk.starts[number])]
 
 
 def read_schema(path: str | os.PathLike[str]) -> "pa.Schema":
@@ -90,32 +137,6 @@ def count_rows(path: str | os.PathLike[str]) -> int:
         return arrow_table(path).num_rows
 
 
-def image_bytes(path: str, column: str) -> list[int]:
-    """Returns how many bytes of images each row group says to have; none for an Arrow file.
-
-    Args:
-        path: The file.
-        column: As for `read_cell`.
-
-    Raises:
-        OSError, DataError: As for `read_cell`.
-    """
-    import pyarrow.parquet as parquet
-
-    if not path.endswith(".parquet"):
-        return []
-    require_regular(path)
-    with naming_damage(path):
-        about = parquet.read_metadata(path)
-        places = [
-            n
-            for n in range(about.num_columns)
-            if about.schema.column(n).path in (column, f"{column}.bytes")
-        ]
-        groups = [about.row_group(n) for n in range(about.num_row_groups)]
-        return [sum(group.column(n).total_uncompressed_size for n in places) for group in groups]
-
-
 def is_image(kind: "pa.DataType") -> bool:
     """Returns whether a column of this type may hold images: bytes, or structs with `bytes`."""
     import pyarrow as pa
@@ -135,23 +156,42 @@ def naming_damage(path) -> Iterator[None]:
         yield
     except (DataError, FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowException, ArithmeticError, LookupError, MemoryError, OSError, ValueError) as e:
+    except (pa.ArrowException, *DAMAGE) as e:
         raise DataError(path, f"damaged: {str(e).partition(chr(10))[0]}") from None
 
 
-@functools.lru_cache(maxsize=1024)
-def group_starts(path, size, time):
-    """Returns the first row of each row group in a Parquet file, and after them their number."""
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the images of a Parquet file are.
+
+    Args:
+        about: The file's metadata.
+        starts: The first row of each row group, and after them the number of rows.
+        leaf: The column of the bytes, counted among the leaves.
+    """
+
+    about: "FileMetaData"
+    starts: np.ndarray
+    leaf: int
+
+
+@functools.lru_cache(maxsize=256)
+def parquet_layout(path, size, time, column):
+    """Returns the `Layout` of a column of a Parquet file of this size and time."""
+    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     about = parquet.read_metadata(path)
+    kind = image_type(about.schema.to_arrow_schema(), column, path)
+    wanted = f"{column}.bytes" if pa.types.is_struct(kind) else column
+    leaves = [about.schema.column(n).path for n in range(about.num_columns)]
     rows = [about.row_group(n).num_rows for n in range(about.num_row_groups)]
     if min(rows, default=0) < 0:
         raise DataError(path, "damaged: a row group has less than no rows")
-    return np.cumsum([0, *rows])
+    return Layout(about, np.cumsum([0, *rows]), leaves.index(wanted))
 
 
-def unpacked(path, column, group):
+def unpacked_group(path, column, group):
     """Returns the images in a row group of a Parquet file, as Arrow's binary values."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -164,18 +204,13 @@ def unpacked(path, column, group):
             images = bytes_of(batch.column(0))
             size += images.nbytes
             if size > MOST_UNPACKED:
-                raise DataError(path, too_large(size))
+                raise DataError(
+                    path,
+                    f"a row group has more than {MOST_UNPACKED // 2**30} GiB of images: write it "
+                    'with fewer rows a group, or with the encoding "PLAIN"',
+                )
             chunks.append(images)
     return pa.chunked_array(chunks, chunks[0].type if chunks else pa.binary())
-
-
-def too_large(size: int) -> str:
-    """Returns the message on a row group that is too large to be read at random."""
-    return (
-        f"a row group has {size / 2**30:.1f} GiB of images, and may have at most "
-        f"{MOST_UNPACKED // 2**30} GiB: write it with fewer rows a group "
-        "(pyarrow.parquet.write_table(..., row_group_size=100))"
-    )
 
 
 def image_type(schema, column, path):
@@ -268,4 +303,4 @@ class Kept:
             size -= count
 
 
-GROUPS = Kept(MOST_KEPT)
+KEPT = Kept(MOST_KEPT)

@@ -78,10 +78,6 @@ class ShardedDataset(_UserDataset):
         """
         raise NotImplementedError
 
-    def shard_notes(self, shards: list[Shard]) -> Iterator[str]:
-        """Yields lines for the user about the shards."""
-        yield from ()
-
     def class_names(self, labels: list[Hashable]) -> list[Hashable]:
         """Returns the classes of all images, whose labels are given."""
         return labels
@@ -136,9 +132,7 @@ class ShardedDataset(_UserDataset):
     def read(self) -> Items:
         left_out, notes = LeftOut(), []
         images, ids, labels, splits = [], [], [], []
-        shards = self.shards()
-        notes += self.shard_notes(shards)
-        for shard in shards:
+        for shard in self.shards():
             before = len(images)
             for sample in self.samples(shard, left_out):
                 images.append(str(sample.image))

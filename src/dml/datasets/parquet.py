@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dml._storage.cells import MOST_KEPT, MOST_UNPACKED, image_bytes, read_schema, too_large
+from dml._storage.cells import read_schema
 from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
 from dml.datasets._image_columns import image_column, labels_of
@@ -15,8 +15,6 @@ from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
 from dml.images._references import CellRef
-
-_SLOW = 2**26  # bytes of a row group that take longer to unpack than an image to be prepared
 
 
 @DATASETS.register("parquet")
@@ -33,9 +31,6 @@ class Parquet(ShardedDataset):
     Without a test split, `val` becomes the test split and is not used for model selection.
     Otherwise `test_fraction` of the classes are held out as the test split; with the protocol
     `seen-class`, that share of each class's images is held out.
-
-    An image is read by unpacking its row group: files with small ones, of 100 images or so, train
-    fastest.
 
     Args:
         root: A `.parquet` or `.arrow` file, a folder that holds such files, a pattern such as
@@ -100,20 +95,6 @@ class Parquet(ShardedDataset):
             if label is None or label == "":
                 raise DataError(shard.path, f"row {row} has no {self.label}")
             yield Sample(CellRef(path, image, row), str(row), label, split and str(split))
-
-    def shard_notes(self, shards: list[Shard]) -> Iterator[str]:
-        total, largest = 0, 0
-        for shard in shards:
-            column = image_column(read_schema(shard.path), shard.path, self.image)
-            sizes = image_bytes(shard.path, column)
-            total, largest = total + sum(sizes), max(largest, max(sizes, default=0))
-            if largest > MOST_UNPACKED:
-                raise DataError(shard.path, too_large(largest))
-        if largest > _SLOW and total > MOST_KEPT:
-            yield (
-                f"an image is read by unpacking its row group, of up to {largest / 2**20:.0f} MiB: "
-                "files with fewer rows a group (row_group_size=100) train faster"
-            )
 
 
 def _words_of(name: str) -> set[str]:
