@@ -21,13 +21,24 @@ def test_is_read_as_it_was_written(info):
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": 1}, {"search": {}}, {"search": {"ef_search": 0}}, {"recall": {}}, {"recall": None}],
+    [
+        {"search": {}},
+        {"search": {"ef_search": 0}},
+        {"recall": {}},
+        {"recall": None},
+    ],
 )
-def test_of_another_version_is_refused(change):
+def test_what_is_damaged_is_refused(change):
     value = {**json.loads(INFO.to_properties()["dml"]), **change}
     for text in (json.dumps(value), "{", "[]", "7"):
-        with pytest.raises(ValueError, match=r"shop\.db: damaged, or not of this version of dml"):
+        with pytest.raises(ValueError, match=r"shop\.db: damaged: the property 'dml' is not what"):
             CollectionInfo.from_properties({"dml": text}, "shop.db")
+
+
+def test_of_another_version_is_refused():
+    value = json.dumps({**json.loads(INFO.to_properties()["dml"]), "schema": 1})
+    with pytest.raises(ValueError, match="of another version of dml: its schema is 1, not 2"):
+        CollectionInfo.from_properties({"dml": value}, "shop.db")
     with pytest.raises(ValueError, match="this collection is not written by dml"):
         CollectionInfo.from_properties({}, "shop.db")
 

@@ -67,22 +67,25 @@ class CollectionInfo:
         """
         if PROPERTY not in properties:
             raise DataError(location, "this collection is not written by dml")
+        hint = "build the index again"
         try:
             value = json.loads(properties[PROPERTY])
-            if value["schema"] != SCHEMA:
-                raise ValueError("another schema")
-            parameters = HnswSearch if value["kind"] == "hnsw" else SearchParameters
-            return cls(
-                value["encoder"],
-                value["dimension"],
-                value["kind"],
-                parameters.from_json(value["search"]),
-                Recall(**value["recall"]),
-            )
+            if (found := value["schema"]) == SCHEMA:
+                parameters = HnswSearch if value["kind"] == "hnsw" else SearchParameters
+                return cls(
+                    value["encoder"],
+                    value["dimension"],
+                    value["kind"],
+                    parameters.from_json(value["search"]),
+                    Recall(**value["recall"]),
+                )
         except (KeyError, TypeError, ValueError):
             raise DataError(
-                location, "damaged, or not of this version of dml; build the index again"
+                location, f"damaged: the property {PROPERTY!r} is not what dml writes; {hint}"
             ) from None
+        raise DataError(
+            location, f"of another version of dml: its schema is {found!r}, not {SCHEMA}; {hint}"
+        )
 
 
 def collection_schema(items: pd.DataFrame, dimension: int, kind: str) -> tuple[Any, Any]:
