@@ -37,11 +37,11 @@ def test_shows_what_was_reached_how_and_where_everything_is():
     page = render_overview(overview())
     text = text_of(page)
     for shown in (
-        *("62.5 % R@1", "Frozen network 50.0", "+12.5", "A note.", "Photos: 40 images"),
+        *("62.5 % R@1", "Frozen network 50.0", "+12.5", "A note.", "photos: 40 images"),
         *(
             "head stage (the result) 75.1",
             "head stage 10 s 12 s",
-            "0.751 at least 90 % right 91.2 %",
+            "at least 90 % right 0.751 91.2 %",
         ),
         *("A page dml serve runs/photos/index", "report.html : the report"),
     ):
