@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         return
     started = time.monotonic()
     plan = Trainer(recipe, reporter).plan(seconds_of(options.budget, "--budget"))
-    for line in plan.lines():
+    for line in plan.times():
         reporter.info(line)
     Trainer(plan.recipe, reporter).run(options.out, run_name(options.source))
     reporter.info(plan.kept(time.monotonic() - started))

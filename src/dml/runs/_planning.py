@@ -134,8 +134,12 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """Yields the plan as text."""
-        batch, timing = self.recipe.sampler.batch_size, self.timing
         yield from self.choices
+        yield from self.times()
+
+    def times(self) -> Iterator[str]:
+        """Yields the expected times as text."""
+        batch, timing = self.recipe.sampler.batch_size, self.timing
         yield (
             f"timed on {self.device}: a batch of {batch:,} images takes {timing.step:.2g} s, "
             f"embedding an image {1000 * timing.embed:.2g} ms"
@@ -309,8 +313,10 @@ def make_plan(
     for found in (whole, *shorter):
         if found.seconds <= (1 - _RESERVE) * budget:
             return found
-    least = found.seconds / (1 - _RESERVE)
-    raise OptionError("--budget", f"is too short: the least for this training is {_up(least)}")
+    longest = sorted(found.stages, key=lambda stage: -stage.seconds)[:3]
+    parts = ", ".join(f"{stage.name} {minutes(stage.seconds)}" for stage in longest)
+    least = _up(found.seconds / (1 - _RESERVE))
+    raise OptionError("--budget", f"is too short: the least for this training is {least} ({parts})")
 
 
 def choices_of(recipe: Recipe, items: Items, steps: int, has_proxies: bool) -> tuple[str, ...]:

@@ -56,16 +56,8 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
         )
 
 
-def descriptions(recipe: Recipe, items: Items, steps: int) -> Iterator[str]:
-    """Yields lines that describe a training before it starts.
-
-    Args:
-        recipe: The recipe of the training.
-        items: All splits.
-        steps: Batches per epoch.
-    """
-    yield describe_data(items, recipe.dataset.name)
-    yield describe_training(recipe, steps)
+def notes_on(items: Items) -> Iterator[str]:
+    """Yields lines on what to know about the data of a training before it starts."""
     yield from items.notes
     train = items.select("train")
     lone = np.flatnonzero(train.label_counts() == 1)

@@ -226,7 +226,8 @@ class Workflow:
         expected = {stage.name: round(stage.seconds, 1) for stage in plan.stages}
         self._steps = replace(self._steps, data=tuple(look.lines()), expected=expected)
         self._steps.write(folder.steps)
-        self._do("training", lambda: Trainer(plan.recipe, self._reporter).run(folder.path))
+        trainer = Trainer(plan.recipe, self._reporter)
+        self._do("training", lambda: trainer.run(folder.path, describe=False))
 
     def _do(self, step, function) -> None:
         """Does a step and keeps how long it took."""

@@ -21,7 +21,14 @@ from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import SILENT, Reporter
 from dml.runs._splits import counted, dataset_label, unchanged_items
-from dml.runs._starting import check_splits, descriptions, free_folder, minutes
+from dml.runs._starting import (
+    check_splits,
+    describe_data,
+    describe_training,
+    free_folder,
+    minutes,
+    notes_on,
+)
 from dml.runs._targets import check_targets
 from dml.runs._training import Training
 from dml.runs.run import Run
@@ -60,6 +67,7 @@ class Trainer:
         evaluate: bool = True,
         recorded: RecordedItems | None = None,
         features: str | os.PathLike[str] | None = None,
+        describe: bool = True,
     ) -> Run:
         """Trains in a new folder.
 
@@ -74,6 +82,7 @@ class Trainer:
                 data set's.
             features: A folder for the cached features of a head stage, which other runs of the same
                 images and backbone can share; by default in the run's.
+            describe: Whether to report first what is trained on which data, as a plan does, too.
 
         Returns:
             The finished run.
@@ -87,6 +96,7 @@ class Trainer:
         items = self.recipe.dataset.items() if recorded is None else recorded.items
         with _precision(self.recipe.training.precision):
             prepared = self._prepare(items)
+            self._describe(items, prepared.steps, describe)
             recorded = recorded or self._record(items)
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
@@ -143,6 +153,7 @@ class Trainer:
             items = trainer._resumed_items(run_folder)
             with _precision(trainer.recipe.training.precision):
                 prepared = trainer._prepare(items)
+                trainer._describe(items, prepared.steps)
                 return trainer._train(run_folder, items, prepared, evaluate, features)
 
     def plan(self, budget: float | None = None) -> "Plan":
@@ -195,10 +206,15 @@ class Trainer:
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
-        prepared = self._build(items.select("train"))
-        for line in descriptions(recipe, items, prepared.steps):
+        return self._build(items.select("train"))
+
+    def _describe(self, items: Items, steps: int, whole: bool = True):
+        """Reports the data and, as a whole, what is trained on it."""
+        if whole:
+            self._reporter.info(describe_data(items, self.recipe.dataset.name))
+            self._reporter.info(describe_training(self.recipe, steps))
+        for line in notes_on(items):
             self._reporter.info(line)
-        return prepared
 
     def _check_splits(self, items: Items):
         """Raises an error for splits from which nothing can be learned or measured."""
