@@ -82,8 +82,7 @@ def test_pixels_outside_a_mask_are_white(tmp_path):
         ("path,label,x0,y0,x1,y1\na.png,x,0,0,5,5\nb.png,y,0,9,5,5\n", "row 2: the box 0, 9, 5, 5"),
         (
             "path,label,x0,y0,x1,y1\na.png,x,0,0,0.5,0.5\nb.png,y,0,0,1.01,1\n",
-            r"row 1: the box 0, 0, 0\.5, 0\.5 \(in pixels, since numbers of the table exceed 1\)"
-            " is less than a pixel",
+            r"row 1: the box 0, 0, 0\.5, 0\.5 \(in pixels, since row 2 has 1\.01\) is less than",
         ),
         ("path,label,x0,y0,x1,y1\na.png,x,-1,0,5,5\n", "row 1: the box .* no number may be negati"),
         ("path,label,x0,y0,x1,y1\n" + 2 * "a.png,x,0,0,5,5\n", "row 2 lists crop:.* a second time"),

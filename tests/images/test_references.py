@@ -247,6 +247,12 @@ def test_a_box_that_the_image_does_not_hold_is_refused(tmp_path, box, message):
     assert error.value.path == text
 
 
+def test_a_mask_that_loses_its_black_is_refused(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encoded(gradient(), ".jpg"))
+    with pytest.raises(ImageError, match=r"a\.jpg: a mask can't be a JPEG, which changes colours"):
+        read_image(f"mask:{tmp_path}/a.jpg:{tmp_path}/a.jpg")
+
+
 def test_a_digest_is_of_all_that_the_pixels_depend_on(tmp_path):
     def digest(text):
         reference = ImageRef.parse(text)

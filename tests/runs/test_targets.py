@@ -9,7 +9,7 @@ from dml.losses import Contrastive, ProxyAnchor, SelfSupervised
 from dml.recipe import load_recipe
 from dml.runs import Run
 from dml.runs._targets import batch_targets, check_targets
-from tests.runs.running import SMALL, evaluate, rebuild, resume, train, words
+from tests.runs.running import SMALL, rebuild, resume, train, words
 
 NAMES = ["cat|red", "red", "blue|cat", "dog"]
 
@@ -79,7 +79,9 @@ def write_table(path):
     return {**OPTIONS, "dataset.root": str(path)}
 
 
-@pytest.mark.parametrize("loss", ["proxy_anchor", "contrastive"])
+@pytest.mark.parametrize(
+    "loss", ["proxy_anchor", pytest.param("contrastive", marks=pytest.mark.slow)]
+)
 def test_a_neighbour_that_shares_a_label_is_a_hit(tmp_path, loss):
     options = {**write_table(tmp_path / "t.csv"), "loss.name": loss}
     folder = train("table", words(options), tmp_path / "run")
@@ -100,5 +102,5 @@ def test_a_neighbour_that_shares_a_label_is_a_hit(tmp_path, loss):
     page = folder.report.read_text()
     rebuild(folder.path)
     assert folder.report.read_text() == page
-    resume(folder.path)
-    assert evaluate(folder.path)["metrics"]["R@1"]["value"] == expected.recall[1]
+    resume(folder.path)  # nothing is left to train
+    assert Run(folder.path).evaluation().metrics == evaluation.metrics

@@ -45,11 +45,11 @@ def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list
         try:
             images[row] = CropRef(images[row], Box(*numbers, unit))
         except ValueError as error:
-            box = ", ".join(f"{number:g}" for number in numbers)
-            why = " (in pixels, since numbers of the table exceed 1)"
-            raise DataError(
-                file, f"row {row + 1}: the box {box}{why * (unit == BoxUnit.PIXELS)} {error}"
-            ) from None
+            box, why = ", ".join(f"{number:g}" for number in numbers), ""
+            if unit == BoxUnit.PIXELS:
+                above = int(np.argmax(corners.max(axis=1) > 1))
+                why = f" (in pixels, since row {above + 1} has {corners[above].max():g})"
+            raise DataError(file, f"row {row + 1}: the box {box}{why} {error}") from None
     if unit == BoxUnit.PIXELS:
         return images, "boxes are in pixels"
     return images, "boxes are in shares of width and height, since none of their numbers exceeds 1"

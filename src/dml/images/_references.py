@@ -427,6 +427,10 @@ class MaskedRef(ImageRef):
             raise ImageError(
                 str(self.mask), "a mask can't be transparent: save it as a PNG without alpha"
             )
+        if header is not None and header.format == "JPEG":  # hardly a pixel of it is black
+            raise ImageError(
+                str(self.mask), "a mask can't be a JPEG, which changes colours: save it as a PNG"
+            )
         mask = self.mask.decode(data_of_mask)
         try:
             return masked(self.image.decode(data), mask)
