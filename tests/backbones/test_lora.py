@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dml
-from dml.backbones import Conv4, Own, merge_lora
+from dml.backbones import Conv4, Hub, Own, merge_lora
 from dml.encoding.encoder import EmbeddingOptions, build_encoder, load_encoder
 from tests.backbones.networks import vision_transformer
 
@@ -71,6 +71,35 @@ def test_a_merged_encoder_is_saved_without_factors(path, tmp_path):
     loaded = load_encoder(tmp_path / "encoder.keras")
     assert not any("lora" in v.path for v in loaded.variables)
     np.testing.assert_allclose(array(loaded(images)), before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dinov3",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("vit", "dinov2", "siglip", "swin")),
+    ],
+)
+def test_transformers_of_keras_hub(name, tmp_path):
+    tiny = pytest.importorskip("tests.backbones.tiny")
+    tiny.write_preset(name, tmp_path / "preset")
+    backbone = Hub(preset=str(tmp_path / "preset"), lora_rank=2)
+    encoder = build_encoder(backbone, EmbeddingOptions(dim=0))
+    assert all("lora" in v.path for v in encoder.trainable_variables)
+    # Query, key, value, output and the perceptron's two: of DINOv3 they have other names.
+    assert len(encoder.trainable_variables) >= 2 * (4 if name == "swin" else 6)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    learner = dml.Learner(encoder, dml.losses.MultiSimilarity())
+    learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    before = array(encoder(images))
+    learner.fit(images, np.array([0, 0, 1, 1]), epochs=2, verbose=0)
+    after = array(encoder(images))
+    assert np.abs(after - before).max() > 1e-3
+    merge_lora(encoder)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = load_encoder(tmp_path / "encoder.keras")
+    assert not any("lora" in v.path for v in loaded.variables)
+    np.testing.assert_allclose(array(loaded(images)), after, atol=1e-4)
 
 
 def test_a_network_without_dense_kernels_is_refused():
