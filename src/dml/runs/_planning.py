@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _TIMED = 3.0  # seconds of training batches that are timed, after the first one
 _FEWEST, _MOST = 3, 30  # timed batches
 _SAMPLE = 500  # vectors with which the metrics are timed
+_SEARCHES = 3  # products of all vectors in a measurement: search, k-means and all pairs
 _RESERVE = 0.05  # share of a budget that is kept for what can't be foreseen
 # Measured on two cores with MobileNet: tracing and writing ONNX, and loading and writing an index.
 _EXPORT_SECONDS, _INDEX_SECONDS, _REPORT_SECONDS = 15.0, 2.0, 5.0
@@ -43,7 +44,8 @@ class Timing:
         head_start: Seconds until the first batch of cached features is done.
         head_step: Seconds of a batch of cached features.
         features: Length of the pooled features.
-        pair: Seconds of measuring a pair of test images.
+        score: Seconds of measuring a test image, without comparing it with all others.
+        pair: Seconds of comparing two images.
         embedding_memory: Bytes that the process took while it embedded.
         training_memory: Bytes that the process took while it trained.
     """
@@ -55,13 +57,10 @@ class Timing:
     head_start: float
     head_step: float
     features: int
+    score: float
     pair: float
     embedding_memory: int
     training_memory: int
-
-    def scoring(self, images: int) -> float:
-        """Returns the seconds of finding the nearest of each of so many images, at most."""
-        return self.pair * images**2
 
 
 @dataclass(frozen=True)
@@ -192,6 +191,7 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         embedding_memory = peak_memory()
         head_start, head_step, features = _timed_head(learner, targets, recipe)
         start, step = _timed_steps(learner, batches)
+    score, pair = _timed_scores(learner.encoder.output_shape[-1], recipe)
     return Timing(
         read=read,
         start=start,
@@ -200,7 +200,8 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         head_start=head_start,
         head_step=head_step,
         features=features,
-        pair=_pair_seconds(learner.encoder.output_shape[-1], recipe),
+        score=score,
+        pair=pair,
         embedding_memory=embedding_memory,
         training_memory=peak_memory(),
     )
@@ -254,8 +255,8 @@ def _timed_steps(learner, batches) -> tuple[float, float]:
     return float(spans[0]), float(np.median(spans[1:]))
 
 
-def _pair_seconds(dim: int, recipe: Recipe) -> float:
-    """Returns the seconds of measuring a pair of vectors of a length, with a recipe's metrics."""
+def _timed_scores(dim: int, recipe: Recipe) -> tuple[float, float]:
+    """Returns the seconds of measuring a vector of a length, and of comparing two."""
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(_SAMPLE, dim)).astype("float32")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -264,8 +265,9 @@ def _pair_seconds(dim: int, recipe: Recipe) -> float:
     items = Items.build(rows, names, ["test"] * _SAMPLE, rows, "zero-shot")
     split = TestSplit.of(items, "sample", "none")
     options = recipe.evaluation
-    _, seconds = _timed(
-        lambda: measure(
+
+    def score():
+        measure(
             split,
             vectors,
             options.ks or recipe.dataset.recall_ks,
@@ -273,8 +275,11 @@ def _pair_seconds(dim: int, recipe: Recipe) -> float:
             options.clustering_seeds,
             options.verification,
         )
-    )
-    return seconds / _SAMPLE**2
+
+    score()  # loads libraries
+    _, seconds = _timed(score)
+    _, compared = _timed(lambda: vectors @ vectors.T)
+    return seconds / _SAMPLE, _SEARCHES * compared / _SAMPLE**2
 
 
 def make_plan(
@@ -351,7 +356,7 @@ def planned_stages(
     training, head, embed = recipe.training, recipe.head_stage, timing.embed
     pretrained, dim = recipe.backbone.is_pretrained, recipe.embedding.dim
     low, high = timing.embedding_memory, timing.training_memory
-    validation = counts.validation * embed
+    validation, searching = counts.validation * embed, timing.pair * counts.validation**2
     yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
     measured = counts.test + counts.validation
     yield Stage("frozen", measured * embed, low, "the network before training")
@@ -364,8 +369,7 @@ def planned_stages(
         yield Stage("features", seconds, low + features, f"of {head.views} views of each image")
         yield Stage(
             "head stage",
-            timing.head_start
-            + head.epochs * (counts.steps * timing.head_step + timing.scoring(counts.validation)),
+            timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
             low + features,
             f"{head.epochs:,} epochs of {counts.steps:,} batches",
         )
@@ -376,17 +380,20 @@ def planned_stages(
             "fine-tuning" if pretrained else "training",
             timing.start
             + epochs * counts.steps * timing.step
-            + validations * (validation + timing.scoring(counts.validation)),
+            + validations * (validation + searching),
             high,
             f"{epochs:,} epochs of {counts.steps:,} batches",
         )
         if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
             candidates = len(SHARES) + 2
-            seconds = candidates * (validation + timing.scoring(counts.validation))
+            seconds = candidates * (validation + searching)
             yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
     yield Stage(
         "evaluation",
-        measured * embed + timing.pair * counts.test**2 + _REPORT_SECONDS,
+        measured * embed
+        + timing.score * counts.test
+        + timing.pair * counts.test**2
+        + _REPORT_SECONDS,
         high + 12 * counts.test * (dim or timing.features),
         f"{counts.test:,} test images",
     )
