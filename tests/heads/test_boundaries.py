@@ -18,6 +18,8 @@ def test_one_boundary_for_all():
     head = BoundaryHead(0, 1.2)
     out = keras.ops.convert_to_numpy(head(keras.ops.zeros((2, 2)), keras.ops.array([7, 0])))
     np.testing.assert_allclose(out[:, -1], 1.2)
+    relation = keras.ops.array([[1.0, 0.5], [0.5, 1.0]])
+    assert keras.ops.convert_to_numpy(head(keras.ops.zeros((2, 2)), relation)).shape == (2, 3)
     assert len(head.trainable_variables) == 1
 
 

@@ -34,7 +34,9 @@ def test_targets_are_memberships_or_who_shares_a_label():
     "flags, message",
     [
         ("--sampler.name m_per_class", r"sampler\.name must be shuffle, not m_per_class"),
-        ("--auxiliary_loss.name triplet", r"loss\.name can't be added to a loss that compares"),
+        ("--auxiliary_loss.name triplet", r"loss\.name must compare images with each other or"),
+        ("--loss.name margin", r"loss\.name must .*set loss\.per_class to false"),
+        ("--loss.name margin --loss.per_class false", None),
         ("--loss.name triplet --memory.size 8", r"memory\.size must be 0"),
         ("--regularizer.name hier", r"regularizer\.name can't be hier"),
         ("", None),

@@ -14,7 +14,7 @@ class BoundaryHead(keras.layers.Layer):
 
     Call arguments:
         embeddings: Floats (B, D).
-        labels: Integers (B,), each in [0, classes).
+        labels: Integers (B,), each in [0, classes); not read for a common boundary.
 
     Returns:
         Float32 (B, D + 1), the boundary as the last column.
@@ -35,7 +35,7 @@ class BoundaryHead(keras.layers.Layer):
 
     def call(self, embeddings, labels, training=False):
         boundaries = ops.convert_to_tensor(self.boundaries)
-        rows = labels if self.classes else ops.zeros_like(labels)
+        rows = labels if self.classes else ops.zeros_like(embeddings[:, 0], dtype="int32")
         own = ops.take(boundaries, rows)
         return ops.concatenate([embeddings, own[:, None]], axis=1)
 

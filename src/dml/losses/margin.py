@@ -55,6 +55,9 @@ class Margin(MetricLoss):
         check_positive(margin=self.margin, boundary=self.boundary)
         check_at_least(0, boundary_weight=self.boundary_weight)
 
+    def takes_relation(self):
+        return not self.per_class
+
     def head(self, classes, embedding_dim):
         if self.per_class and not classes:
             raise OptionError("classes", "must be given: Margin has a boundary for each class")

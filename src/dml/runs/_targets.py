@@ -35,8 +35,9 @@ def check_targets(recipe: Recipe, items: Items) -> None:
     if not (loss.takes_memberships() or loss.takes_relation()):
         raise OptionError(
             "loss.name",
-            "can't be added to a loss that compares images with each other if it compares them "
-            f"with proxies: {why}. Leave one out",
+            "must compare images with each other or with proxies, and not both (leave out "
+            "auxiliary_loss), nor have a boundary for each class (set loss.per_class to false): "
+            f"{why}",
         )
     if recipe.memory.size:
         raise OptionError("memory.size", f"must be 0: the memory keeps one class of each: {why}")
