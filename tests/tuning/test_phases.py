@@ -25,7 +25,8 @@ def test_the_head_stage_searches_its_own_rates_and_no_augmentation():
     own = recipe(*PRETRAINED)
     space, head = spaces_of(own)
     assert set(space.options) == {
-        *("optimizer.learning_rate", "optimizer.head_learning_rate", "optimizer.weight_decay")
+        *("optimizer.learning_rate", "optimizer.head_learning_rate"),
+        *("optimizer.weight_decay", "optimizer.layer_decay"),
     }
     assert set(head.options) == {
         *("head_stage.learning_rate", "head_stage.head_learning_rate", "optimizer.weight_decay")

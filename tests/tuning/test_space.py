@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dml.errors import OptionError
-from dml.recipe import load_recipe
+from dml.recipe import load_recipe, with_options
 from dml.tuning import Choice, Interval, SearchSpace
 from dml.tuning._space import varied
 
@@ -45,7 +45,7 @@ def test_the_space_holds_the_recipe_itself_and_what_is_drawn_is_a_recipe(source)
     for seed in range(20):
         options = space.drawn(draw_from(seed))
         other = varied(own, options)
-        assert other.names["loss"] == options["loss.name"]
+        assert other.names["loss"] == options.get("loss.name", own.names["loss"])
         assert other.optimizer.learning_rate == options["optimizer.learning_rate"]
         assert other.dataset == own.dataset and other.training == own.training
 
@@ -78,6 +78,19 @@ def test_each_axis_is_searched_alone():
     augmentation = SearchSpace.of(own, ["augmentation"])
     assert set(augmentation.parts) == {"augmentation"}
     assert set(augmentation.parts["augmentation"]) == {"glyphs"}
+
+
+def test_the_rates_of_blocks_are_searched_where_there_are_pretrained_ones():
+    own = load_recipe("cars196-half")
+    decays = SearchSpace.of(own, ["decay"]).options
+    assert set(decays) == {"optimizer.weight_decay", "optimizer.layer_decay"}
+    head = with_options(own, {"training.stage": "head"})
+    assert set(SearchSpace.of(head, ["decay"]).options) == {"optimizer.weight_decay"}
+
+
+def test_a_part_without_an_alternative_is_not_drawn_by_name():
+    space = SearchSpace.of(recipe(), ["margin"])
+    assert set(space.drawn(draw_from(0))) == {"loss.margin", "loss.scale"}
 
 
 def test_losses_of_pairs_need_a_sampler_that_brings_pairs():

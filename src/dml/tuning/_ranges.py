@@ -199,3 +199,4 @@ CROPPING = ("paper", "strong")  # augmentations that can take each other's place
 RATE_FACTOR = 10  # rates are drawn between the recipe's divided and multiplied by this
 # From none to that of transformers (DeiT, Touvron et al., 2021: 0.05); 1e-4 in Proxy Anchor's code.
 WEIGHT_DECAYS = Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2))
+LAYER_DECAYS = Choice((1.0, 0.9, 0.75, 0.6))  # 0.65 to 0.75 in the codes of BEiT and MAE; 1: none

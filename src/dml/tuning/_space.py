@@ -12,6 +12,7 @@ from dml.tuning._ranges import (
     AUGMENTATION_RANGES,
     CLASS_LOSSES,
     CROPPING,
+    LAYER_DECAYS,
     LOSS_RANGES,
     PAIR_LOSSES,
     RATE_FACTOR,
@@ -52,7 +53,8 @@ class SearchSpace:
 
         Args:
             recipe: Rates are drawn between its own, divided and multiplied by 10.
-            axes: What is searched. `rate`: learning rates. `decay`: the weight decay, of `adamw`.
+            axes: What is searched. `rate`: learning rates. `decay`: the weight decay, of `adamw`,
+                and how rates fall towards the input of a pretrained backbone.
                 `loss`: which loss. `margin`: a loss's margin, scale, temperature and so on.
                 `augmentation`: how strong it is; not in the head stage, whose views are cached.
             losses: The losses that are tried besides the recipe's own; by default a few, those
@@ -77,6 +79,8 @@ class SearchSpace:
                     options[f"{section}.{rate}"] = domain
         if "decay" in axes and recipe.optimizer.name == "adamw":
             options["optimizer.weight_decay"] = WEIGHT_DECAYS
+        if "decay" in axes and stage != "head" and recipe.backbone.is_pretrained:
+            options["optimizer.layer_decay"] = LAYER_DECAYS
         names = {
             "loss": _losses(recipe, losses) if "loss" in axes else [recipe.names["loss"]],
             "augmentation": (
@@ -125,8 +129,8 @@ class SearchSpace:
         for section, named in self.parts.items():
             name = next(iter(named))
             if len(named) > 1:
-                name = str(draw(f"{section}.name", Choice(tuple(named))))
-            values[f"{section}.name"] = name
+                values[f"{section}.name"] = draw(f"{section}.name", Choice(tuple(named)))
+                name = str(values[f"{section}.name"])
             for option, domain in named[name].items():
                 values[f"{section}.{option}"] = draw(f"{section}.{name}.{option}", domain)
         return values

@@ -39,6 +39,9 @@ class Trial:
     run: Path
 
 
+HEAD = f"{'trial':>5} {'stage':>6} {'R@1':>6} {'time':>8}"
+
+
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Returns the complete trial with the highest score, the first of several; None without one."""
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -47,7 +50,7 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 def table_lines(trials: Sequence[Trial]) -> Iterator[str]:
     """Yields a table of the trials, the best first, for a terminal."""
-    yield f"{'trial':>5} {'stage':>6} {'R@1':>6} {'time':>8}"
+    yield HEAD
     for trial in sorted(trials, key=lambda trial: (trial.state != "complete", -_score(trial))):
         yield trial_line(trial)
 

@@ -25,7 +25,7 @@ from dml.tuning._limits import Limits
 from dml.tuning._phases import Phase, phases_of, spaces_of
 from dml.tuning._space import SearchSpace, varied
 from dml.tuning._training import train
-from dml.tuning._trials import Trial, best_of, tab_separated, trial_line
+from dml.tuning._trials import HEAD, Trial, best_of, tab_separated, trial_line
 from dml.tuning.study import Study
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Tuner:
         store = TrialStore(folder, self._phases(), self.recipe.training.seed)
         with store.alone():
             recorded = self._recorded(folder)
+        self._reporter.info(HEAD)
         while True:
             with store.next(limits) as opened:
                 if opened is None:
