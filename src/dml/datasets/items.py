@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,8 +198,12 @@ class Items:
         """
         if not self.separator:
             return labels == others
-        table = self.memberships().astype(bool)
-        return (table[labels] & table[others]).any(axis=-1)
+        bits = self._label_bits
+        return (bits[labels] & bits[others]).any(axis=-1)
+
+    @cached_property
+    def _label_bits(self):
+        return np.packbits(self.memberships() > 0, axis=1)
 
     def left_out_keys(self, exclude: str) -> np.ndarray | None:
         """Returns keys for `dml.evaluation.retrieval`, whose search leaves equal ones out.
