@@ -125,8 +125,8 @@ class Workflow:
         self.folder = RunFolder(out or Path("runs") / run_name(source))
         self._recipe: Recipe = load_recipe(source, flags, allow_parts=True)
         name = os.fspath(source)
-        if self._recipe.dataset.name == "folder" and not name.endswith(".toml"):
-            name = os.path.abspath(Path(source).expanduser())
+        if self._recipe.dataset.named_by_root and not name.endswith(".toml"):
+            name = self._recipe.dataset.absolute_root()
             # A damaged image among thousands is left out and named, rather than an error.
             lenient = ("--training.unreadable", "skip", *flags)
             self._recipe = load_recipe(source, lenient, allow_parts=True)
