@@ -103,8 +103,20 @@ def read_encoder(path: Path, form: ExportFormat) -> Run:
 
 
 def _write_onnx(encoder: Any, path: Path, precision: Precision) -> None:
+    import onnx
+
     _teach_erfc()
     encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        reason = str(error).splitlines()[0]
+        path.unlink()
+        raise OptionError(
+            "to",
+            f"must be another format than {ExportFormat.ONNX}: this network has an operation that "
+            f"can't be converted ({reason})",
+        ) from error
     if precision is Precision.HALF:
         _to_half(path)
     elif precision is Precision.INT8:
