@@ -95,7 +95,14 @@ def test_the_features_are_the_networks_own_and_are_saved_without_the_preset(
     np.testing.assert_allclose(array(loaded(x)), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(TINY) - {"swin"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("vit", "dinov2", "siglip") else pytest.param(name, marks=pytest.mark.slow)
+        for name in TINY
+        if name != "swin"
+    ],
+)
 def test_another_input_size(name, presets):
     backbone = Hub(preset=presets(name)[0], input_size=48, resize_side=56)
     encoder = build_encoder(backbone, EmbeddingOptions(dim=0, pooling="max"))
