@@ -173,6 +173,27 @@ def test_trained_positions_are_saved(presets, tmp_path):
         np.testing.assert_allclose(array(loaded(x)), trained, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("vit", "siglip") else pytest.param(name, marks=pytest.mark.slow)
+        for name in TINY
+    ],
+)
+def test_every_weight_learns(name, presets):
+    encoder = build_encoder(Hub(preset=presets(name)[0]), EmbeddingOptions(dim=4))
+    weights = encoder.trainable_weights
+    before = [array(w).copy() for w in weights]
+    encoder.compile(keras.optimizers.SGD(0.1), "mse")
+    encoder.train_on_batch(photos(4), np.eye(4, dtype="float32"))
+    still = [
+        w.path for w, was in zip(weights, before, strict=True) if np.array_equal(array(w), was)
+    ]
+    # A key's bias moves all logits of a query alike, and the next normalisation takes a shift out.
+    without = ("key/bias", "k_proj/bias", "project_bn/beta")
+    assert not [path for path in still if not any(part in path for part in without)]
+
+
 def test_mixed_precision_reaches_the_image_tower(presets):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -73,7 +73,7 @@ def _keep_constants(network):
     """
     for layer in network._flatten_layers():
         for name, value in list(vars(layer).items()):
-            if ops.is_tensor(value):
+            if ops.is_tensor(value) and not isinstance(value, keras.Variable):
                 setattr(layer, name, ops.convert_to_numpy(value))
 
 
