@@ -49,9 +49,9 @@ def train(source="glyphs", options=(), out=None, reporter=SILENT, **rest):
     return RunFolder(Trainer(recipe, reporter).run(out, **rest).path)
 
 
-def resume(path, reporter=SILENT, allow_parts=False):
+def resume(path, reporter=SILENT, allow_parts=False, **rest):
     """Continues a run and returns its `RunFolder`."""
-    return RunFolder(Trainer.resume(path, allow_parts, reporter=reporter).path)
+    return RunFolder(Trainer.resume(path, allow_parts, reporter=reporter, **rest).path)
 
 
 def losses(folder):

@@ -60,6 +60,18 @@ def test_gives_a_view_of_each_row_that_the_sampler_chose(items, cache):
     assert any(len(set(views.tolist())) > 1 for views in seen)
 
 
+def test_the_plain_image_may_be_one_of_the_views(items, cache):
+    batches = feature_batches(cache, items, MPerClass(2, 3), seed=4, plain=True)
+    whole = np.concatenate([cache.plain[None], cache.views])
+    seen = []
+    for number, (features, _) in enumerate(take(batches, 8 * batches.steps_per_epoch)):
+        epoch, step = divmod(number, batches.steps_per_epoch)
+        same = (whole[:, batches.epoch_rows(epoch)[step]] == features).all(axis=2)
+        assert (same.sum(axis=0) == 1).all()
+        seen += same.argmax(axis=0).tolist()
+    assert set(seen) == set(range(1 + VIEWS))
+
+
 def test_seed_and_epoch_decide_and_a_resumed_training_gets_the_same(items, cache):
     steps = feature_batches(cache, items, Shuffle(6)).steps_per_epoch
     first = take(feature_batches(cache, items, Shuffle(6), seed=1), 3 * steps)

@@ -62,9 +62,9 @@ def test_is_computed_once_and_read_by_memory_map(tmp_path, items, monkeypatch):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_batches_are_views_or_plain_images_without_them(tmp_path, items):
+def test_batches_are_views_or_plain_images(tmp_path, items):
     cache, _ = cached(tmp_path, items)
-    batch = cache.batch(np.array([3, 3, 19]), np.array([0, 1, 1]))
+    batch = cache.batch(np.array([3, 3, 19]), np.array([1, 2, 2]))
     assert batch.dtype == np.float32
     np.testing.assert_array_equal(batch, cache.views[[0, 1, 1], [3, 3, 19]])
     plain, _ = cached(tmp_path, items, views=0, folder=tmp_path / "plain")

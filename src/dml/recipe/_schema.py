@@ -110,7 +110,8 @@ class HeadStageOptions:
 
     Args:
         epochs: Passes over the training split; positive.
-        views: Augmented views of each image whose features are cached; positive.
+        views: Augmented views of each image whose features are cached, in addition to the image
+            itself; at least 0.
         learning_rate: Peak learning rate of the embedding layer; positive.
         head_learning_rate: Peak learning rate of the proxies; positive.
     """
@@ -121,7 +122,8 @@ class HeadStageOptions:
     head_learning_rate: float = 1e-2
 
     def __post_init__(self):
-        check_positive(epochs=self.epochs, views=self.views)
+        check_positive(epochs=self.epochs)
+        check_at_least(0, views=self.views)
         check_positive(learning_rate=self.learning_rate, head_learning_rate=self.head_learning_rate)
 
 

@@ -51,6 +51,11 @@ class Stage:
     validate_every: int
     tensorboard: Path
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an epoch was finished."""
+        return any(self.folder.checkpoints.glob("epoch-*.npz"))
+
 
 def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
     """Trains the remaining epochs of a stage and returns its state.
@@ -132,11 +137,12 @@ def _report_gaps(folder: StageFolder, epochs: int, reporter: Reporter):
 def _spans(first: int, end: int, each_epoch: bool) -> list[tuple[int, int]]:
     """Returns the ranges (first, end) of epochs that are trained on one stream of batches.
 
-    Batches that depend on the current weights must restart with each epoch, and not be read ahead.
+    There are none if all are trained. Batches that depend on the current weights must restart with
+    each epoch, and not be read ahead.
     """
     if each_epoch:
         return [(epoch, epoch + 1) for epoch in range(first, end)]
-    return [(first, end)]
+    return [(first, end)] if first < end else []
 
 
 def _coverage_of(batches, labels: np.ndarray):

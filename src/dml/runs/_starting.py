@@ -56,6 +56,32 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
         )
 
 
+def has_head_stage(recipe: Recipe) -> bool:
+    """Returns whether a training begins with a head stage.
+
+    `adapt` leaves it out where there is nothing to learn from or to train: with a random backbone,
+    without an embedding layer, and without labels.
+    """
+    able = recipe.backbone.is_pretrained and recipe.embedding.dim > 0 and recipe.training.views == 1
+    return recipe.training.stage == "head" or (recipe.training.stage == "adapt" and able)
+
+
+def check_stage(recipe: Recipe):
+    """Raises an error for a head stage in which nothing can be trained.
+
+    Raises:
+        OptionError: There is no embedding layer, or the loss needs two views of each image.
+    """
+    if recipe.training.stage != "head":
+        return
+    if not recipe.embedding.dim:
+        text = "must be positive for training.stage = 'head', which trains that layer"
+        raise OptionError("embedding.dim", text)
+    if recipe.training.views > 1:
+        text = "must be 1 for training.stage = 'head', which trains on cached features"
+        raise OptionError("training.views", text)
+
+
 def notes_on(items: Items) -> Iterator[str]:
     """Yields lines on what to know about the data of a training before it starts."""
     yield from items.notes
@@ -92,11 +118,16 @@ def describe_training(recipe: Recipe, steps: int) -> str:
     parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
     dim = f"embeddings of {recipe.embedding.dim}" if recipe.embedding.dim else "pooled features"
     size = recipe.backbone.input_size
+    batches = f"{number_of(steps, 'batch')} of {number_of(recipe.sampler.batch_size, 'image')}"
+    stages = []
+    if has_head_stage(recipe):
+        stages.append(f"{number_of(recipe.head_stage.epochs, 'epoch')} of the head alone")
+    if training.stage != "head":
+        stages.append(number_of(training.epochs, "epoch"))
     return (
         f"training {network_of(recipe)}, {size} x {size} "
         f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; "
-        f"{number_of(training.epochs, 'epoch')} of {number_of(steps, 'batch')} "
-        f"of {number_of(recipe.sampler.batch_size, 'image')}"
+        f"{', then '.join(stages)} of {batches}"
     )
 
 

@@ -1,6 +1,7 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from dml.runs._selection import (
     with_values,
 )
 from dml.runs._splits import TestSplit, dataset_label
+from dml.runs._starting import has_head_stage
 from dml.runs._targets import batch_targets
 
 if TYPE_CHECKING:
@@ -107,20 +109,24 @@ class Training:
         options = self._recipe.training
         head = self._head_stage() if self._has_head_stage else None
         fine_tuning = self._fine_tuning()
-        if not any(fine_tuning.folder.checkpoints.glob("epoch-*.npz")):
-            self._initialise_embedding()
+        if not fine_tuning.has_begun:
+            if head is None or not head.has_begun:
+                self._initialise_embedding()
             if head is not None:
                 self._fit_head(head)
         if options.stage == "head":
             return
         state = fit(fine_tuning, self._reporter)
         self._learner.adopt_average()
-        if options.select == "best" and state.best_epoch is not None:
-            self._restore(fine_tuning, state.best_epoch)
-        if options.interpolate == "none" and options.stage == "full":
-            self._report_start(state.best_epoch if options.select == "best" else None)
-            return
-        self._select(head, fine_tuning)
+        chooses = options.interpolate == "validation" or options.stage == "adapt"
+        best = state.best_epoch if options.select == "best" else None
+        # Where the start is the best, the way to the last epoch may lead past better weights.
+        if best or (best == 0 and not chooses):
+            self._restore(fine_tuning, best)
+        if chooses:
+            self._select(head, fine_tuning)
+        else:
+            self._report_start(best)
 
     def _fine_tuning(self) -> Stage:
         """Returns the stage that trains the whole encoder from images."""
@@ -163,14 +169,8 @@ class Training:
         )
 
     def _head_stage(self) -> Stage:
-        """Returns the stage that trains the embedding and the proxies on cached features.
-
-        Raises:
-            OptionError: There is no embedding layer to train, or the loss needs two views.
-        """
-        import dataclasses
-
-        from dml.encoding._stages import head_of
+        """Returns the stage that trains the embedding and the proxies on cached features."""
+        from dml.encoding import head_of
         from dml.training import Learner, build_optimizer, feature_batches
 
         recipe, options = self._recipe, self._recipe.head_stage
@@ -181,7 +181,7 @@ class Training:
             classes=len(self._training_items.label_names),
             regularizer=recipe.regularizer,
         )
-        optimizer = dataclasses.replace(
+        optimizer = replace(
             recipe.optimizer,
             learning_rate=options.learning_rate,
             head_learning_rate=options.head_learning_rate,
@@ -200,6 +200,7 @@ class Training:
                 class_vectors=class_vectors,
                 samples=bool(recipe.memory.size),
                 targets=batch_targets(self._training_items, learner.metric_loss),
+                plain=True,
             )
 
         features: list[np.ndarray] = []
@@ -286,7 +287,7 @@ class Training:
         embedding, paths = self._recipe.embedding, self._training_items.paths
         init = embedding.init
         if init == "auto":
-            init = "pca" if self._is_pretrained() else "random"
+            init = "pca" if self._recipe.backbone.is_pretrained else "random"
         if init == "random" or not embedding.dim:
             return
         rows = np.arange(len(paths))
@@ -395,7 +396,7 @@ class Training:
 
     @property
     def _has_head_stage(self) -> bool:
-        return self._recipe.training.stage != "full" and self._is_pretrained()
+        return has_head_stage(self._recipe)
 
     @cached_property
     def _cache(self) -> "FeatureCache":
@@ -441,9 +442,6 @@ class Training:
         recorded = RecordedItems.read(self._folder.checked(self._folder.items))
         known = dict(zip(recorded.items.ids, recorded.digests, strict=True))
         return [known[name] for name in items.ids]
-
-    def _is_pretrained(self) -> bool:
-        return self._recipe.backbone.is_pretrained
 
     @property
     def _features(self):

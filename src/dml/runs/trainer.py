@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from dml.reporting import SILENT, Reporter
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
     check_splits,
+    check_stage,
     describe_data,
     describe_training,
     free_folder,
@@ -203,6 +205,7 @@ class Trainer:
         import keras
 
         recipe = self.recipe
+        check_stage(recipe)
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
@@ -316,6 +319,8 @@ class Trainer:
         training.baseline(test=evaluate)
         started = time.monotonic()
         training.fit()
+        if features is None and folder.features.exists():
+            shutil.rmtree(folder.features)
         self._write_encoder(folder, prepared.learner.encoder)
         took = minutes(time.monotonic() - started)
         self._reporter.info(f"trained in {took}: {folder.encoder}")

@@ -22,6 +22,7 @@ def feature_batches(
     class_vectors: ArrayLike | None = None,
     samples: bool = False,
     targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    plain: bool = False,
 ) -> TrainingBatches:
     """Returns endless batches of cached features, for a learner of `dml.encoding.head_of(encoder)`.
 
@@ -36,8 +37,9 @@ def feature_batches(
         first_epoch: Epoch of the first batch, from 0.
         seed: At least 0.
         class_vectors: As in `training_batches`.
-        samples: As in `training_batches`, like the last.
-        targets: What takes the place of class codes.
+        samples: As in `training_batches`.
+        targets: As in `training_batches`: what takes the place of class codes.
+        plain: Whether the plain image is one of the views. Always if there are no others.
 
     Returns:
         Batches of float32 (B, C) and int32 (B,), or what `targets` returns.
@@ -51,7 +53,7 @@ def feature_batches(
             f"the cache must hold the features of the items, {len(items.labels)} images; it holds "
             f"{len(cache)}"
         )
-    reader = _FeatureReader(cache, items, sampler, seed, class_vectors, samples, targets)
+    reader = _FeatureReader(cache, items, sampler, seed, class_vectors, samples, targets, plain)
     return TrainingBatches(reader, first_epoch, threads=1)
 
 
@@ -66,6 +68,7 @@ class _FeatureReader(BatchReader):
         class_vectors: Floats (classes, D) or None.
         samples: Whether to return the rows of the images.
         targets: Returns what takes the place of labels (B,), or None.
+        plain: Whether the plain image is one of the views.
     """
 
     def __init__(
@@ -77,13 +80,15 @@ class _FeatureReader(BatchReader):
         class_vectors: ArrayLike | None,
         samples: bool,
         targets: Callable[[np.ndarray], np.ndarray] | None,
+        plain: bool,
     ):
         shape = (cache.dimension,)
         super().__init__(items, sampler, seed, class_vectors, samples, shape, "float32", targets)
         self.cache = cache
+        self.first_view = 0 if plain or not len(cache.views) else 1
 
     def inputs(self, rows, epoch, step):
-        views = max(len(self.cache.views), 1)
+        views = 1 + len(self.cache.views) - self.first_view
         generator = np.random.default_rng((self.seed, epoch, step + 1))
         first = generator.integers(views, size=len(rows))
         # Copies of an image take the views after that of its first place.
@@ -92,4 +97,4 @@ class _FeatureReader(BatchReader):
         start = np.repeat(starts, np.diff(starts, append=len(rows)))
         chosen = np.empty(len(rows), np.int64)
         chosen[order] = (first[order[start]] + np.arange(len(rows)) - start) % views
-        return self.cache.batch(rows, chosen)
+        return self.cache.batch(rows, self.first_view + chosen)

@@ -128,11 +128,9 @@ class FeatureCache:
 
         Args:
             rows: Integers (B,) in [0, N).
-            views: Integers (B,): which view of each image, from 0; without views it is the plain
-                image.
+            views: Integers (B,): which view of each image, from 1; 0 is the plain image.
         """
-        first = min(1, self._values.shape[1] - 1)
-        return self._values[rows, first + views].astype("float32")
+        return self._values[rows, views].astype("float32")
 
 
 def _read(store, reporter):

@@ -1,0 +1,206 @@
+"""Stages of a training: the frozen network, the initial embedding, interpolated weights."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from dml.encoding import embed_images
+from dml.encoding.encoder import EmbeddingOptions, build_encoder, load_encoder
+from dml.errors import OptionError
+from dml.evaluation import retrieval
+from dml.recipe import load_recipe
+from dml.runs._training import Training
+from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of weights for the small backbone, which makes it a pretrained one."""
+    recipe = load_recipe("glyphs", flags())
+    keras.utils.set_random_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "conv4.weights.h5"
+    recipe.backbone.network().save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def pretrained(weights):
+    """Returns the flags of a small training from pretrained weights, with changes."""
+
+    def options(**changes):
+        return flags(**{"backbone__weights": weights, "training__epochs": 2, **changes})
+
+    return options
+
+
+def recall(encoder, items):
+    vectors = embed_images(encoder, items.paths)
+    return retrieval(vectors, items.labels, ks=(1,)).recall[1]
+
+
+def scores(folder):
+    return [row.get("val_recall_at_1") for row in folder.read_log()]
+
+
+def stored(path):
+    with np.load(path) as arrays:
+        return [arrays[f"v{i}"] for i in range(len(arrays.files) - 1)]
+
+
+def kept(folder):
+    return [np.asarray(v.value) for v in load_encoder(folder.encoder).variables]
+
+
+def test_the_frozen_network_is_measured_by_its_pooled_features(pretrained, weights, tmp_path):
+    folder = train("glyphs", pretrained(training__epochs=1), tmp_path / "run")
+    recipe = load_recipe("glyphs", pretrained())
+    pooled = build_encoder(recipe.backbone, EmbeddingOptions(dim=0))
+    items = recipe.dataset.items()
+    frozen = json.loads(folder.frozen.read_text())
+    assert frozen["dimension"] == recipe.backbone.filters
+    assert frozen["validation"] == pytest.approx(recall(pooled, items.select("val")))
+    expected = recall(pooled, items.select("test"))
+    assert frozen["metrics"]["R@1"]["value"] == pytest.approx(expected)
+    assert json.loads(folder.metrics.read_text())["frozen"] == frozen["metrics"]
+
+
+@pytest.mark.parametrize("init", ["auto", "pca", "random"])
+def test_a_pretrained_network_starts_with_its_own_quality(pretrained, tmp_path, init):
+    folder = train(
+        "glyphs", pretrained(embedding__init=init, training__epochs=1), tmp_path, evaluate=False
+    )
+    frozen = json.loads(folder.frozen.read_text())["validation"]
+    start = stored(folder.checkpoints / "start-0000.npz")[-2]  # the embedding's kernel
+    orthogonal = np.allclose(start.T @ start, np.eye(len(start)), atol=1e-4)
+    assert orthogonal == (init != "random")
+    if init != "random":
+        assert scores(folder)[0] == pytest.approx(frozen)
+
+
+def test_random_networks_start_at_random(tmp_path):
+    folder = train("glyphs", flags(training__epochs=1), tmp_path / "run", evaluate=False)
+    start = stored(folder.checkpoints / "start-0000.npz")[-2]
+    assert not np.allclose(start.T @ start, np.eye(len(start)), atol=0.1)
+
+
+def test_whitened_components(pretrained, tmp_path):
+    changes = {"embedding__pca_whiten": "true", "training__epochs": 1}
+    folder = train("glyphs", pretrained(**changes), tmp_path / "run", evaluate=False)
+    lengths = np.linalg.norm(stored(folder.checkpoints / "start-0000.npz")[-2], axis=0)
+    assert lengths.max() > 2 * lengths.min()  # the small components are magnified
+
+
+def test_the_start_is_the_result_where_no_epoch_beats_it(pretrained, tmp_path, monkeypatch):
+    remaining, lines = iter([0.4, 0.5, 0.2, 0.5]), Lines()  # frozen, before, two epochs
+    monkeypatch.setattr(Training, "_recall", lambda *_: next(remaining))
+    folder = train("glyphs", pretrained(), tmp_path / "run", lines, evaluate=False)
+    start = stored(folder.checkpoints / "start-0000.npz")
+    for value, expected in zip(kept(folder), start, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert any("no epoch was better in validation" in line for line in lines)
+
+
+def test_the_best_weights_between_start_and_end_are_kept(pretrained, tmp_path):
+    changes = {"training__interpolate": "validation", "optimizer__learning_rate": 0.01}
+    folder = train("glyphs", pretrained(**changes), tmp_path / "run", evaluate=False)
+    rows = json.loads(folder.selection.read_text())["candidates"]
+    assert [row["share"] for row in rows] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    (chosen,) = [row for row in rows if row["chosen"]]
+    assert chosen["validation"] == max(row["validation"] for row in rows)
+    state = np.load(sorted(folder.checkpoints.glob("epoch-*.npz"))[-1])["state"].item()
+    best = json.loads(state)["best_epoch"]
+    start = stored(folder.checkpoints / "start-0000.npz")
+    end = stored(folder.checkpoints / f"best-{best:04d}.npz")
+    for value, a, b in zip(kept(folder), start, end, strict=True):
+        expected = a + chosen["share"] * (b - a)
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+    validation = load_recipe("glyphs", pretrained()).dataset.items().select("val")
+    assert recall(load_encoder(folder.encoder), validation) == chosen["validation"]
+
+
+def test_without_validation_the_weights_half_way_are_kept(pretrained, tmp_path):
+    changes = {"training__interpolate": "validation", "dataset__validation_fraction": 0.0}
+    lines = Lines()
+    folder = train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
+    assert any("half-way" in line for line in lines) and not folder.selection.exists()
+    start = stored(folder.checkpoints / "start-0000.npz")
+    end = stored(folder.checkpoints / "epoch-0002.npz")
+    for value, a in zip(kept(folder), start, strict=True):
+        assert any(b.shape == a.shape and np.allclose(value, (a + b) / 2, atol=1e-5) for b in end)
+
+
+def test_the_head_alone_trains_on_cached_features(pretrained, tmp_path):
+    changes = {"training__stage": "head", "head_stage__epochs": 3, "head_stage__views": 2}
+    changes["training__select"] = "last"
+    lines = Lines()
+    folder = train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
+    log = folder.head_stage.read_log()
+    assert [row["epoch"] for row in log] == [0, 1, 2, 3] and not folder.log.exists()
+    assert any("head stage: 3 epochs on the cached features of 2 views" in line for line in lines)
+    before = stored(folder.head_stage.checkpoints / "start-0000.npz")
+    recipe = load_recipe("glyphs", pretrained())
+    backbone = [np.asarray(v.value) for v in recipe.backbone.network().variables]
+    *frozen, kernel, bias = kept(folder)
+    for value, expected in zip(frozen, backbone, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert before[0].shape == kernel.shape and not np.array_equal(before[0], kernel)
+    assert bias.any()
+    last = log[-1]["val_recall_at_1"]
+    validation = recipe.dataset.items().select("val")
+    assert recall(load_encoder(folder.encoder), validation) == pytest.approx(last)
+    assert not folder.features.exists()  # only the training needs them
+
+
+def test_adapting_keeps_the_simplest_within_an_error_of_the_best(pretrained, tmp_path):
+    changes = {"training__stage": "adapt", "head_stage__epochs": 2, "head_stage__views": 1}
+    whole = train("glyphs", pretrained(**changes), tmp_path / "whole", evaluate=False)
+    rows = json.loads(whole.selection.read_text())["candidates"]
+    assert [(row["name"], row["share"]) for row in rows] == [
+        ("frozen", None),
+        ("head", None),
+        *(("fine-tuned", share) for share in (0.25, 0.5, 0.75, 1.0)),
+    ]
+    assert sum(row["chosen"] for row in rows) == 1
+    frozen = json.loads(whole.frozen.read_text())["validation"]
+    assert rows[0]["validation"] == pytest.approx(frozen)
+    best = max(row["val_recall_at_1"] for row in whole.head_stage.read_log())
+    assert rows[1]["validation"] == scores(whole)[0] == pytest.approx(best, abs=0.03)
+    for stop in ("head stage", "sampler", "epoch   1/2"):
+        path = tmp_path / stop.replace("/", " ")
+        with pytest.raises(KeyboardInterrupt):
+            train("glyphs", pretrained(**changes), path, InterruptAt(stop), evaluate=False)
+        resumed = resume(path, evaluate=False)
+        assert losses(resumed) == losses(whole)
+        assert losses(resumed.head_stage) == losses(whole.head_stage)
+        for value, expected in zip(kept(resumed), kept(whole), strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_options_of_the_head_stage_act(pretrained, tmp_path):
+    def log(**changes):
+        options = {"training__stage": "head", "head_stage__epochs": 2, **changes}
+        path = tmp_path / str(changes)
+        folder = train("glyphs", pretrained(**options), path, evaluate=False)
+        return losses(folder.head_stage)
+
+    plain = log()
+    for changes in (
+        {"head_stage__epochs": 1},
+        {"head_stage__views": 1},
+        {"head_stage__learning_rate": 0.1},
+        {"head_stage__head_learning_rate": 0.5},
+    ):
+        assert log(**{"loss__name": "proxy_anchor", **changes}) != plain, changes
+
+
+def test_a_head_needs_an_embedding_and_one_view(pretrained, tmp_path):
+    for changes, message in (
+        ({"embedding__dim": 0}, r"embedding\.dim must be positive for training\.stage = 'head'"),
+        ({"training__views": 2, "loss__name": "nt_xent"}, r"training\.views must be 1"),
+    ):
+        options = pretrained(training__stage="head", **changes)
+        with pytest.raises(OptionError, match=message):
+            train("glyphs", options, tmp_path / "run", evaluate=False)
+        assert not (tmp_path / "run").exists()
