@@ -65,8 +65,8 @@ def test_one_of_several_images_is_chosen(tmp_path):
 
 def test_samples_without_an_image_are_left_out(tmp_path):
     items = items_of(tmp_path, {"a.png": png(), "a.cls": "1", "b.cls": "2", "c.cls": "3"})
-    assert len(items) == 1 and items.notes == ("left out: 2 samples without an image",)
-    with pytest.raises(DataError, match=r"s\.tar: no images in it; left out: 1 sample"):
+    assert len(items) == 1 and items.notes == ("left out: 2 without an image",)
+    with pytest.raises(DataError, match=r"s\.tar: no images in it; left out: 1 without"):
         items_of(tmp_path, {"b.cls": "2"})
 
 

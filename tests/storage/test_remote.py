@@ -81,6 +81,8 @@ class Failing(fsspec.AbstractFileSystem):
     protocol = "failing"
 
     def _open(self, path, *arguments, **options):
+        if "server" in path:  # as the file system of https:// does
+            raise FileNotFoundError(path) from ConnectionError("no answer")
         raise RuntimeError("Forbidden:\n  <Error>no access</Error>\n")
 
 
@@ -89,6 +91,8 @@ def test_errors_of_a_store_are_one_line(monkeypatch):
     with pytest.raises(DataError) as error:
         read_url("failing://bucket/a.png")
     assert str(error.value) == "failing://bucket/a.png: Forbidden: <Error>no access</Error>"
+    with pytest.raises(DataError, match=r"failing://server/a\.png: no answer"):
+        read_url("failing://server/a.png")
 
 
 def test_a_missing_package_is_named(monkeypatch):

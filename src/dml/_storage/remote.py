@@ -61,8 +61,11 @@ def _named_errors(url) -> Iterator[None]:
     """Converts the errors of fsspec and of the packages that it uses to an error of one line."""
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause is None or isinstance(cause, FileNotFoundError):
+            raise
+        raise DataError(url, _line(cause)) from None  # such as a server that does not answer
     except ImportError as error:
         reason = "fsspec is missing" if error.name == "fsspec" else _line(error)
         extra = _EXTRAS.get(url.partition(":")[0].lower())

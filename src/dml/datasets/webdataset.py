@@ -74,7 +74,7 @@ class WebDataset(ShardedDataset):
         for key, fields in fields_of.items():
             image = self._image(shard, key, fields)
             if image is None:
-                left_out["samples without an image"] += 1
+                left_out["without an image"] += 1
                 continue
             reader = _Fields(shard.path, key, fields, members)
             label = reader.value(self.label, "label")
