@@ -480,6 +480,7 @@ def trained(images, tmp_path_factory):
             *("--sampler.name=m_per_class", "--sampler.classes_per_batch=2"),
             *("--dataset.validation_fraction=0.5", f"--embedding.dim={DIM}"),
             *("--optimizer.learning_rate=0.1", "--training.epochs=4", "--training.threads=1"),
+            *("--training.stage=full", "--training.interpolate=none"),
             *("--evaluation.clustering_seeds=1", "--backbone.resize_side=16"),
             "--auxiliary_loss.name=center",
             *(f"--{section}.{name}={text(value)}" for name, value in options.items()),

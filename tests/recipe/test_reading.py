@@ -100,6 +100,10 @@ def test_a_folder_of_class_folders_is_a_recipe(tmp_path):
     recipe = load_recipe(tmp_path)
     assert recipe.names["dataset"] == "folder"
     assert os.fspath(recipe.dataset.root) == str(tmp_path)
+    assert recipe.training.stage == "adapt" and recipe.optimizer.schedule == "cosine"
+    assert load_recipe("cub200").training.stage == "adapt"
+    assert load_recipe("cub200_triplet").training.stage == "full"
+    assert load_recipe(tmp_path, ["--training.stage", "head"]).training.stage == "head"
 
 
 def test_flags_hold_wherever_the_part_is_named():

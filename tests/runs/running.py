@@ -18,6 +18,8 @@ SMALL = {
     "sampler.classes_per_batch": 4,
     "sampler.images_per_class": 3,
     "training.epochs": 3,
+    "training.stage": "full",
+    "training.interpolate": "none",
     "evaluation.clustering_seeds": 2,
 }
 

@@ -20,6 +20,8 @@ OPTIONS = {
     "backbone.resize_side": 16,
     "sampler.name": "m_per_class",
     "training.epochs": 1,
+    "training.stage": "full",
+    "training.interpolate": "none",
 }
 
 

@@ -18,6 +18,8 @@ OPTIONS = {
     "backbone.weights": "none",
     "sampler.name": "m_per_class",
     "training.epochs": 1,
+    "training.stage": "full",
+    "training.interpolate": "none",
 }
 
 

@@ -18,6 +18,8 @@ OPTIONS = {
     "embedding.dim": 8,
     "sampler.batch_size": 4,
     "training.epochs": 1,
+    "training.stage": "full",
+    "training.interpolate": "none",
     "evaluation.clustering_seeds": 1,
 }
 RETRIEVAL, CLUSTERING = {"R@1", "MAP@R"}, {"NMI", "AMI"}

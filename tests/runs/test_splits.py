@@ -35,6 +35,8 @@ OPTIONS = {
     "embedding.dim": 8,
     "sampler.batch_size": 8,
     "training.epochs": 2,
+    "training.stage": "full",
+    "training.interpolate": "none",
     "evaluation.clustering_seeds": 0,
 }
 QUICK = ["--evaluation.clustering_seeds", "0"]

@@ -67,6 +67,8 @@ OPTIONS = {
     "backbone.name": "conv4",
     "backbone.weights": "none",
     "training.epochs": 1,
+    "training.stage": "full",
+    "training.interpolate": "none",
 }
 
 

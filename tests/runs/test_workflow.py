@@ -23,6 +23,7 @@ SMALL = [
     *("--backbone.name", "conv4", "--backbone.filters", "4"),
     *("--backbone.input_size", "16", "--backbone.resize_side", "16", "--embedding.dim", "8"),
     *("--sampler.batch_size", "8", "--training.epochs", "2"),
+    *("--training.stage", "full", "--training.interpolate", "none"),
     *("--evaluation.clustering_seeds", "0"),
 ]
 

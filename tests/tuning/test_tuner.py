@@ -29,6 +29,8 @@ TINY = {
     "sampler.classes_per_batch": 2,
     "sampler.images_per_class": 3,
     "training.epochs": 2,
+    "training.stage": "full",
+    "training.interpolate": "none",
     "training.threads": 1,
     "dataset.validation_fraction": 0.4,
     "optimizer.learning_rate": 1e-2,

@@ -14,6 +14,7 @@ from dml.recipe._schema import FAMILIES, toml_value
 
 LONGEST = 2**20  # characters of a recipe
 MOST_DOTS = 200  # in a line: tomllib takes memory in the square of a dotted key's length
+_DEFAULT = 'extends = "adapt"\n'  # of data sets and folders without a recipe
 _BASES = "must be a shipped recipe's name or a file, NAME.toml, or a list of these"
 
 
@@ -78,9 +79,9 @@ def read_source(source: str | os.PathLike[str]) -> Source:
     if name in recipes:
         return _read_shipped(name)
     if name in datasets:
-        return Source(f'[dataset]\nname = "{name}"\n', f"data set {name}")
+        return Source(f'{_DEFAULT}[dataset]\nname = "{name}"\n', f"data set {name}")
     if (kind := data_set_at(path)) is not None:
-        text = f'[dataset]\nname = "{kind}"\nroot = {toml_value(str(path))}\n'
+        text = f'{_DEFAULT}[dataset]\nname = "{kind}"\nroot = {toml_value(str(path))}\n'
         return Source(text, f"folder {path}")
     raise MissingDataError(
         source,
