@@ -1,13 +1,16 @@
 """Files at URLs are read through fsspec, within bounds, and each error is one line."""
 
+import io
 import sys
 import threading
+import time
 
 import fsspec
 import pytest
 
 from dml._storage import remote
 from dml._storage.remote import is_url, local_path, read_url
+from dml.datasets._recorded import image_digests
 from dml.errors import DataError, PackageError
 from dml.images import ImageError, ImageRef, read_image
 from tests.datasets.layouts import png, write_image
@@ -102,3 +105,26 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(PackageError, match=r"fsspec is missing\. pip install 'dml\[remote\]'"):
         read_image("memory://bucket/a.png")
+
+
+class Counting(fsspec.AbstractFileSystem):
+    """A file system that counts how many files are read at once."""
+
+    protocol = "counting"
+    lock, now, most = threading.Lock(), 0, 0
+
+    def _open(self, path, *arguments, **options):
+        with Counting.lock:
+            Counting.now += 1
+            Counting.most = max(Counting.most, Counting.now)
+        time.sleep(0.002)
+        with Counting.lock:
+            Counting.now -= 1
+        return io.BytesIO(png(1))
+
+
+def test_as_many_files_are_read_at_once_as_there_are_threads():
+    fsspec.register_implementation("counting", Counting, clobber=True)
+    urls = [f"counting://bucket/{n}.png" for n in range(40)]
+    assert len(set(image_digests(urls, threads=3, decode=True))) == 1
+    assert Counting.most <= 3
