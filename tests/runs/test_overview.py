@@ -51,8 +51,11 @@ def test_metrics_are_those_of_the_frozen_network_too(folder):
 def test_without_a_choice_the_best_epoch_is_the_result(folder):
     assert overview(folder).scores == [
         ScoreRow("frozen network", 0.5),
-        ScoreRow("best epoch, 1", 0.7, chosen=True),
+        ScoreRow("training, epoch 1", 0.7, chosen=True),
     ]
+    folder.log.rename(folder.path / "moved")
+    folder.head_stage.append_log({"epoch": 3, "val_recall_at_1": 0.65})
+    assert overview(folder).scores[1:] == [ScoreRow("head stage, epoch 3", 0.65, chosen=True)]
 
 
 def test_candidates_are_named_with_the_chosen_one(folder):

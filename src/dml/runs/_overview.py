@@ -1,5 +1,6 @@
 """Prepares the contents of the page of a whole run."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from dml._storage.run_folder import RunFolder, StageFolder
@@ -39,6 +40,7 @@ def overview_of(
     """
     metrics = shown_metrics(evaluation)
     compared = [metric for metric in metrics if metric.frozen is not None]
+    index = shlex.quote(str(folder.index))
     return Overview(
         title=evaluation.dataset,
         subtitle=(
@@ -52,9 +54,9 @@ def overview_of(
         data=data,
         notes=evaluation.notes,
         commands=[
-            ("A page to search by image", f"dml serve {folder.index}"),
-            ("The five nearest images of a photo", f"dml search {folder.index} photo.jpg -k 5"),
-            ("Further images", f"dml index add {folder.index} more_images/"),
+            ("A page to search by image", f"dml serve {index}"),
+            ("The five nearest images of a photo", f"dml search {index} photo.jpg -k 5"),
+            ("Further images", f"dml index add {index} more_images/"),
         ],
         links=[Link(name, text) for name, text in LINKS.items() if (folder.path / name).exists()],
     )
@@ -74,12 +76,14 @@ def _scores(folder: RunFolder) -> Iterator[ScoreRow]:
                 f"{_NAMES[candidate['name']]}{of}", candidate["validation"], candidate["chosen"]
             )
         return
-    for stage in (folder.head_stage, folder):
-        rows = [row for row in stage.read_log() if "val_recall_at_1" in row]
-        if rows:
-            best = max(rows, key=lambda row: row["val_recall_at_1"])
-            name = f"best epoch, {best['epoch']:g}"
-            yield ScoreRow(name, best["val_recall_at_1"], stage is folder)
+    best = []
+    for name, stage in (("head stage", folder.head_stage), ("training", folder)):
+        scored = [row for row in stage.read_log() if "val_recall_at_1" in row]
+        if scored:
+            row = max(scored, key=lambda row: row["val_recall_at_1"])
+            best.append((f"{name}, epoch {row['epoch']:g}", row["val_recall_at_1"]))
+    for number, (name, score) in enumerate(best, start=1):
+        yield ScoreRow(name, score, chosen=number == len(best))
 
 
 _NAMES = {

@@ -169,7 +169,7 @@ class Workflow:
         if is_new:
             self._report_time(time.monotonic() - started)
         self._reporter.info(f"page: {folder.overview}")
-        self._reporter.info(f"search: dml serve {folder.index}")
+        self._reporter.info(f"search: dml serve {shlex.quote(str(folder.index))}")
         return run
 
     def serve(self) -> None:
