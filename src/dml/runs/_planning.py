@@ -15,7 +15,7 @@ from dml.runs._device import device_name, peak_memory
 from dml.runs._measuring import measure
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
-from dml.runs._starting import minutes, network_of
+from dml.runs._starting import has_head_stage, minutes, network_of
 from dml.runs._targets import batch_targets
 from dml.runs._training import MOST_COMPONENT_IMAGES
 
@@ -220,7 +220,7 @@ def _timed_head(learner, targets, recipe: Recipe) -> tuple[float, float, int]:
 
     head = head_of(learner.encoder)
     length = head.input_shape[-1]
-    if recipe.training.stage == "full" or not recipe.backbone.is_pretrained:
+    if not has_head_stage(recipe):
         return 0.0, 0.0, length
     loss, classes = training_loss(recipe), learner.classes
     alone = Learner(head, loss, classes, regularizer=recipe.regularizer)
@@ -354,17 +354,13 @@ def planned_stages(
 ) -> Iterator[Stage]:
     """Yields the stages of a training with the time and memory that they should take."""
     training, head, embed = recipe.training, recipe.head_stage, timing.embed
-    pretrained, dim = recipe.backbone.is_pretrained, recipe.embedding.dim
-    low, high = timing.embedding_memory, timing.training_memory
+    with_head, low, high = has_head_stage(recipe), timing.embedding_memory, timing.training_memory
     validation, searching = counts.validation * embed, timing.pair * counts.validation**2
-    yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
     measured = counts.test + counts.validation
+    yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
     yield Stage("frozen", measured * embed, low, "the network before training")
-    if recipe.embedding.dim and starts_from_components(recipe):
-        images = min(counts.train, MOST_COMPONENT_IMAGES)
-        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
-    if training.stage != "full" and pretrained:
-        seconds = (1 + head.views) * counts.train * embed + validation
+    if with_head:
+        seconds = (1 + head.views) * counts.train * embed
         features = 4 * (1 + head.views) * counts.train * timing.features
         yield Stage("features", seconds, low + features, f"of {head.views} views of each image")
         yield Stage(
@@ -373,11 +369,14 @@ def planned_stages(
             low + features,
             f"{head.epochs:,} epochs of {counts.steps:,} batches",
         )
+    elif starts_from_components(recipe):
+        images = min(counts.train, MOST_COMPONENT_IMAGES)
+        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
     if training.stage != "head":
         epochs = training.epochs
         validations = -(-epochs // training.validate_every)
         yield Stage(
-            "fine-tuning" if pretrained else "training",
+            "fine-tuning" if recipe.backbone.is_pretrained else "training",
             timing.start
             + epochs * counts.steps * timing.step
             + validations * (validation + searching),
@@ -385,7 +384,7 @@ def planned_stages(
             f"{epochs:,} epochs of {counts.steps:,} batches",
         )
         if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
-            candidates = len(SHARES) + 2
+            candidates = len(SHARES) + 1 + with_head
             seconds = candidates * (validation + searching)
             yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
     yield Stage(
@@ -394,7 +393,7 @@ def planned_stages(
         + timing.score * counts.test
         + timing.pair * counts.test**2
         + _REPORT_SECONDS,
-        high + 12 * counts.test * (dim or timing.features),
+        high + 12 * counts.test * (recipe.embedding.dim or timing.features),
         f"{counts.test:,} test images",
     )
     if "export" in further:
@@ -408,8 +407,9 @@ def planned_stages(
 
 def starts_from_components(recipe: Recipe) -> bool:
     """Returns whether the embedding layer starts as the principal components of the features."""
-    init = recipe.embedding.init
-    return init == "pca" or (init == "auto" and recipe.backbone.is_pretrained)
+    embedding, pretrained = recipe.embedding, recipe.backbone.is_pretrained
+    init = {"auto": "pca" if pretrained else "random"}.get(embedding.init, embedding.init)
+    return init == "pca" and embedding.dim > 0
 
 
 def _shortened(recipe: Recipe) -> Iterator[Recipe]:
@@ -421,7 +421,7 @@ def _shortened(recipe: Recipe) -> Iterator[Recipe]:
     if training.stage != "head":
         for epochs in range(training.epochs - 1, 0, -1):
             yield with_epochs(recipe, epochs)
-    if training.stage == "full" or not recipe.backbone.is_pretrained:
+    if not has_head_stage(recipe):
         return
     head = recipe.head_stage
     alone = replace(recipe, training=replace(training, stage="head"))

@@ -209,6 +209,7 @@ class Workflow:
         look = look_at(items, name, recipe.training.threads, self._reporter)
         for line in look.lines():
             self._reporter.info(line)
+        recipe = with_smaller_batches(recipe, int((items.splits == "train").sum()))
         spent = time.monotonic() - started
         plan = Trainer(recipe, self._reporter)._plan(self._asked.budget, AFTER_TRAINING, spent)
         for line in plan.lines():
@@ -275,6 +276,19 @@ class Workflow:
         expected, budget = sum(self._steps.expected.values()), self._asked.budget
         allowed = "" if budget is None else f"; allowed {minutes(budget)}"
         self._reporter.info(f"took {minutes(seconds)}, expected {minutes(expected)}{allowed}")
+
+
+def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
+    """Returns a recipe whose batches, if they are shuffled images, fit twice into a training split.
+
+    Args:
+        recipe: The recipe.
+        images: Of the training split.
+    """
+    sampler, most = recipe.sampler, max(images // 2, 1)
+    if recipe.names["sampler"] != "shuffle" or sampler.batch_size <= most:
+        return recipe
+    return replace(recipe, sampler=replace(sampler, batch_size=most))
 
 
 def _export(run: Run) -> None:
