@@ -146,6 +146,8 @@ def read_chunk(file: BinaryIO, about: "FileMetaData", group: int, column: int) -
             counts.append(counts[-1] + page.values)
     if counts[-1] != rows:
         raise ValueError(f"a row group of {rows} rows has {counts[-1]} values")
+    if {page.encoding for page in pages} - {PLAIN, *BY_DICTIONARY}:
+        raise OtherEncoding
     codec, deepest = CODECS[chunk.compression], kind.max_definition_level
     return Chunk(tuple(pages), np.array(counts), dictionary, codec, deepest)
 
@@ -290,8 +292,8 @@ def read_values(
     if is_dictionary or page.encoding == PLAIN:
         places[there] = plain_places(data, start, count)
         return Values(data, places)
-    if page.encoding not in BY_DICTIONARY or dictionary is None:
-        raise OtherEncoding
+    if dictionary is None:
+        raise ValueError("a page refers to a dictionary that is missing")
     if count:
         which = numbers(data[start + 1 :], data[start], count)
         places[there] = dictionary.places[which]
