@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 
 import dml
+from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder, StudyManifest
 from dml.errors import DataError, MissingDataError, OccupiedError, OptionError, PackageError
 from dml.recipe import load_recipe
-from dml.tuning import Interval, SearchSpace, Tuner
+from dml.runs._validation import validation_curve
+from dml.tuning import Interval, SearchSpace, Tuner, spaces_of
 from tests.datasets.layouts import write_image
 from tests.reporters import Lines
 from tests.runs.running import flags, words
@@ -138,6 +141,25 @@ def test_folders_and_recipes_that_do_not_fit_are_refused(images, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OccupiedError, match="is not empty"):
         Tuner(recipe, RATES).run(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path):
+    keras.utils.set_random_seed(3)
+    weights = tmp_path / "conv4.weights.h5"
+    load_recipe("glyphs", flags()).backbone.network().save_weights(weights)
+    changes = {"backbone__weights": weights, "training__epochs": 1, "head_stage__epochs": 3}
+    recipe = load_recipe("glyphs", flags(**changes))
+    study = Tuner(recipe, *spaces_of(recipe, ["rate"])).run(tmp_path / "study", trials=4)
+    assert [trial.stage for trial in study.trials] == ["head", "head", "full", "full"]
+    assert [trial.own for trial in study.trials][:3] == [True, False, True]
+    assert (study.path / "features").is_dir()
+    assert not list(study.path.glob("trials/*/features"))
+    head = study.trials[1]
+    assert head.options["training.stage"] == "head"
+    again = dml.Trainer(load_recipe(head.run / "recipe.toml")).run(tmp_path / "run", evaluate=False)
+    curves = [validation_curve(RunFolder(path)) for path in (head.run, again.path)]
+    assert curves[0] == curves[1] and max(curves[0]) == head.score
 
 
 def begun(images, path):
