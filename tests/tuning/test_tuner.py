@@ -215,8 +215,8 @@ def command(*words):
 @pytest.mark.slow
 def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
     path = tmp_path / "study"
-    options = flags(training__epochs=40)
-    process = command("glyphs", *options, "--search", "rate", "--trials", 4, "--out", path)
+    options = flags(training__epochs=15)
+    process = command("glyphs", *options, "--search", "rate", "--trials", 3, "--out", path)
     deadline = time.monotonic() + 600
     while not list(path.glob("trials/0000/checkpoints/epoch-*.npz")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -229,5 +229,5 @@ def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
     printed = [process.communicate(timeout=600) for process in together]
     assert [process.returncode for process in together] == [0, 0], printed
     trials = Tuner.resume(path).trials
-    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert [trial.number for trial in trials] == [0, 1, 2]
     assert all(trial.state in ("complete", "pruned") for trial in trials)
