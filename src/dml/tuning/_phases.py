@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dml.errors import OptionError
 from dml.recipe import Recipe, with_options
+from dml.runs._starting import has_head_stage
 from dml.tuning._ranges import Value
 from dml.tuning._space import AXES, Draw, SearchSpace, varied
 from dml.tuning._trials import Trial, best_of
@@ -66,8 +67,7 @@ def spaces_of(
 ) -> tuple[SearchSpace, SearchSpace | None]:
     """Returns what trials of a recipe search, and what those of its head stage search.
 
-    The latter is None for a recipe whose stages before fine-tuning train nothing, or which is a
-    head stage itself.
+    The latter is None for a recipe that has no head stage, or is one itself.
 
     Args:
         recipe: The recipe.
@@ -78,9 +78,11 @@ def spaces_of(
         OptionError: As for `SearchSpace.of`.
     """
     space = SearchSpace.of(recipe, axes, losses)
-    training = recipe.training
-    alone = training.stage == "head" or training.views > 1 or axes == ["augmentation"]
-    if alone or not recipe.backbone.is_pretrained or not recipe.embedding.dim:
+    adapting = with_options(recipe, {"training.stage": "adapt"})
+    if recipe.training.stage == "head" or not has_head_stage(adapting):
         return space, None
     head = with_options(recipe, {"training.stage": "head"})
-    return space, SearchSpace.of(head, axes, losses)
+    try:
+        return space, SearchSpace.of(head, axes, losses)
+    except OptionError:  # these axes leave it nothing to search
+        return space, None

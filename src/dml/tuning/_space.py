@@ -8,6 +8,7 @@ from typing import Any
 from dml._options import check_known
 from dml.errors import OptionError
 from dml.recipe import FAMILIES, Recipe, with_options
+from dml.runs._starting import has_head_stage
 from dml.tuning._ranges import (
     AUGMENTATION_RANGES,
     CLASS_LOSSES,
@@ -25,11 +26,6 @@ from dml.tuning._ranges import (
 
 AXES = ("rate", "decay", "loss", "margin", "augmentation")
 Draw = Callable[[str, Domain], Value]
-_STAGE_RATES = {  # sections of the learning rates of each stage
-    "head": ["head_stage"],
-    "adapt": ["head_stage", "optimizer"],
-    "full": ["optimizer"],
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,10 @@ class SearchSpace:
             rates = ["learning_rate"]
             if recipe.loss.needs_head() or "loss" in axes:
                 rates.append("head_learning_rate")
-            for section in _STAGE_RATES[stage]:
+            sections = [] if stage == "head" else ["optimizer"]
+            if has_head_stage(recipe):
+                sections.insert(0, "head_stage")
+            for section in sections:
                 for rate in rates:
                     own = getattr(getattr(recipe, section), rate)
                     domain = Interval(own / RATE_FACTOR, own * RATE_FACTOR, log=True)
