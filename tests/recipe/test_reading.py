@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dml.datasets import Parquet, Table, WebDataset
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.losses import ProxyAnchor, SoftTriple
 from dml.recipe import load_dataset, load_recipe, with_options
+from tests.datasets.layouts import png, write_parquet, write_tar
 
 
 def write(tmp_path, text):
@@ -235,3 +237,25 @@ def test_another_part_drops_the_options_of_the_previous_one():
 def test_other_options_are_checked_as_well(options, message):
     with pytest.raises(OptionError, match=message):
         with_options(load_recipe("glyphs"), options)
+
+
+def test_shards_tables_and_names_of_the_hub_are_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tar(tmp_path / "shards/0.tar", {"a.png": png(), "a.cls": "1"})
+    write_parquet(tmp_path / "images.parquet", [png()], label=[1])
+    (tmp_path / "list.csv").write_text("path,label\na.png,1\n")
+    sources = {
+        "shards": WebDataset(root="shards"),
+        "shards/0.tar": WebDataset(root="shards/0.tar"),
+        "shards/{0..1}.tar": WebDataset(root="shards/{0..1}.tar"),
+        "images.parquet": Parquet(root="images.parquet"),
+        "hf:some/cars:train": Parquet(root="hf:some/cars:train"),
+        "list.csv": Table(root="list.csv"),
+    }
+    for source, part in sources.items():
+        assert load_recipe(source).dataset == load_dataset(source) == part
+    root = load_recipe("shards/{0..1}.tar").with_absolute_paths().dataset.root
+    assert root == f"{tmp_path}/shards/{{0..1}}.tar"
+    for missing in ("other.tar", "other.parquet", "nowhere"):
+        with pytest.raises(MissingDataError, match=f"{missing}: no "):
+            load_dataset(missing)
