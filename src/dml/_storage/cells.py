@@ -272,7 +272,9 @@ class Kept:
     def __init__(self, most: int):
         self.most = most
         self.lock = threading.Lock()
-        self.found: OrderedDict[Hashable, Future] = OrderedDict()
+        self.found: OrderedDict[Hashable, Future] = OrderedDict()  # that used last at the end
+        self.sizes: dict[Hashable, int] = {}  # of those that are computed
+        self.total = 0
 
     def get(self, key: Hashable, compute: Callable):
         """Returns what is kept under a key, or else computes it: something with `nbytes`."""
@@ -280,27 +282,30 @@ class Kept:
             known = key in self.found
             future = self.found.setdefault(key, Future())
             self.found.move_to_end(key)
-        if not known:
-            try:
-                future.set_result(compute())
-            except BaseException as error:
-                with self.lock:
-                    self.found.pop(key, None)
-                future.set_exception(error)
-                raise
+        if known:
+            return future.result()
+        try:
+            value = compute()
+        except BaseException as error:
             with self.lock:
-                self.drop_oldest()
-        return future.result()
+                del self.found[key]
+            future.set_exception(error)
+            raise
+        future.set_result(value)
+        with self.lock:
+            self.sizes[key] = value.nbytes
+            self.total += value.nbytes
+            self.drop_oldest(key)
+        return value
 
-    def drop_oldest(self):
-        """Drops what was used longest ago until the rest is small enough; keeps the last one."""
-        done = [(k, f.result().nbytes) for k, f in self.found.items() if f.done()]
-        size = sum(count for _, count in done)
-        for key, count in done[:-1]:
-            if size <= self.most:
+    def drop_oldest(self, newest: Hashable):
+        """Drops what was used longest ago, but not the newest, until the rest is small enough."""
+        while self.total > self.most:
+            computed = (key for key in self.found if key in self.sizes and key != newest)
+            if (oldest := next(computed, None)) is None:
                 return
-            del self.found[key]
-            size -= count
+            del self.found[oldest]
+            self.total -= self.sizes.pop(oldest)
 
 
 KEPT = Kept(MOST_KEPT)
