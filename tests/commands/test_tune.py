@@ -2,6 +2,7 @@
 
 import pytest
 
+from dml._storage.study_folder import StudyFolder, StudyManifest
 from dml.cli import main
 from dml.tuning import Tuner
 
@@ -60,3 +61,9 @@ def test_wrong_arguments_are_one_line(words, message, capsys):
     assert main(["tune", *words.split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_study_is_not_taken_for_a_folder_of_images(tmp_path, capsys):
+    StudyFolder(tmp_path).begin(StudyManifest("", [None, None], 1))
+    assert main(["tune", str(tmp_path)]) == 2
+    assert "is a study: continue it with --resume" in capsys.readouterr().err

@@ -13,7 +13,14 @@ import pytest
 import dml
 from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder, StudyManifest
-from dml.errors import DataError, MissingDataError, OccupiedError, OptionError, PackageError
+from dml.errors import (
+    DataError,
+    DmlError,
+    MissingDataError,
+    OccupiedError,
+    OptionError,
+    PackageError,
+)
 from dml.recipe import load_recipe
 from dml.runs._validation import validation_curve
 from dml.tuning import Interval, SearchSpace, Tuner, spaces_of
@@ -84,7 +91,8 @@ def test_the_study_has_a_run_for_each_trial_a_table_and_the_best_recipe(tuned, i
     assert best.optimizer.learning_rate == rate and best.dataset.root == str(images)
     assert 0 <= study.low <= study.best.score <= study.high <= 1 and 0 <= study.frozen <= 1
     assert study.recipe.read_text().startswith(f"# trial {study.best.number} of {study.path}")
-    assert lines[0] == f"study: {study.path}"
+    assert lines[0].startswith("folder (zero-shot): train 18 images of 3 classes, val 12")
+    assert f"study: {study.path}" in lines
 
 
 def test_the_best_recipe_has_the_trials_score_again(tuned, tmp_path):
@@ -120,6 +128,13 @@ def test_all_trials_failed(images, tmp_path):
 def test_without_validation_classes_there_is_nothing_to_compare(images, tmp_path, fraction):
     tuner = Tuner(recipe_of(images, dataset__validation_fraction=fraction))
     with pytest.raises(OptionError, match=r"dataset\.validation_fraction is .* raise it"):
+        tuner.run(tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_what_can_not_be_trained_is_refused_before_anything_is_written(images, tmp_path):
+    tuner = Tuner(recipe_of(images, backbone__weights="no.weights.h5"))
+    with pytest.raises(DmlError, match=r"no\.weights\.h5"):
         tuner.run(tmp_path / "study")
     assert not (tmp_path / "study").exists()
 

@@ -50,6 +50,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._durations import seconds_of
+    from dml._storage.study_folder import StudyFolder
     from dml.recipe import load_recipe
     from dml.runs._starting import run_name
     from dml.tuning import Tuner, spaces_of
@@ -62,6 +63,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
             raise OptionError("--resume", f"uses the study's own settings: leave out {others[0]}")
         Tuner.resume(options.source, options.trials, budget, options.allow_parts, reporter)
         return
+    if StudyFolder(options.source).manifest.exists():
+        raise OptionError(options.source, "is a study: continue it with --resume")
     recipe = load_recipe(options.source, options.flags, allow_parts=True)
     spaces = spaces_of(recipe, options.search or _AXES, options.losses or ())
     trials = 20 if options.trials is None else options.trials

@@ -200,6 +200,15 @@ class Trainer:
         counts = Counts.of(items, prepared.steps)
         return make_plan(recipe, counts, timing, budget, further, spent, choices)
 
+    def _check(self, items: Items) -> None:
+        """Reports what is to be trained on which data.
+
+        Raises:
+            DmlError: The recipe or the data is invalid.
+        """
+        with _precision(self.recipe.training.precision):
+            self._describe(items, self._prepare(items).steps)
+
     def _prepare(self, items: Items) -> "_Prepared":
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
         import keras

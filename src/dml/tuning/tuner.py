@@ -103,7 +103,9 @@ class Tuner:
         if folder is not None:
             StudyFolder(folder).check_new()
         limits = Limits(trials, budget)
-        self._check_validation(self.recipe.dataset.items())
+        items = self.recipe.dataset.items().select(*SEEN)
+        self._check_validation(items)
+        Trainer(self.recipe, self._reporter)._check(items)
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
         study.begin(self._manifest(trials))
