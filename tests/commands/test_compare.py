@@ -3,6 +3,7 @@
 import numpy as np
 
 from dml.cli import main
+from dml.runs._metrics import MetricValue
 from tests.runs.test_comparison import write_run
 
 
@@ -31,6 +32,18 @@ def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path, ca
     assert lines[0] == "glyphs: 120 queries of 20 classes"
     assert rows[0][:3] == ["good", "proxy_nca: scale 5.0 + center", "1"] and "±" not in rows[0][3]
     assert rows[1][0] == "bad" and rows[1][2] == "3" and "±" in rows[1][3]
+
+
+def test_the_frozen_network_stands_next_to_each_run(tmp_path, capsys):
+    frozen = {"R@1": MetricValue(0.4321)}
+    measured = write_run(tmp_path / "measured", 0.3, frozen=frozen)
+    other = write_run(tmp_path / "other", 3.0, flags=["--loss.name", "triplet"])
+    lines = lines_of(capsys, measured, other)
+    assert lines[1].split()[-1] == "frozen" and lines[2].split()[::2] == ["R@1", "43.2"]
+    *_, first, second = lines_of(capsys, "--table", measured, other)
+    cells = [cell.strip() for cell in first.split("|")[1:-1]]
+    assert cells[0] == "measured" and cells[5] == "43.2" and cells[8] == ""
+    assert [cell.strip() for cell in second.split("|")[1:-1]][5] == ""
 
 
 def test_one_run_is_no_comparison(tmp_path, capsys):

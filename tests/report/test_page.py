@@ -92,6 +92,12 @@ def test_has_every_section_and_a_link_to_each(html, parsed):
     assert len(here) == len(set(here)) == len(SECTIONS)
 
 
+def test_shows_the_encoders_that_the_result_was_chosen_from():
+    page = render_report(example(candidates=[("frozen", 0.5, False), ("head", 0.625, True)]))
+    assert '<tr><th scope="row">frozen</th><td>50.0' in page
+    assert '<tr><th scope="row">head, the result</th><td>62.5' in page
+
+
 def test_shows_metrics_next_to_those_of_the_frozen_network(parsed):
     text = " ".join(parsed.text)
     for word in ("73.4", "70.1 to 76.6", "45.0", "42.0 to 48.0", "+28.4", "61.2", "−8.8"):

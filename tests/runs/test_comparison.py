@@ -18,7 +18,9 @@ from dml.runs._comparison import differences, read_scored_runs, summarize_settin
 LABELS = np.repeat(np.arange(20), 6)
 
 
-def write_run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=(), digest="0"):
+def write_run(
+    path, noise, ids=None, seed=0, splits="test", evaluated=True, flags=(), digest="0", **fields
+):
     """Makes a run folder whose embeddings are class centres and noise."""
     folder = RunFolder(path).create()
     folder.recipe.write_text(load_recipe("glyphs", flags).to_toml())
@@ -38,7 +40,7 @@ def write_run(path, noise, ids=None, seed=0, splits="test", evaluated=True, flag
         table = {"id": ids, "path": ids, "class": LABELS.astype(str), "split": splits}
         pd.DataFrame(table).to_parquet(output / "items.parquet")
         protocol = "zero-shot" if isinstance(splits, str) else "query-gallery"
-        evaluation = Evaluation(output, "glyphs", protocol, 120, 0, 120, 20, {})
+        evaluation = Evaluation(output, "glyphs", protocol, 120, 0, 120, 20, {}, **fields)
         write_json(output / "metrics.json", evaluation.to_json())
         folder.record(*output.iterdir())
     return str(path)

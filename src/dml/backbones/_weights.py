@@ -15,6 +15,7 @@ from dml._storage.atomic import check_regular
 from dml._streams import held_back
 from dml.errors import DataError, PackageError
 
+CUT_SHORT = "Incomplete or corrupted file"  # Keras, of weights whose checksum is another
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # of HDF5 and Keras
 _MOST_UNPACKED = 100  # times the size of a model's file; Keras compresses nothing
 

@@ -7,7 +7,8 @@ import keras
 
 from dml._options import check_positive
 from dml.backbones._scaling import InputScaling
-from dml.backbones.base import BACKBONES, CUT_SHORT, Backbone
+from dml.backbones._weights import CUT_SHORT
+from dml.backbones.base import BACKBONES, Backbone
 from dml.errors import OptionError
 
 

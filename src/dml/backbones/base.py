@@ -13,13 +13,12 @@ from dml._options import check_at_least, check_known, check_within
 from dml._registry import Registry
 from dml._storage.places import data_folder
 from dml.backbones._lora import enable_lora
-from dml.backbones._weights import load_weights
+from dml.backbones._weights import CUT_SHORT, load_weights
 from dml.errors import MissingDataError, OptionError, StorageError
 
 BACKBONES = Registry("backbone")
 _BATCH_NORMS = ("train", "frozen", "fixed")
 _ASPECTS = ("keep", "stretch")
-CUT_SHORT = "Incomplete or corrupted file"  # Keras, of weights whose checksum is another
 _TIMEOUT = 60  # seconds to wait for the server of the ImageNet weights
 
 

@@ -45,9 +45,9 @@ def _differences(runs: Sequence["ScoredRun"]) -> Iterator[str]:
 
     first, *others = runs
     yield f"{first.dataset}: {number_of(len(first.values), 'query')}; differences from {first.name}"
-    yield f"{'':14}{first.name[-20:]:>22}"
+    yield f"{'':14}{first.name[-20:]:>22}{'frozen' if first.frozen else '':>12}"
     for metric, value in first.means.items():
-        yield f"{metric:14}{100 * value:22.1f}"
+        yield f"{metric:14}{100 * value:22.1f}{_frozen(first, metric):>12}"
     for other in others:
         yield f"{'':14}{other.name[-20:]:>22}  difference   95 % interval"
         for metric, found in differences(first, other).items():
@@ -66,8 +66,9 @@ def _table(runs: Sequence["ScoredRun"]) -> Iterator[str]:
     of_classes = number_of(len(set(classes.tolist())), "class")
     yield f"{runs[0].dataset}: {number_of(len(classes), 'query')} of {of_classes}"
     yield ""
-    yield f"| run | loss | seeds |{''.join(f' {m} | 95 % interval |' for m in _TABLED)}"
-    yield f"|---|---|---|{'---|---|' * len(_TABLED)}"
+    columns = "".join(f" {metric} | 95 % interval | frozen |" for metric in _TABLED)
+    yield f"| run | loss | seeds |{columns}"
+    yield f"|---|---|---|{'---|---|---|' * len(_TABLED)}"
     settings = summarize_settings(runs)
     for setting in sorted(settings, key=lambda setting: -setting.metrics[_TABLED[0]].mean):
         row = f"| {_shared_name(setting.runs)} | {_loss(setting.runs[0].recipe)} "
@@ -76,7 +77,14 @@ def _table(runs: Sequence["ScoredRun"]) -> Iterator[str]:
             one = setting.metrics[metric]
             spread = "" if one.deviation is None else f" ± {100 * one.deviation:.1f}"
             row += f" {100 * one.mean:.1f}{spread} | {100 * one.low:.1f} - {100 * one.high:.1f} |"
+            row += f" {_frozen(setting.runs[0], metric)} |"
         yield row
+
+
+def _frozen(run: "ScoredRun", metric: str) -> str:
+    """Returns a metric of the frozen network that a run began with, in percent."""
+    value = run.frozen.get(metric)
+    return "" if value is None else f"{100 * value:.1f}"
 
 
 def _shared_name(runs: Sequence["ScoredRun"]) -> str:

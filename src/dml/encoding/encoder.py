@@ -13,7 +13,7 @@ from dml.backbones._weights import load_model
 from dml.encoding._layers import FrozenStatistics, Prepare, UnitLength
 from dml.encoding._pooling import POOLINGS, pooled
 
-INITS = ("auto", "pca", "random")
+_INITS = ("auto", "pca", "random")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class EmbeddingOptions:
 
     def __post_init__(self):
         check_at_least(0, dim=self.dim)
-        check_known(INITS, init=self.init)
+        check_known(_INITS, init=self.init)
         check_known(POOLINGS, pooling=self.pooling)
 
 

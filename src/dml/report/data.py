@@ -49,6 +49,8 @@ class ReportData:
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
             "active_share"; unknown keys are left out, missing values leave a gap.
+        candidates: (name, R@1 in validation, whether it is the result) of the encoders that the
+            training chose from.
         vectors: Unit embeddings (Q, D) of the queries.
         labels: Class codes (Q,) of the queries, each an index of `class_names`.
         class_names: Class code -> name: any hashable, shown as text.
@@ -96,6 +98,7 @@ class ReportData:
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     history: Sequence[Mapping[str, float]] = ()
+    candidates: Sequence[tuple[str, float, bool]] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[np.ndarray, np.ndarray] | None = None
     recipe: str = ""

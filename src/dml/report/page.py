@@ -107,6 +107,7 @@ def render_report(data: ReportData) -> str:
         notes=data.notes,
         metrics=data.metrics,
         training=_training_plots(data),
+        candidates=data.candidates,
         retrieval=queries.drawn(),
         worst=queries.worst(),
         issues=queries.label_issues(),

@@ -1,7 +1,7 @@
 """Differences between runs on the same test images, and summaries over seeds."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ class ScoredRun:
         images: Strings (N,): the id of each image and, for the run's own data set, its SHA-256.
         metrics: Names of the metrics (M,).
         values: Float64 (scored queries, M), each in [0, 1].
+        frozen: Metric -> the frozen network's, in [0, 1]; empty where it was not measured.
         classes: Integers (scored queries,).
         exclude: What a query's search left out, as `evaluation.exclude`.
     """
@@ -38,6 +39,7 @@ class ScoredRun:
     metrics: tuple[str, ...]
     values: np.ndarray
     classes: np.ndarray
+    frozen: Mapping[str, float]
     exclude: str = "none"
 
     @property
@@ -157,6 +159,7 @@ def _read(path, on, flags, allow_parts):
         metrics=tuple(result.per_query),
         values=np.stack(list(result.per_query.values()), axis=1),
         classes=result.classes,
+        frozen={name: metric.value for name, metric in evaluation.frozen.items()},
         exclude=evaluation.exclude,
     )
 

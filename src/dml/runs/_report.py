@@ -19,6 +19,7 @@ def report_data(
     measurement: Measurement,
     title: str,
     history: list[dict[str, float]],
+    candidates: list[tuple[str, float, bool]],
     recipe: str,
     versions: dict,
     seed: int,
@@ -32,6 +33,7 @@ def report_data(
         measurement: Its search and verification, measured on `vectors`.
         title: The headline.
         history: The run's log.
+        candidates: As for `ReportData`.
         recipe: The resolved recipe, as TOML.
         versions: Versions of packages.
         seed: The seed of the training.
@@ -51,6 +53,7 @@ def report_data(
         },
         notes=evaluation.notes,
         history=history,
+        candidates=candidates,
         vectors=vectors[queries],
         labels=split.query_labels,
         class_names=split.items.class_names,

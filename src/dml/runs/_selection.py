@@ -10,6 +10,8 @@ from dml.evaluation import retrieval
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the trained weights, next to those before the training
 MIDDLE = 0.5
+# The shape of `selection.json`, as `misfit` takes it.
+SELECTION = {"candidates": [{"title": str, "validation": float, "chosen": bool}]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +80,8 @@ class Candidate:
     scores: Scores
 
     def __str__(self):
-        part = "" if self.share is None else f" (share {self.share:g} of the trained weights)"
-        return f"{self.name}{part}"
+        way = "" if self.share is None else f", {100 * self.share:g} % of the way"
+        return f"{self.name}{way}"
 
 
 def interpolated(

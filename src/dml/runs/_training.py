@@ -337,6 +337,9 @@ class Training:
         variables = self._encoder.variables
         after = [to_numpy(variable) for variable in variables]
         before = Checkpoint(fine_tuning.folder).read_start(fine_tuning.kept)
+        # The other factor starts at 0: between the ends the merged kernel is linear in it alone.
+        factors = [variable.path.endswith("lora_kernel_a") for variable in variables]
+        before = [a if keep else b for keep, a, b in zip(factors, after, before, strict=True)]
         if self._validation is None:
             self._reporter.info(
                 "no validation split to choose by: the result is half-way between the weights "
@@ -377,6 +380,7 @@ class Training:
         """Writes and reports the candidates' scores and the choice."""
         rows = [
             {
+                "title": str(candidate),
                 "name": candidate.name,
                 "share": candidate.share,
                 "validation": candidate.scores.recall,

@@ -29,6 +29,7 @@ from dml.runs._measuring import (
 )
 from dml.runs._metrics import MetricValue
 from dml.runs._report import report_data
+from dml.runs._selection import SELECTION
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
 from dml.runs.evaluation import Evaluation
 
@@ -318,6 +319,13 @@ class Run:
             return {}
         return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE)).metrics
 
+    def _candidates(self) -> list[tuple[str, float, bool]]:
+        """Returns (name, R@1 in validation, chosen) of the encoders to choose from, if any."""
+        if not self._folder.selection.exists():
+            return []
+        rows = self._folder.read_json(self._folder.selection, SELECTION)["candidates"]
+        return [(row["title"], row["validation"], row["chosen"]) for row in rows]
+
     def _own_evaluation(self) -> Evaluation | None:
         """Returns the evaluation on the run's own data set, or None."""
         if not self._folder.metrics.exists():
@@ -403,6 +411,7 @@ class Run:
             measured,
             title=f"{self.recipe.names['loss']} on {evaluation.dataset}",
             history=self.log(),
+            candidates=self._candidates(),
             recipe=self.recipe.to_toml(),
             versions=self._folder.read_json(self._folder.versions),
             seed=self.recipe.training.seed,

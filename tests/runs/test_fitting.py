@@ -1,0 +1,110 @@
+"""One stage of a training on arrays: it begins once, continues, and ends."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+
+from dml._storage.run_folder import RunFolder
+from dml.backbones import Conv4
+from dml.encoding import EmbeddingOptions, build_encoder
+from dml.losses import ProxyAnchor
+from dml.reporting import SILENT
+from dml.runs._fitting import Stage, fit
+from dml.training import Learner
+from tests.reporters import Lines
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
+LABELS = np.arange(8, dtype="int32") // 2
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of four of the images, which are the same in each epoch."""
+
+    named_errors = contextlib.nullcontext
+
+    @property
+    def unreadable(self):
+        return {"a.jpg": "a.jpg: is empty"}
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, step):
+        return IMAGES[step::2], LABELS[step::2]
+
+    def epoch_rows(self, epoch):
+        return np.arange(8).reshape(4, 2).T
+
+
+def stage_of(path, epochs, validate=None):
+    keras.utils.set_random_seed(0)
+    backbone = Conv4(input_size=16, resize_side=16, filters=4)
+    learner = Learner(build_encoder(backbone, EmbeddingOptions(dim=4)), ProxyAnchor(), classes=4)
+    learner.compile("sgd")
+    folder = RunFolder(path)
+    path.mkdir(exist_ok=True)
+    made = []
+
+    def batches(first_epoch, class_vectors):
+        made.append((first_epoch, class_vectors))
+        return Batches()
+
+    stage = Stage(
+        folder=folder,
+        learner=learner,
+        kept=learner.encoder.variables,
+        epochs=epochs,
+        steps=2,
+        batch_size=4,
+        labels=LABELS,
+        batches=batches,
+        sampler="pairs",
+        class_vectors=None,
+        validate=validate,
+        validate_every=1,
+        tensorboard=folder.tensorboard,
+    )
+    return stage, made
+
+
+def values(stage):
+    return [keras.ops.convert_to_numpy(v) for v in stage.learner.variables]
+
+
+def test_continues_to_the_weights_of_an_uninterrupted_stage(tmp_path):
+    whole, made = stage_of(tmp_path / "whole", epochs=3)
+    start = [keras.ops.convert_to_numpy(v) for v in whole.kept]
+    assert not whole.has_begun
+    lines = Lines()
+    assert fit(whole, lines).epoch == 3 and made == [(0, None)] and whole.has_begun
+    assert "left out of the training: a.jpg: is empty" in lines
+    with np.load(whole.folder.checkpoints / "start-0000.npz") as saved:
+        for number, expected in enumerate(start):
+            np.testing.assert_array_equal(saved[f"v{number}"], expected)
+    fit(stage_of(tmp_path / "part", epochs=1)[0], SILENT)
+    rest, made = stage_of(tmp_path / "part", epochs=3)
+    lines = Lines()
+    fit(rest, lines)
+    assert made == [(1, None)] and "resuming after epoch 1" in lines
+    for found, expected in zip(values(rest), values(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_finished_stage_reads_no_batches(tmp_path):
+    fit(stage_of(tmp_path / "run", epochs=1)[0], SILENT)
+    again, made = stage_of(tmp_path / "run", epochs=1)
+    assert fit(again, SILENT).epoch == 1 and made == []
+
+
+def test_the_start_is_validated_and_an_old_log_of_it_removed(tmp_path):
+    scores = iter([0.5, 0.25])
+    stage, _ = stage_of(tmp_path / "run", epochs=1, validate=lambda: next(scores))
+    stage.folder.append_log({"epoch": 1, "loss": 9.0})  # of a process killed before a checkpoint
+    state = fit(stage, SILENT)
+    assert (state.best_epoch, state.best_score) == (0, 0.5)
+    assert [(row["epoch"], row["val_recall_at_1"]) for row in stage.folder.read_log()] == [
+        (0, pytest.approx(0.5)),
+        (1, pytest.approx(0.25)),
+    ]
