@@ -123,7 +123,14 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "proxies",
+        "memory",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("miner", "lengths", "nested")),
+    ],
+)
 def test_is_training_with_a_frozen_backbone_on_the_same_views(items, cache, name):
     sampler, epochs = MPerClass(CLASSES, 2), 3
     batches = feature_batches(cache, items, sampler, seed=SEED, samples=True)
