@@ -87,6 +87,9 @@ bench-chunks: $(VENV)/installed  ## memory and time of a large batch, whole and 
 bench-features: $(VENV)/installed  ## the embedding on cached features against a frozen backbone (DML_DATA)
 	$(BIN)/python benchmarks/features.py $(ARGS)
 
+bench-adaptation: $(VENV)/installed  ## frozen network, head, full fine-tuning and the default (DML_DATA)
+	$(BIN)/python benchmarks/adaptation.py $(ARGS)
+
 bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 	$(BIN)/python benchmarks/intervals.py $(ARGS)
 

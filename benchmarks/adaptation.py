@@ -1,0 +1,131 @@
+"""The default procedure against its parts: frozen network, head alone, full fine-tuning.
+
+    DML_DATA=... python benchmarks/adaptation.py [--data cub50 ...] [--procedures adapt ...]
+        [--seeds 3] [--network mobilenet] [--out FOLDER]
+
+Trains each procedure on each data set with each seed, as `dml train` does, and prints a Markdown
+table of R@1 and MAP@R on the test split, with the 95 % interval of the seeds' mean for other
+classes, minutes and memory. The frozen network is measured in each run. Runs in the
+folder are not repeated, and one that was stopped goes on; its cost is then left out.
+
+`full` is the recipe of `cars196-half`, or of `omniglot` on that; `head` and `adapt` are the recipe
+`adapt`. With `--network vit`, `lora` and `layer_decay` fine-tune by the recipe `adapt`, too.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = os.environ.get("DML_DATA", ".")
+NETWORKS = {
+    "mobilenet": [
+        *("--backbone.name", "mobilenet", "--backbone.alpha", "0.75"),
+        *("--backbone.weights", "weights/mobilenet_0.75_224_imagenet_notop.weights.h5"),
+        *("--backbone.input_size", "128", "--backbone.resize_side", "146"),
+    ],
+    "vit": [
+        *("--backbone.name", "hub", "--backbone.preset", "weights/vit_tiny_patch16_224"),
+        *("--backbone.input_size", "128", "--backbone.resize_side", "146"),
+    ],
+}
+DATA = {
+    "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
+    "emoji": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"],
+    "cars196-half": ["--dataset.name", "cars196-half"],
+    "omniglot": ["--dataset.name", "omniglot"],
+}
+ADAPT = ["--training.stage", "adapt", "--training.interpolate", "validation"]
+PROCEDURES = {  # recipe, flags
+    "head": ("adapt", ["--training.stage", "head"]),
+    "full": ("cars196-half", []),
+    "lora": ("adapt", ["--backbone.lora_rank", "8", "--optimizer.learning_rate", "5e-4"]),
+    "layer_decay": ("adapt", ["--optimizer.layer_decay", "0.8"]),
+    "adapt": ("adapt", []),
+}
+METRICS = ("R@1", "MAP@R")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--procedures", nargs="+", choices=PROCEDURES, default=["head", "adapt"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--network", choices=NETWORKS, default="mobilenet")
+    parser.add_argument("--out", type=Path, default=Path("runs/adaptation"))
+    options = parser.parse_args()
+    runs = {}
+    for seed in range(options.seeds):  # a whole table after the first
+        for data in options.data:
+            for procedure in options.procedures:
+                if data != "omniglot" or procedure in ("full", "adapt"):
+                    folder = options.out / options.network / data / f"{procedure}-{seed}"
+                    train(folder, data, procedure, options.network, seed)
+                    runs.setdefault((data, procedure), []).append(folder)
+        print(f"\n{options.network}, {seed + 1} of {options.seeds} seeds\n")
+        for line in table(runs):
+            print(line, flush=True)
+
+
+def train(folder, data, procedure, network, seed):
+    """Trains and evaluates a run, unless that was done."""
+    if (folder / "metrics.json").exists():
+        return
+    command = [sys.executable, "-m", "dml", "train"]
+    resumed = (folder / "recipe.toml").exists()
+    if resumed:
+        command += [str(folder), "--resume"]
+    else:
+        recipe, flags = PROCEDURES[procedure]
+        flags = [*NETWORKS[network], *DATA[data], *flags]
+        if data == "omniglot":  # from scratch: its own recipe, with the stages
+            recipe, flags = "omniglot", ADAPT if procedure == "adapt" else []
+        command += [recipe, "--out", str(folder), *flags, "--training.seed", str(seed)]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    if not resumed:
+        cost = {"minutes": (time.monotonic() - started) / 60, "GiB": usage.ru_maxrss / 2**20}
+        (folder / "cost.json").write_text(json.dumps(cost))
+
+
+def table(runs):
+    """Yields the lines of a Markdown table.
+
+    Args:
+        runs: {(data set, procedure): folders of runs that differ in their seed}.
+    """
+    from dml.runs._comparison import read_scored_runs, summarize_settings
+
+    yield f"| data | procedure |{''.join(f' {m} | 95 % interval |' for m in METRICS)} minutes | GiB |"
+    yield f"|---|---|{'---|---|' * len(METRICS)}---|---|"
+    for number, ((data, procedure), folders) in enumerate(runs.items()):
+        if number == 0 or data != list(runs)[number - 1][0]:
+            frozen = json.loads((folders[0] / "frozen.json").read_text())["metrics"]
+            yield f"| {data} | frozen |" + "".join(cell(**frozen[m]) for m in METRICS) + " | |"
+        (setting,) = summarize_settings(read_scored_runs(folders))
+        cells = (setting.metrics[metric] for metric in METRICS)
+        row = "".join(cell(one.mean, one.low, one.high, one.deviation) for one in cells)
+        costs = [f / "cost.json" for f in folders if (f / "cost.json").exists()]
+        costs = [json.loads(file.read_text()) for file in costs]
+        minutes, memory = (
+            ", ".join(f"{cost[unit]:.1f}" for cost in costs) for unit in ("minutes", "GiB")
+        )
+        yield f"| {data} | {procedure} |{row} {minutes} | {memory} |"
+
+
+def cell(value, low, high, deviation=None):
+    """Returns the cells of a metric and its interval, in percent."""
+    spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    return f" {100 * value:.1f}{spread} | {100 * low:.1f} - {100 * high:.1f} |"
+
+
+if __name__ == "__main__":
+    main()
