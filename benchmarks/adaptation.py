@@ -104,7 +104,8 @@ def table(runs):
     """
     from dml.runs._comparison import read_scored_runs, summarize_settings
 
-    yield f"| data | procedure |{''.join(f' {m} | 95 % interval |' for m in METRICS)} minutes | GiB |"
+    names = "".join(f" {metric} | 95 % interval |" for metric in METRICS)
+    yield f"| data | procedure |{names} minutes | GiB |"
     yield f"|---|---|{'---|---|' * len(METRICS)}---|---|"
     for number, ((data, procedure), folders) in enumerate(runs.items()):
         if number == 0 or data != list(runs)[number - 1][0]:
