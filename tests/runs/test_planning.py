@@ -40,8 +40,10 @@ def seconds(recipe, further=()):
 def test_what_a_training_goes_through_is_counted():
     splits = ["train"] * 5 + ["val"] * 3 + ["query"] * 2 + ["gallery"]
     rows = list(map(str, range(11)))
-    items = Items.build(rows, ["a"] * 11, splits, rows, "query-gallery")
+    items = Items.build(rows, ["a", "b"] * 5 + ["a"], splits, rows, "query-gallery")
     assert Counts.of(items, 7) == Counts(images=11, train=5, validation=3, test=3, steps=7)
+    alone = Items.build(rows, ["a"] * 11, splits, rows, "query-gallery")
+    assert Counts.of(alone, 7).validation == 0  # R@1 of a single class is not measured
 
 
 def test_each_stage_by_hand():

@@ -12,11 +12,12 @@ import pytest
 
 from dml._storage.run_folder import RunFolder
 from dml.encoding.encoder import load_encoder
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OptionError
 from dml.index import open_index
 from dml.recipe import load_recipe
 from dml.runs import Run, Workflow
-from dml.runs._workflow import Steps, with_smaller_batches
+from dml.runs._workflow import Steps, export, with_smaller_batches
 from tests.datasets.layouts import write_image
 from tests.runs.running import InterruptAt, Lines, flags, train
 
@@ -85,6 +86,7 @@ def test_nothing_is_done_twice(copied, photos):
     assert len(said) == 2 and said[-1].startswith("search: ")
 
 
+@pytest.mark.slow
 def test_continues_where_it_was_interrupted(finished, photos, tmp_path):
     """Ctrl-C in each step in turn; the result is that of one go."""
     out = tmp_path / "photos"
@@ -122,6 +124,15 @@ def test_a_report_that_a_kill_has_left_out_is_written(copied, photos):
     copied.report.unlink()
     Workflow(photos, copied.path, flags=SMALL).run()
     assert copied.report.exists()
+
+
+@pytest.mark.slow
+def test_a_run_on_another_backend_is_exported_by_tensorflow(copied, monkeypatch):
+    shutil.rmtree(copied.path / "bundle")
+    run = Run(copied.path)
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    export(run)
+    assert OnnxEncoder(copied.path / "bundle").dimension == 8
 
 
 def test_a_folder_that_has_changed_is_named(copied, photos):

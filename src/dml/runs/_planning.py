@@ -84,9 +84,10 @@ class Counts:
     @classmethod
     def of(cls, items: Items, steps: int) -> "Counts":
         """Returns the counts of a data set's items."""
-        sizes = {name: int((items.splits == name).sum()) for name in ("train", "val")}
+        validation = items.select("val")
+        validated = len(validation) if len(validation.label_names) > 1 else 0
         tests = int(np.isin(items.splits, TESTS).sum())
-        return cls(len(items), sizes["train"], sizes["val"], tests, steps)
+        return cls(len(items), int((items.splits == "train").sum()), validated, tests, steps)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Workflow:
             run.rewrite_report()
         bundle = folder.path / "bundle"
         if not bundle.exists():
-            self._do("export", lambda: _export(run))
+            self._do("export", lambda: export(run))
         if not run.index.exists():
             self._do("index", lambda: self._build_index(run, bundle))
         self._write_page(run)
@@ -291,7 +291,7 @@ def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
     return replace(recipe, sampler=replace(sampler, batch_size=most))
 
 
-def _export(run: Run) -> None:
+def export(run: Run) -> None:
     """Exports a run, by TensorFlow whatever backend it was trained on."""
     from keras import config
 
