@@ -74,7 +74,7 @@ COMPANY = {
     "optimizer.decay_epochs": {"schedule": "step"},
     "optimizer.final_fraction": {"schedule": "cosine"},
     "memory": {"size": 8, "start": 0},
-    "training.average_decay": {"average": "ema"},
+    "training.average_decay": {"average": "ema", "select": "last"},
 }
 # Options that change nothing, or not here, and why.
 ELSEWHERE = {
