@@ -368,7 +368,7 @@ def planned_stages(
             "head stage",
             timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
             low + features,
-            f"{head.epochs:,} epochs of {counts.steps:,} batches",
+            _epochs(head.epochs, counts.steps),
         )
     elif starts_from_components(recipe):
         images = min(counts.train, MOST_COMPONENT_IMAGES)
@@ -382,7 +382,7 @@ def planned_stages(
             + epochs * counts.steps * timing.step
             + validations * (validation + searching),
             high,
-            f"{epochs:,} epochs of {counts.steps:,} batches",
+            _epochs(epochs, counts.steps),
         )
         if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
             candidates = len(SHARES) + 1 + with_head
@@ -404,6 +404,10 @@ def planned_stages(
     if "index" in further:
         seconds = _INDEX_SECONDS + counts.images * embed
         yield Stage("index", seconds, high, f"{counts.images:,} images")
+
+
+def _epochs(epochs: int, steps: int) -> str:
+    return f"{epochs:,} epoch{'s' * (epochs != 1)} of {steps:,} batch{'es' * (steps != 1)}"
 
 
 def starts_from_components(recipe: Recipe) -> bool:
