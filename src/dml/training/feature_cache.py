@@ -104,10 +104,11 @@ class FeatureCache:
             with measuring(unfinished):
                 rows = _read(store, reporter)  # which another process may have written by now
                 if not np.array_equal(rows["key"], keys):
-                    store.write(
-                        keys, source.parts(paths, keys, rows, unfinished, threads, reporter)
-                    )
-                    rows = store.read()
+                    parts = source.parts(paths, keys, rows, unfinished, threads, reporter)
+                    store.write(keys, parts)
+                    rows = _read(store, reporter)
+            if not np.array_equal(rows["key"], keys):
+                raise DataError(folder, "changed while its features were computed; try again")
         self._values = rows["values"]
 
     def __len__(self) -> int:
