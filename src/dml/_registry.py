@@ -9,6 +9,7 @@ from dml.errors import OptionError, UnknownNameError
 
 Part = TypeVar("Part", bound=type)
 ALIKE = 0.6  # the likeness from which two words count as spelled alike
+SUBJECT = 8  # words with which a text says what it is about
 LISTED = 20  # an error lists the known names of families up to this size
 
 
@@ -58,14 +59,14 @@ def _are_spelled_alike(first: str, second: str) -> bool:
 
 
 def _documented_early(words: set[str], documented: Mapping[str, str]) -> dict[str, float]:
-    """Returns the names whose documentation has all of some words, with a score.
+    """Returns the names whose documentation begins with all of some words, with a score.
 
-    Inflected forms count ("rises" for "rise"), and the earlier the words occur the higher the
-    score, because a text begins with its subject.
+    A text begins with its subject: words count among the first, and the earlier the higher the
+    score. Inflected forms count ("rises" for "rise").
     """
     scores = {}
     for name, text in documented.items():
-        found = re.findall(r"[a-z0-9]+", text.lower())
+        found = re.findall(r"[a-z0-9]+", text.lower())[:SUBJECT]
         stems = [word.removesuffix("s") for word in words]
         places = [next((i for i, w in enumerate(found) if w.startswith(s)), None) for s in stems]
         if None not in places:

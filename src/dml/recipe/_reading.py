@@ -292,12 +292,12 @@ def _named_part(section: str, options: dict[str, Any]) -> tuple[str, type | None
 
 def _part_of(section: str, name: Any) -> type:
     """Returns the class that a section names."""
+    if not isinstance(name, str):
+        raise OptionError(f"{section}.name", f"must be a name; got {name!r}")
     try:
         return FAMILIES[section].parts()[name]
     except UnknownNameError as error:
         raise OptionError(f"{section}.name", f"is unknown: {error}") from None
-    except TypeError:  # a list
-        raise OptionError(f"{section}.name", f"must be a name; got {name!r}") from None
 
 
 def _build(
