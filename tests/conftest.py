@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Products on a GPU in full float32, so that values hold to five digits there too.
@@ -17,3 +18,17 @@ with contextlib.suppress(ImportError):
 # A slow machine fails no test.
 settings.register_profile("dml", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dml")
+
+
+@pytest.fixture(scope="module")
+def eager_training():
+    """Trains without tracing the steps first, which takes three quarters of a small training.
+
+    The values are the same; that steps can be traced is tested elsewhere.
+    """
+    from dml.training import Learner
+
+    with pytest.MonkeyPatch.context() as patch:
+        eager = property(lambda learner: True, lambda learner, value: None)
+        patch.setattr(Learner, "run_eagerly", eager)
+        yield

@@ -471,7 +471,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(images, tmp_path_factory):
+def trained(images, tmp_path_factory, eager_training):
     """Returns what trains a recipe with options of a section, and returns the run."""
 
     def train(section="training", root=images, **options):

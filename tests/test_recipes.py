@@ -206,18 +206,12 @@ def test_its_sampler_finds_its_batches_in_the_data_set(name):
     assert batches.size > 0.9 * images or len(np.unique(labels[batches])) == classes
 
 
-@pytest.mark.parametrize(
-    "network, size",
-    sorted(
-        {
-            (recipe.names["backbone"], recipe.backbone.input_size)
-            for recipe in map(load_recipe, NAMES)
-        }
-    ),
-)
-def test_its_network_takes_its_input_size(network, size):
+@pytest.mark.parametrize("network", sorted({load_recipe(n).names["backbone"] for n in NAMES}))
+def test_its_network_takes_its_input_size(network):
     from dml.backbones import BACKBONES
 
+    recipes = (recipe for recipe in map(load_recipe, NAMES) if recipe.names["backbone"] == network)
+    size = min(recipe.backbone.input_size for recipe in recipes)  # what takes it takes larger ones
     part = BACKBONES[network](weights="none", input_size=size, resize_side=size)
     assert isinstance(part.network(), keras.Model)
 

@@ -1,7 +1,11 @@
 """`dml evaluate` as it is typed."""
 
+import pytest
+
 from dml.cli import main
 from tests.runs.running import flags, train
+
+pytestmark = pytest.mark.usefixtures("eager_training")
 
 
 def test_prints_the_table_and_where_the_report_is(tmp_path, capsys):

@@ -5,6 +5,8 @@ import pytest
 from dml.cli import main
 from tests.runs.running import flags, train
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 @pytest.mark.slow
 def test_says_where_the_bundle_is(tmp_path, capsys):

@@ -98,15 +98,21 @@ def test_a_build_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
     assert connect(str(tmp_path / "shop.db")).list_collections() == []
 
 
+# Builds or opens an index, checks it, prints its ids, and adds to it for ever.
 KILLED = """
-import sys
-sys.path[:0] = sys.argv[2:]
+import json, os, sys
+sys.path[:0] = sys.argv[3:]
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index._milvus_index import MilvusIndex
 from tests.bundles import DIMENSION
 from tests.index.clusters import clusters
 from tests.index.shops import items
+if not os.path.exists(sys.argv[1]):
+    bundle = OnnxEncoder(sys.argv[2])
+    MilvusIndex.build(sys.argv[1], bundle, items(200), clusters(200, DIMENSION))
 index = MilvusIndex.open(sys.argv[1])
-print("ready", flush=True)
+index.verify()
+print(json.dumps(index.ids(None)), flush=True)
 first = len(index)
 while True:
     index.add(items(40, first=first), clusters(40, DIMENSION, seed=first))
@@ -117,49 +123,23 @@ while True:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_each_batch_is_whole_or_not_there(encoder, tmp_path):
-    location = str(tmp_path / "shop.db")
-    made = [sys.executable, "-c", MADE, location, str(tmp_path / "bundle"), "", *sys.path]
-    subprocess.run(made, check=True)
+    arguments = [str(tmp_path / "shop.db"), str(tmp_path / "bundle"), "", *sys.path]
     rng = np.random.default_rng(0)
-    before = 200
-    for trial in range(5):
+    least = 200
+    for trial in range(6):
         writer = subprocess.Popen(
-            [sys.executable, "-c", KILLED, location, "", *sys.path], stdout=subprocess.PIPE
+            [sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE
         )
-        assert writer.stdout.readline() == b"ready\n"
+        numbers = sorted(int(id[1:]) for id in json.loads(writer.stdout.readline()))
+        assert numbers == list(range(len(numbers))) and (len(numbers) - 200) % 40 == 0
+        assert len(numbers) >= least
         added = trial % 2
         assert not added or writer.stdout.readline() == b"added\n"
+        least = len(numbers) + 40 * added
         time.sleep(rng.uniform(0.0, 0.3))  # at a moment that chance chooses
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
-        seen = subprocess.run(
-            [sys.executable, "-c", SEEN, location, "", *sys.path], check=True, capture_output=True
-        )
-        numbers = sorted(int(id[1:]) for id in json.loads(seen.stdout))
-        assert numbers == list(range(len(numbers))) and (len(numbers) - 200) % 40 == 0
-        assert len(numbers) >= before + 40 * added
-        before = len(numbers)
-
-
-MADE = """
-import sys
-sys.path[:0] = sys.argv[3:]
-from dml.index._milvus_index import MilvusIndex
-from dml.encoding.onnx_encoder import OnnxEncoder
-from tests.bundles import DIMENSION
-from tests.index.clusters import clusters
-from tests.index.shops import items
-MilvusIndex.build(sys.argv[1], OnnxEncoder(sys.argv[2]), items(200), clusters(200, DIMENSION))
-"""
-SEEN = """
-import json, sys
-sys.path[:0] = sys.argv[2:]
-from dml.index._milvus_index import MilvusIndex
-index = MilvusIndex.open(sys.argv[1])
-index.verify()
-print(json.dumps(index.ids(None)))
-"""
 
 
 def test_a_rebuilt_collection_is_noticed(encoder, tmp_path):

@@ -4,10 +4,13 @@ import re
 
 import cv2
 import numpy as np
+import pytest
 
 from dml.images._strokes import render
 from dml.runs import Run
 from tests.runs.running import SMALL, evaluate, resume, train, words
+
+pytestmark = pytest.mark.usefixtures("eager_training")
 
 EACH, SIDE = 6, 32
 OPTIONS = {

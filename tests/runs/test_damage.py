@@ -22,7 +22,7 @@ from dml.training._callbacks import Checkpoint
 from tests.damage import damaged
 from tests.runs.running import Lines, flags, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 TRIALS = 12
 ODD = [None, True, -1, 0, 10**30, 1e308, float("nan"), "", "x", "a\x00b", [], [1], {}, {"a": 1}]

@@ -12,6 +12,8 @@ from dml.runs import Run, _export
 from dml.runs._export import ExportCheck, Tolerance, check_of, whole_classes
 from tests.runs.running import Lines, train
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 PATHS = [f"glyph:seed=0,size=28,class={c},sample=0" for c in range(5)]
 
 

@@ -9,6 +9,8 @@ from dml.runs._comparison import read_scored_runs
 from tests.datasets.layouts import write_image
 from tests.runs.running import Lines, evaluate, rebuild, train, words
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 OPTIONS = {
     "backbone.name": "conv4",
     "backbone.weights": "none",

@@ -24,6 +24,8 @@ from tests.runs.running import (
     train,
 )
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 def weights(folder):
     return [np.asarray(w.value) for w in load_encoder(folder.encoder).weights]
@@ -92,7 +94,7 @@ def test_continues_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     file.write_bytes(data)
     said = Lines()
     assert list(stopped.checkpoints.glob("best-*.npz"))
-    resume(stopped.path, said)
+    resume(stopped.path, said, evaluate=False)
     assert any("epoch-0002.npz: the checkpoint can't be read" in line for line in said)
     assert "resuming after epoch 1" in said
     assert_same(stopped, whole)
@@ -102,7 +104,7 @@ def test_continues_from_the_checkpoint_before_a_damaged_one(stopped, whole):
 def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
     stopped.manifest.unlink()
     shutil.rmtree(stopped.checkpoints)
-    resume(stopped.path)
+    resume(stopped.path, evaluate=False)
     assert_same(stopped, whole)
 
 
@@ -114,7 +116,7 @@ def test_a_damaged_encoder_is_refused_by_all_and_resume_writes_it_again(finished
     for use in (evaluate, lambda path: Run(path).export()):
         with pytest.raises(ValueError, match=r"encoder\.keras: damaged.*--resume` writes it again"):
             use(finished.path)
-    resume(finished.path)
+    resume(finished.path, evaluate=False)
     for found, expected in zip(weights(finished), before, strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -144,7 +146,7 @@ def test_a_damaged_manifest_is_named(finished, text):
 def test_a_run_without_a_manifest_continues_with_its_recipe(stopped, whole):
     stopped.manifest.unlink()
     said = Lines()
-    resume(stopped.path, said)
+    resume(stopped.path, said, evaluate=False)
     assert any(
         "manifest.json is missing: continuing with the current recipe.toml" in line for line in said
     )

@@ -33,8 +33,8 @@ from tests.runs.running import (
 )
 
 
-def run(path, reporter=SILENT, **changes):
-    return train("glyphs", flags(**changes), path, reporter)
+def run(path, reporter=SILENT, evaluate=True, **changes):
+    return train("glyphs", flags(**changes), path, reporter, evaluate=evaluate)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_the_report_is_one_page_without_a_network(trained):
 
 
 def test_the_resolved_recipe_trains_the_same_run_again(trained, tmp_path):
-    folder = train(str(trained[0].recipe), out=tmp_path / "again")
+    folder = train(str(trained[0].recipe), out=tmp_path / "again", evaluate=False)
     assert folder.read_log()[-1]["loss"] == trained[0].read_log()[-1]["loss"]
 
 
@@ -231,7 +231,7 @@ def test_seen_class_adds_the_linear_evaluation(tmp_path):
 def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", InterruptAt("epoch   1/"))
-    folder = resume(tmp_path / "run")
+    folder = resume(tmp_path / "run", evaluate=False)
     whole = trained[0]
     for a, b in zip(
         load_encoder(folder.encoder).weights, load_encoder(whole.encoder).weights, strict=True
@@ -262,10 +262,10 @@ def test_careful_fine_tuning_resumes_as_well_and_keeps_the_average(tmp_path, sel
         "optimizer__layer_decay": 0.5,
         "optimizer__learning_rate": 0.01,
     }
-    whole = run(tmp_path / "whole", **changes)
+    whole = run(tmp_path / "whole", evaluate=False, **changes)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", InterruptAt("epoch   1/"), **changes)
-    resumed = resume(tmp_path / "run")
+        run(tmp_path / "run", InterruptAt("epoch   1/"), False, **changes)
+    resumed = resume(tmp_path / "run", evaluate=False)
     encoders = [load_encoder(folder.encoder) for folder in (whole, resumed)]
     for a, b in zip(*(values(encoder.weights) for encoder in encoders), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -294,10 +294,10 @@ def test_adapted_kernels_resume_as_well_and_are_written_merged(tmp_path):
         "optimizer__learning_rate": 0.01,
         "training__select": "last",
     }
-    whole = run(tmp_path / "whole", **changes)
+    whole = run(tmp_path / "whole", evaluate=False, **changes)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", InterruptAt("epoch   1/"), **changes)
-    resumed = resume(tmp_path / "run")
+        run(tmp_path / "run", InterruptAt("epoch   1/"), False, **changes)
+    resumed = resume(tmp_path / "run", evaluate=False)
     learners = [restored(folder) for folder in (whole, resumed)]
     assert sum("lora" in v.path for v in learners[0].encoder.variables) == 24
     for a, b in zip(*(values(learner.variables) for learner in learners), strict=True):
@@ -313,13 +313,13 @@ def test_adapted_kernels_resume_as_well_and_are_written_merged(tmp_path):
 @pytest.mark.parametrize("loss", ["proxy_anchor", "multi_similarity"])
 def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
     changes = {"sampler__name": "hard_class", "loss__name": loss}
-    whole = run(tmp_path / "whole", **changes)
+    whole = run(tmp_path / "whole", evaluate=False, **changes)
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", InterruptAt("epoch   2/"), **changes)
-    folder = resume(tmp_path / "run")
+        run(tmp_path / "run", InterruptAt("epoch   2/"), False, **changes)
+    folder = resume(tmp_path / "run", evaluate=False)
     assert losses(folder) == losses(whole)
-    random = run(tmp_path / "random", **{**changes, "sampler__name": "m_per_class"})
+    random = run(tmp_path / "random", evaluate=False, **{**changes, "sampler__name": "m_per_class"})
     first, second, *_ = zip(losses(whole), losses(random), strict=True)
     assert first[0] == first[1] and second[0] != second[1]
 
@@ -347,7 +347,7 @@ def test_batches_of_a_few_alphabets():
     ],
 )
 def test_what_stands_around_a_loss_trains(tmp_path, changes):
-    found = losses(run(tmp_path / "run", training__epochs=2, **changes))
+    found = losses(run(tmp_path / "run", evaluate=False, training__epochs=2, **changes))
     assert len(found) == 2 and np.isfinite(found).all()
 
 
@@ -405,7 +405,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
     assert len(losses(folder)) == 1 and not folder.encoder.exists()
     assert len(list(folder.checkpoints.glob("epoch-*.npz"))) == 1
     flag.unlink()
-    assert resume(tmp_path / "run", allow_parts=True).encoder.exists()
+    assert resume(tmp_path / "run", allow_parts=True, evaluate=False).encoder.exists()
 
 
 def photos(root):
@@ -445,7 +445,7 @@ def test_batches_of_near_classes_leave_out_a_truncated_image_as_well(tmp_path):
     options |= {"sampler.images_per_class": 4, "loss.name": "multi_similarity"}
     options |= {"training.unreadable": "skip", "training.epochs": 2}  # the second by the vectors
     words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
-    folder = train(str(tmp_path / "photos"), words, out=tmp_path / "a")
+    folder = train(str(tmp_path / "photos"), words, out=tmp_path / "a", evaluate=False)
     assert folder.encoder.exists() and len(losses(folder)) == 2
 
 
@@ -455,7 +455,7 @@ def test_a_class_with_one_image_is_named(tmp_path):
     write_image(tmp_path / "photos" / "class 1" / "5.jpg")
     words = [word for k, v in options.items() for word in (f"--{k}", str(v))]
     lines = Lines()
-    train(str(tmp_path / "photos"), words, tmp_path / "a", lines)
+    train(str(tmp_path / "photos"), words, tmp_path / "a", lines, evaluate=False)
     assert any("class lonely has a single training image" in line for line in lines)
 
 

@@ -14,6 +14,8 @@ from dml.recipe import load_recipe
 from dml.runs._training import Training
 from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

@@ -12,6 +12,8 @@ from dml.tuning._training import train
 from tests.reporters import Lines
 from tests.runs.running import flags
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 class Opened:
     """A trial without a journal, which is pruned after so many validations."""

@@ -28,6 +28,8 @@ from tests.datasets.layouts import write_image
 from tests.reporters import Lines
 from tests.runs.running import flags, words
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 RATES = SearchSpace({"optimizer.learning_rate": Interval(1e-4, 1e-1, log=True)})
 TINY = {
     "backbone.name": "conv4",
