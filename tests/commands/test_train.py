@@ -75,3 +75,38 @@ def test_resume_takes_no_other_options(capsys):
     assert "leave out --out" in capsys.readouterr().err
     assert main(["train", "runs/x", "--resume"]) == 2
     assert "runs/x: there is no run to resume" in capsys.readouterr().err
+
+
+def test_a_budget_is_planned_and_the_time_reported(monkeypatch, capsys):
+    called = []
+
+    class Plan:
+        recipe = "shorter"
+
+        def times(self):
+            return iter(["a line"])
+
+        def kept(self, seconds):
+            called.append(seconds >= 0)
+            return "took 1 s"
+
+    class Trainer:
+        def __init__(self, recipe, reporter):
+            self.recipe = recipe
+
+        def plan(self, budget):
+            called.append(budget)
+            return Plan()
+
+        def run(self, out, name):
+            called.append((self.recipe, out, name))
+
+    monkeypatch.setattr("dml.runs.Trainer", Trainer)
+    assert main(["train", "glyphs", "--budget", "1.5h"]) == 0
+    assert called == [5400, ("shorter", None, "glyphs"), True]
+    assert capsys.readouterr().out.splitlines() == ["a line", "took 1 s"]
+
+
+def test_a_resumed_run_keeps_the_epochs_of_its_budget(capsys):
+    assert main(["train", "runs/mine", "--resume", "--budget", "5m"]) == 2
+    assert "--resume uses the run's own recipe: leave out --budget" in capsys.readouterr().err
