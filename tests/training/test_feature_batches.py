@@ -14,7 +14,14 @@ from dml.losses import LOSSES, CrossBatchMemory, Matryoshka, Mined, MultiSimilar
 from dml.miners import BatchHardMiner
 from dml.regularizers import KoLeo
 from dml.samplers import MPerClass, Shuffle
-from dml.training import FeatureCache, Learner, OptimizerOptions, build_optimizer, feature_batches
+from dml.training import (
+    FeatureCache,
+    Learner,
+    OptimizerOptions,
+    build_optimizer,
+    feature_batches,
+    training_batches,
+)
 from tests.training.features import CLASSES, SIZE, pictures, small_encoder
 
 AUGMENTATION = RandomCropFlip(min_area=0.3)
@@ -112,6 +119,19 @@ def test_samples_are_the_rows_and_a_batch_may_be_the_whole_set(items, cache):
 def test_features_of_other_items_are_refused(items, cache):
     with pytest.raises(ArrayError, match="features of the items, 10 images; it holds 20"):
         feature_batches(cache, items.take(list(range(10))), Shuffle(4))
+
+
+def test_batches_train_what_takes_features_and_no_other(items, cache):
+    encoder, features = small_encoder(), feature_batches(cache, items, Shuffle(4))
+    images = training_batches(items, Shuffle(4), AUGMENTATION, SIZE)
+    for model, data, message in (
+        (encoder, features, r"images must be \(N, H, W, 3\); got \(4, 8\)"),
+        (head_of(encoder), images, r"features must be \(N, 8\), .* got \(4, 16, 16, 3\)"),
+    ):
+        learner = Learner(model, MultiSimilarity())
+        learner.compile()
+        with pytest.raises(ArrayError, match=message):
+            learner.fit(data, steps_per_epoch=1)
 
 
 PARTS = {

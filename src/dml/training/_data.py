@@ -97,14 +97,10 @@ def checked_images(images, encoder):
                 "images must be of one size to be one array: resize them, or embed files by "
                 "dml.embed_images"
             ) from None
-    if is_head(encoder):
-        check_feature_shape(getattr(images, "shape", None), encoder.input_shape[-1])
-    if not takes_pixels(encoder):
-        return images
-    if not hasattr(images, "shape"):
+    if takes_pixels(encoder) and not hasattr(images, "shape"):
         raise ArrayError(f"images must be an array (N, H, W, 3); got {type(images).__name__}")
-    check_image_shape(tuple(images.shape))
-    if type_name(images.dtype) != "uint8" and len(images):
+    check_shape(tuple(getattr(images, "shape", ())), encoder)
+    if takes_pixels(encoder) and type_name(images.dtype) != "uint8" and len(images):
         check_pixels(as_array(images))
     return images
 
@@ -132,6 +128,23 @@ def type_name(dtype):
     return str(getattr(dtype, "name", dtype)).split(".")[-1]
 
 
+def check_shape(shape, encoder):
+    """Raises ArrayError for inputs of another shape than an encoder takes, as far as it is known.
+
+    Args:
+        shape: Of the images, or of the features that a head takes.
+        encoder: A Keras model.
+    """
+    if is_head(encoder):
+        dimension = encoder.input_shape[-1]
+        if len(shape) != 2 or shape[1] not in (dimension, None):
+            raise ArrayError(
+                f"features must be (N, {dimension}), as a dml.FeatureCache has them; got {shape}"
+            )
+    elif takes_pixels(encoder):
+        check_image_shape(shape)
+
+
 def check_image_shape(shape):
     """Raises ArrayError unless a shape is (N, H, W, 3)."""
     if len(shape) == 4 and shape[3] in (3, None):
@@ -148,15 +161,6 @@ def check_image_shape(shape):
     elif len(shape) == 4 and shape[3] == 4:
         remedy = ": images[..., :3] removes the alpha channel"
     raise ArrayError(f"images must be (N, H, W, 3); got {shape}{remedy}")
-
-
-def check_feature_shape(shape, dimension):
-    """Raises ArrayError unless a shape is (N, dimension)."""
-    if shape is None or len(shape) != 2 or shape[1] not in (dimension, None):
-        raise ArrayError(
-            f"features must be (N, {dimension}), as a dml.FeatureCache has them; got "
-            f"{None if shape is None else tuple(shape)}"
-        )
 
 
 def check_pixels(images):

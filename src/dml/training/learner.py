@@ -22,6 +22,7 @@ from dml.training._average import WeightAverage
 from dml.training._chunks import embed_in_chunks
 from dml.training._data import (
     KnownLabels,
+    check_shape,
     checked_images,
     checked_targets,
     is_data_set,
@@ -297,10 +298,12 @@ class Learner(keras.Model):
             return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
         from dml.training.loader import TrainingBatches
 
-        if not isinstance(x, TrainingBatches):  # whose images and labels are valid
-            x, targets = peek(x, self.encoder)
-            if targets is not None:
-                checked_targets(targets, **known, batch=True)
+        if isinstance(x, TrainingBatches):  # whose values and labels are valid
+            check_shape(x.input_shape, self.encoder)
+            return x, y
+        x, targets = peek(x, self.encoder)
+        if targets is not None:
+            checked_targets(targets, **known, batch=True)
         return x, y
 
     def get_config(self):

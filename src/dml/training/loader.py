@@ -134,6 +134,11 @@ class TrainingBatches(grain.IterDataset):
         return self.reader.steps_per_epoch
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the images or features of every batch."""
+        return len(self.epoch_rows(0)[0]), *self.reader.shape
+
+    @property
     def unreadable(self) -> dict[str, str]:
         """{path: reason} of the images that were replaced."""
         with self.reader.lock:
