@@ -33,7 +33,6 @@ class Tower(keras.layers.Wrapper):
     """
 
     def __init__(self, layer: Any, **options):
-        _keep_constants(layer)
         super().__init__(layer, **options)
         self._attends = hasattr(layer, "head") and hasattr(layer, "post_layer_norm")
         self._first, self._grid = _layout_of(layer, self._attends)
@@ -64,17 +63,6 @@ class Tower(keras.layers.Wrapper):
         if hasattr(embeddings, "interpolated_position_embeddings"):
             embeddings.position_embeddings.assign(embeddings.interpolated_position_embeddings)
         super().save_own_variables(store)
-
-
-def _keep_constants(network):
-    """Makes NumPy arrays of a network's constant tensors, such as the numbers of its positions.
-
-    TensorFlow takes them for inputs of the exported graph otherwise.
-    """
-    for layer in network._flatten_layers():
-        for name, value in list(vars(layer).items()):
-            if ops.is_tensor(value) and not isinstance(value, keras.Variable):
-                setattr(layer, name, ops.convert_to_numpy(value))
 
 
 def _layout_of(network, attends):

@@ -106,7 +106,9 @@ def _write_onnx(encoder: Any, path: Path, precision: Precision) -> None:
     import onnx
 
     _teach_erfc()
-    encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
+    _keep_constants(encoder)
+    with _uncompiled():
+        encoder.export(path, format="onnx", opset_version=OPSET, verbose=False)
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
@@ -121,6 +123,38 @@ def _write_onnx(encoder: Any, path: Path, precision: Precision) -> None:
         _to_half(path)
     elif precision is Precision.INT8:
         _to_int8(path)
+
+
+def _keep_constants(encoder: Any) -> None:
+    """Makes NumPy arrays of the layers' constant tensors, such as the numbers of positions.
+
+    TensorFlow takes them for inputs of the exported graph otherwise.
+    """
+    import keras
+
+    for layer in encoder._flatten_layers():
+        for name, value in list(vars(layer).items()):
+            if keras.ops.is_tensor(value) and not isinstance(value, keras.Variable):
+                setattr(layer, name, keras.ops.convert_to_numpy(value))
+
+
+@contextlib.contextmanager
+def _uncompiled():
+    """Lets functions that Keras compiles by XLA, grouped convolutions, be part of the graph."""
+    import tensorflow as tf
+
+    function: Any = tf.function
+
+    def plain(*functions, **options):
+        if not options.get("jit_compile"):
+            return function(*functions, **options)
+        return functions[0] if functions else lambda called: called
+
+    tf.function = plain
+    try:
+        yield
+    finally:
+        tf.function = function
 
 
 @functools.cache
