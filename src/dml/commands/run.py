@@ -29,7 +29,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Workflow
 
-    budget = seconds_of(options.budget, "--budget") if options.budget else None
+    budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     workflow = Workflow(options.source, options.out, budget, options.flags, reporter)
     if options.plan:
         workflow.plan()

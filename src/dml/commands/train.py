@@ -37,22 +37,25 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe
     from dml.runs import Trainer
     from dml.runs._starting import run_name
 
     if options.resume:
-        if options.flags or options.out or options.budget:
+        if options.flags or options.out or options.budget is not None:
             other = options.flags[0] if options.flags else "--out" if options.out else "--budget"
             raise OptionError("--resume", f"uses the run's own recipe: leave out {other}")
         Trainer.resume(options.source, options.allow_parts, reporter=reporter)
         return
     recipe = load_recipe(options.source, options.flags, allow_parts=True)
-    if not options.budget:
+    if options.budget is None:
         Trainer(recipe, reporter).run(options.out, run_name(options.source))
         return
-    started = time.monotonic()
-    plan = Trainer(recipe, reporter).plan(seconds_of(options.budget, "--budget"))
+    started, budget = time.monotonic(), seconds_of(options.budget, "--budget")
+    if options.out:
+        RunFolder(options.out).check_new()  # before batches are timed
+    plan = Trainer(recipe, reporter).plan(budget)
     for line in plan.times():
         reporter.info(line)
     Trainer(plan.recipe, reporter).run(options.out, run_name(options.source))
