@@ -199,7 +199,7 @@ class Items:
         if not self.separator:
             return labels == others
         bits = self._label_bits
-        return (bits[labels] & bits[others]).any(axis=-1)
+        return np.asarray((bits[labels] & bits[others]).any(axis=-1))
 
     @cached_property
     def _label_bits(self):

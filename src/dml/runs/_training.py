@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
@@ -408,8 +409,10 @@ class Training:
         from dml.training import FeatureCache
 
         recipe = self._recipe
+        # One for each kind of views: runs that share the folder may differ in their augmentation.
+        views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
         return FeatureCache(
-            self._kept_features / "train",
+            self._kept_features / f"train-{text_sha256(views)[:8]}",
             self._encoder,
             self._training_items.paths,
             recipe.augmentation,
