@@ -140,7 +140,10 @@ def test_the_head_alone_trains_on_cached_features(pretrained, tmp_path):
     folder = train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
     log = folder.head_stage.read_log()
     assert [row["epoch"] for row in log] == [0, 1, 2, 3] and not folder.log.exists()
-    assert any("head stage: 3 epochs on the cached features of 2 views" in line for line in lines)
+    assert any(
+        "head stage: 3 epochs on cached features of the images and 2 views of each" in line
+        for line in lines
+    )
     before = stored(folder.head_stage.checkpoints / "start-0000.npz")
     recipe = load_recipe("glyphs", pretrained())
     backbone = [np.asarray(v.value) for v in recipe.backbone.network().variables]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder
+from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
 from dml.errors import DmlError
@@ -304,9 +305,9 @@ class Training:
     def _fit_head(self, stage: Stage) -> None:
         """Trains the head on cached features; the learner then starts from the best epoch."""
         options = self._recipe.head_stage
-        self._reporter.info(
-            f"head stage: {options.epochs} epochs on the cached features of {options.views} views"
-        )
+        views = f" and {number_of(options.views, 'view')} of each" if options.views else ""
+        epochs = number_of(options.epochs, "epoch")
+        self._reporter.info(f"head stage: {epochs} on cached features of the images{views}")
         state = fit(stage, self._reporter)
         if self._recipe.training.select == "best" and state.best_epoch is not None:
             self._restore(stage, state.best_epoch)
