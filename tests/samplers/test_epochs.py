@@ -8,7 +8,9 @@ from dml.samplers._epochs import epoch_generator, full_batches
 
 def test_a_batch_that_is_not_full_is_left_out():
     assert full_batches(7, 3) == 2 and full_batches(3, 3) == 1
-    with pytest.raises(OptionError, match=r"sampler\.batch_size .*only 2 training images") as error:
+    with pytest.raises(
+        OptionError, match=r"sampler\.batch_size is 3, above the 2 training images"
+    ) as error:
         full_batches(2, 3)
     assert error.value.option == "sampler.batch_size"
 

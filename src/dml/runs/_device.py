@@ -1,8 +1,10 @@
 """The device that Keras computes on, and the memory that a process has taken."""
 
 import os
+import re
 import resource
 import sys
+from pathlib import Path
 
 
 def device_name() -> str:
@@ -22,5 +24,10 @@ def peak_memory() -> int:
 
     Without the memory of an accelerator.
     """
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux' getrusage counts the memory of the parent process, too
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        if peak:
+            return 1024 * int(peak[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -68,10 +68,11 @@ def joined(
     for smallest in np.argsort(np.where(small, 0, number), kind="stable"):
         small[smallest] |= too_small(number[small].sum(), room[small].sum())
     if too_small(number[small].sum(), room[small].sum()):
+        given = number_of(int(room.sum()), "image")
         raise OptionError(
             "sampler.classes_per_super_class",
             f"is {classes}, with {number_of(images, 'image')} each, but the training split has "
-            f"{number_of(number.sum(), 'class')}, which give {number_of(room.sum(), 'image')}; "
+            f"{number_of(int(number.sum()), 'class')}, which give {given}; "
             "lower it or sampler.images_per_class",
         )
     large = np.flatnonzero(~small)
