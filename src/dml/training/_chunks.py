@@ -51,7 +51,8 @@ def _frozen_values(network):
     """Returns {id: value} of the weights that no step changes."""
     changing = {id(w) for w in changing_weights(network)}
     frozen = [w for w in network.weights if id(w) not in changing and "float" in w.dtype]
-    return {id(w): ops.convert_to_tensor(w) for w in frozen}
+    # Otherwise TensorFlow asks for a gradient of these variables, which the parts read.
+    return {id(w): ops.stop_gradient(ops.convert_to_tensor(w)) for w in frozen}
 
 
 def in_turn(forward, trainable, state, parts):
