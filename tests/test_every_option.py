@@ -275,7 +275,7 @@ def test_augmentations(name):
 
 def built(backbone, embedding=None):
     """Returns the encoder's architecture, what it makes of an image, and what it learns of it."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # names start anew; collecting garbage is slow
     keras.utils.set_random_seed(0)
     encoder = build_encoder(backbone, embedding or EmbeddingOptions(dim=4))
     image = np.random.default_rng(0).integers(0, 256, (2, 30, 60, 3), dtype="uint8")
