@@ -6,6 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
+from dml._text import number_of
+
 
 def device_name() -> str:
     """Returns the device that Keras' backend places its arrays on: "2 processor cores", "gpu:0"."""
@@ -15,7 +17,7 @@ def device_name() -> str:
     name = str(keras.ops.convert_to_tensor(0.0).device).lower().rpartition("device:")[2]
     if "cpu" in name:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return f"{cores} processor core{'s' * (cores > 1)}"
+        return number_of(cores, "processor core")
     return name
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dml._storage.run_folder import RunFolder, StageFolder
 from dml.evaluation import CalibratedThreshold
@@ -9,6 +10,7 @@ from dml.report._overview import Link, Overview, ScoreRow, StageRow
 from dml.runs._baseline import SHAPE, Baseline
 from dml.runs._report import shown_metrics
 from dml.runs._starting import minutes
+from dml.runs._validation import read_candidates
 from dml.runs.evaluation import Evaluation
 
 LINKS = {
@@ -68,13 +70,10 @@ def _scores(folder: RunFolder) -> Iterator[ScoreRow]:
     if baseline.validation is None:
         return
     yield ScoreRow("frozen network", baseline.validation)
-    if folder.selection.exists():
-        for candidate in folder.read_json(folder.selection)["candidates"]:
-            share = candidate["share"]
-            of = "" if share is None else f", {100 * share:g} % of the way"
-            yield ScoreRow(
-                f"{_NAMES[candidate['name']]}{of}", candidate["validation"], candidate["chosen"]
-            )
+    if candidates := read_candidates(folder):
+        for found in candidates:
+            named = replace(found, name=_NAMES[found.name])
+            yield ScoreRow(str(named), found.validation, found.chosen)
         return
     best = []
     for name, stage in (("head stage", folder.head_stage), ("training", folder)):

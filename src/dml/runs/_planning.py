@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dml._text import number_of
 from dml.datasets import Items
 from dml.errors import OptionError
-from dml.recipe import Recipe, training_loss
+from dml.recipe import Recipe
 from dml.runs._device import device_name, peak_memory
 from dml.runs._measuring import measure
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
-from dml.runs._starting import has_head_stage, minutes, network_of
-from dml.runs._targets import batch_targets
-from dml.runs._training import MOST_COMPONENT_IMAGES
+from dml.runs._starting import has_head_stage, minutes, network_of, starts_from_components
+from dml.runs._training import MOST_COMPONENT_IMAGES, head_learner, image_batches
 
 if TYPE_CHECKING:
     from dml.training import Learner
@@ -165,20 +165,9 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         recipe: Of the training.
     """
     from dml.encoding import embed_images
-    from dml.training import training_batches
 
     options, size = recipe.training, recipe.evaluation.batch_size
-    batches = training_batches(
-        items,
-        recipe.sampler,
-        recipe.augmentation,
-        recipe.backbone.input_size,
-        seed=options.seed,
-        on_unreadable=options.unreadable,
-        threads=options.threads,
-        samples=bool(recipe.memory.size),
-        targets=batch_targets(items, learner.metric_loss),
-    )
+    batches = image_batches(recipe, items, learner.metric_loss)
     with batches.named_errors():
         (images, targets), read = _timed(lambda: batches.reader(0))
         read /= len(images) * options.threads
@@ -217,15 +206,11 @@ def _timed(function):
 def _timed_head(learner, targets, recipe: Recipe) -> tuple[float, float, int]:
     """Returns the seconds of the first batch of features and of a later one, and their length."""
     from dml.encoding import head_of
-    from dml.training import Learner, build_optimizer
 
-    head = head_of(learner.encoder)
-    length = head.input_shape[-1]
+    length = head_of(learner.encoder).input_shape[-1]
     if not has_head_stage(recipe):
         return 0.0, 0.0, length
-    loss, classes = training_loss(recipe), learner.classes
-    alone = Learner(head, loss, classes, regularizer=recipe.regularizer)
-    alone.compile(build_optimizer(alone, recipe.optimizer, steps_per_epoch=1, epochs=1))
+    alone = head_learner(recipe, learner.encoder, learner.classes, steps=1)
     size = recipe.sampler.batch_size
     features = np.random.default_rng(0).normal(size=(size, length)).astype("float32")
     times = [_timed(lambda: alone.train_on_batch(features, targets))[1] for _ in range(1 + _FEWEST)]
@@ -407,14 +392,7 @@ def planned_stages(
 
 
 def _epochs(epochs: int, steps: int) -> str:
-    return f"{epochs:,} epoch{'s' * (epochs != 1)} of {steps:,} batch{'es' * (steps != 1)}"
-
-
-def starts_from_components(recipe: Recipe) -> bool:
-    """Returns whether the embedding layer starts as the principal components of the features."""
-    embedding, pretrained = recipe.embedding, recipe.backbone.is_pretrained
-    init = {"auto": "pca" if pretrained else "random"}.get(embedding.init, embedding.init)
-    return init == "pca" and embedding.dim > 0
+    return f"{number_of(epochs, 'epoch')} of {number_of(steps, 'batch')}"
 
 
 def _shortened(recipe: Recipe) -> Iterator[Recipe]:

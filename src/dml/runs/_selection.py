@@ -1,6 +1,6 @@
 """Chooses among candidates by their validation scores, and interpolates weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ from dml.evaluation import retrieval
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the trained weights, next to those before the training
 MIDDLE = 0.5
-# The shape of `selection.json`, as `misfit` takes it.
-SELECTION = {"candidates": [{"title": str, "validation": float, "chosen": bool}]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +77,6 @@ class Candidate:
     values: Sequence[np.ndarray]
     scores: Scores
 
-    def __str__(self):
-        way = "" if self.share is None else f", {100 * self.share:g} % of the way"
-        return f"{self.name}{way}"
-
 
 def interpolated(
     before: Sequence[np.ndarray], after: Sequence[np.ndarray], share: float
@@ -124,17 +118,15 @@ def simplest_within_error(candidates: Sequence[Candidate]) -> Candidate:
         candidates: The simplest first.
     """
     best = max(candidates, key=lambda candidate: candidate.scores.recall)
-    for candidate in candidates:
+
+    def is_close(candidate):
         gap, error = best.scores.difference(candidate.scores)
-        if candidate is best or gap <= error:
-            return candidate
-    raise AssertionError("the best candidate is within its own error")
+        return candidate is best or gap <= error
+
+    return next(filter(is_close, candidates))
 
 
-def with_values(
-    variables: Sequence[Any], values: Sequence[np.ndarray], use: Callable[[], Any]
-) -> Any:
-    """Returns `use()` while variables hold these values, which they keep afterwards."""
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Assigns values to variables."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return use()

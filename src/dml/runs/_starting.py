@@ -66,6 +66,14 @@ def has_head_stage(recipe: Recipe) -> bool:
     return recipe.training.stage == "head" or (recipe.training.stage == "adapt" and able)
 
 
+def starts_from_components(recipe: Recipe) -> bool:
+    """Returns whether the embedding layer starts as the principal components of the features."""
+    embedding = recipe.embedding
+    if not embedding.dim:
+        return False
+    return embedding.init == "pca" or (embedding.init == "auto" and recipe.backbone.is_pretrained)
+
+
 def check_stage(recipe: Recipe):
     """Raises an error for a head stage in which nothing can be trained.
 

@@ -1,7 +1,7 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,17 +24,19 @@ from dml.runs._selection import (
     SHARES,
     Candidate,
     Scores,
+    assign,
     interpolated,
     most_accurate,
     simplest_within_error,
-    with_values,
 )
 from dml.runs._splits import TestSplit, dataset_label
-from dml.runs._starting import has_head_stage
+from dml.runs._starting import has_head_stage, starts_from_components
 from dml.runs._targets import batch_targets
+from dml.runs._validation import ListedCandidate
 
 if TYPE_CHECKING:
-    from dml.training import FeatureCache, Learner
+    from dml.losses import MetricLoss
+    from dml.training import FeatureCache, Learner, TrainingBatches
 
 MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
 
@@ -76,8 +78,8 @@ class Training:
         self._steps = steps
         self._reporter = reporter
 
-    def baseline(self, test: bool) -> Baseline:
-        """Returns the metrics of the frozen network, which are measured once and kept.
+    def measure_frozen(self, test: bool) -> None:
+        """Measures the frozen network, unless the run has its metrics already.
 
         Call it before `fit`, which changes the weights.
 
@@ -89,22 +91,21 @@ class Training:
         except DmlError:  # never written, or damaged: it can be measured again
             known = None
         if known is not None and (known.metrics or not test):
-            return known
-        dimension, score, metrics = self._features.output_shape[-1], None, {}
+            return
+        score, metrics = None, {}
         if self._validation is not None:
-            score = self._recall(_unit(self._validation_features()))
+            score = self._recall(self._validation_features)
         if test:
             options = self._recipe.evaluation
             name = dataset_label(self._recipe.dataset)
             split = TestSplit.of(self._items, name, options.exclude)
             title = "frozen network on the test images"
-            vectors = _unit(self._embed(self._features, split.items.paths, title))
+            vectors = self._embed(self._features, split.items.paths, title)
             ks = options.ks or self._recipe.dataset.recall_ks
             measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
             metrics = measured.metrics
-        baseline = Baseline(dimension, score, metrics)
+        baseline = Baseline(self._features.output_shape[-1], score, metrics)
         self._folder.write_json(self._folder.frozen, baseline.to_json())
-        return baseline
 
     def fit(self) -> None:
         """Trains; the encoder then has the weights of the result."""
@@ -132,24 +133,11 @@ class Training:
 
     def _fine_tuning(self) -> Stage:
         """Returns the stage that trains the whole encoder from images."""
-        from dml.training import training_batches
-
         recipe, options = self._recipe, self._recipe.training
 
         def batches(first_epoch, class_vectors):
-            return training_batches(
-                self._training_items,
-                recipe.sampler,
-                recipe.augmentation,
-                recipe.backbone.input_size,
-                first_epoch=first_epoch,
-                seed=options.seed,
-                on_unreadable=options.unreadable,
-                threads=options.threads,
-                samples=bool(recipe.memory.size),
-                class_vectors=class_vectors,
-                targets=batch_targets(self._training_items, self._learner.metric_loss),
-            )
+            loss = self._learner.metric_loss
+            return image_batches(recipe, self._training_items, loss, first_epoch, class_vectors)
 
         def training_vectors():
             return embed_images(  # zeros, which have no effect, for images that are left out
@@ -167,30 +155,17 @@ class Training:
             epochs=options.epochs,
             batches=batches,
             training_vectors=training_vectors,
-            validation_vectors=lambda paths: self._embed(self._encoder, paths, "validating"),
+            validation_vectors=self._validation_vectors,
         )
 
     def _head_stage(self) -> Stage:
         """Returns the stage that trains the embedding and the proxies on cached features."""
-        from dml.encoding import head_of
-        from dml.training import Learner, build_optimizer, feature_batches
+        from dml.training import feature_batches
 
-        recipe, options = self._recipe, self._recipe.head_stage
-        head = head_of(self._encoder)
-        learner = Learner(
-            head,
-            training_loss(recipe),
-            classes=len(self._training_items.label_names),
-            regularizer=recipe.regularizer,
-        )
-        optimizer = replace(
-            recipe.optimizer,
-            learning_rate=options.learning_rate,
-            head_learning_rate=options.head_learning_rate,
-        )
-        learner.compile(
-            build_optimizer(learner, optimizer, steps_per_epoch=self._steps, epochs=options.epochs)
-        )
+        recipe = self._recipe
+        classes = len(self._training_items.label_names)
+        learner = head_learner(recipe, self._encoder, classes, self._steps)
+        head = learner.encoder
 
         def batches(first_epoch, class_vectors):
             return feature_batches(
@@ -205,21 +180,17 @@ class Training:
                 plain=True,
             )
 
-        features: list[np.ndarray] = []
-
-        def validation_vectors(paths):
-            if not features:
-                features.append(self._validation_features())
-            return head.predict(features[0], batch_size=1024, verbose=0)
+        def embed(features):
+            return head.predict(features, batch_size=1024, verbose=0)
 
         return self._stage(
             self._folder.head_stage,
             learner,
             kept=[*head.variables, *_head_variables(learner)],
-            epochs=options.epochs,
+            epochs=recipe.head_stage.epochs,
             batches=batches,
-            training_vectors=lambda: head.predict(self._cache.plain, batch_size=1024, verbose=0),
-            validation_vectors=validation_vectors,
+            training_vectors=lambda: embed(self._cache.plain),
+            validation_vectors=lambda: embed(self._validation_features),
         )
 
     def _stage(
@@ -230,7 +201,7 @@ class Training:
         epochs: int,
         batches,
         training_vectors: Callable[[], np.ndarray],
-        validation_vectors: Callable[[Any], np.ndarray],
+        validation_vectors: Callable[[], np.ndarray],
     ) -> Stage:
         """Returns a stage with what all stages share.
 
@@ -241,14 +212,13 @@ class Training:
             epochs: Number of epochs.
             batches: Returns batches.
             training_vectors: Returns the embeddings (N, D) of the training images.
-            validation_vectors: Returns the embeddings of these paths.
+            validation_vectors: Returns the embeddings (N, D) of the validation images.
         """
-        recipe, validation = self._recipe, self._validation
-        validate = None
-        if validation is not None:
+        recipe, validate = self._recipe, None
+        if self._validation is not None:
 
             def validate():
-                return self._recall(validation_vectors(validation.paths))
+                return self._recall(validation_vectors())
 
         reads_classes = "class_vectors" in recipe.sampler.wants
         return Stage(
@@ -286,12 +256,9 @@ class Training:
         """Sets the embedding layer to the features' principal components, if the recipe does."""
         from dml.encoding._pca import set_principal_components
 
-        embedding, paths = self._recipe.embedding, self._training_items.paths
-        init = embedding.init
-        if init == "auto":
-            init = "pca" if self._recipe.backbone.is_pretrained else "random"
-        if init == "random" or not embedding.dim:
+        if not starts_from_components(self._recipe):
             return
+        paths = self._training_items.paths
         rows = np.arange(len(paths))
         if len(paths) > MOST_COMPONENT_IMAGES:
             rng = np.random.default_rng(self._recipe.training.seed)
@@ -300,7 +267,7 @@ class Training:
             features = self._cache.plain[rows].astype("float32")
         else:
             features = self._embed(self._features, paths[rows], "principal components")
-        set_principal_components(self._encoder, features, embedding.pca_whiten)
+        set_principal_components(self._encoder, features, self._recipe.embedding.pca_whiten)
 
     def _fit_head(self, stage: Stage) -> None:
         """Trains the head on cached features; the learner then starts from the best epoch."""
@@ -347,7 +314,7 @@ class Training:
                 "no validation split to choose by: the result is half-way between the weights "
                 "before and after fine-tuning"
             )
-            with_values(variables, interpolated(before, after, MIDDLE), lambda: None)
+            assign(variables, interpolated(before, after, MIDDLE))
             return
         simpler, shares = [], (0.0, *SHARES)
         if self._recipe.training.stage == "adapt":
@@ -363,42 +330,40 @@ class Training:
             for share in shares
         ]
         chosen = simplest_within_error([*simpler, most_accurate(path)])
-        with_values(variables, chosen.values, lambda: None)
+        assign(variables, chosen.values)
         self._report(chosen, [*simpler, *path])
 
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""
-        validation = self._validation
-        assert validation is not None
-
-        def score():
-            vectors = self._embed(self._encoder, validation.paths, "validating")
-            return Scores.of(vectors, validation.search_labels, self._left_out)
-
-        scores = with_values(self._encoder.variables, values, score)
-        return Candidate(name, share, values, scores)
+        assign(self._encoder.variables, values)
+        return Candidate(name, share, values, self._scores(self._validation_vectors()))
 
     def _report(self, chosen: Candidate, candidates: list[Candidate]) -> None:
         """Writes and reports the candidates' scores and the choice."""
-        rows = [
-            {
-                "title": str(candidate),
-                "name": candidate.name,
-                "share": candidate.share,
-                "validation": candidate.scores.recall,
-                "chosen": candidate is chosen,
-            }
-            for candidate in candidates
+        listed = [
+            ListedCandidate(one.name, one.scores.recall, one is chosen, one.share)
+            for one in candidates
         ]
+        rows = [asdict(candidate) for candidate in listed]
         self._folder.write_json(self._folder.selection, {"candidates": rows})
         self._reporter.info("R@1 in validation of the candidates for the result:")
-        for line in _lines(chosen, candidates):
-            self._reporter.info(line)
+        for candidate in listed:
+            mark = "  <- the result" if candidate.chosen else ""
+            self._reporter.info(f"  {100 * candidate.validation:5.1f}  {candidate}{mark}")
 
     def _recall(self, vectors: np.ndarray) -> float:
         """Returns R@1 of the vectors (N, D) of the validation images."""
+        return self._scores(vectors).recall
+
+    def _scores(self, vectors: np.ndarray) -> Scores:
+        """Returns the scores of the vectors (N, D), of any length, of the validation images."""
         assert self._validation is not None
-        return Scores.of(vectors, self._validation.search_labels, self._left_out).recall
+        return Scores.of(vectors, self._validation.search_labels, self._left_out)
+
+    def _validation_vectors(self) -> np.ndarray:
+        """Returns the embeddings (N, D) of the validation images, with the current weights."""
+        assert self._validation is not None
+        return self._embed(self._encoder, self._validation.paths, "validating")
 
     @property
     def _has_head_stage(self) -> bool:
@@ -425,8 +390,9 @@ class Training:
             reporter=self._reporter,
         )
 
+    @cached_property
     def _validation_features(self) -> np.ndarray:
-        """Returns the frozen network's features (N, C) of the validation images."""
+        """The frozen network's features (N, C) of the validation images."""
         validation = self._validation
         assert validation is not None
         if not self._has_head_stage:
@@ -447,11 +413,14 @@ class Training:
 
     def _digests(self, items: Items) -> list[str]:
         """Returns the SHA-256 of each image, which the run has recorded."""
-        recorded = RecordedItems.read(self._folder.checked(self._folder.items))
-        known = dict(zip(recorded.items.ids, recorded.digests, strict=True))
-        return [known[name] for name in items.ids]
+        return [self._known_digests[name] for name in items.ids]
 
-    @property
+    @cached_property
+    def _known_digests(self) -> dict[str, str]:
+        recorded = RecordedItems.read(self._folder.checked(self._folder.items))
+        return dict(zip(recorded.items.ids, recorded.digests, strict=True))
+
+    @cached_property
     def _features(self):
         """The model from images to pooled features, with the current weights."""
         from dml.encoding._stages import feature_encoder
@@ -464,20 +433,66 @@ class Training:
         return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
 
 
+def image_batches(
+    recipe: Recipe,
+    items: Items,
+    loss: "MetricLoss",
+    first_epoch: int = 0,
+    class_vectors: np.ndarray | None = None,
+) -> "TrainingBatches":
+    """Returns the batches of images that a recipe trains on.
+
+    Args:
+        recipe: The recipe.
+        items: Of the training split.
+        loss: The training loss.
+        first_epoch: Epoch of the first batch, from 0.
+        class_vectors: The position of each class, floats (classes, D), for samplers that need it.
+    """
+    from dml.training import training_batches
+
+    options = recipe.training
+    return training_batches(
+        items,
+        recipe.sampler,
+        recipe.augmentation,
+        recipe.backbone.input_size,
+        first_epoch=first_epoch,
+        seed=options.seed,
+        on_unreadable=options.unreadable,
+        threads=options.threads,
+        samples=bool(recipe.memory.size),
+        class_vectors=class_vectors,
+        targets=batch_targets(items, loss),
+    )
+
+
+def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Learner":
+    """Returns the compiled learner of a head stage, which shares the layers of an encoder.
+
+    Args:
+        recipe: The recipe.
+        encoder: A model of `dml.build_encoder`.
+        classes: Number of training classes.
+        steps: Batches per epoch.
+    """
+    from dml.encoding import head_of
+    from dml.training import Learner, build_optimizer
+
+    options = recipe.head_stage
+    learner = Learner(
+        head_of(encoder), training_loss(recipe), classes, regularizer=recipe.regularizer
+    )
+    optimizer = replace(
+        recipe.optimizer,
+        learning_rate=options.learning_rate,
+        head_learning_rate=options.head_learning_rate,
+    )
+    learner.compile(build_optimizer(learner, optimizer, steps, options.epochs))
+    return learner
+
+
 def _head_variables(learner) -> list[Any]:
     """Returns the variables of a learner's heads: proxies, memories."""
     heads = (learner.head, learner.regularizer_head)
     return [variable for head in heads if head is not None for variable in head.variables]
-
-
-def _lines(chosen: Candidate, candidates: list[Candidate]) -> Iterator[str]:
-    """Yields a line for each candidate."""
-    for candidate in candidates:
-        mark = "  <- the result" if candidate is chosen else ""
-        yield f"  {100 * candidate.scores.recall:5.1f}  {candidate}{mark}"
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    """Returns vectors of unit length; zero vectors stay zero."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(lengths > 0, lengths, 1)

@@ -29,8 +29,8 @@ from dml.runs._measuring import (
 )
 from dml.runs._metrics import MetricValue
 from dml.runs._report import report_data
-from dml.runs._selection import SELECTION
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
+from dml.runs._validation import read_candidates
 from dml.runs.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -321,10 +321,8 @@ class Run:
 
     def _candidates(self) -> list[tuple[str, float, bool]]:
         """Returns (name, R@1 in validation, chosen) of the encoders to choose from, if any."""
-        if not self._folder.selection.exists():
-            return []
-        rows = self._folder.read_json(self._folder.selection, SELECTION)["candidates"]
-        return [(row["title"], row["validation"], row["chosen"]) for row in rows]
+        candidates = read_candidates(self._folder)
+        return [(str(found), found.validation, found.chosen) for found in candidates]
 
     def _own_evaluation(self) -> Evaluation | None:
         """Returns the evaluation on the run's own data set, or None."""

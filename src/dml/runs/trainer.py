@@ -325,7 +325,7 @@ class Trainer:
             self._reporter,
             folder.features if features is None else Path(features),
         )
-        training.baseline(test=evaluate)
+        training.measure_frozen(test=evaluate)
         started = time.monotonic()
         training.fit()
         if features is None and folder.features.exists():
