@@ -142,6 +142,13 @@ def test_a_budget_in_which_nothing_can_be_done_names_the_smallest(of, least):
     assert make_plan(of(), COUNTS, TIMING, budget=float(least)).seconds < least
 
 
+def test_a_short_budget_adds_no_views():
+    # Without views 98.75 s, of which the features take 30, the head stage 15 and 53.75 the rest.
+    found = make_plan(adapted(**{"head_stage.views": 0}), COUNTS, TIMING, budget=115.0).recipe
+    assert (found.training.stage, found.head_stage.views) == ("head", 0)
+    assert found.head_stage.epochs == 20
+
+
 def test_what_is_counted_in_epochs_keeps_its_share_of_the_training():
     options = {
         "training.epochs": 10,

@@ -348,7 +348,8 @@ def planned_stages(
     if with_head:
         seconds = (1 + head.views) * counts.train * embed
         features = 4 * (1 + head.views) * counts.train * timing.features
-        yield Stage("features", seconds, low + features, f"of {head.views} views of each image")
+        views = f" and {number_of(head.views, 'view')} of each" if head.views else ""
+        yield Stage("features", seconds, low + features, f"of the images{views}")
         yield Stage(
             "head stage",
             timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
@@ -408,10 +409,11 @@ def _shortened(recipe: Recipe) -> Iterator[Recipe]:
         return
     head = recipe.head_stage
     alone = replace(recipe, training=replace(training, stage="head"))
-    for views in range(head.views, 0, -1):
+    fewest = min(head.views, 1)
+    for views in range(head.views, fewest - 1, -1):
         yield replace(alone, head_stage=replace(head, views=views))
     for epochs in range(head.epochs - 1, 0, -1):
-        yield replace(alone, head_stage=replace(head, views=1, epochs=epochs))
+        yield replace(alone, head_stage=replace(head, views=fewest, epochs=epochs))
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
