@@ -14,6 +14,15 @@ from dml.errors import OptionError
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
+EXPORTS = [  # other than Keras, and how much vectors may differ
+    (ExportFormat.ONNX, Precision.FLOAT32, 1e-5),
+    (ExportFormat.ONNX, Precision.HALF, 1e-2),
+    (ExportFormat.ONNX, Precision.INT8, 5e-2),
+    (ExportFormat.LITERT, Precision.FLOAT32, 1e-5),
+    (ExportFormat.SAVED_MODEL, Precision.FLOAT32, 1e-5),
+]
+
+
 @pytest.fixture(scope="module")
 def encoder():
     keras.utils.set_random_seed(0)
@@ -28,14 +37,7 @@ def images(*shape):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "form, precision, error",
-    [
-        (ExportFormat.ONNX, Precision.FLOAT32, 1e-5),
-        (ExportFormat.ONNX, Precision.HALF, 1e-2),
-        (ExportFormat.ONNX, Precision.INT8, 5e-2),
-        (ExportFormat.LITERT, Precision.FLOAT32, 1e-5),
-        (ExportFormat.SAVED_MODEL, Precision.FLOAT32, 1e-5),
-        (ExportFormat.KERAS, Precision.FLOAT32, 1e-6),
-    ],
+    [*EXPORTS, (ExportFormat.KERAS, Precision.FLOAT32, 1e-6)],
 )
 def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
     path = Bundle(tmp_path, form).encoder
@@ -48,16 +50,7 @@ def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
 
 @pytest.mark.skipif(not TENSORFLOW, reason="export goes through TensorFlow")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "form, precision, error",
-    [
-        (ExportFormat.ONNX, Precision.FLOAT32, 1e-5),
-        (ExportFormat.ONNX, Precision.HALF, 1e-2),
-        (ExportFormat.ONNX, Precision.INT8, 5e-2),
-        (ExportFormat.LITERT, Precision.FLOAT32, 1e-5),
-        (ExportFormat.SAVED_MODEL, Precision.FLOAT32, 1e-5),
-    ],
-)
+@pytest.mark.parametrize("form, precision, error", EXPORTS)
 def test_a_transformer_computes_what_was_trained(tmp_path, form, precision, error):
     tiny = pytest.importorskip("tests.backbones.tiny")
     tiny.write_preset("vit", tmp_path / "preset")

@@ -121,116 +121,14 @@ class ImageRef(abc.ABC):
 
 
 @dataclass(frozen=True)
-class FileRef(ImageRef):
-    """An image file.
+class _LocalRef(ImageRef):
+    """A reference to a file, or into one.
 
     Args:
-        path: Its path.
+        file: Its path.
     """
-
-    path: str
-
-    def __str__(self):
-        return self.path
-
-    @property
-    def files(self):
-        return (self.path,)
-
-    def absolute(self, folder=""):
-        return FileRef(os.path.abspath(os.path.join(folder, self.path)))
-
-    def normalized(self):
-        return FileRef(os.path.normpath(self.path))
-
-    def read_bytes(self):
-        return _read(self, read_file, self.path)
-
-
-@dataclass(frozen=True)
-class ArchiveMemberRef(ImageRef):
-    """A member of a zip or of an uncompressed tar archive.
-
-    Args:
-        archive: Path of the archive, with one of the suffixes of `READERS`.
-        member: Name of the member.
-    """
-
-    READERS: ClassVar[dict] = {".zip": read_zip_member, ".tar": read_tar_member}
-
-    archive: str
-    member: str
-
-    def __str__(self):
-        return f"{self.archive}!{self.member}"
-
-    @property
-    def files(self):
-        return (self.archive,)
-
-    def absolute(self, folder=""):
-        path = os.path.abspath(os.path.join(folder, self.archive))
-        return ArchiveMemberRef(path, self.member)
-
-    def normalized(self):
-        return ArchiveMemberRef(os.path.normpath(self.archive), self.member)
-
-    def read_bytes(self):
-        read = next(read for suffix, read in self.READERS.items() if self.archive.endswith(suffix))
-        return _read(self, read, self.archive, self.member)
-
-
-@dataclass(frozen=True)
-class TarPartRef(ImageRef):
-    """A member of an uncompressed tar at a known place, read without the tar's directory.
-
-    Args:
-        archive: Path of the tar, which ends in `.tar`.
-        start: The place of its first byte.
-        length: Its bytes.
-        member: Its name, for messages.
-    """
-
-    archive: str
-    start: int
-    length: int
-    member: str
-
-    def __str__(self):
-        return f"{self.archive}@{self.start}+{self.length}!{self.member}"
-
-    @property
-    def files(self):
-        return (self.archive,)
-
-    def absolute(self, folder=""):
-        return replace(self, archive=os.path.abspath(os.path.join(folder, self.archive)))
-
-    def normalized(self):
-        return replace(self, archive=os.path.normpath(self.archive))
-
-    def read_bytes(self):
-        return _read(self, read_tar_part, self.archive, self.start, self.length)
-
-
-@dataclass(frozen=True)
-class CellRef(ImageRef):
-    """A cell of a Parquet or Arrow file that holds the bytes of an image.
-
-    Args:
-        file: Its path, with one of the `SUFFIXES`.
-        column: The column.
-        row: The row, from 0.
-    """
-
-    SUFFIXES: ClassVar[tuple[str, ...]] = (".parquet", ".arrow")
 
     file: str
-    column: str
-    row: int
-
-    def __str__(self):
-        return f"{self.file}!{self.column}!{self.row}"
 
     @property
     def files(self):
@@ -241,6 +139,83 @@ class CellRef(ImageRef):
 
     def normalized(self):
         return replace(self, file=os.path.normpath(self.file))
+
+
+@dataclass(frozen=True)
+class FileRef(_LocalRef):
+    """An image file.
+
+    Args:
+        file: Its path.
+    """
+
+    def __str__(self):
+        return self.file
+
+    def read_bytes(self):
+        return _read(self, read_file, self.file)
+
+
+@dataclass(frozen=True)
+class ArchiveMemberRef(_LocalRef):
+    """A member of a zip or of an uncompressed tar archive.
+
+    Args:
+        file: Path of the archive, with one of the suffixes of `READERS`.
+        member: Name of the member.
+    """
+
+    READERS: ClassVar[dict] = {".zip": read_zip_member, ".tar": read_tar_member}
+
+    member: str
+
+    def __str__(self):
+        return f"{self.file}!{self.member}"
+
+    def read_bytes(self):
+        read = next(read for suffix, read in self.READERS.items() if self.file.endswith(suffix))
+        return _read(self, read, self.file, self.member)
+
+
+@dataclass(frozen=True)
+class TarPartRef(_LocalRef):
+    """A member of an uncompressed tar at a known place, read without the tar's directory.
+
+    Args:
+        file: Path of the tar, which ends in `.tar`.
+        start: The place of its first byte.
+        length: Its bytes.
+        member: Its name, for messages.
+    """
+
+    start: int
+    length: int
+    member: str
+
+    def __str__(self):
+        return f"{self.file}@{self.start}+{self.length}!{self.member}"
+
+    def read_bytes(self):
+        return _read(self, read_tar_part, self.file, self.start, self.length)
+
+
+@dataclass(frozen=True)
+class CellRef(_LocalRef):
+    """A cell of a Parquet or Arrow file that holds the bytes of an image.
+
+    Args:
+        file: Its path, with one of the `SUFFIXES`.
+        column: The column.
+        row: The row, from 0.
+    """
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".parquet", ".arrow")
+
+    column: str
+    row: int
+
+    def __str__(self):
+        return f"{self.file}!{self.column}!{self.row}"
 
     def read_bytes(self):
         return _read(self, read_cell, self.file, self.column, self.row)
