@@ -1,4 +1,4 @@
-"""Every loss on Omniglot, from scratch, zero-shot: test metrics and those of the untrained encoder.
+"""Every loss on Omniglot, from scratch, zero-shot: test metrics and those of the frozen network.
 
     DML_DATA=... python benchmarks/omniglot_losses.py [--seeds 3] [--epochs 5] [--out FOLDER]
         [--only LOSS ...] [--jobs 2]

@@ -183,6 +183,19 @@ def test_adapting_keeps_the_simplest_within_an_error_of_the_best(pretrained, tmp
             np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_frozen_network_as_the_result_is_reported(pretrained, tmp_path, monkeypatch, number):
+    monkeypatch.setattr("dml.runs._training.simplest_within_error", lambda found: found[number])
+    changes = {"training__stage": "adapt", "head_stage__epochs": 1, "training__epochs": 1}
+    lines = Lines()
+    folder = train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
+    rows = json.loads(folder.selection.read_text())["candidates"]
+    assert [row["name"] for row in rows if row["chosen"]] == [("frozen", "head")[number]]
+    reported = [line for line in lines if "no epoch was better in validation" in line]
+    assert len(reported) == (1 if number == 0 else 0)
+    assert not any("training.stage = 'adapt'" in line for line in reported)
+
+
 def test_options_of_the_head_stage_act(pretrained, tmp_path):
     def log(**changes):
         options = {"training__stage": "head", "head_stage__epochs": 2, **changes}

@@ -293,10 +293,12 @@ class Training:
     def _report_start(self, best_epoch: int | None) -> None:
         """Reports a training in which no epoch was better than the start."""
         if best_epoch == 0:
+            adapts = self._recipe.training.stage == "adapt"
+            stage = "" if adapts else "training.stage = 'adapt', "
             self._reporter.warning(
                 "no epoch was better in validation than the encoder before the training, which is "
-                "the result. Try a smaller optimizer.learning_rate, training.stage = 'adapt', a "
-                "larger backbone or more images"
+                f"the result. Try a smaller optimizer.learning_rate, {stage}a larger backbone or "
+                "more images"
             )
 
     def _select(self, head: Stage | None, fine_tuning: Stage) -> None:
@@ -332,6 +334,8 @@ class Training:
         chosen = simplest_within_error([*simpler, most_accurate(path)])
         assign(variables, chosen.values)
         self._report(chosen, [*simpler, *path])
+        if chosen.name == "frozen" or chosen.share == 0:
+            self._report_start(0)
 
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""
