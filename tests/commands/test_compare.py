@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dml._storage.run_folder import RunFolder
 from dml.cli import main
 from dml.runs._metrics import MetricValue
 from tests.runs.test_comparison import write_run
@@ -27,11 +28,14 @@ def test_the_table_has_a_row_for_each_setting_and_the_best_is_first(tmp_path, ca
     bad = [write_run(tmp_path / f"bad-{n}", 3.0, seed=n, flags=seeds[n]) for n in range(3)]
     flags = ["--loss.name", "proxy_nca", "--loss.scale", "5", "--auxiliary_loss.name", "center"]
     good = write_run(tmp_path / "good", 0.3, flags=flags)
+    folder = RunFolder(good)
+    folder.write_json(folder.parameters, {"trained": 5, "encoder": 9})
     lines = lines_of(capsys, "--table", *bad, good)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:]]
     assert lines[0] == "glyphs: 120 queries of 20 classes"
-    assert rows[0][:3] == ["good", "proxy_nca: scale 5.0 + center", "1"] and "±" not in rows[0][3]
-    assert rows[1][0] == "bad" and rows[1][2] == "3" and "±" in rows[1][3]
+    assert rows[0][:4] == ["good", "proxy_nca: scale 5.0 + center", "5 of 9 parameters", "1"]
+    assert rows[1][0] == "bad" and rows[1][2:4] == ["", "3"]
+    assert "±" not in rows[0][4] and "±" in rows[1][4]
 
 
 def test_the_frozen_network_stands_next_to_each_run(tmp_path, capsys):
@@ -42,8 +46,8 @@ def test_the_frozen_network_stands_next_to_each_run(tmp_path, capsys):
     assert lines[1].split()[-1] == "frozen" and lines[2].split()[::2] == ["R@1", "43.2"]
     *_, first, second = lines_of(capsys, "--table", measured, other)
     cells = [cell.strip() for cell in first.split("|")[1:-1]]
-    assert cells[0] == "measured" and cells[5] == "43.2" and cells[8] == ""
-    assert [cell.strip() for cell in second.split("|")[1:-1]][5] == ""
+    assert cells[0] == "measured" and cells[6] == "43.2" and cells[9] == ""
+    assert [cell.strip() for cell in second.split("|")[1:-1]][6] == ""
 
 
 def test_one_run_is_no_comparison(tmp_path, capsys):

@@ -92,6 +92,12 @@ def test_has_every_section_and_a_link_to_each(html, parsed):
     assert len(here) == len(set(here)) == len(SECTIONS)
 
 
+def test_says_how_much_was_trained():
+    page = render_report(example(trained="5 of 9 parameters"))
+    assert "Trained: 5 of 9 parameters of the encoder." in page
+    assert "Trained:" not in render_report(example())
+
+
 def test_shows_the_encoders_that_the_result_was_chosen_from():
     page = render_report(example(candidates=[("frozen", 0.5, False), ("head", 0.625, True)]))
     assert '<tr><th scope="row">frozen</th><td>50.0' in page

@@ -80,6 +80,7 @@ FILES = {
     "items.parquet": "evaluate",
     "encoder.keras": "evaluate",
     "frozen.json": "evaluate",
+    "parameters.json": "report",
     "versions.json": "report",
     "metrics.json": "export",
     "log.jsonl": "report",

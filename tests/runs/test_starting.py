@@ -4,25 +4,28 @@ import pytest
 
 from dml.errors import OptionError
 from dml.recipe import load_recipe
+from dml.runs._parameters import Parameters
 from dml.runs._starting import describe_training, free_folder, run_name
 
 
 def test_says_what_is_trained_from_which_weights_and_how_long():
-    assert describe_training(load_recipe("glyphs"), 25) == (
+    assert describe_training(load_recipe("glyphs"), Parameters(9, 9), 25) == (
         "training conv4 from random weights, 48 x 48 pixels to embeddings of 64; "
-        "loss proxy_anchor; 12 epochs of 25 batches of 64 images"
+        "trains all 9 parameters; loss proxy_anchor; 12 epochs of 25 batches of 64 images"
     )
     flags = "--backbone.name own --backbone.path my.keras --loss.name contrastive"
     flags += " --miner.name batch_hard --auxiliary_loss.name center --embedding.dim 0"
-    assert describe_training(load_recipe("glyphs", flags.split()), 1000) == (
+    assert describe_training(load_recipe("glyphs", flags.split()), Parameters(2, 9), 1000) == (
         "training my.keras from its own weights, 224 x 224 pixels to pooled features; "
-        "loss contrastive, miner batch_hard, auxiliary loss center; 12 epochs of 1,000 batches "
-        "of 64 images"
+        "trains 2 of 9 parameters; loss contrastive, miner batch_hard, auxiliary loss center; "
+        "12 epochs of 1,000 batches of 64 images"
     )
     imagenet = load_recipe(
         "glyphs", ["--backbone.name", "resnet50", "--backbone.weights", "imagenet"]
     )
-    assert "training resnet50 from ImageNet weights, " in describe_training(imagenet, 1)
+    assert "training resnet50 from ImageNet weights, " in describe_training(
+        imagenet, Parameters(9, 9), 1
+    )
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):

@@ -104,6 +104,7 @@ class RunFolder(StageFolder):
         self.encoder = self.path / "encoder.keras"
         self.metrics = self.path / "metrics.json"
         self.versions = self.path / "versions.json"
+        self.parameters = self.path / "parameters.json"
         self.frozen = self.path / "frozen.json"
         self.selection = self.path / "selection.json"
         self.report = self.path / "report.html"

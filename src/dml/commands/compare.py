@@ -67,12 +67,12 @@ def _table(runs: Sequence["ScoredRun"]) -> Iterator[str]:
     yield f"{runs[0].dataset}: {number_of(len(classes), 'query')} of {of_classes}"
     yield ""
     columns = "".join(f" {metric} | 95 % interval | frozen |" for metric in _TABLED)
-    yield f"| run | loss | seeds |{columns}"
-    yield f"|---|---|---|{'---|---|---|' * len(_TABLED)}"
+    yield f"| run | loss | trained | seeds |{columns}"
+    yield f"|---|---|---|---|{'---|---|---|' * len(_TABLED)}"
     settings = summarize_settings(runs)
     for setting in sorted(settings, key=lambda setting: -setting.metrics[_TABLED[0]].mean):
         row = f"| {_shared_name(setting.runs)} | {_loss(setting.runs[0].recipe)} "
-        row += f"| {len(setting.runs)} |"
+        row += f"| {setting.runs[0].parameters or ''} | {len(setting.runs)} |"
         for metric in _TABLED:
             one = setting.metrics[metric]
             spread = "" if one.deviation is None else f" ± {100 * one.deviation:.1f}"

@@ -46,6 +46,7 @@ class ReportData:
         metrics: The first one is highlighted. Empty if nothing could be measured.
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
         notes: Lines on the scope of the metrics, and on those that could not be measured.
+        trained: How much of the encoder was trained, such as "4,096 of 2.38 million parameters".
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
             "active_share"; unknown keys are left out, missing values leave a gap.
@@ -97,6 +98,7 @@ class ReportData:
     gallery_left_out: np.ndarray | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    trained: str = ""
     history: Sequence[Mapping[str, float]] = ()
     candidates: Sequence[tuple[str, float, bool]] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)

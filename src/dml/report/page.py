@@ -106,6 +106,7 @@ def render_report(data: ReportData) -> str:
         counts=data.counts,
         notes=data.notes,
         metrics=data.metrics,
+        trained=data.trained,
         training=_training_plots(data),
         candidates=data.candidates,
         retrieval=queries.drawn(),

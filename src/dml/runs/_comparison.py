@@ -11,6 +11,7 @@ from dml.errors import DataError
 from dml.evaluation.intervals import class_interval
 from dml.recipe import Recipe
 from dml.runs._measuring import search
+from dml.runs._parameters import Parameters
 from dml.runs.run import Run
 
 _KS = (1, 2, 4, 8)
@@ -30,6 +31,7 @@ class ScoredRun:
         frozen: Metric -> the frozen network's, in [0, 1]; empty where it was not measured.
         classes: Integers (scored queries,).
         exclude: What a query's search left out, as `evaluation.exclude`.
+        parameters: How many were trained; None if the run has no record of it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class ScoredRun:
     classes: np.ndarray
     frozen: Mapping[str, float]
     exclude: str = "none"
+    parameters: Parameters | None = None
 
     @property
     def means(self) -> dict[str, float]:
@@ -161,6 +164,7 @@ def _read(path, on, flags, allow_parts):
         classes=result.classes,
         frozen={name: metric.value for name, metric in evaluation.frozen.items()},
         exclude=evaluation.exclude,
+        parameters=run._parameters(),
     )
 
 

@@ -14,6 +14,7 @@ from dml.errors import OptionError
 from dml.recipe import Recipe
 from dml.runs._device import device_name, peak_memory
 from dml.runs._measuring import measure
+from dml.runs._parameters import Parameters
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
 from dml.runs._starting import has_head_stage, minutes, network_of, starts_from_components
@@ -310,12 +311,15 @@ def make_plan(
     raise OptionError("--budget", f"is too short: the least for this training is {least} ({parts})")
 
 
-def choices_of(recipe: Recipe, items: Items, steps: int, has_proxies: bool) -> tuple[str, ...]:
+def choices_of(
+    recipe: Recipe, items: Items, parameters: Parameters, steps: int, has_proxies: bool
+) -> tuple[str, ...]:
     """Returns lines on the network, the loss and the batches of a training, and why.
 
     Args:
         recipe: The recipe.
         items: Of the training split.
+        parameters: Of the encoder.
         steps: Batches in an epoch.
         has_proxies: Whether the loss compares images with learned proxies of the classes.
     """
@@ -330,6 +334,7 @@ def choices_of(recipe: Recipe, items: Items, steps: int, has_proxies: bool) -> t
     return (
         f"plan for {len(counts):,} classes to train on, with {np.median(counts):g} images each:",
         f"  network  {network_of(recipe)}, {size} x {size} pixels to {length}",
+        f"  trains   {parameters}",
         f"  loss     {recipe.names['loss']}: {why}",
         f"  batches  {batch:,} images by {recipe.names['sampler']}, {steps:,} an epoch",
     )

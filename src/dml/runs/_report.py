@@ -18,6 +18,7 @@ def report_data(
     vectors: np.ndarray,
     measurement: Measurement,
     title: str,
+    trained: str,
     history: list[dict[str, float]],
     candidates: list[tuple[str, float, bool]],
     recipe: str,
@@ -32,6 +33,7 @@ def report_data(
         vectors: Floats (N, D) of the split's items.
         measurement: Its search and verification, measured on `vectors`.
         title: The headline.
+        trained: As for `ReportData`.
         history: The run's log.
         candidates: As for `ReportData`.
         recipe: The resolved recipe, as TOML.
@@ -52,6 +54,7 @@ def report_data(
             "queries without a positive": evaluation.excluded,
         },
         notes=evaluation.notes,
+        trained=trained,
         history=history,
         candidates=candidates,
         vectors=vectors[queries],

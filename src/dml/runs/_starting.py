@@ -13,6 +13,7 @@ from dml.backbones import Hub, Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
 from dml.recipe import Recipe
+from dml.runs._parameters import Parameters
 from dml.runs._splits import TestSplit, has_positives
 
 
@@ -119,8 +120,14 @@ def describe_data(items: Items, name: str) -> str:
     return f"{name} ({items.protocol}): {', '.join(counts)}"
 
 
-def describe_training(recipe: Recipe, steps: int) -> str:
-    """Returns a line on the network, its weights, the loss and the length of the training."""
+def describe_training(recipe: Recipe, parameters: Parameters, steps: int) -> str:
+    """Returns a line on the network, what is trained of it, the loss and how long.
+
+    Args:
+        recipe: The recipe.
+        parameters: Of its encoder.
+        steps: Batches per epoch.
+    """
     names, training = recipe.names, recipe.training
     further = ("miner", "auxiliary_loss", "regularizer")
     parts = [f"{s.replace('_', ' ')} {names[s]}" for s in further if names[s] != "none"]
@@ -134,7 +141,7 @@ def describe_training(recipe: Recipe, steps: int) -> str:
         stages.append(number_of(training.epochs, "epoch"))
     return (
         f"training {network_of(recipe)}, {size} x {size} "
-        f"pixels to {dim}; loss {', '.join([names['loss'], *parts])}; "
+        f"pixels to {dim}; trains {parameters}; loss {', '.join([names['loss'], *parts])}; "
         f"{', then '.join(stages)} of {batches}"
     )
 

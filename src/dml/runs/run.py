@@ -28,6 +28,8 @@ from dml.runs._measuring import (
     with_test_rates,
 )
 from dml.runs._metrics import MetricValue
+from dml.runs._parameters import SHAPE as PARAMETERS
+from dml.runs._parameters import Parameters
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
 from dml.runs._validation import read_candidates
@@ -319,6 +321,12 @@ class Run:
             return {}
         return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE)).metrics
 
+    def _parameters(self) -> Parameters | None:
+        """Returns how many parameters were trained; None for a run without that file."""
+        if not self._folder.parameters.exists():
+            return None
+        return Parameters(**self._folder.read_json(self._folder.parameters, PARAMETERS))
+
     def _candidates(self) -> list[tuple[str, float, bool]]:
         """Returns (name, R@1 in validation, chosen) of the encoders to choose from, if any."""
         candidates = read_candidates(self._folder)
@@ -408,6 +416,7 @@ class Run:
             vectors,
             measured,
             title=f"{self.recipe.names['loss']} on {evaluation.dataset}",
+            trained=str(self._parameters() or ""),
             history=self.log(),
             candidates=self._candidates(),
             recipe=self.recipe.to_toml(),

@@ -21,6 +21,7 @@ from dml.datasets._recorded import SEEN
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
 from dml.reporting import SILENT, Reporter
+from dml.runs._parameters import Parameters
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
     check_splits,
@@ -98,7 +99,7 @@ class Trainer:
         items = self.recipe.dataset.items() if recorded is None else recorded.items
         with _precision(self.recipe.training.precision):
             prepared = self._prepare(items)
-            self._describe(items, prepared.steps, describe)
+            self._describe(items, prepared, describe)
             recorded = recorded or self._record(items)
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
@@ -155,7 +156,7 @@ class Trainer:
             items = trainer._resumed_items(run_folder)
             with _precision(trainer.recipe.training.precision):
                 prepared = trainer._prepare(items)
-                trainer._describe(items, prepared.steps)
+                trainer._describe(items, prepared)
                 return trainer._train(run_folder, items, prepared, evaluate, features)
 
     def plan(self, budget: float | None = None) -> "Plan":
@@ -196,7 +197,8 @@ class Trainer:
             prepared = self._build(training)
             timing = time_batches(prepared.learner, training, recipe)
         spent += time.monotonic() - started
-        choices = choices_of(recipe, training, prepared.steps, prepared.learner.head is not None)
+        has_proxies = prepared.learner.head is not None
+        choices = choices_of(recipe, training, prepared.parameters, prepared.steps, has_proxies)
         counts = Counts.of(items, prepared.steps)
         return make_plan(recipe, counts, timing, budget, further, spent, choices)
 
@@ -207,7 +209,7 @@ class Trainer:
             DmlError: The recipe or the data is invalid.
         """
         with _precision(self.recipe.training.precision):
-            self._describe(items, self._prepare(items).steps)
+            self._describe(items, self._prepare(items))
 
     def _prepare(self, items: Items) -> "_Prepared":
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
@@ -220,11 +222,12 @@ class Trainer:
         self._check_splits(items)
         return self._build(items.select("train"))
 
-    def _describe(self, items: Items, steps: int, whole: bool = True):
+    def _describe(self, items: Items, prepared: "_Prepared", whole: bool = True):
         """Reports the data and, as a whole, what is trained on it."""
         if whole:
             self._reporter.info(describe_data(items, self.recipe.dataset.name))
-            self._reporter.info(describe_training(self.recipe, steps))
+            line = describe_training(self.recipe, prepared.parameters, prepared.steps)
+            self._reporter.info(line)
         for line in notes_on(items):
             self._reporter.info(line)
 
@@ -266,7 +269,7 @@ class Trainer:
             freeze_backbone_epochs=training.freeze_backbone_epochs,
         )
         learner.compile(optimizer)
-        return _Prepared(learner, steps)
+        return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
 
     def _record(self, items: Items) -> RecordedItems:
         """Returns the split and the digest of each image, for evaluations and `resume`.
@@ -315,6 +318,7 @@ class Trainer:
     ) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
+        folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
         training = Training(
             self.recipe,
@@ -370,10 +374,12 @@ class _Prepared:
 
     Args:
         learner: A compiled `dml.Learner`.
+        parameters: Of its encoder.
         steps: Batches per epoch.
     """
 
     learner: "Learner"
+    parameters: Parameters
     steps: int
 
 

@@ -1,0 +1,61 @@
+"""How many parameters of an encoder a training changes."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+SHAPE = {"trained": int, "encoder": int}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many parameters of an encoder are trained.
+
+    Statistics of batch normalisation are no parameters.
+
+    Args:
+        trained: Those that are trained at any time, with the factors of LoRA; without proxies,
+            which are not of the encoder.
+        encoder: Those that the encoder has, without the factors of LoRA.
+    """
+
+    trained: int
+    encoder: int
+
+    @classmethod
+    def of(cls, encoder: "keras.Model", stage: str) -> "Parameters":
+        """Returns the counts of an encoder that is ready to be trained.
+
+        Args:
+            encoder: A model of `dml.build_encoder`.
+            stage: As `training.stage`.
+        """
+        from dml.encoding import head_of
+
+        learned = {
+            id(weight): weight
+            for layer in encoder._flatten_layers()
+            for weight in layer._trainable_variables  # whether they are frozen or not
+            if not weight.name.startswith("lora_kernel_")
+        }
+        trained = head_of(encoder) if stage == "head" else encoder
+        return cls(_count(trained.trainable_weights), _count(learned.values()))
+
+    def __str__(self):
+        if self.trained == self.encoder:
+            return f"all {_number(self.encoder)} parameters"
+        return f"{_number(self.trained)} of {_number(self.encoder)} parameters"
+
+
+def _count(weights: Iterable[Any]) -> int:
+    """Returns the number of entries of weights."""
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def _number(count: int) -> str:
+    """Returns a count as text: "49,216", "2.38 million"."""
+    return f"{count:,}" if count < 1e6 else f"{count / 1e6:,.2f} million"
