@@ -91,6 +91,7 @@ ELSEWHERE = {
     ),
     "training.stage": "chooses stages: tests/runs/test_training.py",
     "training.interpolate": "acts after the training: tests/runs/test_training.py",
+    "training.interpolate_batch_norm": "acts after the training: tests/runs/test_training.py",
     "evaluation.exclude": "a folder has no cameras; tables: tests/runs/test_cameras.py",
     "evaluation.batch_size": "how many images are embedded at once, on purpose without effect",
 }

@@ -9,7 +9,7 @@ import pytest
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets import DATASETS
 from dml.encoding._interface import Preparation
-from dml.encoding.embed import _read_squares
+from dml.encoding.embed import read_squares
 from dml.images import _opencv
 from dml.images._opencv import single_threaded_opencv
 from dml.samplers import SAMPLERS
@@ -53,9 +53,9 @@ def test_embedding_reads_without_opencvs_threads_and_restores_them(monkeypatch):
         "dml.encoding.embed.read_image",
         lambda *_: seen.append(cv2.getNumThreads()) or np.zeros((8, 8, 3), np.uint8),
     )
-    assert len(list(_read_squares(paths, WANTED, threads=2, ahead=1))) == 5
+    assert len(list(read_squares(paths, WANTED, threads=2, ahead=1))) == 5
     assert seen == [1] * 5 and cv2.getNumThreads() == 3
-    squares = _read_squares(paths, WANTED, threads=2, ahead=1)
+    squares = read_squares(paths, WANTED, threads=2, ahead=1)
     next(squares)
     squares.close()  # not read to the end
 

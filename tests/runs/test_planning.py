@@ -89,6 +89,9 @@ def test_the_stages_of_pretrained_weights_by_hand():
     assert found["fine-tuning"] == pytest.approx(5 + 10 * 25.25)
     # The start, the head, and four shares of the fine-tuned weights.
     assert found["choice"] == pytest.approx(6 * 5.25)
+    # Three of them with statistics of 2,048 images of their own.
+    estimated = seconds(adapted(**{"training.interpolate_batch_norm": "estimate"}))
+    assert estimated["choice"] == pytest.approx(6 * 5.25 + 3 * 20.48)
     alone = seconds(adapted(**{"training.stage": "head"}))
     assert list(alone) == [*list(found)[:4], "evaluation"]
     whole = seconds(adapted(**{"training.stage": "full"}))

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from dml.encoding import embed_images
 from dml.encoding.encoder import EmbeddingOptions, build_encoder, load_encoder
 from dml.errors import OptionError
 from dml.evaluation import retrieval
+from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.runs._training import Training
 from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
@@ -131,6 +133,48 @@ def test_without_validation_the_weights_half_way_are_kept(pretrained, tmp_path):
     end = stored(folder.checkpoints / "epoch-0002.npz")
     for value, a in zip(kept(folder), start, strict=True):
         assert any(b.shape == a.shape and np.allclose(value, (a + b) / 2, atol=1e-5) for b in end)
+
+
+def test_statistics_of_interpolated_weights_are_estimated(pretrained, tmp_path):
+    options = {"training__interpolate": "validation", "dataset__validation_fraction": 0.0}
+    estimated = {**options, "training__interpolate_batch_norm": "estimate"}
+    plain = train("glyphs", pretrained(**options), tmp_path / "plain", evaluate=False)
+    stopped = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        train("glyphs", pretrained(**estimated), stopped, InterruptAt("no validation split"))
+    whole = train("glyphs", pretrained(**estimated), tmp_path / "whole", evaluate=False)
+    variables = load_encoder(whole.encoder).variables
+    values = zip(kept(plain), kept(whole), kept(resume(stopped, evaluate=False)), strict=True)
+    for variable, (interpolated, value, resumed) in zip(variables, values, strict=True):
+        np.testing.assert_array_equal(value, resumed)
+        is_statistic = variable.name.startswith("moving_")
+        assert np.array_equal(value, interpolated) != is_statistic
+    # The first normalisation sees the first convolution of the images, each of which counts once.
+    network = load_encoder(whole.encoder).get_layer("network").get_layer("conv4")
+    first, normalisation = network.layers[1:3]
+    paths = load_recipe("glyphs", pretrained(**options)).dataset.items().select("train").paths
+    images = np.stack([cv2.resize(read_image(path), (16, 16)) for path in paths])
+    maps = keras.ops.convert_to_numpy(first(images.astype("float32") / 127.5 - 1))
+    mean = keras.ops.convert_to_numpy(normalisation.moving_mean)
+    np.testing.assert_allclose(mean, maps.mean(axis=(0, 1, 2)), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({}, "acts on interpolated weights only: set training.interpolate to validation"),
+        (
+            {"training__interpolate": "validation", "backbone__batch_norm": "frozen"},
+            "no batch norm",
+        ),
+        ({"training__interpolate": "validation", "training__train_blocks": 0}, "no batch norm"),
+    ],
+)
+def test_statistics_that_stay_are_not_estimated(pretrained, tmp_path, changes, message):
+    options = pretrained(training__interpolate_batch_norm="estimate", **changes)
+    with pytest.raises(OptionError, match=message):
+        train("glyphs", options, tmp_path / "run", evaluate=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_head_alone_trains_on_cached_features(pretrained, tmp_path):

@@ -50,7 +50,7 @@ def embed_images(
             vectors[rows] = np.asarray(encoder.predict_on_batch(batch))[: len(rows)]
             rows.clear()
 
-    for row, image in enumerate(_read_squares(paths, wanted, threads, ahead=2 * batch_size)):
+    for row, image in enumerate(read_squares(paths, wanted, threads, ahead=2 * batch_size)):
         if isinstance(image, ImageError):
             if unreadable is None:
                 raise image
@@ -69,7 +69,7 @@ def embed_images(
     return vectors
 
 
-def _read_squares(
+def read_squares(
     paths: Iterable[str], wanted: Preparation, threads: int, ahead: int
 ) -> Iterator[np.ndarray | ImageError]:
     """Returns images as squares for an encoder, in order, read ahead by threads.

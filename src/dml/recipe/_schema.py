@@ -160,6 +160,10 @@ class TrainingOptions:
             fine-tuning on the validation split and keeps the best, and of equals the one nearest
             to the middle (Wortsman et al., 2022); `none` keeps the trained weights. Always done by
             `adapt`.
+        interpolate_batch_norm: Of interpolated encoders, the moving means and variances of batch
+            normalisation: `interpolate` takes those between the ones before and after fine-tuning;
+            `estimate` measures them again, over up to 2,048 training images as they are (Izmailov
+            et al., 2018).
         train_blocks: Only the last so many blocks of the backbone train, besides embedding and
             head, and the batch normalisation of the others uses and keeps its statistics. 0 trains
             embedding and head alone, `none` all.
@@ -185,6 +189,7 @@ class TrainingOptions:
     views: int = 1
     stage: str = "full"
     interpolate: str = "none"
+    interpolate_batch_norm: str = "interpolate"
     train_blocks: int | None = None
     average: str = "none"
     average_decay: float = 0.999
@@ -205,6 +210,8 @@ class TrainingOptions:
         check_known(PRECISIONS, precision=self.precision)
         check_known(("full", "head", "adapt"), stage=self.stage)
         check_known(("none", "validation"), interpolate=self.interpolate)
+        known = ("interpolate", "estimate")
+        check_known(known, interpolate_batch_norm=self.interpolate_batch_norm)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,12 @@ from dml.runs._parameters import Parameters
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
 from dml.runs._starting import has_head_stage, minutes, network_of, starts_from_components
-from dml.runs._training import MOST_COMPONENT_IMAGES, head_learner, image_batches
+from dml.runs._training import (
+    MOST_COMPONENT_IMAGES,
+    MOST_STATISTICS_IMAGES,
+    head_learner,
+    image_batches,
+)
 
 if TYPE_CHECKING:
     from dml.training import Learner
@@ -378,6 +383,9 @@ def planned_stages(
         if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
             candidates = len(SHARES) + 1 + with_head
             seconds = candidates * (validation + searching)
+            if training.interpolate_batch_norm == "estimate":
+                between = sum(share < 1 for share in SHARES)
+                seconds += between * min(counts.train, MOST_STATISTICS_IMAGES) * embed
             yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
     yield Stage(
         "evaluation",

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,36 @@ def check_stage(recipe: Recipe):
     if recipe.training.views > 1:
         text = "must be 1 for training.stage = 'head', which trains on cached features"
         raise OptionError("training.views", text)
+
+
+def check_statistics(recipe: Recipe, encoder: Any):
+    """Raises an error for statistics that are to be estimated and never are.
+
+    Args:
+        recipe: The recipe.
+        encoder: The model that it trains.
+
+    Raises:
+        OptionError: Nothing is interpolated, or no statistics change.
+    """
+    from dml.training._statistics import moving_normalisations
+
+    training = recipe.training
+    if training.interpolate_batch_norm == "interpolate" or training.stage == "head":
+        return
+    if training.stage == "full" and training.interpolate == "none":
+        raise OptionError(
+            "training.interpolate_batch_norm",
+            "acts on interpolated weights only: set training.interpolate to validation, or leave "
+            "it out",
+        )
+    if not moving_normalisations(encoder):
+        raise OptionError(
+            "training.interpolate_batch_norm",
+            "must be interpolate: the network has no batch normalisation whose statistics change "
+            "in training (backbone.batch_norm, backbone.lora_rank and training.train_blocks "
+            "freeze them)",
+        )
 
 
 def notes_on(items: Items) -> Iterator[str]:

@@ -37,8 +37,10 @@ from dml.runs._validation import ListedCandidate
 if TYPE_CHECKING:
     from dml.losses import MetricLoss
     from dml.training import FeatureCache, Learner, TrainingBatches
+    from dml.training._statistics import StatisticsEstimator
 
 MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
+MOST_STATISTICS_IMAGES = 2_048  # from which statistics of batch normalisation are estimated
 
 
 class Training:
@@ -316,7 +318,7 @@ class Training:
                 "no validation split to choose by: the result is half-way between the weights "
                 "before and after fine-tuning"
             )
-            assign(variables, interpolated(before, after, MIDDLE))
+            assign(variables, self._between(before, after, MIDDLE))
             return
         simpler, shares = [], (0.0, *SHARES)
         if self._recipe.training.stage == "adapt":
@@ -328,7 +330,7 @@ class Training:
                 simpler.append(self._candidate("frozen", None, frozen))
             simpler.append(self._candidate("frozen" if head is None else "head", None, before))
         path = [
-            self._candidate("fine-tuned", share, interpolated(before, after, share))
+            self._candidate("fine-tuned", share, self._between(before, after, share))
             for share in shares
         ]
         chosen = simplest_within_error([*simpler, most_accurate(path)])
@@ -336,6 +338,36 @@ class Training:
         self._report(chosen, [*simpler, *path])
         if chosen.name == "frozen" or chosen.share == 0:
             self._report_start(0)
+
+    def _between(self, before, after, share: float) -> list[np.ndarray]:
+        """Returns the values of the encoder's variables between those before and after fine-tuning.
+
+        Statistics of batch normalisation are estimated for them, if the recipe says so.
+        """
+        values = interpolated(before, after, share)
+        if self._recipe.training.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
+            return values
+        from dml.training._callbacks import to_numpy
+        from dml.training._statistics import plain_batches
+
+        recipe, paths = self._recipe, self._training_items.paths
+        drawn = np.random.default_rng(recipe.training.seed).permutation(len(paths))
+        batches = plain_batches(
+            self._encoder,
+            paths[drawn[:MOST_STATISTICS_IMAGES]],
+            recipe.sampler.batch_size,
+            recipe.training.threads,
+            skip=recipe.training.unreadable == "skip",
+        )
+        assign(self._encoder.variables, values)
+        self._estimator.estimate(batches)
+        return [to_numpy(variable) for variable in self._encoder.variables]
+
+    @cached_property
+    def _estimator(self) -> "StatisticsEstimator":
+        from dml.training._statistics import StatisticsEstimator
+
+        return StatisticsEstimator(self._encoder)
 
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""

@@ -26,6 +26,7 @@ from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
     check_splits,
     check_stage,
+    check_statistics,
     describe_data,
     describe_training,
     free_folder,
@@ -261,6 +262,7 @@ class Trainer:
             train_blocks=training.train_blocks,
             average_decay=training.average_decay if training.average == "ema" else 0.0,
         )
+        check_statistics(recipe, learner.encoder)
         optimizer = build_optimizer(
             learner,
             recipe.optimizer,
