@@ -15,7 +15,7 @@ COVERED := --cov --cov-report=
 JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
+.PHONY: demo docs test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,11 +41,14 @@ test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with 
 	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ON_EVERY_BACKEND)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
-check: $(VENV)/installed-test  ## format, lint, import layers, types of what is public
+check: docs  ## format, lint, import layers, types of what is public, the site
 	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/lint-imports
 	$(BIN)/pyright --project .
+
+docs: $(VENV)/installed-test  ## the site, in site/; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)
@@ -97,4 +100,4 @@ bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
 	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(NEWEST) .coverage build dist src/*.egg-info
+	rm -rf $(VENV) $(NEWEST) .coverage build dist site src/*.egg-info

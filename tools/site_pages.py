@@ -1,0 +1,346 @@
+"""What `mkdocs build` adds to the pages of docs/, as MkDocs calls it.
+
+Makes the reference of commands, recipes and Python from the code, so that none of it is typed;
+takes the texts of the repository's root into the site; turns formulas into MathML, which browsers
+show without a script; and refuses a page that loads anything from elsewhere.
+
+https://www.mkdocs.org/user-guide/configuration/#hooks
+"""
+
+import argparse
+import dataclasses
+import html
+import importlib
+import inspect
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["COLUMNS"] = "96"  # of the commands' help
+
+from griffe import Extension
+from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+
+import dml
+from dml.cli import build_parser, find_commands
+from dml.losses import LOSSES
+from dml.recipe import FAMILIES, SECTIONS, options_of, shipped_recipes, toml_value
+from dml.recipe._schema import documentation_of, group_of
+
+ROOT = Path(__file__).parents[1]
+ROOT_TEXTS = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY")
+PLURALS = {"loss": "losses"}
+SHOWN = 20  # parts of a family whose options are written out for each
+
+
+def on_files(files, config):
+    """Adds the pages that are made from the code and from the repository's root."""
+    for uri, text in pages().items():
+        files.append(File.generated(config, uri, content=text))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Returns a page's text with what it takes from the code, and with links within the site."""
+    uri = page.file.src_uri
+    markdown = re.sub(r"<!-- loss (\w+) -->", lambda match: loss_facts(match[1]), markdown)
+    return with_links_inside(with_references(markdown), uri)
+
+
+def on_page_content(content, page, config, files):
+    """Returns a page's HTML with its formulas as MathML."""
+    for kind, (opening, closing) in {"inline": (r"\(", r"\)"), "block": (r"\[", r"\]")}.items():
+        pattern = (
+            rf'(<(?:span|div) class="arithmatex">){re.escape(opening)}(.+?){re.escape(closing)}'
+        )
+        content = re.sub(
+            pattern,
+            lambda match, kind=kind: match[1] + as_mathml(html.unescape(match[2]), kind),
+            content,
+            flags=re.DOTALL,
+        )
+    return content
+
+
+def on_post_page(output, page, config):
+    """Refuses a page that loads a file from elsewhere, as it would not be seen without a network.
+
+    Raises:
+        PluginError: It does.
+    """
+    for tag in re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", output):
+        if re.search(r'(?:src|href)="?(?:https?:)?//', tag) and 'rel="canonical"' not in tag:
+            raise PluginError(f"{page.file.src_uri} loads from elsewhere: {tag}")
+    return output
+
+
+class DocstringSections(Extension):
+    """Gives docstrings the sections that mkdocstrings knows, and links."""
+
+    def on_instance(self, *, obj, **others):
+        if obj.docstring:
+            text = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+            text = text.replace("\nCall arguments:\n", "\nOther Args: Call arguments\n")
+            obj.docstring.value = with_references(text)
+
+
+def pages() -> dict[str, str]:
+    """Returns {path in docs/: text} of the pages that are made here."""
+    return {
+        "reference/commands.md": commands(),
+        "reference/recipe.md": sections(),
+        "reference/shipped.md": shipped(),
+        **{f"reference/{plural_of(section)}.md": family(section) for section in families()},
+        **{f"api/{name}.md": package(name) for name in packages()},
+        **{f"project/{name.lower()}.md": (ROOT / f"{name}.md").read_text() for name in ROOT_TEXTS},
+        "decisions/index.md": decisions(),
+    }
+
+
+def commands() -> str:
+    """Returns the page of all commands: what `--help` prints."""
+    parser = build_parser(find_commands())
+    parts = ["# Commands", "What `dml COMMAND --help` prints.", *help_of("dml", parser, level=2)]
+    return "\n\n".join(parts)
+
+
+def help_of(name: str, parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
+    """Yields the help of a command and of its subcommands."""
+    yield f"{'#' * level} {name}\n\n```text\n{parser.format_help().rstrip()}\n```"
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner, subparser in action.choices.items():
+                below = level if name == "dml" else level + 1
+                yield from help_of(f"{name} {inner}", subparser, below)
+
+
+def families() -> list[str]:
+    """Returns the sections that name a part; an auxiliary loss is a loss."""
+    return [section for section in FAMILIES if section != "auxiliary_loss"]
+
+
+def plural_of(section: str) -> str:
+    return PLURALS.get(section, f"{section}s")
+
+
+def sections() -> str:
+    """Returns the page of a recipe's sections and of the options of those that name no part."""
+    lines = [
+        "# Sections and options",
+        "A recipe has one section for each of these. Every option is also a flag, "
+        "`--section.option value`. [Recipes and options](../recipes.md) shows how they are used.",
+        "| section | names | default |\n|---|---|---|\n"
+        + "\n".join(section_row(section) for section in SECTIONS),
+    ]
+    for section in SECTIONS:
+        if section not in FAMILIES:
+            part = group_of(section)
+            lines += [f"## {section}", *described(part, section)]
+    return "\n\n".join(lines)
+
+
+def section_row(section: str) -> str:
+    if section not in FAMILIES:
+        return f"| [`{section}`](#{section}) | options only | |"
+    plural = plural_of("loss" if section == "auxiliary_loss" else section)
+    default = FAMILIES[section].default
+    return f"| `{section}` | one of the [{plural}]({plural}.md) | `{default}` |"
+
+
+def family(section: str) -> str:
+    """Returns the page of a family's parts: what each does, and its options."""
+    parts = sorted(FAMILIES[section].parts().items())
+    title = plural_of(section).replace("_", " ").capitalize()
+    lines = [
+        f"# {title}",
+        f'`name = "..."` in the section `[{section}]` of a recipe, or `--{section}.name ...`. '
+        f"`dml parts {plural_of(section)}` prints the same list.",
+    ]
+    alike: dict[tuple, list[tuple[str, type]]] = {}
+    for name, part in parts:
+        alike.setdefault(options_table(part, section), []).append((name, part))
+    for table, group in alike.items():
+        if len(group) == 1 or len(parts) <= SHOWN:
+            for name, part in group:
+                lines += [f"## {name}", *described(part, section)]
+            continue
+        names = ", ".join(f"`{name}`" for name, _ in group)
+        lines += [f"## {group[0][0]} and {len(group) - 1} others", names]
+        licences = sorted({getattr(part, "licence", "") for _, part in group} - {""})
+        lines += [f"Licences of the weights: {'; '.join(licences)}."] if licences else []
+        lines += [table]
+    return "\n\n".join(lines)
+
+
+def described(part: type, section: str) -> Iterator[str]:
+    """Yields what a part does, and its options."""
+    yield (inspect.getdoc(part) or "").partition("\n\n")[0]
+    if licence := getattr(part, "licence", ""):
+        yield f"Licence of the weights: {licence}"
+    yield options_table(part, section)
+
+
+def options_table(part: type, section: str) -> str:
+    """Returns the options of a part with their defaults and what they do."""
+    rows, texts = [], documentation_of(part)
+    for option in options_of(part):
+        if option.default is dataclasses.MISSING:
+            default = "required"
+        else:
+            default = "none" if option.default is None else toml_value(option.default)
+        text = texts.get(option.name, "").replace("|", "\\|")
+        rows.append(f"| `{section}.{option.name}` | `{default}` | {text} |")
+    if not rows:
+        return "No options."
+    return "| option | default | |\n|---|---|---|\n" + "\n".join(rows)
+
+
+def shipped() -> str:
+    """Returns the page of the shipped recipes; those of a setting on one data set only by name."""
+    texts = shipped_recipes()
+    lines = [
+        "# Shipped recipes",
+        "`dml train NAME` trains one, `dml recipes NAME` prints it with every option, and "
+        '`extends = "NAME"` builds on it. What `expect` and `source` say comes from each recipe\'s '
+        "header.",
+        "| recipe | |\n|---|---|\n"
+        + "\n".join(f"| `{name}` | {title_of(text)} |" for name, text in texts.items()),
+    ]
+    for name, text in texts.items():
+        if f'extends = ["{name.partition("_")[0]}_paper"' not in text:
+            lines.append(f"## {name}\n\n```toml\n{text.rstrip()}\n```")
+    return "\n\n".join(lines)
+
+
+def title_of(text: str) -> str:
+    return text.partition("\n")[0].removeprefix("# ")
+
+
+def packages() -> list[str]:
+    """Returns the names of the public packages and modules."""
+    names = [name for name in dml.__all__ if inspect.ismodule(getattr(dml, name))]
+    return ["dml", *(f"dml.{name}" for name in sorted(names))]
+
+
+def exported(package_name: str) -> list[str]:
+    """Returns what a package exports, without its own packages."""
+    module = importlib.import_module(package_name)
+    own = [name for name, one in vars(module).items() if is_defined_in(one, package_name)]
+    names = sorted(getattr(module, "__all__", own))
+    return [name for name in names if not inspect.ismodule(getattr(module, name))]
+
+
+def is_defined_in(one: object, module: str) -> bool:
+    return inspect.isclass(one) and one.__module__ == module
+
+
+def package(name: str) -> str:
+    """Returns the page of a package: a line for mkdocstrings for everything that it exports."""
+    module = importlib.import_module(name)
+    lines = [f"# {name}", inspect.getdoc(module) or ""]
+    for one in exported(name):
+        found = getattr(module, one)
+        if callable(found) and not isinstance(found, dict):
+            lines.append(f"::: {name}.{one}")
+        else:
+            lines.append(f"## {one}\n\n{constant(found)}")
+    return "\n\n".join(lines)
+
+
+def constant(value: object) -> str:
+    """Returns what a registry or another constant holds."""
+    if isinstance(value, dict):
+        kind = "The registered parts" if hasattr(value, "register") else "A dictionary"
+        return f"{kind}, by name: " + ", ".join(f"`{name}`" for name in sorted(value)) + "."
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value) + "."
+    return f"An instance of `{type(value).__name__}`."
+
+
+def decisions() -> str:
+    """Returns the list of the decision records."""
+    lines = ["# Design decisions", "Choices that someone may question, and the reasons for them."]
+    paths = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    return "\n\n".join(
+        [*lines, "\n".join(f"- [{title_of(p.read_text())}]({p.name})" for p in paths)]
+    )
+
+
+def loss_facts(name: str) -> str:
+    """Returns what a loss does, its paper, its class and the defaults of its options."""
+    part = LOSSES[name]
+    summary = " ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split())
+    module = inspect.getdoc(inspect.getmodule(part)) or ""
+    paper = re.search(r"\((.*)\)", module.partition("\n")[0])
+    cited = f" {linked(paper[1])}." if paper else ""
+    options = ", ".join(
+        f"`{option.name} = {toml_value(option.default)}`" for option in options_of(part)
+    )
+    return (
+        f"{summary}{cited}\n\n`{name}`, [`dml.losses.{part.__name__}`][]"
+        f"{f'; {options}' if options else ''}.\n"
+    )
+
+
+def linked(text: str) -> str:
+    """Returns a citation whose address is a link."""
+    text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"(?<!\()https://arxiv.org/abs/([\d.]+\d)", r"[arXiv \1](\g<0>)", text)
+
+
+def with_references(markdown: str) -> str:
+    """Returns a text in which the names of what is exported are links to the reference."""
+    blocks = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
+    for i in range(0, len(blocks), 2):
+        blocks[i] = re.sub(r"(?<![\[`])`(dml(?:\.\w+)+)`(?![\]`])", reference, blocks[i])
+    return "".join(blocks)
+
+
+def reference(match: re.Match) -> str:
+    """Returns a link to a name's entry, or the name itself if it has none."""
+    path, _, last = match[1].rpartition(".")
+    if path in packages() and last in exported(path) and callable(getattr(resolved(path), last)):
+        return f"[`{match[1]}`][]"
+    return match[0]
+
+
+def resolved(name: str):
+    return importlib.import_module(name)
+
+
+def with_links_inside(markdown: str, uri: str) -> str:
+    """Returns a text whose links to files of the repository's root lead to the site's pages."""
+    here = posixpath.dirname(uri)
+    in_root = uri in {f"project/{name.lower()}.md" for name in ROOT_TEXTS}
+
+    def moved(match):
+        target = match[1] if in_root else posixpath.normpath(posixpath.join("docs", here, match[1]))
+        name = target.removesuffix(".md")
+        if name in ROOT_TEXTS:
+            target = f"project/{name.lower()}.md"
+        elif in_root and target.startswith("docs/"):
+            target = target.removeprefix("docs/")
+            target = f"{target}index.md" if target.endswith("/") else target
+        else:
+            return match[0]
+        return f"]({posixpath.relpath(target, here or '.')}{match[2] or ''})"
+
+    return re.sub(r"\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)", moved, markdown)
+
+
+def as_mathml(tex: str, kind: str) -> str:
+    """Returns a formula as MathML.
+
+    Raises:
+        PluginError: It can't be read.
+    """
+    try:
+        return convert(tex.strip(), display=kind)
+    except Exception as error:
+        raise PluginError(f"{tex}: {type(error).__name__}: {error}") from error
