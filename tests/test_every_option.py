@@ -89,7 +89,14 @@ ELSEWHERE = {
         (f"head_stage.{o}" for o in ("epochs", "views", "learning_rate", "head_learning_rate")),
         "act in that stage: tests/runs/test_training.py",
     ),
+    **dict.fromkeys(
+        (f"second_stage.{o}" for o in ("epochs", "learning_rate", "head_learning_rate")),
+        "act in that stage: tests/runs/test_training.py",
+    ),
+    "second_stage.batch_norm": "acts in that stage: tests/runs/test_training.py",
     "training.stage": "chooses stages: tests/runs/test_training.py",
+    "training.select_aspect": "acts before a training: tests/runs/test_aspect.py",
+    "training.refit": "acts after the training: tests/runs/test_training.py",
     "training.interpolate": "acts after the training: tests/runs/test_training.py",
     "training.interpolate_batch_norm": "acts after the training: tests/runs/test_training.py",
     "evaluation.exclude": "a folder has no cameras; tables: tests/runs/test_cameras.py",
@@ -544,12 +551,12 @@ def test_evaluation(trained):
 def test_every_option_is_covered_or_listed():
     training = {*COMPOSED, "freeze_backbone_epochs", "unreadable"}
     training |= {"epochs", "seed", "select", "validate_every", "precision", "chunks", "threads"}
-    training |= {"stage", "interpolate"}
+    training |= {"stage", "interpolate", "select_aspect", "refit"}
     training |= {"train_blocks", "average", "average_decay"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"}
-    assert covered | {"training", "evaluation", "head_stage"} == set(SECTIONS)
+    assert covered | {"training", "evaluation", "head_stage", "second_stage"} == set(SECTIONS)
 
 
 def test_the_lists_name_options_that_there_are():

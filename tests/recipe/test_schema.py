@@ -113,7 +113,7 @@ def test_every_section_is_a_field_of_the_recipe():
 SECTIONS_IN_ORDER = [
     *("dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"),
     *("reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"),
-    *("head_stage", "training", "evaluation"),
+    *("head_stage", "second_stage", "training", "evaluation"),
 ]
 
 

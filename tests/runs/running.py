@@ -25,13 +25,14 @@ SMALL = {
 
 
 class InterruptAt(Reporter):
-    """Presses Ctrl-C at the first line that begins with a text."""
+    """Presses Ctrl-C at a line that begins with a text: the first of them, or a later one."""
 
-    def __init__(self, text):
-        self.text = text
+    def __init__(self, text, number=1):
+        self.text, self.left = text, number
 
     def info(self, text):
-        if text.startswith(self.text):
+        self.left -= text.startswith(self.text)
+        if self.left == 0:
             raise KeyboardInterrupt
 
 

@@ -101,6 +101,43 @@ def test_the_stages_of_pretrained_weights_by_hand():
     assert "embedding" not in seconds(adapted(**random))
 
 
+def test_a_second_stage_and_a_training_on_all_images_by_hand():
+    options = {"second_stage.epochs": 4, "training.refit": "true", "head_stage.views": 0}
+    found = seconds(adapted(**options))
+    assert list(found) == [
+        *("reading", "frozen", "features", "head stage", "fine-tuning", "second stage", "choice"),
+        *("refit", "evaluation"),
+    ]
+    assert found["second stage"] == pytest.approx(5 + 4 * 25.25)
+    # The start, the head, and four shares of the weights of each fine-tuning.
+    assert found["choice"] == pytest.approx(10 * 5.25)
+    # 3,500 images in 47 batches: features, head stage, fine-tuning and second stage.
+    head = 3500 * 0.01 + 2 + 20 * 47 * 0.01
+    assert found["refit"] == pytest.approx(head + 5 + 10 * 47 * 0.5 + 5 + 4 * 47 * 0.5)
+    unvalidated = Counts(images=5000, train=3500, validation=0, test=1500, steps=47)
+    names = [stage.name for stage in planned_stages(adapted(**options), unvalidated, TIMING)]
+    assert "second stage" not in names and "refit" not in names
+
+
+@pytest.mark.parametrize(
+    "budget, refit, second, epochs",
+    [
+        (1200.0, True, 4, 10),
+        (800.0, False, 4, 10),
+        (540.0, False, 2, 10),
+        (480.0, False, 0, 10),
+        (420.0, False, 0, 9),
+    ],
+)
+def test_a_short_budget_leaves_the_first_fine_tuning(budget, refit, second, epochs):
+    # 911.1 s: 396.4 of the refit, 25.25 of each epoch of a fine-tuning, 5 of the second one's start
+    # and 21 of its candidates. A tenth of the budget is kept.
+    options = {"second_stage.epochs": 4, "training.refit": "true", "head_stage.views": 0}
+    found = make_plan(adapted(**options), COUNTS, TIMING, budget).recipe
+    assert (found.training.refit, found.second_stage.epochs) == (refit, second)
+    assert found.training.epochs == epochs
+
+
 def test_random_weights_have_no_head_stage():
     found = seconds(adapted(**{"backbone.weights": "none"}))
     assert list(found) == ["reading", "frozen", "training", "choice", "evaluation"]

@@ -13,7 +13,7 @@ from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
-from dml.runs._training import Training
+from dml.runs._training import Training, second_recipe
 from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -266,3 +266,67 @@ def test_a_head_needs_an_embedding_and_one_view(pretrained, tmp_path):
         with pytest.raises(OptionError, match=message):
             train("glyphs", options, tmp_path / "run", evaluate=False)
         assert not (tmp_path / "run").exists()
+
+
+SECOND = {
+    "training__stage": "adapt",
+    "head_stage__epochs": 2,
+    "head_stage__views": 0,
+    "training__epochs": 1,
+    "second_stage__epochs": 3,
+    "training__refit": True,
+}
+
+
+@pytest.fixture
+def fine_tuning_helps(monkeypatch):
+    """Chooses the last candidate, as if each stage were better than those before."""
+    monkeypatch.setattr("dml.runs._training.simplest_within_error", lambda found: found[-1])
+
+
+@pytest.mark.usefixtures("fine_tuning_helps")
+def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pretrained, tmp_path):
+    flags = pretrained(**SECOND)
+    lines = Lines()
+    whole = train("glyphs", flags, tmp_path / "whole", lines, evaluate=False)
+    rows = json.loads(whole.selection.read_text())["candidates"]
+    shares = (0.25, 0.5, 0.75, 1.0)
+    assert [(row["name"], row["share"]) for row in rows] == [
+        ("frozen", None),
+        ("head", None),
+        *(("fine-tuned", share) for share in shares),
+        *(("second", share) for share in shares),
+    ]
+    (chosen,) = [row for row in rows if row["chosen"]]
+    assert chosen["name"] == "second"
+    first = max(row["validation"] for row in rows[2:6])
+    assert scores(whole.second_stage)[0] == pytest.approx(first)
+    assert len(whole.second_stage.read_log()) == 4  # before it, and three epochs
+    assert any(line.startswith("training again") and "on all 6 classes" in line for line in lines)
+    assert set(scores(whole.refit)) == {None}  # nothing is left to validate on
+    assert len(losses(whole.refit)) == 1
+    for number, place in enumerate([("epoch   2/3", 1), ("epoch   1/1", 2)]):  # in the refit
+        path = tmp_path / str(number)
+        with pytest.raises(KeyboardInterrupt):
+            train("glyphs", flags, path, InterruptAt(*place), evaluate=False)
+        resumed = resume(path, evaluate=False)
+        for one, other in zip(resumed.stages, whole.stages, strict=True):
+            assert losses(one) == losses(other)
+        for value, expected in zip(kept(resumed), kept(whole), strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_the_second_stage_has_options_of_its_own(pretrained):
+    options = {
+        "second_stage__epochs": 3,
+        "second_stage__learning_rate": 0.5,
+        "second_stage__head_learning_rate": 0.25,
+        "backbone__batch_norm": "frozen",
+    }
+    recipe = load_recipe("glyphs", pretrained(training__freeze_backbone_epochs=1, **options))
+    second = second_recipe(recipe)
+    assert (second.optimizer.learning_rate, second.optimizer.head_learning_rate) == (0.5, 0.25)
+    assert (second.training.epochs, second.training.freeze_backbone_epochs) == (3, 0)
+    assert second.backbone.batch_norm == "train"
+    options["second_stage__batch_norm"] = "frozen"
+    assert second_recipe(load_recipe("glyphs", pretrained(**options))).backbone == recipe.backbone

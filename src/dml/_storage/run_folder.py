@@ -83,7 +83,21 @@ class StageFolder:
         write_text(self.log, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-class RunFolder(StageFolder):
+class StagesFolder(StageFolder):
+    """Names the files of the stages of a training; those of the main one lie in the folder itself.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.head_stage = StageFolder(path / "head")
+        self.second_stage = StageFolder(path / "second")
+        self.stages = self.head_stage, self, self.second_stage  # in their order
+
+
+class RunFolder(StagesFolder):
     """Names the files of a training run; no other module knows their names.
 
     Its manifest holds the recipe that the training began with and the SHA-256 of each file that
@@ -97,7 +111,7 @@ class RunFolder(StageFolder):
         if not os.fspath(path):  # Path("") is the current folder
             raise OptionError("folder", "must name the folder of a run. The name is empty")
         super().__init__(Path(path))
-        self.head_stage = StageFolder(self.path / "head")
+        self.refit = StagesFolder(self.path / "refit")
         self.recipe = self.path / "recipe.toml"
         self.items = self.path / "items.parquet"
         self.manifest = self.path / "manifest.json"
@@ -146,7 +160,7 @@ class RunFolder(StageFolder):
                 "already holds a run: choose another --out, or continue it with --resume",
             )
         files = (self.manifest, self.encoder, self.log, self.metrics, self.frozen, self.selection)
-        folders = (self.checkpoints, self.head_stage.path, self.features)
+        folders = (self.checkpoints, *self._stage_folders, self.features)
         for file in (*files, *folders, self.tensorboard, self.evaluations):
             if file.exists():
                 raise OccupiedError(
@@ -175,8 +189,8 @@ class RunFolder(StageFolder):
             DataError: There is a link in it, through which files would be written elsewhere.
         """
         with locked(self.path / ".lock", str(self.path)):
-            checkpoints = self.checkpoints, self.head_stage.checkpoints
-            folders = (*checkpoints, self.head_stage.path, self.tensorboard, self.evaluations)
+            stages = (*self._stage_folders, *self._checkpoints)
+            folders = (*stages, self.tensorboard, self.evaluations)
             for inside in (*folders, *self.evaluations.rglob("*")):
                 if inside.is_symlink():  # in an untrusted run it may lead anywhere
                     raise DataError(
@@ -185,7 +199,7 @@ class RunFolder(StageFolder):
                         "link by its target",
                     )
             litter = [*self.evaluations.rglob(".writing-*")]
-            for folder in (self.path, self.head_stage.path, *checkpoints):
+            for folder in (self.path, *stages):
                 litter += folder.glob(".writing-*")
             for left in litter:
                 if left.parent != self.path and left.is_dir():
@@ -193,6 +207,16 @@ class RunFolder(StageFolder):
                 elif left.is_file():  # a folder belongs to a bundle or index and has its own lock
                     left.unlink()
             yield
+
+    @property
+    def _stage_folders(self) -> tuple[Path, ...]:
+        """The folders of stages, other than the run's own."""
+        return tuple(stage.path for stage in (*self.stages, *self.refit.stages) if stage != self)
+
+    @property
+    def _checkpoints(self) -> tuple[Path, ...]:
+        """The folders of checkpoints."""
+        return tuple(stage.checkpoints for stage in (*self.stages, *self.refit.stages))
 
     def evaluation(self, name: str) -> Path:
         """Returns the folder of the evaluation of that name."""

@@ -19,8 +19,8 @@ _EPILOG = """examples:
   dml train runs/mine --resume
 
 sections: dataset backbone embedding sampler augmentation loss miner reduction memory
-auxiliary_loss regularizer optimizer head_stage training evaluation. `dml recipes NAME` prints a
-recipe with every option."""
+auxiliary_loss regularizer optimizer head_stage second_stage training evaluation.
+`dml recipes NAME` prints a recipe with every option."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

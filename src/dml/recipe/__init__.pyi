@@ -12,6 +12,7 @@ from ._schema import EvaluationOptions as EvaluationOptions
 from ._schema import HeadStageOptions as HeadStageOptions
 from ._schema import MemoryOptions as MemoryOptions
 from ._schema import Recipe as Recipe
+from ._schema import SecondStageOptions as SecondStageOptions
 from ._schema import TrainingOptions as TrainingOptions
 from ._schema import option_names as option_names
 from ._schema import options_of as options_of

@@ -70,6 +70,7 @@ GROUPS = {
     "memory": ("dml.recipe", "MemoryOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
     "head_stage": ("dml.recipe", "HeadStageOptions"),
+    "second_stage": ("dml.recipe", "SecondStageOptions"),
     "evaluation": ("dml.recipe", "EvaluationOptions"),
 }
 SECTIONS = (*FAMILIES, *GROUPS)
@@ -128,6 +129,33 @@ class HeadStageOptions:
 
 
 @dataclass(frozen=True)
+class SecondStageOptions:
+    """A second fine-tuning of the stage `adapt`, at higher rates.
+
+    It follows where the first was better in validation than the head alone by more than a standard
+    error: images on which that much is to be learned allow larger steps. It starts from the weights
+    of the first, and whatever is better in validation is kept. All other options are those of the
+    recipe.
+
+    Args:
+        epochs: Passes over the training split; 0 leaves it out.
+        learning_rate: Peak learning rate of the encoder; positive.
+        head_learning_rate: Peak learning rate of the proxies; positive.
+        batch_norm: `train` or `frozen`, as `backbone.batch_norm`.
+    """
+
+    epochs: int = 0
+    learning_rate: float = 5e-4
+    head_learning_rate: float = 1e-2
+    batch_norm: str = "train"
+
+    def __post_init__(self):
+        check_at_least(0, epochs=self.epochs)
+        check_positive(learning_rate=self.learning_rate, head_learning_rate=self.head_learning_rate)
+        check_known(("train", "frozen"), batch_norm=self.batch_norm)
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """Length and settings of the training.
 
@@ -164,6 +192,12 @@ class TrainingOptions:
             normalisation: `interpolate` takes those between the ones before and after fine-tuning;
             `estimate` measures them again, over up to 2,048 training images as they are (Izmailov
             et al., 2018).
+        select_aspect: Whether the frozen network chooses `backbone.aspect`, and the augmentation's,
+            before the training: `stretch` where its R@1 in validation is higher by more than a
+            standard error, otherwise `keep`. The run's recipe has the choice.
+        refit: Whether to train once more on the training and validation images together, as the
+            validation chose: its stages, their best epochs and the share of the trained weights.
+            The result has then no validation of its own.
         train_blocks: Only the last so many blocks of the backbone train, besides embedding and
             head, and the batch normalisation of the others uses and keeps its statistics. 0 trains
             embedding and head alone, `none` all.
@@ -190,6 +224,8 @@ class TrainingOptions:
     stage: str = "full"
     interpolate: str = "none"
     interpolate_batch_norm: str = "interpolate"
+    select_aspect: bool = False
+    refit: bool = False
     train_blocks: int | None = None
     average: str = "none"
     average_decay: float = 0.999
@@ -278,6 +314,7 @@ class Recipe:
     optimizer: "OptimizerOptions"
     memory: MemoryOptions
     head_stage: HeadStageOptions
+    second_stage: SecondStageOptions
     training: TrainingOptions
     evaluation: EvaluationOptions
     names: dict[str, str]

@@ -89,6 +89,7 @@ _NAMES = {
     "frozen": "embedding before training",
     "head": "head stage",
     "fine-tuned": "fine-tuning",
+    "second": "second stage",
 }
 
 
@@ -104,6 +105,7 @@ def _stages(
         "head stage": _seconds(folder.head_stage),
         "fine-tuning": _seconds(folder),
         "training": _seconds(folder),
+        "second stage": _seconds(folder.second_stage),
         "evaluation": evaluation.seconds,
         "export": took.get("export", 0.0),
         "index": took.get("index", 0.0),

@@ -17,7 +17,13 @@ from dml.runs._measuring import measure
 from dml.runs._parameters import Parameters
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
-from dml.runs._starting import has_head_stage, minutes, network_of, starts_from_components
+from dml.runs._starting import (
+    has_head_stage,
+    may_have_second_stage,
+    minutes,
+    network_of,
+    starts_from_components,
+)
 from dml.runs._training import (
     MOST_COMPONENT_IMAGES,
     MOST_STATISTICS_IMAGES,
@@ -349,44 +355,24 @@ def planned_stages(
     recipe: Recipe, counts: Counts, timing: Timing, further: Sequence[str] = ()
 ) -> Iterator[Stage]:
     """Yields the stages of a training with the time and memory that they should take."""
-    training, head, embed = recipe.training, recipe.head_stage, timing.embed
-    with_head, low, high = has_head_stage(recipe), timing.embedding_memory, timing.training_memory
-    validation, searching = counts.validation * embed, timing.pair * counts.validation**2
+    embed, low, high = timing.embed, timing.embedding_memory, timing.training_memory
     measured = counts.test + counts.validation
     yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
-    yield Stage("frozen", measured * embed, low, "the network before training")
-    if with_head:
-        seconds = (1 + head.views) * counts.train * embed
-        features = 4 * (1 + head.views) * counts.train * timing.features
-        views = f" and {number_of(head.views, 'view')} of each" if head.views else ""
-        yield Stage("features", seconds, low + features, f"of the images{views}")
-        yield Stage(
-            "head stage",
-            timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
-            low + features,
-            _epochs(head.epochs, counts.steps),
-        )
-    elif starts_from_components(recipe):
-        images = min(counts.train, MOST_COMPONENT_IMAGES)
-        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
-    if training.stage != "head":
-        epochs = training.epochs
-        validations = -(-epochs // training.validate_every)
-        yield Stage(
-            "fine-tuning" if recipe.backbone.is_pretrained else "training",
-            timing.start
-            + epochs * counts.steps * timing.step
-            + validations * (validation + searching),
-            high,
-            _epochs(epochs, counts.steps),
-        )
-        if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
-            candidates = len(SHARES) + 1 + with_head
-            seconds = candidates * (validation + searching)
-            if training.interpolate_batch_norm == "estimate":
-                between = sum(share < 1 for share in SHARES)
-                seconds += between * min(counts.train, MOST_STATISTICS_IMAGES) * embed
-            yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
+    aspects = 2 * counts.validation if recipe.training.select_aspect else 0
+    yield Stage("frozen", (measured + aspects) * embed, low, "the network before training")
+    chosen = recipe
+    if not counts.validation:  # which decides on it
+        chosen = replace(recipe, second_stage=replace(recipe.second_stage, epochs=0))
+    yield from _fitted_stages(chosen, counts, timing)
+    if recipe.training.refit and counts.validation:
+        # As many epochs, at most, on all images and without validation.
+        images = counts.train + counts.validation
+        steps = math.ceil(counts.steps * images / counts.train)
+        everything = replace(counts, train=images, validation=0, steps=steps)
+        repeated = list(_fitted_stages(recipe, everything, timing))
+        seconds = sum(stage.seconds for stage in repeated)
+        memory = max(stage.memory for stage in repeated)
+        yield Stage("refit", seconds, memory, f"as chosen, on {images:,} images")
     yield Stage(
         "evaluation",
         measured * embed
@@ -405,6 +391,47 @@ def planned_stages(
         yield Stage("index", seconds, high, f"{counts.images:,} images")
 
 
+def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[Stage]:
+    """Yields the stages that train, and the choice among their results."""
+    training, head, embed = recipe.training, recipe.head_stage, timing.embed
+    with_head, low, high = has_head_stage(recipe), timing.embedding_memory, timing.training_memory
+    validation, searching = counts.validation * embed, timing.pair * counts.validation**2
+    if with_head:
+        seconds = (1 + head.views) * counts.train * embed
+        features = 4 * (1 + head.views) * counts.train * timing.features
+        views = f" and {number_of(head.views, 'view')} of each" if head.views else ""
+        yield Stage("features", seconds, low + features, f"of the images{views}")
+        yield Stage(
+            "head stage",
+            timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
+            low + features,
+            _epochs(head.epochs, counts.steps),
+        )
+    elif starts_from_components(recipe):
+        images = min(counts.train, MOST_COMPONENT_IMAGES)
+        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
+
+    def whole(name, epochs, note=""):
+        validations = -(-epochs // training.validate_every)
+        seconds = timing.start + epochs * counts.steps * timing.step
+        seconds += validations * (validation + searching)
+        return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note)
+
+    if training.stage != "head":
+        name = "fine-tuning" if recipe.backbone.is_pretrained else "training"
+        yield whole(name, training.epochs)
+        again = may_have_second_stage(recipe)
+        if again:
+            yield whole("second stage", recipe.second_stage.epochs, ", if fine-tuning helps")
+        if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
+            candidates = len(SHARES) * (1 + again) + 1 + with_head
+            seconds = candidates * (validation + searching)
+            if training.interpolate_batch_norm == "estimate":
+                between = sum(share < 1 for share in SHARES) * (1 + again)
+                seconds += between * min(counts.train, MOST_STATISTICS_IMAGES) * embed
+            yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
+
+
 def _epochs(epochs: int, steps: int) -> str:
     return f"{number_of(epochs, 'epoch')} of {number_of(steps, 'batch')}"
 
@@ -412,9 +439,18 @@ def _epochs(epochs: int, steps: int) -> str:
 def _shortened(recipe: Recipe) -> Iterator[Recipe]:
     """Yields ever shorter trainings of a recipe.
 
-    With fewer epochs; then, if it has a head stage, that alone, with fewer views and epochs.
+    Without the training on all images; with fewer epochs of the second stage, then of the first;
+    then, if it has a head stage, that alone, with fewer views and epochs.
     """
+    if recipe.training.refit:
+        recipe = replace(recipe, training=replace(recipe.training, refit=False))
+        yield recipe
     training = recipe.training
+    if may_have_second_stage(recipe):
+        second = recipe.second_stage
+        for epochs in range(second.epochs - 1, -1, -1):
+            recipe = replace(recipe, second_stage=replace(second, epochs=epochs))
+            yield recipe
     if training.stage != "head":
         for epochs in range(training.epochs - 1, 0, -1):
             yield with_epochs(recipe, epochs)

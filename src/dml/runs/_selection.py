@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dml._text import number_of
 from dml.evaluation import retrieval
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the trained weights, next to those before the training
@@ -65,7 +66,8 @@ class Candidate:
     """An encoder that a training may end with.
 
     Args:
-        name: Of the stage that it comes from: "frozen", "head" or "fine-tuned".
+        name: Of the stage that it comes from: "frozen", "head", "fine-tuned" or
+            "second", the second fine-tuning.
         share: Share of the fine-tuned weights, between the ones before and after fine-tuning; None
             for candidates that are not interpolated.
         values: Of the encoder's variables.
@@ -76,6 +78,41 @@ class Candidate:
     share: float | None
     values: Sequence[np.ndarray]
     scores: Scores
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the validation of a training chose, so that it can be repeated.
+
+    Args:
+        name: As of a `Candidate`.
+        share: Share of the weights of the last fine-tuning.
+        first_share: Share of the weights of the first fine-tuning, from which the second starts.
+        head_epochs: Epochs of the head stage.
+        epochs: Epochs of fine-tuning.
+        second_epochs: Epochs of the second fine-tuning.
+    """
+
+    name: str
+    share: float = 1.0
+    first_share: float = 1.0
+    head_epochs: int = 0
+    epochs: int = 0
+    second_epochs: int = 0
+
+    def __str__(self):
+        parts = []
+        if self.head_epochs:
+            parts.append(f"{number_of(self.head_epochs, 'epoch')} of the head")
+        if self.name in ("fine-tuned", "second"):
+            parts.append(_way(self.epochs, self.first_share))
+        if self.name == "second":
+            parts.append(_way(self.second_epochs, self.share))
+        return ", ".join(parts) or "the frozen network"
+
+
+def _way(epochs: int, share: float) -> str:
+    return f"{number_of(epochs, 'epoch')} and {100 * share:g} % of the way"
 
 
 def interpolated(

@@ -68,6 +68,15 @@ def has_head_stage(recipe: Recipe) -> bool:
     return recipe.training.stage == "head" or (recipe.training.stage == "adapt" and able)
 
 
+def may_have_second_stage(recipe: Recipe) -> bool:
+    """Returns whether a training may go on to a second fine-tuning, which validation decides.
+
+    With random weights the first fine-tuning has a training's full rates already.
+    """
+    adapts = recipe.training.stage == "adapt" and recipe.backbone.is_pretrained
+    return adapts and recipe.second_stage.epochs > 0
+
+
 def starts_from_components(recipe: Recipe) -> bool:
     """Returns whether the embedding layer starts as the principal components of the features."""
     embedding = recipe.embedding
@@ -170,6 +179,9 @@ def describe_training(recipe: Recipe, parameters: Parameters, steps: int) -> str
         stages.append(f"{number_of(recipe.head_stage.epochs, 'epoch')} of the head alone")
     if training.stage != "head":
         stages.append(number_of(training.epochs, "epoch"))
+    if may_have_second_stage(recipe):
+        epochs = number_of(recipe.second_stage.epochs, "epoch")
+        stages.append(f"if that helps {epochs} at a higher rate")
     return (
         f"training {network_of(recipe)}, {size} x {size} "
         f"pixels to {dim}; trains {parameters}; loss {', '.join([names['loss'], *parts])}; "

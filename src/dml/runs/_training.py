@@ -1,6 +1,6 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dml._storage.records import text_sha256
-from dml._storage.run_folder import RunFolder
+from dml._storage.run_folder import RunFolder, StageFolder, StagesFolder
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
@@ -23,6 +23,7 @@ from dml.runs._selection import (
     MIDDLE,
     SHARES,
     Candidate,
+    Choice,
     Scores,
     assign,
     interpolated,
@@ -30,7 +31,7 @@ from dml.runs._selection import (
     simplest_within_error,
 )
 from dml.runs._splits import TestSplit, dataset_label
-from dml.runs._starting import has_head_stage, starts_from_components
+from dml.runs._starting import has_head_stage, may_have_second_stage, starts_from_components
 from dml.runs._targets import batch_targets
 from dml.runs._validation import ListedCandidate
 
@@ -54,6 +55,7 @@ class Training:
         steps: Batches per epoch of fine-tuning.
         reporter: Receives lines of text and progress.
         features: The folder for the cached features of the frozen network, for the head stage.
+        stages: Where the stages write their logs and checkpoints; the run's folder if None.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class Training:
         steps: int,
         reporter: Reporter,
         features: Path,
+        stages: StagesFolder | None = None,
     ):
         self._recipe = recipe
         self._kept_features = features
         self._folder = folder
+        self._stages = stages or folder
         self._items = items
         self._training_items = items.select("train")
         validation = items.select("val")
@@ -109,41 +113,109 @@ class Training:
         baseline = Baseline(self._features.output_shape[-1], score, metrics)
         self._folder.write_json(self._folder.frozen, baseline.to_json())
 
-    def fit(self) -> None:
-        """Trains; the encoder then has the weights of the result."""
+    def fit(self) -> Choice:
+        """Trains; the encoder then has the weights of the result.
+
+        Returns:
+            What the validation chose.
+        """
         options = self._recipe.training
         head = self._head_stage() if self._has_head_stage else None
-        fine_tuning = self._fine_tuning()
+        fine_tuning = self._fine_tuning(self._stages, self._recipe, self._learner)
         if not fine_tuning.has_begun:
-            if head is None or not head.has_begun:
-                self._initialise_embedding()
-            if head is not None:
-                self._fit_head(head)
+            self._start(head)
+        choice = Choice("head", head_epochs=self._repeated(head, chooses=False) if head else 0)
         if options.stage == "head":
-            return
-        state = fit(fine_tuning, self._reporter)
-        self._learner.adopt_average()
+            return choice
         chooses = options.interpolate == "validation" or options.stage == "adapt"
-        best = state.best_epoch if options.select == "best" else None
+        best = self._fit_whole(fine_tuning, chooses)
+        choice = replace(choice, name="fine-tuned", epochs=self._repeated(fine_tuning, chooses))
+        if chooses:
+            return self._select(head, fine_tuning, choice)
+        self._report_start(best)
+        return choice
+
+    def refit(self, choice: Choice) -> None:
+        """Trains without validation, as a training with validation chose.
+
+        Args:
+            choice: As `fit` returned it.
+        """
+        head = self._head_stage(choice.head_epochs) if choice.head_epochs else None
+        epochs = choice.epochs
+        fine_tuning = self._fine_tuning(self._stages, self._recipe, self._learner, epochs)
+        if not fine_tuning.has_begun:
+            self._start(head)
+        if choice.name not in ("fine-tuned", "second") or not epochs:
+            return
+        self._fit_whole(fine_tuning, chooses=True)
+        before, after = self._ends(fine_tuning)
+        values = self._between(before, after, choice.first_share)
+        if choice.name == "second":
+            second = self._second_stage(values, choice.second_epochs)
+            self._fit_whole(second, chooses=True)
+            _, after = self._ends(second)
+            values = self._between(self._comparable(before, after), after, choice.share)
+        assign(self._encoder.variables, values)
+
+    def _start(self, head: Stage | None) -> None:
+        """Initialises the embedding and trains the head stage, if there is one."""
+        if head is None or not head.has_begun:
+            self._initialise_embedding()
+        if head is not None:
+            self._fit_head(head)
+
+    def _repeated(self, stage: Stage, chooses: bool) -> int:
+        """Returns the epochs of a finished stage after which its weights were kept.
+
+        Args:
+            stage: The stage.
+            chooses: As for `_fit_whole`.
+        """
+        from dml.training._callbacks import Checkpoint
+
+        best = None
+        if self._recipe.training.select == "best":
+            best = Checkpoint(stage.folder).state().best_epoch
+        if best is None or (best == 0 and chooses):
+            return stage.epochs
+        return best
+
+    def _fit_whole(self, stage: Stage, chooses: bool) -> int | None:
+        """Trains a whole encoder, restores its best epoch and returns that.
+
+        Args:
+            stage: Of fine-tuning.
+            chooses: Whether weights on the way to the trained ones are candidates for the result.
+        """
+        state = fit(stage, self._reporter)
+        stage.learner.adopt_average()
+        best = state.best_epoch if self._recipe.training.select == "best" else None
         # Where the start is the best, the way to the last epoch may lead past better weights.
         if best or (best == 0 and not chooses):
-            self._restore(fine_tuning, best)
-        if chooses:
-            self._select(head, fine_tuning)
-        else:
-            self._report_start(best)
+            self._restore(stage, best)
+        return best
 
-    def _fine_tuning(self) -> Stage:
-        """Returns the stage that trains the whole encoder from images."""
-        recipe, options = self._recipe, self._recipe.training
+    def _fine_tuning(
+        self, folder: StageFolder, recipe: Recipe, learner: "Learner", epochs: int | None = None
+    ) -> Stage:
+        """Returns a stage that trains a whole encoder from images.
+
+        Args:
+            folder: Where its log and checkpoints are written.
+            recipe: With the options of this stage.
+            learner: The compiled learner.
+            epochs: After which it ends; None for the recipe's.
+        """
+        options, encoder = recipe.training, learner.encoder
 
         def batches(first_epoch, class_vectors):
-            loss = self._learner.metric_loss
+            loss = learner.metric_loss
             return image_batches(recipe, self._training_items, loss, first_epoch, class_vectors)
 
         def training_vectors():
             return embed_images(  # zeros, which have no effect, for images that are left out
-                self._encoder,
+                encoder,
                 self._training_items.paths,
                 recipe.evaluation.batch_size,
                 threads=options.threads,
@@ -151,17 +223,38 @@ class Training:
             )
 
         return self._stage(
-            self._folder,
-            self._learner,
-            kept=self._encoder.variables,
-            epochs=options.epochs,
+            folder,
+            learner,
+            kept=encoder.variables,
+            epochs=options.epochs if epochs is None else epochs,
             batches=batches,
             training_vectors=training_vectors,
-            validation_vectors=self._validation_vectors,
+            validation_vectors=lambda: self._validation_vectors(encoder),
         )
 
-    def _head_stage(self) -> Stage:
-        """Returns the stage that trains the embedding and the proxies on cached features."""
+    def _second_stage(self, start: Sequence[np.ndarray], epochs: int | None = None) -> Stage:
+        """Returns the stage that fine-tunes once more, at higher rates.
+
+        Args:
+            start: Values of the encoder's variables that it starts from.
+            epochs: After which it ends; None for the recipe's.
+        """
+        import keras
+
+        recipe = second_recipe(self._recipe)
+        keras.utils.set_random_seed(recipe.training.seed)  # the same in a resumed process
+        classes = len(self._training_items.label_names)
+        learner = image_learner(recipe, classes, self._steps)
+        assign(learner.encoder.variables, start)
+        assign(_head_variables(learner), _head_variables(self._learner))
+        return self._fine_tuning(self._stages.second_stage, recipe, learner, epochs)
+
+    def _head_stage(self, epochs: int | None = None) -> Stage:
+        """Returns the stage that trains the embedding and the proxies on cached features.
+
+        Args:
+            epochs: After which it ends; None for the recipe's.
+        """
         from dml.training import feature_batches
 
         recipe = self._recipe
@@ -186,10 +279,10 @@ class Training:
             return head.predict(features, batch_size=1024, verbose=0)
 
         return self._stage(
-            self._folder.head_stage,
+            self._stages.head_stage,
             learner,
             kept=[*head.variables, *_head_variables(learner)],
-            epochs=recipe.head_stage.epochs,
+            epochs=recipe.head_stage.epochs if epochs is None else epochs,
             batches=batches,
             training_vectors=lambda: embed(self._cache.plain),
             validation_vectors=lambda: embed(self._validation_features),
@@ -238,7 +331,7 @@ class Training:
             ),
             validate=validate,
             validate_every=recipe.training.validate_every,
-            tensorboard=self._folder.tensorboard,
+            tensorboard=self._folder.tensorboard / folder.path.relative_to(self._folder.path),
         )
 
     def _class_vectors(self, learner, training_vectors) -> np.ndarray:
@@ -275,7 +368,7 @@ class Training:
         """Trains the head on cached features; the learner then starts from the best epoch."""
         options = self._recipe.head_stage
         views = f" and {number_of(options.views, 'view')} of each" if options.views else ""
-        epochs = number_of(options.epochs, "epoch")
+        epochs = number_of(stage.epochs, "epoch")
         self._reporter.info(f"head stage: {epochs} on cached features of the images{views}")
         state = fit(stage, self._reporter)
         if self._recipe.training.select == "best" and state.best_epoch is not None:
@@ -303,41 +396,97 @@ class Training:
                 "more images"
             )
 
-    def _select(self, head: Stage | None, fine_tuning: Stage) -> None:
-        """Chooses among the stages and between their weights, on the validation split."""
-        from dml.training._callbacks import Checkpoint, to_numpy
+    def _select(self, head: Stage | None, fine_tuning: Stage, choice: Choice) -> Choice:
+        """Chooses among the stages and between their weights, on the validation split.
 
-        variables = self._encoder.variables
-        after = [to_numpy(variable) for variable in variables]
-        before = Checkpoint(fine_tuning.folder).read_start(fine_tuning.kept)
-        # The other factor starts at 0: between the ends the merged kernel is linear in it alone.
-        factors = [variable.path.endswith("lora_kernel_a") for variable in variables]
-        before = [a if keep else b for keep, a, b in zip(factors, after, before, strict=True)]
+        Args:
+            head: The head stage, if there was one.
+            fine_tuning: The first fine-tuning.
+            choice: The epochs of both.
+        """
+        before, after = self._ends(fine_tuning)
         if self._validation is None:
             self._reporter.info(
                 "no validation split to choose by: the result is half-way between the weights "
                 "before and after fine-tuning"
             )
-            assign(variables, self._between(before, after, MIDDLE))
-            return
-        simpler, shares = [], (0.0, *SHARES)
-        if self._recipe.training.stage == "adapt":
-            shares = SHARES
-            if head is not None:
-                start = Checkpoint(head.folder).read_start(head.kept)
-                values_of = dict(zip(map(id, head.kept), start, strict=True))
-                frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
-                simpler.append(self._candidate("frozen", None, frozen))
-            simpler.append(self._candidate("frozen" if head is None else "head", None, before))
-        path = [
-            self._candidate("fine-tuned", share, self._between(before, after, share))
-            for share in shares
-        ]
-        chosen = simplest_within_error([*simpler, most_accurate(path)])
-        assign(variables, chosen.values)
-        self._report(chosen, [*simpler, *path])
+            assign(self._encoder.variables, self._between(before, after, MIDDLE))
+            return replace(choice, share=MIDDLE, first_share=MIDDLE)
+        adapts = self._recipe.training.stage == "adapt"
+        simpler = self._simpler(head, before) if adapts else []
+        listed = [*simpler, *self._path("fine-tuned", before, after, with_start=not adapts)]
+        contenders = [*simpler, most_accurate(listed[len(simpler) :])]
+        chosen = first = simplest_within_error(contenders)
+        if may_have_second_stage(self._recipe) and first.name == "fine-tuned":
+            second = self._second_stage(first.values)
+            path = self._second_path(second, before)
+            choice = replace(choice, second_epochs=self._repeated(second, chooses=True))
+            chosen = simplest_within_error([*contenders, most_accurate(path)])
+            listed += path
+        assign(self._encoder.variables, chosen.values)
+        self._report(chosen, listed)
+        if chosen.name == "frozen":
+            choice = replace(choice, head_epochs=0)
         if chosen.name == "frozen" or chosen.share == 0:
             self._report_start(0)
+        share, first_share = chosen.share or 0.0, first.share or 0.0
+        return replace(choice, name=chosen.name, share=share, first_share=first_share)
+
+    def _ends(self, stage: Stage) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the values of the encoder's variables before and after a fine-tuning."""
+        from dml.training._callbacks import Checkpoint, to_numpy
+
+        after = [to_numpy(variable) for variable in stage.kept]
+        return self._comparable(Checkpoint(stage.folder).read_start(stage.kept), after), after
+
+    def _comparable(self, before, after) -> list[np.ndarray]:
+        """Returns the values of an encoder that can be interpolated with those of another.
+
+        They differ for LoRA: the other factor starts at 0, so that between the ends the merged
+        kernel is linear in it alone where both ends share this one.
+        """
+        shared = [v.path.endswith("lora_kernel_a") for v in self._encoder.variables]
+        return [a if keep else b for keep, a, b in zip(shared, after, before, strict=True)]
+
+    def _simpler(self, head: Stage | None, before) -> list[Candidate]:
+        """Returns the candidates without fine-tuning, the simplest first.
+
+        Args:
+            head: The head stage, if there was one.
+            before: Values of the encoder's variables before fine-tuning.
+        """
+        from dml.training._callbacks import Checkpoint
+
+        if head is None:
+            return [self._candidate("frozen", None, before)]
+        start = Checkpoint(head.folder).read_start(head.kept)
+        values_of = dict(zip(map(id, head.kept), start, strict=True))
+        variables = self._encoder.variables
+        frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
+        return [self._candidate("frozen", None, frozen), self._candidate("head", None, before)]
+
+    def _path(self, name: str, before, after, with_start: bool = False) -> list[Candidate]:
+        """Returns the candidates between the weights before and after a fine-tuning."""
+        shares = (0.0, *SHARES) if with_start else SHARES
+        return [
+            self._candidate(name, share, self._between(before, after, share)) for share in shares
+        ]
+
+    def _second_path(self, second: Stage, before) -> list[Candidate]:
+        """Fine-tunes once more and returns the candidates between the start and its weights.
+
+        Args:
+            second: The stage.
+            before: Values of the encoder's variables before all fine-tuning.
+        """
+        rate = self._recipe.second_stage.learning_rate
+        self._reporter.info(
+            "fine-tuning helps: second stage, "
+            f"{number_of(second.epochs, 'epoch')} at a learning rate of {rate:g}"
+        )
+        self._fit_whole(second, chooses=True)
+        _, after = self._ends(second)
+        return self._path("second", self._comparable(before, after), after)
 
     def _between(self, before, after, share: float) -> list[np.ndarray]:
         """Returns the values of the encoder's variables between those before and after fine-tuning.
@@ -372,7 +521,7 @@ class Training:
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""
         assign(self._encoder.variables, values)
-        return Candidate(name, share, values, self._scores(self._validation_vectors()))
+        return Candidate(name, share, values, self._scores(self._validation_vectors(self._encoder)))
 
     def _report(self, chosen: Candidate, candidates: list[Candidate]) -> None:
         """Writes and reports the candidates' scores and the choice."""
@@ -396,10 +545,10 @@ class Training:
         assert self._validation is not None
         return Scores.of(vectors, self._validation.search_labels, self._left_out)
 
-    def _validation_vectors(self) -> np.ndarray:
-        """Returns the embeddings (N, D) of the validation images, with the current weights."""
+    def _validation_vectors(self, encoder) -> np.ndarray:
+        """Returns an encoder's embeddings (N, D) of the validation images."""
         assert self._validation is not None
-        return self._embed(self._encoder, self._validation.paths, "validating")
+        return self._embed(encoder, self._validation.paths, "validating")
 
     @property
     def _has_head_stage(self) -> bool:
@@ -410,11 +559,11 @@ class Training:
         """The features of the training images, computed before the weights change."""
         from dml.training import FeatureCache
 
-        recipe = self._recipe
+        recipe, kind = self._recipe, "train" if self._stages is self._folder else "refit"
         # One for each kind of views: runs that share the folder may differ in their augmentation.
         views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
         return FeatureCache(
-            self._kept_features / f"train-{text_sha256(views)[:8]}",
+            self._kept_features / f"{kind}-{text_sha256(views)[:8]}",
             self._encoder,
             self._training_items.paths,
             recipe.augmentation,
@@ -500,6 +649,54 @@ def image_batches(
         samples=bool(recipe.memory.size),
         class_vectors=class_vectors,
         targets=batch_targets(items, loss),
+    )
+
+
+def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
+    """Returns the compiled learner of a recipe, with a new encoder.
+
+    Args:
+        recipe: The recipe.
+        classes: Number of training classes.
+        steps: Batches per epoch.
+    """
+    from dml.encoding import build_encoder
+    from dml.training import Learner, build_optimizer
+
+    training = recipe.training
+    learner = Learner(
+        build_encoder(recipe.backbone, recipe.embedding),
+        training_loss(recipe),
+        classes=classes,
+        augmentation=recipe.augmentation.layers(),
+        regularizer=recipe.regularizer,
+        chunks=training.chunks,
+        train_blocks=training.train_blocks,
+        average_decay=training.average_decay if training.average == "ema" else 0.0,
+    )
+    optimizer = build_optimizer(
+        learner,
+        recipe.optimizer,
+        steps_per_epoch=steps,
+        epochs=training.epochs,
+        freeze_backbone_epochs=training.freeze_backbone_epochs,
+    )
+    learner.compile(optimizer)
+    return learner
+
+
+def second_recipe(recipe: Recipe) -> Recipe:
+    """Returns the recipe of a second fine-tuning."""
+    options, training = recipe.second_stage, recipe.training
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, batch_norm=options.batch_norm),
+        optimizer=replace(
+            recipe.optimizer,
+            learning_rate=options.learning_rate,
+            head_learning_rate=options.head_learning_rate,
+        ),
+        training=replace(training, epochs=options.epochs, freeze_backbone_epochs=0),
     )
 
 

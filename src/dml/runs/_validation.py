@@ -45,7 +45,7 @@ def read_candidates(folder: RunFolder) -> list[ListedCandidate]:
 
 def validation_curve(folder: RunFolder) -> list[float]:
     """Returns R@1 of each validation so far, stage after stage."""
-    rows = [*folder.head_stage.read_log(), *folder.read_log()]
+    rows = [row for stage in folder.stages for row in stage.read_log()]
     return [row[_SCORE] for row in rows if _SCORE in row]
 
 

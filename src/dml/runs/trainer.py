@@ -11,17 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dml._options import check_positive
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml._streams import held_back
+from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
 from dml.errors import DataError, MissingDataError, OptionError
-from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source, training_loss
+from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
 from dml.reporting import SILENT, Reporter
+from dml.runs._aspect import with_best_aspect
 from dml.runs._parameters import Parameters
+from dml.runs._selection import Choice
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
     check_splits,
@@ -34,7 +39,7 @@ from dml.runs._starting import (
     notes_on,
 )
 from dml.runs._targets import check_targets
-from dml.runs._training import Training
+from dml.runs._training import Training, image_learner
 from dml.runs.run import Run
 
 if TYPE_CHECKING:
@@ -104,6 +109,9 @@ class Trainer:
             recorded = recorded or self._record(items)
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
+                prepared = self._prepare(items)
+            if self.recipe.training.select_aspect:
+                self.recipe = with_best_aspect(self.recipe, items.select("val"), self._reporter)
                 prepared = self._prepare(items)
             name = name or dataset_label(self.recipe.dataset)
             run_folder = RunFolder(free_folder(Path("runs"), name) if folder is None else folder)
@@ -241,9 +249,6 @@ class Trainer:
 
     def _build(self, training_items: Items) -> "_Prepared":
         """Returns the compiled learner and its batches per epoch."""
-        from dml.encoding.encoder import build_encoder
-        from dml.training import Learner, build_optimizer
-
         recipe = self.recipe
         training, sampler = recipe.training, recipe.sampler
         steps = len(sampler.batches_of(training_items, epoch=0, seed=training.seed))
@@ -252,25 +257,8 @@ class Trainer:
                 "training.chunks",
                 f"must divide the batch of {sampler.batch_size} images; got {training.chunks}",
             )
-        learner = Learner(
-            build_encoder(recipe.backbone, recipe.embedding),
-            training_loss(recipe),
-            classes=len(training_items.label_names),
-            augmentation=recipe.augmentation.layers(),
-            regularizer=recipe.regularizer,
-            chunks=training.chunks,
-            train_blocks=training.train_blocks,
-            average_decay=training.average_decay if training.average == "ema" else 0.0,
-        )
+        learner = image_learner(recipe, len(training_items.label_names), steps)
         check_statistics(recipe, learner.encoder)
-        optimizer = build_optimizer(
-            learner,
-            recipe.optimizer,
-            steps_per_epoch=steps,
-            epochs=training.epochs,
-            freeze_backbone_epochs=training.freeze_backbone_epochs,
-        )
-        learner.compile(optimizer)
         return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
 
     def _record(self, items: Items) -> RecordedItems:
@@ -322,21 +310,19 @@ class Trainer:
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
         folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
-        training = Training(
-            self.recipe,
-            folder,
-            items,
-            prepared.learner,
-            prepared.steps,
-            self._reporter,
-            folder.features if features is None else Path(features),
-        )
+        kept = folder.features if features is None else Path(features)
+        learner, steps = prepared.learner, prepared.steps
+        training = Training(self.recipe, folder, items, learner, steps, self._reporter, kept)
         training.measure_frozen(test=evaluate)
         started = time.monotonic()
-        training.fit()
+        choice = training.fit()
+        encoder = prepared.learner.encoder
+        if self.recipe.training.refit and (items.splits == "val").any():
+            del training, prepared  # two models with their optimizers would be kept
+            encoder = self._refit(folder, items, choice, kept)
         if features is None and folder.features.exists():
             shutil.rmtree(folder.features)
-        self._write_encoder(folder, prepared.learner.encoder)
+        self._write_encoder(folder, encoder)
         took = minutes(time.monotonic() - started)
         self._reporter.info(f"trained in {took}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
@@ -346,6 +332,23 @@ class Trainer:
                 self._reporter.info(line)
             self._reporter.info(f"report: {folder.report}")
         return run
+
+    def _refit(self, folder: RunFolder, items: Items, choice: Choice, features: Path):
+        """Returns an encoder that is trained as chosen, on the validation images, too."""
+        import keras
+
+        keras.utils.set_random_seed(self.recipe.training.seed)  # the same in a resumed process
+        splits = np.where(items.splits == "val", "train", items.splits)
+        items = dataclasses.replace(items, splits=splits)
+        classes = number_of(len(items.select("train").label_names), "class")
+        self._reporter.info(f"training again as chosen ({choice}), on all {classes}")
+        prepared = self._build(items.select("train"))
+        learner, steps, stages = prepared.learner, prepared.steps, folder.refit
+        training = Training(
+            self.recipe, folder, items, learner, steps, self._reporter, features, stages
+        )
+        training.refit(choice)
+        return learner.encoder
 
     def _write_encoder(self, folder: RunFolder, encoder):
         """Writes the encoder of the result."""

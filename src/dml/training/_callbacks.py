@@ -1,5 +1,6 @@
 """Callbacks of a training run: validation, checkpoints, log, alarms."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -104,6 +105,18 @@ class Checkpoint:
                 "another folder, or remove this one",
             )
         return None
+
+    def state(self) -> TrainingState:
+        """Returns the last state that `save` wrote and that can be read.
+
+        Raises:
+            DataError: None can be read.
+        """
+        files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
+        for file in files:
+            with contextlib.suppress(DataError):
+                return TrainingState(**read_variables(file)[0])
+        raise DataError(self.folder.checkpoints, "no checkpoint can be read: train again")
 
     def check_best(self, kept, state: TrainingState, reporter: Reporter):
         """Raises an error for a damaged file of the best epoch; a missing one is forgotten."""

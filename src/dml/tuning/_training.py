@@ -49,7 +49,7 @@ def train(
     Raises:
         DmlError: It can't be trained, for a reason that other trials share.
     """
-    rows = [*run.head_stage.read_log(), *run.read_log()]  # of an earlier attempt
+    rows = [row for stage in run.stages for row in stage.read_log()]  # of an earlier attempt
     earlier = sum(row.get("seconds", 0.0) for row in rows)
     started = time.monotonic()
     state, reason = "complete", ""
@@ -60,7 +60,9 @@ def train(
                 if run.recipe.exists():
                     Trainer.resume(run.path, True, False, watched, features)
                 else:
-                    trainer = Trainer(varied(recipe, opened.options), watched)
+                    # Trials are compared in validation, which a refit has none of.
+                    options = {**opened.options, "training.refit": False}
+                    trainer = Trainer(varied(recipe, options), watched)
                     trainer.run(run.path, None, False, recorded, features)
                 break
             except BusyError:  # another process computes the features
@@ -89,8 +91,8 @@ def train(
     if state != "interrupted":
         opened.report(curve)
         opened.finish(trial)
-        for folder in (run.checkpoints, run.head_stage.checkpoints):
-            shutil.rmtree(folder, ignore_errors=True)  # nothing continues from them
+        for stage in run.stages:
+            shutil.rmtree(stage.checkpoints, ignore_errors=True)  # nothing continues from them
     gc.collect()  # models hold references to themselves
     return trial
 

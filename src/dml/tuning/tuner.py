@@ -15,6 +15,7 @@ from dml.errors import DataError, OptionError, PackageError
 from dml.recipe import Recipe, load_recipe, read_source
 from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
+from dml.runs._aspect import with_best_aspect
 from dml.runs._baseline import SHAPE, Baseline
 from dml.runs._measuring import embed
 from dml.runs._selection import Scores
@@ -106,6 +107,9 @@ class Tuner:
         items = self.recipe.dataset.items().select(*SEEN)
         self._check_validation(items)
         Trainer(self.recipe, self._reporter)._check(items)
+        if self.recipe.training.select_aspect:  # once for all trials
+            validation = self._read_images().items.select("val")
+            self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
         study.begin(self._manifest(trials))
@@ -196,6 +200,13 @@ class Tuner:
             self._reporter.info(line)
         return study
 
+    def _read_images(self) -> RecordedItems:
+        """Returns the training and validation images that can be read."""
+        items = self.recipe.dataset.items().select(*SEEN)
+        recorded = Trainer(self.recipe, self._reporter)._record(items)
+        readable = recorded.digests != ""
+        return RecordedItems(recorded.items.take(readable), recorded.digests[readable])
+
     def _recorded(self, folder: StudyFolder) -> RecordedItems:
         """Returns the training and validation images of the study, which stay the same.
 
@@ -203,10 +214,7 @@ class Tuner:
             DataError: One is missing or was changed.
         """
         if not folder.items.exists():
-            items = self.recipe.dataset.items().select(*SEEN)
-            recorded = Trainer(self.recipe, self._reporter)._record(items)
-            readable = recorded.digests != ""
-            recorded = RecordedItems(recorded.items.take(readable), recorded.digests[readable])
+            recorded = self._read_images()
             recorded.write(folder.items)
             return recorded
         recorded = RecordedItems.read(folder.items)
