@@ -476,7 +476,7 @@ def test_batches_are_a_function_of_the_seed_and_the_epoch(tmp_path):
         items = recipe.dataset.items()
         learner, folder = Trainer(recipe)._prepare(items).learner, RunFolder(tmp_path)
         training = Training(recipe, folder, items, learner, 1, SILENT, folder.features)
-        stage = training._fine_tuning()
+        stage = training._fine_tuning(folder, recipe, learner)
         images, labels = next(iter(stage.batches(epoch, None)))
         return np.asarray(images), np.asarray(labels).tolist()
 
