@@ -551,7 +551,7 @@ def test_evaluation(trained):
 def test_every_option_is_covered_or_listed():
     training = {*COMPOSED, "freeze_backbone_epochs", "unreadable"}
     training |= {"epochs", "seed", "select", "validate_every", "precision", "chunks", "threads"}
-    training |= {"stage", "interpolate", "select_aspect", "refit"}
+    training |= {"stage", "interpolate", "interpolate_batch_norm", "select_aspect", "refit"}
     training |= {"train_blocks", "average", "average_decay"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
