@@ -5,11 +5,13 @@
 
 Trains each procedure on each data set with each seed, as `dml train` does, and prints a Markdown
 table of R@1 and MAP@R on the test split, with the 95 % interval of the seeds' mean for other
-classes, minutes and memory. The frozen network is measured in each run. Runs in the
-folder are not repeated, and one that was stopped goes on; its cost is then left out.
+classes, trained parameters, minutes and memory. Minutes are processor time, divided by the number
+of processors, which other processes disturb little. The frozen network is measured in each run. Runs
+in the folder are not repeated, and one that was stopped goes on; its cost is then left out.
 
-`full` is the recipe of `cars196-half`, or of `omniglot` on that; `head` and `adapt` are the recipe
-`adapt`. With `--network vit`, `lora` and `layer_decay` fine-tune by the recipe `adapt`, too.
+`full` is the recipe of `cars196-half`, or of `omniglot` on that, and `full_all` trains it on the
+validation classes, too; `head` and `adapt` are the recipe `adapt`. With `--network vit`, `lora` and
+`layer_decay` fine-tune by the recipe `adapt`, too, without a second stage.
 """
 
 import argparse
@@ -17,7 +19,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 HERE = os.environ.get("DML_DATA", ".")
@@ -38,13 +39,20 @@ DATA = {
     "cars196-half": ["--dataset.name", "cars196-half"],
     "omniglot": ["--dataset.name", "omniglot"],
 }
-ADAPT = ["--training.stage", "adapt", "--training.interpolate", "validation"]
+ALL = ["--dataset.validation_fraction", "0"]
+ONCE = ["--second_stage.epochs", "0"]
 PROCEDURES = {  # recipe, flags
     "head": ("adapt", ["--training.stage", "head"]),
     "full": ("cars196-half", []),
-    "lora": ("adapt", ["--backbone.lora_rank", "8", "--optimizer.learning_rate", "5e-4"]),
-    "layer_decay": ("adapt", ["--optimizer.layer_decay", "0.8"]),
+    "full_all": ("cars196-half", ALL),
+    "lora": ("adapt", ["--backbone.lora_rank", "8", "--optimizer.learning_rate", "5e-4", *ONCE]),
+    "layer_decay": ("adapt", ["--optimizer.layer_decay", "0.8", *ONCE]),
     "adapt": ("adapt", []),
+}
+OMNIGLOT = {
+    "full": [],
+    "full_all": ALL,
+    "adapt": ["--training.stage", "adapt", "--training.refit", "true"],
 }
 METRICS = ("R@1", "MAP@R")
 
@@ -63,7 +71,7 @@ def main():
     for seed in range(options.seeds):  # a whole table after the first
         for data in options.data:
             for procedure in options.procedures:
-                if data != "omniglot" or procedure in ("full", "adapt"):
+                if data != "omniglot" or procedure in OMNIGLOT:
                     folder = options.out / options.network / data / f"{procedure}-{seed}"
                     train(folder, data, procedure, options.network, seed)
                     runs.setdefault((data, procedure), []).append(folder)
@@ -84,15 +92,15 @@ def train(folder, data, procedure, network, seed):
         recipe, flags = PROCEDURES[procedure]
         flags = [*NETWORKS[network], *DATA[data], *flags]
         if data == "omniglot":  # from scratch: its own recipe, with the stages
-            recipe, flags = "omniglot", ADAPT if procedure == "adapt" else []
+            recipe, flags = "omniglot", OMNIGLOT[procedure]
         command += [recipe, "--out", str(folder), *flags, "--training.seed", str(seed)]
-    started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {' '.join(command)}")
     if not resumed:
-        cost = {"minutes": (time.monotonic() - started) / 60, "GiB": usage.ru_maxrss / 2**20}
+        seconds = usage.ru_utime + usage.ru_stime
+        cost = {"minutes": seconds / 60 / os.cpu_count(), "GiB": usage.ru_maxrss / 2**20}
         (folder / "cost.json").write_text(json.dumps(cost))
 
 
@@ -105,12 +113,12 @@ def table(runs):
     from dml.runs._comparison import read_scored_runs, summarize_settings
 
     names = "".join(f" {metric} | 95 % interval |" for metric in METRICS)
-    yield f"| data | procedure |{names} minutes | GiB |"
-    yield f"|---|---|{'---|---|' * len(METRICS)}---|---|"
+    yield f"| data | procedure |{names} trained | minutes | GiB |"
+    yield f"|---|---|{'---|---|' * len(METRICS)}---|---|---|"
     for number, ((data, procedure), folders) in enumerate(runs.items()):
         if number == 0 or data != list(runs)[number - 1][0]:
             frozen = json.loads((folders[0] / "frozen.json").read_text())["metrics"]
-            yield f"| {data} | frozen |" + "".join(cell(**frozen[m]) for m in METRICS) + " | |"
+            yield f"| {data} | frozen |" + "".join(cell(**frozen[m]) for m in METRICS) + " 0 | | |"
         (setting,) = summarize_settings(read_scored_runs(folders))
         cells = (setting.metrics[metric] for metric in METRICS)
         row = "".join(cell(one.mean, one.low, one.high, one.deviation) for one in cells)
@@ -119,7 +127,8 @@ def table(runs):
         minutes, memory = (
             ", ".join(f"{cost[unit]:.1f}" for cost in costs) for unit in ("minutes", "GiB")
         )
-        yield f"| {data} | {procedure} |{row} {minutes} | {memory} |"
+        trained = json.loads((folders[0] / "parameters.json").read_text())["trained"]
+        yield f"| {data} | {procedure} |{row} {trained / 1e6:.2f} M | {minutes} | {memory} |"
 
 
 def cell(value, low, high, deviation=None):
