@@ -6,8 +6,8 @@
 Trains each procedure on each data set with each seed, as `dml train` does, and prints a Markdown
 table of R@1 and MAP@R on the test split, with the 95 % interval of the seeds' mean for other
 classes, trained parameters, minutes and memory. Minutes are processor time, divided by the number
-of processors, which other processes disturb little. The frozen network is measured in each run. Runs
-in the folder are not repeated, and one that was stopped goes on; its cost is then left out.
+of processors, which other processes disturb little. The frozen network is measured in each run.
+Runs in the folder are not repeated, and one that was stopped goes on; its cost is then left out.
 
 `full` is the recipe of `cars196-half`, or of `omniglot` on that, and `full_all` trains it on the
 validation classes, too; `head` and `adapt` are the recipe `adapt`. With `--network vit`, `lora` and
