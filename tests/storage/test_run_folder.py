@@ -191,3 +191,19 @@ def test_what_can_not_be_a_folder_is_refused(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(DmlError, match=r"must name the folder of a run|is a file, where a folder"):
         RunFolder(name and tmp_path / name).check_new()
+
+
+def test_the_history_counts_on_from_stage_to_stage(tmp_path):
+    folder = RunFolder(tmp_path)
+    for stage, losses in (
+        (folder.head_stage, [9.0, 8.0]),
+        (folder, [7.0]),
+        (folder.second_stage, [6.0, 5.0]),
+    ):
+        stage.append_log({"epoch": 0, "val_recall_at_1": 0.5})
+        for epoch, loss in enumerate(losses, start=1):
+            stage.append_log({"epoch": epoch, "loss": loss})
+    rows = folder.read_history()
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert [row.get("loss") for row in rows] == [None, 9.0, 8.0, 7.0, 6.0, 5.0]
+    assert RunFolder(tmp_path / "none").read_history() == []

@@ -166,12 +166,16 @@ def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path):
     weights = tmp_path / "conv4.weights.h5"
     load_recipe("glyphs", flags()).backbone.network().save_weights(weights)
     changes = {"backbone__weights": weights, "training__epochs": 1, "head_stage__epochs": 3}
+    changes |= {"training__select_aspect": True, "training__refit": True}
     recipe = load_recipe("glyphs", flags(**changes))
     study = Tuner(recipe, *spaces_of(recipe, ["rate"])).run(tmp_path / "study", trials=4)
     assert [trial.stage for trial in study.trials] == ["head", "head", "full", "full"]
     assert [trial.own for trial in study.trials][:3] == [True, False, True]
     assert (study.path / "features").is_dir()
     assert not list(study.path.glob("trials/*/features"))
+    assert not list(study.path.glob("trials/*/refit"))  # they are compared in validation
+    best = load_recipe(study.recipe).training
+    assert best.refit and not best.select_aspect  # the aspect is chosen once for all trials
     head = study.trials[1]
     assert head.options["training.stage"] == "head"
     again = dml.Trainer(load_recipe(head.run / "recipe.toml")).run(tmp_path / "run", evaluate=False)

@@ -96,6 +96,16 @@ class StagesFolder(StageFolder):
         self.second_stage = StageFolder(path / "second")
         self.stages = self.head_stage, self, self.second_stage  # in their order
 
+    def read_history(self) -> list[dict[str, float]]:
+        """Returns the metrics of all stages, oldest first; each counts on from the one before."""
+        rows: list[dict[str, float]] = []
+        for stage in self.stages:
+            last = rows[-1]["epoch"] if rows else 0
+            # The state before a stage is that after the one before.
+            new = [row for row in stage.read_log() if not rows or row["epoch"]]
+            rows += [{**row, "epoch": last + row["epoch"]} for row in new]
+        return rows
+
 
 class RunFolder(StagesFolder):
     """Names the files of a training run; no other module knows their names.

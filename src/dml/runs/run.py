@@ -110,8 +110,11 @@ class Run:
         return load_encoder(self._folder.checked(self._folder.encoder))
 
     def log(self) -> list[dict[str, float]]:
-        """Returns the logged metrics of each epoch, oldest first."""
-        return self._folder.read_log()
+        """Returns the logged metrics of each epoch, oldest first.
+
+        The epochs of later stages, such as fine-tuning after the head, count on.
+        """
+        return self._folder.read_history()
 
     def evaluate(
         self,
