@@ -13,7 +13,7 @@ from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
-from dml.runs._training import Training, second_recipe
+from dml.runs._training import Training
 from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -314,19 +314,3 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pr
             assert losses(one) == losses(other)
         for value, expected in zip(kept(resumed), kept(whole), strict=True):
             np.testing.assert_array_equal(value, expected)
-
-
-def test_the_second_stage_has_options_of_its_own(pretrained):
-    options = {
-        "second_stage__epochs": 3,
-        "second_stage__learning_rate": 0.5,
-        "second_stage__head_learning_rate": 0.25,
-        "backbone__batch_norm": "frozen",
-    }
-    recipe = load_recipe("glyphs", pretrained(training__freeze_backbone_epochs=1, **options))
-    second = second_recipe(recipe)
-    assert (second.optimizer.learning_rate, second.optimizer.head_learning_rate) == (0.5, 0.25)
-    assert (second.training.epochs, second.training.freeze_backbone_epochs) == (3, 0)
-    assert second.backbone.batch_norm == "train"
-    options["second_stage__batch_norm"] = "frozen"
-    assert second_recipe(load_recipe("glyphs", pretrained(**options))).backbone == recipe.backbone

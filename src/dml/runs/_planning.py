@@ -13,6 +13,7 @@ from dml.datasets import Items
 from dml.errors import OptionError
 from dml.recipe import Recipe
 from dml.runs._device import device_name, peak_memory
+from dml.runs._learners import head_learner, image_batches
 from dml.runs._measuring import measure
 from dml.runs._parameters import Parameters
 from dml.runs._selection import SHARES
@@ -24,12 +25,7 @@ from dml.runs._starting import (
     network_of,
     starts_from_components,
 )
-from dml.runs._training import (
-    MOST_COMPONENT_IMAGES,
-    MOST_STATISTICS_IMAGES,
-    head_learner,
-    image_batches,
-)
+from dml.runs._training import MOST_COMPONENT_IMAGES, MOST_STATISTICS_IMAGES
 
 if TYPE_CHECKING:
     from dml.training import Learner

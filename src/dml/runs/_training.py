@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,17 @@ from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
 from dml.errors import DmlError
-from dml.recipe import Recipe, training_loss
+from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._baseline import SHAPE, Baseline
 from dml.runs._fitting import Stage, fit
+from dml.runs._learners import (
+    head_learner,
+    head_variables,
+    image_batches,
+    image_learner,
+    second_recipe,
+)
 from dml.runs._measuring import embed, measure
 from dml.runs._selection import (
     MIDDLE,
@@ -36,8 +43,7 @@ from dml.runs._targets import batch_targets
 from dml.runs._validation import ListedCandidate
 
 if TYPE_CHECKING:
-    from dml.losses import MetricLoss
-    from dml.training import FeatureCache, Learner, TrainingBatches
+    from dml.training import FeatureCache, Learner
     from dml.training._statistics import StatisticsEstimator
 
 MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
@@ -246,7 +252,7 @@ class Training:
         classes = len(self._training_items.label_names)
         learner = image_learner(recipe, classes, self._steps)
         assign(learner.encoder.variables, start)
-        assign(_head_variables(learner), _head_variables(self._learner))
+        assign(head_variables(learner), head_variables(self._learner))
         return self._fine_tuning(self._stages.second_stage, recipe, learner, epochs)
 
     def _head_stage(self, epochs: int | None = None) -> Stage:
@@ -281,7 +287,7 @@ class Training:
         return self._stage(
             self._stages.head_stage,
             learner,
-            kept=[*head.variables, *_head_variables(learner)],
+            kept=[*head.variables, *head_variables(learner)],
             epochs=recipe.head_stage.epochs if epochs is None else epochs,
             batches=batches,
             training_vectors=lambda: embed(self._cache.plain),
@@ -373,7 +379,7 @@ class Training:
         state = fit(stage, self._reporter)
         if self._recipe.training.select == "best" and state.best_epoch is not None:
             self._restore(stage, state.best_epoch)
-        pairs = zip(_head_variables(self._learner), _head_variables(stage.learner), strict=True)
+        pairs = zip(head_variables(self._learner), head_variables(stage.learner), strict=True)
         for variable, trained in pairs:
             variable.assign(trained)
         if self._recipe.training.stage == "head":
@@ -616,116 +622,3 @@ class Training:
         """Returns the vectors (N, D) of images."""
         evaluation, threads = self._recipe.evaluation, self._recipe.training.threads
         return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
-
-
-def image_batches(
-    recipe: Recipe,
-    items: Items,
-    loss: "MetricLoss",
-    first_epoch: int = 0,
-    class_vectors: np.ndarray | None = None,
-) -> "TrainingBatches":
-    """Returns the batches of images that a recipe trains on.
-
-    Args:
-        recipe: The recipe.
-        items: Of the training split.
-        loss: The training loss.
-        first_epoch: Epoch of the first batch, from 0.
-        class_vectors: The position of each class, floats (classes, D), for samplers that need it.
-    """
-    from dml.training import training_batches
-
-    options = recipe.training
-    return training_batches(
-        items,
-        recipe.sampler,
-        recipe.augmentation,
-        recipe.backbone.input_size,
-        first_epoch=first_epoch,
-        seed=options.seed,
-        on_unreadable=options.unreadable,
-        threads=options.threads,
-        samples=bool(recipe.memory.size),
-        class_vectors=class_vectors,
-        targets=batch_targets(items, loss),
-    )
-
-
-def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
-    """Returns the compiled learner of a recipe, with a new encoder.
-
-    Args:
-        recipe: The recipe.
-        classes: Number of training classes.
-        steps: Batches per epoch.
-    """
-    from dml.encoding import build_encoder
-    from dml.training import Learner, build_optimizer
-
-    training = recipe.training
-    learner = Learner(
-        build_encoder(recipe.backbone, recipe.embedding),
-        training_loss(recipe),
-        classes=classes,
-        augmentation=recipe.augmentation.layers(),
-        regularizer=recipe.regularizer,
-        chunks=training.chunks,
-        train_blocks=training.train_blocks,
-        average_decay=training.average_decay if training.average == "ema" else 0.0,
-    )
-    optimizer = build_optimizer(
-        learner,
-        recipe.optimizer,
-        steps_per_epoch=steps,
-        epochs=training.epochs,
-        freeze_backbone_epochs=training.freeze_backbone_epochs,
-    )
-    learner.compile(optimizer)
-    return learner
-
-
-def second_recipe(recipe: Recipe) -> Recipe:
-    """Returns the recipe of a second fine-tuning."""
-    options, training = recipe.second_stage, recipe.training
-    return replace(
-        recipe,
-        backbone=replace(recipe.backbone, batch_norm=options.batch_norm),
-        optimizer=replace(
-            recipe.optimizer,
-            learning_rate=options.learning_rate,
-            head_learning_rate=options.head_learning_rate,
-        ),
-        training=replace(training, epochs=options.epochs, freeze_backbone_epochs=0),
-    )
-
-
-def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Learner":
-    """Returns the compiled learner of a head stage, which shares the layers of an encoder.
-
-    Args:
-        recipe: The recipe.
-        encoder: A model of `dml.build_encoder`.
-        classes: Number of training classes.
-        steps: Batches per epoch.
-    """
-    from dml.encoding import head_of
-    from dml.training import Learner, build_optimizer
-
-    options = recipe.head_stage
-    learner = Learner(
-        head_of(encoder), training_loss(recipe), classes, regularizer=recipe.regularizer
-    )
-    optimizer = replace(
-        recipe.optimizer,
-        learning_rate=options.learning_rate,
-        head_learning_rate=options.head_learning_rate,
-    )
-    learner.compile(build_optimizer(learner, optimizer, steps, options.epochs))
-    return learner
-
-
-def _head_variables(learner) -> list[Any]:
-    """Returns the variables of a learner's heads: proxies, memories."""
-    heads = (learner.head, learner.regularizer_head)
-    return [variable for head in heads if head is not None for variable in head.variables]

@@ -25,6 +25,7 @@ from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
+from dml.runs._learners import image_learner
 from dml.runs._parameters import Parameters
 from dml.runs._selection import Choice
 from dml.runs._splits import counted, dataset_label, unchanged_items
@@ -39,7 +40,7 @@ from dml.runs._starting import (
     notes_on,
 )
 from dml.runs._targets import check_targets
-from dml.runs._training import Training, image_learner
+from dml.runs._training import Training
 from dml.runs.run import Run
 
 if TYPE_CHECKING:
