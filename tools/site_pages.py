@@ -20,7 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["COLUMNS"] = "96"  # of the commands' help
+os.environ["COLUMNS"] = "82"  # of the commands' help: what fits beside the table of contents
 
 from griffe import Extension
 from latex2mathml.converter import convert
@@ -36,7 +36,7 @@ from dml.recipe._schema import documentation_of, group_of
 ROOT = Path(__file__).parents[1]
 ROOT_TEXTS = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY")
 PLURALS = {"loss": "losses"}
-SHOWN = 20  # parts of a family whose options are written out for each
+ALIKE = 4  # parts with the same options from which these are written once
 
 
 def on_files(files, config):
@@ -54,7 +54,8 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_page_content(content, page, config, files):
-    """Returns a page's HTML with its formulas as MathML."""
+    """Returns a page's HTML with its formulas as MathML, and without dashes after no name."""
+    content = re.sub(r'(<li class="doc-section-item field-body">)\s*–\s*(?=<div)', r"\1", content)
     for kind, (opening, closing) in {"inline": (r"\(", r"\)"), "block": (r"\[", r"\]")}.items():
         pattern = (
             rf'(<(?:span|div) class="arithmatex">){re.escape(opening)}(.+?){re.escape(closing)}'
@@ -166,7 +167,7 @@ def family(section: str) -> str:
     for name, part in parts:
         alike.setdefault(options_table(part, section), []).append((name, part))
     for table, group in alike.items():
-        if len(group) == 1 or len(parts) <= SHOWN:
+        if len(group) < ALIKE:
             for name, part in group:
                 lines += [f"## {name}", *described(part, section)]
             continue
@@ -180,7 +181,7 @@ def family(section: str) -> str:
 
 def described(part: type, section: str) -> Iterator[str]:
     """Yields what a part does, and its options."""
-    yield (inspect.getdoc(part) or "").partition("\n\n")[0]
+    yield summary_of(part)
     if licence := getattr(part, "licence", ""):
         yield f"Licence of the weights: {licence}"
     yield options_table(part, section)
@@ -230,10 +231,20 @@ def packages() -> list[str]:
 
 def exported(package_name: str) -> list[str]:
     """Returns what a package exports, without its own packages."""
-    module = importlib.import_module(package_name)
+    module = resolved(package_name)
     own = [name for name, one in vars(module).items() if is_defined_in(one, package_name)]
-    names = sorted(getattr(module, "__all__", own))
+    names = sorted(getattr(module, "__all__", own), key=str.lower)
     return [name for name in names if not inspect.ismodule(getattr(module, name))]
+
+
+def home_of(package_name: str, name: str) -> str:
+    """Returns the package on whose page a name is described: `dml` has names of other packages."""
+    if package_name == "dml":
+        one = getattr(dml, name)
+        for other in packages()[1:]:
+            if name in exported(other) and getattr(resolved(other), name) is one:
+                return other
+    return package_name
 
 
 def is_defined_in(one: object, module: str) -> bool:
@@ -242,15 +253,27 @@ def is_defined_in(one: object, module: str) -> bool:
 
 def package(name: str) -> str:
     """Returns the page of a package: a line for mkdocstrings for everything that it exports."""
-    module = importlib.import_module(name)
+    module = resolved(name)
     lines = [f"# {name}", inspect.getdoc(module) or ""]
-    for one in exported(name):
+    elsewhere = [(one, home_of(name, one)) for one in exported(name)]
+    rows = [
+        f"| [`dml.{one}`][{home}.{one}] | {summary_of(getattr(module, one))} |"
+        for one, home in elsewhere
+        if home != name
+    ]
+    lines += ["| | |\n|---|---|\n" + "\n".join(rows)] if rows else []
+    for one in (one for one, home in elsewhere if home == name):
         found = getattr(module, one)
         if callable(found) and not isinstance(found, dict):
             lines.append(f"::: {name}.{one}")
         else:
             lines.append(f"## {one}\n\n{constant(found)}")
     return "\n\n".join(lines)
+
+
+def summary_of(one: object) -> str:
+    """Returns the first sentence of a docstring."""
+    return " ".join((inspect.getdoc(one) or "").partition("\n\n")[0].split())
 
 
 def constant(value: object) -> str:
@@ -275,7 +298,6 @@ def decisions() -> str:
 def loss_facts(name: str) -> str:
     """Returns what a loss does, its paper, its class and the defaults of its options."""
     part = LOSSES[name]
-    summary = " ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split())
     module = inspect.getdoc(inspect.getmodule(part)) or ""
     paper = re.search(r"\((.*)\)", module.partition("\n")[0])
     cited = f" {linked(paper[1])}." if paper else ""
@@ -283,7 +305,7 @@ def loss_facts(name: str) -> str:
         f"`{option.name} = {toml_value(option.default)}`" for option in options_of(part)
     )
     return (
-        f"{summary}{cited}\n\n`{name}`, [`dml.losses.{part.__name__}`][]"
+        f"{summary_of(part)}{cited}\n\n`{name}`, `dml.losses.{part.__name__}`"
         f"{f'; {options}' if options else ''}.\n"
     )
 
@@ -306,7 +328,7 @@ def reference(match: re.Match) -> str:
     """Returns a link to a name's entry, or the name itself if it has none."""
     path, _, last = match[1].rpartition(".")
     if path in packages() and last in exported(path) and callable(getattr(resolved(path), last)):
-        return f"[`{match[1]}`][]"
+        return f"[`{match[1]}`][{home_of(path, last)}.{last}]"
     return match[0]
 
 
