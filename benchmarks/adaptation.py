@@ -10,8 +10,9 @@ of processors, which other processes disturb little. The frozen network is measu
 Runs in the folder are not repeated, and one that was stopped goes on; its cost is then left out.
 
 `full` is the recipe of `cars196-half`, or of `omniglot` on that, and `full_all` trains it on the
-validation classes, too; `head` and `adapt` are the recipe `adapt`. With `--network vit`, `lora` and
-`layer_decay` fine-tune by the recipe `adapt`, too, without a second stage.
+validation classes, too; `head` and `adapt` are the recipe `adapt`, and `adapt_all` is it with
+`training.refit`. With `--network vit`, `lora` and `layer_decay` fine-tune by the recipe `adapt`,
+too, without a second stage.
 """
 
 import argparse
@@ -48,11 +49,12 @@ PROCEDURES = {  # recipe, flags
     "lora": ("adapt", ["--backbone.lora_rank", "8", "--optimizer.learning_rate", "5e-4", *ONCE]),
     "layer_decay": ("adapt", ["--optimizer.layer_decay", "0.8", *ONCE]),
     "adapt": ("adapt", []),
+    "adapt_all": ("adapt", ["--training.refit", "true"]),
 }
 OMNIGLOT = {
     "full": [],
     "full_all": ALL,
-    "adapt": ["--training.stage", "adapt", "--training.refit", "true"],
+    "adapt": ["--training.stage", "adapt"],
 }
 METRICS = ("R@1", "MAP@R")
 

@@ -14,7 +14,7 @@ from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.runs._training import Training
-from tests.runs.running import InterruptAt, Lines, flags, losses, resume, train
+from tests.runs.running import InterruptAt, Lines, evaluate, flags, losses, resume, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
 
@@ -305,6 +305,9 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pr
     assert any(line.startswith("training again") and "on all 6 classes" in line for line in lines)
     assert set(scores(whole.refit)) == {None}  # nothing is left to validate on
     assert len(losses(whole.refit)) == 1
+    measured = evaluate(whole.path)
+    assert measured["thresholds"] == []
+    assert any("no calibrated thresholds" in note for note in measured["notes"])
     for number, place in enumerate([("epoch   2/3", 1), ("epoch   1/1", 2)]):  # in the refit
         path = tmp_path / str(number)
         with pytest.raises(KeyboardInterrupt):

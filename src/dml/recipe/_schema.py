@@ -197,7 +197,8 @@ class TrainingOptions:
             standard error, otherwise `keep`. The run's recipe has the choice.
         refit: Whether to train once more on the training and validation images together, as the
             validation chose: its stages, their best epochs and the share of the trained weights.
-            The result has then no validation of its own.
+            More classes make a better embedding, but no images are then left to calibrate
+            thresholds on.
         train_blocks: Only the last so many blocks of the backbone train, besides embedding and
             head, and the batch normalisation of the others uses and keeps its statistics. 0 trains
             embedding and head alone, `none` all.

@@ -364,6 +364,9 @@ class Run:
 
     def _calibrate(self, encoder, items: TestItems, options: EvaluationOptions):
         """Returns thresholds calibrated on the validation split, and notes on them."""
+        if self.recipe.training.refit:
+            text = "no calibrated thresholds: training.refit trains on the validation images, too"
+            return (), (text,)
         validation, trained = items.items.select("val"), items.items.select("train")
         vectors = self._embed(encoder, validation.paths, options)
         thresholds, notes = calibrate(
