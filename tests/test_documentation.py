@@ -224,7 +224,7 @@ def check_command(words):
             source = "my_recipe.toml"  # one that another command has written
         load_recipe(source, flags, allow_parts=True)
     elif options.command == "data":
-        load_dataset(options.dataset, flags)
+        load_dataset(options.name, flags)
     elif flags:
         load_recipe("glyphs", flags)
 
