@@ -20,3 +20,22 @@ def test_survives_json(baseline):
 
 def test_other_files_are_recognised():
     assert misfit({"dimension": 768, "validation": "high", "metrics": {}}, SHAPE) == "validation"
+
+
+def test_an_embedding_that_is_shorter_and_worse_is_noted():
+    baseline = Baseline(768, 0.943, METRICS)
+    assert baseline.note_on_embedding(32, validation=0.902, test=0.85) == (
+        "the embedding of 32 numbers is worse than the 768 features of the frozen network, which "
+        "have R@1 94.3 in validation and the result 90.2; 91.0 on the test split and the result "
+        "85.0. Raise embedding.dim, or set it to 0 for the features themselves"
+    )
+    test = baseline.note_on_embedding(32, validation=0.95, test=0.85)
+    assert "have R@1 91.0 on the test split and the result 85.0. Raise" in test
+    assert "94.3 in validation" in baseline.note_on_embedding(767, validation=0.9)
+    assert Baseline(768).note_on_embedding(32, validation=0.1, test=0.1) == ""  # not measured
+    assert baseline.note_on_embedding(32, validation=0.943, test=0.91) == ""
+
+
+@pytest.mark.parametrize("dim", [0, 768, 1024])
+def test_an_embedding_that_keeps_the_features_is_not_noted(dim):
+    assert Baseline(768, 0.943, METRICS).note_on_embedding(dim, validation=0.1, test=0.1) == ""

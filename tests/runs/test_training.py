@@ -70,6 +70,23 @@ def test_the_frozen_network_is_measured_by_its_pooled_features(pretrained, weigh
     assert json.loads(folder.metrics.read_text())["frozen"] == frozen["metrics"]
 
 
+def test_an_embedding_that_loses_to_the_frozen_features_is_noted(pretrained, tmp_path):
+    options = pretrained(embedding__dim=1, training__epochs=1)  # on a line, all are at one point
+    lines, start = Lines(), "note: the embedding of 1 number is worse than the 8 features of"
+    folder = train("glyphs", options, tmp_path / "run", lines)
+    frozen = json.loads(folder.frozen.read_text())
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["metrics"]["R@1"]["value"] < frozen["metrics"]["R@1"]["value"]
+    (line,) = [line for line in lines if line.startswith(start)]
+    assert f"{100 * frozen['metrics']['R@1']['value']:.1f} on the test split" in line
+    assert line.removeprefix("note: ") in metrics["notes"]
+    assert "embedding of 1 number " in folder.report.read_text()
+    lines.clear()
+    train("glyphs", options, tmp_path / "unevaluated", lines, evaluate=False)
+    (line,) = [line for line in lines if line.startswith(start)]
+    assert f"{100 * frozen['validation']:.1f} in validation" in line and "test split" not in line
+
+
 @pytest.mark.parametrize("init", ["auto", "pca", "random"])
 def test_a_pretrained_network_starts_with_its_own_quality(pretrained, tmp_path, init):
     folder = train(

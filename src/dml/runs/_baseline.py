@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dml._text import number_of
 from dml.runs._metrics import METRICS, NUMBER, MetricValue, metrics_from_json, metrics_to_json
 
 SHAPE = {"dimension": int, "validation": (*NUMBER, type(None)), "metrics": METRICS}
@@ -31,3 +32,36 @@ class Baseline:
     def from_json(cls, value: Mapping[str, Any]) -> "Baseline":
         """Returns the baseline that `to_json` wrote, of the shape `SHAPE`."""
         return cls(**{**value, "metrics": metrics_from_json(value["metrics"])})
+
+    def note_on_embedding(
+        self, dim: int, validation: float | None = None, test: float | None = None
+    ) -> str:
+        """Returns a line on an embedding that is worse than the features, which are longer.
+
+        Args:
+            dim: Length of the embedding; 0 for the features themselves.
+            validation: R@1 of the result on the validation split; None if it was not measured.
+            test: R@1 of the result on the test split.
+
+        Returns:
+            Empty if the embedding is as long, or at least as good.
+        """
+        if not 0 < dim < self.dimension:
+            return ""
+        frozen = self.metrics.get("R@1")
+        splits = (
+            ("in validation", self.validation, validation),
+            ("on the test split", frozen and frozen.value, test),
+        )
+        worse = [
+            f"{100 * before:.1f} {where} and the result {100 * after:.1f}"
+            for where, before, after in splits
+            if before is not None and after is not None and after < before
+        ]
+        if not worse:
+            return ""
+        return (
+            f"the embedding of {number_of(dim, 'number')} is worse than the {self.dimension:,} "
+            f"features of the frozen network, which have R@1 {'; '.join(worse)}. Raise "
+            "embedding.dim, or set it to 0 for the features themselves"
+        )

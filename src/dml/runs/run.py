@@ -32,7 +32,7 @@ from dml.runs._parameters import SHAPE as PARAMETERS
 from dml.runs._parameters import Parameters
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
-from dml.runs._validation import read_candidates
+from dml.runs._validation import read_candidates, validation_score
 from dml.runs.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Run:
         data, options = self._test_data(dataset, flags)
         encoder = self.encoder()
         alike = data.is_own and options.exclude == self.recipe.evaluation.exclude
-        frozen = self._frozen() if alike else {}
+        baseline = self._baseline() if alike else None
         items = self._test_items(data)
         for note in items.notes:
             self._reporter.info(f"note: {note}")
@@ -169,6 +169,8 @@ class Run:
         if data.is_own:
             thresholds, further = self._calibrate(encoder, items, options)
             notes += further
+        if baseline is not None and (note := self._note_on_embedding(baseline, metrics)):
+            notes.append(note)
         for note in notes:
             self._reporter.info(f"note: {note}")
         evaluation = Evaluation(
@@ -181,7 +183,7 @@ class Run:
             gallery=len(split.gallery_rows),
             classes=len(split.items.take(split.query_rows).label_names),
             metrics=metrics,
-            frozen=frozen,
+            frozen={} if baseline is None else baseline.metrics,
             thresholds=with_test_rates(thresholds, measured, vectors, split),
             seen=items.seen,
             unreadable=items.unreadable,
@@ -318,11 +320,26 @@ class Run:
         skip = training.unreadable == "skip"
         return data.read(self._folder, skip, training.threads, self._reporter)
 
-    def _frozen(self) -> Mapping[str, MetricValue]:
-        """Returns the metrics of the frozen network; empty if they were not measured."""
+    def _baseline(self) -> Baseline | None:
+        """Returns what the frozen network reached; None if it was not measured."""
         if not self._folder.frozen.exists():
-            return {}
-        return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE)).metrics
+            return None
+        return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE))
+
+    def _note_on_embedding(
+        self, baseline: Baseline, metrics: Mapping[str, MetricValue] | None = None
+    ) -> str:
+        """Returns a line on an embedding that is too short; empty for any other.
+
+        Args:
+            baseline: Of the frozen network.
+            metrics: Of the test split.
+        """
+        recipe, test = self.recipe, (metrics or {}).get("R@1")
+        if not recipe.backbone.is_pretrained:
+            return ""
+        validation = validation_score(self._folder, recipe.training)
+        return baseline.note_on_embedding(recipe.embedding.dim, validation, test and test.value)
 
     def _parameters(self) -> Parameters | None:
         """Returns how many parameters were trained; None for a run without that file."""

@@ -332,6 +332,8 @@ class Trainer:
             for line in evaluation.lines():
                 self._reporter.info(line)
             self._reporter.info(f"report: {folder.report}")
+        elif (baseline := run._baseline()) and (note := run._note_on_embedding(baseline)):
+            self._reporter.info(f"note: {note}")
         return run
 
     def _refit(self, folder: RunFolder, items: Items, choice: Choice, features: Path):
