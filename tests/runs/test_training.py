@@ -334,3 +334,18 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pr
             assert losses(one) == losses(other)
         for value, expected in zip(kept(resumed), kept(whole), strict=True):
             np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.usefixtures("fine_tuning_helps")
+def test_statistics_that_the_second_stage_alone_changes_are_estimated(
+    pretrained, tmp_path, monkeypatch
+):
+    estimated = []
+    monkeypatch.setattr(
+        "dml.training._statistics.StatisticsEstimator.estimate",
+        lambda estimator, batches: estimated.append((len(estimator.layers), next(batches).shape)),
+    )
+    changes = {**SECOND, "second_stage__epochs": 1, "training__refit": False}
+    changes |= {"backbone__batch_norm": "frozen", "training__interpolate_batch_norm": "estimate"}
+    train("glyphs", pretrained(**changes), tmp_path / "run", evaluate=False)
+    assert estimated == [(4, (12, 16, 16, 3))] * 3  # a quarter, half and three quarters of the way

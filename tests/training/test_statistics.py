@@ -67,10 +67,13 @@ def test_nothing_else_changes(network, batches):
     assert not np.array_equal(statistics(network.get_layer("first"))[0], moved[0])
 
 
-@pytest.mark.parametrize("batch_norm, count", [("train", 4), ("frozen", 0), ("fixed", 0)])
-def test_statistics_that_no_training_changes_are_left_alone(batch_norm, count):
-    backbone = Conv4(input_size=16, resize_side=16, filters=4, batch_norm=batch_norm)
-    assert len(moving_normalisations(build_encoder(backbone))) == count
+@pytest.mark.parametrize(
+    "batch_norm, count, whole", [("train", 4, 4), ("frozen", 0, 4), ("fixed", 0, 0)]
+)
+def test_statistics_that_no_training_changes_are_left_alone(batch_norm, count, whole):
+    encoder = build_encoder(Conv4(input_size=16, resize_side=16, filters=4, batch_norm=batch_norm))
+    assert len(moving_normalisations(encoder)) == count
+    assert len(moving_normalisations(encoder, whole=True)) == whole
 
 
 def test_batches_are_full_and_hold_each_image_once(tmp_path):

@@ -122,11 +122,12 @@ def check_statistics(recipe: Recipe, encoder: Any):
             "acts on interpolated weights only: set training.interpolate to validation, or leave "
             "it out",
         )
-    if not moving_normalisations(encoder):
+    second = may_have_second_stage(recipe) and recipe.second_stage.batch_norm == "train"
+    if not moving_normalisations(encoder, whole=second):
         raise OptionError(
             "training.interpolate_batch_norm",
             "must be interpolate: the network has no batch normalisation whose statistics change "
-            "in training (backbone.batch_norm, backbone.lora_rank and training.train_blocks "
+            "in training (backbone.batch_norm, backbone.lora_rank and training.train_blocks can "
             "freeze them)",
         )
 

@@ -89,6 +89,7 @@ class Training:
         self._encoder = learner.encoder
         self._steps = steps
         self._reporter = reporter
+        self._estimators: dict[int, StatisticsEstimator] = {}  # one for each encoder, compiled once
 
     def measure_frozen(self, test: bool) -> None:
         """Measures the frozen network, unless the run has its metrics already.
@@ -156,12 +157,12 @@ class Training:
             return
         self._fit_whole(fine_tuning, chooses=True)
         before, after = self._ends(fine_tuning)
-        values = self._between(before, after, choice.first_share)
+        values = self._between(fine_tuning, before, after, choice.first_share)
         if choice.name == "second":
             second = self._second_stage(values, choice.second_epochs)
             self._fit_whole(second, chooses=True)
             _, after = self._ends(second)
-            values = self._between(self._comparable(before, after), after, choice.share)
+            values = self._between(second, self._comparable(before, after), after, choice.share)
         assign(self._encoder.variables, values)
 
     def _start(self, head: Stage | None) -> None:
@@ -416,12 +417,13 @@ class Training:
                 "no validation split to choose by: the result is half-way between the weights "
                 "before and after fine-tuning"
             )
-            assign(self._encoder.variables, self._between(before, after, MIDDLE))
+            assign(self._encoder.variables, self._between(fine_tuning, before, after, MIDDLE))
             return replace(choice, share=MIDDLE, first_share=MIDDLE)
         adapts = self._recipe.training.stage == "adapt"
         simpler = self._simpler(head, before) if adapts else []
-        listed = [*simpler, *self._path("fine-tuned", before, after, with_start=not adapts)]
-        contenders = [*simpler, most_accurate(listed[len(simpler) :])]
+        path = self._path("fine-tuned", fine_tuning, before, after, with_start=not adapts)
+        listed = [*simpler, *path]
+        contenders = [*simpler, most_accurate(path)]
         chosen = first = simplest_within_error(contenders)
         if may_have_second_stage(self._recipe) and first.name == "fine-tuned":
             second = self._second_stage(first.values)
@@ -471,11 +473,14 @@ class Training:
         frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
         return [self._candidate("frozen", None, frozen), self._candidate("head", None, before)]
 
-    def _path(self, name: str, before, after, with_start: bool = False) -> list[Candidate]:
+    def _path(
+        self, name: str, stage: Stage, before, after, with_start: bool = False
+    ) -> list[Candidate]:
         """Returns the candidates between the weights before and after a fine-tuning."""
         shares = (0.0, *SHARES) if with_start else SHARES
         return [
-            self._candidate(name, share, self._between(before, after, share)) for share in shares
+            self._candidate(name, share, self._between(stage, before, after, share))
+            for share in shares
         ]
 
     def _second_path(self, second: Stage, before) -> list[Candidate]:
@@ -492,37 +497,38 @@ class Training:
         )
         self._fit_whole(second, chooses=True)
         _, after = self._ends(second)
-        return self._path("second", self._comparable(before, after), after)
+        return self._path("second", second, self._comparable(before, after), after)
 
-    def _between(self, before, after, share: float) -> list[np.ndarray]:
+    def _between(self, stage: Stage, before, after, share: float) -> list[np.ndarray]:
         """Returns the values of the encoder's variables between those before and after fine-tuning.
 
-        Statistics of batch normalisation are estimated for them, if the recipe says so.
+        Statistics of batch normalisation are estimated for them, if the recipe says so and the
+        stage has changed any.
         """
         values = interpolated(before, after, share)
         if self._recipe.training.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
             return values
         from dml.training._callbacks import to_numpy
-        from dml.training._statistics import plain_batches
+        from dml.training._statistics import StatisticsEstimator, plain_batches
 
+        encoder = stage.learner.encoder
+        if id(encoder) not in self._estimators:
+            self._estimators[id(encoder)] = StatisticsEstimator(encoder)
+        estimator = self._estimators[id(encoder)]
+        if not estimator.layers:
+            return values
         recipe, paths = self._recipe, self._training_items.paths
         drawn = np.random.default_rng(recipe.training.seed).permutation(len(paths))
         batches = plain_batches(
-            self._encoder,
+            encoder,
             paths[drawn[:MOST_STATISTICS_IMAGES]],
             recipe.sampler.batch_size,
             recipe.training.threads,
             skip=recipe.training.unreadable == "skip",
         )
-        assign(self._encoder.variables, values)
-        self._estimator.estimate(batches)
-        return [to_numpy(variable) for variable in self._encoder.variables]
-
-    @cached_property
-    def _estimator(self) -> "StatisticsEstimator":
-        from dml.training._statistics import StatisticsEstimator
-
-        return StatisticsEstimator(self._encoder)
+        assign(encoder.variables, values)
+        estimator.estimate(batches)
+        return [to_numpy(variable) for variable in encoder.variables]
 
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""

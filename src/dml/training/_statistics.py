@@ -45,12 +45,18 @@ class StatisticsEstimator:
             variable.assign(average.astype("float32"))
 
 
-def moving_normalisations(model: Any) -> list[keras.layers.BatchNormalization]:
-    """Returns the layers of a model whose statistics a training changes."""
+def moving_normalisations(model: Any, whole: bool = False) -> list[keras.layers.BatchNormalization]:
+    """Returns the layers of a model whose statistics a training changes.
+
+    Args:
+        model: A Keras model.
+        whole: Whether to count those that are frozen by `backbone.batch_norm` alone, too, which a
+            second stage may train.
+    """
     frozen = {
         id(inside)
         for layer in model._flatten_layers()
-        if isinstance(layer, FrozenStatistics)
+        if isinstance(layer, FrozenStatistics) and not whole
         for inside in layer._flatten_layers()
     }
     return [
