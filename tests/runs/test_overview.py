@@ -83,20 +83,21 @@ def test_expected_and_real_times(folder):
         "planning": 5.0,
         "reading": 2.0,
         "training": 50.0,
-        "evaluation": 10.0,
+        "second stage": 9.0,
         "export": 9.0,
     }
+    folder.write_json(folder.times, {"reading": 3.0, "training": 60.0})
     page = overview(folder, expected, {"training": 80.0, "export": 11.0})
     assert page.stages == [
         StageRow("planning", "5 s", "5 s"),
-        StageRow("reading", "2 s", ""),
-        StageRow("training", "50 s", "60 s"),  # two epochs of 30 s
-        StageRow("evaluation", "10 s", "12 s"),
+        StageRow("reading", "2 s", "3 s"),
+        StageRow("training", "50 s", "60 s"),
+        StageRow("second stage", "9 s", "not needed"),
         StageRow("export", "9 s", "11 s"),
-        StageRow("together", "76 s", "96 s"),
+        StageRow("together", "75 s", "96 s"),
     ]
     interrupted = overview(folder, expected, {"training": 0.0, "export": 11.0})
-    assert interrupted.stages[-1] == StageRow("together", "76 s", "")
+    assert interrupted.stages[-1] == StageRow("together", "75 s", "79 s")
     assert overview(folder).stages == []
 
 

@@ -129,6 +129,7 @@ class RunFolder(StagesFolder):
         self.metrics = self.path / "metrics.json"
         self.versions = self.path / "versions.json"
         self.parameters = self.path / "parameters.json"
+        self.times = self.path / "times.json"
         self.frozen = self.path / "frozen.json"
         self.selection = self.path / "selection.json"
         self.report = self.path / "report.html"

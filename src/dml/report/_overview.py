@@ -31,12 +31,12 @@ class StageRow:
     Args:
         name: What was done.
         expected: Its expected time as text.
-        took: Its time as text; empty if it is unknown.
+        took: Its time as text, or that it was left out.
     """
 
     name: str
     expected: str
-    took: str = ""
+    took: str
 
 
 @dataclass(frozen=True)

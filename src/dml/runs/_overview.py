@@ -4,15 +4,17 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from dml._storage.run_folder import RunFolder, StageFolder
+from dml._storage.run_folder import RunFolder
 from dml.evaluation import CalibratedThreshold
 from dml.report._overview import Link, Overview, ScoreRow, StageRow
 from dml.runs._baseline import SHAPE, Baseline
 from dml.runs._report import shown_metrics
 from dml.runs._starting import minutes
+from dml.runs._times import times_of
 from dml.runs._validation import read_candidates
 from dml.runs.evaluation import Evaluation
 
+AFTER_TRAINING = ("export", "index")  # stages of the plan
 LINKS = {
     "report.html": "all metrics, the training, wrong neighbours, labels in doubt",
     "index": "the images, to search in",
@@ -51,7 +53,7 @@ def overview_of(
         ),
         metrics=compared or metrics,
         scores=list(_scores(folder)),
-        stages=list(_stages(folder, evaluation, expected, took)),
+        stages=list(_stages(folder, expected, took)),
         thresholds=[_threshold(one) for one in evaluation.thresholds],
         data=data,
         notes=evaluation.notes,
@@ -94,34 +96,19 @@ _NAMES = {
 
 
 def _stages(
-    folder: RunFolder,
-    evaluation: Evaluation,
-    expected: Mapping[str, float],
-    took: Mapping[str, float],
+    folder: RunFolder, expected: Mapping[str, float], took: Mapping[str, float]
 ) -> Iterator[StageRow]:
     """Yields the expected and the real time of each planned stage, and of all together."""
-    known = {
-        "planning": expected.get("planning", 0.0),
-        "head stage": _seconds(folder.head_stage),
-        "fine-tuning": _seconds(folder),
-        "training": _seconds(folder),
-        "second stage": _seconds(folder.second_stage),
-        "evaluation": evaluation.seconds,
-        "export": took.get("export", 0.0),
-        "index": took.get("index", 0.0),
-    }
+    real = {"planning": expected.get("planning", 0.0), **times_of(folder)}
+    real.update((step, seconds) for step, seconds in took.items() if step in AFTER_TRAINING)
     for name, seconds in expected.items():
-        real = known.get(name, 0.0)
-        yield StageRow(name, minutes(seconds), minutes(real) if real else "")
+        yield StageRow(
+            name, minutes(seconds), minutes(real[name]) if name in real else "not needed"
+        )
     if expected:
-        whole = known["planning"] + sum(took.values()) if all(took.values()) else 0.0
-        planned = minutes(sum(expected.values()))
-        yield StageRow("together", planned, minutes(whole) if whole else "")
-
-
-def _seconds(stage: StageFolder) -> float:
-    """Returns how long the epochs of a stage took."""
-    return sum(row.get("seconds", 0.0) for row in stage.read_log())
+        # Of a training that was interrupted, only the times of the stages are known.
+        whole = real["planning"] + sum(took.values()) if all(took.values()) else sum(real.values())
+        yield StageRow("together", minutes(sum(expected.values())), minutes(whole))
 
 
 def _threshold(threshold: CalibratedThreshold) -> tuple[float, str, str]:

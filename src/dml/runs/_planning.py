@@ -24,6 +24,7 @@ from dml.runs._starting import (
     minutes,
     network_of,
     starts_from_components,
+    whole_stage,
 )
 from dml.runs._training import MOST_COMPONENT_IMAGES, MOST_STATISTICS_IMAGES
 
@@ -414,8 +415,7 @@ def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[S
         return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note)
 
     if training.stage != "head":
-        name = "fine-tuning" if recipe.backbone.is_pretrained else "training"
-        yield whole(name, training.epochs)
+        yield whole(whole_stage(recipe), training.epochs)
         again = may_have_second_stage(recipe)
         if again:
             yield whole("second stage", recipe.second_stage.epochs, ", if fine-tuning helps")

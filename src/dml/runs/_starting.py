@@ -77,6 +77,11 @@ def may_have_second_stage(recipe: Recipe) -> bool:
     return adapts and recipe.second_stage.epochs > 0
 
 
+def whole_stage(recipe: Recipe) -> str:
+    """Returns what the stage that trains the whole encoder is called."""
+    return "fine-tuning" if recipe.backbone.is_pretrained else "training"
+
+
 def starts_from_components(recipe: Recipe) -> bool:
     """Returns whether the embedding layer starts as the principal components of the features."""
     embedding = recipe.embedding

@@ -38,8 +38,14 @@ from dml.runs._selection import (
     simplest_within_error,
 )
 from dml.runs._splits import TestSplit, dataset_label
-from dml.runs._starting import has_head_stage, may_have_second_stage, starts_from_components
+from dml.runs._starting import (
+    has_head_stage,
+    may_have_second_stage,
+    starts_from_components,
+    whole_stage,
+)
 from dml.runs._targets import batch_targets
+from dml.runs._times import StageTimes
 from dml.runs._validation import ListedCandidate
 
 if TYPE_CHECKING:
@@ -62,6 +68,7 @@ class Training:
         reporter: Receives lines of text and progress.
         features: The folder for the cached features of the frozen network, for the head stage.
         stages: Where the stages write their logs and checkpoints; the run's folder if None.
+        times: Receives the time of each stage; None for no record.
     """
 
     def __init__(
@@ -74,11 +81,13 @@ class Training:
         reporter: Reporter,
         features: Path,
         stages: StagesFolder | None = None,
+        times: StageTimes | None = None,
     ):
         self._recipe = recipe
         self._kept_features = features
         self._folder = folder
         self._stages = stages or folder
+        self._times = times or StageTimes()
         self._items = items
         self._training_items = items.select("train")
         validation = items.select("val")
@@ -130,15 +139,18 @@ class Training:
         head = self._head_stage() if self._has_head_stage else None
         fine_tuning = self._fine_tuning(self._stages, self._recipe, self._learner)
         if not fine_tuning.has_begun:
-            self._start(head)
+            with self._times.of("embedding" if head is None else "head stage"):
+                self._start(head)
         choice = Choice("head", head_epochs=self._repeated(head, chooses=False) if head else 0)
         if options.stage == "head":
             return choice
         chooses = options.interpolate == "validation" or options.stage == "adapt"
-        best = self._fit_whole(fine_tuning, chooses)
+        with self._times.of(whole_stage(self._recipe)):
+            best = self._fit_whole(fine_tuning, chooses)
         choice = replace(choice, name="fine-tuned", epochs=self._repeated(fine_tuning, chooses))
         if chooses:
-            return self._select(head, fine_tuning, choice)
+            with self._times.of("choice"):
+                return self._select(head, fine_tuning, choice)
         self._report_start(best)
         return choice
 
@@ -495,7 +507,8 @@ class Training:
             "fine-tuning helps: second stage, "
             f"{number_of(second.epochs, 'epoch')} at a learning rate of {rate:g}"
         )
-        self._fit_whole(second, chooses=True)
+        with self._times.of("second stage"):
+            self._fit_whole(second, chooses=True)
         _, after = self._ends(second)
         return self._path("second", second, self._comparable(before, after), after)
 
@@ -574,18 +587,19 @@ class Training:
         recipe, kind = self._recipe, "train" if self._stages is self._folder else "refit"
         # One for each kind of views: runs that share the folder may differ in their augmentation.
         views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
-        return FeatureCache(
-            self._kept_features / f"{kind}-{text_sha256(views)[:8]}",
-            self._encoder,
-            self._training_items.paths,
-            recipe.augmentation,
-            views=recipe.head_stage.views,
-            seed=recipe.training.seed,
-            batch_size=recipe.evaluation.batch_size,
-            threads=recipe.training.threads,
-            digests=self._digests(self._training_items),
-            reporter=self._reporter,
-        )
+        with self._times.of("features"):
+            return FeatureCache(
+                self._kept_features / f"{kind}-{text_sha256(views)[:8]}",
+                self._encoder,
+                self._training_items.paths,
+                recipe.augmentation,
+                views=recipe.head_stage.views,
+                seed=recipe.training.seed,
+                batch_size=recipe.evaluation.batch_size,
+                threads=recipe.training.threads,
+                digests=self._digests(self._training_items),
+                reporter=self._reporter,
+            )
 
     @cached_property
     def _validation_features(self) -> np.ndarray:

@@ -19,14 +19,12 @@ from dml.recipe import Recipe, load_recipe, load_run_recipe
 from dml.report._overview import write_overview
 from dml.reporting import SILENT, Reporter
 from dml.runs._looking import Look, look_at
-from dml.runs._overview import overview_of
+from dml.runs._overview import AFTER_TRAINING, overview_of
 from dml.runs._planning import Plan
 from dml.runs._splits import TestSplit, dataset_label, unchanged_items, write_items
 from dml.runs._starting import minutes, run_name
 from dml.runs.run import Run
 from dml.runs.trainer import Trainer
-
-AFTER_TRAINING = ("export", "index")  # stages of the plan
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from dml.runs._starting import (
     notes_on,
 )
 from dml.runs._targets import check_targets
+from dml.runs._times import StageTimes
 from dml.runs._training import Training
 from dml.runs.run import Run
 
@@ -104,15 +105,20 @@ class Trainer:
         if folder is not None:
             RunFolder(folder).check_new()
         items = self.recipe.dataset.items() if recorded is None else recorded.items
+        times = StageTimes()
         with _precision(self.recipe.training.precision):
             prepared = self._prepare(items)
             self._describe(items, prepared, describe)
-            recorded = recorded or self._record(items)
+            if recorded is None:
+                with times.of("reading"):
+                    recorded = self._record(items)
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
                 prepared = self._prepare(items)
             if self.recipe.training.select_aspect:
-                self.recipe = with_best_aspect(self.recipe, items.select("val"), self._reporter)
+                with times.of("frozen"):
+                    validation = items.select("val")
+                    self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
                 prepared = self._prepare(items)
             name = name or dataset_label(self.recipe.dataset)
             run_folder = RunFolder(free_folder(Path("runs"), name) if folder is None else folder)
@@ -123,7 +129,7 @@ class Trainer:
                 write_text(run_folder.recipe, text)
                 run_folder.begin(text, self.recipe.parts)
                 run_folder.record(run_folder.items)
-                return self._train(run_folder, items, prepared, evaluate, features)
+                return self._train(run_folder, items, prepared, evaluate, features, times)
 
     @classmethod
     def resume(
@@ -167,7 +173,8 @@ class Trainer:
             with _precision(trainer.recipe.training.precision):
                 prepared = trainer._prepare(items)
                 trainer._describe(items, prepared)
-                return trainer._train(run_folder, items, prepared, evaluate, features)
+                times = StageTimes()
+                return trainer._train(run_folder, items, prepared, evaluate, features, times)
 
     def plan(self, budget: float | None = None) -> "Plan":
         """Times a few batches and returns what the training should take; writes nothing.
@@ -306,21 +313,27 @@ class Trainer:
         prepared: "_Prepared",
         evaluate: bool,
         features: str | os.PathLike[str] | None,
+        times: StageTimes,
     ) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
+        times.keep_in(folder)
         folder.write_json(folder.versions, _versions(self.recipe.training.seed))
         folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
         kept = folder.features if features is None else Path(features)
         learner, steps = prepared.learner, prepared.steps
-        training = Training(self.recipe, folder, items, learner, steps, self._reporter, kept)
-        training.measure_frozen(test=evaluate)
+        training = Training(
+            self.recipe, folder, items, learner, steps, self._reporter, kept, times=times
+        )
+        with times.of("frozen"):
+            training.measure_frozen(test=evaluate)
         started = time.monotonic()
         choice = training.fit()
         encoder = prepared.learner.encoder
         if self.recipe.training.refit and (items.splits == "val").any():
             del training, prepared  # two models with their optimizers would be kept
-            encoder = self._refit(folder, items, choice, kept)
+            with times.of("refit"):
+                encoder = self._refit(folder, items, choice, kept)
         if features is None and folder.features.exists():
             shutil.rmtree(folder.features)
         self._write_encoder(folder, encoder)
@@ -328,7 +341,8 @@ class Trainer:
         self._reporter.info(f"trained in {took}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
         if evaluate:
-            evaluation = run._evaluate(None, ())
+            with times.of("evaluation"):
+                evaluation = run._evaluate(None, ())
             for line in evaluation.lines():
                 self._reporter.info(line)
             self._reporter.info(f"report: {folder.report}")
