@@ -12,11 +12,11 @@ def called(monkeypatch):
     """What the tuner is called with."""
     found = {}
 
-    def run(self, folder, trials, budget, name):
-        found.update(recipe=self.recipe, space=self.space, run=(folder, trials, budget, name))
+    def run(self, *arguments):
+        found.update(recipe=self.recipe, space=self.space, run=arguments)
 
     def resume(*arguments):
-        found.update(resume=arguments[:-1])
+        found.update(resume=(*arguments[:-2], arguments[-1]))
 
     monkeypatch.setattr(Tuner, "run", run)
     monkeypatch.setattr(Tuner, "resume", resume)
@@ -25,23 +25,24 @@ def called(monkeypatch):
 
 def test_arguments_reach_the_tuner(called):
     words = "glyphs --trials 5 --budget 90s --out x --search loss --losses circle triplet"
+    words += " --confirm 3"
     assert main(["tune", *words.split(), "--training.epochs", "2"]) == 0
-    assert called["run"] == ("x", 5, 90.0, "glyphs")
+    assert called["run"] == ("x", 5, 90.0, "glyphs", 3)
     assert set(called["space"].parts["loss"]) == {"proxy_anchor", "circle", "triplet"}
     assert called["recipe"].training.epochs == 2 and not called["space"].options
 
 
 def test_defaults(called):
     assert main(["tune", "glyphs"]) == 0
-    assert called["run"] == (None, 20, None, "glyphs")
+    assert called["run"] == (None, 20, None, "glyphs", 0)
     assert called["space"].options and set(called["space"].parts) == {"loss", "augmentation"}
 
 
 def test_a_study_is_resumed(called):
     assert main(["tune", "tune/x", "--resume", "--trials", "9", "--budget", "2m"]) == 0
-    assert called == {"resume": ("tune/x", 9, 120.0, False)}
-    assert main(["tune", "tune/x", "--resume", "--allow-parts"]) == 0
-    assert called == {"resume": ("tune/x", None, None, True)}
+    assert called == {"resume": ("tune/x", 9, 120.0, False, 0)}
+    assert main(["tune", "tune/x", "--resume", "--allow-parts", "--confirm", "2"]) == 0
+    assert called == {"resume": ("tune/x", None, None, True, 2)}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ def test_a_study_is_resumed(called):
         ("glyphs --budget 20", "--budget must be a duration above 0, such as 90s"),
         ("glyphs --losses proxi_anchor", "Did you mean 'proxy_anchor'"),
         ("glyphs --trials 0", "trials must be positive"),
+        ("glyphs --confirm -1", "confirm must be at least 0"),
         ("nothing", "no recipe, data set or folder of that name"),
     ],
 )

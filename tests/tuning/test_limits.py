@@ -19,3 +19,13 @@ def test_a_share_of_the_time():
 def test_limits_are_positive(trials, budget, option):
     with pytest.raises(OptionError, match=f"{option} must be positive"):
         Limits(trials, budget)
+
+
+def test_trials_leave_time_to_what_follows():
+    times = [0.0]
+    trials, whole = Limits.shared(4, 20, further=6, clock=lambda: times[0])
+    assert trials.trials == whole.trials == 4
+    for now, first, both in ((7.9, False, False), (8, True, False), (20, True, True)):
+        times[0] = now
+        assert (trials.over(), whole.over()) == (first, both)
+    assert not any(limits.over() for limits in Limits.shared(4, None, further=6))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dml.tuning import Gain, Study, Trial
+from dml.tuning import Confirmation, Gain, Study, Trial
 
 
 def trial(number, state="complete", score=0.9, reason=""):
@@ -39,3 +39,18 @@ def test_a_gain_that_could_be_chance_is_called_so():
 def test_the_best_recipe_is_in_the_folder():
     best = trial(0)
     assert Study(Path("a"), (best,), best, 0.8, 1, None, 0.5).recipe == Path("a/best.toml")
+
+
+def test_a_confirmation_has_means_and_deviations_next_to_each_other():
+    found = Confirmation(best=(0.8, 0.9), own=(0.75, 0.75), other_classes=True)
+    assert list(found.lines()) == [
+        "validation R@1 again with 2 other seeds and other validation classes, mean and standard "
+        "deviation:",
+        "  best options 85.0 +- 7.1  (80.0, 90.0)",  # sqrt(2 * 5^2 / 1)
+        "  recipe's own 75.0 +- 0.0  (75.0, 75.0)",
+        "  difference   +10.0 +- 7.1  (+5.0, +15.0)",
+    ]
+    alone = "\n".join(Confirmation((0.5,), (0.625,), other_classes=False).lines())
+    assert "with 1 other seed, mean" in alone and "difference   -12.5  (-12.5)" in alone
+    assert "again with 2 other seeds" in lines(confirmation=found)
+    assert "again with" not in lines()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dml.tuning import Trial
-from dml.tuning._trials import best_of, tab_separated, table_lines, trial_line
+from dml.tuning._trials import best_of, lines_of, tab_separated, trial_line
 
 
 def trial(number, state="complete", score=0.5, reason="", **options):
@@ -33,14 +33,15 @@ def test_the_best_is_the_first_complete_trial_of_the_highest_score():
 
 
 def test_the_best_come_first_and_the_others_say_what_became_of_them():
-    head, *rows = table_lines(TRIALS)
-    assert head.split() == ["trial", "stage", "R@1", "time"]
+    head, *rows = lines_of(TRIALS)
+    assert head.split() == ["trial", "stage", "R@1", "time", "options"]
     assert [int(row.split()[0]) for row in rows] == [1, 4, 0, 2, 3]
     assert rows[0].endswith("loss soft_triple, optimizer.learning_rate 0.00123")
     assert "75.0" in rows[0] and "7 s" in rows[0]
     assert rows[2].endswith("the recipe's own options")
-    assert rows[3].endswith("pruned  margin 0.2")
-    assert "failed: the loss\tis not finite" in rows[4]
+    assert rows[3].endswith("pruned: margin 0.2")
+    assert "failed, the loss is not finite: " in trial_line(TRIALS[3]).replace("\t", " ")
+    assert rows[4].endswith("failed, the loss is not finite:")
 
 
 def test_the_file_has_a_row_for_each_trial_and_a_column_for_each_option():

@@ -113,6 +113,19 @@ def test_a_finished_study_is_read_again_and_goes_on_with_more_trials(tuned):
     assert kept == sorted({0, more.best.number})
 
 
+def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned):
+    lines = Lines()
+    study = Tuner.resume(tuned[0].path, confirm=1, reporter=lines)
+    found = study.confirmation
+    assert len(found.best) == len(found.own) == 1 and found.other_classes
+    assert any(
+        line.startswith("validation R@1 again with 1 other seed and other") for line in lines
+    )
+    lines.clear()
+    Tuner.resume(study.path, confirm=2, budget=1e-6, reporter=lines)
+    assert f"the time is over: `dml tune {study.path} --resume --confirm 2`" in lines.warnings[0]
+
+
 def test_a_budget_that_is_too_short_names_the_way_on(images, tmp_path):
     tuner = Tuner(recipe_of(images), RATES)
     with pytest.raises(DataError, match="no trial was completed: the time was over; `dml tune"):

@@ -54,10 +54,15 @@ class StudyFolder:
         self.best = self.path / "best.toml"
         self.lock = self.path / ".lock"
         self.runs = self.path / "trials"
+        self.confirmation = self.path / "confirmation"
 
     def run(self, number: int) -> RunFolder:
         """Returns the folder of a trial's run."""
         return RunFolder(self.runs / f"{number:04d}")
+
+    def confirming(self, name: str, number: int) -> RunFolder:
+        """Returns the folder of a run that repeats options, whose name is given."""
+        return RunFolder(self.confirmation / f"{name}-{number:04d}")
 
     def running(self, number: int) -> Path:
         """Returns the file that the process of a trial keeps locked."""

@@ -15,6 +15,7 @@ _EPILOG = """examples:
   dml tune cars196-half --losses arcface circle --training.epochs 5 --out tune/cars
   dml tune tune/cars --resume                       # continue; or work on it in a further process
   dml tune tune/cars --resume --trials 60           # more trials
+  dml tune tune/cars --resume --confirm 3           # is the best really better?
   dml train tune/cars/best.toml
 
 With pretrained weights, the first half of the trials only trains the head stage, on features that
@@ -43,6 +44,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--losses", nargs="+", metavar="LOSS", help="losses to try (default: a few that fit)"
     )
+    parser.add_argument(
+        "--confirm",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train the best and the recipe's own options N times again, with other seeds and "
+        "validation classes (default: 0)",
+    )
     parser.add_argument("--out", metavar="DIR", help="the study's folder (default: tune/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue a study, or join it")
     add_allow_parts(parser)
@@ -61,14 +70,16 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         others = [*options.flags[:1], *(name for name, value in given.items() if value)]
         if others:
             raise OptionError("--resume", f"uses the study's own settings: leave out {others[0]}")
-        Tuner.resume(options.source, options.trials, budget, options.allow_parts, reporter)
+        arguments = (options.source, options.trials, budget, options.allow_parts, reporter)
+        Tuner.resume(*arguments, options.confirm)
         return
     if StudyFolder(options.source).manifest.exists():
         raise OptionError(options.source, "is a study: continue it with --resume")
     recipe = load_recipe(options.source, options.flags, allow_parts=True)
     spaces = spaces_of(recipe, options.search or _AXES, options.losses or ())
     trials = 20 if options.trials is None else options.trials
-    Tuner(recipe, *spaces, reporter).run(options.out, trials, budget, run_name(options.source))
+    name = run_name(options.source)
+    Tuner(recipe, *spaces, reporter).run(options.out, trials, budget, name, options.confirm)
 
 
 COMMAND = Command(

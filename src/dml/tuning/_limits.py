@@ -25,6 +25,23 @@ class Limits:
         self._budget, self._clock = budget, clock
         self._began = clock()
 
+    @classmethod
+    def shared(
+        cls,
+        trials: int,
+        budget: float | None,
+        further: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> tuple["Limits", "Limits"]:
+        """Returns the limits of the trials, and of the whole with as many further trainings.
+
+        The trials leave these their share of the time.
+        """
+        whole = cls(trials, budget, clock)
+        if budget is None:
+            return whole, whole
+        return cls(trials, budget * trials / (trials + further), clock), whole
+
     def over(self, share: float = 1.0) -> bool:
         """Returns whether the time, or this share of it, is over."""
         return self._budget is not None and self._clock() >= self._began + share * self._budget

@@ -12,7 +12,7 @@ from dml._console.memory import shortage
 from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.errors import BusyError, DivergenceError, OptionError
-from dml.recipe import Recipe
+from dml.recipe import Recipe, with_options
 from dml.reporting import Reporter, TrainingProgress
 from dml.runs import Trainer
 from dml.runs._validation import validation_curve, validation_score
@@ -53,21 +53,10 @@ def train(
     earlier = sum(row.get("seconds", 0.0) for row in rows)
     started = time.monotonic()
     state, reason = "complete", ""
-    watched = _TrialReporter(reporter, lambda: _watch(run, opened, limits))
+    watched = TrialReporter(reporter, lambda: _watch(run, opened, limits))
     try:
-        while True:
-            try:
-                if run.recipe.exists():
-                    Trainer.resume(run.path, True, False, watched, features)
-                else:
-                    # Trials are compared in validation, which a refit has none of.
-                    options = {**opened.options, "training.refit": False}
-                    trainer = Trainer(varied(recipe, options), watched)
-                    trainer.run(run.path, None, False, recorded, features)
-                break
-            except BusyError:  # another process computes the features
-                _wait(limits)
-    except _Stopped as stopped:
+        fit(varied(recipe, opened.options), run, recorded, features, limits, watched)
+    except Stopped as stopped:
         state = stopped.state
     except Exception as error:
         reason = _reason(error, opened.own)
@@ -97,22 +86,56 @@ def train(
     return trial
 
 
+def fit(
+    recipe: Recipe,
+    run: RunFolder,
+    recorded: RecordedItems,
+    features: Path,
+    limits: Limits,
+    reporter: Reporter,
+) -> None:
+    """Trains a run, or continues it, without a refit: runs are compared in validation.
+
+    Args:
+        recipe: Of the run.
+        run: Its folder.
+        recorded: As for `train`, like the next two.
+        features: The folder of the features.
+        limits: Asked while another process computes the features.
+        reporter: Of the training.
+
+    Raises:
+        Stopped: The time is over.
+        DmlError: It can't be trained.
+    """
+    while True:
+        try:
+            if run.recipe.exists():
+                Trainer.resume(run.path, True, False, reporter, features)
+            else:
+                trainer = Trainer(with_options(recipe, {"training.refit": False}), reporter)
+                trainer.run(run.path, None, False, recorded, features)
+            return
+        except BusyError:
+            wait(limits)
+
+
 def _watch(run: RunFolder, opened: "OpenTrial", limits: Limits) -> None:
     """Stops a trial that should be pruned, or whose time is over; called between epochs."""
     if opened.report(validation_curve(run)):
-        raise _Stopped("pruned")
+        raise Stopped("pruned")
     if limits.over():
-        raise _Stopped("interrupted")
+        raise Stopped("interrupted")
 
 
-def _wait(limits: Limits) -> None:
+def wait(limits: Limits) -> None:
     """Waits a moment, unless the time is over."""
     if limits.over():
-        raise _Stopped("interrupted")
+        raise Stopped("interrupted")
     time.sleep(_PAUSE)
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """Stops a training between two epochs.
 
     Args:
@@ -138,7 +161,7 @@ def _reason(error: Exception, own: bool) -> str:
     return ""
 
 
-class _TrialReporter(Reporter):
+class TrialReporter(Reporter):
     """Shows the progress of a trial, and watches its epochs; the table has the rest.
 
     Args:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dml._console.table import table_lines
 from dml.recipe import toml_value
 from dml.tuning._ranges import Value
 
@@ -48,21 +49,25 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return max(complete, key=_score, default=None)
 
 
-def table_lines(trials: Sequence[Trial]) -> Iterator[str]:
-    """Yields a table of the trials, the best first, for a terminal."""
-    yield HEAD
-    for trial in sorted(trials, key=lambda trial: (trial.state != "complete", -_score(trial))):
-        yield trial_line(trial)
+def lines_of(trials: Sequence[Trial]) -> Iterator[str]:
+    """Yields a table of the trials, the best first."""
+    ranked = sorted(trials, key=lambda trial: (trial.state != "complete", -_score(trial)))
+    yield from table_lines((*HEAD.split(), "options"), map(_cells, ranked))
 
 
 def trial_line(trial: Trial) -> str:
-    """Returns a row of the table."""
+    """Returns a line about a trial, whose columns are below those of `HEAD`."""
+    number, stage, score, seconds, options = _cells(trial)
+    return f"{number:>5} {stage:>6} {score:>6} {seconds:>8}  {options}"
+
+
+def _cells(trial: Trial) -> list[str]:
     score = "" if trial.score is None else f"{100 * trial.score:.1f}"
-    note = "" if trial.state == "complete" else f"{trial.state}  "
+    note = "" if trial.state == "complete" else f"{trial.state}: "
     if trial.reason:
-        note = f"{trial.state}: {trial.reason}  "
+        note = f"{trial.state}, {trial.reason}: "
     options = "the recipe's own options" if trial.own else ", ".join(_options(trial))
-    return f"{trial.number:>5} {trial.stage:>6} {score:>6} {trial.seconds:>6.0f} s  {note}{options}"
+    return [f"{trial.number}", trial.stage, score, f"{trial.seconds:.0f} s", f"{note}{options}"]
 
 
 def tab_separated(trials: Sequence[Trial]) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 
 from dml._storage.study_folder import StudyFolder
-from dml.tuning._trials import Trial, table_lines
+from dml._text import number_of
+from dml.tuning._trials import Trial, lines_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,36 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """What the best options and the recipe's own reached when they were trained again.
+
+    Both were trained with the same seeds and validation classes, one pair after the other.
+
+    Args:
+        best: R@1 in validation with the best options, one for each repetition.
+        own: With the recipe's own.
+        other_classes: Whether other classes were held out for validation than in the study.
+    """
+
+    best: tuple[float, ...]
+    own: tuple[float, ...]
+    other_classes: bool
+
+    def lines(self) -> Iterator[str]:
+        """Yields means and standard deviations over the repetitions, as a table."""
+        gains = tuple(a - b for a, b in zip(self.best, self.own, strict=True))
+        classes = " and other validation classes" if self.other_classes else ""
+        seeds = number_of(len(gains), "other seed")
+        yield f"validation R@1 again with {seeds}{classes}, mean and standard deviation:"
+        rows = (("best options", self.best), ("recipe's own", self.own), ("difference", gains))
+        for name, values in rows:
+            sign = "+" if values is gains else ""
+            spread = f" +- {100 * stdev(values):.1f}" if len(values) > 1 else ""
+            each = ", ".join(f"{100 * value:{sign}.1f}" for value in values)
+            yield f"  {name:12} {100 * mean(values):{sign}.1f}{spread}  ({each})"
+
+
+@dataclass(frozen=True)
 class Study:
     """The trials of a recipe's options in a folder, and the best of them.
 
@@ -37,6 +69,7 @@ class Study:
         gain: What it gains over the recipe's own options, in their last trial; None if it has
             them, too, or no such trial was completed.
         frozen: R@1 of the frozen network in validation.
+        confirmation: How well the best options did again; None if they were not trained again.
     """
 
     path: Path
@@ -46,6 +79,7 @@ class Study:
     high: float
     gain: Gain | None
     frozen: float | None
+    confirmation: Confirmation | None = None
 
     @property
     def recipe(self) -> Path:
@@ -54,7 +88,7 @@ class Study:
 
     def lines(self) -> Iterator[str]:
         """Yields the table of the trials, the best first, and how far to trust it."""
-        yield from table_lines(self.trials)
+        yield from lines_of(self.trials)
         if self.frozen is not None:
             yield f"frozen network: validation R@1 {100 * self.frozen:.1f}"
         best = self.best
@@ -75,5 +109,7 @@ class Study:
             f"note: it is the best of {len(self.trials)} on the same validation classes, so its "
             "score is optimistic, and an interval does not cover that; the test split was not read"
         )
+        if self.confirmation is not None:
+            yield from self.confirmation.lines()
         yield f"table: {StudyFolder(self.path).table}"
         yield f"train and test the best recipe: dml train {self.recipe}"

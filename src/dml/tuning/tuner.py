@@ -3,9 +3,11 @@
 import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dml._options import check_at_least
 from dml._storage.atomic import write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder, StudyManifest
@@ -22,6 +24,7 @@ from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
 from dml.runs._starting import free_folder
 from dml.tuning._comparing import best_trial, gain_of, interval_of
+from dml.tuning._confirming import confirm
 from dml.tuning._limits import Limits
 from dml.tuning._phases import Phase, phases_of, spaces_of
 from dml.tuning._space import SearchSpace, varied
@@ -87,6 +90,7 @@ class Tuner:
         trials: int = 20,
         budget: float | None = None,
         name: str | None = None,
+        confirm: int = 0,
     ) -> Study:
         """Runs the trials of a new study.
 
@@ -96,6 +100,9 @@ class Tuner:
             budget: Seconds after which it stops, at the end of an epoch; positive. None for no
                 limit.
             name: The NAME; by default the data set's name.
+            confirm: How many times the best options and the recipe's own are trained again at the
+                end, with other seeds and, unless the data set lists a split `val`, with other
+                validation classes; at least 0. The budget is for both.
 
         Raises:
             DmlError: The recipe, the data or the folder is invalid, there are no validation
@@ -103,7 +110,7 @@ class Tuner:
         """
         if folder is not None:
             StudyFolder(folder).check_new()
-        limits = Limits(trials, budget)
+        limits = _limits(trials, budget, confirm)
         items = self.recipe.dataset.items().select(*SEEN)
         self._check_validation(items)
         Trainer(self.recipe, self._reporter)._check(items)
@@ -113,7 +120,7 @@ class Tuner:
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
         study.begin(self._manifest(trials))
-        return self._run(study, limits)
+        return self._run(study, *limits, confirm)
 
     @classmethod
     def resume(
@@ -123,6 +130,7 @@ class Tuner:
         budget: float | None = None,
         allow_parts: bool = False,
         reporter: Reporter = SILENT,
+        confirm: int = 0,
     ) -> Study:
         """Continues a study, alone or beside other processes that work on it.
 
@@ -134,6 +142,7 @@ class Tuner:
             allow_parts: Whether the Python files that its recipe lists under `parts` may be
                 imported, which runs their code.
             reporter: Receives lines of text and the progress of long work.
+            confirm: As for `run`; what was trained again already is not repeated.
 
         Raises:
             DmlError: There is no study, its files or images were changed, or no trial was
@@ -153,7 +162,8 @@ class Tuner:
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise DataError(study.manifest, f"damaged: {error}; start another study") from None
         tuner = cls(recipe, space, head_space, reporter)
-        return tuner._run(study, Limits(manifest.trials if trials is None else trials, budget))
+        limits = _limits(manifest.trials if trials is None else trials, budget, confirm)
+        return tuner._run(study, *limits, confirm)
 
     def _phases(self) -> list[Phase]:
         return phases_of(self.recipe, self.space, self.head_space)
@@ -173,8 +183,15 @@ class Tuner:
                 "dataset.validation to images",
             )
 
-    def _run(self, folder: StudyFolder, limits: Limits) -> Study:
-        """Runs trials until there are enough or the time is over, and writes the results."""
+    def _run(self, folder: StudyFolder, limits: Limits, whole: Limits, confirm: int) -> Study:
+        """Runs trials until there are enough or the time is over, and writes the results.
+
+        Args:
+            folder: The study's.
+            limits: Of the trials.
+            whole: Of all work.
+            confirm: As for `run`.
+        """
         from dml.tuning._store import TrialStore  # loads Optuna
 
         self._reporter.info(f"study: {folder.path}")
@@ -196,6 +213,8 @@ class Tuner:
         with store.alone():
             trials = tuple(store.trials())
         study = self._study(folder, trials, recorded.items.select("val"))
+        if confirm:
+            study = self._confirmed(study, folder, recorded, confirm, whole)
         for line in study.lines():
             self._reporter.info(line)
         return study
@@ -262,5 +281,30 @@ class Tuner:
         frozen = Baseline.from_json(run.read_json(run.frozen, SHAPE)).validation
         return Study(folder.path, trials, best, low, high, gain, frozen)
 
+    def _confirmed(
+        self, study: Study, folder: StudyFolder, recorded: RecordedItems, count: int, limits: Limits
+    ) -> Study:
+        """Returns the study with what its best options reach again."""
+        best = study.best
+        self._reporter.info(f"training trial {best.number} and the recipe's own options again")
+        found = confirm(self.recipe, best, folder, recorded, count, limits, self._reporter)
+        if found is None:
+            self._reporter.warning(
+                f"the time is over: `dml tune {folder.path} --resume --confirm {count}` continues"
+            )
+        return replace(study, confirmation=found)
+
     def _encoder(self, trial: Trial) -> "keras.Model":
         return Run(trial.run, allow_parts=True).encoder()
+
+
+def _limits(trials: int, budget: float | None, confirm: int) -> tuple[Limits, Limits]:
+    """Returns the limits of the trials and of all work.
+
+    Args:
+        trials: As for `Tuner.run`, like the others.
+        budget: Seconds.
+        confirm: Repetitions, which train two options each.
+    """
+    check_at_least(0, confirm=confirm)
+    return Limits.shared(trials, budget, further=2 * confirm)

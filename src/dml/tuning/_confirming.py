@@ -1,0 +1,120 @@
+"""Trains the best recipe of a study and its own again, with other seeds and validation classes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dml._storage.locks import locked
+from dml._storage.run_folder import RunFolder
+from dml._storage.study_folder import StudyFolder
+from dml.datasets import RecordedItems
+from dml.datasets._recorded import SEEN
+from dml.errors import BusyError
+from dml.recipe import Recipe, with_options
+from dml.reporting import Reporter
+from dml.runs._validation import validation_score
+from dml.tuning._limits import Limits
+from dml.tuning._space import varied
+from dml.tuning._training import Stopped, TrialReporter, fit, wait
+from dml.tuning._trials import Trial
+from dml.tuning.study import Confirmation
+
+
+def confirm(
+    recipe: Recipe,
+    best: Trial,
+    folder: StudyFolder,
+    recorded: RecordedItems,
+    count: int,
+    limits: Limits,
+    reporter: Reporter,
+) -> Confirmation | None:
+    """Returns how well the best options and the recipe's own do again; None if the time is over.
+
+    Repetition i adds i to the seeds of the training and of the validation split, so that other
+    classes are held out, unless the data set lists a split `val`. What was trained by an earlier
+    call is not trained again.
+
+    Args:
+        recipe: The study's.
+        best: Its best trial.
+        folder: The study's.
+        recorded: Its training and validation images.
+        count: Repetitions.
+        limits: Of the study.
+        reporter: Shows the progress, and receives a line for each run.
+
+    Raises:
+        DmlError: A run can't be trained.
+    """
+    options = {"own": {}, f"trial-{best.number:04d}": best.options}
+    scores: dict[str, list[float]] = {name: [] for name in options}
+    other_classes = False
+    try:
+        for number in range(1, count + 1):
+            seeded = _seeded(recipe, number)
+            items = _split_again(seeded, recorded)
+            other_classes |= _validated(items) != _validated(recorded)
+            features = folder.confirmation / f"features-{number:04d}"
+            for name, changed in options.items():
+                one, run = varied(seeded, changed), folder.confirming(name, number)
+                score = _score(one, run, items, features, limits, reporter)
+                reporter.info(f"{run.path}: validation R@1 {100 * score:.1f}")
+                scores[name].append(score)
+            shutil.rmtree(features, ignore_errors=True)
+    except Stopped:
+        return None
+    own, again = map(tuple, scores.values())
+    return Confirmation(again, own, other_classes)
+
+
+def _seeded(recipe: Recipe, number: int) -> Recipe:
+    """Returns the recipe with the seeds of a repetition."""
+    changes = {
+        "training.seed": recipe.training.seed + number,
+        "dataset.validation_seed": recipe.dataset.validation_seed + number,
+    }
+    return with_options(recipe, changes)
+
+
+def _split_again(recipe: Recipe, recorded: RecordedItems) -> RecordedItems:
+    """Returns a study's images, divided into training and validation as a recipe says."""
+    digests = dict(zip(recorded.items.ids, recorded.digests, strict=True))
+    items = recipe.dataset.items().select(*SEEN)
+    items = items.take(np.isin(items.ids, recorded.items.ids))
+    return RecordedItems(items, np.array([digests[name] for name in items.ids], object))
+
+
+def _validated(recorded: RecordedItems) -> set[str]:
+    """Returns the names of the validation images."""
+    return set(recorded.items.select("val").ids)
+
+
+def _score(
+    recipe: Recipe,
+    run: RunFolder,
+    recorded: RecordedItems,
+    features: Path,
+    limits: Limits,
+    reporter: Reporter,
+) -> float:
+    """Trains a run, unless it is finished, and returns its R@1 in validation."""
+
+    def watch():
+        if limits.over():
+            raise Stopped("interrupted")
+
+    while not run.encoder.exists():
+        watch()
+        try:
+            with locked(run.path.parent / f".{run.path.name}.lock", str(run.path)):
+                watched = TrialReporter(reporter, watch)
+                fit(recipe, run, recorded, features, limits, watched)
+                for stage in run.stages:
+                    shutil.rmtree(stage.checkpoints, ignore_errors=True)
+        except BusyError:  # another process trains it
+            wait(limits)
+    score = validation_score(run, recipe.training)
+    assert score is not None  # there are validation classes
+    return score
