@@ -63,7 +63,10 @@ COMPANY = {
     "dataset.glyphs": {"classes": 8, "samples": 4, "size": 16},
     "dataset.parquet": {"image": "image"},
     "dataset": {"validation_fraction": 0.5},
-    "dataset.table.label_separator": {"protocol": "seen-class", "validation": "images"},
+    **{
+        f"dataset.{name}.label_separator": {"protocol": "seen-class", "validation": "images"}
+        for name in ("table", "parquet", "webdataset")
+    },
     "backbone": {"weights": "none", "input_size": 32, "resize_side": 40},
     "backbone.conv4": {"input_size": 16, "resize_side": 20, "filters": 4},
     "backbone.own": {"input_size": 16, "resize_side": 20, "path": "some.keras"},

@@ -1,12 +1,14 @@
 """Tests specific to Parquet and Arrow files with the bytes of images."""
 
+import cv2
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dml.datasets import Parquet
-from dml.errors import DataError
-from dml.images import ImageRef
+from dml.datasets import Parquet, RecordedItems
+from dml.errors import DataError, MissingDataError, OptionError
+from dml.images import ImageRef, read_image
 from tests.datasets.layouts import png, write_parquet
 
 ALL = {"test_fraction": 0.0, "validation_fraction": 0.0}
@@ -32,6 +34,79 @@ def test_splits_from_files_and_from_a_column(tmp_path):
     write_parquet(tmp_path / "b.parquet", IMAGES, label=[0, 0, 1, 1], where=where)
     part = Parquet(root=str(tmp_path / "b.parquet"), split="where")
     assert part.items().splits.tolist() == where
+
+
+BOX = {"x0": [0, 5, 0, 1], "y0": [0, 0, 2, 2], "x1": [5, 24, 9, 3], "y1": [6, 20, 20, 4]}
+PIXELS = [cv2.imdecode(np.frombuffer(data, np.uint8), 1)[..., ::-1] for data in IMAGES]
+
+
+def with_columns(tmp_path, **columns):
+    """Returns the items of four images of two classes with further columns."""
+    path = write_parquet(tmp_path / "a.parquet", IMAGES, label=["x", "x", "y", "y"], **columns)
+    return Parquet(root=str(path), **ALL).items()
+
+
+def test_boxes_cut_images_as_in_a_table(tmp_path):
+    items = with_columns(tmp_path, **BOX)
+    assert items.notes == ("boxes are in pixels",)
+    assert items.ids.tolist() == [f"a.parquet!{row}" for row in range(4)]
+    for path, whole, x0, y0, x1, y1 in zip(items.paths, PIXELS, *BOX.values(), strict=True):
+        assert (read_image(path) == whole[y0:y1, x0:x1]).all()
+    digests = RecordedItems.of(items).digests
+    assert digests[0] != RecordedItems.of(with_columns(tmp_path)).digests[0]
+    shares = with_columns(tmp_path, **{name: [n / 24 for n in BOX[name]] for name in BOX})
+    assert "boxes are in shares" in shares.notes[0]
+
+
+@pytest.mark.parametrize("as_paths", [True, False])
+def test_a_mask_is_an_image_or_the_path_of_one(tmp_path, as_paths):
+    mask = np.zeros((20, 24, 3), "uint8")
+    mask[3:9, 4:10] = 255
+    data = cv2.imencode(".png", mask)[1].tobytes()
+    (tmp_path / "m.png").write_bytes(data)
+    items = with_columns(tmp_path, mask=["m.png"] * 4 if as_paths else [data] * 4, **BOX)
+    for path, whole, x0, y0, x1, y1 in zip(items.paths, PIXELS, *BOX.values(), strict=True):
+        assert (read_image(path) == np.where(mask, whole, 255)[y0:y1, x0:x1]).all()
+    plain = Parquet(root=str(tmp_path / "a.parquet"), image="image", **ALL).items()
+    assert plain.paths.tolist() == items.paths.tolist()
+    if as_paths:
+        (tmp_path / "m.png").unlink()
+        with pytest.raises(MissingDataError, match=r"m\.png: image missing"):
+            plain = Parquet(root=str(tmp_path / "a.parquet"), **ALL).items()
+
+
+def test_cameras_and_sequences(tmp_path):
+    items = with_columns(tmp_path, camera=[1, 1, 2, None], sequence=["a", None, "b", "b"])
+    assert items.cameras.tolist() == ["1", "1", "2", None]
+    assert items.sequences.tolist() == ["a", None, "b", "b"]
+    assert items.notes == ()
+    lists = with_columns(tmp_path, sequence=[[1], [2], [3], [4]])
+    assert lists.sequences is None and lists.cameras is None
+
+
+def test_a_cell_may_hold_several_labels(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", IMAGES, label=["red|hat", "hat| red", "hat", "a"])
+    options = {"protocol": "seen-class", "validation": "images", "label_separator": "|"}
+    items = Parquet(root=str(path), **{**ALL, **options}).items()
+    assert items.class_names == ("a", "hat", "hat|red") and items.labels.tolist() == [2, 2, 1, 0]
+    assert items.label_sets == [{"a"}, {"hat"}, {"hat", "red"}]
+    with pytest.raises(OptionError, match=r"dataset\.protocol must be seen-class"):
+        Parquet(root=str(path), label_separator="|").items()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x0": [0] * 4}, "no column 'y0': a box has the columns x0, y0, x1, y1"),
+        ({**BOX, "x1": [5, None, 9, 3]}, r"a\.parquet!1 has no x1"),
+        ({**BOX, "x1": ["5", "b", "9", "3"]}, r"a\.parquet!1: x1 is 'b', not a number"),
+        ({**BOX, "x1": [5, 4, 9, 3]}, r"a\.parquet!1: the box 5, 0, 4, 20 .*is empty"),
+        ({"mask": [1, 2, 3, 4]}, "row 0: a mask is the path of an image; got 1"),
+    ],
+)
+def test_columns_that_are_wrong(tmp_path, columns, message):
+    with pytest.raises(DataError, match=message):
+        with_columns(tmp_path, **columns)
 
 
 @pytest.mark.parametrize(

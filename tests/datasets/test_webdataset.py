@@ -2,6 +2,8 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from dml.datasets import WebDataset
@@ -61,6 +63,80 @@ def test_one_of_several_images_is_chosen(tmp_path):
     with pytest.raises(DataError, match=r"left\.png and right\.png: .* --dataset\.image left\.png"):
         items_of(tmp_path, members)
     assert items_of(tmp_path, members, image="right.png").ids.tolist() == ["s.tar!a.right.png"]
+
+
+BOXES = [{"x0": 0, "y0": 2, "x1": 5, "y1": 6}, {"x0": 5, "y0": 0, "x1": 24, "y1": 20}]
+
+
+def boxed(in_json=True, **more):
+    """Returns the members of two samples with boxes and cameras."""
+    members = {}
+    for number, box in enumerate(BOXES):
+        members |= {f"{number}.png": png(number), f"{number}.cls": "hat"}
+        columns = {**box, "camera": f"cam {number}", "sequence": None}
+        if in_json:
+            members[f"{number}.json"] = json.dumps({**columns, "other": [1]})
+        else:
+            members |= {f"{number}.{name}": f"{v or ''}" for name, v in columns.items()}
+            members |= {f"{number}.{name}": f"{box[name]}" for name in box}
+    return members | more
+
+
+@pytest.mark.parametrize("in_json", [True, False])
+def test_boxes_and_cameras_of_samples(tmp_path, in_json):
+    items = items_of(tmp_path, boxed(in_json))
+    assert items.ids.tolist() == ["s.tar!0.png", "s.tar!1.png"]
+    assert items.cameras.tolist() == ["cam 0", "cam 1"]
+    assert items.sequences.tolist() == [None, None]
+    assert items.notes == ("boxes are in pixels",)
+    for number, (path, box) in enumerate(zip(items.paths, BOXES, strict=True)):
+        (tmp_path / "whole.png").write_bytes(png(number))
+        whole = read_image(tmp_path / "whole.png")
+        cut = whole[box["y0"] : box["y1"], box["x0"] : box["x1"]]
+        assert (read_image(path) == cut).all()
+
+
+def test_a_mask_is_an_image_of_the_sample(tmp_path):
+    mask = np.zeros((20, 24, 3), "uint8")
+    mask[3:9, 4:10] = 255
+    masks = {f"{n}.mask.png": cv2.imencode(".png", mask)[1].tobytes() for n in range(2)}
+    items = items_of(
+        tmp_path, {"0.png": png(), "0.cls": "a", "1.png": png(), "1.cls": "b", **masks}
+    )
+    (tmp_path / "whole.png").write_bytes(png())
+    expected = np.where(mask, read_image(tmp_path / "whole.png"), 255)
+    assert all((read_image(path) == expected).all() for path in items.paths)
+    del masks["1.mask.png"]
+    with pytest.raises(DataError, match=r"s\.tar!1\.png has no mask"):
+        items_of(tmp_path, {"0.png": png(), "0.cls": "a", "1.png": png(), "1.cls": "b", **masks})
+
+
+def test_several_labels_in_a_field(tmp_path):
+    members = {"0.png": png(), "0.cls": "red|hat", "1.png": png(1), "1.cls": "hat"}
+    options = {"protocol": "seen-class", "validation": "images", "label_separator": "|"}
+    assert items_of(tmp_path, members, **options).class_names == ("hat", "hat|red")
+    with pytest.raises(DataError, match=r"s\.tar!1\.png has an empty label in 'hat\|'"):
+        items_of(tmp_path, members | {"1.cls": "hat|"}, **options)
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("{}", r"s\.tar!1\.png has no x0"),
+        ("[1]", "sample 1: json must hold keys and values, as in the first sample"),
+        ('{"x0": [1]}', r"sample 1: x0 must be text or a number; got '\[1\]'"),
+        ("{", "sample 1: not valid JSON"),
+    ],
+)
+def test_columns_that_are_wrong(tmp_path, member, message):
+    with pytest.raises(DataError, match=message):
+        items_of(tmp_path, boxed(**{"1.json": member}))
+
+
+def test_json_without_columns_is_not_read(tmp_path):
+    members = {"0.png": png(), "0.cls": "a", "0.json": "[1]", "1.png": png(), "1.cls": "b"}
+    items = items_of(tmp_path, members | {"1.json": "no json"})
+    assert items.cameras is None and items.notes == ()
 
 
 def test_samples_without_an_image_are_left_out(tmp_path):

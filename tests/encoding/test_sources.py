@@ -161,6 +161,18 @@ def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
     assert len(table_of(photos, "path,id\nclass 0/0.png,a\nclass 0/0.png,b\n")) == 2
 
 
+def test_boxes_of_images_in_cells_are_cut(photos):
+    box = {"x0": [0, 1], "y0": [0, 2], "x1": [5, 9], "y1": [6, 20]}
+    write_parquet(photos / "a.parquet", [png(1), png(2)], **box)
+    table = image_table(["photos/a.parquet"], LeftOut())
+    assert table["id"].tolist() == [f"photos/a.parquet!image!{row}" for row in range(2)]
+    assert table["path"].tolist() == [
+        f"crop:pixels=0,0,5,6:{photos}/a.parquet!image!0",
+        f"crop:pixels=1,2,9,20:{photos}/a.parquet!image!1",
+    ]
+    assert table["label"].isna().all()
+
+
 def test_images_in_cells_and_their_labels(photos):
     images = [png(0), png(1)]
     write_parquet(photos / "a.parquet", images, label=["x", None])

@@ -9,7 +9,7 @@ import pytest
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets import DATASETS
 from dml.encoding._interface import Preparation
-from dml.encoding.embed import read_squares
+from dml.encoding._squares import read_squares
 from dml.images import _opencv
 from dml.images._opencv import single_threaded_opencv
 from dml.samplers import SAMPLERS

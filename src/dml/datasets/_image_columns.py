@@ -1,11 +1,16 @@
 """The columns of Parquet and Arrow files that hold images and their classes."""
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from dml._storage.cells import is_image, read_schema
+from dml.datasets._files import require_files
 from dml.datasets._frames import read_values
+from dml.datasets._regions import MASK, REGION_COLUMNS, SOURCE_COLUMNS
 from dml.errors import DataError
+from dml.images import ImageRef
+from dml.images._references import CellRef
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +30,7 @@ def image_column(schema: "pa.Schema", path: str, named: str = "") -> str:
     found = [field.name for field in schema if is_image(field.type)]
     if named in found:
         return named
+    found = [name for name in found if name != MASK]
     if named or not found:
         which = f" {named!r}" if named else ""
         text = f"no column{which} of the bytes of images; it has {', '.join(schema.names)}"
@@ -34,6 +40,46 @@ def image_column(schema: "pa.Schema", path: str, named: str = "") -> str:
             path, f"the columns {' and '.join(found)} may be images: choose one by --dataset.image"
         )
     return found[0]
+
+
+def further_columns(path: str, image: str, count: int) -> dict[str, list[Any]]:
+    """Returns name -> values of the columns of a file that name parts and origins of its images.
+
+    They are those of a table: boxes, masks as references, cameras and sequences. A mask is an image
+    in its cell, or the path of one, relative to the file's folder. Columns of another kind, such as
+    lists, are left out.
+
+    Args:
+        path: The file.
+        image: The column of its images.
+        count: Its rows.
+
+    Raises:
+        DataError: They are damaged, or a path is not text.
+        MissingDataError: A mask is missing.
+    """
+    import pyarrow as pa
+
+    path = os.path.abspath(path)
+    schema = read_schema(path)
+    wanted = [n for n in (*REGION_COLUMNS, *SOURCE_COLUMNS) if n in schema.names and n != image]
+    kinds = {name: schema.field(name).type for name in wanted}
+    mask_is_image = MASK in kinds and is_image(kinds[MASK])
+    # A sequence of another kind, such as a list of numbers, is none of a camera.
+    named = [n for n, kind in kinds.items() if not pa.types.is_nested(kind) and not is_image(kind)]
+    columns: dict[str, list[Any]] = read_values(path, named) if named else {}
+    if mask_is_image:
+        rows = range(count)
+        return columns | {MASK: [CellRef(path, MASK, row) for row in rows]}
+    if MASK not in columns:
+        return columns
+    folder, names = os.path.dirname(path), columns[MASK]
+    for row, name in enumerate(names):
+        if name is not None and not isinstance(name, str):
+            raise DataError(path, f"row {row}: a mask is the path of an image; got {name!r}")
+    masks = [None if not name else ImageRef.parse(name).absolute(folder) for name in names]
+    require_files(dict.fromkeys(f for mask in masks if mask is not None for f in mask.files))
+    return columns | {MASK: masks}
 
 
 def labels_of(path: str, column: str) -> list[Any]:

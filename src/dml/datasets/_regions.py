@@ -1,6 +1,7 @@
 """The columns of a table that name a part of each image: a box, a mask."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 BOX = ("x0", "y0", "x1", "y1")
 MASK = "mask"
 REGION_COLUMNS = (*BOX, MASK)
+SOURCE_COLUMNS = ("camera", "sequence")
 
 
 def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list[ImageRef], str]:
-    """Returns the image of each row, or the part of it that its box and mask name.
+    """Returns the image of each row of a table, or the part of it that its box and mask name.
 
     Args:
-        frame: The column `path`; perhaps `x0`, `y0`, `x1` and `y1`, which are shares of width and
-            height if none of them exceeds 1, and pixels otherwise; and perhaps `mask`, the path of
-            an image.
+        frame: The column `path`; perhaps `mask`, the path of an image; and perhaps a box, as for
+            `parts_of`.
         file: Where it was read, for messages.
 
     Returns:
@@ -35,27 +36,56 @@ def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list
     """
     images = [ImageRef.parse(path) for path in frame["path"].astype(str)]
     if MASK in frame:
-        masks = _complete(frame, MASK, file).astype(str)
-        images = [MaskedRef(i, ImageRef.parse(m)) for i, m in zip(images, masks, strict=True)]
+        frame = frame.assign(
+            **{MASK: [m if m != m else ImageRef.parse(str(m)) for m in frame[MASK]]}
+        )
+    return parts_of(images, frame, file, lambda row: f"row {row + 1}")
+
+
+def parts_of(
+    images: list[ImageRef],
+    frame: "pd.DataFrame",
+    file: str | os.PathLike[str],
+    name_of: Callable[[int], str],
+) -> tuple[list[ImageRef], str]:
+    """Returns images, or the part of each that its box and mask name.
+
+    Args:
+        images: N references.
+        frame: N rows; perhaps with `x0`, `y0`, `x1` and `y1`, which are shares of width and height
+            if none of them exceeds 1, and pixels otherwise; and perhaps `mask`, references.
+        file: Where it was read, for messages.
+        name_of: Returns what a row is called in messages.
+
+    Returns:
+        (references, a line that says the boxes' unit; empty without boxes).
+
+    Raises:
+        DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
+    """
+    parts = list(images)
+    if MASK in frame:
+        masks = _complete(frame, MASK, file, name_of)
+        parts = [MaskedRef(image, mask) for image, mask in zip(parts, masks, strict=True)]
     if not set(BOX) & set(frame.columns):
-        return images, ""
-    corners = _corners(frame, file)
+        return parts, ""
+    corners = _corners(frame, file, name_of)
     unit = BoxUnit.SHARES if corners.max() <= 1 else BoxUnit.PIXELS
     for row, numbers in enumerate(corners.tolist()):
         try:
-            images[row] = CropRef(images[row], Box(*numbers, unit))
+            parts[row] = CropRef(parts[row], Box(*numbers, unit))
         except ValueError as error:
             box, why = ", ".join(f"{number:g}" for number in numbers), ""
             if unit == BoxUnit.PIXELS:
                 above = int(np.argmax(corners.max(axis=1) > 1))
-                why = f" (in pixels, since row {above + 1} has {corners[above].max():g})"
-            raise DataError(file, f"row {row + 1}: the box {box}{why} {error}") from None
+                why = f" (in pixels, since {name_of(above)} has {corners[above].max():g})"
+            raise DataError(file, f"{name_of(row)}: the box {box}{why} {error}") from None
     if unit == BoxUnit.PIXELS:
-        return images, "boxes are in pixels"
-    return images, "boxes are in shares of width and height, since none of their numbers exceeds 1"
+        return parts, "boxes are in pixels"
+    return parts, "boxes are in shares of width and height, since none of their numbers exceeds 1"
 
 
-def _corners(frame, file):
+def _corners(frame, file, name_of):
     """Returns the numbers of the boxes, float64 (N, 4)."""
     import pandas as pd
 
@@ -64,17 +94,17 @@ def _corners(frame, file):
         raise DataError(file, f"no column {absent[0]!r}: a box has the columns {columns}")
     corners = np.empty((len(frame), len(BOX)))
     for place, name in enumerate(BOX):
-        column = _complete(frame, name, file)
+        column = _complete(frame, name, file, name_of)
         corners[:, place] = pd.to_numeric(column, errors="coerce")
         if len(wrong := np.flatnonzero(np.isnan(corners[:, place]))):
-            row = wrong[0]
-            raise DataError(file, f"row {row + 1}: {name} is {column.iloc[row]!r}, not a number")
+            row = int(wrong[0])
+            raise DataError(file, f"{name_of(row)}: {name} is {column.iloc[row]!r}, not a number")
     return corners
 
 
-def _complete(frame: "pd.DataFrame", name: str, file) -> Any:
+def _complete(frame: "pd.DataFrame", name: str, file, name_of) -> Any:
     """Returns a column that has a value in every row."""
     column = frame[name]
     if len(empty := np.flatnonzero(column.isna())):
-        raise DataError(file, f"row {empty[0] + 1} has no {name}")
+        raise DataError(file, f"{name_of(int(empty[0]))} has no {name}")
     return column

@@ -3,18 +3,23 @@
 import glob
 import os
 import re
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, protocol_of, split_named
+from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
+from dml.datasets._regions import SOURCE_COLUMNS, parts_of
+from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, split_named
 from dml.datasets.base import _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.images import ImageRef
 from dml.images._files import LITTER, LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SHARDS = 100_000  # that a pattern may name
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")  # {000..015} or {a,b}
@@ -45,12 +50,15 @@ class Sample:
         place: What tells it from the others in its shard.
         label: Its class.
         split: What the data say about its split; None if they say nothing.
+        columns: Further ones of those that a table may have: the numbers of a box, the names of a
+            camera and a sequence, and a mask as a reference.
     """
 
     image: ImageRef
     place: str
     label: Hashable
     split: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,13 @@ class ShardedDataset(_UserDataset):
         label: Field that holds the class.
         image: Field that holds the image; empty takes the only one.
         split: Field that holds the split; empty takes it from the names of shards and folders.
+        label_separator: As for `Table`.
     """
 
     label: str = ""
     image: str = ""
     split: str = ""
+    label_separator: str = ""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[dict[str, str]] = {}  # suffix of files that can't be read -> what to do
@@ -131,24 +141,29 @@ class ShardedDataset(_UserDataset):
 
     def read(self) -> Items:
         left_out, notes = LeftOut(), []
-        images, ids, labels, splits = [], [], [], []
+        samples, ids, splits = [], [], []
         for shard in self.shards():
-            before = len(images)
+            before = len(samples)
             for sample in self.samples(shard, left_out):
-                images.append(str(sample.image))
+                samples.append(sample)
                 ids.append(f"{shard.name}!{sample.place}")
-                labels.append(sample.label)
                 splits.append(self._split_of(sample, shard))
-            if len(images) == before:
+            if len(samples) == before:
                 there = f"; {left_out}" if left_out else ""
                 raise DataError(shard.path, f"no images in it{there}")
         if left_out:
             notes.append(str(left_out))
-        names = self.class_names(labels)
-        if set(splits) <= {"train", None}:
-            items = Items.build(images, names, "train", ids, self.protocol, notes=notes)
-            return items.with_test(self.test_fraction, self.test_seed)
-        if None in splits:
+        frame = _frame_of(samples)
+        images, unit = parts_of([s.image for s in samples], frame, self.root, ids.__getitem__)
+        if unit:
+            notes.append(unit)
+        names = sets_of_labels(
+            self.class_names([sample.label for sample in samples]),
+            self.label_separator,
+            lambda row, text: DataError(self.root, f"{ids[row]} {text}"),
+        )
+        has_splits = not set(splits) <= {"train", None}
+        if has_splits and None in splits:
             one, other = (
                 next(i for i, split in zip(ids, splits, strict=True) if (split is None) == unnamed)
                 for unnamed in (True, False)
@@ -158,10 +173,23 @@ class ShardedDataset(_UserDataset):
                 f"{one.partition('!')[0]} names no split, while {other.partition('!')[0]} does: "
                 "rename one, or name the field of the split by --dataset.split",
             )
-        if not {"test", "query"} & set(splits):
+        if has_splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
-        return Items.build(images, names, splits, ids, protocol_of(names, splits), notes=notes)
+        listed = [split or "train" for split in splits]
+        items = Items.build(
+            list(map(str, images)),
+            names,
+            listed,
+            ids,
+            protocol_of_sets(names, listed, self.label_separator) if has_splits else self.protocol,
+            notes=notes,
+            separator=self.label_separator,
+            **{f"{name}s": frame[name].tolist() for name in SOURCE_COLUMNS if name in frame},
+        )
+        fractions = self.test_fraction, self.validation_fraction
+        check_held_out(items, has_splits, *fractions, self.validation)
+        return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
 
     def _split_of(self, sample, shard):
         if not self.split:
@@ -174,6 +202,15 @@ class ShardedDataset(_UserDataset):
                 f"{sample.split!r}",
             )
         return split
+
+
+def _frame_of(samples: Sequence[Sample]) -> "pd.DataFrame":
+    """Returns the columns of samples, empty where a sample has none of that name."""
+    import pandas as pd
+
+    names = dict.fromkeys(name for sample in samples for name in sample.columns)
+    columns = {name: [sample.columns.get(name) for sample in samples] for name in names}
+    return pd.DataFrame(columns, index=range(len(samples)), dtype=object)
 
 
 def split_of(name: str) -> str | None:

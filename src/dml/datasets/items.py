@@ -230,7 +230,7 @@ class Items:
         if names is None:
             raise OptionError(
                 "evaluation.exclude",
-                f"is {exclude}, but the data set has no {exclude}s: give its table a column "
+                f"is {exclude}, but the data set has no {exclude}s: give it a column "
                 f"{exclude}, or set it to none",
             )
         keys = np.empty(len(self), dtype=object)

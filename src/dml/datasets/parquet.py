@@ -9,7 +9,7 @@ from typing import ClassVar
 from dml._storage.cells import read_schema
 from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
-from dml.datasets._image_columns import image_column, labels_of
+from dml.datasets._image_columns import further_columns, image_column, labels_of
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
@@ -25,6 +25,9 @@ class Parquet(ShardedDataset):
     The files may be those of Hugging Face's `datasets`: a folder that `save_to_disk` wrote, Parquet
     files of a repository, or, with the extra `hf`, a data set of the hub by its name. Classes have
     the names that such files say.
+
+    Columns `x0`, `y0`, `x1`, `y1`, `mask`, `camera` and `sequence` are read as from a `Table`; a
+    mask is an image in its cell, or the path of one, relative to the file's folder.
 
     Files or folders named `train`, `val`, `test`, `query` or `gallery`, or by one of their other
     common names, as in `train-00000-of-00002.parquet` or `test/0000.parquet`, are these splits.
@@ -48,6 +51,8 @@ class Parquet(ShardedDataset):
         label: Column that holds the class, text or integers.
         image: Column that holds the image; empty takes the only one.
         split: Column that holds the split; empty takes it from the names of the files.
+        label_separator: What is between the labels of a cell, such as `|` in `red|shoe`; empty if
+            each is one label. As for `Table`.
     """
 
     label: str = "label"
@@ -91,10 +96,12 @@ class Parquet(ShardedDataset):
         if self.split:
             splits = read_values(shard.path, [self.split])[self.split]
         path = os.path.abspath(shard.path)
+        further = further_columns(path, image, len(labels))
         for row, (label, split) in enumerate(zip(labels, splits, strict=True)):
             if label is None or label == "":
                 raise DataError(shard.path, f"row {row} has no {self.label}")
-            yield Sample(CellRef(path, image, row), str(row), label, split and str(split))
+            columns = {name: values[row] for name, values in further.items()}
+            yield Sample(CellRef(path, image, row), str(row), label, split and str(split), columns)
 
 
 def _words_of(name: str) -> set[str]:

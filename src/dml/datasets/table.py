@@ -9,14 +9,15 @@ import numpy as np
 
 from dml.datasets._files import require_files
 from dml.datasets._frames import REQUIRED, read_frame
-from dml.datasets._regions import REGION_COLUMNS, images_of
-from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, protocol_of, split_named
+from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
+from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of
+from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, split_named
 from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
-from dml.errors import DataError, MissingDataError, OptionError
+from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
 
-_COLUMNS = (*REQUIRED, "split", "super_label", "camera", "sequence", *REGION_COLUMNS)
+_COLUMNS = (*REQUIRED, "split", "super_label", *SOURCE_COLUMNS, *REGION_COLUMNS)
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
@@ -83,8 +84,9 @@ class Table(_UserDataset):
         names = frame["label"].tolist()
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
-        if self.label_separator:
-            names = self._sets_of_labels(names, file)
+        names = sets_of_labels(
+            names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
+        )
         has_splits, notes = "split" in frame, []
         splits = []
         for row, name in enumerate(frame["split"] if has_splits else ["train"] * len(frame)):
@@ -118,51 +120,13 @@ class Table(_UserDataset):
             names,
             splits,
             [str(listed[row]) for row in taken],
-            self._protocol(names, splits) if has_splits else self.protocol,
+            protocol_of_sets(names, splits, self.label_separator) if has_splits else self.protocol,
             supers and [supers[row] for row in taken],
             notes=[*notes, str(left_out)] if left_out else notes,
             cameras=frame["camera"].iloc[taken].tolist() if "camera" in frame else None,
             sequences=frame["sequence"].iloc[taken].tolist() if "sequence" in frame else None,
             separator=self.label_separator,
         )
-        self._check_held_out(items, has_splits)
+        fractions = self.test_fraction, self.validation_fraction
+        check_held_out(items, has_splits, *fractions, self.validation)
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
-
-    def _sets_of_labels(self, names, file):
-        """Returns cells with their labels in order, each once."""
-        sets = []
-        for row, name in enumerate(names):
-            labels = [label.strip() for label in str(name).split(self.label_separator)]
-            if not all(labels):
-                raise DataError(file, f"row {row + 1} has an empty label in {name!r}")
-            sets.append(self.label_separator.join(sorted(set(labels))))
-        return sets
-
-    def _protocol(self, names, splits):
-        """Returns the protocol of listed splits."""
-        if not self.label_separator:
-            return protocol_of(names, splits)
-        pairs = [
-            (label, split)
-            for name, split in zip(names, splits, strict=True)
-            for label in name.split(self.label_separator)
-        ]
-        return protocol_of(*zip(*pairs, strict=True))
-
-    def _check_held_out(self, items, has_splits):
-        """Raises OptionError if classes are to be held out, and images have several labels."""
-        if not self.label_separator:
-            return
-        why = "an image with several labels would be of classes on both sides"
-        if not has_splits and self.test_fraction and self.protocol != "seen-class":
-            raise OptionError(
-                "dataset.protocol",
-                f"must be seen-class with a label_separator: {why}. Or list splits in a column "
-                "split, or set test_fraction to 0",
-            )
-        if "val" not in items.splits and self.validation_fraction and self.validation == "classes":
-            raise OptionError(
-                "dataset.validation",
-                f"must be images with a label_separator: {why}. Or list a split val, or set "
-                "validation_fraction to 0",
-            )

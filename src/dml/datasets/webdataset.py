@@ -5,9 +5,10 @@ import os
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dml._storage.archives import read_tar_directory, read_tar_part
+from dml.datasets._regions import BOX, MASK, SOURCE_COLUMNS
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets.base import DATASETS
 from dml.errors import DataError
@@ -17,6 +18,8 @@ from dml.images._references import TarPartRef
 _MOST_BYTES = 2**20  # of a label or a JSON file
 _NAME = re.compile(r"(?s)((?:.*/)?[^./][^./]*)\.([^/]+)")  # a sample's key, and the field
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
+_MASKED = f"{MASK}."
+_COLUMNS = {*BOX, *SOURCE_COLUMNS}
 _PACKED = "compressed: images are read in random order, which needs a plain .tar; unpack it"
 
 
@@ -28,6 +31,10 @@ class WebDataset(ShardedDataset):
     A field of a sample is what follows the first dot in a member's name. Images are read from their
     places in the shards, in any order. Labels are integers if all of them are written as integers
     without leading zeros, and text otherwise.
+
+    The columns of a `Table` for boxes, cameras and sequences are fields, as in `0001.camera`, or
+    keys in the field `json`, if the first sample of a shard has any there: `{"x0": 10, "y0": ...}`.
+    A mask is the image `0001.mask.png`.
 
     Shards or folders named `train`, `val`, `test`, `query` or `gallery`, or by one of their other
     common names, as in `train-000.tar` or `test/000.tar`, are these splits. Without a test split,
@@ -52,6 +59,8 @@ class WebDataset(ShardedDataset):
         image: Field that holds the image, such as `jpg` or `left.jpg`; empty takes the only one.
         split: Field that holds the split, such as `json.split`; empty takes it from the names of
             the shards.
+        label_separator: What is between the labels in a field, such as `|` in `red|shoe`; empty if
+            each is one label. As for `Table`.
     """
 
     label: str = "cls"
@@ -71,6 +80,7 @@ class WebDataset(ShardedDataset):
         for member in members:
             if named := _NAME.fullmatch(member):
                 fields_of.setdefault(named[1], {})[named[2].lower()] = member
+        in_json: bool | None = None  # the first sample decides
         for key, fields in fields_of.items():
             image = self._image(shard, key, fields)
             if image is None:
@@ -79,8 +89,12 @@ class WebDataset(ShardedDataset):
             reader = _Fields(shard.path, key, fields, members)
             label = reader.value(self.label, "label")
             split = str(reader.value(self.split, "split")) if self.split else None
-            place = TarPartRef(os.path.abspath(shard.path), *members[image], image)
-            yield Sample(place, image, label, split)
+            if in_json is None:
+                in_json = reader.has_columns_in_json()
+            columns = reader.columns(in_json)
+            if mask := self._mask(fields):
+                columns[MASK] = _part(shard, members, mask)
+            yield Sample(_part(shard, members, image), image, label, split, columns)
 
     def class_names(self, labels: list[Hashable]) -> list[Hashable]:
         if all(isinstance(label, str) and _INTEGER.fullmatch(label) for label in labels):
@@ -91,7 +105,7 @@ class WebDataset(ShardedDataset):
         """Returns the member that is a sample's image; None if there is none."""
         if self.image:
             return fields.get(self.image.lower())
-        found = [name for name in fields if os.path.splitext(f"_.{name}")[1] in FORMATS]
+        found = [name for name in fields if _is_image(name) and not name.startswith(_MASKED)]
         if len(found) > 1:
             raise DataError(
                 shard.path,
@@ -99,6 +113,21 @@ class WebDataset(ShardedDataset):
                 f"--dataset.image {min(found)}",
             )
         return fields[found[0]] if found else None
+
+    def _mask(self, fields):
+        """Returns the member that is the mask of a sample's image; None if there is none."""
+        found = [name for name in fields if _is_image(name) and name.startswith(_MASKED)]
+        return fields[found[0]] if found and found[0] != self.image.lower() else None
+
+
+def _is_image(field: str) -> bool:
+    """Returns whether a field holds an image, by its suffix."""
+    return os.path.splitext(f"_.{field}")[1] in FORMATS
+
+
+def _part(shard: Shard, members: dict[str, tuple[int, int]], name: str) -> TarPartRef:
+    """Returns the reference to a member of a shard, whose members and their places are given."""
+    return TarPartRef(os.path.abspath(shard.path), *members[name], name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +169,34 @@ class _Fields:
                 return found
         known = ", ".join(sorted(self.fields))
         raise self._error(f"no field {name!r}; it has {known}: set --dataset.{option}")
+
+    def has_columns_in_json(self) -> bool:
+        """Returns whether the field `json` has keys of a table's columns."""
+        if "json" not in self.fields:
+            return False
+        try:
+            found = json.loads(self._text("json"))
+        except (ValueError, RecursionError, DataError):
+            return False  # no file of columns
+        return isinstance(found, dict) and not _COLUMNS.isdisjoint(found)
+
+    def columns(self, in_json: bool) -> dict[str, Any]:
+        """Returns name -> value of the columns of a table that the sample has.
+
+        Args:
+            in_json: Whether they may be keys in the field `json`.
+        """
+        known: Any = {}
+        if in_json and "json" in self.fields:
+            known = self._in_json(self._text("json"), [], "label")
+        if not isinstance(known, dict):
+            raise self._error("json must hold keys and values, as in the first sample")
+        found = {name: known[name] for name in _COLUMNS if name in known}
+        found.update((name, self._text(name).strip() or None) for name in _COLUMNS & {*self.fields})
+        for name, value in found.items():
+            if value is not None and not isinstance(value, str | int | float):
+                raise self._error(f"{name} must be text or a number; got {str(value)[:60]!r}")
+        return found
 
     def _text(self, field):
         start, length = self.members[self.fields[field]]

@@ -15,8 +15,8 @@ from dml._storage.cells import count_rows, is_image, read_schema
 from dml._storage.columns import joined, typed, with_numbers
 from dml._storage.remote import is_url
 from dml.datasets._frames import read_frame
-from dml.datasets._image_columns import image_column, labels_of
-from dml.datasets._regions import REGION_COLUMNS, images_of
+from dml.datasets._image_columns import further_columns, image_column, labels_of
+from dml.datasets._regions import REGION_COLUMNS, images_of, parts_of
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
@@ -65,7 +65,8 @@ def image_table(
             `id`, `label` (or `class`), a box and a mask, as the data set `table` has them, and
             your own fields;
             a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
-            a `.parquet` or `.arrow` file with the bytes of images, and optionally `label`;
+            a `.parquet` or `.arrow` file with the bytes of images, and optionally `label`, a box
+            and a mask, as the data set `parquet` has them;
             or an image, which may be at a URL.
             An image's id is its path as given here, in normal form, unless a list has ids.
         left_out: Counter of the files that are not images.
@@ -212,7 +213,10 @@ def _has_cells(path):
 
 
 def _rows_of_cells(source):
-    """Returns the images in a Parquet or Arrow file, with the labels in its column `label`."""
+    """Returns the images in a Parquet or Arrow file, with the labels in its column `label`.
+
+    They are parts of images where the file has boxes or masks, as the data set `parquet` has them.
+    """
     schema = read_schema(source)
     column = image_column(schema, source)
     if "label" in schema.names:
@@ -220,8 +224,11 @@ def _rows_of_cells(source):
     else:
         labels = [None] * count_rows(source)
     cells = [CellRef(source, column, row) for row in range(len(labels))]
-    rows = [(str(c), str(c.absolute()), n) for c, n in zip(cells, labels, strict=True)]
-    return _Rows(pd.DataFrame(rows, columns=_COLUMNS, dtype=object))
+    further = pd.DataFrame(further_columns(source, column, len(labels)), dtype=object)
+    parts, _ = parts_of([cell.absolute() for cell in cells], further, source, "row {}".format)
+    rows = [tuple(map(str, pair)) for pair in zip(cells, parts, strict=True)]
+    table = pd.DataFrame(rows, columns=_COLUMNS[:2], dtype=object)
+    return _Rows(table.assign(label=pd.Series(labels, dtype=object)))
 
 
 def _rows_of_shard(source, left_out):

@@ -1,15 +1,14 @@
 """Embedding of image files, in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dml._options import check_at_least
-from dml.encoding._interface import Encoder, Preparation, preparation_of
+from dml.encoding._interface import Encoder, preparation_of
+from dml.encoding._squares import read_squares
 from dml.errors import DivergenceError
-from dml.images import ImageError, read_image
-from dml.images._ahead import read_ahead
-from dml.images._resizing import square
+from dml.images import ImageError
 
 
 def embed_images(
@@ -67,28 +66,3 @@ def embed_images(
     if len(bad):
         raise DivergenceError(f"the embedding of {paths[bad[0]]} is not finite: training diverged")
     return vectors
-
-
-def read_squares(
-    paths: Iterable[str], wanted: Preparation, threads: int, ahead: int
-) -> Iterator[np.ndarray | ImageError]:
-    """Returns images as squares for an encoder, in order, read ahead by threads.
-
-    Args:
-        paths: Paths as `dml.images.read_image` takes them.
-        wanted: The size and the crop of the squares.
-        threads: Threads that read.
-        ahead: Images read in advance.
-
-    Returns:
-        For each image, uint8 (side, side, 3), or the `ImageError` of an image that can't be read.
-    """
-    side = wanted.resize_side
-
-    def read(path):
-        try:
-            return square(read_image(path, side), side, wanted.aspect)
-        except ImageError as error:
-            return error
-
-    return read_ahead(read, paths, threads, ahead)

@@ -263,7 +263,8 @@ class EvaluationOptions:
         exclude: What a query's search leaves out, in validation and test: `camera`, the images of
             its class by its own camera, as in person re-identification (Zheng et al., 2015);
             `sequence`, those of its class in its own sequence; or `none`. The data set must be a
-            `table` with such a column. Queries without another positive are excluded and counted.
+            `table`, `parquet` or `webdataset` with such a column. Queries without another positive
+            are excluded and counted.
         clustering_seeds: k-means runs behind NMI and AMI; 0 leaves them out.
         verification: Whether to measure same-or-different decisions over all pairs: AUC, EER and
             the true accept rate at small false accept rates. Its time grows with the square of the

@@ -9,7 +9,7 @@ import numpy as np
 
 from dml.encoding._interface import preparation_of
 from dml.encoding._layers import FrozenStatistics
-from dml.encoding.embed import read_squares
+from dml.encoding._squares import read_squares
 from dml.images import ImageError
 
 
