@@ -50,7 +50,7 @@ def test_embedding_reads_without_opencvs_threads_and_restores_them(monkeypatch):
     paths = [f"glyph:seed=0,size=20,class={c},sample=0" for c in range(5)]
     seen = []
     monkeypatch.setattr(
-        "dml.encoding.embed.read_image",
+        "dml.encoding._squares.read_image",
         lambda *_: seen.append(cv2.getNumThreads()) or np.zeros((8, 8, 3), np.uint8),
     )
     assert len(list(read_squares(paths, WANTED, threads=2, ahead=1))) == 5

@@ -54,3 +54,9 @@ def test_a_damaged_file_is_named(folder):
     folder.write_json(folder.times, {"training": "long"})
     with pytest.raises(DataError, match=r"times\.json: training is missing or not what dml writes"):
         times_of(folder)
+    clock = Clock()
+    times = StageTimes(clock)
+    times.keep_in(folder)
+    with times.of("training"):
+        clock.now += 1
+    assert times_of(folder) == {"training": 1.0}  # a training goes on, and counts anew

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from dml._storage.run_folder import RunFolder
+from dml.errors import DmlError
 from dml.runs._metrics import NUMBER
 
 _SHAPE = {str: NUMBER}
@@ -31,8 +32,9 @@ class StageTimes:
     def keep_in(self, folder: RunFolder) -> None:
         """Writes the times to a run from now on, in addition to those that it has already."""
         self._folder = folder
-        for name, seconds in times_of(folder).items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        with contextlib.suppress(DmlError):  # damaged: what was counted is lost
+            for name, seconds in times_of(folder).items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
