@@ -1,5 +1,6 @@
 """A study on a few images: its files, resuming, and that the test split is left alone."""
 
+import dataclasses
 import importlib.util
 import os
 import signal
@@ -113,8 +114,14 @@ def test_a_finished_study_is_read_again_and_goes_on_with_more_trials(tuned):
     assert kept == sorted({0, more.best.number})
 
 
-def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned):
-    lines = Lines()
+def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned, monkeypatch):
+    lines, trial = Lines(), Tuner.resume(tuned[0].path).best
+
+    def best_is(options):
+        best = dataclasses.replace(trial, own=False, options=options)
+        monkeypatch.setattr("dml.tuning.tuner.best_trial", lambda *_: best)
+
+    best_is({"optimizer.learning_rate": 0.02})
     study = Tuner.resume(tuned[0].path, confirm=1, reporter=lines)
     found = study.confirmation
     assert len(found.best) == len(found.own) == 1 and found.other_classes
@@ -124,6 +131,9 @@ def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned):
     lines.clear()
     Tuner.resume(study.path, confirm=2, budget=1e-6, reporter=lines)
     assert f"the time is over: `dml tune {study.path} --resume --confirm 2`" in lines.warnings[0]
+    best_is({})
+    assert Tuner.resume(study.path, confirm=1, reporter=lines).confirmation is None
+    assert "the best has the recipe's own options: nothing is left to confirm" in lines
 
 
 def test_a_budget_that_is_too_short_names_the_way_on(images, tmp_path):

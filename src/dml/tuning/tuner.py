@@ -286,6 +286,9 @@ class Tuner:
     ) -> Study:
         """Returns the study with what its best options reach again."""
         best = study.best
+        if varied(self.recipe, best.options).to_toml() == self.recipe.to_toml():
+            self._reporter.info("the best has the recipe's own options: nothing is left to confirm")
+            return study
         self._reporter.info(f"training trial {best.number} and the recipe's own options again")
         found = confirm(self.recipe, best, folder, recorded, count, limits, self._reporter)
         if found is None:
