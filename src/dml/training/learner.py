@@ -199,7 +199,7 @@ class Learner(keras.Model):
             from dml.training.optimizers import OptimizerOptions, build_optimizer
 
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
-        options.setdefault("jit_compile", _compiles_with_xla())
+        options.setdefault("jit_compile", not options.get("run_eagerly") and _compiles_with_xla())
         super().compile(optimizer=optimizer, **options)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
