@@ -8,11 +8,10 @@ NEWEST := .venv-newest
 ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_statistics.py tests/training/test_view_features.py
 # Tests that start a cluster, all of them slow, have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py
-ELSEWHERE := $(addprefix --ignore=,$(ON_EVERY_BACKEND) $(ALONE))
 AT_ONCE := -n 2 --dist worksteal
-COVERED := --cov --cov-report=
-# Both processes compile much the same code, so they share a cache.
-JAX_SHARED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+# Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
+# much the same, they share a cache.
+JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo docs test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
@@ -31,14 +30,12 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ELSEWHERE)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ON_EVERY_BACKEND)
-	$(JAX_SHARED) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) --ignore=$(ALONE)
+	$(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with the least covered files
-	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) $(AT_ONCE) $(ELSEWHERE)
-	$(BIN)/python -m pytest -q -m "not slow" $(COVERED) --cov-append $(AT_ONCE) $(ON_EVERY_BACKEND)
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= $(AT_ONCE)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
 check: docs  ## format, lint, import layers, types of what is public, the site
