@@ -27,6 +27,11 @@ needs_vit = pytest.mark.skipif(
 GRIDS = {"swin": 4}  # its stages merge patches
 
 
+def each_network(*quick):
+    """Returns the names of the tiny networks; those that are not named are slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+
+
 def array(x):
     return keras.ops.convert_to_numpy(x)
 
@@ -72,7 +77,8 @@ def own_features(name, network, converter, x):
     return (features[:, 0] if first else None), grid
 
 
-@pytest.mark.parametrize("name", TINY)
+# With a class token and registers, two towers, no class token, merged patches, and maps.
+@pytest.mark.parametrize("name", each_network("dinov3", "metaclip2", "siglip", "swin", "resnet"))
 def test_the_features_are_the_networks_own_and_are_saved_without_the_preset(
     name, presets, tmp_path
 ):
@@ -173,13 +179,7 @@ def test_trained_positions_are_saved(presets, tmp_path):
         np.testing.assert_allclose(array(loaded(x)), trained, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("vit", "siglip") else pytest.param(name, marks=pytest.mark.slow)
-        for name in TINY
-    ],
-)
+@pytest.mark.parametrize("name", each_network("vit", "siglip"))
 def test_every_weight_learns(name, presets):
     encoder = build_encoder(Hub(preset=presets(name)[0]), EmbeddingOptions(dim=4))
     weights = encoder.trainable_weights
