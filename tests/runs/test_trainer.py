@@ -17,6 +17,7 @@ from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
 from dml.runs._training import Training
+from dml.training import Learner
 from dml.training._callbacks import Checkpoint
 from tests.backbones.networks import vision_transformer
 from tests.datasets.layouts import write_image
@@ -32,13 +33,15 @@ from tests.runs.running import (
     train,
 )
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 
 def run(path, reporter=SILENT, evaluate=True, **changes):
     return train("glyphs", flags(**changes), path, reporter, evaluate=evaluate)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, eager_training):
     lines = Lines()
     return run(tmp_path_factory.mktemp("runs") / "run", lines), lines
 
@@ -346,7 +349,8 @@ def test_batches_of_a_few_alphabets():
         {"regularizer__name": "hier", "regularizer__triplets": 50, "training__chunks": 3},
     ],
 )
-def test_what_stands_around_a_loss_trains(tmp_path, changes):
+def test_what_stands_around_a_loss_trains_compiled(tmp_path, monkeypatch, changes):
+    monkeypatch.delattr(Learner, "run_eagerly")
     found = losses(run(tmp_path / "run", evaluate=False, training__epochs=2, **changes))
     assert len(found) == 2 and np.isfinite(found).all()
 

@@ -21,6 +21,8 @@ from dml.runs._workflow import Steps, export, with_smaller_batches
 from tests.datasets.layouts import write_image
 from tests.runs.running import InterruptAt, Lines, flags, train
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 SMALL = [
     *("--backbone.name", "conv4", "--backbone.filters", "4"),
     *("--backbone.input_size", "16", "--backbone.resize_side", "16", "--embedding.dim", "8"),
@@ -40,7 +42,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(photos, tmp_path_factory):
+def finished(photos, tmp_path_factory, eager_training):
     """The folder of a finished workflow, and what it said."""
     said, out = Lines(), tmp_path_factory.mktemp("runs") / "photos"
     Workflow(photos, out, flags=SMALL, reporter=said).run()

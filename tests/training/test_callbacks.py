@@ -41,7 +41,7 @@ def learner(dim=4):
         Conv4(input_size=16, resize_side=16, filters=4), EmbeddingOptions(dim=dim)
     )
     learner = Learner(encoder, ProxyAnchor(), classes=4)
-    learner.compile()
+    learner.compile(run_eagerly=True)
     return learner
 
 
