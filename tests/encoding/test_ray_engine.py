@@ -124,7 +124,10 @@ def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
 
 
 @pytest.mark.parametrize("port", ["1", "99999"])
-def test_an_address_without_a_cluster_is_refused_at_once(here, monkeypatch, capsys, port):
+def test_an_address_without_a_cluster_is_refused_at_once(tmp_path, monkeypatch, capsys, port):
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle")
+    write_images(tmp_path / "photos")
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     # Ray itself would try for half a minute.
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray tries to connect"))
