@@ -570,7 +570,8 @@ def test_one_hot_labels_are_memberships_of_classes_and_nothing_else():
 def test_is_saved_completely_and_continues_where_it_stopped(tmp_path, loss):
     images, labels = stripes(24)
     options = {"batch_size": 12, "shuffle": False, "verbose": 0}
-    learner = eager(loss, regularizer=Orthogonality(), chunks=2)
+    learner = Learner(encoder(), loss, classes=4, regularizer=Orthogonality(), chunks=2)
+    learner.compile()  # chunks are faster so, on JAX
     whole = keras.callbacks.ModelCheckpoint(tmp_path / "learner.keras")
     weights = keras.callbacks.ModelCheckpoint(tmp_path / "x.weights.h5", save_weights_only=True)
     learner.fit(images, labels, epochs=2, callbacks=[whole, weights], **options)
