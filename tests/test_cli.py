@@ -132,7 +132,8 @@ def test_version(capsys):
     [
         (
             ["train", "glyphs", "--epochs", "3"],
-            "--epochs 3. Did you mean --training.epochs or --head_stage.epochs?",
+            "--epochs 3. Did you mean --training.epochs, --head_stage.epochs or "
+            "--second_stage.epochs?",
         ),
         (["train", "glyphs", "--loss=triplet"], "--loss=triplet. Did you mean --loss.name?"),
         (["train", "glyphs", "--resize-side=2"], "Did you mean --backbone.resize_side?"),

@@ -273,4 +273,6 @@ def test_there_is_something_to_run():
 
 def test_the_mathematics_has_every_loss():
     text = (ROOT / "docs/mathematics.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- loss (\w+) -->", text)) == set(LOSSES)
+    # Other tests of the process may have registered losses of their own.
+    shipped = {name for name, loss in LOSSES.items() if loss.__module__.startswith("dml.")}
+    assert set(re.findall(r"<!-- loss (\w+) -->", text)) == shipped

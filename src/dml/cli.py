@@ -89,7 +89,10 @@ def _meant(name: str, runtime: Runtime) -> str:
     load_runtime(runtime)
     known = option_names(SECTIONS if runtime is Runtime.KERAS else ("dataset",))
     places = known.get(name.replace("-", "_"), [])
-    return f". Did you mean {' or '.join(f'--{place}' for place in places)}?" if places else ""
+    if not places:
+        return ""
+    *others, last = (f"--{place}" for place in places)
+    return f". Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
 def _set_environment(backend):
