@@ -42,15 +42,20 @@ def options(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place, chosen",
-    [([*range(8), *range(52, 60)], "stretch"), (range(20, 40), "keep")],
-    ids=["at the ends", "in the middle"],
+    "place, own, chosen",
+    [
+        ([*range(8), *range(52, 60)], "keep", "stretch"),
+        (range(20, 40), "keep", "keep"),
+        (range(20, 40), "stretch", "stretch"),
+    ],
+    ids=["at the ends", "in the middle", "alike, and stretched before"],
 )
 @pytest.mark.usefixtures("eager_training")
-def test_what_is_seen_at_the_ends_of_an_image_stretches_it(tmp_path, options, place, chosen):
+def test_what_is_seen_at_the_ends_of_an_image_stretches_it(tmp_path, options, place, own, chosen):
     folder = photos(tmp_path / "photos", list(place))
     lines = Lines()
-    run = train("glyphs", options(folder), tmp_path / "run", lines, evaluate=False)
+    flags = options(folder, backbone__aspect=own)
+    run = train("glyphs", flags, tmp_path / "run", lines, evaluate=False)
     recipe = load_recipe(run.recipe)
     assert (recipe.backbone.aspect, recipe.augmentation.aspect) == (chosen, chosen)
     assert not recipe.training.select_aspect  # a run that is resumed has the same images
@@ -59,8 +64,11 @@ def test_what_is_seen_at_the_ends_of_an_image_stretches_it(tmp_path, options, pl
 
 
 @pytest.mark.usefixtures("eager_training")
-def test_without_validation_nothing_is_stretched(tmp_path, options):
+@pytest.mark.parametrize("own", ["keep", "stretch"])
+def test_without_validation_the_recipes_own_aspect_stays(tmp_path, options, own):
     folder = photos(tmp_path / "photos", list(range(8)))
-    flags = options(folder, dataset__validation_fraction=0)
+    aspects = {"backbone__aspect": own, "augmentation__aspect": own}
+    flags = options(folder, dataset__validation_fraction=0, **aspects)
     recipe = load_recipe(train("glyphs", flags, tmp_path / "run", evaluate=False).recipe)
-    assert (recipe.backbone.aspect, recipe.augmentation.aspect) == ("keep", "keep")
+    assert (recipe.backbone.aspect, recipe.augmentation.aspect) == (own, own)
+    assert not recipe.training.select_aspect

@@ -12,23 +12,25 @@ from dml.runs._selection import Scores
 def with_best_aspect(recipe: Recipe, validation: Items, reporter: Reporter) -> Recipe:
     """Returns a recipe with the aspect in which the frozen network finds more validation images.
 
-    `stretch` is chosen where its R@1 is higher by more than a standard error, and `keep` otherwise,
-    as without a validation split of two classes.
+    The recipe's own aspect stays unless R@1 with the other one is higher by more than a standard
+    error, and without a validation split of two classes.
 
     Args:
         recipe: With `training.select_aspect`.
         validation: The validation split.
         reporter: Receives the scores and progress.
     """
+    own = recipe.backbone.aspect
     if len(validation.label_names) < 2:
-        return _with_aspect(recipe, "keep")
+        return _with_aspect(recipe, own)
     left_out = validation.left_out_keys(recipe.evaluation.exclude)
     scores = {}
     for aspect in ("keep", "stretch"):
         vectors = _features(_with_aspect(recipe, aspect), validation, reporter)
         scores[aspect] = Scores.of(vectors, validation.search_labels, left_out)
-    gain, error = scores["stretch"].difference(scores["keep"])
-    chosen = "stretch" if gain > error else "keep"
+    other = next(aspect for aspect in scores if aspect != own)
+    gain, error = scores[other].difference(scores[own])
+    chosen = other if gain > error else own
     reporter.info(
         f"frozen network in validation: R@1 {100 * scores['keep'].recall:.1f} with the middle "
         f"square of each image, {100 * scores['stretch'].recall:.1f} with the whole image "
