@@ -26,6 +26,11 @@ def test_says_what_is_trained_from_which_weights_and_how_long():
     assert "training resnet50 from ImageNet weights, " in describe_training(
         imagenet, Parameters(9, 9), 1
     )
+    stages = describe_training(load_recipe("adapt"), Parameters(9, 9), 50).rpartition("; ")[2]
+    assert stages == (
+        "20 epochs of the head alone, then 10 epochs and, if they help, 10 more at higher rates, "
+        "of 50 batches of 32 images"
+    )
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):

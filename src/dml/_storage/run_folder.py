@@ -106,6 +106,11 @@ class StagesFolder(StageFolder):
             rows += [{**row, "epoch": last + row["epoch"]} for row in new]
         return rows
 
+    def remove_checkpoints(self) -> None:
+        """Removes the checkpoints of all stages: they can't be continued from then on."""
+        for stage in self.stages:
+            shutil.rmtree(stage.checkpoints, ignore_errors=True)
+
 
 class RunFolder(StagesFolder):
     """Names the files of a training run; no other module knows their names.
@@ -222,7 +227,9 @@ class RunFolder(StagesFolder):
     @property
     def _stage_folders(self) -> tuple[Path, ...]:
         """The folders of stages, other than the run's own."""
-        return tuple(stage.path for stage in (*self.stages, *self.refit.stages) if stage != self)
+        return tuple(
+            stage.path for stage in (*self.stages, *self.refit.stages) if stage is not self
+        )
 
     @property
     def _checkpoints(self) -> tuple[Path, ...]:

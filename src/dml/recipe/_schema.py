@@ -132,10 +132,10 @@ class HeadStageOptions:
 class SecondStageOptions:
     """A second fine-tuning of the stage `adapt`, at higher rates.
 
-    It follows where the first was better in validation than the head alone by more than a standard
-    error: images on which that much is to be learned allow larger steps. It starts from the weights
-    of the first, and whatever is better in validation is kept. All other options are those of the
-    recipe.
+    It follows only where the first was better in validation than the head alone by more than a
+    standard error: where careful fine-tuning does not help, larger steps do harm. It starts from
+    the weights of the first, and whatever is better in validation is kept. All other options are
+    those of the recipe.
 
     Args:
         epochs: Passes over the training split; 0 leaves it out.
@@ -193,8 +193,8 @@ class TrainingOptions:
             `estimate` measures them again, over up to 2,048 training images as they are (Izmailov
             et al., 2018).
         select_aspect: Whether the frozen network chooses `backbone.aspect`, and the augmentation's,
-            before the training: `stretch` where its R@1 in validation is higher by more than a
-            standard error, otherwise `keep`. The run's recipe has the choice.
+            before the training: the recipe's own unless R@1 in validation with the other one is
+            higher by more than a standard error. The run's recipe has the choice.
         refit: Whether to train once more on the training and validation images together, as the
             validation chose: its stages, their best epochs and the share of the trained weights.
             More classes make a better embedding, but no images are then left to calibrate

@@ -186,8 +186,7 @@ def describe_training(recipe: Recipe, parameters: Parameters, steps: int) -> str
     if training.stage != "head":
         stages.append(number_of(training.epochs, "epoch"))
     if may_have_second_stage(recipe):
-        epochs = number_of(recipe.second_stage.epochs, "epoch")
-        stages.append(f"if that helps {epochs} at a higher rate")
+        stages[-1] += f" and, if they help, {recipe.second_stage.epochs} more at higher rates,"
     return (
         f"training {network_of(recipe)}, {size} x {size} "
         f"pixels to {dim}; trains {parameters}; loss {', '.join([names['loss'], *parts])}; "

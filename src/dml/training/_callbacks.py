@@ -1,13 +1,13 @@
 """Callbacks of a training run: validation, checkpoints, log, alarms."""
 
-import contextlib
 import itertools
 import json
 import math
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -84,21 +84,14 @@ class Checkpoint:
             DataError: The checkpoint does not fit the learner, each of them is damaged, or the
                 encoder of the best epoch is.
         """
-        files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
-        for file in files:
-            try:
-                fields, values = read_variables(file)
-                state = TrainingState(**fields)
-            except (DataError, TypeError) as error:
-                reporter.warning(str(error))
-                continue
+        for file, state, values in self._readable(reporter.warning):
             assign(self.variables(learner), values, file)
             for best in self.folder.checkpoints.glob("best-*.npz"):
                 if by_epoch(best) > by_epoch(self.best(state.epoch)):
                     best.unlink()  # of an epoch that will be trained again
             self.check_best(kept, state, reporter)
             return state
-        if files:
+        if any(self.folder.checkpoints.glob("epoch-*.npz")):
             raise DataError(
                 self.folder.checkpoints,
                 "no checkpoint can be read, so there is nothing to continue from. Train again into "
@@ -112,11 +105,25 @@ class Checkpoint:
         Raises:
             DataError: None can be read.
         """
-        files = sorted(self.folder.checkpoints.glob("epoch-*.npz"), key=by_epoch, reverse=True)
-        for file in files:
-            with contextlib.suppress(DataError):
-                return TrainingState(**read_variables(file)[0])
+        for _, state, _ in self._readable(lambda text: None):  # `load` has warned already
+            return state
         raise DataError(self.folder.checkpoints, "no checkpoint can be read: train again")
+
+    def _readable(self, warn: Callable[[str], None]) -> Iterator[tuple[Path, TrainingState, list]]:
+        """Yields file, state and values of the checkpoints that can be read, the last one first.
+
+        Args:
+            warn: Called with what is wrong with another one.
+        """
+        files = self.folder.checkpoints.glob("epoch-*.npz")
+        for file in sorted(files, key=by_epoch, reverse=True):
+            try:
+                fields, values = read_variables(file)
+                state = TrainingState(**fields)
+            except (DataError, TypeError) as error:
+                warn(str(error))
+                continue
+            yield file, state, values
 
     def check_best(self, kept, state: TrainingState, reporter: Reporter):
         """Raises an error for a damaged file of the best epoch; a missing one is forgotten."""

@@ -111,8 +111,7 @@ def _score(
             with locked(run.path.parent / f".{run.path.name}.lock", str(run.path)):
                 watched = TrialReporter(reporter, watch)
                 fit(recipe, run, recorded, features, limits, watched)
-                for stage in run.stages:
-                    shutil.rmtree(stage.checkpoints, ignore_errors=True)
+                run.remove_checkpoints()
         except BusyError:  # another process trains it
             wait(limits)
     score = validation_score(run, recipe.training)

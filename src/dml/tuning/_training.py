@@ -1,7 +1,6 @@
 """Training one trial of a study."""
 
 import gc
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,8 +79,7 @@ def train(
     if state != "interrupted":
         opened.report(curve)
         opened.finish(trial)
-        for stage in run.stages:
-            shutil.rmtree(stage.checkpoints, ignore_errors=True)  # nothing continues from them
+        run.remove_checkpoints()
     gc.collect()  # models hold references to themselves
     return trial
 
