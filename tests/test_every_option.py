@@ -77,7 +77,7 @@ COMPANY = {
     "optimizer.decay_epochs": {"schedule": "step"},
     "optimizer.final_fraction": {"schedule": "cosine"},
     "memory": {"size": 8, "start": 0},
-    "training.average_decay": {"average": "ema", "select": "last"},
+    "training.average_decay": {"average": "ema"},
 }
 # Options that change nothing, or not here, and why.
 ELSEWHERE = {
@@ -97,6 +97,7 @@ ELSEWHERE = {
         "act in that stage: tests/runs/test_training.py",
     ),
     "second_stage.batch_norm": "acts in that stage: tests/runs/test_training.py",
+    "training.select": "the best epoch may be the last one: tests/runs/test_trainer.py",
     "training.stage": "chooses stages: tests/runs/test_training.py",
     "training.select_aspect": "acts before a training: tests/runs/test_aspect.py",
     "training.refit": "acts after the training: tests/runs/test_training.py",
@@ -362,6 +363,7 @@ def trained_by(options, freeze_backbone_epochs=0):
     return found
 
 
+@pytest.mark.slow
 def test_optimizer():
     assert not ignored("optimizer", OptimizerOptions, trained_by, defaults_of(OptimizerOptions))
 
@@ -491,7 +493,7 @@ def trained(images, tmp_path_factory, eager_training):
             *("--sampler.name=m_per_class", "--sampler.classes_per_batch=2"),
             *("--dataset.validation_fraction=0.5", f"--embedding.dim={DIM}"),
             *("--optimizer.learning_rate=0.1", "--training.epochs=4", "--training.threads=1"),
-            *("--training.stage=full", "--training.interpolate=none"),
+            *("--training.stage=full", "--training.interpolate=none", "--training.select=last"),
             *("--evaluation.clustering_seeds=1", "--backbone.resize_side=16"),
             "--auxiliary_loss.name=center",
             *(f"--{section}.{name}={text(value)}" for name, value in options.items()),
@@ -513,7 +515,7 @@ def left_by(run):
 
 @pytest.mark.slow
 def test_training_options_of_the_run(trained):
-    options = {"epochs", "seed", "select", "validate_every", "precision", "chunks"}
+    options = {"epochs", "seed", "validate_every", "precision", "chunks"}
     options |= {"freeze_backbone_epochs", "auxiliary_loss_weight"}
     options |= {"train_blocks", "average", "average_decay"}
     defaults = {k: v for k, v in defaults_of(TrainingOptions).items() if k in options}
@@ -553,8 +555,15 @@ def test_evaluation(trained):
 
 def test_every_option_is_covered_or_listed():
     training = {*COMPOSED, "freeze_backbone_epochs", "unreadable"}
-    training |= {"epochs", "seed", "select", "validate_every", "precision", "chunks", "threads"}
-    training |= {"stage", "interpolate", "interpolate_batch_norm", "select_aspect", "refit"}
+    training |= {"epochs", "seed", "validate_every", "precision", "chunks", "threads"}
+    training |= {
+        "select",
+        "stage",
+        "interpolate",
+        "interpolate_batch_norm",
+        "select_aspect",
+        "refit",
+    }
     training |= {"train_blocks", "average", "average_decay"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}

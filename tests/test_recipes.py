@@ -206,6 +206,7 @@ def test_its_sampler_finds_its_batches_in_the_data_set(name):
     assert batches.size > 0.9 * images or len(np.unique(labels[batches])) == classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", sorted({load_recipe(n).names["backbone"] for n in NAMES}))
 def test_its_network_takes_its_input_size(network):
     from dml.backbones import BACKBONES

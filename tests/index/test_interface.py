@@ -18,7 +18,8 @@ from tests.index.clusters import clusters
 from tests.index.shops import items
 
 COUNT = 1500
-MILVUS = [f"milvus {kind}" for kind in ("auto", "flat", "hnsw")]
+OTHERS = ("milvus flat", "milvus hnsw", "server auto")
+MILVUS = ["milvus auto", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def server(tmp_path_factory):
     database.close()
 
 
-@pytest.fixture(scope="module", params=[*KINDS, *MILVUS, "server auto"])
+@pytest.fixture(scope="module", params=[*KINDS, *MILVUS])
 def built(request, bundle, tmp_path_factory):
     where, _, kind = request.param.rpartition(" ")
     if where:

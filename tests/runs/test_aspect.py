@@ -41,6 +41,7 @@ def options(tmp_path):
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place, own, chosen",
     [

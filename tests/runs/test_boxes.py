@@ -47,6 +47,7 @@ def shown(folder):
     return re.findall(r"data:image/jpeg;base64,[^\"\']+", folder.report.read_text())
 
 
+@pytest.mark.slow
 def test_the_vectors_metrics_and_pages_are_those_of_cut_files(tmp_path):
     write_photos(tmp_path)
     folders = [

@@ -11,7 +11,7 @@ from dml.runs import Run
 from dml.runs._comparison import read_scored_runs
 from tests.runs.running import SMALL, Lines, evaluate, rebuild, resume, train, words
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 OPTIONS = {
     **{name: value for name, value in SMALL.items() if not name.startswith("dataset.")},

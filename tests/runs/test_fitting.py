@@ -73,6 +73,7 @@ def values(stage):
     return [keras.ops.convert_to_numpy(v) for v in stage.learner.variables]
 
 
+@pytest.mark.slow
 def test_continues_to_the_weights_of_an_uninterrupted_stage(tmp_path):
     whole, made = stage_of(tmp_path / "whole", epochs=3)
     start = [keras.ops.convert_to_numpy(v) for v in whole.kept]

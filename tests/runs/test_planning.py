@@ -216,6 +216,7 @@ def test_the_plan_as_text():
     assert list(free.lines())[-1] == "  together      1.8 min"
 
 
+@pytest.mark.slow
 def test_real_batches_are_timed_and_nothing_is_written(tmp_path, monkeypatch):
     weights = tmp_path / "tiny.weights.h5"
     load_recipe("glyphs", flags()).backbone.network().save_weights(weights)

@@ -24,7 +24,7 @@ from tests.runs.running import (
     train,
 )
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 
 def weights(folder):
@@ -100,7 +100,6 @@ def test_continues_from_the_checkpoint_before_a_damaged_one(stopped, whole):
     assert_same(stopped, whole)
 
 
-@pytest.mark.slow
 def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
     stopped.manifest.unlink()
     shutil.rmtree(stopped.checkpoints)
@@ -142,7 +141,6 @@ def test_a_damaged_manifest_is_named(finished, text):
             use(finished.path)
 
 
-@pytest.mark.slow
 def test_a_run_without_a_manifest_continues_with_its_recipe(stopped, whole):
     stopped.manifest.unlink()
     said = Lines()
@@ -188,7 +186,6 @@ def test_a_run_that_another_process_writes_is_left_alone(finished, tmp_path):
         train("glyphs", flags(), out=new.path)
 
 
-@pytest.mark.slow
 def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
     for i in range(24):
         write_image(tmp_path / "here" / "photos" / f"class {i // 4}" / f"{i}.jpg", i)
@@ -212,7 +209,6 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path, monkeypatch):
     assert str(tmp_path / "here" / "photos") in folder.recipe.read_text()
 
 
-@pytest.mark.slow
 def test_the_error_of_the_second_process_names_the_first(tmp_path):
     process = command(tmp_path / "run", training__epochs=500)
     try:

@@ -26,7 +26,7 @@ from tests.runs.running import (
     words,
 )
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 OPTIONS = {
     "backbone.name": "conv4",
@@ -94,7 +94,6 @@ def test_a_class_that_comes_later_is_no_part_of_the_test(trained):
     assert metrics["notes"][0][1:] in (trained / "run" / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
     before = measured(trained / "run")
     (trained / "photos" / before[0]).unlink()
@@ -115,7 +114,6 @@ def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
         evaluate(trained / "run")
 
 
-@pytest.mark.slow
 def test_a_run_continues_with_its_original_split(original, trained):
     with pytest.raises(KeyboardInterrupt):
         run_on(trained / "photos", trained / "again", InterruptAt("epoch   1/"))
@@ -136,7 +134,6 @@ def test_a_run_continues_with_its_original_split(original, trained):
     assert losses(folder) == losses(RunFolder(original / "run"))
 
 
-@pytest.mark.slow
 def test_other_folders_are_measured_whole_and_their_protocol_is_found_out(original, trained):
     run, own = trained / "run", (trained / "run" / "metrics.json").read_text()
     unseen = photos(trained / "b" / "photos", classes=3)
@@ -172,7 +169,6 @@ def test_a_test_split_of_its_own_is_what_is_measured(trained):
     assert metrics["queries"] == 24
 
 
-@pytest.mark.slow
 def test_reports_and_compares_an_evaluation_on_another_folder(trained, monkeypatch):
     runs = [str(trained / name) for name in ("run", "same")]
     shutil.copytree(*runs)
@@ -204,7 +200,6 @@ def test_exact_copies_are_known_again_without_the_training_images(trained):
     assert found["seen"] == {"classes": 0, "images": expected}
 
 
-@pytest.mark.slow
 def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
     root, lines = photos(tmp_path / "photos", classes=7), Lines()
     folder = run_on(root, tmp_path / "run", lines, dataset__test_fraction=0.3)
@@ -215,7 +210,6 @@ def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
     assert not list(folder.checkpoints.glob("best-*"))
 
 
-@pytest.mark.slow
 def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_path, monkeypatch):
     monkeypatch.chdir(photos(tmp_path / "pho.tos", classes=5))
     folder = run_on(".", None, name="pho.tos", training__epochs=1, dataset__test_fraction=0)
@@ -258,7 +252,6 @@ def test_a_single_class_is_neither_trained_nor_tested_on(trained, tmp_path):
     assert not (tmp_path / "only-run").exists()
 
 
-@pytest.mark.slow
 def test_unreadable_images_are_left_out_of_every_split(tmp_path):
     for split, classes in (("train", "abcd"), ("val", "ef"), ("test", "ghi")):
         for n, name in enumerate(classes):

@@ -11,7 +11,7 @@ from dml.runs import Run
 from dml.runs._targets import batch_targets, check_targets
 from tests.runs.running import SMALL, rebuild, resume, train, words
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 NAMES = ["cat|red", "red", "blue|cat", "dog"]
 

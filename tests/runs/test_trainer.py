@@ -112,6 +112,7 @@ def weights_after(path, monkeypatch, select, scores):
     return [np.asarray(weight.value) for weight in load_encoder(folder.encoder).weights]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_or_the_last_is_kept(tmp_path, monkeypatch):
     def weights(name, select, *scores):
         return weights_after(tmp_path / name, monkeypatch, select, scores)
@@ -173,6 +174,7 @@ def test_evaluate_repeats_the_metrics_and_writes_vectors(trained):
     assert encoder.predict(image[None], verbose=0)[0] @ vectors[7] > 0.98
 
 
+@pytest.mark.slow
 def test_the_report_is_written_again_as_it_was(trained):
     folder = trained[0]
     evaluate(folder.path)
@@ -192,6 +194,7 @@ def test_evaluates_on_another_data_set(trained, tmp_path):
     assert json.loads(trained[0].metrics.read_text())["dataset"] == "glyphs"  # the run's own stays
 
 
+@pytest.mark.slow
 def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(tmp_path):
     lines = Lines()
     folder = run(

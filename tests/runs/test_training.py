@@ -70,6 +70,7 @@ def test_the_frozen_network_is_measured_by_its_pooled_features(pretrained, weigh
     assert json.loads(folder.metrics.read_text())["frozen"] == frozen["metrics"]
 
 
+@pytest.mark.slow
 def test_an_embedding_that_loses_to_the_frozen_features_is_noted(pretrained, tmp_path):
     options = pretrained(embedding__dim=1, training__epochs=1)  # on a line, all are at one point
     lines, start = Lines(), "note: the embedding of 1 number is worse than the 8 features of"
@@ -152,6 +153,7 @@ def test_without_validation_the_weights_half_way_are_kept(pretrained, tmp_path):
         assert any(b.shape == a.shape and np.allclose(value, (a + b) / 2, atol=1e-5) for b in end)
 
 
+@pytest.mark.slow
 def test_statistics_of_interpolated_weights_are_estimated(pretrained, tmp_path):
     options = {"training__interpolate": "validation", "dataset__validation_fraction": 0.0}
     estimated = {**options, "training__interpolate_batch_norm": "estimate"}
@@ -219,6 +221,7 @@ def test_the_head_alone_trains_on_cached_features(pretrained, tmp_path):
     assert not folder.features.exists()  # only the training needs them
 
 
+@pytest.mark.slow
 def test_adapting_keeps_the_simplest_within_an_error_of_the_best(pretrained, tmp_path):
     changes = {"training__stage": "adapt", "head_stage__epochs": 2, "head_stage__views": 1}
     whole = train("glyphs", pretrained(**changes), tmp_path / "whole", evaluate=False)
@@ -257,6 +260,7 @@ def test_the_frozen_network_as_the_result_is_reported(pretrained, tmp_path, monk
     assert not any("training.stage = 'adapt'" in line for line in reported)
 
 
+@pytest.mark.slow
 def test_options_of_the_head_stage_act(pretrained, tmp_path):
     def log(**changes):
         options = {"training__stage": "head", "head_stage__epochs": 2, **changes}
@@ -301,6 +305,7 @@ def fine_tuning_helps(monkeypatch):
     monkeypatch.setattr("dml.runs._training.simplest_within_error", lambda found: found[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fine_tuning_helps")
 def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pretrained, tmp_path):
     flags = pretrained(**SECOND)
@@ -336,6 +341,7 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pr
             np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fine_tuning_helps")
 def test_statistics_that_the_second_stage_alone_changes_are_estimated(
     pretrained, tmp_path, monkeypatch

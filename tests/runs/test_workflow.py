@@ -21,7 +21,7 @@ from dml.runs._workflow import Steps, export, with_smaller_batches
 from tests.datasets.layouts import write_image
 from tests.runs.running import InterruptAt, Lines, flags, train
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 SMALL = [
     *("--backbone.name", "conv4", "--backbone.filters", "4"),
@@ -88,7 +88,6 @@ def test_nothing_is_done_twice(copied, photos):
     assert len(said) == 2 and said[-1].startswith("search: ")
 
 
-@pytest.mark.slow
 def test_continues_where_it_was_interrupted(finished, photos, tmp_path):
     """Ctrl-C in each step in turn; the result is that of one go."""
     out = tmp_path / "photos"
@@ -113,7 +112,6 @@ def test_continues_where_it_was_interrupted(finished, photos, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.slow
 def test_the_training_is_that_of_the_recipe(finished, photos, tmp_path):
     """Timing batches before the training changes nothing in it."""
     lenient = ["--training.unreadable", "skip"]
@@ -128,7 +126,6 @@ def test_a_report_that_a_kill_has_left_out_is_written(copied, photos):
     assert copied.report.exists()
 
 
-@pytest.mark.slow
 def test_a_run_on_another_backend_is_exported_by_tensorflow(copied, monkeypatch):
     shutil.rmtree(copied.path / "bundle")
     run = Run(copied.path)
@@ -188,7 +185,6 @@ def test_a_plan_writes_nothing(photos, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_refused_before_the_long_work(photos, tmp_path):
     for budget, text in ((0.0, "budget must be positive"), (5.0, "--budget is too short: ")):
         with pytest.raises(OptionError, match=text):
@@ -199,7 +195,6 @@ def test_refused_before_the_long_work(photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_killed_process_leaves_what_the_next_one_continues(tmp_path):
     command = [sys.executable, "-m", "dml", "run", "glyphs", "--out", str(tmp_path / "run")]
     options = flags(training__epochs=30)

@@ -214,7 +214,7 @@ def test_layer_decay_is_made_again_from_its_config(learner):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_layer_decay_in_a_compiled_step(learner, jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
         pytest.skip("torch.compile is slow, and not the default")

@@ -31,6 +31,7 @@ def names(folder, split):
     return sorted(RecordedItems.read(folder.items).items.select(split).label_names)
 
 
+@pytest.mark.slow
 def test_each_pair_has_a_seed_and_validation_classes_of_its_own(tmp_path, monkeypatch):
     recipe, best, folder, recorded = study(tmp_path)
     lines = Lines()

@@ -117,6 +117,7 @@ with following(store(StudyFolder(sys.argv[1])), 5) as opened:
 """
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_killed_process_is_continued(folder):
     command = [sys.executable, "-c", CHILD, str(folder.path)]
     root = Path(__file__).parents[2]

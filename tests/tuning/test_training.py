@@ -12,7 +12,7 @@ from dml.tuning._training import train
 from tests.reporters import Lines
 from tests.runs.running import flags
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 
 class Opened:

@@ -29,7 +29,7 @@ from tests.datasets.layouts import write_image
 from tests.reporters import Lines
 from tests.runs.running import flags, words
 
-pytestmark = pytest.mark.usefixtures("eager_training")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
 RATES = SearchSpace({"optimizer.learning_rate": Interval(1e-4, 1e-1, log=True)})
 TINY = {
@@ -142,7 +142,6 @@ def test_a_budget_that_is_too_short_names_the_way_on(images, tmp_path):
         tuner.run(tmp_path / "study", budget=1e-6)
 
 
-@pytest.mark.slow
 def test_all_trials_failed(images, tmp_path):
     tuner = Tuner(recipe_of(images, optimizer__learning_rate=1e30, backbone__filters=2), RATES)
     with pytest.raises(DataError, match="trial 0 failed: the loss is not finite"):
@@ -183,7 +182,6 @@ def test_folders_and_recipes_that_do_not_fit_are_refused(images, tmp_path):
         Tuner(recipe, RATES).run(tmp_path)
 
 
-@pytest.mark.slow
 def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path):
     keras.utils.set_random_seed(3)
     weights = tmp_path / "conv4.weights.h5"
@@ -256,7 +254,6 @@ def command(*words):
     )
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
     path = tmp_path / "study"
     options = flags(training__epochs=15)

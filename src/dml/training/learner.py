@@ -280,6 +280,11 @@ class Learner(keras.Model):
         """Returns the embeddings of one batch, as `keras.Model.predict_on_batch` does."""
         return super().predict_on_batch(some_images(x, self.encoder))
 
+    def make_train_function(self, force: bool = False) -> Any:
+        # TensorFlow traces a step twice if the optimizer adds its variables in it.
+        self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def _checked(self, x, y=None, training=False, batch=False):
         """Returns images and targets, or a data set and None, after checking them.
 
