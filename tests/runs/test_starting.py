@@ -9,13 +9,15 @@ from dml.runs._starting import describe_training, free_folder, run_name
 
 
 def test_says_what_is_trained_from_which_weights_and_how_long():
-    assert describe_training(load_recipe("glyphs"), Parameters(9, 9), 25) == (
+    assert describe_training(load_recipe("glyphs"), Parameters(9, 9), 25, True) == (
         "training conv4 from random weights, 48 x 48 pixels to embeddings of 64; "
         "trains all 9 parameters; loss proxy_anchor; 12 epochs of 25 batches of 64 images"
     )
     flags = "--backbone.name own --backbone.path my.keras --loss.name contrastive"
     flags += " --miner.name batch_hard --auxiliary_loss.name center --embedding.dim 0"
-    assert describe_training(load_recipe("glyphs", flags.split()), Parameters(2, 9), 1000) == (
+    assert describe_training(
+        load_recipe("glyphs", flags.split()), Parameters(2, 9), 1000, True
+    ) == (
         "training my.keras from its own weights, 224 x 224 pixels to pooled features; "
         "trains 2 of 9 parameters; loss contrastive, miner batch_hard, auxiliary loss center; "
         "12 epochs of 1,000 batches of 64 images"
@@ -24,13 +26,24 @@ def test_says_what_is_trained_from_which_weights_and_how_long():
         "glyphs", ["--backbone.name", "resnet50", "--backbone.weights", "imagenet"]
     )
     assert "training resnet50 from ImageNet weights, " in describe_training(
-        imagenet, Parameters(9, 9), 1
+        imagenet, Parameters(9, 9), 1, True
     )
-    stages = describe_training(load_recipe("adapt"), Parameters(9, 9), 50).rpartition("; ")[2]
-    assert stages == (
-        "20 epochs of the head alone, then 10 epochs and, if they help, 10 more at higher rates, "
-        "of 50 batches of 32 images"
-    )
+
+
+@pytest.mark.parametrize(
+    "validated, stages",
+    [
+        (
+            True,
+            "20 epochs of the head alone, then 10 epochs and, if they help, 10 more at higher "
+            "rates, of 50 batches of 32 images",
+        ),
+        (False, "20 epochs of the head alone, then 10 epochs of 50 batches of 32 images"),
+    ],
+)
+def test_a_second_stage_takes_validation(validated, stages):
+    line = describe_training(load_recipe("adapt"), Parameters(9, 9), 50, validated)
+    assert line.rpartition("; ")[2] == stages
 
 
 def test_a_new_folder_is_nobody_elses(tmp_path):

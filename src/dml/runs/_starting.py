@@ -166,13 +166,14 @@ def describe_data(items: Items, name: str) -> str:
     return f"{name} ({items.protocol}): {', '.join(counts)}"
 
 
-def describe_training(recipe: Recipe, parameters: Parameters, steps: int) -> str:
+def describe_training(recipe: Recipe, parameters: Parameters, steps: int, validated: bool) -> str:
     """Returns a line on the network, what is trained of it, the loss and how long.
 
     Args:
         recipe: The recipe.
         parameters: Of its encoder.
         steps: Batches per epoch.
+        validated: Whether there is a validation split, which decides on the second stage.
     """
     names, training = recipe.names, recipe.training
     further = ("miner", "auxiliary_loss", "regularizer")
@@ -185,7 +186,7 @@ def describe_training(recipe: Recipe, parameters: Parameters, steps: int) -> str
         stages.append(f"{number_of(recipe.head_stage.epochs, 'epoch')} of the head alone")
     if training.stage != "head":
         stages.append(number_of(training.epochs, "epoch"))
-    if may_have_second_stage(recipe):
+    if validated and may_have_second_stage(recipe):
         stages[-1] += f" and, if they help, {recipe.second_stage.epochs} more at higher rates,"
     return (
         f"training {network_of(recipe)}, {size} x {size} "

@@ -243,8 +243,10 @@ class Trainer:
         """Reports the data and, as a whole, what is trained on it."""
         if whole:
             self._reporter.info(describe_data(items, self.recipe.dataset.name))
-            line = describe_training(self.recipe, prepared.parameters, prepared.steps)
-            self._reporter.info(line)
+            validated = len(items.select("val").label_names) > 1
+            self._reporter.info(
+                describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
+            )
         for line in notes_on(items):
             self._reporter.info(line)
 
