@@ -71,11 +71,11 @@ class Bare:
     def __init__(self, index, paths):
         import onnxruntime
 
-        from dml.encoding.embed import _read_squares
+        from dml.encoding._squares import read_squares
         from dml.encoding.onnx_encoder import OnnxEncoder
 
         encoder = OnnxEncoder(Path(index) / "bundle")
-        self.squares = np.stack(list(_read_squares(paths, encoder.preparation, 2, len(paths))))
+        self.squares = np.stack(list(read_squares(paths, encoder.preparation, 2, len(paths))))
         self.session = onnxruntime.InferenceSession(
             encoder.path / "encoder.onnx", providers=["CPUExecutionProvider"]
         )
