@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs test test-quick check mutants constraints try-newest clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
+.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,13 +39,16 @@ test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with 
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
 check: docs  ## format, lint, import layers, types of what is public, the site
-	$(BIN)/ruff format --check src tests benchmarks tools
-	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools docs
+	$(BIN)/ruff check src tests benchmarks tools docs
 	$(BIN)/lint-imports
 	$(BIN)/pyright --project .
 
 docs: $(VENV)/installed-test  ## the site, in site/; open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: $(VENV)/installed  ## runs docs/notebooks and stores what they show (ARGS: files)
+	$(BIN)/python tools/notebooks.py $(ARGS)
 
 mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)
@@ -62,6 +65,14 @@ try-newest:  ## the quick tests with the newest of every package, beyond the bou
 	touch $(NEWEST)/installed
 	touch $(NEWEST)/installed-test
 	$(MAKE) test-quick VENV=$(NEWEST)
+
+dist: $(VENV)/installed-test  ## the wheel and the source distribution, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python tools/try_installs.py --contents
+
+try-installs: dist  ## the wheel with each extra in a clean environment (ARGS: --python, --extras)
+	$(BIN)/python tools/try_installs.py $(ARGS)
 
 bench-loader: $(VENV)/installed  ## training from files against one batch in memory (DML_DATA)
 	$(BIN)/python benchmarks/loader.py
