@@ -120,6 +120,12 @@ def test_little_memory_an_interrupt_and_a_closed_pipe(monkeypatch, capsys):
     assert result.returncode in (0, 1) and result.stderr == ""
 
 
+def test_python_m_dml_is_dml():
+    shown = dml("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"dml {version('dml')}\n")
+    assert_refused(dml("recipes", "nothing"), "nothing")
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

@@ -1,17 +1,20 @@
 """What `mkdocs build` adds to the pages of docs/, as MkDocs calls it.
 
 Makes the reference of commands, recipes and Python from the code, so that none of it is typed;
-takes the texts of the repository's root into the site; turns formulas into MathML, which browsers
-show without a script; and refuses a page that loads anything from elsewhere.
+makes pages of the notebooks; takes the texts of the repository's root into the site; turns formulas
+into MathML, which browsers show without a script; and refuses a page that loads anything from
+elsewhere.
 
 https://www.mkdocs.org/user-guide/configuration/#hooks
 """
 
 import argparse
+import base64
 import dataclasses
 import html
 import importlib
 import inspect
+import json
 import os
 import posixpath
 import re
@@ -40,9 +43,9 @@ ALIKE = 4  # parts with the same options from which these are written once
 
 
 def on_files(files, config):
-    """Adds the pages that are made from the code and from the repository's root."""
-    for uri, text in pages().items():
-        files.append(File.generated(config, uri, content=text))
+    """Adds the pages that are made from the code, notebooks and the repository's root."""
+    for uri, content in {**pages(), **notebooks()}.items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 
@@ -293,6 +296,51 @@ def decisions() -> str:
     return "\n\n".join(
         [*lines, "\n".join(f"- [{title_of(p.read_text())}]({p.name})" for p in paths)]
     )
+
+
+def notebooks() -> dict[str, str | bytes]:
+    """Returns {path in docs/: content} of the notebooks' pages and of the pictures in them."""
+    made: dict[str, str | bytes] = {}
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        made |= notebook(path.stem, json.loads(path.read_text()))
+    return made
+
+
+def notebook(name: str, content: dict) -> dict[str, str | bytes]:
+    """Returns {path in docs/: content} of a notebook's page and pictures.
+
+    A cell's `alt` in its metadata is the text for those who do not see its picture.
+    """
+    parts, pictures = [], {}
+    for cell in content["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"\(([\w-]+)\.ipynb\)", r"(\1.md)", source))
+            continue
+        parts.append(code_block(source))
+        for output in cell["outputs"]:
+            if output["output_type"] == "stream":
+                parts.append(text_block("".join(output["text"])))
+            elif "image/png" in output["data"]:
+                picture = f"{name}-{len(pictures) + 1}.png"
+                pictures[f"notebooks/{picture}"] = base64.b64decode(output["data"]["image/png"])
+                parts.append(f"![{cell['metadata']['alt']}]({picture})")
+            else:
+                parts.append(text_block("".join(output["data"]["text/plain"])))
+    parts.append(f"This page is [a notebook]({name}.ipynb), which you can download and run.")
+    return {f"notebooks/{name}.md": "\n\n".join(parts), **pictures}
+
+
+def code_block(source: str) -> str:
+    """Returns a cell's code as a block; that of a file with the file's name above it."""
+    if match := re.match(r"%%writefile (\S+)\n", source):
+        language = {".py": "python"}.get(Path(match[1]).suffix, Path(match[1]).suffix[1:])
+        return f'```{language} title="{match[1]}"\n{source[match.end() :].rstrip()}\n```'
+    return f"```python\n{source.rstrip()}\n```"
+
+
+def text_block(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"
 
 
 def loss_facts(name: str) -> str:
