@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features
+.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -100,6 +100,12 @@ bench-features: $(VENV)/installed  ## the embedding on cached features against a
 
 bench-adaptation: $(VENV)/installed  ## frozen network, head, full fine-tuning and the default (DML_DATA)
 	$(BIN)/python benchmarks/adaptation.py $(ARGS)
+
+bench-convergence: $(VENV)/installed  ## dml-tf's faults, one at a time (DML_DATA)
+	$(BIN)/python benchmarks/convergence.py $(ARGS)
+
+bench-dml-tf: $(VENV)/installed  ## dml-tf's first table, beside its published figures (DML_DATA)
+	$(BIN)/python benchmarks/dml_tf_table.py $(ARGS)
 
 bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 	$(BIN)/python benchmarks/intervals.py $(ARGS)

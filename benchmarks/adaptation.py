@@ -17,23 +17,10 @@ too, without a second stage.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-HERE = os.environ.get("DML_DATA", ".")
-NETWORKS = {
-    "mobilenet": [
-        *("--backbone.name", "mobilenet", "--backbone.alpha", "0.75"),
-        *("--backbone.weights", "weights/mobilenet_0.75_224_imagenet_notop.weights.h5"),
-        *("--backbone.input_size", "128", "--backbone.resize_side", "146"),
-    ],
-    "vit": [
-        *("--backbone.name", "hub", "--backbone.preset", "weights/vit_tiny_patch16_224"),
-        *("--backbone.input_size", "128", "--backbone.resize_side", "146"),
-    ],
-}
+from training_runs import HERE, NETWORKS, costs_of, train
+
 DATA = {
     "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
     "emoji": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"],
@@ -75,35 +62,20 @@ def main():
             for procedure in options.procedures:
                 if data != "omniglot" or procedure in OMNIGLOT:
                     folder = options.out / options.network / data / f"{procedure}-{seed}"
-                    train(folder, data, procedure, options.network, seed)
+                    train(folder, *options_of(data, procedure, options.network, seed))
                     runs.setdefault((data, procedure), []).append(folder)
         print(f"\n{options.network}, {seed + 1} of {options.seeds} seeds\n")
         for line in table(runs):
             print(line, flush=True)
 
 
-def train(folder, data, procedure, network, seed):
-    """Trains and evaluates a run, unless that was done."""
-    if (folder / "metrics.json").exists():
-        return
-    command = [sys.executable, "-m", "dml", "train"]
-    resumed = (folder / "recipe.toml").exists()
-    if resumed:
-        command += [str(folder), "--resume"]
-    else:
-        recipe, flags = PROCEDURES[procedure]
-        flags = [*NETWORKS[network], *DATA[data], *flags]
-        if data == "omniglot":  # from scratch: its own recipe, with the stages
-            recipe, flags = "omniglot", OMNIGLOT[procedure]
-        command += [recipe, "--out", str(folder), *flags, "--training.seed", str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    if not resumed:
-        seconds = usage.ru_utime + usage.ru_stime
-        cost = {"minutes": seconds / 60 / os.cpu_count(), "GiB": usage.ru_maxrss / 2**20}
-        (folder / "cost.json").write_text(json.dumps(cost))
+def options_of(data, procedure, network, seed):
+    """Returns the recipe's name and its options that differ."""
+    recipe, flags = PROCEDURES[procedure]
+    flags = [*NETWORKS[network], *DATA[data], *flags]
+    if data == "omniglot":  # from scratch: its own recipe, with the stages
+        recipe, flags = "omniglot", OMNIGLOT[procedure]
+    return recipe, [*flags, "--training.seed", str(seed)]
 
 
 def table(runs):
@@ -124,11 +96,7 @@ def table(runs):
         (setting,) = summarize_settings(read_scored_runs(folders))
         cells = (setting.metrics[metric] for metric in METRICS)
         row = "".join(cell(one.mean, one.low, one.high, one.deviation) for one in cells)
-        costs = [f / "cost.json" for f in folders if (f / "cost.json").exists()]
-        costs = [json.loads(file.read_text()) for file in costs]
-        minutes, memory = (
-            ", ".join(f"{cost[unit]:.1f}" for cost in costs) for unit in ("minutes", "GiB")
-        )
+        minutes, memory = costs_of(folders, "minutes"), costs_of(folders, "GiB")
         trained = json.loads((folders[0] / "parameters.json").read_text())["trained"]
         yield f"| {data} | {procedure} |{row} {trained / 1e6:.2f} M | {minutes} | {memory} |"
 

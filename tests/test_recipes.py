@@ -105,6 +105,25 @@ def test_options_of_a_setting_on_a_data_set():
     assert warm == [5, 5, 1]
 
 
+@pytest.mark.parametrize("dataset", ["cub200", "cars196"])
+def test_the_first_table_of_dml_tf(dataset):
+    """Values of its README and train/config.py at 1df42c0: https://github.com/shi510/dml-tf."""
+    recipe = load_recipe(f"{dataset}_dml_tf_first")
+    assert (recipe.names["backbone"], recipe.names["loss"]) == ("inception_v3", "proxy_nca")
+    assert (recipe.sampler.batch_size, recipe.embedding.dim, recipe.training.epochs) == (64, 64, 15)
+    assert recipe.dataset.protocol == "seen-class" and recipe.dataset.validation_fraction == 0
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == (
+        "adam",
+        1e-4,
+        "constant",
+    )
+    # |x - 8 p|^2 of unit vectors is 65 - 16 cos.
+    assert recipe.loss.form == "squared_distance" and 2 * recipe.loss.scale == 16
+    # Proxies of length 8 there, of length 1 here, turned as far by a step.
+    assert optimizer.head_learning_rate / recipe.loss.initial_proxy_length == 1e-4 / 8
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_names_its_source_and_takes_any_data_set(setting, tmp_path):
     title, fields = header(setting)

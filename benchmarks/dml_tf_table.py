@@ -1,0 +1,132 @@
+"""dml-tf's first table, trained here: NMI and linear accuracy beside its published figures.
+
+    DML_DATA=... python benchmarks/dml_tf_table.py [--data cub50 ...] [--network mobilenet ...]
+        [--seeds 1] [--out FOLDER] [--FLAG VALUE ...]
+
+Trains the recipe `dml_tf_first` on each data set with each network, as `dml train` does, and prints
+a row of a Markdown table after each; all classes are on both sides, half of the images each. Rows
+whose data or weights are not here say what is missing. `cub200` and `cars196` are the whole data
+sets in their official image split, of which there are published figures; `cub50` and
+`cars196-half` are parts of them: every second image of a class is tested on. Runs in the folder are
+not repeated, and one that was stopped goes on. Further flags are options of the recipe.
+"""
+
+import argparse
+import csv
+import statistics
+from pathlib import Path
+
+from training_runs import HERE, NETWORKS, costs_of, train
+
+RECIPE = "dml_tf_first"
+PUBLISHED = {"cub200": ("73", "68"), "cars196": ("73", "75")}  # NMI, linear accuracy; InceptionV3
+DATA = (*PUBLISHED, "cub50", "cars196-half")
+# Its options are the recipe's own; its weights are downloaded by Keras.
+BACKBONES = {"inception_v3": [], **NETWORKS}
+POOLING = {"vit": ["--embedding.pooling", "auto"]}  # its class token
+ALL = ["--dataset.validation_fraction", "0"]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--network", nargs="+", choices=BACKBONES, default=list(BACKBONES))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/dml-tf-table"))
+    options, flags = parser.parse_known_args()
+    print("| data | network | NMI | published | linear | published | R@1 | minutes | missing |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for data in options.data:
+        for network in options.network:
+            print(row(data, network, options.seeds, options.out, flags), flush=True)
+
+
+def row(data, network, seeds, out, flags):
+    """Trains the runs of a row, unless they are there, and returns it."""
+    shown = PUBLISHED.get(data, ("", "")) if network == "inception_v3" else ("", "")
+    flags = [*BACKBONES[network], *POOLING.get(network, []), *flags]
+    try:
+        flags = [*data_flags(data, out), *flags]
+        check_here(flags)
+    except MissingError as error:
+        return f"| {data} | {network} | | {shown[0]} | | {shown[1]} | | | {error} |"
+    folders = [out / network / f"{data}-{seed}" for seed in range(seeds)]
+    for seed, folder in enumerate(folders):
+        train(folder, RECIPE, [*flags, "--training.seed", str(seed)])
+    nmi, linear, recall = (percent(folders, name) for name in ("NMI", "linear accuracy", "R@1"))
+    minutes = costs_of(folders, "minutes")
+    cells = data, network, nmi, shown[0], linear, shown[1], recall, minutes
+    return f"| {' | '.join(cells)} | |"
+
+
+class MissingError(Exception):
+    """Data or weights are not here."""
+
+
+def data_flags(data, out):
+    """Returns the options that name a data set, with all its classes on both sides.
+
+    Raises:
+        MissingError: It is not here.
+    """
+    from dml.datasets import Cars196Half, Folder
+
+    if data in PUBLISHED:
+        return ["--dataset.name", data, *ALL]
+    part = Folder(f"{HERE}/cub50", 0.0) if data == "cub50" else Cars196Half("", 0.0)
+    file = out / f"{data}.csv"
+    if not file.exists():
+        items = found(part.items)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["path", "label", "split"])
+            writer.writerows(seen_class(items))
+    return ["--dataset.name", "table", "--dataset.root", str(file), *ALL]
+
+
+def seen_class(items):
+    """Yields (path, class, split): of each class, every second image tests."""
+    seen = dict.fromkeys(items.class_names, 0)
+    for path, label in zip(items.paths, items.labels, strict=True):
+        name = items.class_names[label]
+        yield Path(path).absolute(), name, ("train", "test")[seen[name] % 2]
+        seen[name] += 1
+
+
+def check_here(flags):
+    """Raises MissingError unless the data and the weights of a row are here."""
+    import dml
+
+    recipe = dml.load_recipe(RECIPE, flags)
+    found(recipe.dataset.items)
+    found(recipe.backbone.resolved().network)
+
+
+def found(read):
+    """Returns what a function without arguments reads.
+
+    Raises:
+        MissingError: It is not here.
+    """
+    from dml.errors import MissingDataError, StorageError
+
+    try:
+        return read()
+    except (MissingDataError, StorageError) as error:
+        raise MissingError(str(error)) from None
+
+
+def percent(folders, metric):
+    """Returns a metric of runs in percent, their mean and deviation."""
+    import dml
+
+    values = [100 * dml.Run(folder).evaluation().metrics[metric].value for folder in folders]
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
