@@ -195,12 +195,19 @@ def main():
         table = TABLES[data]
         epochs = options.epochs or table.epochs
         chosen = [name for name in table.settings if name in options.settings]
+        if not chosen:
+            continue
         results = {name: [] for name in chosen}
         for seed in range(options.seeds):  # a whole table after the first
             for name in chosen:
                 file = options.out / data / f"{name}-{seed}.json"
                 train = functools.partial(trained, data, name, seed, epochs, options.classes)
-                results[name].append(kept(file, train))
+                run = kept(file, train)
+                if (run["epochs"], run["classes"]) != (epochs, options.classes):
+                    raise SystemExit(
+                        f"{file} is of other --epochs or --classes: take another --out"
+                    )
+                results[name].append(run)
             print(f"\n{data}, {epochs} epochs, {seed + 1} of {options.seeds} seeds\n")
             show(table_of(results, table.settings))
         draw(results, table.settings, options.out / data / "curves.svg")
@@ -296,6 +303,8 @@ def trained(data, name, seed, epochs, classes):
     )
     return {
         **result,
+        "epochs": epochs,
+        "classes": classes,
         "images": [len(train), len(test)],
         # Processor time, which other processes disturb little.
         "minutes": (time.process_time() - busy) / 60 / (os.cpu_count() or 1),

@@ -45,46 +45,67 @@ def main():
 
 def row(data, network, seeds, out, flags):
     """Trains the runs of a row, unless they are there, and returns it."""
+    from dml.errors import MissingDataError, StorageError
+
     shown = PUBLISHED.get(data, ("", "")) if network == "inception_v3" else ("", "")
     flags = [*BACKBONES[network], *POOLING.get(network, []), *flags]
+    missing = []
     try:
-        flags = [*data_flags(data, out), *flags]
-        check_here(flags)
-    except MissingError as error:
-        return f"| {data} | {network} | | {shown[0]} | | {shown[1]} | | | {error} |"
+        chosen = data_flags(data, out)
+    except MissingDataError as error:
+        missing.append(str(error))
+    try:
+        read_weights(flags)
+    except (MissingDataError, StorageError) as error:
+        missing.append(str(error))
+    if missing:
+        why = "; ".join(missing)
+        return f"| {data} | {network} | | {shown[0]} | | {shown[1]} | | | {why} |"
     folders = [out / network / f"{data}-{seed}" for seed in range(seeds)]
     for seed, folder in enumerate(folders):
-        train(folder, RECIPE, [*flags, "--training.seed", str(seed)])
+        train(folder, RECIPE, [*chosen, *flags, "--training.seed", str(seed)])
     nmi, linear, recall = (percent(folders, name) for name in ("NMI", "linear accuracy", "R@1"))
     minutes = costs_of(folders, "minutes")
     cells = data, network, nmi, shown[0], linear, shown[1], recall, minutes
     return f"| {' | '.join(cells)} | |"
 
 
-class MissingError(Exception):
-    """Data or weights are not here."""
-
-
 def data_flags(data, out):
     """Returns the options that name a data set, with all its classes on both sides.
 
     Raises:
-        MissingError: It is not here.
+        MissingDataError: It is not here.
     """
-    from dml.datasets import Cars196Half, Folder
+    import dml
 
     if data in PUBLISHED:
-        return ["--dataset.name", data, *ALL]
-    part = Folder(f"{HERE}/cub50", 0.0) if data == "cub50" else Cars196Half("", 0.0)
+        flags = ["--dataset.name", data, *ALL]
+        dml.load_recipe(RECIPE, flags).dataset.items()
+        return flags
     file = out / f"{data}.csv"
     if not file.exists():
-        items = found(part.items)
+        whole = ["--dataset.name", data, *ALL]
+        if data == "cub50":
+            whole = ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50", *ALL]
+        items = dml.load_recipe(RECIPE, whole).dataset.items()
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["path", "label", "split"])
             writer.writerows(seen_class(items))
     return ["--dataset.name", "table", "--dataset.root", str(file), *ALL]
+
+
+def read_weights(flags):
+    """Builds the network of a row.
+
+    Raises:
+        MissingDataError: Its weights are not here.
+        StorageError: They can't be downloaded.
+    """
+    import dml
+
+    dml.load_recipe(RECIPE, flags).backbone.resolved().network()
 
 
 def seen_class(items):
@@ -94,29 +115,6 @@ def seen_class(items):
         name = items.class_names[label]
         yield Path(path).absolute(), name, ("train", "test")[seen[name] % 2]
         seen[name] += 1
-
-
-def check_here(flags):
-    """Raises MissingError unless the data and the weights of a row are here."""
-    import dml
-
-    recipe = dml.load_recipe(RECIPE, flags)
-    found(recipe.dataset.items)
-    found(recipe.backbone.resolved().network)
-
-
-def found(read):
-    """Returns what a function without arguments reads.
-
-    Raises:
-        MissingError: It is not here.
-    """
-    from dml.errors import MissingDataError, StorageError
-
-    try:
-        return read()
-    except (MissingDataError, StorageError) as error:
-        raise MissingError(str(error)) from None
 
 
 def percent(folders, metric):

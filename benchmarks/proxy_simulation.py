@@ -94,7 +94,7 @@ def simulate(
     generator = np.random.default_rng(seed)
     centres = unit(normal(generator, classes, dim))
     proxies = initial(setting, generator, classes, dim)
-    adam, results = Adam(setting.rate, setting.epsilon), []
+    adam, results = Adam(setting.rate, setting.epsilon, proxies.shape), []
     for step in range(1, steps + 1):
         labels = generator.integers(classes, size=batch)
         before = proxies
@@ -139,14 +139,17 @@ def gradient(setting, proxies, images, labels):
     if not setting.own_in_sum:
         logits[rows, labels] = -np.inf
     highest = logits.max(axis=1, keepdims=True)
-    shares = np.exp(logits - highest)
-    sums = shares.sum(axis=1, keepdims=True)
-    shares /= sums
-    slopes = shares - np.float32(setting.smoothing / (len(proxies) - 1))  # by the logits
-    slopes[rows, labels] = shares[rows, labels] - np.float32(1 - setting.smoothing)
+    logits -= highest
+    slopes = np.exp(logits, out=logits)  # of each image's loss, by its logits
+    sums = slopes.sum(axis=1, keepdims=True)
+    slopes /= sums
+    share = slopes[rows, labels]
+    if setting.smoothing:
+        slopes -= np.float32(setting.smoothing / (len(proxies) - 1))
+    slopes[rows, labels] = share - np.float32(1 - setting.smoothing)
     if setting.clamped:
         slopes[(highest + np.log(sums))[:, 0] <= own] = 0
-    slope = np.float32(setting.scale / len(labels)) * (slopes.T @ images)
+    slope = np.float32(setting.scale / len(labels)) * (images.T @ slopes).T
     along = (slope * directions).sum(axis=1, keepdims=True)
     result = (slope - along * directions) / lengths
     if setting.orthogonality:
@@ -161,21 +164,28 @@ class Adam:
     Args:
         rate: The learning rate.
         epsilon: Added to the root of the second moment.
+        shape: Of the array.
     """
 
-    def __init__(self, rate: float, epsilon: float):
+    def __init__(self, rate: float, epsilon: float, shape: tuple[int, ...]):
         self.rate, self.epsilon = rate, epsilon
-        self.steps, self.first, self.second = 0, 0.0, 0.0
+        self.steps = 0
+        self.first, self.second = (np.zeros(shape, "float32") for _ in BETAS)
 
     def change(self, slope: np.ndarray) -> np.ndarray:
         """Returns what to subtract for this gradient."""
         self.steps += 1
         first, second = (np.float32(beta) for beta in BETAS)
-        self.first = first * self.first + (1 - first) * slope
-        self.second = second * self.second + (1 - second) * np.square(slope)
-        mean = self.first / np.float32(1 - BETAS[0] ** self.steps)
-        square = self.second / np.float32(1 - BETAS[1] ** self.steps)
-        return np.float32(self.rate) * mean / (np.sqrt(square) + np.float32(self.epsilon))
+        self.first *= first
+        self.first += (1 - first) * slope
+        self.second *= second
+        self.second += (1 - second) * np.square(slope)
+        root = np.sqrt(self.second)
+        root += np.float32(self.epsilon) * np.sqrt(np.float32(1 - BETAS[1] ** self.steps))
+        rate = self.rate * (1 - BETAS[1] ** self.steps) ** 0.5 / (1 - BETAS[0] ** self.steps)
+        change = np.divide(self.first, root, out=root)
+        change *= np.float32(rate)
+        return change
 
 
 def normal(generator, *shape):

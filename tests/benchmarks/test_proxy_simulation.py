@@ -45,20 +45,20 @@ def test_a_long_proxy_hardly_turns():
     # Adam's first step changes each entry by the rate, whatever the gradient: (8, 0) with slopes of
     # both signs becomes (8 - 1e-4, 1e-4), which is turned by 1e-4 / 8 of a radian.
     proxy = np.array([[8.0, 0.0]])
-    after = proxy - Adam(1e-4, 1e-7).change(np.array([[0.3, -0.2]]))
+    after = proxy - Adam(1e-4, 1e-7, (1, 2)).change(np.array([[0.3, -0.2]]))
     np.testing.assert_allclose(after, [[8 - 1e-4, 1e-4]], rtol=1e-5)
     assert turned(proxy, after)[0] == pytest.approx(np.degrees(1e-4 / 8), rel=1e-4)
     # One of length 1 at a rate of 1e-2 turns 800 times as far.
     short = np.array([[1.0, 0.0]])
-    after = short - Adam(1e-2, 1e-7).change(np.array([[0.3, -0.2]]))
+    after = short - Adam(1e-2, 1e-7, (1, 2)).change(np.array([[0.3, -0.2]]))
     assert turned(short, after)[0] == pytest.approx(np.degrees(np.arctan(1e-2 / 0.99)), rel=1e-4)
 
 
 def test_an_epsilon_of_1_makes_the_step_the_gradient():
     # 10 * 1e-3 / (1e-3 + 1), where an epsilon of 1e-7 gives 10.
     slope = np.array([[1e-3]])
-    assert Adam(10.0, 1.0).change(slope)[0, 0] == pytest.approx(0.01 / 1.001, rel=1e-5)
-    assert Adam(10.0, 1e-7).change(slope)[0, 0] == pytest.approx(10, rel=1e-3)
+    assert Adam(10.0, 1.0, (1, 1)).change(slope)[0, 0] == pytest.approx(0.01 / 1.001, rel=1e-5)
+    assert Adam(10.0, 1e-7, (1, 1)).change(slope)[0, 0] == pytest.approx(10, rel=1e-3)
 
 
 def test_proxies_start_at_their_length():
