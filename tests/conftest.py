@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 # Products on a GPU in full float32, so that values hold to five digits there too.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+# Connections to a server of a test print to stderr, at any time, that they have been closed.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 with contextlib.suppress(ImportError):
     # On import it closes the handlers of all loggers. absl's, which Keras brings, would close the

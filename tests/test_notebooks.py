@@ -39,7 +39,7 @@ def test_your_own_search_engine_finds_characters_it_has_never_seen(run):
     after = run("search-engine")
     metrics, frozen = after["result"].metrics, after["result"].frozen
     assert metrics["R@1"].low > frozen["R@1"].high
-    assert not set(after["train"].labels) & set(after["test"].labels)
+    assert not set(after["train"].label_names) & set(after["test"].label_names)
     assert len(after["index"]) == len(after["test"].paths) - 50
     assert np.mean(after["right"]) > 0.4 and np.mean(after["marked"]) >= np.mean(after["right"])
 
