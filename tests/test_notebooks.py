@@ -1,6 +1,5 @@
 """The notebooks run, and show what they say."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,18 +7,11 @@ import numpy as np
 import pytest
 
 from dml.recipe import FAMILIES
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
 NOTEBOOKS = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.ipynb")}
-
-
-def script(name):
-    """Returns a module of tools/."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -29,7 +21,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     losses = FAMILIES["loss"].parts()
     known = dict(losses)
-    yield lambda name: script("notebooks").run_notebook(NOTEBOOKS[name], name)
+    yield lambda name: load_tool("notebooks").run_notebook(NOTEBOOKS[name], name)
     losses.clear()
     losses.update(known)
 
@@ -86,7 +78,7 @@ def test_a_new_loss_in_one_file_is_what_it_says_and_trains(run):
 def test_what_a_notebook_shows_is_stored_in_it_and_on_the_site(name):
     cells = [cell for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    made = script("site_pages").notebook(name, NOTEBOOKS[name])
+    made = load_tool("site_pages").notebook(name, NOTEBOOKS[name])
     page = made[f"notebooks/{name}.md"]
     assert page.startswith("# ") and page.count("```python") + page.count("```toml") == len(cells)
     assert all(content[1:4] == b"PNG" for uri, content in made.items() if uri.endswith(".png"))
@@ -98,7 +90,7 @@ def test_what_a_notebook_shows_is_stored_in_it_and_on_the_site(name):
 def kernel(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    return script("notebooks")
+    return load_tool("notebooks")
 
 
 def test_a_cell_shows_what_it_prints_its_last_value_and_its_figure(kernel):
@@ -133,7 +125,7 @@ def test_a_page_of_a_notebook():
         {"cell_type": "code", "metadata": {}, "source": ["%%writefile m.toml\n", "a = 1\n"]}
         | {"outputs": []},
     ]
-    made = script("site_pages").notebook("n", {"cells": cells})
+    made = load_tool("site_pages").notebook("n", {"cells": cells})
     assert made == {
         "notebooks/n.md": "# A\n[b](other.md)\n\n```python\nf()\n```\n\n```text\nx\ny\n```\n\n"
         "![a curve](n-1.png)\n\n```text\n3\n```\n\n"

@@ -1,6 +1,5 @@
 """What the wheel and the source distribution hold, and what is tried of each extra."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools import load_tool
+
 ROOT = Path(__file__).parents[1]
 LICENSE = "dml-1.dist-info/licenses/LICENSE"
 
@@ -16,10 +17,7 @@ LICENSE = "dml-1.dist-info/licenses/LICENSE"
 @pytest.fixture(scope="module")
 def packaging():
     """The script that looks into what was built and tries it."""
-    spec = importlib.util.spec_from_file_location("try_installs", ROOT / "tools/try_installs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("try_installs")
 
 
 @pytest.mark.slow

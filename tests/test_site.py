@@ -1,6 +1,5 @@
 """The pages of the site that are made from the code, and what is done to all of them."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import dml
 from dml.cli import find_commands
 from dml.losses import LOSSES
 from dml.recipe import option_names, shipped_recipes
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,10 +18,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site():
     """The module that MkDocs calls."""
-    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "tools/site_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("site_pages")
 
 
 @pytest.fixture(scope="module")
