@@ -155,12 +155,12 @@ def test_agrees_with_float64_reference(name, loss, kind):
 def test_gradient_agrees_with_finite_differences_of_the_reference(name, loss):
     labels, x = batch(loss, "unbalanced", seed=3)
     _, grad = value_and_grad(lambda x: loss(labels, x), x)
-    columns = range(0, x.shape[-1], 1 + x.shape[-1] // 64)  # all of them, but of the widest
+    # The widest are dynamic_soft_margin's: beyond the embedding are constants, of gradient 0.
+    columns = range(min(x.shape[-1], 64))
     difference = finite_differences(
         lambda at: expected(loss, name, labels, at, x), x, 1e-6, columns
     )
-    found, exact = grad[..., columns], difference[..., columns]
-    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(grad, difference, rtol=1e-3, atol=2e-5)
 
 
 def test_compiled_it_is_the_same(loss):
