@@ -7,6 +7,7 @@ from dml.recipe import Recipe, options_of
 from dml.reporting import Reporter
 from dml.runs._measuring import embed
 from dml.runs._selection import Scores
+from dml.runs._validation import is_measured
 
 
 def with_best_aspect(recipe: Recipe, validation: Items, reporter: Reporter) -> Recipe:
@@ -21,7 +22,7 @@ def with_best_aspect(recipe: Recipe, validation: Items, reporter: Reporter) -> R
         reporter: Receives the scores and progress.
     """
     own = recipe.backbone.aspect
-    if len(validation.label_names) < 2:
+    if not is_measured(validation):
         return _with_aspect(recipe, own)
     left_out = validation.left_out_keys(recipe.evaluation.exclude)
     scores = {}

@@ -27,6 +27,7 @@ from dml.runs._starting import (
     whole_stage,
 )
 from dml.runs._training import MOST_COMPONENT_IMAGES, MOST_STATISTICS_IMAGES
+from dml.runs._validation import is_measured
 
 if TYPE_CHECKING:
     from dml.training import Learner
@@ -94,7 +95,7 @@ class Counts:
     def of(cls, items: Items, steps: int) -> "Counts":
         """Returns the counts of a data set's items."""
         validation = items.select("val")
-        validated = len(validation) if len(validation.label_names) > 1 else 0
+        validated = len(validation) if is_measured(validation) else 0
         tests = int(np.isin(items.splits, TESTS).sum())
         return cls(len(items), int((items.splits == "train").sum()), validated, tests, steps)
 

@@ -46,7 +46,7 @@ from dml.runs._starting import (
 )
 from dml.runs._targets import batch_targets
 from dml.runs._times import StageTimes
-from dml.runs._validation import ListedCandidate
+from dml.runs._validation import ListedCandidate, is_measured
 
 if TYPE_CHECKING:
     from dml.training import FeatureCache, Learner
@@ -91,8 +91,7 @@ class Training:
         self._items = items
         self._training_items = items.select("train")
         validation = items.select("val")
-        # The R@1 of a single class is always 1.
-        self._validation = validation if len(validation.label_names) > 1 else None
+        self._validation = validation if is_measured(validation) else None
         self._left_out = validation.left_out_keys(recipe.evaluation.exclude)
         self._learner = learner
         self._encoder = learner.encoder

@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 
 from dml._storage.run_folder import RunFolder
+from dml.datasets import Items
 from dml.recipe import TrainingOptions
 from dml.runs._metrics import NUMBER
 
 _SCORE = "val_recall_at_1"
 _SELECTION = {"candidates": [{"name": str, "validation": NUMBER, "chosen": bool}]}
+
+
+def is_measured(validation: Items) -> bool:
+    """Returns whether R@1 is measured on a validation split: that of a single class is always 1."""
+    return len(validation.label_names) > 1
 
 
 @dataclass(frozen=True)

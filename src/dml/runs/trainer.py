@@ -42,6 +42,7 @@ from dml.runs._starting import (
 from dml.runs._targets import check_targets
 from dml.runs._times import StageTimes
 from dml.runs._training import Training
+from dml.runs._validation import is_measured
 from dml.runs.run import Run
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Trainer:
         """Reports the data and, as a whole, what is trained on it."""
         if whole:
             self._reporter.info(describe_data(items, self.recipe.dataset.name))
-            validated = len(items.select("val").label_names) > 1
+            validated = is_measured(items.select("val"))
             self._reporter.info(
                 describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
             )

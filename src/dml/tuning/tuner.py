@@ -23,6 +23,7 @@ from dml.runs._measuring import embed
 from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
 from dml.runs._starting import free_folder
+from dml.runs._validation import is_measured
 from dml.tuning._comparing import best_trial, gain_of, interval_of
 from dml.tuning._confirming import confirm
 from dml.tuning._limits import Limits
@@ -175,7 +176,7 @@ class Tuner:
 
     def _check_validation(self, items: Items) -> None:
         """Raises an error unless trials can be compared in validation."""
-        if len(items.select("val").label_names) < 2:
+        if not is_measured(items.select("val")):
             raise OptionError(
                 "dataset.validation_fraction",
                 f"is {self.recipe.dataset.validation_fraction:g}, which leaves fewer than two "
