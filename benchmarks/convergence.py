@@ -19,16 +19,14 @@ import json
 import multiprocessing
 import os
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 import proxy_simulation
+from training_runs import HERE, percent
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `dml train` has it
-HERE = os.environ.get("DML_DATA", ".")
 MOBILENET = [
     *("--backbone.name", "mobilenet_v2", "--backbone.alpha", "0.35"),
     *("--backbone.weights", "weights/mobilenet_v2_0.35_224_imagenet_notop.weights.h5"),
@@ -343,7 +341,7 @@ def table_of(results, settings):
     yield f"|---|{'---|' * len(shown)}---|---|"
     right = results.get("right")
     for name, runs in results.items():
-        cells = [percent([at(run, epoch) for run in runs]) for epoch in shown]
+        cells = [recalls(runs, epoch) for epoch in shown]
         difference = ""
         if right and name != "right" and None not in (at(run, last) for run in (*runs, *right)):
             pairs = zip(right, runs, strict=True)
@@ -352,18 +350,15 @@ def table_of(results, settings):
         yield f"| {settings[name].text} | {' | '.join(cells)} | {difference} | {minutes:.1f} |"
 
 
+def recalls(runs, epoch):
+    """Returns R@1 of some seeds after an epoch, as the cell of a table."""
+    found = [at(run, epoch) for run in runs]
+    return "diverged" if None in found else percent(found)
+
+
 def at(run, epoch):
     """Returns R@1 after an epoch; None once the training has diverged."""
     return run["recall"][epoch] if epoch < len(run["recall"]) else None
-
-
-def percent(values):
-    """Returns the mean and the deviation of shares."""
-    if None in values:
-        return "diverged"
-    values = [100 * value for value in values]
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
 
 
 def draw(results, settings, file):

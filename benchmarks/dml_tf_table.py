@@ -13,10 +13,9 @@ not repeated, and one that was stopped goes on. Further flags are options of the
 
 import argparse
 import csv
-import statistics
 from pathlib import Path
 
-from training_runs import HERE, NETWORKS, costs_of, train
+from training_runs import HERE, NETWORKS, costs_of, percent, train
 
 RECIPE = "dml_tf_first"
 PUBLISHED = {"cub200": ("73", "68"), "cars196": ("73", "75")}  # NMI, linear accuracy; InceptionV3
@@ -64,7 +63,9 @@ def row(data, network, seeds, out, flags):
     folders = [out / network / f"{data}-{seed}" for seed in range(seeds)]
     for seed, folder in enumerate(folders):
         train(folder, RECIPE, [*chosen, *flags, "--training.seed", str(seed)])
-    nmi, linear, recall = (percent(folders, name) for name in ("NMI", "linear accuracy", "R@1"))
+    nmi, linear, recall = (
+        percent(values_of(folders, name)) for name in ("NMI", "linear accuracy", "R@1")
+    )
     minutes = costs_of(folders, "minutes")
     cells = data, network, nmi, shown[0], linear, shown[1], recall, minutes
     return f"| {' | '.join(cells)} | |"
@@ -117,13 +118,11 @@ def seen_class(items):
         seen[name] += 1
 
 
-def percent(folders, metric):
-    """Returns a metric of runs in percent, their mean and deviation."""
+def values_of(folders, metric):
+    """Returns a metric of each run."""
     import dml
 
-    values = [100 * dml.Run(folder).evaluation().metrics[metric].value for folder in folders]
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
+    return [dml.Run(folder).evaluation().metrics[metric].value for folder in folders]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -42,6 +43,13 @@ def train(folder, recipe, flags):
         seconds = usage.ru_utime + usage.ru_stime
         cost = {"minutes": seconds / 60 / os.cpu_count(), "GiB": usage.ru_maxrss / 2**20}
         (folder / "cost.json").write_text(json.dumps(cost))
+
+
+def percent(values):
+    """Returns the mean and the deviation of shares in percent, as the cell of a table."""
+    values = [100 * value for value in values]
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
 
 
 def costs_of(folders, unit):
