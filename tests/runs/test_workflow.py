@@ -197,7 +197,7 @@ def test_refused_before_the_long_work(photos, tmp_path):
 
 def test_a_killed_process_leaves_what_the_next_one_continues(tmp_path):
     command = [sys.executable, "-m", "dml", "run", "glyphs", "--out", str(tmp_path / "run")]
-    options = flags(training__epochs=30)
+    options = flags(training__epochs=15)
     process = subprocess.Popen(
         [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -256,7 +256,7 @@ def command(*words):
 
 def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
     path = tmp_path / "study"
-    options = flags(training__epochs=15)
+    options = flags(training__epochs=8)
     process = command("glyphs", *options, "--search", "rate", "--trials", 3, "--out", path)
     deadline = time.monotonic() + 600
     while not list(path.glob("trials/0000/checkpoints/epoch-*.npz")):
