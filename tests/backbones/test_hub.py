@@ -324,8 +324,8 @@ def test_onnx_has_the_vectors_of_keras_on_real_photos(tmp_path):
 @needs_vit
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="long, and the same there")
 def test_frozen_weights_retrieve_unseen_birds():
-    # Measured with keras-hub, Pillow and scikit-learn alone, by the class token. A wrong scaling, or
-    # weights or positions that did not load, show here at once.
+    # Measured by the class token with keras-hub, Pillow and scikit-learn alone. A wrong scaling,
+    # or weights or positions that did not load, show here at once.
     from dml.datasets import DATASETS
     from dml.encoding import embed_images
     from dml.evaluation import retrieval

@@ -151,7 +151,7 @@ def test_scaling_is_what_keras_applications_does(mode):
     ],
 )
 def test_frozen_weights_retrieve_unseen_cars(name, alpha, file, expected):
-    # Measured with keras.applications, Pillow and scikit-learn alone, for averaged features. A wrong
+    # Of averaged features, measured with keras.applications, Pillow and scikit-learn alone. A wrong
     # input scaling or weights that did not load show here at once.
     items = DATASETS["cars196-half"]().items().select("test")
     items = items.take(np.arange(0, len(items), 4))
