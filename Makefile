@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEWEST := .venv-newest
 # Tests of code that runs on every backend.
-ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_statistics.py tests/training/test_view_features.py
+ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_sampled.py tests/training/test_statistics.py tests/training/test_view_features.py
 # Tests that start a cluster, all of them slow, have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py
 AT_ONCE := -n 2 --dist worksteal
@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf
+.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -106,6 +106,9 @@ bench-convergence: $(VENV)/installed  ## dml-tf's faults, one at a time (DML_DAT
 
 bench-dml-tf: $(VENV)/installed  ## dml-tf's first table, beside its published figures (DML_DATA)
 	$(BIN)/python benchmarks/dml_tf_table.py $(ARGS)
+
+bench-many-classes: $(VENV)/installed  ## time and memory of a step with a million classes
+	$(BIN)/python benchmarks/many_classes.py $(ARGS)
 
 bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 	$(BIN)/python benchmarks/intervals.py $(ARGS)

@@ -19,6 +19,7 @@ from dml.recipe import (
     FAMILIES,
     SECTIONS,
     EvaluationOptions,
+    HeadOptions,
     MemoryOptions,
     TrainingOptions,
     load_recipe,
@@ -26,6 +27,7 @@ from dml.recipe import (
     training_loss,
 )
 from dml.recipe._schema import GROUPS, group_of
+from dml.runs._learners import image_learner
 from dml.training import OptimizerOptions, build_optimizer
 from tests.datasets.layouts import LAYOUTS, png, write_image, write_parquet, write_tar
 from tests.regularizers.test_contract import given
@@ -77,6 +79,7 @@ COMPANY = {
     "optimizer.decay_epochs": {"schedule": "step"},
     "optimizer.final_fraction": {"schedule": "cosine"},
     "memory": {"size": 8, "start": 0},
+    "head.correct_bias": {"sample": 0.5},
     "training.average_decay": {"average": "ema", "epochs": 4},  # the first steps hardly differ
 }
 # Options that change nothing, or not here, and why.
@@ -398,6 +401,16 @@ def test_memory():
     assert not ignored("memory", make, composed_values, defaults_of(MemoryOptions))
 
 
+def test_head():
+    def built(recipe):
+        head = image_learner(recipe, classes=8, steps=1).head
+        return [type(head).__name__, getattr(head, "sample", 0), getattr(head, "correction", 0)]
+
+    small = ["--backbone.name=conv4", "--backbone.input_size=16", "--backbone.resize_side=16"]
+    make = composed("head", *small, "--loss.name=normalized_softmax")
+    assert not ignored("head", make, built, defaults_of(HeadOptions))
+
+
 COMPOSED = {
     "auxiliary_loss_weight": ["--auxiliary_loss.name=center"],
     "nested_dims": [],
@@ -567,7 +580,7 @@ def test_every_option_is_covered_or_listed():
     training |= {"train_blocks", "average", "average_decay"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
-    covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"}
+    covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory", "head"}
     assert covered | {"training", "evaluation", "head_stage", "second_stage"} == set(SECTIONS)
 
 

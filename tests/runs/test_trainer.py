@@ -316,9 +316,16 @@ def test_adapted_kernels_resume_as_well_and_are_written_merged(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["proxy_anchor", "multi_similarity"])
-def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
-    changes = {"sampler__name": "hard_class", "loss__name": loss}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss__name": "proxy_anchor"},
+        {"loss__name": "proxy_anchor", "head__sample": 0.7, "dataset__classes": 60},
+        {"loss__name": "multi_similarity"},
+    ],
+)
+def test_batches_of_near_classes_resume_as_well(tmp_path, changes):
+    changes = {"sampler__name": "hard_class", **changes}
     whole = run(tmp_path / "whole", evaluate=False, **changes)
 
     with pytest.raises(KeyboardInterrupt):
@@ -328,6 +335,12 @@ def test_batches_of_near_classes_resume_as_well(tmp_path, loss):
     random = run(tmp_path / "random", evaluate=False, **{**changes, "sampler__name": "m_per_class"})
     first, second, *_ = zip(losses(whole), losses(random), strict=True)
     assert first[0] == first[1] and second[0] != second[1]
+
+
+def test_a_sample_too_small_for_a_batch_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(OptionError, match=r"head\.sample takes 2 of 4 classes .* of 12 images"):
+        run(tmp_path / "run", head__sample=0.5)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif("DML_DATA" not in os.environ, reason="DML_DATA names no folder of real images")

@@ -13,6 +13,7 @@ from dml.heads.quality import (
     QualityHead,
     RandomMarginHead,
 )
+from dml.heads.sampled import SampledProxyHead
 from dml.heads.walk import WalkHead
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "ProxyLengthHead",
     "QualityHead",
     "RandomMarginHead",
+    "SampledProxyHead",
     "WalkHead",
 ]

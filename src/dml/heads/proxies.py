@@ -45,28 +45,38 @@ class ProxyHead(keras.layers.Layer):
             proxies_per_class=self.proxies_per_class,
         )
 
-    def build(self, input_shape):
+    def initial_deviation(self):
+        """Returns the standard deviation of a proxy's entries before training."""
         if self.initial_length is None:
-            deviation = (2.0 / (self.classes * self.proxies_per_class)) ** 0.5
-        else:
-            deviation = self.initial_length / self.embedding_dim**0.5
+            return (2.0 / (self.classes * self.proxies_per_class)) ** 0.5
+        return self.initial_length / self.embedding_dim**0.5
+
+    def build(self, input_shape):
         self.proxies = self.add_weight(
             name="proxies",
             shape=(self.classes, self.proxies_per_class, self.embedding_dim),
-            initializer=keras.initializers.RandomNormal(stddev=deviation),
+            initializer=keras.initializers.RandomNormal(stddev=self.initial_deviation()),
         )
         super().build(input_shape)
 
+    def all_proxies(self):
+        """Returns the variable with the proxies (C, K, D) of all classes."""
+        return self.proxies
+
     def unit_proxies(self):
-        """Returns the proxies (C, K, D), each of length 1."""
+        """Returns the proxies (C, K, D) that a step compares with, each of length 1."""
         return unit_length(ops.convert_to_tensor(self.proxies))
 
     def call(self, embeddings, labels=None, training=False):
-        rows = ops.reshape(ops.convert_to_tensor(self.proxies), (-1, self.embedding_dim))
+        return self.cosines(embeddings, self.proxies)
+
+    def cosines(self, embeddings, proxies):
+        """Returns the cosines (B, C) or (B, C, K) of embeddings (B, D) to proxies (C, K, D)."""
+        rows = ops.reshape(ops.convert_to_tensor(proxies), (-1, self.embedding_dim))
         cosines = cosines_to(ops.convert_to_tensor(embeddings), rows)  # (B, C K)
         if self.proxies_per_class == 1:
             return cosines
-        return ops.reshape(cosines, (-1, self.classes, self.proxies_per_class))
+        return ops.reshape(cosines, (-1, proxies.shape[0], self.proxies_per_class))
 
     def get_config(self):
         return {

@@ -17,6 +17,7 @@ class MarginSoftmax(MetricLoss):
 
     proxies_per_class = 1
     averages_images = True
+    is_softmax_of_cosines = True
 
     def with_margin(self, own):
         """Returns the replacement of the cosines (...) of images to their own classes."""

@@ -47,6 +47,8 @@ class MetricLoss(keras.losses.Loss):
     both_ends: ClassVar[bool] = False
     # Whether the loss is the mean over the batch of a loss of each image alone.
     averages_images: ClassVar[bool] = False
+    # Whether it is a softmax over the classes of `scale` times cosines to proxies.
+    is_softmax_of_cosines: ClassVar[bool] = False
     # Length of a proxy before training; only its direction acts, but a short one turns faster.
     # None: a deviation of sqrt(2 / proxies), as in the code of Proxy Anchor.
     initial_proxy_length: ClassVar[float | None] = None

@@ -28,6 +28,7 @@ from dml.ops.masks import (
     present,
     relation_masks,
 )
+from dml.ops.rows import set_rows, take_rows
 from dml.ops.sums import log1p_sum_exp, log_sum_exp, mean_over, ratio, row_shares, weighted_sum
 from dml.ops.targets import Targets, check_targets
 from dml.ops.vectors import cosines_to, products, spread_within_classes, unit_length
@@ -62,9 +63,11 @@ __all__ = [
     "relation_of_distinct",
     "row_shares",
     "same_label",
+    "set_rows",
     "snr",
     "spread_within_classes",
     "squared",
+    "take_rows",
     "unit_length",
     "weighted_sum",
 ]

@@ -9,6 +9,7 @@ from ._runs import load_run_recipe as load_run_recipe
 from ._schema import FAMILIES as FAMILIES
 from ._schema import SECTIONS as SECTIONS
 from ._schema import EvaluationOptions as EvaluationOptions
+from ._schema import HeadOptions as HeadOptions
 from ._schema import HeadStageOptions as HeadStageOptions
 from ._schema import MemoryOptions as MemoryOptions
 from ._schema import Recipe as Recipe

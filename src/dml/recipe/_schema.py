@@ -67,6 +67,7 @@ FAMILIES = {
 GROUPS = {
     "embedding": ("dml.encoding", "EmbeddingOptions"),
     "optimizer": ("dml.training", "OptimizerOptions"),
+    "head": ("dml.recipe", "HeadOptions"),
     "memory": ("dml.recipe", "MemoryOptions"),
     "training": ("dml.recipe", "TrainingOptions"),
     "head_stage": ("dml.recipe", "HeadStageOptions"),
@@ -83,6 +84,27 @@ PATHS = {
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 EXCLUSIONS = ("none", "camera", "sequence")
 EXTRA_METRICS = ("precision", "map", "ndcg", "full_map")  # as `dml.evaluation`, not loaded here
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """The proxies of very many classes.
+
+    Args:
+        sample: Share of the classes whose proxies a training step compares with and updates, in
+            (0, 1]: those of its batch, and others drawn at random (An et al., CVPR 2022: 0.1). At
+            least as many classes as a batch has images. Below 1, only for losses with plain
+            proxies.
+        correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
+            out: the cosines of those that were drawn are raised. For `normalized_softmax`,
+            `arcface`, `cosface` and `sphereface`.
+    """
+
+    sample: float = 1.0
+    correct_bias: bool = False
+
+    def __post_init__(self):
+        check_interval("(0, 1]", sample=self.sample)
 
 
 @dataclass(frozen=True)
@@ -314,6 +336,7 @@ class Recipe:
     auxiliary_loss: "MetricLoss | None"
     regularizer: "Regularizer | None"
     optimizer: "OptimizerOptions"
+    head: HeadOptions
     memory: MemoryOptions
     head_stage: HeadStageOptions
     second_stage: SecondStageOptions

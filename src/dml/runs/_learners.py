@@ -68,6 +68,8 @@ def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
         regularizer=recipe.regularizer,
         chunks=training.chunks,
         train_blocks=training.train_blocks,
+        sample=recipe.head.sample,
+        correct_bias=recipe.head.correct_bias,
         average_decay=training.average_decay if training.average == "ema" else 0.0,
     )
     optimizer = build_optimizer(
@@ -110,7 +112,12 @@ def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Lea
 
     options = recipe.head_stage
     learner = Learner(
-        head_of(encoder), training_loss(recipe), classes, regularizer=recipe.regularizer
+        head_of(encoder),
+        training_loss(recipe),
+        classes,
+        regularizer=recipe.regularizer,
+        sample=recipe.head.sample,
+        correct_bias=recipe.head.correct_bias,
     )
     optimizer = replace(
         recipe.optimizer,

@@ -1,6 +1,7 @@
 """Checks and descriptions before a training starts."""
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -104,6 +105,22 @@ def check_stage(recipe: Recipe):
     if recipe.training.views > 1:
         text = "must be 1 for training.stage = 'head', which trains on cached features"
         raise OptionError("training.views", text)
+
+
+def check_sample(share: float, classes: int, batch_size: int):
+    """Raises an OptionError for a sample of the classes that can't hold those of a batch.
+
+    Args:
+        share: `head.sample`.
+        classes: Of the training.
+        batch_size: Images in a batch, which may all be of different classes.
+    """
+    if share < 1 and (count := math.ceil(share * classes)) < batch_size:
+        raise OptionError(
+            "head.sample",
+            f"takes {count} of {classes:,} classes in a step, and a batch of {batch_size} images "
+            "may have more: raise it, or take smaller batches",
+        )
 
 
 def check_statistics(recipe: Recipe, encoder: Any):

@@ -357,9 +357,11 @@ class Training:
         import keras
 
         from dml.heads import ProxyHead
+        from dml.ops import unit_length
 
         if isinstance(learner.head, ProxyHead):
-            return keras.ops.convert_to_numpy(learner.head.unit_proxies()).mean(axis=1)
+            proxies = unit_length(keras.ops.convert_to_tensor(learner.head.all_proxies()))
+            return keras.ops.convert_to_numpy(proxies).mean(axis=1)
         vectors, items = training_vectors(), self._training_items
         sums = np.zeros((len(items.class_names), vectors.shape[1]))
         np.add.at(sums, items.labels, vectors)

@@ -30,6 +30,7 @@ from dml.runs._parameters import Parameters
 from dml.runs._selection import Choice
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
+    check_sample,
     check_splits,
     check_stage,
     check_statistics,
@@ -268,7 +269,9 @@ class Trainer:
                 "training.chunks",
                 f"must divide the batch of {sampler.batch_size} images; got {training.chunks}",
             )
-        learner = image_learner(recipe, len(training_items.label_names), steps)
+        classes = len(training_items.label_names)
+        check_sample(recipe.head.sample, classes, sampler.batch_size)
+        learner = image_learner(recipe, classes, steps)
         check_statistics(recipe, learner.encoder)
         return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
 

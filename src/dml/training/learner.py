@@ -1,7 +1,8 @@
 """The learner: a Keras model of encoder and head that trains with a metric learning loss."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
 from dml.errors import ArrayError, DmlError, OptionError
-from dml.heads import ProxyHead
+from dml.heads import ProxyHead, SampledProxyHead
 from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
 from dml.ops import Targets, as_weights, is_relation, mean_over, pair_masks, unit_length
@@ -29,6 +30,7 @@ from dml.training._data import (
     peek,
     some_images,
 )
+from dml.training._sampled import SlotTables, sampled_head, slots_of
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -56,13 +58,19 @@ class Learner(keras.Model):
         train_blocks: Only the last so many blocks of the encoder's backbone train, besides
             embedding and head; 0 trains these two alone, None all. BatchNormalization in frozen
             blocks uses and keeps its statistics.
+        sample: Share, in (0, 1], of the classes, whose proxies a training step compares with
+            and updates: those of its batch and others drawn at random, together at least as many
+            as the images of a batch. For very many classes: An et al., CVPR 2022. Below 1, only
+            for losses whose head is a plain `dml.heads.ProxyHead`.
+        correct_bias: Whether the cosines of the drawn classes are raised so that the softmax's
+            denominator over the sample is right in the mean. For softmax losses, with `scale`.
         average_decay: Decay, in [0, 1), of an exponential average of the encoder's weights, its
             statistics included, which is kept beside them; 0 keeps none.
 
     Raises:
-        OptionError: `classes` is missing; or the loss holds variables, which Keras never trains; or
-            features are to be augmented; or `chunks`, `train_blocks` or `average_decay` is out of
-            its range.
+        OptionError: `classes` is missing; or the loss can't do with a sample of them; or it holds
+            variables, which Keras never trains; or features are to be augmented; or `chunks`,
+            `train_blocks` or `average_decay` is out of its range.
 
     Example:
         >>> images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -84,6 +92,8 @@ class Learner(keras.Model):
         regularizer: Regularizer | None = None,
         chunks: int = 1,
         train_blocks: int | None = None,
+        sample: float = 1.0,
+        correct_bias: bool = False,
         average_decay: float = 0.0,
         name: str | None = None,
     ):
@@ -116,7 +126,11 @@ class Learner(keras.Model):
         self.average_decay = average_decay
         self.average = WeightAverage(encoder, average_decay) if average_decay else None
         self.augmentation = augmentation
+        self.sample = sample
+        self.correct_bias = correct_bias
         self.head: Any = loss.head(classes, encoder.output_shape[-1])
+        if sample != 1 or correct_bias:
+            self.head = sampled_head(self.head, loss, sample, correct_bias)
         if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
         self.regularizer_head: Any = None
@@ -201,6 +215,9 @@ class Learner(keras.Model):
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
         options.setdefault("jit_compile", not options.get("run_eagerly") and _compiles_with_xla())
         super().compile(optimizer=optimizer, **options)
+        if isinstance(self.head, SampledProxyHead):
+            self.optimizer.build(self.trainable_variables)
+            self.slots = SlotTables(slots_of(self.optimizer, self.head.proxies), self.head.classes)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Trains, as `keras.Model.fit` does.
@@ -321,6 +338,8 @@ class Learner(keras.Model):
             "regularizer": part and REGULARIZERS.config_of(part),
             "chunks": self.chunks,
             "train_blocks": self.train_blocks,
+            "sample": self.sample,
+            "correct_bias": self.correct_bias,
             "average_decay": self.average_decay,
             "name": self.name,
         }
@@ -356,6 +375,8 @@ class Learner(keras.Model):
             )
         if training and hasattr(self, "label_range"):
             self._watch_labels(targets.labels)
+        if training and isinstance(self.head, SampledProxyHead):
+            targets = replace(targets, labels=self.head.places(targets.labels))
         targets = targets.of_views(loss_fn.views)
         embeddings = ops.cast(y_pred, "float32")
         if loss_fn.views > 1 and not training:  # there is one: its views are the same
@@ -462,20 +483,55 @@ class Learner(keras.Model):
             self.average.start()
 
     def train_step(self, *state_and_batch):
-        """Takes a step as Keras does; the average of the weights follows."""
-        result = super().train_step(*state_and_batch)
-        if self.average is None:
-            return result
-        if keras.backend.backend() != "jax":
+        """Takes a step as Keras does; proxies are drawn before it, and the average follows."""
+        *state, batch = state_and_batch
+        if isinstance(self.head, SampledProxyHead):
+            state = self._changed(state, lambda: self._draw(batch))
+        result = super().train_step(*state, batch)
+        if state:  # on JAX
+            logs, state = result
+            return logs, self._changed([state], self._follow)[0]
+        self._follow()
+        return result
+
+    def _draw(self, batch):
+        """Takes the proxies of a step, and what the optimizer knows of them, from their tables."""
+        targets = keras.utils.unpack_x_y_sample_weight(batch)[1]
+        labels = Targets.of(targets, memberships=True).labels
+        if is_relation(labels):
+            raise ArrayError("a sample of the classes needs labels: one class for each image")
+        self.head.draw(labels)
+        self.slots.draw(slots_of(self.optimizer, self.head.proxies), self.head.rows)
+
+    def _follow(self):
+        """Updates what follows the weights after a step."""
+        if isinstance(self.head, SampledProxyHead):
+            self.head.put_back()
+            self.slots.put_back(slots_of(self.optimizer, self.head.proxies), self.head.rows)
+        if self.average is not None:
             self.average.update()
-            return result
-        logs, (trainable, others, *rest) = result
-        values = [*zip(self.trainable_variables, trainable, strict=True)]
-        values += zip(self.non_trainable_variables, others, strict=True)
-        with keras.StatelessScope(state_mapping=values) as scope:
-            self.average.update()
-        others = [scope.get_current_value(v) for v in self.non_trainable_variables]
-        return logs, (trainable, others, *rest)
+
+    def _changed(self, state, change: Callable[[], None]):
+        """Changes variables; returns the state of JAX's training step after it.
+
+        Args:
+            state: [(values of trainable variables, of others, of the optimizer's, of metrics)] on
+                JAX, which is given all values; [] on other backends.
+            change: Assigns to variables.
+        """
+        if not state:
+            change()
+            return state
+        ((*values, metrics),) = state
+        variables = self.trainable_variables, self.non_trainable_variables, self.optimizer.variables
+        pairs = [
+            pair
+            for some, theirs in zip(variables, values, strict=True)
+            for pair in zip(some, theirs, strict=True)
+        ]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            change()
+        return [(*([scope.get_current_value(v) for v in some] for some in variables), metrics)]
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

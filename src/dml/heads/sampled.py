@@ -1,0 +1,178 @@
+"""Proxies of so many classes that a step takes a sample of them."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from dml._options import check_at_least
+from dml.errors import OptionError
+from dml.heads.proxies import ProxyHead
+from dml.ops import set_rows, take_rows
+
+_ROUNDS = 3  # of multiplying and shifting, which mix all bits of numbers of up to 30
+
+
+@keras.saving.register_keras_serializable("dml")
+class SampledProxyHead(ProxyHead):
+    """Compares embeddings with the proxies of a sample of the classes (Partial-FC).
+
+    A step takes the classes of its batch and others, drawn at random without replacement. `draw`
+    copies their proxies from the table of all into `proxies`, which alone is trained, and
+    `put_back` copies them into the table after the step: neither the loss nor the optimizer
+    touches another class. See An et al., CVPR 2022, arXiv 2203.15565.
+
+    Args:
+        classes: C; positive.
+        embedding_dim: D, the length of an embedding; positive.
+        sample: S, the number of classes in a step, in [1, C]; at least the number of images in a
+            batch.
+        proxies_per_class: K; positive.
+        initial_length: As for `ProxyHead`.
+        correction: Factor of the correction of the sample's bias; 0 corrects nothing. A softmax
+            over a sample misses most of the other classes: with 1 / scale, their cosines are raised
+            by log((C - b) / (S - b)) / scale, where b is the number of classes in the batch, so
+            that the sum of their exponentials is right in the mean.
+        seed: Of the draws; an integer, at random if None.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Unused.
+        training: Whether to compare with the sample. Otherwise with all classes.
+
+    Returns:
+        Cosines, float32 (B, S), or (B, S, K) if K is greater than 1, to the classes in
+        `rows`, in ascending order; (B, C) or (B, C, K) outside training.
+
+    Raises:
+        OptionError: An option is out of its range.
+
+    Attributes:
+        rows: int32 (S,), the classes of the step, ascending.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_dim: int,
+        sample: int,
+        proxies_per_class: int = 1,
+        initial_length: float | None = None,
+        correction: float = 0.0,
+        seed: int | None = None,
+        **layer_options: Any,
+    ):
+        super().__init__(classes, embedding_dim, proxies_per_class, initial_length, **layer_options)
+        if not 1 <= sample <= classes:
+            raise OptionError("sample", f"must be in [1, {classes}], the classes; got {sample}")
+        check_at_least(0, correction=correction)
+        self.sample = sample
+        self.correction = correction
+        self.seed = seed
+        self.seeds = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        entries = (self.proxies_per_class, self.embedding_dim)
+        initializer = keras.initializers.RandomNormal(stddev=self.initial_deviation())
+        self.table = self.add_weight(
+            name="table", shape=(self.classes, *entries), initializer=initializer, trainable=False
+        )
+        self.proxies = self.add_weight(
+            name="proxies", shape=(self.sample, *entries), initializer="zeros"
+        )
+        self.rows = self.add_weight(
+            name="rows", shape=(self.sample,), initializer="zeros", dtype="int32", trainable=False
+        )
+        self.raised = self.add_weight(
+            name="raised", shape=(self.sample,), initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def all_proxies(self):
+        return self.table
+
+    def draw(self, labels):
+        """Chooses the classes of a step and takes their proxies from the table.
+
+        Args:
+            labels: int32 (B,), the classes of the batch.
+
+        Raises:
+            OptionError: The batch has more images than the sample has classes.
+        """
+        _check_batch(labels, self.sample)
+        known = ops.sort(labels)
+        fresh = ops.concatenate([known[:1] == known[:1], known[1:] != known[:-1]])
+        others = self._others()
+        new = ops.logical_and(others < self.classes, ops.logical_not(_is_in(known, others)))
+        found, valid = ops.concatenate([known, others]), ops.concatenate([fresh, new])
+        count = ops.cumsum(ops.cast(valid, "int32"))  # the classes of the batch are the first
+        place = ops.searchsorted(count, ops.arange(1, self.sample + 1, dtype="int32"))
+        rows = ops.sort(ops.take(found, place))
+        self.rows.assign(rows)
+        self.proxies.assign(take_rows(self.table, rows))
+        if self.correction:
+            own = ops.sum(ops.cast(fresh, "float32"))
+            weight = ops.log((self.classes - own) / ops.maximum(self.sample - own, 1.0))
+            drawn = ops.cast(ops.logical_not(_is_in(known, rows)), "float32")
+            self.raised.assign(self.correction * weight * drawn)
+
+    def put_back(self):
+        """Copies the proxies of the step into the table."""
+        set_rows(self.table, self.rows, self.proxies)
+
+    def places(self, labels):
+        """Returns the columns, int32 (B,), of classes in the sample."""
+        return ops.cast(ops.searchsorted(ops.convert_to_tensor(self.rows), labels), "int32")
+
+    def call(self, embeddings, labels=None, training=False):
+        if not training:
+            return self.cosines(embeddings, self.table)
+        cosines = self.cosines(embeddings, self.proxies)
+        if not self.correction:
+            return cosines
+        raised = ops.convert_to_tensor(self.raised)
+        return cosines + (raised if self.proxies_per_class == 1 else raised[:, None])
+
+    def _others(self):
+        """Returns classes in a random order, int32, each at most once, among numbers beyond them.
+
+        At least S of them are classes: the first numbers of a random permutation of [0, 2^bits), of
+        which the share of the classes is known, and eight deviations more.
+        """
+        bits = max((self.classes - 1).bit_length(), 1)
+        size = 2**bits
+        wanted = (self.sample + 8 * math.sqrt(self.sample) + 8) * size / self.classes
+        x = ops.arange(min(math.ceil(wanted), size), dtype="int32")
+        drawn = keras.random.randint((2 * _ROUNDS,), 0, size, dtype="int32", seed=self.seeds)
+        for i in range(_ROUNDS):
+            # Each is invertible: an odd factor and a shift modulo 2^bits, and x ^ (x >> n).
+            x = ops.bitwise_and(x * (2 * drawn[i] + 1) + drawn[_ROUNDS + i], size - 1)
+            x = ops.bitwise_xor(x, ops.right_shift(x, (bits + 1) // 2))
+        return x
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sample": self.sample,
+            "correction": self.correction,
+            "seed": self.seed,
+        }
+
+
+def _is_in(ascending, values):
+    """Returns whether each of some integers is in a vector in ascending order."""
+    place = ops.cast(ops.searchsorted(ascending, values), "int32")
+    return ops.take(ascending, ops.minimum(place, ops.shape(ascending)[0] - 1)) == values
+
+
+def _check_batch(labels, sample):
+    """Raises an OptionError unless a batch has at most as many images as a sample has classes."""
+    text = f"leaves {sample} classes in a step, fewer than the images of a batch: take more of them"
+    if labels.shape[0] is None:  # TensorFlow only knows it in each step
+        import tensorflow as tf
+
+        tf.debugging.assert_less_equal(tf.shape(labels)[0], sample, f"head.sample {text}")
+    elif labels.shape[0] > sample:
+        raise OptionError("sample", text)

@@ -1,0 +1,92 @@
+"""Training the proxies of a sample of the classes: their layer and the optimizer's slots."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from dml._options import check_interval
+from dml.errors import OptionError
+from dml.heads import ProxyHead, SampledProxyHead
+from dml.losses import MetricLoss
+from dml.ops import set_rows, take_rows
+
+
+def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) -> SampledProxyHead:
+    """Returns the head of a loss that compares with a share of the classes.
+
+    Args:
+        head: The loss's own.
+        loss: The loss.
+        share: Of the classes, in (0, 1).
+        correct_bias: Whether to correct the bias of the softmax over a sample.
+
+    Raises:
+        OptionError: The loss has another head, or no softmax of cosines to correct.
+    """
+    check_interval("(0, 1]", sample=share)
+    name = type(loss).__name__
+    if type(head) is not ProxyHead:
+        why = "compares with no proxies" if head is None else f"has a {type(head).__name__}"
+        raise OptionError("sample", f"is for losses with plain proxies, and {name} {why}")
+    if correct_bias and not loss.is_softmax_of_cosines:
+        raise OptionError(
+            "correct_bias", f"is for softmax losses of cosines to proxies, and {name} is none"
+        )
+    if share == 1:
+        raise OptionError("correct_bias", "needs a sample below 1: all classes have no bias")
+    return SampledProxyHead(
+        head.classes,
+        head.embedding_dim,
+        math.ceil(share * head.classes),
+        head.proxies_per_class,
+        head.initial_length,
+        correction=1 / loss.scale if correct_bias else 0.0,
+    )
+
+
+def slots_of(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
+    """Returns what a built optimizer remembers of a variable, such as its moments."""
+    prefix = variable.path.replace("/", "_") + "_"
+    shape = tuple(variable.shape)
+    return [v for v in optimizer.variables if v.name.startswith(prefix) and tuple(v.shape) == shape]
+
+
+def _first(slot):
+    """Returns the number that a new slot is filled with."""
+    return float(ops.convert_to_numpy(slot).flat[0])
+
+
+@keras.saving.register_keras_serializable("dml")
+class SlotTables(keras.layers.Layer):
+    """What an optimizer remembers of the proxies of all classes.
+
+    Args:
+        slots: The optimizer's variables for the proxies of a sample, each (S, K, D).
+        classes: C; positive.
+    """
+
+    def __init__(self, slots, classes: int):
+        super().__init__(name="slots")
+        self.tables = [
+            self.add_weight(
+                name=slot.name,
+                shape=(classes, *slot.shape[1:]),
+                dtype=slot.dtype,
+                initializer=keras.initializers.Constant(_first(slot)),
+                trainable=False,
+            )
+            for slot in slots
+        ]
+        self.built = True
+
+    def draw(self, slots, rows):
+        """Gives the optimizer what it knows of some classes, int32 (S,)."""
+        for table, slot in zip(self.tables, slots, strict=True):
+            slot.assign(take_rows(table, rows))
+
+    def put_back(self, slots, rows):
+        """Keeps what the optimizer knows of some classes, int32 (S,)."""
+        for table, slot in zip(self.tables, slots, strict=True):
+            set_rows(table, rows, slot)
