@@ -112,7 +112,8 @@ def test_every_section_is_a_field_of_the_recipe():
 
 SECTIONS_IN_ORDER = [
     *("dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"),
-    *("reduction", "auxiliary_loss", "regularizer", "optimizer", "memory"),
+    *("reduction", "auxiliary_loss", "regularizer", "optimizer", "head"),
+    "memory",
     *("head_stage", "second_stage", "training", "evaluation"),
 ]
 
