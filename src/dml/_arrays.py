@@ -1,6 +1,6 @@
 """Conversion of any library's arrays to NumPy, and detection of missing labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +23,16 @@ def as_array(values: ArrayLike) -> np.ndarray:
         values = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
     array: np.ndarray = np.asarray(values)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
+def first_repeated(values: Iterable[Hashable]) -> int | None:
+    """Returns the position of the first value that came before; None if all differ."""
+    seen = set()
+    for position, value in enumerate(values):
+        if value in seen:
+            return position
+        seen.add(value)
+    return None
 
 
 def label_array(labels: Labels, name: str = "labels") -> np.ndarray:

@@ -1,7 +1,9 @@
 """The files of a data set: finding, reading and missing ones."""
 
 import os
-from collections.abc import Iterable, Iterator
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dml._storage.remote import is_url
@@ -64,19 +66,20 @@ def integer(text: str, path: Path) -> int:
         raise DataError(path, f"corrupt: expected an integer, got {text!r}") from None
 
 
-def _missing_files(paths: Iterable[str]) -> Iterator[int]:
-    """Yields the positions of those paths that are not files; lists each folder only once."""
-    listings: dict[str, set[str]] = {}
+def _missing_files(paths: Sequence[str]) -> list[int]:
+    """Returns the positions of those paths that are not files; lists each folder only once."""
+    positions = defaultdict(lambda: array("q"))
     for position, path in enumerate(paths):
-        folder, name = os.path.split(path)
-        if folder not in listings:
-            try:
-                with os.scandir(folder or ".") as entries:
-                    listings[folder] = {entry.name for entry in entries if entry.is_file()}
-            except OSError:
-                listings[folder] = set()
-        if name not in listings[folder]:
-            yield position
+        positions[os.path.dirname(path)].append(position)
+    missing = []
+    for folder, inside in positions.items():
+        try:
+            with os.scandir(folder or ".") as entries:
+                files = {entry.name for entry in entries if entry.is_file()}
+        except OSError:
+            files = set()
+        missing += [place for place in inside if os.path.basename(paths[place]) not in files]
+    return sorted(missing)
 
 
 def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dml._arrays import object_array
+from dml._arrays import first_repeated, object_array
 from dml._options import check_known
 from dml.datasets._splits import PROTOCOLS, SPLITS, check_validation
 from dml.errors import ArrayError, OptionError
@@ -94,9 +94,8 @@ class Items:
         if unknown := sorted(set(split_of.tolist()) - set(SPLITS)):
             raise _unknown_split(unknown[0])
         check_known(PROTOCOLS, protocol=protocol)
-        unique, counts = np.unique(id_of.astype(str), return_counts=True)
-        if len(unique) < len(id_of):
-            raise ArrayError(f"the id {str(unique[counts > 1][0])!r} occurs more than once")
+        if (twice := first_repeated(map(str, id_of))) is not None:
+            raise ArrayError(f"the id {str(id_of[twice])!r} occurs more than once")
         super_labels = None
         if super_names is not None:
             _, super_labels = _factorise(super_names)

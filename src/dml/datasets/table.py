@@ -1,5 +1,6 @@
 """A table of images: a CSV or Parquet file with the columns path, label and optional others."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from dml._arrays import first_repeated
 from dml.datasets._files import require_files
 from dml.datasets._frames import REQUIRED, read_frame
 from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
@@ -81,7 +83,8 @@ class Table(_UserDataset):
                 raise DataError(file, f"no column {column!r}; it has {found}")
             if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
-        names = frame["label"].tolist()
+        known = {}  # one text for all images of a class
+        names = [known.setdefault(name, name) for name in frame["label"]]
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         names = sets_of_labels(
@@ -101,11 +104,9 @@ class Table(_UserDataset):
         listed, units = images_of(frame, file)
         if units:
             notes.append(units)
-        seen = set()
-        for row, image in enumerate(listed):
-            if image in seen:
-                raise DataError(file, f"row {row + 1} lists {image} a second time")
-            seen.add(image)
+        ids = list(map(str, listed))
+        if (twice := first_repeated(ids)) is not None:
+            raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
         supers = frame["super_label"].tolist() if "super_label" in frame else None
         left_out = LeftOut()
         paths = frame["path"].astype(str)
@@ -113,13 +114,15 @@ class Table(_UserDataset):
         if not taken:
             raise DataError(file, f"no images in it; {left_out}")
         names, splits = [names[row] for row in taken], [splits[row] for row in taken]
-        images = [listed[row].absolute(file.parent) for row in taken]
+        folder = os.path.abspath(file.parent)
+        images = [listed[row].absolute(folder) for row in taken]
+        del listed
         require_files(dict.fromkeys(name for image in images for name in image.files))
         items = Items.build(
             list(map(str, images)),
             names,
             splits,
-            [str(listed[row]) for row in taken],
+            [ids[row] for row in taken],
             protocol_of_sets(names, splits, self.label_separator) if has_splits else self.protocol,
             supers and [supers[row] for row in taken],
             notes=[*notes, str(left_out)] if left_out else notes,

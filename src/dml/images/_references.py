@@ -35,6 +35,8 @@ _CELL = re.compile(r"(?s)(.+)!(\d{1,15})")  # column and row
 class ImageRef(abc.ABC):
     """A reference to an image; `str` gives the text that `parse` takes."""
 
+    __slots__ = ()
+
     @staticmethod
     def parse(text: str | os.PathLike[str]) -> "ImageRef":
         """Returns the reference that a text denotes.
@@ -120,7 +122,7 @@ class ImageRef(abc.ABC):
         return hashlib.sha256(data).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _LocalRef(ImageRef):
     """A reference to a file, or into one.
 
@@ -135,13 +137,14 @@ class _LocalRef(ImageRef):
         return (self.file,)
 
     def absolute(self, folder=""):
-        return replace(self, file=os.path.abspath(os.path.join(folder, self.file)))
+        path = os.path.abspath(os.path.join(folder, self.file))
+        return self if path == self.file else replace(self, file=path)
 
     def normalized(self):
         return replace(self, file=os.path.normpath(self.file))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileRef(_LocalRef):
     """An image file.
 
@@ -156,7 +159,7 @@ class FileRef(_LocalRef):
         return _read(self, read_file, self.file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ArchiveMemberRef(_LocalRef):
     """A member of a zip or of an uncompressed tar archive.
 
@@ -177,7 +180,7 @@ class ArchiveMemberRef(_LocalRef):
         return _read(self, read, self.file, self.member)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TarPartRef(_LocalRef):
     """A member of an uncompressed tar at a known place, read without the tar's directory.
 
@@ -199,7 +202,7 @@ class TarPartRef(_LocalRef):
         return _read(self, read_tar_part, self.file, self.start, self.length)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellRef(_LocalRef):
     """A cell of a Parquet or Arrow file that holds the bytes of an image.
 
@@ -221,7 +224,7 @@ class CellRef(_LocalRef):
         return _read(self, read_cell, self.file, self.column, self.row)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RemoteRef(ImageRef):
     """An image at a URL, read through fsspec.
 
@@ -252,7 +255,7 @@ class RemoteRef(ImageRef):
         return _read(self, read_url, self.url)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DrawnRef(ImageRef):
     """A character of random pen strokes, drawn when it is read.
 
@@ -300,7 +303,7 @@ class DrawnRef(ImageRef):
             ) from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CropRef(ImageRef):
     """A part of an image, cut out of it when it is read.
 
@@ -356,7 +359,7 @@ class CropRef(ImageRef):
         return _digest(str(self.box), self.image.digest(data))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskedRef(ImageRef):
     """An image whose pixels outside a mask become white when it is read.
 
