@@ -34,7 +34,7 @@ def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list
     Raises:
         DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
     """
-    images = [ImageRef.parse(path) for path in frame["path"].astype(str)]
+    images = [ImageRef.parse(path) for path in frame["path"].astype(str).to_numpy()]
     if MASK in frame:
         frame = frame.assign(
             **{MASK: [m if m != m else ImageRef.parse(str(m)) for m in frame[MASK]]}

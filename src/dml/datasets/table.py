@@ -84,7 +84,7 @@ class Table(_UserDataset):
             if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
         known = {}  # one text for all images of a class
-        names = [known.setdefault(name, name) for name in frame["label"]]
+        names = [known.setdefault(name, name) for name in frame["label"].to_numpy()]
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         names = sets_of_labels(
@@ -92,7 +92,9 @@ class Table(_UserDataset):
         )
         has_splits, notes = "split" in frame, []
         splits = []
-        for row, name in enumerate(frame["split"] if has_splits else ["train"] * len(frame)):
+        for row, name in enumerate(
+            frame["split"].to_numpy() if has_splits else ["train"] * len(frame)
+        ):
             split = split_named(name)
             if split is None:
                 known = ", ".join(SPLIT_NAMES)
@@ -109,7 +111,7 @@ class Table(_UserDataset):
             raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
         supers = frame["super_label"].tolist() if "super_label" in frame else None
         left_out = LeftOut()
-        paths = frame["path"].astype(str)
+        paths = frame["path"].astype(str).to_numpy()
         taken = [row for row, path in enumerate(paths) if left_out.takes_listed(path)]
         if not taken:
             raise DataError(file, f"no images in it; {left_out}")

@@ -83,7 +83,8 @@ class LeftOut(Counter):
 
 def suffix_of(path: str) -> str:
     """Returns the suffix of a path in lower case and printable."""
-    return printable(os.path.splitext(path)[1].lower())
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix if suffix.isascii() else printable(suffix)
 
 
 def image_files(
