@@ -14,6 +14,7 @@ import torch
 from dml.backbones import Conv4, Own
 from dml.encoding import head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.errors import DmlError
 from dml.losses import (
     LOSSES,
     Contrastive,
@@ -387,6 +388,57 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
 def test_replicas_that_see_a_part_of_the_batch_are_refused():
     done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
     assert "2 replicas would each see the pairs of their own part" in done.stderr
+
+
+RANKS = """
+import sys, keras, torch
+from dml.errors import DmlError
+from dml.losses import MultiSimilarity
+from dml.training.learner import Learner
+model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+learner = Learner(model, MultiSimilarity())
+learner.compile("adam")
+rank, file = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", f"file://{file}", rank=rank, world_size=2)
+try:
+    learner.compile("adam")
+except DmlError as error:
+    print(error)
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's own ranks")
+def test_ranks_that_see_a_part_of_the_batch_are_refused(tmp_path):
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKS, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        (line,) = process.communicate(timeout=300)[0].splitlines()
+        assert line.startswith("2 ranks would each see the pairs of their own part")
+        assert "KERAS_BACKEND=jax" in line and process.returncode == 0
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX's loss sees the whole batch")
+def test_devices_that_see_a_part_of_the_batch_are_refused():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.UnitNormalization()])
+    learner = Learner(model, MultiSimilarity())
+    mesh = keras.distribution.DeviceMesh((2,), ["batch"], ["cpu:0", "cpu:1"])
+    keras.distribution.set_distribution(keras.distribution.DataParallel(mesh))
+    try:
+        with pytest.raises(DmlError, match="2 devices would each see the pairs of their own"):
+            learner.compile("adam")
+    finally:
+        keras.distribution.set_distribution(None)
+    learner.compile("adam")
 
 
 TWO_DEVICES = """

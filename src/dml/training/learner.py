@@ -584,20 +584,36 @@ def _lengths_of(encoder):
 
 
 def _refuse_replicas():
-    """Raises DmlError under a TensorFlow strategy with several replicas.
+    """Raises DmlError where a batch is divided before the loss sees it.
 
-    Each would compare the images of its own share of the batch only.
+    Each replica would compare the images of its own share of the batch only.
     """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:
+    for count, kind in _replicas():
+        if count > 1:
             raise DmlError(
-                f"{replicas} replicas would each see the pairs of their own part of the batch "
-                "only. Train on several devices with KERAS_BACKEND=jax and "
+                f"{count} {kind} would each see the pairs of their own part of the batch only. "
+                "Train on several devices with KERAS_BACKEND=jax and "
                 "keras.distribution.DataParallel, where the loss sees the whole batch"
             )
+
+
+def _replicas() -> Iterator[tuple[int, str]]:
+    """Yields among how many replicas a batch may be divided, and what they are."""
+    backend = keras.backend.backend()
+    if backend == "jax":  # which compiles one program for the whole batch
+        return
+    distribution = keras.distribution.distribution()
+    if distribution is not None:
+        yield distribution.device_mesh.devices.size, "devices"
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        yield tf.distribute.get_strategy().num_replicas_in_sync, "replicas"
+    elif backend == "torch":
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            yield distributed.get_world_size(), "ranks"
 
 
 def _compiles_with_xla() -> bool:
