@@ -81,6 +81,7 @@ COMPANY = {
     "memory": {"size": 8, "start": 0},
     "head.correct_bias": {"sample": 0.5},
     "training.average_decay": {"average": "ema", "epochs": 4},  # the first steps hardly differ
+    "training.patience": {"epochs": 4, "validate_every": 0.5},
 }
 # Options that change nothing, or not here, and why.
 ELSEWHERE = {
@@ -107,6 +108,7 @@ ELSEWHERE = {
     "training.interpolate": "acts after the training: tests/runs/test_training.py",
     "training.interpolate_batch_norm": "acts after the training: tests/runs/test_training.py",
     "evaluation.exclude": "a folder has no cameras; tables: tests/runs/test_cameras.py",
+    "evaluation.tensorboard": "writes further files: tests/runs/test_trainer.py",
     "evaluation.batch_size": "how many images are embedded at once, on purpose without effect",
 }
 
@@ -530,7 +532,7 @@ def left_by(run):
 def test_training_options_of_the_run(trained):
     options = {"epochs", "seed", "validate_every", "precision", "chunks"}
     options |= {"freeze_backbone_epochs", "auxiliary_loss_weight"}
-    options |= {"train_blocks", "average", "average_decay"}
+    options |= {"train_blocks", "average", "average_decay", "patience"}
     defaults = {k: v for k, v in defaults_of(TrainingOptions).items() if k in options}
     assert not ignored("training", trained, left_by, defaults)
 
@@ -577,7 +579,7 @@ def test_every_option_is_covered_or_listed():
         "select_aspect",
         "refit",
     }
-    training |= {"train_blocks", "average", "average_decay"}
+    training |= {"train_blocks", "average", "average_decay", "patience"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory", "head"}

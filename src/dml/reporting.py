@@ -19,6 +19,10 @@ class TrainingProgress(contextlib.AbstractContextManager):
     def epoch_ended(self):
         """Called after the last batch of an epoch, before anything is printed."""
 
+    def paused(self) -> contextlib.AbstractContextManager:
+        """Returns a context within an epoch, in which other things are printed."""
+        return contextlib.nullcontext()
+
 
 class Reporter:
     """Receives messages and progress from long-running work; this base class ignores them."""

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -107,6 +108,22 @@ def test_a_budget_is_planned_and_the_time_reported(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == ["a line", "took 1 s"]
 
 
-def test_a_resumed_run_keeps_the_epochs_of_its_budget(capsys):
-    assert main(["train", "runs/mine", "--resume", "--budget", "5m"]) == 2
-    assert "--resume uses the run's own recipe: leave out --budget" in capsys.readouterr().err
+@pytest.mark.parametrize("budget, seconds", [((), None), (("--budget", "2m"), 120)])
+def test_a_dry_run_prints_the_plan_and_trains_nothing(monkeypatch, capsys, budget, seconds):
+    class Trainer:
+        def __init__(self, recipe, reporter):
+            pass
+
+        def plan(self, allowed):
+            assert allowed == seconds
+            return SimpleNamespace(lines=lambda: iter(["what it is", "how long it takes"]))
+
+    monkeypatch.setattr("dml.runs.Trainer", Trainer)
+    assert main(["train", "glyphs", "--dry-run", *budget]) == 0
+    assert capsys.readouterr().out.splitlines() == ["what it is", "how long it takes"]
+
+
+@pytest.mark.parametrize("option", [("--budget", "5m"), ("--dry-run",)])
+def test_a_resumed_run_keeps_the_epochs_of_its_budget(capsys, option):
+    assert main(["train", "runs/mine", "--resume", *option]) == 2
+    assert f"--resume uses the run's own recipe: leave out {option[0]}" in capsys.readouterr().err

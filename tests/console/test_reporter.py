@@ -94,6 +94,18 @@ def test_the_bars_go_when_a_training_fails(monkeypatch):
     assert not bars._bars.live.is_started
 
 
+def test_the_bars_are_hidden_within_an_epoch_while_other_things_are_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bars = ConsoleReporter().training(epochs=1, steps=2, batch_size=1, done=0)
+    with bars:
+        bars.epoch_began(0)
+        bars.batch_ended(0)
+        with bars.paused():
+            assert not bars._bars.live.is_started
+        assert bars._bars.live.is_started
+    assert not bars._bars.live.is_started
+
+
 def test_lines_go_to_standard_output_and_warnings_to_standard_error(capsys):
     ConsoleReporter().info("12 images: \x1b[31m")
     ConsoleReporter().warning("a\nb")

@@ -71,6 +71,7 @@ def test_the_paths_of_a_run_are_absolute_where_there_is_such_a_file(tmp_path, mo
         (MemoryOptions, "weight", -0.5),
         (TrainingOptions, "epochs", 0),
         (TrainingOptions, "validate_every", 0),
+        (TrainingOptions, "patience", -1),
         (TrainingOptions, "threads", 0),
         (TrainingOptions, "chunks", 0),
         (TrainingOptions, "freeze_backbone_epochs", -1),

@@ -93,7 +93,8 @@ def test_has_every_section_and_a_link_to_each(html, parsed):
 
 
 def test_says_how_much_was_trained():
-    page = render_report(example(trained="5 of 9 parameters"))
+    page = render_report(example(trained="5 of 9 parameters", speed="9 images/s"))
+    assert "Speed: 9 images/s." in page
     assert "Trained: 5 of 9 parameters of the encoder." in page
     assert "Trained:" not in render_report(example())
 

@@ -3,11 +3,15 @@
 import subprocess
 import sys
 
-from dml.runs._device import device_name
+from dml.runs._device import device_memory, device_name
 
 
 def test_names_what_the_backend_computes_on():
     assert device_name().split()[-1] in ("core", "cores") or ":" in device_name()
+
+
+def test_memory_of_the_device_is_counted_where_there_is_an_accelerator():
+    assert (device_memory() > 0) == (":" in device_name())
 
 
 def test_memory_that_was_taken_stays_in_the_peak():

@@ -10,9 +10,10 @@ from dml._storage.run_folder import RunFolder
 from dml.backbones import Conv4
 from dml.encoding import EmbeddingOptions, build_encoder
 from dml.losses import ProxyAnchor
-from dml.reporting import SILENT
+from dml.reporting import SILENT, Reporter
 from dml.runs._fitting import Stage, fit
 from dml.training import Learner
+from dml.training._stopwatch import Waiting
 from tests.reporters import Lines
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -23,6 +24,7 @@ class Batches(keras.utils.PyDataset):
     """Batches of four of the images, which are the same in each epoch."""
 
     named_errors = contextlib.nullcontext
+    waiting = Waiting()
 
     @property
     def unreadable(self):
@@ -38,7 +40,7 @@ class Batches(keras.utils.PyDataset):
         return np.arange(8).reshape(4, 2).T
 
 
-def stage_of(path, epochs, validate=None):
+def stage_of(path, epochs, scores=None, **changes):
     keras.utils.set_random_seed(0)
     backbone = Conv4(input_size=16, resize_side=16, filters=4)
     learner = Learner(build_encoder(backbone, EmbeddingOptions(dim=4)), ProxyAnchor(), classes=4)
@@ -51,22 +53,29 @@ def stage_of(path, epochs, validate=None):
         made.append((first_epoch, class_vectors))
         return Batches()
 
-    stage = Stage(
-        folder=folder,
-        learner=learner,
-        kept=learner.encoder.variables,
-        epochs=epochs,
-        steps=2,
-        batch_size=4,
-        labels=LABELS,
-        batches=batches,
-        sampler="pairs",
-        class_vectors=None,
-        validate=validate,
-        validate_every=1,
-        tensorboard=folder.tensorboard,
-    )
-    return stage, made
+    remaining = iter(scores or [])
+
+    def validate():
+        learner.encoder.predict(IMAGES, verbose=0)
+        return next(remaining)
+
+    options = {
+        "folder": folder,
+        "learner": learner,
+        "kept": learner.encoder.variables,
+        "epochs": epochs,
+        "steps": 2,
+        "batch_size": 4,
+        "labels": LABELS,
+        "batches": batches,
+        "sampler": "pairs",
+        "class_vectors": None,
+        "validate": validate if scores else None,
+        "validate_every": 1.0,
+        "patience": 0,
+        "tensorboard": folder.tensorboard,
+    }
+    return Stage(**{**options, **changes}), made
 
 
 def values(stage):
@@ -100,8 +109,7 @@ def test_a_finished_stage_reads_no_batches(tmp_path):
 
 
 def test_the_start_is_validated_and_an_old_log_of_it_removed(tmp_path):
-    scores = iter([0.5, 0.25])
-    stage, _ = stage_of(tmp_path / "run", epochs=1, validate=lambda: next(scores))
+    stage, _ = stage_of(tmp_path / "run", epochs=1, scores=[0.5, 0.25])
     stage.folder.append_log({"epoch": 1, "loss": 9.0})  # of a process killed before a checkpoint
     state = fit(stage, SILENT)
     assert (state.best_epoch, state.best_score) == (0, 0.5)
@@ -109,3 +117,52 @@ def test_the_start_is_validated_and_an_old_log_of_it_removed(tmp_path):
         (0, pytest.approx(0.5)),
         (1, pytest.approx(0.25)),
     ]
+
+
+@pytest.mark.slow
+def test_validations_within_epochs_change_no_weights(tmp_path):
+    plain, _ = stage_of(tmp_path / "plain", epochs=2)
+    fit(plain, SILENT)
+    scores = [0.1, 0.2, 0.5, 0.4, 0.3]
+    often, _ = stage_of(tmp_path / "often", epochs=2, scores=scores, validate_every=0.5)
+    state = fit(often, SILENT)
+    assert (state.best_epoch, state.best_score, state.since_best) == (1, 0.5, 2)
+    for found, expected in zip(values(often), values(plain), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+class Killed(Reporter):
+    """Ends the process at a line that begins with a text."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def info(self, text):
+        if text.startswith(self.text):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["epoch 0.5/", "epoch   1/", "epoch 1.5/", "stopped early"])
+def test_a_stage_that_stops_early_is_resumed_to_the_same_end(tmp_path, killed):
+    scores = [0.1, 0.2, 0.5, 0.4]  # before it, and after each half epoch; never a fourth time
+    options = {"validate_every": 0.5, "patience": 1}
+    whole, _ = stage_of(tmp_path / "whole", 4, scores, **options)
+    lines = Lines()
+    state = fit(whole, lines)
+    assert state.epoch == 1.5 and state.best_epoch == 1
+    assert lines[-2].startswith("stopped early after epoch 1.5: 1 validation without")
+    log = [(row["epoch"], row["val_recall_at_1"]) for row in whole.folder.read_log()]
+    assert log == list(zip((0, 0.5, 1, 1.5), scores, strict=True))
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stage_of(tmp_path / "part", 4, scores, **options)[0], Killed(killed))
+    done = {"epoch 0.5/": 0, "epoch   1/": 1}.get(killed, 1.5)  # at the last checkpoint
+    again, made = stage_of(tmp_path / "part", 4, scores[int(2 * done + (done > 0)) :], **options)
+    lines = Lines()
+    found = fit(again, lines)
+    assert found == state and bool(made) == (done < 1.5)
+    assert any(line.startswith("stopped early after epoch 1.5") for line in lines)
+    assert [(r["epoch"], r["val_recall_at_1"]) for r in again.folder.read_log()] == log
+    for one, expected in zip(values(again), values(whole), strict=True):
+        np.testing.assert_array_equal(one, expected)

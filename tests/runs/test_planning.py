@@ -61,6 +61,19 @@ def test_each_stage_by_hand():
 def test_fewer_validations_take_less():
     options = {"training.epochs": 10, "training.validate_every": 4}  # after 4, 8 and 10
     assert seconds(recipe(**options))["training"] == pytest.approx(5 + 200 + 3 * 5.25)
+    often = {"training.epochs": 10, "training.validate_every": 0.3}  # 33 times, and after the last
+    assert seconds(recipe(**often))["training"] == pytest.approx(5 + 200 + 34 * 5.25)
+    always = {"training.epochs": 10, "training.validate_every": 1e-6}
+    assert seconds(recipe(**always))["training"] == pytest.approx(5 + 200 + 400 * 5.25)
+
+
+def test_an_early_stop_is_not_foreseen():
+    (stage,) = [
+        stage
+        for stage in planned_stages(recipe(**{"training.patience": 3}), COUNTS, TIMING)
+        if stage.name == "training"
+    ]
+    assert stage.detail == "30 epochs of 40 batches, unless it stops early"
 
 
 def adapted(**options):
@@ -212,6 +225,9 @@ def test_the_plan_as_text():
     assert lines[4] == "  training         56 s   2.0 GiB  2 epochs of 40 batches"
     assert lines[-1] == "  together      2.0 min of the 5.0 min allowed"
     assert plan.kept(100.4) == "took 1.7 min, expected 2.0 min; allowed 5.0 min"
+    device = dataclasses.replace(TIMING, device_memory=3 * GIB)
+    (line, *_) = make_plan(plan.recipe, COUNTS, device).lines()
+    assert line.endswith("64 images takes 0.5 s and 3.0 GiB there, embedding an image 10 ms")
     free = make_plan(plan.recipe, COUNTS, TIMING)
     assert list(free.lines())[-1] == "  together      1.8 min"
 
@@ -226,6 +242,7 @@ def test_real_batches_are_timed_and_nothing_is_written(tmp_path, monkeypatch):
     trainer = Trainer(load_recipe("glyphs", options))
     plan = trainer.plan(36000.0)
     timing = dataclasses.asdict(plan.timing)
+    timing.pop("device_memory")  # 0 without an accelerator
     assert all(np.isfinite(list(timing.values()))) and min(timing.values()) > 0
     assert timing["features"] == 8  # filters
     assert plan.recipe == trainer.recipe

@@ -28,7 +28,7 @@ def test_thumbnails_of_queries_and_gallery_are_their_own(tmp_path):
     evaluation = Evaluation(
         tmp_path, "mine", "query-gallery", 2, 0, 2, 2, metrics, {"R@1": MetricValue(0.4, 0.3, 0.5)}
     )
-    data = report_data(evaluation, split, vectors, measured, "title", "", [], [], "", {}, 7)
+    data = report_data(evaluation, split, vectors, measured, "title", "", "", [], [], "", {}, 7)
     assert [int(data.thumbnail(row)[0, 0, 0]) for row in (0, 1)] == [80, 160]
     assert [int(data.gallery_thumbnail(row)[0, 0, 0]) for row in (0, 1)] == [40, 120]
     np.testing.assert_array_equal(data.vectors, vectors[[1, 3]])
@@ -50,6 +50,17 @@ def test_images_that_search_each_other_have_no_gallery(tmp_path):
     vectors = np.eye(2, dtype="float32")[[0, 0, 1, 1]]
     evaluation = Evaluation(tmp_path, "mine", "zero-shot", 4, 0, 4, 2, {})
     data = report_data(
-        evaluation, split, vectors, measure(split, vectors, ks=(1,)), "title", "", [], [], "", {}, 0
+        evaluation,
+        split,
+        vectors,
+        measure(split, vectors, ks=(1,)),
+        "title",
+        "",
+        "",
+        [],
+        [],
+        "",
+        {},
+        0,
     )
     assert data.gallery_vectors is None and data.gallery_thumbnail is None and data.errors is None

@@ -11,6 +11,7 @@ import pytest
 
 from dml._storage.run_folder import RunFolder
 from dml.datasets import Items
+from dml.errors import OptionError
 from dml.reporting import SILENT
 from dml.runs._comparison import differences, read_scored_runs
 from dml.runs._splits import TestSplit, has_positives
@@ -208,6 +209,10 @@ def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
     assert any("always 100" in line and "last epoch is kept" in line for line in lines)
     assert not any("val_recall_at_1" in row for row in folder.read_log())
     assert not list(folder.checkpoints.glob("best-*"))
+    with pytest.raises(OptionError, match=r"training\.patience needs two validation classes"):
+        options = {"dataset__test_fraction": 0.3, "training__patience": 2}
+        run_on(root, tmp_path / "stops", **options)
+    assert not (tmp_path / "stops").exists()
 
 
 def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_path, monkeypatch):

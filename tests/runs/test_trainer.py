@@ -152,6 +152,15 @@ def test_the_report_is_one_page_without_a_network(trained):
     assert 'src="http' not in page and 'href="http' not in page
 
 
+def test_tensorboard_gets_queries_and_embeddings_on_request(trained):
+    board = trained[0].tensorboard / "evaluation"
+    assert not board.exists()
+    rebuild(trained[0].path, options=["--evaluation.tensorboard", "true"])
+    assert {"metadata.tsv", "projector_config.pbtxt", "sprite.png", "vectors.tsv"} < {
+        file.name for file in board.iterdir()
+    }
+
+
 def test_the_resolved_recipe_trains_the_same_run_again(trained, tmp_path):
     folder = train(str(trained[0].recipe), out=tmp_path / "again", evaluate=False)
     assert folder.read_log()[-1]["loss"] == trained[0].read_log()[-1]["loss"]

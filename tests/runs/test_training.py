@@ -355,3 +355,22 @@ def test_statistics_that_the_second_stage_alone_changes_are_estimated(
     changes |= {"backbone__batch_norm": "frozen", "training__interpolate_batch_norm": "estimate"}
     train("glyphs", pretrained(**changes), tmp_path / "run", evaluate=False)
     assert estimated == [(4, (12, 16, 16, 3))] * 3  # a quarter, half and three quarters of the way
+
+
+@pytest.mark.slow
+def test_an_early_stop_within_an_epoch_is_repeated_on_all_images(tmp_path, monkeypatch):
+    remaining = iter([0.1, 0.1, 0.5, 0.4])  # frozen, before, and after each half of an epoch
+    monkeypatch.setattr(Training, "_recall", lambda *_: next(remaining))
+    options = {"training__patience": 1, "training__validate_every": 0.5, "training__refit": True}
+    lines = Lines()
+    folder = train("glyphs", flags(**options), tmp_path / "run", lines, evaluate=False)
+    assert [(row["epoch"], row.get("stopped")) for row in folder.read_log()] == [
+        (0, None),
+        (0.5, None),
+        (1, 1),
+    ]
+    assert "stopped early after epoch 1: 1 validation without a better R@1 than the 50.0 of" in (
+        " ".join(lines)
+    )
+    assert any("training again as chosen (1 epoch and" in line for line in lines)
+    assert [row["epoch"] for row in folder.refit.read_log()] == [1]

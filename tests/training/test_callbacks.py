@@ -22,6 +22,7 @@ from dml.training._callbacks import (
     collapsing,
     epoch_line,
 )
+from dml.training._stopwatch import Stopwatch
 from dml.training.learner import Learner
 from tests.reporters import Lines
 from tests.storage.durability import Journal
@@ -60,23 +61,51 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run").create()
 
 
-def recorder(folder, scores=None, validate_every=1, epochs=9, model=None, coverage=None):
+class Clock:
+    """Stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def recorder(folder, scores=None, model=None, coverage=None, state=None, **changes):
     """Returns a recorder whose validations give these scores, and the lines that it reports."""
     lines, remaining = Lines(), iter(scores or [])
     validate = (lambda: next(remaining)) if scores else None
     model = model or learner()
+    options = {
+        "validate_every": 1.0,
+        "patience": 0,
+        "epochs": 9,
+        "steps": 4,
+        "stopwatch": Stopwatch(batch_size=30, clock=Clock()),
+        "progress": TrainingProgress(),
+        **changes,
+    }
     made = RunRecorder(
-        folder, TrainingState(), kept(model), validate, validate_every, epochs, lines
+        folder, state or TrainingState(), kept(model), validate, reporter=lines, **options
     )
     made.coverage = coverage
     made.set_model(model)
     return made, lines
 
 
-def end_epochs(callback, count, **logs):
+def end_epochs(callback, count, seconds=0.0, **logs):
+    """Goes through epochs as Keras does; each batch takes some seconds."""
+    callback.model.stop_training = False
     for epoch in range(count):
         callback.on_epoch_begin(epoch)
+        for batch in range(callback.steps):
+            callback.on_train_batch_begin(batch)
+            callback.stopwatch._clock.now += seconds
+            callback.on_train_batch_end(batch, {"loss": 1.5})
+            if callback.model.stop_training:
+                break
         callback.on_epoch_end(epoch, {**LOGS, **logs})
+        if callback.model.stop_training:
+            break
 
 
 def test_a_checkpoint_brings_back_every_variable(folder):
@@ -109,6 +138,27 @@ def test_the_last_two_checkpoints_are_kept(folder):
     names = sorted(f.name for f in folder.checkpoints.iterdir())
     assert names == ["best-10000.npz", "best-9999.npz", "epoch-10000.npz", "epoch-9999.npz"]
     assert checkpoint.load(model, kept(model), SILENT).epoch == 10_000
+
+
+def test_the_best_of_both_checkpoints_is_kept(folder):
+    model, checkpoint = learner(), Checkpoint(folder)
+    checkpoint.save_best(kept(model), 1)
+    checkpoint.save(model, TrainingState(1, best_epoch=1, best_score=0.1))
+    for epoch in (1.25, 1.5, 1.75):
+        checkpoint.save_best(kept(model), epoch)
+    assert (
+        checkpoint.load(model, kept(model), SILENT).best_epoch == 1
+    )  # was killed, and begins again
+    assert [f.name for f in folder.checkpoints.glob("best-*")] == ["best-0001.npz"]
+    for epoch in (1.25, 1.5, 1.75):
+        checkpoint.save_best(kept(model), epoch)
+    checkpoint.save(model, TrainingState(2, best_epoch=1.75, best_score=0.4))
+    names = sorted(f.name for f in folder.checkpoints.glob("best-*"))
+    assert names == ["best-0001.7500.npz", "best-0001.npz"]
+    damage(folder.checkpoints / "epoch-0002.npz", 0.5)
+    assert checkpoint.load(model, kept(model), SILENT).best_epoch == 1
+    checkpoint.save(model, TrainingState(1.25, best_epoch=1, best_score=0.1, since_best=1))
+    assert checkpoint.load(model, kept(model), SILENT).epoch == 1.25
 
 
 def test_the_best_of_an_epoch_that_is_trained_again_is_forgotten(folder):
@@ -191,9 +241,9 @@ def test_damage_to_the_best_epoch_is_found_before_the_training_continues(folder,
 def test_keeps_the_best_epoch_and_a_tie_is_not_better(folder):
     made, _ = recorder(folder, [0.3, 0.6, 0.6, 0.5])
     end_epochs(made, 4)
-    assert made.state == TrainingState(4, 2, 0.6)
+    assert made.state == TrainingState(4, 2, 0.6, since_best=2)
     names = [f.name for f in sorted(folder.checkpoints.iterdir())]
-    assert names == ["best-0001.npz", "best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
+    assert names == ["best-0002.npz", "epoch-0003.npz", "epoch-0004.npz"]
     assert Checkpoint(folder).load(made.model, kept(made.model), SILENT) == made.state
 
 
@@ -202,6 +252,114 @@ def test_validates_every_so_many_epochs_and_after_the_last(folder):
     end_epochs(made, 5)
     validated = [row["epoch"] for row in folder.read_log() if "val_recall_at_1" in row]
     assert validated == [2, 4, 5]
+
+
+def test_validates_within_epochs(folder):
+    made, lines = recorder(folder, [0.1, 0.4, 0.3, 0.2], validate_every=0.5, epochs=2)
+    end_epochs(made, 2)
+    rows = folder.read_log()
+    scores = [(row["epoch"], row["val_recall_at_1"]) for row in rows]
+    assert scores == [(0.5, 0.1), (1, 0.4), (1.5, 0.3), (2, 0.2)]
+    assert ["loss" in row for row in rows] == [False, True, False, True]
+    assert made.state == TrainingState(2, best_epoch=1, best_score=0.4, since_best=2)
+    assert lines[0].startswith("epoch 0.5/2  validation R@1 10.0  0 s")
+
+
+def test_the_best_validation_may_be_within_an_epoch(folder):
+    made, _ = recorder(folder, [0.1, 0.4, 0.3], validate_every=0.75, epochs=2)
+    end_epochs(made, 2)  # after batches 3, 6 and 8, the last
+    assert [row["epoch"] for row in folder.read_log()] == [0.75, 1, 1.5, 2]
+    assert made.state == TrainingState(2, best_epoch=1.5, best_score=0.4, since_best=1)
+    assert (folder.checkpoints / "best-0001.5000.npz").exists()
+    assert Checkpoint(folder).load(made.model, kept(made.model), SILENT) == made.state
+
+
+@pytest.mark.parametrize("every, batches", [(0.1, 8), (1.5, 2), (0.3, 6), (2.5, 1)])
+def test_a_share_of_an_epoch_ends_with_the_next_batch(folder, every, batches):
+    made, _ = recorder(folder, [0.5] * batches, validate_every=every, epochs=2)
+    end_epochs(made, 2)
+    validated = [row["epoch"] for row in folder.read_log() if "val_recall_at_1" in row]
+    assert len(validated) == batches and validated[-1] == 2
+
+
+def test_stops_after_validations_without_a_better_score(folder):
+    made, lines = recorder(folder, [0.5, 0.6, 0.6, 0.5], patience=2)
+    made.record_start()
+    end_epochs(made, 9)
+    assert made.stopped and made.state == TrainingState(3, 1, 0.6, since_best=2)
+    rows = folder.read_log()
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert [row.get("stopped") for row in rows] == [None, None, None, 1]
+    assert lines[-1] == (
+        "stopped early after epoch 3: 2 validations without a better R@1 than the 60.0 of epoch 1"
+    )
+
+
+def test_stops_within_an_epoch(folder):
+    made, lines = recorder(folder, [0.5, 0.4, 0.3], patience=2, validate_every=0.5)
+    end_epochs(made, 9)
+    assert made.state == TrainingState(1.5, 0.5, 0.5, since_best=2)
+    last = folder.read_log()[-1]
+    assert last["epoch"] == 1.5 and last["val_recall_at_1"] == 0.3 and last["stopped"] == 1
+    assert last["loss"] == 1.5 and "epoch 1.5" in lines[-1]
+    assert (folder.checkpoints / "epoch-0001.5000.npz").exists()
+    assert Checkpoint(folder).load(made.model, kept(made.model), SILENT) == made.state
+
+
+def test_the_last_epoch_is_no_early_stop(folder):
+    made, lines = recorder(folder, [0.5, 0.4, 0.3], patience=2, epochs=3)
+    end_epochs(made, 3)
+    assert not any("stopped" in row for row in folder.read_log())
+    assert not any("stopped" in line for line in lines)
+
+
+def test_each_row_has_its_time_and_what_it_was_spent_on(folder):
+    made, lines = recorder(folder, [0.1, 0.4], validate_every=0.5, epochs=1)
+    clock, validate = made.stopwatch._clock, made.validate
+
+    def slow():
+        clock.now += 3.0
+        return validate()
+
+    made.validate = slow
+    with made.stopwatch.waiting.counted():
+        clock.now += 100.0  # before the epoch
+    made.on_epoch_begin(0)
+    for batch in range(4):
+        with made.stopwatch.waiting.counted():
+            clock.now += 1.5
+        made.on_train_batch_begin(batch)
+        clock.now += 2.5
+        made.on_train_batch_end(batch, {"loss": 1.5})
+    made.on_epoch_end(0, LOGS)
+    for row in folder.read_log():  # each of two batches of 30 images in 4 s
+        assert row["seconds"] == 11 and row["validation_seconds"] == 3
+        assert row["waiting_seconds"] == 3 and row["step_seconds"] == 5
+        assert row["images_per_second"] == 7.5
+    assert lines[0] == (
+        "epoch 0.5/1  validation R@1 10.0  11 s, 8 images/s, 38 % of it waiting for data"
+    )
+
+
+def test_waiting_for_most_of_an_epoch_brings_a_hint(folder):
+    made, lines = recorder(folder, remedy="more training.threads")
+
+    class Slow:
+        seconds = 0.0
+
+        def step_began(self):
+            self.seconds += 6.0
+
+        def step_ended(self):
+            pass
+
+    made.stopwatch.waiting = Slow()
+    end_epochs(made, 3, seconds=10.0)  # 24 s of 40
+    hints = [line for line in lines if line.startswith("hint")]
+    assert hints == [
+        "hint: 60 % of the time was spent waiting for images; try more training.threads"
+    ]
+    assert "60 % of it waiting for data" in lines[0]
 
 
 def test_without_validation_there_is_no_best_epoch(folder):
@@ -270,12 +428,15 @@ def test_stops_with_the_step_and_the_last_good_checkpoint(folder, loss):
 
 
 def test_writes_scalars_for_tensorboard(folder):
-    callback = TensorBoardScalars(folder.tensorboard)
-    callback.on_train_begin()
-    callback.on_epoch_end(0, {"loss": np.float32(1.5)})
-    callback.on_train_end()
-    (file,) = folder.tensorboard.iterdir()
-    assert "tfevents" in file.name and b"loss" in file.read_bytes()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with TensorBoardScalars(folder.tensorboard, steps=8) as board:
+        assert not folder.tensorboard.exists()  # a stage without a row leaves none
+        board.write({"epoch": 0.25, "val_recall_at_1": 0.5})
+        board.write({"epoch": 1, "val_recall_at_1": 0.75, "loss": 1.5})
+    found = EventAccumulator(str(folder.tensorboard)).Reload()
+    assert sorted(found.Tags()["tensors"]) == ["epoch", "loss", "val_recall_at_1"]
+    assert [event.step for event in found.Tensors("val_recall_at_1")] == [2, 8]
 
 
 def test_shows_epochs_and_batches_in_turn():
@@ -301,7 +462,7 @@ def test_the_encoder_before_the_first_epoch_is_a_candidate(folder):
     made, lines = recorder(folder, [0.5, 0.4, 0.5])
     made.record_start()
     end_epochs(made, 2)
-    assert made.state == TrainingState(2, best_epoch=0, best_score=0.5)
+    assert made.state == TrainingState(2, best_epoch=0, best_score=0.5, since_best=2)
     assert [row["epoch"] for row in folder.read_log()] == [0, 1, 2]
     assert lines[0] == "epoch   0/9  validation R@1 50.0, before the training"
     assert (folder.checkpoints / "best-0000.npz").exists()

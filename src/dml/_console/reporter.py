@@ -134,6 +134,13 @@ class TrainingBars(TrainingProgress):
         if self._on_terminal:
             self._bars.stop()
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self.epoch_ended()
+        yield
+        if self._on_terminal:
+            self._bars.start()
+
     def _line(self, steps):
         epoch, whole = (self._bars.tasks[task] for task in (self._epoch, self._whole))
         text = f"{epoch.description}: {steps:,} of {number_of(self._steps, 'batch')}"

@@ -51,7 +51,7 @@ class StageFolder:
         self.checkpoints = path / "checkpoints"
 
     def append_log(self, row: dict[str, float]) -> None:
-        """Adds a line of JSON with the metrics of an epoch."""
+        """Adds a line of JSON with the metrics of an epoch, or of a validation within one."""
         is_new = not self.log.exists()
         make_folder(self.path)
         with open(self.log, "a", encoding="utf-8", opener=without_links) as file:
@@ -103,7 +103,7 @@ class StagesFolder(StageFolder):
             last = rows[-1]["epoch"] if rows else 0
             # The state before a stage is that after the one before.
             new = [row for row in stage.read_log() if not rows or row["epoch"]]
-            rows += [{**row, "epoch": last + row["epoch"]} for row in new]
+            rows += [{**row, "epoch": round(last + row["epoch"], 4)} for row in new]
         return rows
 
     def remove_checkpoints(self) -> None:
@@ -330,4 +330,4 @@ def _log_row(line):
         numbers = all(type(v) in (int, float) and float(v) is not None for v in row.values())
     except (ValueError, AttributeError, OverflowError, RecursionError):
         return None
-    return row if numbers and type(row.get("epoch")) is int else None
+    return row if numbers and "epoch" in row else None

@@ -16,6 +16,7 @@ _EPILOG = """examples:
   dml train 'shards/train-{000..015}.tar'  shards of WebDataset; likewise .parquet files, hf:NAME
   dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
   dml train my_recipe.toml --out runs/mine --budget 20m
+  dml train my_images/ --dry-run           the expected time and memory; writes nothing
   dml train runs/mine --resume
 
 sections: dataset backbone embedding sampler augmentation loss miner reduction memory
@@ -33,6 +34,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     add_budget(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="build everything, time a few batches, and print the plan; write nothing",
+    )
     add_allow_parts(parser)
 
 
@@ -43,21 +49,24 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs._starting import run_name
 
     if options.resume:
-        if options.flags or options.out or options.budget is not None:
-            other = options.flags[0] if options.flags else "--out" if options.out else "--budget"
-            raise OptionError("--resume", f"uses the run's own recipe: leave out {other}")
+        given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
+        if others := [*options.flags[:1], *(name for name, value in given.items() if value)]:
+            raise OptionError("--resume", f"uses the run's own recipe: leave out {others[0]}")
         Trainer.resume(options.source, options.allow_parts, reporter=reporter)
         return
     recipe = load_recipe(options.source, options.flags, allow_parts=True)
-    if options.budget is None:
+    if options.budget is None and not options.dry_run:
         Trainer(recipe, reporter).run(options.out, run_name(options.source))
         return
-    started, budget = time.monotonic(), seconds_of(options.budget, "--budget")
+    started = time.monotonic()
+    budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     if options.out:
         RunFolder(options.out).check_new()  # before batches are timed
     plan = Trainer(recipe, reporter).plan(budget)
-    for line in plan.times():
+    for line in plan.lines() if options.dry_run else plan.times():
         reporter.info(line)
+    if options.dry_run:
+        return
     Trainer(plan.recipe, reporter).run(options.out, run_name(options.source))
     reporter.info(plan.kept(time.monotonic() - started))
 

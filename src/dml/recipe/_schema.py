@@ -188,7 +188,11 @@ class TrainingOptions:
         seed: Seed of weights, batches and augmentation.
         select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
             Without a validation split, the last.
-        validate_every: Epochs between two validations; positive.
+        validate_every: Epochs between two validations; positive. Less than 1 validates within
+            epochs, too: 0.25, four times in each.
+        patience: Validations in a row without a higher R@1 after which the training stops, in each
+            of its stages; at least 0, where 0 never stops it. The validation before the first epoch
+            counts as a result to exceed. Needs a validation split.
         unreadable: How to handle unreadable images: `error` stops before the training, `skip`
             leaves them out of every split and reports how many. An image that becomes unreadable
             during the training is replaced by another of its class.
@@ -218,7 +222,8 @@ class TrainingOptions:
             before the training: the recipe's own unless R@1 in validation with the other one is
             higher by more than a standard error. The run's recipe has the choice.
         refit: Whether to train once more on the training and validation images together, as the
-            validation chose: its stages, their best epochs and the share of the trained weights.
+            validation chose: its stages, their best epochs (the nearest whole number of them) and
+            the share of the trained weights.
             More classes make a better embedding, but no images are then left to calibrate
             thresholds on.
         train_blocks: Only the last so many blocks of the backbone train, besides embedding and
@@ -236,7 +241,8 @@ class TrainingOptions:
     freeze_backbone_epochs: int = 0
     seed: int = 0
     select: str = "best"
-    validate_every: int = 1
+    validate_every: float = 1.0
+    patience: int = 0
     unreadable: str = "error"
     precision: str = "float32"
     threads: int = 2
@@ -257,6 +263,7 @@ class TrainingOptions:
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
         check_positive(threads=self.threads, chunks=self.chunks)
         check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
+        check_at_least(0, patience=self.patience)
         check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)
         check_known((1, 2), views=self.views)
         check_at_least(0, train_blocks=self.train_blocks or 0)
@@ -295,6 +302,9 @@ class EvaluationOptions:
             in (0, 1).
         target_far: False accept rate (share of accepted pairs of different classes) that the other
             calibrated threshold promises; in (0, 1).
+        tensorboard: Whether TensorBoard gets the queries that the report draws, with their
+            neighbours, and up to 2,000 embeddings of queries with their images for its projector,
+            in the run's folder `tensorboard/evaluation`. For the run's own data set.
     """
 
     batch_size: int = 64
@@ -305,6 +315,7 @@ class EvaluationOptions:
     verification: bool = True
     target_precision: float = 0.9
     target_far: float = 0.01
+    tensorboard: bool = False
 
     def __post_init__(self):
         check_positive(batch_size=self.batch_size)

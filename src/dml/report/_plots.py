@@ -1,6 +1,7 @@
 """Plots of the report, as SVG elements that use the page's colours."""
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ FONT = 11.5
 
 
 def curve_plot(
-    lines: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     title: str,
     percent: bool = False,
     best: bool = False,
@@ -57,7 +58,7 @@ def curve_plot(
             continue
         described.append(
             f"{name} from {values[finite[0]]:.3g} to {values[finite[-1]]:.3g} "
-            f"in {number_of(len(values), 'epoch')}"
+            f"in {number_of(len({math.ceil(epoch) for epoch in epochs}), 'epoch')}"
         )
         if len(lines) > 1:
             end = (epochs[finite[-1]], values[finite[-1]])

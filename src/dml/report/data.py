@@ -47,9 +47,11 @@ class ReportData:
         counts: Sizes worth knowing, such as {"queries": 4092, "without a positive": 3}.
         notes: Lines on the scope of the metrics, and on those that could not be measured.
         trained: How much of the encoder was trained, such as "4,096 of 2.38 million parameters".
+        speed: How fast the training was, such as "512 images/s".
         history: Lines of `log.jsonl`, oldest first: "epoch", "loss", "val_recall_at_1",
             "positive_similarity", "negative_similarity", "effective_rank", "gradient_norm",
-            "active_share"; unknown keys are left out, missing values leave a gap.
+            "active_share", "images_per_second"; unknown keys are left out, missing values leave a
+            gap.
         candidates: (name, R@1 in validation, whether it is the result) of the encoders that the
             training chose from.
         vectors: Unit embeddings (Q, D) of the queries.
@@ -99,6 +101,7 @@ class ReportData:
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
     trained: str = ""
+    speed: str = ""
     history: Sequence[Mapping[str, float]] = ()
     candidates: Sequence[tuple[str, float, bool]] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)

@@ -49,6 +49,7 @@ _CURVES = (
     _Curve("Effective rank of a batch's embeddings", {"rank": "effective_rank"}),
     _Curve("Pairs or triplets with a loss, %", {"active": "active_share"}, percent=True),
     _Curve("Gradient norm", {"norm": "gradient_norm"}),
+    _Curve("Images per second in training", {"speed": "images_per_second"}),
 )
 _MAP_POINTS = 3000
 _MAP_CLASSES = 8
@@ -107,6 +108,7 @@ def render_report(data: ReportData) -> str:
         notes=data.notes,
         metrics=data.metrics,
         trained=data.trained,
+        speed=data.speed,
         training=_training_plots(data),
         candidates=data.candidates,
         retrieval=queries.drawn(),

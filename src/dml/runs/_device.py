@@ -21,6 +21,28 @@ def device_name() -> str:
     return name
 
 
+def device_memory() -> int:
+    """Returns the most memory that was taken on an accelerator so far, in bytes; 0 without one."""
+    import keras
+
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+        case "tensorflow":
+            import tensorflow as tf
+
+            if tf.config.list_logical_devices("GPU"):
+                return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        case "torch":
+            import torch
+
+            if torch.cuda.is_available():
+                return torch.cuda.max_memory_allocated()
+    return 0
+
+
 def peak_memory() -> int:
     """Returns the most memory that this process has taken so far, in bytes.
 

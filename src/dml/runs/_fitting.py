@@ -33,8 +33,10 @@ class Stage:
         class_vectors: Returns the position of each class, floats (classes, D), for samplers that
             need it before each epoch; None for others.
         validate: Returns R@1 in validation; None without a validation split.
-        validate_every: Epochs between two validations.
+        validate_every: Epochs between two validations; less than 1 for several in an epoch.
+        patience: Validations without a better score after which the training stops; 0 for never.
         tensorboard: The folder of the event file.
+        remedy: What to try where most of the time is spent waiting for data; empty to not say it.
     """
 
     folder: StageFolder
@@ -48,8 +50,10 @@ class Stage:
     sampler: str
     class_vectors: Callable[[], np.ndarray] | None
     validate: Callable[[], float] | None
-    validate_every: int
+    validate_every: float
+    patience: int
     tensorboard: Path
+    remedy: str = ""
 
     @property
     def has_begun(self) -> bool:
@@ -72,55 +76,65 @@ def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
         TensorBoardScalars,
         TrainingState,
     )
+    from dml.training._stopwatch import Stopwatch
 
     checkpoint = Checkpoint(stage.folder)
     state = checkpoint.load(stage.learner, stage.kept, reporter)
     begins = state is None
     state = state or TrainingState()
+    first_epoch = int(state.epoch)
+    bars = reporter.training(stage.epochs, stage.steps, stage.batch_size, first_epoch)
+    stopwatch = Stopwatch(stage.batch_size)
     recorder = RunRecorder(
         stage.folder,
         state,
         stage.kept,
         validate=stage.validate,
         validate_every=stage.validate_every,
+        patience=stage.patience,
         epochs=stage.epochs,
+        steps=stage.steps,
+        stopwatch=stopwatch,
         reporter=reporter,
+        progress=bars,
+        remedy=stage.remedy,
     )
-    if begins:
-        stage.folder.trim_log(-1)
-        checkpoint.save_start(stage.kept)
-        recorder.record_start()
-    else:
-        reporter.info(f"resuming after epoch {state.epoch}")
-        stage.folder.trim_log(state.epoch)
-        _report_gaps(stage.folder, state.epoch, reporter)
-    bars = reporter.training(stage.epochs, stage.steps, stage.batch_size, state.epoch)
-    # The bars first: they must be hidden when the recorder prints.
-    callbacks = [
-        ProgressBars(bars),
-        StopAtNan(stage.folder),
-        recorder,
-        TensorBoardScalars(stage.tensorboard),
-    ]
     unreadable = {}
-    first_epoch = state.epoch
-    for first, end in _spans(first_epoch, stage.epochs, stage.class_vectors is not None):
-        vectors = stage.class_vectors() if stage.class_vectors and first else None
-        batches = stage.batches(first, vectors)
-        recorder.coverage = _coverage_of(batches, stage.labels)
-        if first == first_epoch:
-            reporter.info(f"sampler {stage.sampler}: {recorder.coverage(first)}")
-        with bars, batches.named_errors():
-            stage.learner.fit(
-                batches,
-                steps_per_epoch=stage.steps,
-                initial_epoch=first,
-                epochs=end,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
+    with TensorBoardScalars(stage.tensorboard, stage.steps) as board:
+        recorder.receivers.append(board.write)
+        if begins:
+            stage.folder.trim_log(-1)
+            checkpoint.save_start(stage.kept)
+            recorder.record_start()
+        else:
+            stopped = recorder.stopped and state.epoch < stage.epochs
+            reporter.info(
+                recorder.why_stopped if stopped else f"resuming after epoch {state.epoch:g}"
             )
-        unreadable.update(batches.unreadable)
+            stage.folder.trim_log(state.epoch)
+            _report_gaps(stage.folder, first_epoch, reporter)
+        # The bars first: they must be hidden when the recorder prints.
+        callbacks = [ProgressBars(bars), StopAtNan(stage.folder), recorder]
+        for first, end in _spans(first_epoch, stage.epochs, stage.class_vectors is not None):
+            if recorder.stopped:
+                break
+            vectors = stage.class_vectors() if stage.class_vectors and first else None
+            batches = stage.batches(first, vectors)
+            stopwatch.waiting = batches.waiting
+            recorder.coverage = _coverage_of(batches, stage.labels)
+            if first == first_epoch:
+                reporter.info(f"sampler {stage.sampler}: {recorder.coverage(first)}")
+            with bars, batches.named_errors():
+                stage.learner.fit(
+                    batches,
+                    steps_per_epoch=stage.steps,
+                    initial_epoch=first,
+                    epochs=end,
+                    callbacks=callbacks,
+                    shuffle=False,
+                    verbose=0,
+                )
+            unreadable.update(batches.unreadable)
     for reason in unreadable.values():
         reporter.info(f"left out of the training: {reason}")
     return state

@@ -12,7 +12,7 @@ from dml._text import number_of
 from dml.datasets import Items
 from dml.errors import OptionError
 from dml.recipe import Recipe
-from dml.runs._device import device_name, peak_memory
+from dml.runs._device import device_memory, device_name, peak_memory
 from dml.runs._learners import head_learner, image_batches
 from dml.runs._measuring import measure
 from dml.runs._parameters import Parameters
@@ -58,6 +58,7 @@ class Timing:
         pair: Seconds of comparing two images.
         embedding_memory: Bytes that the process took while it embedded.
         training_memory: Bytes that the process took while it trained.
+        device_memory: Bytes that were taken on an accelerator; 0 without one.
     """
 
     read: float
@@ -71,6 +72,7 @@ class Timing:
     pair: float
     embedding_memory: int
     training_memory: int
+    device_memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,10 @@ class Plan:
     def times(self) -> Iterator[str]:
         """Yields the expected times as text."""
         batch, timing = self.recipe.sampler.batch_size, self.timing
+        memory = f" and {timing.device_memory / 2**30:.1f} GiB there" * bool(timing.device_memory)
         yield (
-            f"timed on {self.device}: a batch of {batch:,} images takes {timing.step:.2g} s, "
-            f"embedding an image {1000 * timing.embed:.2g} ms"
+            f"timed on {self.device}: a batch of {batch:,} images takes {timing.step:.2g} s"
+            f"{memory}, embedding an image {1000 * timing.embed:.2g} ms"
         )
         for stage in self.stages:
             memory = f"{stage.memory / 2**30:.1f} GiB" if stage.memory else ""
@@ -204,6 +207,7 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         pair=pair,
         embedding_memory=embedding_memory,
         training_memory=peak_memory(),
+        device_memory=device_memory(),
     )
 
 
@@ -410,9 +414,13 @@ def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[S
         yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
 
     def whole(name, epochs, note=""):
-        validations = -(-epochs // training.validate_every)
-        seconds = timing.start + epochs * counts.steps * timing.step
+        batches = epochs * counts.steps
+        # After the last one, too; one between two batches at most.
+        validations = min(math.ceil(epochs / training.validate_every - 1e-9), batches)
+        seconds = timing.start + batches * timing.step
         seconds += validations * (validation + searching)
+        if training.patience and counts.validation:
+            note += ", unless it stops early"
         return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note)
 
     if training.stage != "head":

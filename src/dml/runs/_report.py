@@ -19,6 +19,7 @@ def report_data(
     measurement: Measurement,
     title: str,
     trained: str,
+    speed: str,
     history: list[dict[str, float]],
     candidates: list[tuple[str, float, bool]],
     recipe: str,
@@ -34,6 +35,7 @@ def report_data(
         measurement: Its search and verification, measured on `vectors`.
         title: The headline.
         trained: As for `ReportData`.
+        speed: As for `ReportData`.
         history: The run's log.
         candidates: As for `ReportData`.
         recipe: The resolved recipe, as TOML.
@@ -55,6 +57,7 @@ def report_data(
         },
         notes=evaluation.notes,
         trained=trained,
+        speed=speed,
         history=history,
         candidates=candidates,
         vectors=vectors[queries],

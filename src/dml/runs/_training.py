@@ -184,7 +184,7 @@ class Training:
             self._fit_head(head)
 
     def _repeated(self, stage: Stage, chooses: bool) -> int:
-        """Returns the epochs of a finished stage after which its weights were kept.
+        """Returns the whole epochs of a finished stage after which its weights were kept.
 
         Args:
             stage: The stage.
@@ -192,14 +192,13 @@ class Training:
         """
         from dml.training._callbacks import Checkpoint
 
-        best = None
-        if self._recipe.training.select == "best":
-            best = Checkpoint(stage.folder).state().best_epoch
+        state = Checkpoint(stage.folder).state()
+        best = state.best_epoch if self._recipe.training.select == "best" else None
         if best is None or (best == 0 and chooses):
-            return stage.epochs
-        return best
+            best = state.epoch  # fewer than planned if the training stopped early
+        return max(1, round(best)) if best else 0
 
-    def _fit_whole(self, stage: Stage, chooses: bool) -> int | None:
+    def _fit_whole(self, stage: Stage, chooses: bool) -> float | None:
         """Trains a whole encoder, restores its best epoch and returns that.
 
         Args:
@@ -248,6 +247,10 @@ class Training:
             batches=batches,
             training_vectors=training_vectors,
             validation_vectors=lambda: self._validation_vectors(encoder),
+            remedy=(
+                f"more training.threads (now {options.threads}), a smaller backbone.resize_side "
+                f"(now {recipe.backbone.resize_side}), or images stored at that size"
+            ),
         )
 
     def _second_stage(self, start: Sequence[np.ndarray], epochs: int | None = None) -> Stage:
@@ -315,6 +318,7 @@ class Training:
         batches,
         training_vectors: Callable[[], np.ndarray],
         validation_vectors: Callable[[], np.ndarray],
+        remedy: str = "",
     ) -> Stage:
         """Returns a stage with what all stages share.
 
@@ -326,6 +330,7 @@ class Training:
             batches: Returns batches.
             training_vectors: Returns the embeddings (N, D) of the training images.
             validation_vectors: Returns the embeddings (N, D) of the validation images.
+            remedy: As for `Stage`.
         """
         recipe, validate = self._recipe, None
         if self._validation is not None:
@@ -349,7 +354,9 @@ class Training:
             ),
             validate=validate,
             validate_every=recipe.training.validate_every,
+            patience=recipe.training.patience,
             tensorboard=self._folder.tensorboard / folder.path.relative_to(self._folder.path),
+            remedy=remedy,
         )
 
     def _class_vectors(self, learner, training_vectors) -> np.ndarray:
@@ -399,13 +406,13 @@ class Training:
         if self._recipe.training.stage == "head":
             self._report_start(state.best_epoch)
 
-    def _restore(self, stage: Stage, epoch: int) -> None:
+    def _restore(self, stage: Stage, epoch: float) -> None:
         """Restores what a stage kept of an epoch."""
         from dml.training._callbacks import Checkpoint
 
         Checkpoint(stage.folder).load_best(stage.kept, epoch)
 
-    def _report_start(self, best_epoch: int | None) -> None:
+    def _report_start(self, best_epoch: float | None) -> None:
         """Reports a training in which no epoch was better than the start."""
         if best_epoch == 0:
             adapts = self._recipe.training.stage == "adapt"

@@ -32,6 +32,7 @@ from dml.runs._parameters import SHAPE as PARAMETERS
 from dml.runs._parameters import Parameters
 from dml.runs._report import report_data
 from dml.runs._splits import TestData, TestItems, TestSplit, without_splits
+from dml.runs._throughput import throughput_of
 from dml.runs._validation import read_candidates, validation_score
 from dml.runs.evaluation import Evaluation
 
@@ -112,7 +113,8 @@ class Run:
     def log(self) -> list[dict[str, float]]:
         """Returns the logged metrics of each epoch, oldest first.
 
-        The epochs of later stages, such as fine-tuning after the head, count on.
+        A validation within an epoch is a row of its own: {"epoch": 2.25, ...}. The epochs of later
+        stages, such as fine-tuning after the head, count on.
         """
         return self._folder.read_history()
 
@@ -192,7 +194,7 @@ class Run:
             notes=(*items.notes, *notes),
         )
         self._write(evaluation, split, vectors, data.is_own)
-        self._write_report(evaluation, split, vectors, measured, data.is_own)
+        self._write_report(evaluation, split, vectors, measured, data.is_own, options)
         return evaluation
 
     def evaluation(
@@ -238,7 +240,7 @@ class Run:
             split, vectors = self._evaluated(evaluation)
             options = replace(options, clustering_seeds=0)
             measured = self._measure(split, vectors, data, options)
-            return self._write_report(evaluation, split, vectors, measured, data.is_own)
+            return self._write_report(evaluation, split, vectors, measured, data.is_own, options)
 
     def export(
         self,
@@ -429,9 +431,11 @@ class Run:
         vectors: np.ndarray,
         measured: Measurement,
         is_own: bool,
+        options: EvaluationOptions,
     ) -> Path:
         """Writes an evaluation's report; for the run's own data set, the run's report as well."""
         from dml.report import write_report
+        from dml.report._board import write_board
 
         data = report_data(
             evaluation,
@@ -440,6 +444,7 @@ class Run:
             measured,
             title=f"{self.recipe.names['loss']} on {evaluation.dataset}",
             trained=str(self._parameters() or ""),
+            speed=str(throughput_of(self._folder) or ""),
             history=self.log(),
             candidates=self._candidates(),
             recipe=self.recipe.to_toml(),
@@ -449,4 +454,6 @@ class Run:
         pages = [evaluation.report, *([self._folder.report] if is_own else [])]
         for page in pages:
             write_report(page, data)
+        if is_own and options.tensorboard:
+            write_board(self._folder.tensorboard / "evaluation", data)
         return pages[-1]

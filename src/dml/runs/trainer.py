@@ -41,6 +41,7 @@ from dml.runs._starting import (
     notes_on,
 )
 from dml.runs._targets import check_targets
+from dml.runs._throughput import throughput_of
 from dml.runs._times import StageTimes
 from dml.runs._training import Training
 from dml.runs._validation import is_measured
@@ -258,6 +259,12 @@ class Trainer:
         has_labels, exclude = recipe.training.views == 1, recipe.evaluation.exclude
         check_splits(items, dataset_label(recipe.dataset), has_labels, exclude)
         check_targets(recipe, items)
+        if recipe.training.patience and not is_measured(items.select("val")):
+            raise OptionError(
+                "training.patience",
+                "needs two validation classes, by which it stops: raise "
+                "dataset.validation_fraction, or set patience to 0",
+            )
 
     def _build(self, training_items: Items) -> "_Prepared":
         """Returns the compiled learner and its batches per epoch."""
@@ -344,7 +351,9 @@ class Trainer:
             shutil.rmtree(folder.features)
         self._write_encoder(folder, encoder)
         took = minutes(time.monotonic() - started)
-        self._reporter.info(f"trained in {took}: {folder.encoder}")
+        speed = throughput_of(folder)
+        how = "" if speed is None else f" ({speed})"
+        self._reporter.info(f"trained in {took}{how}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
         if evaluate:
             with times.of("evaluation"):

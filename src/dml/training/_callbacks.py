@@ -1,9 +1,10 @@
 """Callbacks of a training run: validation, checkpoints, log, alarms."""
 
+import contextlib
+import functools
 import itertools
 import json
 import math
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,15 +16,19 @@ import numpy as np
 
 from dml._storage.atomic import atomic_path, check_regular
 from dml._storage.run_folder import StageFolder
+from dml._text import number_of
 from dml.errors import DataError, DivergenceError
 from dml.reporting import Reporter, TrainingProgress
 from dml.samplers import Coverage
+from dml.training._stopwatch import Stopwatch
 
 COLLAPSE = (
     "the embeddings are collapsing: images of different classes have a mean similarity of "
     "{negative:.2f} and the batch an effective rank of {rank:.1f}. The usual remedies: a smaller "
     "learning rate, a warm-up epoch, for triplets mining = 'semi_hard' instead of 'hard'"
 )
+WAITING = "hint: {share:.0f} % of the time was spent waiting for images; try {remedy}"
+LEAST_WAITING = 5.0  # seconds in an epoch; less is not worth a line
 
 
 @dataclass
@@ -31,15 +36,17 @@ class TrainingState:
     """The progress of a training.
 
     Args:
-        epoch: Number of finished epochs.
-        best_epoch: The epoch with the highest validation score; 0 for the encoder before the first
-            epoch, None without validation.
+        epoch: Number of finished epochs, with the share of the one in which the training stopped.
+        best_epoch: The epoch with the highest validation score, with the share of one that was not
+            finished; 0 for the encoder before the first epoch, None without validation.
         best_score: Its R@1.
+        since_best: Validations after that one.
     """
 
-    epoch: int = 0
-    best_epoch: int | None = None
+    epoch: float = 0
+    best_epoch: float | None = None
     best_score: float | None = None
+    since_best: int = 0
 
 
 class Checkpoint:
@@ -47,8 +54,8 @@ class Checkpoint:
 
     That is the learner's variables (weights, proxies, random states), the optimizer's, the epoch
     and the best epoch so far, in `epoch-NNNN.npz`, and the encoder of the best epoch in
-    `best-NNNN.npz`. The last two of each are kept, so that a damaged one costs only an epoch. The
-    batches are a function of seed and epoch and need no state.
+    `best-NNNN.npz`. The last two states are kept, so that a damaged one costs only an epoch, and
+    the best encoder of each. The batches are a function of seed and epoch and need no state.
 
     Args:
         folder: Of the run, or of a stage of it.
@@ -59,11 +66,17 @@ class Checkpoint:
 
     def save(self, learner, state: TrainingState):
         """Writes the state after an epoch; earlier ones are kept until it is complete."""
-        name = f"epoch-{state.epoch:04d}.npz"
+        name = f"epoch-{numbered(state.epoch)}.npz"
         save_variables(self.folder.checkpoints / name, self.variables(learner), asdict(state))
-        for pattern in ("epoch-*.npz", "best-*.npz"):
-            for old in sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)[:-2]:
-                old.unlink()
+        states, best = (
+            sorted(self.folder.checkpoints.glob(pattern), key=by_epoch)
+            for pattern in ("epoch-*.npz", "best-*.npz")
+        )
+        kept = states[-2:]
+        for last in states[-2:]:
+            kept += [file for file in best if by_epoch(file) <= by_epoch(last)][-1:]
+        for old in {*states, *best}.difference(kept):
+            old.unlink()
 
     def save_best(self, variables, epoch):
         """Writes the variables of an epoch that is the best so far."""
@@ -132,18 +145,18 @@ class Checkpoint:
         file = self.best(state.best_epoch)
         if not file.exists():
             reporter.warning(
-                f"{file} is missing: epoch {state.best_epoch} was the best and is lost; what is "
+                f"{file} is missing: epoch {state.best_epoch:g} was the best and is lost; what is "
                 "kept is the best of those to come, or the last"
             )
-            state.best_epoch = state.best_score = None
+            state.best_epoch, state.best_score, state.since_best = None, None, 0
             return
         try:
             _, values = read_variables(file)
         except DataError as error:
             raise DataError(
                 file,
-                f"{error.text}. It holds epoch {state.best_epoch}, the best so far: restore it, or "
-                "remove it to continue without that epoch",
+                f"{error.text}. It holds epoch {state.best_epoch:g}, the best so far: restore it, "
+                "or remove it to continue without that epoch",
             ) from None
         check_shapes(kept, values, file)
 
@@ -177,7 +190,7 @@ class Checkpoint:
 
     def best(self, epoch):
         """Returns the path of an epoch's variables."""
-        return self.folder.checkpoints / f"best-{epoch:04d}.npz"
+        return self.folder.checkpoints / f"best-{numbered(epoch)}.npz"
 
     def variables(self, learner):
         learner.optimizer.build(learner.trainable_variables)
@@ -207,7 +220,7 @@ def read_variables(path):
             values = [arrays[f"v{i}"] for i in range(len(arrays.files) - 1)]
         if any(type(value) not in (int, float, type(None)) for value in state.values()):
             raise ValueError(f"its state is {state}")
-        if f"{state['epoch']:04d}" != path.stem.partition("-")[2]:
+        if numbered(state["epoch"]) != path.stem.partition("-")[2]:
             raise ValueError(f"it holds epoch {state['epoch']}")
     except Exception as error:  # zipfile, NumPy and JSON fail in many ways on damaged files
         reason = str(error) or type(error).__name__
@@ -228,9 +241,15 @@ def assign(variables, values, path):
         variable.assign(value)
 
 
+def numbered(epoch):
+    """Returns an epoch as it stands in the name of a file; a float ends within an epoch."""
+    return f"{epoch:04d}" if isinstance(epoch, int) else f"{epoch:09.4f}"
+
+
 def by_epoch(file):
     """Returns the sort key of a file: the epoch in its name."""
-    return len(file.name), file.name
+    number = file.stem.partition("-")[2]
+    return len(number.partition(".")[0]), number
 
 
 def to_numpy(variable):
@@ -238,7 +257,7 @@ def to_numpy(variable):
 
 
 class RunRecorder(keras.callbacks.Callback):
-    """Validates after each epoch, writes log and checkpoint, and keeps the best weights.
+    """Validates, writes log and checkpoints, keeps the best weights, and stops a training early.
 
     Of a learner that averages its weights, the average is validated and kept.
 
@@ -248,13 +267,19 @@ class RunRecorder(keras.callbacks.Callback):
         kept: The variables that are saved of the best epoch.
         validate: Called without arguments; returns R@1 in validation. None without a validation
             split.
-        validate_every: Epochs between two validations.
+        validate_every: Epochs between two validations; less than 1 for several in an epoch.
+        patience: Validations without a better score after which the training stops; 0 for never.
         epochs: Epochs of the whole training.
-        reporter: Receives a line for each epoch.
+        steps: Batches in an epoch.
+        stopwatch: Measures the time of the training.
+        reporter: Receives a line for each validation and epoch.
+        progress: Paused for a validation within an epoch.
+        remedy: What to try where most of an epoch is spent waiting for data; empty to not say it.
 
     Attributes:
         coverage: Called with an epoch, from 0; returns its `dml.samplers.Coverage`. None leaves
             it out of the log.
+        receivers: Called with each row of the log.
     """
 
     def __init__(
@@ -263,67 +288,157 @@ class RunRecorder(keras.callbacks.Callback):
         state: TrainingState,
         kept: Sequence[Any],
         validate: Callable[[], float] | None,
-        validate_every: int,
+        validate_every: float,
+        patience: int,
         epochs: int,
+        steps: int,
+        stopwatch: Stopwatch,
         reporter: Reporter,
+        progress: TrainingProgress,
+        remedy: str = "",
     ):
         super().__init__()
         self.coverage: Callable[[int], Coverage] | None = None
+        self.receivers: list[Callable[[dict[str, float]], None]] = []
         self.folder = folder
         self.state = state
         self.kept = kept
         self.validate = validate
         self.validate_every = validate_every
+        self.patience = patience
         self.epochs = epochs
+        self.steps = steps
+        self.stopwatch = stopwatch
         self.reporter = reporter
+        self.progress = progress
+        self.remedy = remedy
         self.checkpoint = Checkpoint(folder)
         self.warned = False
+        self.epoch = 0
+        self.last_row: dict[str, float] | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether there were too many validations without a better score."""
+        return 0 < self.patience <= self.state.since_best
+
+    @property
+    def why_stopped(self) -> str:
+        """A line on an early stop."""
+        best = 100 * (self.state.best_score or 0.0)
+        return (
+            f"stopped early after epoch {self.state.epoch:g}: "
+            f"{number_of(self.state.since_best, 'validation')} without a better R@1 than the "
+            f"{best:.1f} of epoch {self.state.best_epoch:g}"
+        )
 
     def record_start(self):
         """Validates the encoder before the first epoch, which is a candidate for the best one."""
         if self.validate:
-            started, row = time.monotonic(), {"epoch": 0}
+            self.stopwatch.restart()
+            row: dict[str, float] = {"epoch": 0}
             self._validate(row)
-            row["seconds"] = round(time.monotonic() - started, 2)
-            self.folder.append_log(row)
-            self.reporter.info(epoch_line(row, self.epochs))
+            self._record(row)
+            self._report(row)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.monotonic()
+        self.epoch, self.last_row = epoch, None
+        self.stopwatch.restart()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.stopwatch.waiting.step_began()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.stopwatch.waiting.step_ended()
+        self.stopwatch.step_ended()
+        done = batch + 1
+        is_due = done < self.steps and self._is_due(self.epoch * self.steps + done)
+        if self.validate and is_due:
+            self._validate_within(round(self.epoch + done / self.steps, 4))
 
     def on_epoch_end(self, epoch, logs=None):
-        done = epoch + 1
-        row = {"epoch": done, **{k: float(v) for k, v in (logs or {}).items()}}
+        row: dict[str, float] = {"epoch": epoch + 1}
+        row.update({name: float(value) for name, value in (logs or {}).items()})
         norm = getattr(self.model.optimizer, "gradient_norm", None)
         if norm is not None:
             row["gradient_norm"] = float(to_numpy(norm))
-        if self.coverage is not None:
-            seen = self.coverage(epoch)
-            row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
-        row["seconds"] = round(time.monotonic() - self.started, 2)
-        if self.validate and (done % self.validate_every == 0 or done == self.epochs):
+        if self.last_row is not None:  # the validation after which it stopped
+            row.update(self.last_row)
+        else:
+            if self.coverage is not None:
+                seen = self.coverage(epoch)
+                row.update(classes_seen=seen.classes, images_seen=seen.images, copies=seen.copies)
+            is_due = self._is_due((epoch + 1) * self.steps) or epoch + 1 == self.epochs
+            if self.validate and is_due:
+                with self.model.averaged():
+                    self._validate(row)
+        self.state.epoch = row["epoch"]
+        stops = self.stopped and row["epoch"] < self.epochs
+        if stops:
+            row["stopped"] = 1
+            self.model.stop_training = True
+        self._record(row)
+        self.checkpoint.save(self.model, self.state)
+        self._report(row)
+        if stops:
+            self.reporter.info(self.why_stopped)
+        self._warn(row)
+
+    def _is_due(self, batches):
+        """Returns whether a validation follows so many batches after the start of the training."""
+        now, before = (
+            int(n / self.steps / self.validate_every + 1e-9) for n in (batches, batches - 1)
+        )
+        return now > before
+
+    def _validate_within(self, epoch):
+        """Validates within an epoch, after a share of it; the training may stop there."""
+        row: dict[str, float] = {"epoch": epoch}
+        with self.progress.paused(), self.model.between_steps():
             with self.model.averaged():
                 self._validate(row)
-        self.state.epoch = done
-        self.folder.append_log(row)
-        self.checkpoint.save(self.model, self.state)
-        self.reporter.info(epoch_line(row, self.epochs))
-        if not self.warned and collapsing(self.folder.read_log()):
-            self.warned = True
-            negative, rank = row["negative_similarity"], row["effective_rank"]
-            self.reporter.warning(COLLAPSE.format(negative=negative, rank=rank))
+            if self.stopped:
+                self.last_row, self.model.stop_training = row, True
+            else:
+                self._record(row)
+                self._report(row)
 
     def _validate(self, row):
-        """Adds the validation score to an epoch's row, and saves the variables if it is the best.
+        """Adds the validation score to a row, and saves the variables if it is the best.
 
         Args:
             row: {name: number}, with the "epoch".
         """
         assert self.validate is not None
-        row["val_recall_at_1"] = score = self.validate()
+        with self.stopwatch.validating():
+            row["val_recall_at_1"] = score = self.validate()
+        self.state.since_best += 1
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score, self.state.best_epoch = score, row["epoch"]
+            self.state.since_best = 0
             self.checkpoint.save_best(self.kept, row["epoch"])
+
+    def _record(self, row):
+        """Adds the times to a row, and writes it."""
+        row.update(self.stopwatch.row())
+        self.folder.append_log(row)
+        for receive in self.receivers:
+            receive(row)
+
+    def _report(self, row):
+        self.reporter.info(epoch_line(row, self.epochs))
+
+    def _warn(self, row):
+        """Says once each what goes wrong in an epoch, and what may help."""
+        if not self.warned and collapsing(self.folder.read_log()):
+            self.warned = True
+            negative, rank = row["negative_similarity"], row["effective_rank"]
+            self.reporter.warning(COLLAPSE.format(negative=negative, rank=rank))
+        waiting, steps = row.get("waiting_seconds", 0.0), row.get("step_seconds", 0.0)
+        if self.remedy and waiting > max(steps, LEAST_WAITING):
+            share = 100 * waiting / (waiting + steps)
+            self.reporter.info(WAITING.format(share=share, remedy=self.remedy))
+            self.remedy = ""
 
 
 def collapsing(rows):
@@ -377,16 +492,24 @@ class StopAtNan(keras.callbacks.Callback):
 
 def epoch_line(row, epochs):
     """Returns one epoch's metrics as a line of text."""
-    text = f"epoch {row['epoch']:>3}/{epochs}"
+    text = f"epoch {row['epoch']:>3g}/{epochs}"
     if "loss" in row:
         text += f"  loss {row['loss']:.4f}"
     if "val_recall_at_1" in row:
         text += f"  validation R@1 {100 * row['val_recall_at_1']:.1f}"
-    if "loss" not in row:
+    if not row["epoch"]:
         return f"{text}, before the training"
-    same, other = row["positive_similarity"], row["negative_similarity"]
-    text += f"  similarity {same:.2f} in a class, {other:.2f} across"
-    return text + f"  rank {row['effective_rank']:.0f}  {row['seconds']:.0f} s"
+    if "loss" in row:
+        same, other = row["positive_similarity"], row["negative_similarity"]
+        text += f"  similarity {same:.2f} in a class, {other:.2f} across"
+        text += f"  rank {row['effective_rank']:.0f}"
+    text += f"  {row['seconds']:.0f} s"
+    if "images_per_second" in row:
+        text += f", {row['images_per_second']:,.0f} images/s"
+        waiting, steps = row["waiting_seconds"], row["step_seconds"]
+        if waiting > 0.1 * steps:
+            text += f", {100 * waiting / (waiting + steps):.0f} % of it waiting for data"
+    return text
 
 
 class ProgressBars(keras.callbacks.Callback):
@@ -410,26 +533,30 @@ class ProgressBars(keras.callbacks.Callback):
         self.progress.epoch_ended()
 
 
-class TensorBoardScalars(keras.callbacks.Callback):
-    """Writes each epoch's metrics for TensorBoard, on any backend.
+class TensorBoardScalars(contextlib.AbstractContextManager):
+    """Writes the rows of a log for TensorBoard, on any backend, until its context ends.
 
     Args:
-        folder: The folder of the event file.
+        folder: The folder of the event file, which the first row creates.
+        steps: Batches in an epoch.
     """
 
-    def __init__(self, folder):
-        super().__init__()
+    def __init__(self, folder: Path, steps: int):
         self.folder = folder
+        self.steps = steps
 
-    def on_train_begin(self, logs=None):
+    def write(self, row: dict[str, float]) -> None:
+        """Writes the numbers of a row, over the batches that were trained on."""
+        for name, value in row.items():
+            self._writer.add_scalar(name, float(value), step=round(row["epoch"] * self.steps))
+        self._writer.flush()
+
+    @functools.cached_property
+    def _writer(self):
         from tensorboard.summary import Writer
 
-        self.writer = Writer(str(self.folder))
+        return Writer(str(self.folder))
 
-    def on_epoch_end(self, epoch, logs=None):
-        for name, value in (logs or {}).items():
-            self.writer.add_scalar(name, float(value), step=epoch + 1)
-        self.writer.flush()
-
-    def on_train_end(self, logs=None):
-        self.writer.close()
+    def __exit__(self, *error):
+        if "_writer" in vars(self):
+            self._writer.close()

@@ -539,6 +539,15 @@ class Learner(keras.Model):
         with contextlib.nullcontext() if self.average is None else self.average.adopted():
             yield
 
+    @contextlib.contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Lets a callback use the weights between two steps of `fit`, inside a `with` block."""
+        if keras.backend.backend() == "jax":
+            self.jax_state_sync()
+        yield
+        if keras.backend.backend() == "torch":
+            self.train()  # which a prediction ends
+
     def adopt_average(self) -> None:
         """Gives the encoder the average of its weights, if one is kept, after a training."""
         if self.average is not None:

@@ -17,6 +17,7 @@ from dml.images._opencv import single_threaded_opencv
 from dml.samplers import Sampler
 from dml.samplers.base import Samples
 from dml.training._reader import BatchReader
+from dml.training._stopwatch import Waiting
 
 _LOGGER = logging.getLogger(__name__)
 _ON_UNREADABLE = ("error", "skip")
@@ -95,17 +96,21 @@ class TrainingBatches(grain.IterDataset):
         reader: Makes each batch.
         first_epoch: Epoch of the first batch.
         threads: Threads that make batches ahead. Positive.
+
+    Attributes:
+        waiting: How long a training has waited for them.
     """
 
     def __init__(self, reader: BatchReader, first_epoch: int, threads: int):
         super().__init__()
         check_at_least(0, first_epoch=first_epoch)
         self.reader = reader
+        self.waiting = Waiting()
         first = first_epoch * reader.steps_per_epoch
         self._stages = _read_ahead(grain.MapDataset.range(first, sys.maxsize).map(reader), threads)
 
     def __iter__(self):
-        return iter(self._stages)
+        return self.waiting.timed(self._stages)
 
     def tensorflow_dataset(self) -> Any:
         """Returns the batches as a `tf.data.Dataset` without autotuning.
@@ -124,7 +129,7 @@ class TrainingBatches(grain.IterDataset):
         options = tf.data.Options()
         options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(
-            lambda: self._stages, output_signature=(inputs, labels)
+            lambda: self.waiting.watched(self._stages), output_signature=(inputs, labels)
         )
         return batches.prefetch(1).with_options(options)
 

@@ -193,3 +193,6 @@ class _Watched(TrainingProgress):
 
     def epoch_ended(self) -> None:
         self.progress.epoch_ended()
+
+    def paused(self):
+        return self.progress.paused()
