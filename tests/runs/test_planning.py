@@ -68,12 +68,10 @@ def test_fewer_validations_take_less():
 
 
 def test_an_early_stop_is_not_foreseen():
-    (stage,) = [
-        stage
-        for stage in planned_stages(recipe(**{"training.patience": 3}), COUNTS, TIMING)
-        if stage.name == "training"
-    ]
-    assert stage.detail == "30 epochs of 40 batches, unless it stops early"
+    options = {"training.epochs": 10, "training.patience": 3}
+    stages = {stage.name: stage for stage in planned_stages(recipe(**options), COUNTS, TIMING)}
+    assert stages["training"].detail == "10 epochs of 40 batches, unless it stops early"
+    assert stages["training"].seconds == pytest.approx(5 + 10 * 25.25)
 
 
 def adapted(**options):

@@ -209,6 +209,7 @@ class Trainer:
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
         started, recipe = time.monotonic(), self.recipe
+        check_stage(recipe)
         items = recipe.dataset.items()
         self._check_splits(items)
         training = items.select("train")
