@@ -21,7 +21,8 @@ class SampledProxyHead(ProxyHead):
     A step takes the classes of its batch and others, drawn at random without replacement. `draw`
     copies their proxies from the table of all into `proxies`, which alone is trained, and
     `put_back` copies them into the table after the step: neither the loss nor the optimizer
-    touches another class. See An et al., CVPR 2022, arXiv 2203.15565.
+    touches another class. So a proxy's moments decay only in the steps that draw it. See An et al.,
+    CVPR 2022, arXiv 2203.15565.
 
     Args:
         classes: C; positive.
