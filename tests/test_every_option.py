@@ -218,6 +218,7 @@ def loss_values(loss):
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FAMILIES["loss"].parts()))
 def test_losses(name):
     part = FAMILIES["loss"].parts()[name]
