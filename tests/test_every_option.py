@@ -108,6 +108,7 @@ ELSEWHERE = {
     "training.interpolate": "acts after the training: tests/runs/test_training.py",
     "training.interpolate_batch_norm": "acts after the training: tests/runs/test_training.py",
     "evaluation.exclude": "a folder has no cameras; tables: tests/runs/test_cameras.py",
+    "training.trackers": "receive the log: tests/runs/test_trackers.py",
     "evaluation.tensorboard": "writes further files: tests/runs/test_trainer.py",
     "evaluation.batch_size": "how many images are embedded at once, on purpose without effect",
 }
@@ -580,7 +581,7 @@ def test_every_option_is_covered_or_listed():
         "select_aspect",
         "refit",
     }
-    training |= {"train_blocks", "average", "average_decay", "patience"}
+    training |= {"train_blocks", "average", "average_decay", "patience", "trackers"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory", "head"}

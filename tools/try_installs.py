@@ -216,6 +216,12 @@ def tune(at: Installation) -> None:
     at.run("dml", "tune", "glyphs", "--trials", "2", *TINY, "--out", "study")
 
 
+def wandb(at: Installation) -> None:
+    tracked = ("--training.trackers", "wandb", "--out", "tracked")
+    at.run("dml", "train", "glyphs", *TINY, *tracked, WANDB_MODE="offline")
+    assert list((at.folder / "tracked").glob("wandb/offline-run-*"))
+
+
 def site(at: Installation) -> None:
     at.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", at.folder / "site", cwd=ROOT)
 
@@ -231,6 +237,7 @@ CHECKS = {
     "serve": serving,
     "train": workflow,
     "tune": tune,
+    "wandb": wandb,
     "hf": hugging_face,
     "hub": hub,
     "remote": remote,

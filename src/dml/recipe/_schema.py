@@ -235,6 +235,9 @@ class TrainingOptions:
         average_decay: The share that the average keeps in a step, in (0, 1); less in the first
             steps, min(decay, (1 + t) / (10 + t)) in step t, so that it soon forgets the weights
             that it started with.
+        trackers: Services that each line of the log is sent to, in addition to TensorBoard:
+            `wandb`, Weights & Biases (the extra `wandb`), whose environment variables say where and
+            whether online. Each stage of the training is a run of its own there.
     """
 
     epochs: int = 30
@@ -258,6 +261,7 @@ class TrainingOptions:
     train_blocks: int | None = None
     average: str = "none"
     average_decay: float = 0.999
+    trackers: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
@@ -268,6 +272,8 @@ class TrainingOptions:
         check_known((1, 2), views=self.views)
         check_at_least(0, train_blocks=self.train_blocks or 0)
         check_known(("none", "ema"), average=self.average)
+        for name in self.trackers:
+            check_known(("wandb",), trackers=name)
         check_interval("(0, 1)", average_decay=self.average_decay)
         if self.nested_dims:
             check_counts(nested_dims=self.nested_dims)

@@ -1,5 +1,6 @@
 """Fits one stage of a training, epoch by epoch, with validation, log and checkpoints."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Stage:
         patience: Validations without a better score after which the training stops; 0 for never.
         tensorboard: The folder of the event file.
         remedy: What to try where most of the time is spent waiting for data; empty to not say it.
+        trackers: Contexts with a method `write`, which is called with each row of the log.
     """
 
     folder: StageFolder
@@ -54,6 +56,7 @@ class Stage:
     patience: int
     tensorboard: Path
     remedy: str = ""
+    trackers: Sequence[Any] = ()
 
     @property
     def has_begun(self) -> bool:
@@ -100,8 +103,9 @@ def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
         remedy=stage.remedy,
     )
     unreadable = {}
-    with TensorBoardScalars(stage.tensorboard, stage.steps) as board:
-        recorder.receivers.append(board.write)
+    with contextlib.ExitStack() as stack:
+        for tracker in (TensorBoardScalars(stage.tensorboard, stage.steps), *stage.trackers):
+            recorder.receivers.append(stack.enter_context(tracker).write)
         if begins:
             stage.folder.trim_log(-1)
             checkpoint.save_start(stage.kept)

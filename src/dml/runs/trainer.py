@@ -43,6 +43,7 @@ from dml.runs._starting import (
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
 from dml.runs._times import StageTimes
+from dml.runs._trackers import check_trackers
 from dml.runs._training import Training
 from dml.runs._validation import is_measured
 from dml.runs.run import Run
@@ -210,6 +211,7 @@ class Trainer:
 
         started, recipe = time.monotonic(), self.recipe
         check_stage(recipe)
+        check_trackers(recipe.training.trackers)
         items = recipe.dataset.items()
         self._check_splits(items)
         training = items.select("train")
@@ -238,6 +240,7 @@ class Trainer:
 
         recipe = self.recipe
         check_stage(recipe)
+        check_trackers(recipe.training.trackers)
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
