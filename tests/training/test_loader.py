@@ -70,6 +70,16 @@ def test_follows_the_sampler_and_names_its_rows(items):
         np.testing.assert_array_equal(pictures(images), rows)
 
 
+@pytest.mark.parametrize("reader", ["this thread", "TensorFlow's"])
+def test_the_time_until_a_batch_is_there_is_counted(items, reader):
+    batches = batches_of(items)
+    assert batches.waiting.seconds == 0
+    batches.waiting.step_began()
+    next(iter(batches if reader == "this thread" else batches.tensorflow_dataset()))
+    batches.waiting.step_ended()
+    assert batches.waiting.seconds > 0
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_same_seed_gives_the_same_batches(items, threads):
     first, second = (take(batches_of(items, seed=1, threads=t), 7) for t in (2, threads))

@@ -216,7 +216,8 @@ class Trainer:
         self._check_splits(items)
         training = items.select("train")
         with _precision(recipe.training.precision):
-            keras.utils.set_random_seed(recipe.training.seed)
+            with held_back():  # as in `_prepare`
+                keras.utils.set_random_seed(recipe.training.seed)
             prepared = self._build(training)
             timing = time_batches(prepared.learner, training, recipe)
         spent += time.monotonic() - started
