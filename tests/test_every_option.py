@@ -90,6 +90,8 @@ ELSEWHERE = {
     "backbone.own.input_size": "the saved model has it: another is an error",
     "dataset.glyphs.root": "every data set has one; this one makes its images",
     "training.threads": "a batch depends on seed, epoch and step alone, on purpose",
+    "training.devices": "train as one device does, on purpose: tests/test_devices.py",
+    "training.shard_proxies": "trains as whole proxies do, on purpose: tests/test_devices.py",
     "embedding.init": "acts when a training starts: tests/runs/test_training.py",
     "embedding.pca_whiten": "acts when a training starts: tests/runs/test_training.py",
     **dict.fromkeys(
@@ -582,6 +584,7 @@ def test_every_option_is_covered_or_listed():
         "refit",
     }
     training |= {"train_blocks", "average", "average_decay", "patience", "trackers"}
+    training |= {"devices", "shard_proxies"}
     assert training == set(defaults_of(TrainingOptions))
     covered = {"dataset", "backbone", "embedding", "sampler", "augmentation", "loss", "miner"}
     covered |= {"reduction", "auxiliary_loss", "regularizer", "optimizer", "memory", "head"}

@@ -21,6 +21,7 @@ from . import serve as serve
 from . import training as training
 from . import tuning as tuning
 from ._console.reporter import ConsoleReporter as ConsoleReporter
+from ._devices import on_devices as on_devices
 from .encoding import EmbeddingOptions as EmbeddingOptions
 from .encoding import OnnxEncoder as OnnxEncoder
 from .encoding import build_encoder as build_encoder

@@ -1,11 +1,19 @@
 """Checks and descriptions before a training starts."""
 
+import keras
 import pytest
 
 from dml.errors import OptionError
 from dml.recipe import load_recipe
 from dml.runs._parameters import Parameters
-from dml.runs._starting import describe_training, free_folder, run_name
+from dml.runs._starting import (
+    check_devices,
+    describe_training,
+    devices_to_resume,
+    free_folder,
+    run_name,
+)
+from tests.reporters import Lines
 
 
 def test_says_what_is_trained_from_which_weights_and_how_long():
@@ -73,3 +81,73 @@ def test_a_run_is_named_after_what_it_is_trained_on(tmp_path, monkeypatch, sourc
     (tmp_path / "x.y").mkdir()
     monkeypatch.chdir(tmp_path / "x.y")
     assert run_name(source) == name
+
+
+def on(devices, batch=64, chunks=1):
+    options = {"training.devices": devices, "training.chunks": chunks, "sampler.name": "shuffle"}
+    options["sampler.batch_size"] = batch
+    return load_recipe("glyphs", [f"--{name}={value}" for name, value in options.items()])
+
+
+@pytest.fixture
+def six_devices(monkeypatch):
+    """Lets JAX have six devices."""
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: [f"cpu:{i}" for i in range(6)])
+
+
+@pytest.mark.parametrize(
+    "options, count",
+    [({"devices": 4}, 4), ({"devices": "all", "batch": 60}, 6), ({"devices": 2, "chunks": 32}, 2)],
+)
+def test_devices_share_a_batch(six_devices, options, count):
+    assert check_devices(on(**options)) == count
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"devices": 7}, "must be at most 6, as JAX finds no more; got 7"),
+        (
+            {"devices": "all"},
+            "must share a batch evenly; got 6 devices and a batch of 64. The "
+            "nearest batches are of 60 or 66 images",
+        ),
+        (
+            {"devices": 4, "chunks": 32},
+            "must share 32 chunks of a batch evenly; got 4 devices and a "
+            "batch of 64. The nearest batches are of 128 images",
+        ),
+    ],
+)
+def test_devices_that_can_not_share_a_batch_are_refused(six_devices, options, text):
+    with pytest.raises(OptionError) as error:
+        check_devices(on(**options))
+    assert str(error.value) == f"training.devices {text}"
+
+
+def test_sampled_proxies_are_not_divided(six_devices):
+    flags = ["--training.devices=2", "--training.shard_proxies=true", "--head.sample=0.5"]
+    with pytest.raises(OptionError, match=r"shard_proxies must be false with head\.sample"):
+        check_devices(load_recipe("glyphs", flags))
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX trains on several")
+def test_several_devices_need_jax():
+    for find in (check_devices, lambda recipe: devices_to_resume(recipe, Lines())):
+        with pytest.raises(OptionError, match=r"^training\.devices must be 1 on .*--backend jax"):
+            find(on(2))
+
+
+def test_a_run_goes_on_with_as_many_devices_as_there_are(six_devices):
+    lines = Lines()
+    assert devices_to_resume(on(4), lines) == 4
+    assert devices_to_resume(on("all", batch=60), lines) == 6
+    assert devices_to_resume(on("all"), lines) == 4  # which share 64 images
+    assert devices_to_resume(on(1), lines) == 1
+    assert not lines
+    assert devices_to_resume(on(8), lines) == 4
+    assert lines == [
+        "note: going on with 4 of 8 devices, as many as are here and can share a batch evenly; the "
+        "numbers differ in their rounding only"
+    ]

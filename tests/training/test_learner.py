@@ -441,42 +441,6 @@ def test_devices_that_see_a_part_of_the_batch_are_refused():
     learner.compile("adam")
 
 
-TWO_DEVICES = """
-import keras, numpy as np
-from dml.training.learner import Learner
-from dml.losses import MultiSimilarity, ProxyAnchor
-rng = np.random.default_rng(0)
-x, labels = rng.normal(size=(16, 4)).astype("float32"), np.repeat(np.arange(4), 4)
-
-def history(loss):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.add(keras.layers.UnitNormalization())
-    learner = Learner(model, loss, classes=4)
-    learner.compile(keras.optimizers.Adam(0.01))
-    return learner.fit(x, labels, batch_size=16, epochs=4, verbose=0).history["loss"]
-
-alone = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
-keras.distribution.set_distribution(keras.distribution.DataParallel())
-assert keras.distribution.distribution().device_mesh.shape == (2,)
-both = [history(loss) for loss in (MultiSimilarity(), ProxyAnchor())]
-np.testing.assert_allclose(both, alone, rtol=1e-5)
-print("the same")
-"""
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the global batch is JAX's")
-def test_two_devices_train_to_the_same_losses():
-    two = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",  # of which the flag makes two, also where there is a GPU
-    }
-    command = [sys.executable, "-c", TWO_DEVICES]
-    done = subprocess.run(command, capture_output=True, text=True, env=two)
-    assert "the same" in done.stdout, done.stderr[-2000:]
-
-
 def test_a_loss_that_holds_variables_is_refused():
     loss = MultiSimilarity()
     loss.proxies = keras.Variable(np.zeros(2, "float32"))

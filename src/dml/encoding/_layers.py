@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from dml._devices import by_image
 from dml.ops import unit_length
 
 ops: Any = keras.ops
@@ -108,6 +109,7 @@ class Prepare(layers.Layer):
         self.input_size = input_size
 
     def call(self, images):
+        images = by_image(images)
         side, start = self.resize_side, (self.resize_side - self.input_size) // 2
         if tuple(images.shape[1:3]) != (side, side):
             images = squares(ops.cast(images, "float32"), side, self.aspect)

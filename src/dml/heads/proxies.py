@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dml._devices import by_class, for_all_classes
 from dml._options import check_positive
 from dml.ops import cosines_to, unit_length
 
@@ -72,8 +73,9 @@ class ProxyHead(keras.layers.Layer):
 
     def cosines(self, embeddings, proxies):
         """Returns the cosines (B, C) or (B, C, K) of embeddings (B, D) to proxies (C, K, D)."""
-        rows = ops.reshape(ops.convert_to_tensor(proxies), (-1, self.embedding_dim))
-        cosines = cosines_to(ops.convert_to_tensor(embeddings), rows)  # (B, C K)
+        rows = ops.reshape(by_class(ops.convert_to_tensor(proxies)), (-1, self.embedding_dim))
+        embeddings = for_all_classes(ops.convert_to_tensor(embeddings))
+        cosines = by_class(cosines_to(embeddings, rows), axis=1)  # (B, C K)
         if self.proxies_per_class == 1:
             return cosines
         return ops.reshape(cosines, (-1, proxies.shape[0], self.proxies_per_class))

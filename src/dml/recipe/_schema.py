@@ -19,6 +19,7 @@ from dml._options import (
     check_positive,
 )
 from dml._registry import Registry
+from dml.errors import OptionError
 
 if TYPE_CHECKING:  # these load Keras
     from dml.augmentations import Augmentation
@@ -238,6 +239,11 @@ class TrainingOptions:
         trackers: Services that each line of the log is sent to, in addition to TensorBoard:
             `wandb`, Weights & Biases (the extra `wandb`), whose environment variables say where and
             whether online. Each stage of the training is a run of its own there.
+        devices: Devices of this machine that train, a number or `all`, on JAX. Each embeds its
+            share of a batch, and the loss sees the whole batch. The batch, or each of its `chunks`,
+            must be a multiple of them.
+        shard_proxies: Whether each device holds the proxies of its share of the classes only, for
+            very many classes. Not with `head.sample`.
     """
 
     epochs: int = 30
@@ -262,6 +268,8 @@ class TrainingOptions:
     average: str = "none"
     average_decay: float = 0.999
     trackers: tuple[str, ...] = ()
+    devices: int | str = 1
+    shard_proxies: bool = False
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
@@ -284,6 +292,12 @@ class TrainingOptions:
         check_known(("none", "validation"), interpolate=self.interpolate)
         known = ("interpolate", "estimate")
         check_known(known, interpolate_batch_norm=self.interpolate_batch_norm)
+        if isinstance(self.devices, int):
+            check_positive(devices=self.devices)
+        elif self.devices != "all":
+            raise OptionError("devices", f"must be a positive number or all; got {self.devices!r}")
+        if self.shard_proxies and self.devices == 1:
+            raise OptionError("shard_proxies", "must be false on one device: set devices, too")
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,22 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dml._devices import device_count, devices_in_use
 from dml._text import number_of
 from dml.backbones import Hub, Own
 from dml.datasets import Items
 from dml.errors import DataError, OptionError
 from dml.recipe import Recipe
+from dml.reporting import Reporter
 from dml.runs._parameters import Parameters
 from dml.runs._splits import TestSplit, has_positives
+
+if TYPE_CHECKING:
+    from dml.training import Learner
 
 
 def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
@@ -123,6 +128,19 @@ def check_sample(share: float, classes: int, batch_size: int):
         )
 
 
+def check_proxies(recipe: Recipe, learner: "Learner"):
+    """Raises an error for proxies that are to be divided and don't exist.
+
+    Raises:
+        OptionError: The loss has none.
+    """
+    if recipe.training.shard_proxies and not any(v.name == "proxies" for v in learner.variables):
+        raise OptionError(
+            "training.shard_proxies",
+            f"must be false for the loss {recipe.names['loss']}, which has no proxies to divide",
+        )
+
+
 def check_statistics(recipe: Recipe, encoder: Any):
     """Raises an error for statistics that are to be estimated and never are.
 
@@ -152,6 +170,62 @@ def check_statistics(recipe: Recipe, encoder: Any):
             "in training (backbone.batch_norm, backbone.lora_rank and training.train_blocks can "
             "freeze them)",
         )
+
+
+def check_devices(recipe: Recipe) -> int:
+    """Returns on how many devices a recipe trains.
+
+    Raises:
+        OptionError: There are fewer, they can't share a batch evenly, or the backend is not JAX; or
+            proxies are to be both sampled and divided.
+    """
+    training, batch = recipe.training, recipe.sampler.batch_size
+    if training.shard_proxies and recipe.head.sample < 1:
+        text = "must be false with head.sample below 1, whose proxies each device holds"
+        raise OptionError("training.shard_proxies", text)
+    try:
+        count = device_count(training.devices)
+    except OptionError as error:
+        raise OptionError("training.devices", error.text) from None
+    shares = count * training.chunks
+    if count > 1 and batch % shares:
+        parts = f"{training.chunks} chunks of " if training.chunks > 1 else ""
+        lower, upper = batch // shares * shares, -(-batch // shares) * shares
+        nearest = f"{lower} or {upper}" if lower else str(upper)
+        raise OptionError(
+            "training.devices",
+            f"must share {parts}a batch evenly; got {count} devices and a batch of {batch}. The "
+            f"nearest batches are of {nearest} images",
+        )
+    return count
+
+
+def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
+    """Returns on how many devices a run goes on: as many of the recipe's as are there and fit.
+
+    Args:
+        recipe: Of the run.
+        reporter: Receives a line if these are fewer.
+
+    Raises:
+        OptionError: The backend is not JAX.
+    """
+    training = recipe.training
+    if training.devices == 1:
+        return 1
+    try:
+        there = device_count("all")
+    except OptionError as error:
+        raise OptionError("training.devices", error.text) from None
+    most = there if isinstance(training.devices, str) else min(training.devices, there)
+    part = recipe.sampler.batch_size // training.chunks
+    count = next(count for count in range(most, 0, -1) if part % count == 0)
+    if not isinstance(training.devices, str) and count < training.devices:
+        reporter.info(
+            f"note: going on with {count} of {training.devices} devices, as many as are here and "
+            "can share a batch evenly; the numbers differ in their rounding only"
+        )
+    return count
 
 
 def notes_on(items: Items) -> Iterator[str]:
@@ -205,10 +279,14 @@ def describe_training(recipe: Recipe, parameters: Parameters, steps: int, valida
         stages.append(number_of(training.epochs, "epoch"))
     if validated and may_have_second_stage(recipe):
         stages[-1] += f" and, if they help, {recipe.second_stage.epochs} more at higher rates,"
+    devices = devices_in_use()
+    shared = f" on {devices} devices" if devices > 1 else ""
+    if shared and training.shard_proxies:
+        shared += ", which share the proxies"
     return (
         f"training {network_of(recipe)}, {size} x {size} "
         f"pixels to {dim}; trains {parameters}; loss {', '.join([names['loss'], *parts])}; "
-        f"{', then '.join(stages)} of {batches}"
+        f"{', then '.join(stages)} of {batches}{shared}"
     )
 
 

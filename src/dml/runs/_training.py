@@ -282,7 +282,6 @@ class Training:
         recipe = self._recipe
         classes = len(self._training_items.label_names)
         learner = head_learner(recipe, self._encoder, classes, self._steps)
-        head = learner.encoder
 
         def batches(first_epoch, class_vectors):
             return feature_batches(
@@ -298,12 +297,12 @@ class Training:
             )
 
         def embed(features):
-            return head.predict(features, batch_size=1024, verbose=0)
+            return learner.embed(features, batch_size=1024)
 
         return self._stage(
             self._stages.head_stage,
             learner,
-            kept=[*head.variables, *head_variables(learner)],
+            kept=[*learner.encoder.variables, *head_variables(learner)],
             epochs=recipe.head_stage.epochs if epochs is None else epochs,
             batches=batches,
             training_vectors=lambda: embed(self._cache.plain),

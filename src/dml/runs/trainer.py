@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dml._devices import devices_in_use, on_devices
 from dml._options import check_positive
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
@@ -30,12 +31,15 @@ from dml.runs._parameters import Parameters
 from dml.runs._selection import Choice
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
+    check_devices,
+    check_proxies,
     check_sample,
     check_splits,
     check_stage,
     check_statistics,
     describe_data,
     describe_training,
+    devices_to_resume,
     free_folder,
     minutes,
     notes_on,
@@ -108,9 +112,10 @@ class Trainer:
         """
         if folder is not None:
             RunFolder(folder).check_new()
+        devices = check_devices(self.recipe)
         items = self.recipe.dataset.items() if recorded is None else recorded.items
         times = StageTimes()
-        with _precision(self.recipe.training.precision):
+        with self._on(devices):
             prepared = self._prepare(items)
             self._describe(items, prepared, describe)
             if recorded is None:
@@ -173,8 +178,9 @@ class Trainer:
                 run_folder.begin(read_source(run_folder.recipe).text, parts)
                 run_folder.record(run_folder.items)
             trainer = cls(load_run_recipe(run_folder, allow_parts=allow_parts), reporter)
+            devices = devices_to_resume(trainer.recipe, reporter)
             items = trainer._resumed_items(run_folder)
-            with _precision(trainer.recipe.training.precision):
+            with trainer._on(devices):
                 prepared = trainer._prepare(items)
                 trainer._describe(items, prepared)
                 times = StageTimes()
@@ -211,11 +217,12 @@ class Trainer:
 
         started, recipe = time.monotonic(), self.recipe
         check_stage(recipe)
+        devices = check_devices(recipe)
         check_trackers(recipe.training.trackers)
         items = recipe.dataset.items()
         self._check_splits(items)
         training = items.select("train")
-        with _precision(recipe.training.precision):
+        with self._on(devices):
             with held_back():  # as in `_prepare`
                 keras.utils.set_random_seed(recipe.training.seed)
             prepared = self._build(training)
@@ -232,7 +239,7 @@ class Trainer:
         Raises:
             DmlError: The recipe or the data is invalid.
         """
-        with _precision(self.recipe.training.precision):
+        with self._on(check_devices(self.recipe)):
             self._describe(items, self._prepare(items))
 
     def _prepare(self, items: Items) -> "_Prepared":
@@ -246,6 +253,13 @@ class Trainer:
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
         return self._build(items.select("train"))
+
+    @contextlib.contextmanager
+    def _on(self, devices: int) -> Iterator[None]:
+        """Sets precision and devices of the training, inside a `with` block."""
+        training = self.recipe.training
+        with _precision(training.precision), on_devices(devices, training.shard_proxies):
+            yield
 
     def _describe(self, items: Items, prepared: "_Prepared", whole: bool = True):
         """Reports the data and, as a whole, what is trained on it."""
@@ -285,6 +299,7 @@ class Trainer:
         check_sample(recipe.head.sample, classes, sampler.batch_size)
         learner = image_learner(recipe, classes, steps)
         check_statistics(recipe, learner.encoder)
+        check_proxies(recipe, learner)
         return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
 
     def _record(self, items: Items) -> RecordedItems:
@@ -435,5 +450,6 @@ def _versions(seed: int) -> dict:
         "python": platform.python_version(),
         "packages": installed_versions(*names),
         "processors": os.cpu_count(),
+        "devices": devices_in_use(),
         "seed": seed,
     }

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from dml._devices import placed
 from dml._storage.atomic import atomic_path, check_regular
 from dml._storage.run_folder import StageFolder
 from dml._text import number_of
@@ -238,7 +239,7 @@ def assign(variables, values, path):
     """Assigns values to variables; `path` is where they come from, for the message."""
     check_shapes(variables, values, path)
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(placed(value, variable))
 
 
 def numbered(epoch):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dml._devices import by_image
 from dml.backbones._freezing import changing_weights
 from dml.errors import OptionError
 
@@ -40,7 +41,8 @@ def embed_in_chunks(network, images, count):
         return ops.cast(output, "float32"), after
 
     images = ops.stop_gradient(ops.convert_to_tensor(images))
-    parts = ops.reshape(images, (count, -1, *images.shape[1:]))
+    # Each part is divided among all devices, which else would get a part each.
+    parts = by_image(ops.reshape(images, (count, -1, *images.shape[1:])), axis=1)
     outputs, state = in_turn(forward, trainable, state, parts)
     for variable, value in zip(kept, state, strict=True):
         variable.assign(value)

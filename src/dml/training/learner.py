@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dml._devices import by_image, check_inside, equal_batches
 from dml._options import check_at_least, check_interval
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
@@ -155,7 +156,7 @@ class Learner(keras.Model):
 
     def call(self, images, training: bool = False):
         """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
-        network = self.encoder
+        network, images = self.encoder, by_image(images)
         if training:
             images = self._views_of(images)
             network = self.training_encoder or network
@@ -196,9 +197,10 @@ class Learner(keras.Model):
         Raises:
             OptionError: A loss or its weights are given.
             DmlError: The batch would be divided among devices that each see only the pairs of their
-                own part.
+                own part; or the encoder was made before the block of `dml.on_devices`.
         """
         _refuse_replicas()
+        check_inside(self.variables)
         if options.get("loss") is not None:
             raise OptionError("loss", "is the Learner's own: leave it out of compile()")
         if options.get("loss_weights") is not None:
@@ -261,7 +263,9 @@ class Learner(keras.Model):
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
             x = x.tensorflow_dataset()
             options["shuffle"] = False  # the sampler shuffles, and Keras would warn that it can't
-        return super().fit(x, y, **options)
+        size = x.input_shape[0] if isinstance(x, TrainingBatches) else None
+        with equal_batches(size):
+            return super().fit(x, y, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any):
         """Returns loss and telemetry, as `keras.Model.evaluate` does.
@@ -276,12 +280,14 @@ class Learner(keras.Model):
         """
         if "_use_cached_eval_dataset" not in options:  # called by `fit`, which has checked them
             x, y = self._checked(x, y)
-        return super().evaluate(x, y, **options)
+        with equal_batches(None):
+            return super().evaluate(x, y, **options)
 
     def predict(self, x: Any, **options: Any) -> np.ndarray:
         """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
         x = peek(x, self.encoder)[0] if is_data_set(x) else some_images(x, self.encoder)
-        return super().predict(x, **options)
+        with equal_batches(None):
+            return super().predict(x, **options)
 
     def train_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
@@ -566,7 +572,8 @@ class Learner(keras.Model):
         if not len(images):
             return np.zeros((0, self.encoder.output_shape[-1]), "float32")
         images = checked_images(images, self.encoder)
-        return self.encoder.predict(images, batch_size=batch_size, verbose=0)
+        with equal_batches(None):
+            return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 
 def _embedding_weights(encoder):
@@ -602,7 +609,7 @@ def _refuse_replicas():
             raise DmlError(
                 f"{count} {kind} would each see the pairs of their own part of the batch only. "
                 "Train on several devices with KERAS_BACKEND=jax and "
-                "keras.distribution.DataParallel, where the loss sees the whole batch"
+                "dml.on_devices, where the loss sees the whole batch"
             )
 
 

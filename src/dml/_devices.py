@@ -1,0 +1,224 @@
+"""Training on several devices of one machine: which of them holds what (JAX)."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from dml.errors import DmlError, OptionError
+
+_AXIS = "devices"
+
+
+@contextlib.contextmanager
+def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Iterator[int]:
+    """Trains on several devices of this machine, inside a `with` block, on JAX.
+
+    Each device computes the embeddings of its share of a batch, and the loss sees the whole batch:
+    value, gradient and trained weights are those of one device, except for rounding. Encoder,
+    learner and optimizer must be made inside the block, which also divides the work of `evaluate`,
+    `predict`, `embed` and `dml.embed_images`. Batches that the devices don't divide evenly are
+    allowed. The batches of `dml.training_batches` are sent to each device in its share, all others
+    whole.
+
+    Args:
+        devices: How many, or `all`. With 1, the block has no effect.
+        shard_proxies: Whether each device holds, compares and updates the proxies of its share of
+            the classes only, with their part of the optimizer's state; otherwise all devices hold
+            all proxies.
+
+    Yields:
+        The number of devices.
+
+    Raises:
+        OptionError: There are fewer devices, or the backend is not JAX.
+
+    Example:
+        >>> with dml.on_devices("all") as count:  # doctest: +SKIP
+        ...     encoder = dml.build_encoder(dml.backbones.Conv4())
+        ...     learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=100)
+        ...     learner.compile()
+        ...     learner.fit(images, labels, batch_size=32 * count)
+    """
+    count = device_count(devices)
+    if count == 1:
+        yield 1
+        return
+    with _Devices(count, shard_proxies).scope():
+        yield count
+
+
+def device_count(devices: int | str) -> int:
+    """Returns how many devices `on_devices` uses.
+
+    Raises:
+        OptionError: There are fewer, or the backend is not JAX.
+    """
+    if devices == 1:
+        return 1
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise OptionError(
+            "devices",
+            f"must be 1 on {backend}: training on several needs JAX, `dml --backend jax` or "
+            "KERAS_BACKEND=jax",
+        )
+    there = len(keras.distribution.list_devices())
+    if devices == "all":
+        return there
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise OptionError("devices", f"must be a positive number or all; got {devices!r}")
+    if devices > there:
+        raise OptionError(
+            "devices", f"must be at most {there}, as JAX finds no more; got {devices}"
+        )
+    return devices
+
+
+def devices_in_use() -> int:
+    """Returns how many devices the block of `on_devices` around this trains on; 1 without one."""
+    devices = _current()
+    return 1 if devices is None else devices.count
+
+
+class _Devices(keras.distribution.DataParallel):
+    """Divides batches, and proxies by class, between devices; all else is on each of them.
+
+    One axis of devices serves both: every device embeds its images, receives the embeddings of the
+    others, which are small, and compares all of them with its own proxies.
+
+    Args:
+        count: Number of devices; at least 2.
+        shards_proxies: Whether proxies are divided.
+
+    Attributes:
+        batch_size: Size of all batches of the training under way, which are divided when they are
+            sent to the devices; None if batches differ in size. Keras lays out all batches as the
+            first one, and JAX refuses to divide an array unevenly outside of a compiled step.
+    """
+
+    def __init__(self, count: int, shards_proxies: bool):
+        names = keras.distribution.list_devices()[:count]
+        super().__init__(keras.distribution.DeviceMesh((count,), [_AXIS], names))
+        self.count = count
+        self.shards_proxies = shards_proxies
+        self.batch_size: int | None = None
+
+    def get_data_layout(self, data_shape):
+        size = data_shape[0] if len(data_shape) else None
+        even = size is not None and size == self.batch_size and size % self.count == 0
+        return self.layout(len(data_shape), 0 if even else None)
+
+    def get_variable_layout(self, variable):
+        if self.shards_proxies and variable.name == "proxies":
+            return self.layout(len(variable.shape), self._divided_axis(variable.shape))
+        return super().get_variable_layout(variable)
+
+    def layout(self, rank: int, axis: int | None):
+        """Returns the layout of an array that is divided along an axis; of a whole one for None."""
+        axes = [_AXIS if i == axis else None for i in range(rank)]
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+    def _divided_axis(self, shape):
+        """Returns the axis along which proxies (C, K, D) are stored in equal parts.
+
+        The classes; or where their number is not divisible, the dimensions: a step then moves them
+        to the devices of their classes, which it may divide unevenly.
+        """
+        classes, _, dim = shape
+        if classes % self.count and dim % self.count:
+            nearest = -(-dim // self.count) * self.count
+            raise OptionError(
+                "shard_proxies",
+                f"needs a number of classes or of dimensions that {self.count} devices can share "
+                f"evenly; got {classes} classes and {dim} dimensions. The nearest embedding is of "
+                f"{nearest}",
+            )
+        return 2 if classes % self.count else 0
+
+
+def by_image(x: Any, axis: int = 0) -> Any:
+    """Returns a tensor, one of whose axes is the images of a batch, divided between the devices."""
+    devices = _current()
+    return x if devices is None else _laid_out(x, devices, axis)
+
+
+def by_class(x: Any, axis: int = 0) -> Any:
+    """Returns a tensor, one of whose axes is the classes, divided as the proxies are, if at all."""
+    devices = _current()
+    return x if devices is None or not devices.shards_proxies else _laid_out(x, devices, axis)
+
+
+def for_all_classes(x: Any) -> Any:
+    """Returns a tensor, of a whole batch on each device, if the classes are divided."""
+    devices = _current()
+    return x if devices is None or not devices.shards_proxies else _laid_out(x, devices, None)
+
+
+def shards_proxies() -> bool:
+    """Returns whether the proxies are divided between devices."""
+    devices = _current()
+    return devices is not None and devices.shards_proxies
+
+
+@contextlib.contextmanager
+def equal_batches(size: int | None) -> Iterator[None]:
+    """Lets batches of a size be divided when they are sent to the devices, in a `with` block.
+
+    Args:
+        size: Of every batch in the block; None if they may differ.
+    """
+    devices = _current()
+    if devices is None:
+        yield
+        return
+    before, devices.batch_size = devices.batch_size, size
+    try:
+        yield
+    finally:
+        devices.batch_size = before
+
+
+def placed(value: Any, variable: Any) -> Any:
+    """Returns a value for a variable on the devices that hold it; nowhere is it whole for that."""
+    if _current() is None:
+        return value
+    import jax
+
+    return jax.device_put(value, variable.value.sharding)
+
+
+def divided(batch: Any) -> Any:
+    """Returns a batch, sent to the devices in equal shares where there are such."""
+    devices = _current()
+    if devices is None or len(batch) % devices.count:
+        return batch
+    return keras.distribution.distribute_tensor(batch, devices.layout(len(batch.shape), 0))
+
+
+def check_inside(variables: Iterable[Any]) -> None:
+    """Raises DmlError for a variable that was made before the block of `on_devices` began."""
+    devices = _current()
+    if devices is None:
+        return
+    for variable in variables:
+        if len(variable.value.sharding.device_set) != devices.count:
+            raise DmlError(
+                f"{variable.path} is on one device only: make the encoder and the learner inside "
+                "the block of dml.on_devices"
+            )
+
+
+def _current() -> _Devices | None:
+    found = keras.distribution.distribution()
+    return found if isinstance(found, _Devices) else None
+
+
+def _laid_out(x, devices, axis):
+    """Returns a tensor of a compiled step with this layout; any other as it is."""
+    import jax
+
+    if not isinstance(x, jax.core.Tracer):
+        return x
+    return keras.distribution.distribute_tensor(x, devices.layout(len(x.shape), axis))
