@@ -136,6 +136,10 @@ def wrappers():
             lambda: learner_of(ProxyAnchor(), regularizer=REGULARIZERS["regular_face"]()),
             False,
         ),
+        "sample of the classes": (
+            lambda: learner_of(ProxyAnchor(), classes=40, sample=0.5),
+            False,
+        ),
         "average": (lambda: learner_of(ProxyAnchor(), average_decay=0.9), False),
         "two views": (
             lambda: learner_of(
@@ -177,6 +181,15 @@ def of_uneven_batches(count):
         return distance(everything(), expected)
 
 
+def table_parts(count, classes):
+    """Returns the entries of each part of the tables of a sampled head, relative to the whole."""
+    with dml.on_devices(count, shard_proxies=True):
+        learner = learner_of(ProxyAnchor(), classes=classes, dim=32, sample=0.5)
+        tables = [learner.head.table, *learner.slots.tables]
+        parts = [part.data.size for v in tables for part in v.value.addressable_shards]
+    return [part / (classes * 32) for part in parts]
+
+
 def largest_array(count, loss, classes):
     """Returns the most entries of an array that one device holds in a step, relative to its share.
 
@@ -215,6 +228,7 @@ def main(folder):
         report["runs"] = {name: distance(each, found["one"]) for name, each in found.items()}
         assert all((a == b).all() for a, b in zip(found["same"], found["four"], strict=True))
         assert any(line.startswith("note: going on with 1 of 4 devices") for line in lines)
+        assert table_parts(count, 4096) == [1 / count] * (2 * count)  # proxies and momentum
         report["largest array"] = {
             f"{type(loss).__name__} of {classes}": largest_array(count, loss, classes)
             for loss, classes in (

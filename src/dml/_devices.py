@@ -111,7 +111,10 @@ class _Devices(keras.distribution.DataParallel):
         return self.layout(len(data_shape), 0 if even else None)
 
     def get_variable_layout(self, variable):
-        if self.shards_proxies and variable.name == "proxies":
+        # Proxies, and the tables of all of them where a step takes a sample.
+        if self.shards_proxies and (
+            variable.name in ("proxies", "table") or variable.path.startswith("slots/")
+        ):
             return self.layout(len(variable.shape), self._divided_axis(variable.shape))
         return super().get_variable_layout(variable)
 
