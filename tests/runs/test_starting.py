@@ -126,12 +126,6 @@ def test_devices_that_can_not_share_a_batch_are_refused(six_devices, options, te
     assert str(error.value) == f"training.devices {text}"
 
 
-def test_sampled_proxies_are_not_divided(six_devices):
-    flags = ["--training.devices=2", "--training.shard_proxies=true", "--head.sample=0.5"]
-    with pytest.raises(OptionError, match=r"shard_proxies must be false with head\.sample"):
-        check_devices(load_recipe("glyphs", flags))
-
-
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX trains on several")
 def test_several_devices_need_jax():
     for find in (check_devices, lambda recipe: devices_to_resume(recipe, Lines())):

@@ -176,13 +176,9 @@ def check_devices(recipe: Recipe) -> int:
     """Returns on how many devices a recipe trains.
 
     Raises:
-        OptionError: There are fewer, they can't share a batch evenly, or the backend is not JAX; or
-            proxies are to be both sampled and divided.
+        OptionError: There are fewer, they can't share a batch evenly, or the backend is not JAX.
     """
     training, batch = recipe.training, recipe.sampler.batch_size
-    if training.shard_proxies and recipe.head.sample < 1:
-        text = "must be false with head.sample below 1, whose proxies each device holds"
-        raise OptionError("training.shard_proxies", text)
     try:
         count = device_count(training.devices)
     except OptionError as error:
