@@ -141,6 +141,7 @@ def wrappers():
             False,
         ),
         "average": (lambda: learner_of(ProxyAnchor(), average_decay=0.9), False),
+        "sample": (lambda: learner_of(ArcFace(), classes=40, sample=0.5), False),
         "two views": (
             lambda: learner_of(
                 views, True, 0.001, augmentation=[keras.layers.GaussianNoise(0.5, seed=1)]
@@ -171,7 +172,7 @@ def of_uneven_batches(count):
             *(np.array(values) for values in history.history.values()),
             np.array(list(logs.values())),
             learner.predict(x, batch_size=BATCH, verbose=0),
-            learner.predict_on_batch(x[:5]),
+            learner.predict_on_batch(x[:6]),
             learner.embed(x[:21], batch_size=BATCH),
             np.array(learner.test_on_batch(x[:5], labels[:5])),
         ]

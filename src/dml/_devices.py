@@ -18,9 +18,9 @@ def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Itera
     Each device computes the embeddings of its share of a batch, and the loss sees the whole batch:
     value, gradient and trained weights are those of one device, except for rounding. Encoder,
     learner and optimizer must be made inside the block, which also divides the work of `evaluate`,
-    `predict`, `embed` and `dml.embed_images`. Batches that the devices don't divide evenly are
-    allowed. The batches of `dml.training_batches` are sent to each device in its share, all others
-    whole.
+    `predict`, `embed` and `dml.embed_images`. A batch that they can't share evenly is computed
+    whole by each. The batches of `dml.training_batches` are sent to each device in its share, all
+    others whole.
 
     Args:
         devices: How many, or `all`. With 1, the block has no effect.
@@ -142,9 +142,14 @@ class _Devices(keras.distribution.DataParallel):
 
 
 def by_image(x: Any, axis: int = 0) -> Any:
-    """Returns a tensor, one of whose axes is the images of a batch, divided between the devices."""
+    """Returns a tensor, one of whose axes is the images of a batch, divided between the devices.
+
+    If they can share them evenly: JAX can't receive or return arrays that are divided otherwise.
+    """
     devices = _current()
-    return x if devices is None else _laid_out(x, devices, axis)
+    if devices is None or x.shape[axis] is None or x.shape[axis] % devices.count:
+        return x
+    return _laid_out(x, devices, axis)
 
 
 def by_class(x: Any, axis: int = 0) -> Any:
