@@ -11,7 +11,7 @@ ALONE := tests/encoding/test_ray_engine.py
 AT_ONCE := -n 2 --dist worksteal
 # Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
 # much the same, they share a cache.
-JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes
