@@ -32,9 +32,8 @@ def test_documents_every_option(name):
         assert f"{field}:" in BACKBONES[name].__doc__, f"{name}: document option {field!r}"
 
 
-@pytest.mark.parametrize(
-    "name", [*SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in EACH_FAMILY)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SMALL, *EACH_FAMILY])
 @pytest.mark.parametrize("batch_norm", ["train", "frozen", "fixed"])
 def test_a_row_does_not_depend_on_its_batch(name, batch_norm):
     backbone = BACKBONES[name](**small_options(name), batch_norm=batch_norm)

@@ -79,6 +79,7 @@ def shop(request, here):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sources, into",
     [

@@ -58,6 +58,7 @@ def test_equals_loops(kind, itself):
     assert [found.r_precision, found.map_at_r] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_order_of_rows_has_no_effect(kind):
     x, labels = embeddings(kind, rows=2200, dim=64)  # more than are searched at once

@@ -251,6 +251,7 @@ def test_integers_stay_integers_when_items_without_them_come(location, bundle):
     assert json.loads(json.dumps(index.page()[0])) == index.page()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "column, message",
     [
