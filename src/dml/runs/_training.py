@@ -51,6 +51,7 @@ from dml.runs._validation import ListedCandidate, is_measured
 
 if TYPE_CHECKING:
     from dml.training import FeatureCache, Learner
+    from dml.training._callbacks import TrainingState
     from dml.training._statistics import StatisticsEstimator
 
 MOST_COMPONENT_IMAGES = 20_000  # whose features determine the principal components
@@ -194,10 +195,14 @@ class Training:
         from dml.training._callbacks import Checkpoint
 
         state = Checkpoint(stage.folder).state()
-        best = state.best_epoch if self._recipe.training.select == "best" else None
+        best = self._best_epoch(state)
         if best is None or (best == 0 and chooses):
             best = state.epoch  # fewer than planned if the training stopped early
         return max(1, round(best)) if best else 0
+
+    def _best_epoch(self, state: "TrainingState") -> float | None:
+        """Returns the epoch whose weights are kept; None for the last."""
+        return state.best_epoch if self._recipe.training.select == "best" else None
 
     def _fit_whole(self, stage: Stage, chooses: bool) -> float | None:
         """Trains a whole encoder, restores its best epoch and returns that.
@@ -208,7 +213,7 @@ class Training:
         """
         state = fit(stage, self._reporter)
         stage.learner.adopt_average()
-        best = state.best_epoch if self._recipe.training.select == "best" else None
+        best = self._best_epoch(state)
         # Where the start is the best, the way to the last epoch may lead past better weights.
         if best or (best == 0 and not chooses):
             self._restore(stage, best)
