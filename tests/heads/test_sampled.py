@@ -93,6 +93,12 @@ def test_the_corrected_sum_of_the_softmax_is_right_in_the_mean():
     np.testing.assert_allclose(raised[~own], np.log(58 / 10) / scale, rtol=1e-5)
 
 
+def test_nothing_is_corrected_where_the_batch_has_all_classes():
+    head = sampled(4, 4, correction=0.5)
+    drawn(head, [3, 0, 2, 1])
+    assert (array(head.raised) == 0).all()
+
+
 def test_impossible_samples_are_refused():
     for sample in (0, 21):
         with pytest.raises(ValueError, match=r"sample must be in \[1, 20\]"):

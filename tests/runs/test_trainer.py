@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import keras
 import numpy as np
@@ -344,6 +345,20 @@ def test_batches_of_near_classes_resume_as_well(tmp_path, changes):
     random = run(tmp_path / "random", evaluate=False, **{**changes, "sampler__name": "m_per_class"})
     first, second, *_ = zip(losses(whole), losses(random), strict=True)
     assert first[0] == first[1] and second[0] != second[1]
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"loss__name": "contrastive", "head__sample": 0.9}, "head.sample is for losses with"),
+        ({"head__correct_bias": "true"}, "head.correct_bias is for softmax losses"),
+        ({"training__train_blocks": 9}, "training.train_blocks must be in [0, 4]"),
+    ],
+)
+def test_what_a_learner_refuses_names_the_option_of_the_recipe(tmp_path, changes, said):
+    with pytest.raises(OptionError, match=f"^{re.escape(said)}"):
+        run(tmp_path / "run", dataset__classes=60, **changes)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_sample_too_small_for_a_batch_is_refused_before_anything_is_written(tmp_path):

@@ -43,8 +43,13 @@ def data(batches=4, seed=0):
 def learner(loss, sample, **options):
     keras.utils.set_random_seed(0)
     made = Learner(of_features(), loss, CLASSES, sample=sample, **options)
-    rates = OptimizerOptions(learning_rate=1e-2, head_learning_rate=0.1, head_weight_decay=1e-3)
-    made.compile(build_optimizer(made, rates, 4, 2), run_eagerly=False)
+    options = OptimizerOptions(
+        learning_rate=1e-2,
+        head_learning_rate=0.1,
+        head_weight_decay=1e-3,
+        epsilon=1e-2,  # with a smaller one, rounding errors of small gradients become whole steps
+    )
+    made.compile(build_optimizer(made, options, 4, 2), run_eagerly=False)
     return made
 
 
@@ -63,7 +68,7 @@ def test_a_sample_of_all_classes_trains_as_without(name):
         (sample.head.table, whole.head.proxies),
         *zip(sample.encoder.weights, whole.encoder.weights, strict=True),
     ):
-        np.testing.assert_allclose(array(one), array(other), rtol=1e-3, atol=5e-4)  # Adam amplifies
+        np.testing.assert_allclose(array(one), array(other), rtol=1e-4, atol=1e-5)
     x, y = data(1)
     np.testing.assert_allclose(
         sample.evaluate(x, y, verbose=0), whole.evaluate(x, y, verbose=0), rtol=1e-4

@@ -83,8 +83,8 @@ class Table(_UserDataset):
                 raise DataError(file, f"no column {column!r}; it has {found}")
             if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
-        known = {}  # one text for all images of a class
-        names = [known.setdefault(name, name) for name in frame["label"].to_numpy()]
+        texts = {}  # one for all images of a class
+        names = [texts.setdefault(name, name) for name in frame["label"].to_numpy()]
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         names = sets_of_labels(

@@ -32,9 +32,9 @@ class SampledProxyHead(ProxyHead):
         proxies_per_class: K; positive.
         initial_length: As for `ProxyHead`.
         correction: Factor of the correction of the sample's bias; 0 corrects nothing. A softmax
-            over a sample misses most of the other classes: with 1 / scale, their cosines are raised
-            by log((C - b) / (S - b)) / scale, where b is the number of classes in the batch, so
-            that the sum of their exponentials is right in the mean.
+            over a sample leaves most of the other classes out. With 1 / scale, the cosines of those
+            that were drawn are raised by log((C - b) / (S - b)) / scale, where b is the number of
+            classes in the batch, so that the sum of the exponentials is right in the mean.
         seed: Of the draws; an integer, at random if None.
 
     Call arguments:
@@ -104,7 +104,8 @@ class SampledProxyHead(ProxyHead):
         """
         _check_batch(labels, self.sample)
         known = ops.sort(labels)
-        fresh = ops.concatenate([known[:1] == known[:1], known[1:] != known[:-1]])
+        first = ops.ones_like(known[:1], dtype="bool")
+        fresh = ops.concatenate([first, known[1:] != known[:-1]])
         others = self._others()
         new = ops.logical_and(others < self.classes, ops.logical_not(_is_in(known, others)))
         found, valid = ops.concatenate([known, others]), ops.concatenate([fresh, new])
@@ -115,7 +116,8 @@ class SampledProxyHead(ProxyHead):
         self.proxies.assign(take_rows(self.table, rows))
         if self.correction:
             own = ops.sum(ops.cast(fresh, "float32"))
-            weight = ops.log((self.classes - own) / ops.maximum(self.sample - own, 1.0))
+            left, places = self.classes - own, self.sample - own  # 0 if the batch has all classes
+            weight = ops.log(ops.maximum(left, 1.0) / ops.maximum(places, 1.0))
             drawn = ops.cast(ops.logical_not(_is_in(known, rows)), "float32")
             self.raised.assign(self.correction * weight * drawn)
 
@@ -137,10 +139,10 @@ class SampledProxyHead(ProxyHead):
         return cosines + (raised if self.proxies_per_class == 1 else raised[:, None])
 
     def _others(self):
-        """Returns classes in a random order, int32, each at most once, among numbers beyond them.
+        """Returns distinct numbers in random order, int32, of which at least S are classes.
 
-        At least S of them are classes: the first numbers of a random permutation of [0, 2^bits), of
-        which the share of the classes is known, and eight deviations more.
+        They are the first of a random permutation of [0, 2^bits), where 2^bits >= C: as many as
+        hold S classes on average, and eight standard deviations more.
         """
         bits = max((self.classes - 1).bit_length(), 1)
         size = 2**bits
@@ -170,7 +172,7 @@ def _is_in(ascending, values):
 
 def _check_batch(labels, sample):
     """Raises an OptionError unless a batch has at most as many images as a sample has classes."""
-    text = f"leaves {sample} classes in a step, fewer than the images of a batch: take more of them"
+    text = f"leaves {sample} classes in a step, fewer than the images of a batch: raise it"
     if labels.shape[0] is None:  # TensorFlow only knows it in each step
         import tensorflow as tf
 

@@ -1,7 +1,6 @@
 """References to images: files, members of archives, drawings, and parts of any of these."""
 
 import abc
-import functools
 import hashlib
 import os
 import re
@@ -123,12 +122,6 @@ class ImageRef(abc.ABC):
         return hashlib.sha256(data).hexdigest()
 
 
-@functools.lru_cache(maxsize=256)  # many images are in one archive
-def _absolute(folder: str, file: str) -> str:
-    """Returns the absolute path of a file below a folder, whose path is absolute."""
-    return os.path.abspath(os.path.join(folder, file))
-
-
 @dataclass(frozen=True, slots=True)
 class _LocalRef(ImageRef):
     """A reference to a file, or into one.
@@ -144,7 +137,7 @@ class _LocalRef(ImageRef):
         return (self.file,)
 
     def absolute(self, folder=""):
-        path = _absolute(os.path.abspath(folder), self.file)
+        path = os.path.abspath(os.path.join(folder, self.file))
         return self if path == self.file else replace(self, file=path)
 
     def normalized(self):
@@ -158,9 +151,6 @@ class FileRef(_LocalRef):
     Args:
         file: Its path.
     """
-
-    def absolute(self, folder=""):  # for millions of files
-        return FileRef(os.path.abspath(os.path.join(folder, self.file)))
 
     def __str__(self):
         return self.file

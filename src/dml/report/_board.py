@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dml._storage.atomic import atomic_path, write_text
 from dml.images._thumbnails import thumbnail
 from dml.report._queries import DRAWN, NEIGHBOURS
 from dml.report._selection import drawn_queries
@@ -104,15 +105,17 @@ def _write_image(folder: Path, tag: str, image: np.ndarray) -> None:
 
 def _write_projector(folder: Path, data: ReportData, rows: np.ndarray) -> None:
     """Writes vectors, classes and images of some queries, as the projector reads them."""
-    np.savetxt(folder / "vectors.tsv", data.vectors[rows], fmt="%.6g", delimiter="\t")
+    with atomic_path(folder / "vectors.tsv") as temporary:
+        np.savetxt(temporary, data.vectors[rows], fmt="%.6g", delimiter="\t")
     lines = ["class\trank of the first right image"]
     for row in rows:
         name = " ".join(data.class_name(data.labels[row]).split())
         lines.append(f"{name}\t{data.first_positive[row]}")
-    (folder / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / "metadata.tsv", "\n".join(lines) + "\n")
     columns = max(1, math.ceil(math.sqrt(len(rows))))
     sprite = np.full((columns, columns, SPRITE, SPRITE, 3), 255, np.uint8)
     for place, row in enumerate(rows):
         sprite[divmod(place, columns)] = _small(data.thumbnail, row, SPRITE)
-    (folder / "sprite.png").write_bytes(_png(tiled(sprite)))
-    (folder / "projector_config.pbtxt").write_text(_CONFIG, encoding="utf-8")
+    with atomic_path(folder / "sprite.png") as temporary:
+        temporary.write_bytes(_png(tiled(sprite)))
+    write_text(folder / "projector_config.pbtxt", _CONFIG)  # the last one: it names the others

@@ -1,17 +1,38 @@
 """The learners and batches of a recipe's stages."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dml.datasets import Items
+from dml.errors import OptionError
 from dml.recipe import Recipe, training_loss
 from dml.runs._targets import batch_targets
 
 if TYPE_CHECKING:
     from dml.losses import MetricLoss
     from dml.training import Learner, TrainingBatches
+
+
+# The sections of the options that a learner takes by the same name.
+_SECTIONS = {
+    **dict.fromkeys(("sample", "correct_bias"), "head"),
+    **dict.fromkeys(("chunks", "train_blocks", "average_decay"), "training"),
+}
+
+
+@contextlib.contextmanager
+def _of_recipe() -> Iterator[None]:
+    """Names the recipe's option in an error about a learner's."""
+    try:
+        yield
+    except OptionError as error:
+        if error.option not in _SECTIONS:
+            raise
+        raise OptionError(f"{_SECTIONS[error.option]}.{error.option}", error.text) from None
 
 
 def image_batches(
@@ -48,6 +69,7 @@ def image_batches(
     )
 
 
+@_of_recipe()
 def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
     """Returns the compiled learner of a recipe, with a new encoder.
 
@@ -57,19 +79,16 @@ def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
         steps: Batches per epoch.
     """
     from dml.encoding import build_encoder
-    from dml.training import Learner, build_optimizer
+    from dml.training import build_optimizer
 
     training = recipe.training
-    learner = Learner(
+    learner = _learner(
+        recipe,
         build_encoder(recipe.backbone, recipe.embedding),
-        training_loss(recipe),
-        classes=classes,
+        classes,
         augmentation=recipe.augmentation.layers(),
-        regularizer=recipe.regularizer,
         chunks=training.chunks,
         train_blocks=training.train_blocks,
-        sample=recipe.head.sample,
-        correct_bias=recipe.head.correct_bias,
         average_decay=training.average_decay if training.average == "ema" else 0.0,
     )
     optimizer = build_optimizer(
@@ -98,6 +117,7 @@ def second_recipe(recipe: Recipe) -> Recipe:
     )
 
 
+@_of_recipe()
 def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Learner":
     """Returns the compiled learner of a head stage, which shares the layers of an encoder.
 
@@ -108,17 +128,10 @@ def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Lea
         steps: Batches per epoch.
     """
     from dml.encoding import head_of
-    from dml.training import Learner, build_optimizer
+    from dml.training import build_optimizer
 
     options = recipe.head_stage
-    learner = Learner(
-        head_of(encoder),
-        training_loss(recipe),
-        classes,
-        regularizer=recipe.regularizer,
-        sample=recipe.head.sample,
-        correct_bias=recipe.head.correct_bias,
-    )
+    learner = _learner(recipe, head_of(encoder), classes)
     optimizer = replace(
         recipe.optimizer,
         learning_rate=options.learning_rate,
@@ -126,6 +139,22 @@ def head_learner(recipe: Recipe, encoder: Any, classes: int, steps: int) -> "Lea
     )
     learner.compile(build_optimizer(learner, optimizer, steps, options.epochs))
     return learner
+
+
+def _learner(recipe: Recipe, encoder: Any, classes: int, **options: Any) -> "Learner":
+    """Returns a learner with what those of all stages share.
+
+    Args:
+        recipe: The recipe.
+        encoder: From images or features to embeddings.
+        classes: Number of training classes.
+        **options: Further arguments.
+    """
+    from dml.training import Learner
+
+    loss, head = training_loss(recipe), recipe.head
+    options |= {"sample": head.sample, "correct_bias": head.correct_bias}
+    return Learner(encoder, loss, classes, regularizer=recipe.regularizer, **options)
 
 
 def head_variables(learner) -> list[Any]:

@@ -1,7 +1,6 @@
 """Checks and descriptions before a training starts."""
 
 import contextlib
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -120,7 +119,9 @@ def check_sample(share: float, classes: int, batch_size: int):
         classes: Of the training.
         batch_size: Images in a batch, which may all be of different classes.
     """
-    if share < 1 and (count := math.ceil(share * classes)) < batch_size:
+    from dml.training._sampled import sample_size
+
+    if share < 1 and (count := sample_size(share, classes)) < batch_size:
         raise OptionError(
             "head.sample",
             f"takes {count} of {classes:,} classes in a step, and a batch of {batch_size} images "
@@ -179,10 +180,7 @@ def check_devices(recipe: Recipe) -> int:
         OptionError: There are fewer, they can't share a batch evenly, or the backend is not JAX.
     """
     training, batch = recipe.training, recipe.sampler.batch_size
-    try:
-        count = device_count(training.devices)
-    except OptionError as error:
-        raise OptionError("training.devices", error.text) from None
+    count = _device_count(training.devices)
     shares = count * training.chunks
     if count > 1 and batch % shares:
         parts = f"{training.chunks} chunks of " if training.chunks > 1 else ""
@@ -194,6 +192,14 @@ def check_devices(recipe: Recipe) -> int:
             f"nearest batches are of {nearest} images",
         )
     return count
+
+
+def _device_count(devices: int | str) -> int:
+    """Returns how many devices `training.devices` is; its errors name the recipe's option."""
+    try:
+        return device_count(devices)
+    except OptionError as error:
+        raise OptionError("training.devices", error.text) from None
 
 
 def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
@@ -209,10 +215,7 @@ def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
     training = recipe.training
     if training.devices == 1:
         return 1
-    try:
-        there = device_count("all")
-    except OptionError as error:
-        raise OptionError("training.devices", error.text) from None
+    there = _device_count("all")
     most = there if isinstance(training.devices, str) else min(training.devices, there)
     part = recipe.sampler.batch_size // training.chunks
     count = next(count for count in range(most, 0, -1) if part % count == 0)

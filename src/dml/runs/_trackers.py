@@ -74,3 +74,6 @@ class WandbTracker(contextlib.AbstractContextManager):
     def __exit__(self, kind, *error):
         if "_run" in vars(self):
             self._run.finish(exit_code=int(kind is not None))
+
+
+TRACKERS = {"wandb": WandbTracker}

@@ -46,7 +46,7 @@ from dml.runs._starting import (
 )
 from dml.runs._targets import batch_targets
 from dml.runs._times import StageTimes
-from dml.runs._trackers import WandbTracker
+from dml.runs._trackers import TRACKERS
 from dml.runs._validation import ListedCandidate, is_measured
 
 if TYPE_CHECKING:
@@ -363,8 +363,10 @@ class Training:
             tensorboard=self._folder.tensorboard / folder.path.relative_to(self._folder.path),
             remedy=remedy,
             trackers=[
-                WandbTracker(folder.path, self._folder.path.name, recipe.to_toml(), self._reporter)
-                for _ in recipe.training.trackers
+                TRACKERS[name](
+                    folder.path, self._folder.path.name, recipe.to_toml(), self._reporter
+                )
+                for name in recipe.training.trackers
             ],
         )
 

@@ -211,21 +211,14 @@ class Trainer:
         self, budget: float | None, further: Sequence[str] = (), spent: float = 0.0
     ) -> "Plan":
         """Implements `plan`; the other arguments are those of `make_plan`."""
-        import keras
-
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
         started, recipe = time.monotonic(), self.recipe
-        check_stage(recipe)
         devices = check_devices(recipe)
-        check_trackers(recipe.training.trackers)
         items = recipe.dataset.items()
-        self._check_splits(items)
         training = items.select("train")
         with self._on(devices):
-            with held_back():  # as in `_prepare`
-                keras.utils.set_random_seed(recipe.training.seed)
-            prepared = self._build(training)
+            prepared = self._prepare(items)
             timing = time_batches(prepared.learner, training, recipe)
         spent += time.monotonic() - started
         has_proxies = prepared.learner.head is not None

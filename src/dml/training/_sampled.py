@@ -13,6 +13,11 @@ from dml.losses import MetricLoss
 from dml.ops import set_rows, take_rows
 
 
+def sample_size(share: float, classes: int) -> int:
+    """Returns how many classes a share of them is, in each step."""
+    return math.ceil(share * classes)
+
+
 def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) -> SampledProxyHead:
     """Returns the head of a loss that compares with a share of the classes.
 
@@ -39,7 +44,7 @@ def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) 
     return SampledProxyHead(
         head.classes,
         head.embedding_dim,
-        math.ceil(share * head.classes),
+        sample_size(share, head.classes),
         head.proxies_per_class,
         head.initial_length,
         correction=1 / loss.scale if correct_bias else 0.0,
@@ -58,9 +63,8 @@ def _first(slot):
     return float(ops.convert_to_numpy(slot).flat[0])
 
 
-@keras.saving.register_keras_serializable("dml")
 class SlotTables(keras.layers.Layer):
-    """What an optimizer remembers of the proxies of all classes.
+    """What an optimizer remembers of the proxies of all classes, such as their moments.
 
     Args:
         slots: The optimizer's variables for the proxies of a sample, each (S, K, D).

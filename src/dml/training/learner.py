@@ -59,12 +59,13 @@ class Learner(keras.Model):
         train_blocks: Only the last so many blocks of the encoder's backbone train, besides
             embedding and head; 0 trains these two alone, None all. BatchNormalization in frozen
             blocks uses and keeps its statistics.
-        sample: Share, in (0, 1], of the classes, whose proxies a training step compares with
-            and updates: those of its batch and others drawn at random, together at least as many
-            as the images of a batch. For very many classes: An et al., CVPR 2022. Below 1, only
-            for losses whose head is a plain `dml.heads.ProxyHead`.
-        correct_bias: Whether the cosines of the drawn classes are raised so that the softmax's
-            denominator over the sample is right in the mean. For softmax losses, with `scale`.
+        sample: Share, in (0, 1], of the classes that a training step compares with and whose
+            proxies it updates: those of the batch and others drawn at random. It must hold as many
+            classes as a batch has images. For very many classes (An et al., CVPR 2022). Below 1,
+            only for losses whose head is a plain `dml.heads.ProxyHead`.
+        correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
+            out: the cosines of those that were drawn are raised, so that its denominator is right
+            in the mean. For `normalized_softmax`, `arcface`, `cosface` and `sphereface`.
         average_decay: Decay, in [0, 1), of an exponential average of the encoder's weights, its
             statistics included, which is kept beside them; 0 keeps none.
 
@@ -491,14 +492,15 @@ class Learner(keras.Model):
     def train_step(self, *state_and_batch):
         """Takes a step as Keras does; proxies are drawn before it, and the average follows."""
         *state, batch = state_and_batch
+        state = state[0] if state else None  # of JAX, which passes all values
         if isinstance(self.head, SampledProxyHead):
-            state = self._changed(state, lambda: self._draw(batch))
-        result = super().train_step(*state, batch)
-        if state:  # on JAX
-            logs, state = result
-            return logs, self._changed([state], self._follow)[0]
-        self._follow()
-        return result
+            state = self._after(lambda: self._draw(batch), state)
+        if state is None:
+            logs = super().train_step(batch)
+            self._follow()
+            return logs
+        logs, state = super().train_step(state, batch)
+        return logs, self._after(self._follow, state)
 
     def _draw(self, batch):
         """Takes the proxies of a step, and what the optimizer knows of them, from their tables."""
@@ -517,18 +519,18 @@ class Learner(keras.Model):
         if self.average is not None:
             self.average.update()
 
-    def _changed(self, state, change: Callable[[], None]):
-        """Changes variables; returns the state of JAX's training step after it.
+    def _after(self, change: Callable[[], None], state):
+        """Changes variables; returns the state of a training step after it.
 
         Args:
-            state: [(values of trainable variables, of others, of the optimizer's, of metrics)] on
-                JAX, which is given all values; [] on other backends.
             change: Assigns to variables.
+            state: On JAX, the values of the trainable variables, of the others, of the optimizer's
+                and of the metrics; None on other backends.
         """
-        if not state:
+        if state is None:
             change()
-            return state
-        ((*values, metrics),) = state
+            return None
+        *values, metrics = state
         variables = self.trainable_variables, self.non_trainable_variables, self.optimizer.variables
         pairs = [
             pair
@@ -537,7 +539,7 @@ class Learner(keras.Model):
         ]
         with keras.StatelessScope(state_mapping=pairs) as scope:
             change()
-        return [(*([scope.get_current_value(v) for v in some] for some in variables), metrics)]
+        return *([scope.get_current_value(v) for v in some] for some in variables), metrics
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
