@@ -21,6 +21,17 @@ def test_equals_faiss(monkeypatch, part):
     assert similarities.dtype == "float32" and rows.dtype == "int64"
 
 
+@pytest.mark.parametrize("rows, depth", [(1000, 7), (1024, 3), (1100, 1)])
+def test_long_rows_are_searched_by_blocks(monkeypatch, rows, depth):
+    monkeypatch.setattr(_device_search, "BLOCK", 16)
+    rng = np.random.default_rng(rows)
+    x, gallery = (abs(rng.normal(size=(n, 8))).astype("float32") for n in (20, rows))
+    similarities, found = _device_search.nearest(x, -gallery, depth)  # all of them negative
+    exact = -x.astype("float64") @ gallery.T.astype("float64")
+    np.testing.assert_array_equal(found, np.argsort(-exact, axis=1)[:, :depth])
+    np.testing.assert_allclose(similarities, -np.sort(-exact)[:, :depth], rtol=1e-5)
+
+
 def test_metrics_are_the_same_by_both(monkeypatch):
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 20, 300)

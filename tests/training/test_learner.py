@@ -75,7 +75,7 @@ def clusters(count):
     return features.astype("float16"), labels
 
 
-QUICK = ("proxy_anchor", "soft_triple", "multi_similarity", "triplet", "arcface")
+QUICK = ("proxy_anchor", "multi_similarity", "triplet")
 # These are meant to be combined with another loss: they separate no classes.
 BESIDE = {"center", "instance", "intra_pair_variance", "threshold_consistent_margin"}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dml._threads import reading_threads
 from dml.datasets.items import Items
 from dml.images import ImageError, ImageRef
 from dml.reporting import SILENT, Reporter
@@ -56,17 +57,19 @@ class _Scan:
     shorter_side: int
 
 
-def check_images(items: Items, threads: int = 2, reporter: Reporter = SILENT) -> ImageCheck:
+def check_images(
+    items: Items, threads: int | None = None, reporter: Reporter = SILENT
+) -> ImageCheck:
     """Reads and decodes every image, and looks for duplicates and classes with a single image.
 
     Args:
         items: The images.
-        threads: Threads that read; positive.
+        threads: Threads that read, positive; None for one per processor, at most 16.
         reporter: Shows the progress.
     """
     scans = []
     with (
-        ThreadPoolExecutor(threads) as pool,
+        ThreadPoolExecutor(reading_threads(threads)) as pool,
         reporter.progress("reading", len(items)) as advance,
     ):
         for found in pool.map(_scan, items.paths):

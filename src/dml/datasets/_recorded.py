@@ -12,6 +12,7 @@ import numpy as np
 from dml._arrays import object_array
 from dml._storage.atomic import atomic_path
 from dml._text import number_of
+from dml._threads import reading_threads
 from dml.datasets._splits import PROTOCOLS, SPLITS
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
@@ -40,7 +41,7 @@ class RecordedItems:
     def of(
         cls,
         items: Items,
-        threads: int = 2,
+        threads: int | None = None,
         advance: Callable[[int], None] | None = None,
         unreadable: dict[int, str] | None = None,
     ) -> "RecordedItems":
@@ -48,7 +49,7 @@ class RecordedItems:
 
         Args:
             items: The items.
-            threads: Threads that read; positive.
+            threads: Threads that read, positive; None for one per processor, at most 16.
             advance: Called with the number of images done since its last call.
             unreadable: A dictionary to which {row: reason} of the images that can't be read is
                 added; they are recorded without a digest. If None, such an image is an error.
@@ -117,7 +118,7 @@ class RecordedItems:
         self,
         now: Items,
         splits: Sequence[str] = SPLITS,
-        threads: int = 2,
+        threads: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> "tuple[Items, Changes]":
         """Returns the recorded items that are unchanged, and the changes since.
@@ -129,7 +130,7 @@ class RecordedItems:
             now: Items of the same data set today, whose splits are ignored.
             splits: Splits whose images are read and compared; the others are compared by id and
                 class.
-            threads: Threads that read.
+            threads: As of `RecordedItems.of`.
             advance: Called with the number of images read since its last call.
         """
         old = self.items
@@ -250,7 +251,7 @@ def _is_record(table):
 
 def image_digests(
     paths: Sequence[str] | np.ndarray,
-    threads: int,
+    threads: int | None,
     advance: Callable[[int], None] | None = None,
     unreadable: dict[int, str] | None = None,
     decode: bool = False,
@@ -259,7 +260,7 @@ def image_digests(
 
     Args:
         paths: Texts that `dml.images.ImageRef.parse` takes.
-        threads: Threads that read; positive.
+        threads: Threads that read, positive; None for one per processor, at most 16.
         advance: Called with the number of images done since its last call.
         unreadable: A dictionary to which {row: reason} of the images that can't be read is added;
             their digests are empty. If None, such an image is an error.
@@ -283,7 +284,7 @@ def image_digests(
             return ""
 
     found = []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(reading_threads(threads)) as pool:
         for start in range(0, len(paths), BLOCK):
             found += pool.map(digest, range(start, min(start + BLOCK, len(paths))))
             if advance is not None:

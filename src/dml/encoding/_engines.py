@@ -29,11 +29,9 @@ class Engine(abc.ABC):
 
     Args:
         batch_size: Images embedded at once; positive.
-        threads: Threads or processors that a part uses; positive.
     """
 
     batch_size: int = 32
-    threads: int = 2
 
     @abc.abstractmethod
     def embed(
@@ -51,8 +49,16 @@ class Engine(abc.ABC):
         """
 
 
+@dataclass(frozen=True)
 class LocalEngine(Engine):
-    """Embeds on this machine, one part after another; its threads read images."""
+    """Embeds on this machine, one part after another.
+
+    Args:
+        batch_size: As for `Engine`.
+        threads: Threads that read images, positive; None for one per processor, at most 16.
+    """
+
+    threads: int | None = None
 
     def embed(self, encoder, parts, advance):
         for number, paths in parts.items():

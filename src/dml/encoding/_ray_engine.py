@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,20 @@ from dml.errors import DmlError, StorageError
 _STARTS = 3  # attempts: a Ray node sometimes does not start within its 30 seconds
 
 
+@dataclass(frozen=True)
 class RayEngine(Engine):
     """Embeds on the machines of a Ray cluster.
 
     Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine and stops it at the
     end. Every machine needs dml installed, and the bundle and the images under the same paths. If a
-    machine fails, another one embeds its part. A part uses as many processors as it has threads.
+    machine fails, another one embeds its part.
+
+    Args:
+        batch_size: As for `Engine`.
+        threads: Threads that read the images of a part, and processors that it uses; positive.
     """
+
+    threads: int = 2
 
     def embed(self, encoder, parts, advance):
         """Yields the number and the result of each part, in any order.

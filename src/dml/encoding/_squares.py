@@ -11,14 +11,14 @@ from dml.images._resizing import square
 
 
 def read_squares(
-    paths: Iterable[str], wanted: Preparation, threads: int, ahead: int
+    paths: Iterable[str], wanted: Preparation, threads: int | None, ahead: int
 ) -> Iterator[np.ndarray | ImageError]:
     """Returns images as squares for an encoder, in order, read ahead by threads.
 
     Args:
         paths: Paths as `dml.images.read_image` takes them.
         wanted: The size and the crop of the squares.
-        threads: Threads that read.
+        threads: As of `read_ahead`.
         ahead: Images read in advance.
 
     Returns:

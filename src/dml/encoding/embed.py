@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dml._options import check_at_least
+from dml._threads import reading_threads
 from dml.encoding._interface import Encoder, preparation_of
 from dml.encoding._squares import read_squares
 from dml.errors import DivergenceError
@@ -15,7 +16,7 @@ def embed_images(
     encoder: Encoder,
     paths: Sequence[str] | np.ndarray,
     batch_size: int = 64,
-    threads: int = 2,
+    threads: int | None = None,
     advance: Callable[[int], None] | None = None,
     unreadable: dict[int, str] | None = None,
 ) -> np.ndarray:
@@ -25,7 +26,7 @@ def embed_images(
         encoder: A Keras model as `dml.build_encoder` returns it, or an `OnnxEncoder`.
         paths: N paths as `dml.images.read_image` takes them.
         batch_size: Images embedded at once; positive.
-        threads: Threads that read images; positive.
+        threads: Threads that read images, positive; None for one per processor, at most 16.
         advance: Called with the number of images done since its last call; None for no calls.
         unreadable: A dictionary to which {row: reason} of the images that can't be read is added;
             their vectors are zero. If None, such an image is an error.
@@ -38,7 +39,8 @@ def embed_images(
         OptionError: An option is not positive, or the encoder is an unsupported model.
         DivergenceError: An embedding is not finite.
     """
-    check_at_least(1, batch_size=batch_size, threads=threads)
+    check_at_least(1, batch_size=batch_size)
+    threads = reading_threads(threads)
     wanted = preparation_of(encoder)
     vectors = np.zeros((len(paths), encoder.output_shape[-1]), "float32")
     batch = np.zeros((batch_size, wanted.resize_side, wanted.resize_side, 3), "uint8")

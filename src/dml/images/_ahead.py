@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from dml._threads import reading_threads
 from dml.images._opencv import single_threaded_opencv
 
 Item = TypeVar("Item")
@@ -12,7 +13,7 @@ Read = TypeVar("Read")
 
 
 def read_ahead(
-    read: Callable[[Item], Read], items: Iterable[Item], threads: int, ahead: int
+    read: Callable[[Item], Read], items: Iterable[Item], threads: int | None, ahead: int
 ) -> Iterator[Read]:
     """Yields `read(item)` of each item, in order, called in threads.
 
@@ -20,10 +21,10 @@ def read_ahead(
         read: Called in several threads at once; its errors are raised where its result would be
             yielded.
         items: Its arguments.
-        threads: Positive.
+        threads: As of `reading_threads`.
         ahead: Items read in advance.
     """
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(reading_threads(threads))
     waiting = deque()
     with single_threaded_opencv():
         try:

@@ -198,7 +198,7 @@ class TrainingOptions:
             leaves them out of every split and reports how many. An image that becomes unreadable
             during the training is replaced by another of its class.
         precision: Keras' dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
-        threads: Threads that read images; positive.
+        threads: Threads that read images, positive; `none` for one per processor, at most 16.
         chunks: Number of parts in which a batch passes through the encoder, which takes the memory
             of one part and about a third more time; the loss sees the whole batch. Must divide the
             batch size.
@@ -254,7 +254,7 @@ class TrainingOptions:
     patience: int = 0
     unreadable: str = "error"
     precision: str = "float32"
-    threads: int = 2
+    threads: int | None = None
     chunks: int = 1
     auxiliary_loss_weight: float = 1.0
     nested_dims: tuple[int, ...] = ()
@@ -273,7 +273,9 @@ class TrainingOptions:
 
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
-        check_positive(threads=self.threads, chunks=self.chunks)
+        check_positive(chunks=self.chunks)
+        if self.threads is not None:
+            check_positive(threads=self.threads)
         check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
         check_at_least(0, patience=self.patience)
         check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)

@@ -1,12 +1,12 @@
 """The device that Keras computes on, and the memory that a process has taken."""
 
-import os
 import re
 import resource
 import sys
 from pathlib import Path
 
 from dml._text import number_of
+from dml._threads import processors
 
 
 def device_name() -> str:
@@ -16,8 +16,7 @@ def device_name() -> str:
     # As the backends write it: "cpu", "cuda:0", "TFRT_CPU_0", "/job:localhost/.../device:GPU:0".
     name = str(keras.ops.convert_to_tensor(0.0).device).lower().rpartition("device:")[2]
     if "cpu" in name:
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return number_of(cores, "processor core")
+        return number_of(processors(), "processor core")
     return name
 
 

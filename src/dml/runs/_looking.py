@@ -53,13 +53,15 @@ class Look:
         yield f"copies of other images{among}: {f'{extra:,}' if extra else 'none'}{between}"
 
 
-def look_at(items: Items, name: str, threads: int = 2, reporter: Reporter = SILENT) -> Look:
+def look_at(
+    items: Items, name: str, threads: int | None = None, reporter: Reporter = SILENT
+) -> Look:
     """Reads the images of a data set, at most `MOST`, and returns what they are like.
 
     Args:
         items: Its images.
         name: What it is called.
-        threads: Threads that read; positive.
+        threads: Threads that read, positive; None for one per processor, at most 16.
         reporter: Shows the progress.
     """
     looked_at = items

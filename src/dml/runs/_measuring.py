@@ -53,7 +53,7 @@ def embed(
     encoder: Encoder,
     paths: Sequence[str] | np.ndarray,
     batch_size: int,
-    threads: int,
+    threads: int | None,
     title: str,
     reporter: Reporter,
 ) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dml._text import number_of
+from dml._threads import reading_threads
 from dml.datasets import Items
 from dml.errors import OptionError
 from dml.recipe import Recipe
@@ -183,7 +184,7 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
     batches = image_batches(recipe, items, learner.metric_loss)
     with batches.named_errors():
         (images, targets), read = _timed(lambda: batches.reader(0))
-        read /= len(images) * options.threads
+        read /= len(images) * reading_threads(options.threads)
         paths = np.resize(items.paths, 2 * size)
 
         def embed(paths):

@@ -60,7 +60,7 @@ class TestData:
         self,
         folder: RunFolder,
         skip_unreadable: bool = False,
-        threads: int = 2,
+        threads: int | None = None,
         reporter: Reporter = SILENT,
     ) -> "TestItems":
         """Returns the images to evaluate on, with notes about them.
@@ -68,7 +68,7 @@ class TestData:
         Args:
             folder: The run.
             skip_unreadable: Whether to skip unreadable images; otherwise they are an error.
-            threads: Threads that read images; positive.
+            threads: Threads that read images, positive; None for one per processor, at most 16.
             reporter: Shows the progress.
 
         Raises:
@@ -105,7 +105,7 @@ class TestItems:
 
 
 def own_items(
-    recorded: RecordedItems, dataset: DatasetPart, threads: int, reporter: Reporter
+    recorded: RecordedItems, dataset: DatasetPart, threads: int | None, reporter: Reporter
 ) -> TestItems:
     """Returns the test images of a run's own split that are unchanged."""
     splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
@@ -124,7 +124,7 @@ def other_items(
     recorded: RecordedItems,
     dataset: DatasetPart,
     skip_unreadable: bool,
-    threads: int,
+    threads: int | None,
     reporter: Reporter,
 ) -> TestItems:
     """Returns the test images of another data set than the run's; all if it has no test split."""
@@ -161,7 +161,7 @@ def unchanged_items(
     recorded: RecordedItems,
     dataset: DatasetPart,
     splits: tuple[str, ...],
-    threads: int,
+    threads: int | None,
     reporter: Reporter,
 ) -> tuple[Items, Changes]:
     """Returns a run's `Items` that are unchanged, and the changes; only `splits` are read."""

@@ -69,7 +69,11 @@ def moving_normalisations(model: Any, whole: bool = False) -> list[keras.layers.
 
 
 def plain_batches(
-    encoder: Any, paths: Sequence[str] | np.ndarray, batch_size: int, threads: int, skip: bool
+    encoder: Any,
+    paths: Sequence[str] | np.ndarray,
+    batch_size: int,
+    threads: int | None,
+    skip: bool,
 ) -> Iterator[np.ndarray]:
     """Yields batches of images as an encoder takes them in evaluation; only full ones, if any are.
 

@@ -80,7 +80,7 @@ class ViewFeatures:
         keys: np.ndarray,
         before: np.ndarray,
         folder: Path,
-        threads: int,
+        threads: int | None,
         reporter: Reporter,
     ) -> Iterator[np.ndarray]:
         """Yields the features of all images in order, in arrays (n, 1 + views, C).

@@ -10,6 +10,7 @@ import numpy as np
 from dml._options import check_at_least, check_known
 from dml._storage.keyed_rows import KeyedRows
 from dml._storage.unfinished import measuring
+from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.datasets._recorded import image_digests
 from dml.errors import ArrayError, DataError, OccupiedError, OptionError
@@ -37,7 +38,7 @@ class FeatureCache:
         seed: Of the views; at least 0.
         dtype: `float16`, which halves the file and keeps three digits, or `float32`.
         batch_size: Images computed at once, the most that an interruption loses. Positive.
-        threads: Threads that read images. Positive.
+        threads: Threads that read images, positive; None for one per processor, at most 16.
         digests: Strings (N,): the SHA-256 of each image, if they are known; otherwise each image
             is read to see whether it has changed.
         reporter: Shows the progress.
@@ -73,12 +74,13 @@ class FeatureCache:
         seed: int = 0,
         dtype: str = "float16",
         batch_size: int = 64,
-        threads: int = 2,
+        threads: int | None = None,
         digests: Sequence[str] | np.ndarray | None = None,
         reporter: Reporter = SILENT,
     ):
         check_at_least(0, views=views, seed=seed)
-        check_at_least(1, batch_size=batch_size, threads=threads)
+        check_at_least(1, batch_size=batch_size)
+        threads = reading_threads(threads)
         check_known(("float16", "float32"), dtype=dtype)
         if views and augmentation is None:
             raise OptionError("augmentation", f"is missing: {views} views are to be made by it")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
+from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.images import ImageError, read_image
 from dml.images._opencv import single_threaded_opencv
@@ -38,7 +39,7 @@ def training_batches(
     first_epoch: int = 0,
     seed: int = 0,
     on_unreadable: str = "error",
-    threads: int = 2,
+    threads: int | None = None,
     class_vectors: ArrayLike | None = None,
     samples: bool = False,
     targets: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -58,7 +59,7 @@ def training_batches(
         on_unreadable: How to handle unreadable images. `error`: raise an error. `skip`: replace
             each by another image of its class that is not in the batch, or else of another class;
             it is logged once and listed in `unreadable`.
-        threads: Threads that read images. Positive.
+        threads: Threads that read images, positive; None for one per processor, at most 16.
         class_vectors: Floats (classes, D): the position of each class, for samplers that need it.
         samples: Whether labels are {"labels": ..., "samples": ...}, int32 (B,) each, where samples
             are the rows of the images among the items.
@@ -95,13 +96,13 @@ class TrainingBatches(grain.IterDataset):
     Args:
         reader: Makes each batch.
         first_epoch: Epoch of the first batch.
-        threads: Threads that make batches ahead. Positive.
+        threads: Threads that make batches ahead, positive; None for one per processor, at most 16.
 
     Attributes:
         waiting: How long a training has waited for them.
     """
 
-    def __init__(self, reader: BatchReader, first_epoch: int, threads: int):
+    def __init__(self, reader: BatchReader, first_epoch: int, threads: int | None):
         super().__init__()
         check_at_least(0, first_epoch=first_epoch)
         self.reader = reader
@@ -261,7 +262,7 @@ class _ImageReader(BatchReader):
 
 def _read_ahead(batches, threads):
     """Returns the batches of a grain dataset, read a few in advance by threads."""
-    check_at_least(1, threads=threads)
+    threads = reading_threads(threads)
     # Each thread makes one batch at a time, and two are ready when the model asks.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
     return batches.to_iter_dataset(options)

@@ -1,0 +1,25 @@
+"""How many threads read images."""
+
+import os
+import sys
+
+from dml._options import check_at_least
+
+MOST = 16  # each holds a batch in advance
+
+
+def reading_threads(threads: int | None) -> int:
+    """Returns a number of threads; of None, one for each processor of this process, at most 16.
+
+    Raises:
+        OptionError: It is not positive.
+    """
+    if threads is None:
+        return min(processors(), MOST)
+    check_at_least(1, threads=threads)
+    return threads
+
+
+def processors() -> int:
+    """Returns how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
