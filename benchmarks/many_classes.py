@@ -1,7 +1,7 @@
 """Time and memory of a step with very many classes, all of them and a sample (`head.sample`).
 
     python benchmarks/many_classes.py [--classes 100000 1000000] [--sample 1 0.1 ...]
-        [--batch 128] [--dim 128] [--loss normalized_softmax]
+        [--batch 128] [--dim 128] [--loss normalized_softmax] [--storage bfloat16]
 
 Trains an embedding layer on random features, each case in a process of its own, with Adam,
 and prints the median time of a step and the peak memory of the process.
@@ -17,7 +17,7 @@ import time
 from memory import memory_mib
 
 
-def measure(classes, sample, batch, dim, loss):
+def measure(classes, sample, batch, dim, loss, storage):
     """Returns the memory, the time and the last loss of a few steps."""
     import keras
     import numpy as np
@@ -30,7 +30,8 @@ def measure(classes, sample, batch, dim, loss):
     keras.utils.set_random_seed(0)
     backbone = Conv4(input_size=16, resize_side=16, filters=dim)
     encoder = head_of(build_encoder(backbone, EmbeddingOptions(dim=dim)))
-    learner = Learner(encoder, LOSSES[loss](), classes, sample=sample)
+    storage = storage if sample < 1 else "float32"
+    learner = Learner(encoder, LOSSES[loss](), classes, sample=sample, storage=storage)
     learner.compile(keras.optimizers.Adam(1e-3))
     rng = np.random.default_rng(0)
     times = []
@@ -52,23 +53,25 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--loss", default="normalized_softmax")
+    parser.add_argument("--storage", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rest = options.batch, options.dim, options.loss
+    rest = options.batch, options.dim, options.loss, options.storage
     if options.here:
         print(json.dumps(measure(options.classes[0], options.sample[0], *rest)))
         return
-    print(f"{options.loss}, batches of {options.batch}, {options.dim} dimensions\n")
+    print(f"{options.loss}, {options.batch} x {options.dim}, samples in {options.storage}\n")
     print("| classes | sample | s a step | GiB | loss |\n|---|---|---|---|---|")
     for classes in options.classes:
         for sample in options.sample:
             print(f"| {classes:,} | {sample:g} | {shown(classes, sample, *rest)} |", flush=True)
 
 
-def shown(classes, sample, batch, dim, loss):
+def shown(classes, sample, batch, dim, loss, storage):
     """Returns the cells of a case."""
     command = [sys.executable, __file__, "--here", "--classes", str(classes)]
     command += ["--sample", str(sample), "--batch", str(batch), "--dim", str(dim), "--loss", loss]
+    command += ["--storage", storage]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode < 0:
         return f"killed by signal {-done.returncode} | |"

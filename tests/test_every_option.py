@@ -44,6 +44,7 @@ WORDS = (  # values of the options that take a word or a path
         "best",
         "ema",
         "mixed_bfloat16",
+        "bfloat16",
         "float32",
         "other.csv",
         "other.keras",
@@ -80,6 +81,7 @@ COMPANY = {
     "optimizer.final_fraction": {"schedule": "cosine"},
     "memory": {"size": 8, "start": 0},
     "head.correct_bias": {"sample": 0.5},
+    "head.storage": {"sample": 0.5},
     "training.average_decay": {"average": "ema", "epochs": 4},  # the first steps hardly differ
     "training.patience": {"epochs": 4, "validate_every": 0.5},
 }
@@ -410,7 +412,8 @@ def test_memory():
 def test_head():
     def built(recipe):
         head = image_learner(recipe, classes=8, steps=1).head
-        return [type(head).__name__, getattr(head, "sample", 0), getattr(head, "correction", 0)]
+        options = ("sample", "correction", "storage")
+        return [type(head).__name__, *(getattr(head, name, 0) for name in options)]
 
     small = ["--backbone.name=conv4", "--backbone.input_size=16", "--backbone.resize_side=16"]
     make = composed("head", *small, "--loss.name=normalized_softmax")

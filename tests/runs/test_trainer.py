@@ -329,7 +329,12 @@ def test_adapted_kernels_resume_as_well_and_are_written_merged(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss__name": "proxy_anchor", "head__sample": 0.7, "dataset__classes": 60},
+        {
+            "loss__name": "proxy_anchor",
+            "head__sample": 0.7,
+            "dataset__classes": 60,
+            "head__storage": "bfloat16",
+        },
         {"loss__name": "multi_similarity"},
     ],
 )

@@ -111,6 +111,28 @@ def test_what_is_not_drawn_is_left_alone_and_moments_stay_with_their_class():
         assert set(np.flatnonzero(known)) == drawn
 
 
+def test_steps_that_bfloat16_can_not_show_add_up_and_its_tables_take_half_the_memory():
+    plain, stored = (
+        Learner(of_features(), NormalizedSoftmax(), CLASSES, sample=0.99, storage=format_)
+        for format_ in ("float32", "bfloat16")
+    )
+    stored.encoder.set_weights(plain.encoder.get_weights())
+    start = array(keras.ops.cast(stored.head.table, "float32"))
+    plain.head.table.assign(start)
+    for each in (plain, stored):
+        each.compile(keras.optimizers.SGD(2e-5, momentum=0.9), run_eagerly=False)
+        fit(each, 25)
+    tables = [each.head.table for each in (plain, stored)] + [plain.slots.tables[0]]
+    exact, found, momentum = (array(keras.ops.cast(table, "float32")) for table in tables)
+    steps = 2e-5 * np.abs(momentum)
+    assert (steps < 2.0**-9 * np.abs(start)).mean() > 0.9  # half the distance of two numbers
+    moved, expected = (x.ravel() - start.ravel() for x in (found, exact))
+    assert np.polyfit(expected, moved, 1)[0] == pytest.approx(1, abs=0.1)
+    assert np.corrcoef(expected, moved)[0, 1] > 0.9  # 0.5 and 0.7 if rounded to the nearest
+    for each in (stored.head.table, *stored.slots.tables):
+        assert keras.backend.standardize_dtype(each.dtype) == "bfloat16"
+
+
 def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(tmp_path):
     made = learner(ProxyAnchor(), 0.5)
     fit(made)
@@ -131,6 +153,8 @@ def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(tmp_path):
         ("proxy_anchor", {"sample": 0.0}, r"sample must be in \(0, 1\]"),
         ("proxy_anchor", {"sample": 0.5, "correct_bias": True}, "correct_bias is for softmax"),
         ("arcface", {"correct_bias": True}, "correct_bias needs a sample below 1"),
+        ("arcface", {"storage": "bfloat16"}, "storage needs a sample below 1"),
+        ("arcface", {"sample": 0.5, "storage": "float16"}, "storage must be one of"),
     ],
 )
 def test_losses_that_can_not_do_with_a_sample_are_named(loss, options, said):

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_at_least, check_known
 from dml.errors import OptionError
 from dml.heads.proxies import ProxyHead
-from dml.ops import set_rows, take_rows
+from dml.ops import round_at_random, set_rows, take_rows
 
 _ROUNDS = 3  # of multiplying and shifting, which mix all bits of numbers of up to 30
 
@@ -36,6 +36,8 @@ class SampledProxyHead(ProxyHead):
             that were drawn are raised by log((C - b) / (S - b)) / scale, where b is the number of
             classes in the batch, so that the sum of the exponentials is right in the mean.
         seed: Of the draws; an integer, at random if None.
+        storage: Format of the table: `float32`, or `bfloat16`, which takes half the memory. It is
+            rounded at random, so that small steps add up; a step computes in float32.
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.
@@ -62,22 +64,30 @@ class SampledProxyHead(ProxyHead):
         initial_length: float | None = None,
         correction: float = 0.0,
         seed: int | None = None,
+        storage: str = "float32",
         **layer_options: Any,
     ):
         super().__init__(classes, embedding_dim, proxies_per_class, initial_length, **layer_options)
         if not 1 <= sample <= classes:
             raise OptionError("sample", f"must be in [1, {classes}], the classes; got {sample}")
         check_at_least(0, correction=correction)
+        check_known(("float32", "bfloat16"), storage=storage)
         self.sample = sample
         self.correction = correction
         self.seed = seed
+        self.storage = storage
         self.seeds = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
         entries = (self.proxies_per_class, self.embedding_dim)
         initializer = keras.initializers.RandomNormal(stddev=self.initial_deviation())
         self.table = self.add_weight(
-            name="table", shape=(self.classes, *entries), initializer=initializer, trainable=False
+            name="table",
+            shape=(self.classes, *entries),
+            initializer=initializer,
+            trainable=False,
+            dtype=self.storage,
+            autocast=False,
         )
         self.proxies = self.add_weight(
             name="proxies", shape=(self.sample, *entries), initializer="zeros"
@@ -91,7 +101,7 @@ class SampledProxyHead(ProxyHead):
         self.built = True
 
     def all_proxies(self):
-        return self.table
+        return ops.cast(self.table, "float32")
 
     def draw(self, labels):
         """Chooses the classes of a step and takes their proxies from the table.
@@ -123,7 +133,11 @@ class SampledProxyHead(ProxyHead):
 
     def put_back(self):
         """Copies the proxies of the step into the table."""
-        set_rows(self.table, self.rows, self.proxies)
+        set_rows(self.table, self.rows, self.as_stored(self.proxies))
+
+    def as_stored(self, values: Any) -> Any:
+        """Returns float32 values in the format of the table."""
+        return round_at_random(values, self.seeds) if self.storage == "bfloat16" else values
 
     def places(self, labels):
         """Returns the columns, int32 (B,), of classes in the sample."""
@@ -131,7 +145,7 @@ class SampledProxyHead(ProxyHead):
 
     def call(self, embeddings, labels=None, training=False):
         if not training:
-            return self.cosines(embeddings, self.table)
+            return self.cosines(embeddings, self.all_proxies())
         cosines = self.cosines(embeddings, self.proxies)
         if not self.correction:
             return cosines
@@ -161,6 +175,7 @@ class SampledProxyHead(ProxyHead):
             "sample": self.sample,
             "correction": self.correction,
             "seed": self.seed,
+            "storage": self.storage,
         }
 
 

@@ -28,6 +28,7 @@ from dml.ops.masks import (
     present,
     relation_masks,
 )
+from dml.ops.rounding import round_at_random
 from dml.ops.rows import set_rows, take_rows
 from dml.ops.sums import log1p_sum_exp, log_sum_exp, mean_over, ratio, row_shares, weighted_sum
 from dml.ops.targets import Targets, check_targets
@@ -61,6 +62,7 @@ __all__ = [
     "relation_masks",
     "relation_of",
     "relation_of_distinct",
+    "round_at_random",
     "row_shares",
     "same_label",
     "set_rows",

@@ -99,13 +99,18 @@ class HeadOptions:
         correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
             out: the cosines of those that were drawn are raised. For `normalized_softmax`,
             `arcface`, `cosface` and `sphereface`.
+        storage: Format of the proxies of all classes, and of what the optimizer remembers of them,
+            where a step takes a sample: `float32`, or `bfloat16`, which takes half the memory. It
+            is rounded at random, so that small steps add up; a step computes in float32.
     """
 
     sample: float = 1.0
     correct_bias: bool = False
+    storage: str = "float32"
 
     def __post_init__(self):
         check_interval("(0, 1]", sample=self.sample)
+        check_known(("float32", "bfloat16"), storage=self.storage)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The sections of the options that a learner takes by the same name.
 _SECTIONS = {
-    **dict.fromkeys(("sample", "correct_bias"), "head"),
+    **dict.fromkeys(("sample", "correct_bias", "storage"), "head"),
     **dict.fromkeys(("chunks", "train_blocks", "average_decay"), "training"),
 }
 
@@ -153,7 +153,7 @@ def _learner(recipe: Recipe, encoder: Any, classes: int, **options: Any) -> "Lea
     from dml.training import Learner
 
     loss, head = training_loss(recipe), recipe.head
-    options |= {"sample": head.sample, "correct_bias": head.correct_bias}
+    options |= {"sample": head.sample, "correct_bias": head.correct_bias, "storage": head.storage}
     return Learner(encoder, loss, classes, regularizer=recipe.regularizer, **options)
 
 

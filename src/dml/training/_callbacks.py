@@ -254,7 +254,8 @@ def by_epoch(file):
 
 
 def to_numpy(variable):
-    return keras.ops.convert_to_numpy(variable.value)
+    value = keras.ops.convert_to_numpy(variable.value)
+    return value.astype("float32") if value.dtype.name == "bfloat16" else value  # unknown to NumPy
 
 
 class RunRecorder(keras.callbacks.Callback):

@@ -18,7 +18,9 @@ def sample_size(share: float, classes: int) -> int:
     return math.ceil(share * classes)
 
 
-def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) -> SampledProxyHead:
+def sampled_head(
+    head: Any, loss: MetricLoss, share: float, correct_bias: bool, storage: str
+) -> SampledProxyHead:
     """Returns the head of a loss that compares with a share of the classes.
 
     Args:
@@ -26,9 +28,11 @@ def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) 
         loss: The loss.
         share: Of the classes, in (0, 1).
         correct_bias: Whether to correct the bias of the softmax over a sample.
+        storage: Format of the table of all proxies.
 
     Raises:
-        OptionError: The loss has another head, or no softmax of cosines to correct.
+        OptionError: The loss has another head, or no softmax of cosines to correct; or all classes
+            are taken.
     """
     check_interval("(0, 1]", sample=share)
     name = type(loss).__name__
@@ -40,7 +44,10 @@ def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) 
             "correct_bias", f"is for softmax losses of cosines to proxies, and {name} is none"
         )
     if share == 1:
-        raise OptionError("correct_bias", "needs a sample below 1: all classes have no bias")
+        option = "correct_bias" if correct_bias else "storage"
+        raise OptionError(
+            option, "needs a sample below 1: only then is there a table of all classes"
+        )
     return SampledProxyHead(
         head.classes,
         head.embedding_dim,
@@ -48,6 +55,7 @@ def sampled_head(head: Any, loss: MetricLoss, share: float, correct_bias: bool) 
         head.proxies_per_class,
         head.initial_length,
         correction=1 / loss.scale if correct_bias else 0.0,
+        storage=storage,
     )
 
 
@@ -68,16 +76,16 @@ class SlotTables(keras.layers.Layer):
 
     Args:
         slots: The optimizer's variables for the proxies of a sample, each (S, K, D).
-        classes: C; positive.
+        head: The head of the proxies, whose format the tables have.
     """
 
-    def __init__(self, slots, classes: int):
+    def __init__(self, slots, head: SampledProxyHead):
         super().__init__(name="slots")
         self.tables = [
             self.add_weight(
                 name=slot.name,
-                shape=(classes, *slot.shape[1:]),
-                dtype=slot.dtype,
+                shape=(head.classes, *slot.shape[1:]),
+                dtype=head.storage,
                 initializer=keras.initializers.Constant(_first(slot)),
                 trainable=False,
             )
@@ -85,12 +93,12 @@ class SlotTables(keras.layers.Layer):
         ]
         self.built = True
 
-    def draw(self, slots, rows):
-        """Gives the optimizer what it knows of some classes, int32 (S,)."""
+    def draw(self, slots, head: SampledProxyHead):
+        """Gives the optimizer what it knows of the classes that were drawn."""
         for table, slot in zip(self.tables, slots, strict=True):
-            slot.assign(take_rows(table, rows))
+            slot.assign(take_rows(table, head.rows))
 
-    def put_back(self, slots, rows):
-        """Keeps what the optimizer knows of some classes, int32 (S,)."""
+    def put_back(self, slots, head: SampledProxyHead):
+        """Keeps what the optimizer knows of them."""
         for table, slot in zip(self.tables, slots, strict=True):
-            set_rows(table, rows, slot)
+            set_rows(table, head.rows, head.as_stored(slot))

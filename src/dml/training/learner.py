@@ -66,6 +66,9 @@ class Learner(keras.Model):
         correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
             out: the cosines of those that were drawn are raised, so that its denominator is right
             in the mean. For `normalized_softmax`, `arcface`, `cosface` and `sphereface`.
+        storage: Format of the proxies of all classes, and of what the optimizer remembers of them,
+            where a step takes a sample: `float32`, or `bfloat16`, which takes half the memory. It
+            is rounded at random, so that small steps add up; a step computes in float32.
         average_decay: Decay, in [0, 1), of an exponential average of the encoder's weights, its
             statistics included, which is kept beside them; 0 keeps none.
 
@@ -96,6 +99,7 @@ class Learner(keras.Model):
         train_blocks: int | None = None,
         sample: float = 1.0,
         correct_bias: bool = False,
+        storage: str = "float32",
         average_decay: float = 0.0,
         name: str | None = None,
     ):
@@ -130,9 +134,10 @@ class Learner(keras.Model):
         self.augmentation = augmentation
         self.sample = sample
         self.correct_bias = correct_bias
+        self.storage = storage
         self.head: Any = loss.head(classes, encoder.output_shape[-1])
-        if sample != 1 or correct_bias:
-            self.head = sampled_head(self.head, loss, sample, correct_bias)
+        if sample != 1 or correct_bias or storage != "float32":
+            self.head = sampled_head(self.head, loss, sample, correct_bias, storage)
         if self.head is not None:
             self.head.build((None, encoder.output_shape[-1]))
         self.regularizer_head: Any = None
@@ -220,7 +225,7 @@ class Learner(keras.Model):
         super().compile(optimizer=optimizer, **options)
         if isinstance(self.head, SampledProxyHead):
             self.optimizer.build(self.trainable_variables)
-            self.slots = SlotTables(slots_of(self.optimizer, self.head.proxies), self.head.classes)
+            self.slots = SlotTables(slots_of(self.optimizer, self.head.proxies), self.head)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Trains, as `keras.Model.fit` does.
@@ -347,6 +352,7 @@ class Learner(keras.Model):
             "train_blocks": self.train_blocks,
             "sample": self.sample,
             "correct_bias": self.correct_bias,
+            "storage": self.storage,
             "average_decay": self.average_decay,
             "name": self.name,
         }
@@ -509,13 +515,13 @@ class Learner(keras.Model):
         if is_relation(labels):
             raise ArrayError("a sample of the classes needs labels: one class for each image")
         self.head.draw(labels)
-        self.slots.draw(slots_of(self.optimizer, self.head.proxies), self.head.rows)
+        self.slots.draw(slots_of(self.optimizer, self.head.proxies), self.head)
 
     def _follow(self):
         """Updates what follows the weights after a step."""
         if isinstance(self.head, SampledProxyHead):
             self.head.put_back()
-            self.slots.put_back(slots_of(self.optimizer, self.head.proxies), self.head.rows)
+            self.slots.put_back(slots_of(self.optimizer, self.head.proxies), self.head)
         if self.average is not None:
             self.average.update()
 
