@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-gpu
+.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-gpu
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ docs: $(VENV)/installed-test  ## the site, in site/; open site/index.html
 
 notebooks: $(VENV)/installed  ## runs docs/notebooks and stores what they show (ARGS: files)
 	$(BIN)/python tools/notebooks.py $(ARGS)
+
+results: $(VENV)/installed-test  ## measures the tables of docs/results.md again (DML_DATA; ARGS: words of commands)
+	$(BIN)/python tools/results.py $(ARGS)
 
 mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -12,7 +12,7 @@ SCRIPTS = sorted(
 )
 
 
-@pytest.mark.parametrize("script", map(str, SCRIPTS))
+@pytest.mark.parametrize("script", [str(path) for path in SCRIPTS])
 def test_what_they_import_from_dml_is_there(script):
     for node in ast.walk(ast.parse((ROOT / script).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dml":
