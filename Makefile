@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-gpu
+.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -112,6 +112,9 @@ bench-dml-tf: $(VENV)/installed  ## dml-tf's first table, beside its published f
 
 bench-many-classes: $(VENV)/installed  ## time and memory of a step with a million classes
 	$(BIN)/python benchmarks/many_classes.py $(ARGS)
+
+bench-sampled-classes: $(VENV)/installed  ## quality with a sample of the classes against all of them (DML_DATA)
+	$(BIN)/python benchmarks/sampled_classes.py $(ARGS)
 
 bench-gpu: $(VENV)/installed-test  ## losses, search and training on a GPU, with each backend
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
