@@ -1,7 +1,7 @@
 """The columns of a table that name a part of each image: a box, a mask."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +18,12 @@ BOX = ("x0", "y0", "x1", "y1")
 MASK = "mask"
 REGION_COLUMNS = (*BOX, MASK)
 SOURCE_COLUMNS = ("camera", "sequence")
+_ROWS = 1 << 16  # that are in memory at once, as texts
 
 
-def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list[ImageRef], str]:
+def images_of(
+    frame: "pd.DataFrame", file: str | os.PathLike[str]
+) -> tuple[Iterator[ImageRef], str]:
     """Returns the image of each row of a table, or the part of it that its box and mask name.
 
     Args:
@@ -29,12 +32,13 @@ def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list
         file: Where it was read, for messages.
 
     Returns:
-        (references whose paths are as written, a line that says the boxes' unit; empty without).
+        (references whose paths are as written, made as they are taken; a line that says the boxes'
+        unit, empty without boxes).
 
     Raises:
         DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
     """
-    images = [ImageRef.parse(path) for path in frame["path"].astype(str).to_numpy()]
+    images = map(ImageRef.parse, texts_of(frame["path"]))
     if MASK in frame:
         frame = frame.assign(
             **{MASK: [m if m != m else ImageRef.parse(str(m)) for m in frame[MASK]]}
@@ -42,12 +46,18 @@ def images_of(frame: "pd.DataFrame", file: str | os.PathLike[str]) -> tuple[list
     return parts_of(images, frame, file, lambda row: f"row {row + 1}")
 
 
+def texts_of(column: "pd.Series") -> Iterator[str]:
+    """Yields the text of each value; not all of them are in memory at once, as Python sees them."""
+    for start in range(0, len(column), _ROWS):
+        yield from column.iloc[start : start + _ROWS].astype(str).to_numpy()
+
+
 def parts_of(
-    images: list[ImageRef],
+    images: Iterable[ImageRef],
     frame: "pd.DataFrame",
     file: str | os.PathLike[str],
     name_of: Callable[[int], str],
-) -> tuple[list[ImageRef], str]:
+) -> tuple[Iterator[ImageRef], str]:
     """Returns images, or the part of each that its box and mask name.
 
     Args:
@@ -58,31 +68,36 @@ def parts_of(
         name_of: Returns what a row is called in messages.
 
     Returns:
-        (references, a line that says the boxes' unit; empty without boxes).
+        (references, made as they are taken; a line that says the boxes' unit, empty without boxes).
 
     Raises:
-        DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
+        DataError: A box is incomplete or a mask is missing; or, when its reference is taken, its
+            box is invalid. The message names the row.
     """
-    parts = list(images)
+    parts = iter(images)
     if MASK in frame:
-        masks = _complete(frame, MASK, file, name_of)
-        parts = [MaskedRef(image, mask) for image, mask in zip(parts, masks, strict=True)]
+        parts = map(MaskedRef, parts, _complete(frame, MASK, file, name_of))
     if not set(BOX) & set(frame.columns):
         return parts, ""
     corners = _corners(frame, file, name_of)
     unit = BoxUnit.SHARES if corners.max() <= 1 else BoxUnit.PIXELS
-    for row, numbers in enumerate(corners.tolist()):
+    parts = _crops(parts, corners, unit, file, name_of)
+    if unit == BoxUnit.PIXELS:
+        return parts, "boxes are in pixels"
+    return parts, "boxes are in shares of width and height, since none of their numbers exceeds 1"
+
+
+def _crops(images, corners, unit, file, name_of):
+    """Yields the part of each image in its box; the arguments are those of `parts_of`."""
+    for row, (image, numbers) in enumerate(zip(images, corners.tolist(), strict=True)):
         try:
-            parts[row] = CropRef(parts[row], Box(*numbers, unit))
+            yield CropRef(image, Box(*numbers, unit))
         except ValueError as error:
             box, why = ", ".join(f"{number:g}" for number in numbers), ""
             if unit == BoxUnit.PIXELS:
                 above = int(np.argmax(corners.max(axis=1) > 1))
                 why = f" (in pixels, since {name_of(above)} has {corners[above].max():g})"
             raise DataError(file, f"{name_of(row)}: the box {box}{why} {error}") from None
-    if unit == BoxUnit.PIXELS:
-        return parts, "boxes are in pixels"
-    return parts, "boxes are in shares of width and height, since none of their numbers exceeds 1"
 
 
 def _corners(frame, file, name_of):

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from dml._arrays import first_repeated
 from dml.datasets._files import require_files
 from dml.datasets._frames import REQUIRED, read_frame
 from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
-from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of
+from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of, texts_of
 from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, split_named
 from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
@@ -84,7 +85,7 @@ class Table(_UserDataset):
             if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
         texts = {}  # one for all images of a class
-        names = [texts.setdefault(name, name) for name in frame["label"].to_numpy()]
+        names = [texts.setdefault(name, name) for name in frame.pop("label").to_numpy()]
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         names = sets_of_labels(
@@ -93,7 +94,7 @@ class Table(_UserDataset):
         has_splits, notes = "split" in frame, []
         splits = []
         for row, name in enumerate(
-            frame["split"].to_numpy() if has_splits else ["train"] * len(frame)
+            frame.pop("split").to_numpy() if has_splits else ["train"] * len(frame)
         ):
             split = split_named(name)
             if split is None:
@@ -106,30 +107,34 @@ class Table(_UserDataset):
         listed, units = images_of(frame, file)
         if units:
             notes.append(units)
-        ids = list(map(str, listed))
+        ids, paths, files, left_out = [], [], {}, LeftOut()
+        taken = np.zeros(len(frame), bool)
+        folder = os.path.abspath(file.parent)
+        for row, (text, image) in enumerate(zip(texts_of(frame["path"]), listed, strict=True)):
+            ids.append(str(image))
+            if left_out.takes_listed(text):
+                taken[row] = True
+                whole = image.absolute(folder)
+                paths.append(str(whole))
+                files.update(dict.fromkeys(whole.files))
         if (twice := first_repeated(ids)) is not None:
             raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
-        supers = frame["super_label"].tolist() if "super_label" in frame else None
-        left_out = LeftOut()
-        paths = frame["path"].astype(str).to_numpy()
-        taken = [row for row, path in enumerate(paths) if left_out.takes_listed(path)]
-        if not taken:
+        if not paths:
             raise DataError(file, f"no images in it; {left_out}")
-        names, splits = [names[row] for row in taken], [splits[row] for row in taken]
-        folder = os.path.abspath(file.parent)
-        images = [listed[row].absolute(folder) for row in taken]
-        del listed
-        require_files(dict.fromkeys(name for image in images for name in image.files))
+        require_files(files)
+        if left_out:
+            frame = frame[taken]
+            names, splits, ids = (list(compress(x, taken)) for x in (names, splits, ids))
         items = Items.build(
-            list(map(str, images)),
+            paths,
             names,
             splits,
-            [ids[row] for row in taken],
+            ids,
             protocol_of_sets(names, splits, self.label_separator) if has_splits else self.protocol,
-            supers and [supers[row] for row in taken],
+            frame["super_label"].tolist() if "super_label" in frame else None,
             notes=[*notes, str(left_out)] if left_out else notes,
-            cameras=frame["camera"].iloc[taken].tolist() if "camera" in frame else None,
-            sequences=frame["sequence"].iloc[taken].tolist() if "sequence" in frame else None,
+            cameras=frame["camera"].tolist() if "camera" in frame else None,
+            sequences=frame["sequence"].tolist() if "sequence" in frame else None,
             separator=self.label_separator,
         )
         fractions = self.test_fraction, self.validation_fraction

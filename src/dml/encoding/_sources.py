@@ -187,7 +187,7 @@ def _rows_of_list(path, left_out):
         _check_complete(table, "id", path)
     if "label" not in table and "class" in table:
         table = table.rename(columns={"class": "label"})
-    images, _ = images_of(table, path)
+    images = list(images_of(table, path)[0])
     taken = [left_out.takes_listed(str(name)) for name in table["path"]]
     if not own_ids:
         table["id"] = list(map(str, images))
