@@ -16,9 +16,9 @@ from dml.losses import LOSSES
 ROOT = Path(__file__).parents[1]
 
 
-def report_of(count, folder):
-    """Returns what tests/on_devices.py prints with a number of devices."""
-    environment = {
+def environment(devices):
+    """Returns the environment of a process with a number of devices."""
+    return {
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".venv/jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -27,11 +27,15 @@ def report_of(count, folder):
         "JAX_PLATFORMS": "cpu",  # of which the flag makes several, also where there is a GPU
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         # Without fusion emitters, compiling takes half the time.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count} "
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
         "--xla_cpu_use_fusion_emitters=false",
     }
+
+
+def report_of(count, folder):
+    """Returns what tests/on_devices.py prints with a number of devices."""
     command = [sys.executable, "-m", "tests.on_devices", str(folder)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(count), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

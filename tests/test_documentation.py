@@ -200,6 +200,8 @@ def test_commands_are_understood(line, shown, monkeypatch):
     words = shlex.split(line, comments=True)
     while "=" in words[0]:  # a variable of the environment
         del words[0]
+    if words[0] in ("srun", "mpirun"):
+        del words[: words.index("dml")]
     if words[0] == "dml":
         check_command(words[1:])
     elif words[0] == "make":

@@ -22,6 +22,7 @@ from . import training as training
 from . import tuning as tuning
 from ._console.reporter import ConsoleReporter as ConsoleReporter
 from ._devices import on_devices as on_devices
+from ._processes import join_processes as join_processes
 from .encoding import EmbeddingOptions as EmbeddingOptions
 from .encoding import OnnxEncoder as OnnxEncoder
 from .encoding import build_encoder as build_encoder

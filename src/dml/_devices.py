@@ -1,19 +1,25 @@
-"""Training on several devices of one machine: which of them holds what (JAX)."""
+"""Training on several devices: which of them holds what (JAX)."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
+from dml._processes import exchanged, process_count
 from dml.errors import DmlError, OptionError
 
 _AXIS = "devices"
+_GATHERED = 2**26  # bytes of a divided array that a device receives at once
 
 
 @contextlib.contextmanager
 def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Iterator[int]:
-    """Trains on several devices of this machine, inside a `with` block, on JAX.
+    """Trains on several devices, inside a `with` block, on JAX.
+
+    They are those of this machine, or of all processes that `dml.join_processes` has joined.
 
     Each device computes the embeddings of its share of a batch, and the loss sees the whole batch:
     value, gradient and trained weights are those of one device, except for rounding. Encoder,
@@ -23,7 +29,8 @@ def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Itera
     others whole.
 
     Args:
-        devices: How many, or `all`. With 1, the block has no effect.
+        devices: How many, or `all`. With 1, the block has no effect. Several processes train on
+            all of their devices.
         shard_proxies: Whether each device holds, compares and updates the proxies of its share of
             the classes only, with their part of the optimizer's state; otherwise all devices hold
             all proxies.
@@ -32,7 +39,7 @@ def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Itera
         The number of devices.
 
     Raises:
-        OptionError: There are fewer devices, or the backend is not JAX.
+        OptionError: There are fewer devices, or more of another process; or the backend is not JAX.
 
     Example:
         >>> with dml.on_devices("all") as count:  # doctest: +SKIP
@@ -55,7 +62,7 @@ def device_count(devices: int | str) -> int:
     Raises:
         OptionError: There are fewer, or the backend is not JAX.
     """
-    if devices == 1:
+    if devices == 1 and process_count() == 1:
         return 1
     backend = keras.backend.backend()
     if backend != "jax":
@@ -64,7 +71,7 @@ def device_count(devices: int | str) -> int:
             f"must be 1 on {backend}: training on several needs JAX, `dml --backend jax` or "
             "KERAS_BACKEND=jax",
         )
-    there = len(keras.distribution.list_devices())
+    there = _count_devices()
     if devices == "all":
         return there
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
@@ -73,7 +80,54 @@ def device_count(devices: int | str) -> int:
         raise OptionError(
             "devices", f"must be at most {there}, as JAX finds no more; got {devices}"
         )
+    if devices < there and process_count() > 1:
+        raise OptionError(
+            "devices",
+            f"must be all or {there}, as {process_count()} processes train on all of their "
+            f"devices; got {devices}",
+        )
     return devices
+
+
+def _count_devices() -> int:
+    """Returns how many devices there are, in all processes."""
+    import jax
+
+    if process_count() == 1:
+        return len(_names_of_devices())
+    counts = exchanged(np.array([jax.local_device_count()]))[:, 0].tolist()
+    if len(set(counts)) > 1:
+        raise OptionError(
+            "devices", f"must be as many in each process; got {', '.join(map(str, counts))}"
+        )
+    return sum(counts)
+
+
+def _names_of_devices() -> list[str]:
+    """Returns the devices of this process; of all of them while they train together."""
+    import jax
+
+    if jax.process_count() == 1:
+        return keras.distribution.list_devices()
+    devices = jax.local_devices() if process_count() == 1 else jax.devices()
+    in_order = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return [f"{device.platform}:{device.id}" for device in in_order]
+
+
+@contextlib.contextmanager
+def on_own_devices() -> Iterator[None]:
+    """Computes on the devices of this process alone, in a `with` block inside `from_first`."""
+    devices = _current()
+    if devices is None or devices.processes == 1:
+        yield
+        return
+    own = len(_names_of_devices())
+    alone = _Devices(own, shards_proxies=False) if own > 1 else None
+    keras.distribution.set_distribution(alone)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(devices)
 
 
 def devices_in_use() -> int:
@@ -93,21 +147,26 @@ class _Devices(keras.distribution.DataParallel):
         shards_proxies: Whether proxies are divided.
 
     Attributes:
-        batch_size: Size of all batches of the training under way, which are divided when they are
-            sent to the devices; None if batches differ in size. Keras lays out all batches as the
-            first one, and JAX refuses to divide an array unevenly outside of a compiled step.
+        batch_size: Size of this process's share of all batches of the training under way, which are
+            divided when they are sent to the devices; None if batches differ in size. Keras lays
+            out all batches as the first one, and JAX refuses to divide an array unevenly outside of
+            a compiled step.
+        processes: That train together.
     """
 
     def __init__(self, count: int, shards_proxies: bool):
-        names = keras.distribution.list_devices()[:count]
-        super().__init__(keras.distribution.DeviceMesh((count,), [_AXIS], names))
+        names = _names_of_devices()[:count]
+        mesh = keras.distribution.DeviceMesh((count,), [_AXIS], names)
+        super().__init__(mesh, auto_shard_dataset=False)  # batches come in shares
         self.count = count
+        self.processes = process_count()
         self.shards_proxies = shards_proxies
         self.batch_size: int | None = None
 
     def get_data_layout(self, data_shape):
         size = data_shape[0] if len(data_shape) else None
-        even = size is not None and size == self.batch_size and size % self.count == 0
+        own = self.count // self.processes
+        even = size is not None and size == self.batch_size and size % own == 0
         return self.layout(len(data_shape), 0 if even else None)
 
     def get_variable_layout(self, variable):
@@ -164,6 +223,12 @@ def for_all_classes(x: Any) -> Any:
     return x if devices is None or not devices.shards_proxies else _laid_out(x, devices, None)
 
 
+def for_all_images(x: Any) -> Any:
+    """Returns a tensor, of a whole batch on each device, if devices divide batches."""
+    devices = _current()
+    return x if devices is None else _laid_out(x, devices, None)
+
+
 def shards_proxies() -> bool:
     """Returns whether the proxies are divided between devices."""
     devices = _current()
@@ -175,7 +240,7 @@ def equal_batches(size: int | None) -> Iterator[None]:
     """Lets batches of a size be divided when they are sent to the devices, in a `with` block.
 
     Args:
-        size: Of every batch in the block; None if they may differ.
+        size: Of this process's share of every batch in the block; None if they may differ.
     """
     devices = _current()
     if devices is None:
@@ -190,19 +255,97 @@ def equal_batches(size: int | None) -> Iterator[None]:
 
 def placed(value: Any, variable: Any) -> Any:
     """Returns a value for a variable on the devices that hold it; nowhere is it whole for that."""
-    if _current() is None:
-        return value
+    return value if _current() is None else _sent(value, variable.value.sharding)
+
+
+def _sent(value, sharding):
+    """Returns an array, which all processes have, on devices; JAX would compare it between them."""
     import jax
 
-    return jax.device_put(value, variable.value.sharding)
+    if isinstance(value, jax.Array):
+        return jax.device_put(value, sharding)
+    return jax.make_array_from_callback(value.shape, sharding, lambda part: value[part])
 
 
-def divided(batch: Any) -> Any:
-    """Returns a batch, sent to the devices in equal shares where there are such."""
+def predicted(model: keras.Model, batch: Any) -> np.ndarray:
+    """Returns a model's output (B, ...) for a batch, which the devices share if they can evenly."""
     devices = _current()
-    if devices is None or len(batch) % devices.count:
-        return batch
-    return keras.distribution.distribute_tensor(batch, devices.layout(len(batch.shape), 0))
+    if devices is None:
+        return np.asarray(model.predict_on_batch(batch))
+    even = len(batch) % devices.count == 0
+    layout = devices.layout(len(batch.shape), 0 if even else None).backend_layout
+    return whole(_predictor(model)(_sent(batch, layout)))
+
+
+def predicted_share(model: keras.Model, share: np.ndarray) -> np.ndarray:
+    """Returns a model's output for this process's share of a batch, which all must be as large.
+
+    Its devices must be able to share it evenly.
+    """
+    import jax
+
+    devices = _current()
+    assert devices is not None
+    layout = devices.layout(share.ndim, 0).backend_layout
+    batch = jax.make_array_from_process_local_data(layout, share)
+    parts = _predictor(model)(batch).addressable_shards
+    return np.concatenate([part.data for part in sorted(parts, key=lambda p: p.index[0].start)])
+
+
+_predictors: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _predictor(model) -> Callable[[Any], Any]:
+    """Returns a compiled function from a batch to a model's output, divided as the batch."""
+    import jax
+
+    if model not in _predictors:
+        inside = weakref.ref(model)  # otherwise the function would keep its own key
+        compiled = jax.jit(
+            lambda state, x: by_image(inside().stateless_call(*state, x, training=False)[0])
+        )
+        _predictors[model] = compiled
+    compiled = _predictors[model]
+    variables = model.trainable_variables, model.non_trainable_variables
+    state = [[v.value for v in some] for some in variables]
+    return lambda x: compiled(state, x)
+
+
+def share_of(batch_size: int) -> int:
+    """Returns the images of a batch that this process computes, a multiple of its devices.
+
+    All processes together compute at least `batch_size`.
+    """
+    devices = _current()
+    if devices is None or devices.processes == 1:
+        return batch_size
+    return -(-batch_size // devices.count) * (devices.count // devices.processes)
+
+
+def shared_by() -> int:
+    """Returns how many processes share the work of the block of `on_devices` around this."""
+    devices = _current()
+    return 1 if devices is None else devices.processes
+
+
+def whole(array: Any) -> np.ndarray:
+    """Returns an array's values, wherever its parts are; all processes must call it."""
+    devices = _current()
+    if devices is None or array.is_fully_addressable or array.is_fully_replicated:
+        return keras.ops.convert_to_numpy(array)
+    import jax
+
+    everywhere = jax.sharding.NamedSharding(array.sharding.mesh, jax.sharding.PartitionSpec())
+    rows = max(1, _GATHERED // max(array[:1].nbytes, 1))
+    rows = min(rows, len(array))
+    take = jax.jit(
+        lambda x, start: jax.lax.dynamic_slice_in_dim(x, start, rows), out_shardings=everywhere
+    )
+    values = np.empty(array.shape, array.dtype)
+    for start in range(0, len(array), rows):
+        start = min(start, len(array) - rows)
+        values[start : start + rows] = np.asarray(take(array, start))
+    return values
 
 
 def check_inside(variables: Iterable[Any]) -> None:

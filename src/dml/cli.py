@@ -13,7 +13,14 @@ import dml.commands
 from dml._console.failures import BAD_INPUT, BUG, INTERRUPTED, explain, keep_traceback
 from dml._console.reporter import ConsoleReporter
 from dml._console.runtime import Runtime, load_runtime
-from dml._console.terminal import complain, prepare_streams, quiet_libraries
+from dml._console.terminal import (
+    complain,
+    hide_prints,
+    prepare_streams,
+    printable,
+    quiet_libraries,
+)
+from dml._processes import end_process, process_count, process_index
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.images._files import require_utf8
@@ -121,6 +128,14 @@ def _failed(error, command, arguments, debug):
         complain(line)
         return BAD_INPUT
     text = f"this is a bug in dml: {type(error).__name__}: {error}"
+    if process_count() > 1:  # most often, a step of this one failed as another was killed
+        who = f"process {process_index()} of {process_count()}"
+        reason = " ".join(str(error).split())
+        end_process(
+            BUG,
+            f"dml: {who} failed, or another one did; `dml train RUN --resume` continues from the "
+            f"last epoch ({printable(f'{type(error).__name__}: {reason}')})",
+        )
     if not debug:
         try:
             text += f"; please report it with {keep_traceback(error, arguments)}"
@@ -140,10 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if the reader of the output closed it; 2 for an error that the user can
         fix; 70 for a bug in dml; 130 after Ctrl-C.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    code = _main(sys.argv[1:] if arguments is None else arguments)
+    if code:
+        end_process(code)
+    return code
+
+
+def _main(arguments):
     commands = find_commands()
     command, options = parse(commands, arguments)
     prepare_streams()
+    if getattr(options, "processes", False) and not options.debug:
+        hide_prints()
     try:
         require_utf8(arguments)
         with quiet_libraries():

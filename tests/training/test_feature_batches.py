@@ -1,11 +1,13 @@
 """Batches of cached features, and that training on them is training with a frozen backbone."""
 
 import itertools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
+from dml import _processes
 from dml.augmentations import RandomCropFlip
 from dml.encoding import head_of
 from dml.errors import ArrayError
@@ -114,6 +116,24 @@ def test_samples_are_the_rows_and_a_batch_may_be_the_whole_set(items, cache):
     features, targets = take(batches, 1)[0]
     assert features.shape == (20, 8) and sorted(targets["samples"]) == list(range(20))
     np.testing.assert_array_equal(targets["labels"], items.labels[targets["samples"]])
+
+
+def test_processes_take_their_shares_of_a_batch(items, cache, monkeypatch):
+    def batches():
+        return take(feature_batches(cache, items, Shuffle(10), samples=True), 4)
+
+    whole, shares = batches(), []
+    for index in range(2):
+        monkeypatch.setattr(
+            _processes, "_joined", SimpleNamespace(index=index, count=2, alone=False)
+        )
+        shares.append(batches())
+    for number, (features, targets) in enumerate(whole):
+        parts = [share[number] for share in shares]
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), features)
+        for name, values in targets.items():
+            both = [part[1][name] for part in parts]
+            np.testing.assert_array_equal(np.concatenate(both), values)
 
 
 def test_features_of_other_items_are_refused(items, cache):

@@ -1,12 +1,14 @@
 """Batches from files: deterministic, complete, in order, and reporting bad images."""
 
 import logging
+from types import SimpleNamespace
 
 import cv2
 import keras
 import numpy as np
 import pytest
 
+from dml import _processes
 from dml.augmentations import AUGMENTATIONS
 from dml.datasets.items import Items
 from dml.images import ImageError
@@ -56,6 +58,23 @@ def test_gives_uint8_images_with_their_labels(items):
         assert images.shape == (8, 24, 24, 3) and images.dtype == np.uint8
         assert labels.shape == (8,) and labels.dtype == np.int32
         np.testing.assert_array_equal(pictures(images) // EACH, labels)
+
+
+def test_processes_read_their_shares_of_a_batch(items, monkeypatch):
+    def batches():
+        return take(batches_of(items, targets=lambda labels: labels[:, None] == labels), 5)
+
+    whole, shares = batches(), []
+    for index in range(4):
+        monkeypatch.setattr(
+            _processes, "_joined", SimpleNamespace(index=index, count=4, alone=False)
+        )
+        assert batches_of(items).input_shape == (2, 24, 24, 3)
+        shares.append(batches())
+    for number, (images, related) in enumerate(whole):
+        parts = [share[number] for share in shares]
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), related)
 
 
 def test_follows_the_sampler_and_names_its_rows(items):

@@ -52,6 +52,17 @@ def prepare_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
+def hide_prints() -> None:
+    """Hides what libraries print past Python; several processes that train together print much."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        stream.flush()
+        options = {"encoding": stream.encoding, "errors": stream.errors}
+        setattr(sys, name, os.fdopen(os.dup(number), "w", **options))
+        os.dup2(nowhere, number)
+
+
 class _OneLine(logging.Formatter):
     def format(self, record):
         return printable(super().format(record))

@@ -18,6 +18,7 @@ _EPILOG = """examples:
   dml train my_recipe.toml --out runs/mine --budget 20m
   dml train my_images/ --dry-run           the expected time and memory; writes nothing
   dml train runs/mine --resume
+  srun dml --backend jax train my_images/ --processes --training.devices all
 
 sections: dataset backbone embedding sampler augmentation loss miner reduction memory
 auxiliary_loss regularizer optimizer head_stage second_stage training evaluation.
@@ -39,15 +40,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build everything, time a few batches, and print the plan; write nothing",
     )
+    parser.add_argument(
+        "--processes",
+        action="store_true",
+        help="train as one of several processes (JAX), started by srun or mpirun, or with "
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID",
+    )
     add_allow_parts(parser)
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml._processes import join_processes
     from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe
     from dml.runs import Trainer
     from dml.runs._starting import run_name
 
+    if options.processes:
+        join_processes()
     if options.resume:
         given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
         if others := [*options.flags[:1], *(name for name, value in given.items() if value)]:

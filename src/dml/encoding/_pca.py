@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from dml._processes import from_first
 from dml.encoding._stages import embedding_input, embedding_layer
 from dml.errors import ArrayError
 
@@ -27,7 +28,7 @@ def set_principal_components(encoder: Any, features: np.ndarray, whiten: bool = 
     """
     features = keras.ops.convert_to_numpy(embedding_input(encoder, features))
     layer = embedding_layer(encoder)
-    kernel = principal_components(features, layer.units, whiten)
+    kernel = from_first(lambda: principal_components(features, layer.units, whiten))
     layer.set_weights([kernel, np.zeros(layer.units, "float32")])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dml._processes import from_first
 from dml._text import number_of
 from dml.evaluation import retrieval
 
@@ -36,8 +37,12 @@ class Scores:
             labels: Class codes (N,), or sets of labels.
             left_out: Keys (N,), as `dml.datasets.Items.left_out_keys` gives them.
         """
-        result = retrieval(vectors, labels, ks=(1,), exclude=left_out)
-        return cls(result.per_query["R@1"], result.classes)
+
+        def scores():
+            result = retrieval(vectors, labels, ks=(1,), exclude=left_out)
+            return cls(result.per_query["R@1"], result.classes)
+
+        return from_first(scores)
 
     @property
     def recall(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dml._devices import device_count, devices_in_use
+from dml._processes import process_count
 from dml._text import number_of
 from dml.backbones import Hub, Own
 from dml.datasets import Items
@@ -210,15 +211,21 @@ def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
         reporter: Receives a line if these are fewer.
 
     Raises:
-        OptionError: The backend is not JAX.
+        OptionError: The backend is not JAX; or several processes would have devices left over.
     """
     training = recipe.training
-    if training.devices == 1:
+    if training.devices == 1 and process_count() == 1:
         return 1
     there = _device_count("all")
     most = there if isinstance(training.devices, str) else min(training.devices, there)
     part = recipe.sampler.batch_size // training.chunks
     count = next(count for count in range(most, 0, -1) if part % count == 0)
+    if process_count() > 1 and count < there:
+        raise OptionError(
+            "training.devices",
+            f"is {training.devices}, of which {count} can share a batch evenly, and "
+            f"{process_count()} processes have {there}: start fewer",
+        )
     if not isinstance(training.devices, str) and count < training.devices:
         reporter.info(
             f"note: going on with {count} of {training.devices} devices, as many as are here and "

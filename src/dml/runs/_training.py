@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dml._processes import from_first, process_index
 from dml._storage.records import text_sha256
 from dml._storage.run_folder import RunFolder, StageFolder, StagesFolder
 from dml._text import number_of
@@ -125,8 +126,13 @@ class Training:
             title = "frozen network on the test images"
             vectors = self._embed(self._features, split.items.paths, title)
             ks = options.ks or self._recipe.dataset.recall_ks
-            measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
-            metrics = measured.metrics
+            metrics = from_first(
+                lambda: (
+                    measure(
+                        split, vectors, ks, options.extra_metrics, reporter=self._reporter
+                    ).metrics
+                )
+            )
         baseline = Baseline(self._features.output_shape[-1], score, metrics)
         self._folder.write_json(self._folder.frozen, baseline.to_json())
 
@@ -366,7 +372,7 @@ class Training:
                 TRACKERS[name](
                     folder.path, self._folder.path.name, recipe.to_toml(), self._reporter
                 )
-                for name in recipe.training.trackers
+                for name in (recipe.training.trackers if process_index() == 0 else ())
             ],
         )
 
@@ -374,16 +380,18 @@ class Training:
         """Returns the position of each class, (classes, D): the mean of its proxies or images."""
         import keras
 
+        from dml._devices import whole
         from dml.heads import ProxyHead
         from dml.ops import unit_length
 
         if isinstance(learner.head, ProxyHead):
-            proxies = unit_length(keras.ops.convert_to_tensor(learner.head.all_proxies()))
-            return keras.ops.convert_to_numpy(proxies).mean(axis=1)
+            proxies = whole(keras.ops.convert_to_tensor(learner.head.all_proxies()))
+            proxies = unit_length(keras.ops.convert_to_tensor(proxies))
+            return from_first(lambda: keras.ops.convert_to_numpy(proxies).mean(axis=1))
         vectors, items = training_vectors(), self._training_items
         sums = np.zeros((len(items.class_names), vectors.shape[1]))
         np.add.at(sums, items.labels, vectors)
-        return sums
+        return from_first(lambda: sums)
 
     def _initialise_embedding(self) -> None:
         """Sets the embedding layer to the features' principal components, if the recipe does."""

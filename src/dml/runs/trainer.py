@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dml._devices import devices_in_use, on_devices
+from dml._devices import devices_in_use, on_devices, on_own_devices
 from dml._options import check_positive
+from dml._processes import (
+    check_same,
+    from_first,
+    new_folder,
+    process_count,
+    process_index,
+    send_folder,
+)
 from dml._storage.atomic import atomic_path, write_text
+from dml._storage.records import sha256
 from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml._streams import held_back
@@ -57,6 +66,9 @@ if TYPE_CHECKING:
     from dml.training import Learner
 
 
+_PACKAGES = ("dml", "keras", "tensorflow", "jax", "torch", "numpy", "grain", "faiss-cpu")
+
+
 class Trainer:
     """Trains the encoder that a recipe describes, evaluates it and writes a report.
 
@@ -77,7 +89,7 @@ class Trainer:
             raise OptionError("recipe", text)
         recipe = recipe.with_absolute_paths()
         self.recipe = dataclasses.replace(recipe, backbone=recipe.backbone.resolved())
-        self._reporter = reporter
+        self._reporter = reporter if process_index() == 0 else SILENT
 
     def run(
         self,
@@ -90,7 +102,9 @@ class Trainer:
     ) -> Run:
         """Trains in a new folder.
 
-        The recipe, every image and the learner are checked before anything is written.
+        The recipe, every image and the learner are checked before anything is written. Of several
+        processes that train together (`dml.join_processes`), the first writes the folder, reports
+        and evaluates.
 
         Args:
             folder: The run's folder; by default `runs/NAME`, with a number if that exists.
@@ -104,16 +118,20 @@ class Trainer:
             describe: Whether to report first what is trained on which data, as a plan does, too.
 
         Returns:
-            The finished run.
+            The finished run; in other processes than the first, a copy of it without evaluation,
+            which is removed when they end.
 
         Raises:
-            DmlError: The recipe, the data or the folder is invalid.
+            DmlError: The recipe, the data or the folder is invalid; or processes that train
+                together have different ones.
             DivergenceError: The loss is not finite; the last checkpoint is kept.
         """
         if folder is not None:
-            RunFolder(folder).check_new()
+            from_first(RunFolder(folder).check_new)
         devices = check_devices(self.recipe)
+        _check_features(features)
         items = self.recipe.dataset.items() if recorded is None else recorded.items
+        self._check_same(items)
         times = StageTimes()
         with self._on(devices):
             prepared = self._prepare(items)
@@ -121,6 +139,7 @@ class Trainer:
             if recorded is None:
                 with times.of("reading"):
                     recorded = self._record(items)
+            check_same({"images": "".join(recorded.digests)})
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
                 prepared = self._prepare(items)
@@ -130,7 +149,8 @@ class Trainer:
                     self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
                 prepared = self._prepare(items)
             name = name or dataset_label(self.recipe.dataset)
-            run_folder = RunFolder(free_folder(Path("runs"), name) if folder is None else folder)
+            path = from_first(lambda: free_folder(Path("runs"), name)) if folder is None else folder
+            run_folder = RunFolder(path if process_index() == 0 else new_folder())
             with run_folder.writing():
                 run_folder.create()
                 recorded.write(run_folder.items)
@@ -151,7 +171,9 @@ class Trainer:
     ) -> Run:
         """Continues an interrupted run from its last checkpoint that can be read.
 
-        The result is bit-identical to that of an uninterrupted training.
+        The result is bit-identical to that of an uninterrupted training. Several processes that
+        train together (`dml.join_processes`) may continue a run of any number of them; only the
+        first needs its folder.
 
         Args:
             folder: The run's.
@@ -165,10 +187,8 @@ class Trainer:
             DmlError: There is no run, its recipe is not the one that it started with, its images or
                 files were changed, or another process writes it.
         """
-        run_folder = RunFolder(folder)
-        if not run_folder.recipe.exists():
-            raise MissingDataError(folder, "there is no run to resume: recipe.toml is missing")
-        with run_folder.writing():
+        _check_features(features)
+        with _to_resume(folder) as run_folder:
             if not run_folder.manifest.exists():
                 if run_folder.checkpoints.exists():  # otherwise it was stopped as it began
                     reporter.warning(
@@ -180,6 +200,7 @@ class Trainer:
             trainer = cls(load_run_recipe(run_folder, allow_parts=allow_parts), reporter)
             devices = devices_to_resume(trainer.recipe, reporter)
             items = trainer._resumed_items(run_folder)
+            trainer._check_same(items)
             with trainer._on(devices):
                 prepared = trainer._prepare(items)
                 trainer._describe(items, prepared)
@@ -214,6 +235,10 @@ class Trainer:
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
         started, recipe = time.monotonic(), self.recipe
+        if process_count() > 1:
+            raise OptionError(
+                "processes", "must be 1 for a plan: set training.epochs instead of a time"
+            )
         devices = check_devices(recipe)
         items = recipe.dataset.items()
         training = items.select("train")
@@ -369,14 +394,30 @@ class Trainer:
         self._reporter.info(f"trained in {took}{how}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
         if evaluate:
-            with times.of("evaluation"):
-                evaluation = run._evaluate(None, ())
-            for line in evaluation.lines():
-                self._reporter.info(line)
-            self._reporter.info(f"report: {folder.report}")
+            from_first(lambda: self._evaluate(run, times))
         elif (baseline := run._baseline()) and (note := run._note_on_embedding(baseline)):
             self._reporter.info(f"note: {note}")
         return run
+
+    def _evaluate(self, run: Run, times: StageTimes) -> None:
+        """Evaluates a run, on the devices of this process alone."""
+        with times.of("evaluation"), on_own_devices():
+            evaluation = run._evaluate(None, ())
+        for line in evaluation.lines():
+            self._reporter.info(line)
+        self._reporter.info(f"report: {run.report}")
+
+    def _check_same(self, items: Items) -> None:
+        """Raises an error if processes that train together have other recipes or data."""
+        recipe = self.recipe.to_toml()
+        columns = [*items.ids, *items.labels, *items.splits]
+        check_same(
+            {
+                "recipe": "".join([recipe, *(sha256(path) for path in self.recipe.parts)]),
+                "list of images": "\n".join(map(str, columns)),
+                "set of packages": str(installed_versions(*_PACKAGES)),
+            }
+        )
 
     def _refit(self, folder: RunFolder, items: Items, choice: Choice, features: Path):
         """Returns an encoder that is trained as chosen, on the validation images, too."""
@@ -403,6 +444,33 @@ class Trainer:
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)
+
+
+@contextlib.contextmanager
+def _to_resume(path: str | os.PathLike[str]) -> Iterator[RunFolder]:
+    """Locks the folder of a run and yields it; in other processes than the first, a copy of it."""
+    folder, several = RunFolder(path), process_count() > 1
+
+    def lock():
+        if not folder.recipe.exists():
+            raise MissingDataError(path, "there is no run to resume: recipe.toml is missing")
+        stack.enter_context(folder.writing())
+        if several:  # if only some had features, the others would wait for them to compute theirs
+            shutil.rmtree(folder.features, ignore_errors=True)
+
+    with contextlib.ExitStack() as stack:
+        from_first(lock)
+        left_out = {".lock", "evaluation", "tensorboard", "features", "bundle", "index"}
+        own = RunFolder(send_folder(folder.path, left_out))
+        if own.path != folder.path:
+            stack.enter_context(own.writing())
+        yield own
+
+
+def _check_features(features: str | os.PathLike[str] | None) -> None:
+    """Raises an error for features that several processes would share."""
+    if features is not None and process_count() > 1:
+        raise OptionError("features", "can't be shared by several processes: leave it out")
 
 
 @contextlib.contextmanager
@@ -437,11 +505,10 @@ def _versions(seed: int) -> dict:
     """Returns the versions and settings, other than the recipe, that a run's metrics depend on."""
     import keras
 
-    names = ("dml", "keras", "tensorflow", "jax", "torch", "numpy", "grain", "faiss-cpu")
     return {
         "backend": keras.backend.backend(),
         "python": platform.python_version(),
-        "packages": installed_versions(*names),
+        "packages": installed_versions(*_PACKAGES),
         "processors": os.cpu_count(),
         "devices": devices_in_use(),
         "seed": seed,

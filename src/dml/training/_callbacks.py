@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dml._devices import placed
+from dml._devices import placed, whole
 from dml._storage.atomic import atomic_path, check_regular
 from dml._storage.run_folder import StageFolder
 from dml._text import number_of
@@ -254,7 +254,8 @@ def by_epoch(file):
 
 
 def to_numpy(variable):
-    value = keras.ops.convert_to_numpy(variable.value)
+    """Returns the values of a variable; all of several processes must call it."""
+    value = whole(variable.value)
     return value.astype("float32") if value.dtype.name == "bfloat16" else value  # unknown to NumPy
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least
+from dml._processes import own_part
 from dml.images import ImageError
 from dml.samplers import Sampler
 from dml.samplers.base import Samples
@@ -17,6 +18,8 @@ from dml.samplers.base import Samples
 
 class BatchReader(abc.ABC):
     """Creates a training batch from its number; called by several threads at once.
+
+    Each of several processes that train together creates its share.
 
     Args:
         items: As in `training_batches`, like all of the arguments.
@@ -57,18 +60,22 @@ class BatchReader(abc.ABC):
         self.steps_per_epoch = len(self.epoch_rows(0))
 
     def __call__(self, number: int) -> tuple[np.ndarray, Any]:
-        """Returns the inputs (B, *shape) and the labels of a batch."""
+        """Returns the inputs (B, *shape) and the labels of this process's share of a batch."""
         epoch, step = divmod(number, self.steps_per_epoch)
         rows = self.epoch_rows(epoch)[step].copy()
-        inputs = self.inputs(rows, epoch, step)
-        labels = self.targets(self.labels[rows])
+        own = own_part(len(rows))
+        inputs = self.inputs(rows, range(len(rows))[own], epoch, step)
+        labels = self.targets(self.labels[rows])[own]
         if self.samples:
-            return inputs, {"labels": labels, "samples": rows.astype(np.int32)}
+            return inputs, {"labels": labels, "samples": rows[own].astype(np.int32)}
         return inputs, labels
 
     @abc.abstractmethod
-    def inputs(self, rows: np.ndarray, epoch: int, step: int) -> np.ndarray:
-        """Returns what the model reads, (B, *shape); sets the rows that it replaces."""
+    def inputs(self, rows: np.ndarray, places: range, epoch: int, step: int) -> np.ndarray:
+        """Returns what the model reads at some places of a batch, (places, *shape).
+
+        Sets the rows that it replaces.
+        """
 
     def epoch_rows(self, epoch: int) -> np.ndarray:
         """Returns the rows int64 (steps, B) of the items in an epoch's batches."""

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from dml._devices import for_all_images
 from dml.encoding._interface import preparation_of
 from dml.encoding._layers import FrozenStatistics
 from dml.encoding._squares import read_squares
@@ -109,7 +110,7 @@ class _InTraining(keras.Model):
         self.model = model
 
     def call(self, inputs):
-        return self.model(inputs, training=True)
+        return for_all_images(self.model(inputs, training=True))
 
 
 @contextlib.contextmanager

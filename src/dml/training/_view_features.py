@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dml._arrays import as_array
-from dml._devices import divided
+from dml._devices import predicted
 from dml._storage.records import text_sha256
 from dml._storage.unfinished import read_part, write_part
 from dml.augmentations import Augmentation
@@ -167,7 +166,7 @@ class ViewFeatures:
         return np.stack(features, axis=1)
 
     def _predicted(self, images):
-        return as_array(self.network.predict_on_batch(divided(images))).astype("float32")
+        return predicted(self.network, images).astype("float32")
 
     def _fitting(self, features, paths):
         """Returns features in the type in which they are kept, after a check that it holds them."""

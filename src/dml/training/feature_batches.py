@@ -87,7 +87,7 @@ class _FeatureReader(BatchReader):
         self.cache = cache
         self.first_view = 0 if plain or not len(cache.views) else 1
 
-    def inputs(self, rows, epoch, step):
+    def inputs(self, rows, places, epoch, step):
         views = 1 + len(self.cache.views) - self.first_view
         generator = np.random.default_rng((self.seed, epoch, step + 1))
         first = generator.integers(views, size=len(rows))
@@ -97,4 +97,5 @@ class _FeatureReader(BatchReader):
         start = np.repeat(starts, np.diff(starts, append=len(rows)))
         chosen = np.empty(len(rows), np.int64)
         chosen[order] = (first[order[start]] + np.arange(len(rows)) - start) % views
-        return self.cache.batch(rows, self.first_view + chosen)
+        own = slice(places.start, places.stop)
+        return self.cache.batch(rows[own], self.first_view + chosen[own])

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from dml._devices import by_image, check_inside, equal_batches
+from dml._devices import by_image, check_inside, equal_batches, predicted
 from dml._options import check_at_least, check_interval
+from dml._processes import process_count
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
@@ -580,6 +581,10 @@ class Learner(keras.Model):
         if not len(images):
             return np.zeros((0, self.encoder.output_shape[-1]), "float32")
         images = checked_images(images, self.encoder)
+        if process_count() > 1:
+            starts = range(0, len(images), batch_size)
+            parts = [predicted(self.encoder, images[i : i + batch_size]) for i in starts]
+            return np.concatenate(parts)
         with equal_batches(None):
             return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 

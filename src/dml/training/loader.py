@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
+from dml._processes import process_count
 from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.images import ImageError, read_image
@@ -47,7 +48,8 @@ def training_batches(
     """Returns endless training batches for `fit(..., steps_per_epoch=batches.steps_per_epoch)`.
 
     Batches and crops are a function of (seed, epoch, step): a training that starts at `first_epoch`
-    sees the same batches as one that was not interrupted.
+    sees the same batches as one that was not interrupted. Each of several processes that train
+    together (`dml.join_processes`) reads its share of every batch.
 
     Args:
         items: The training images, such as `dml.datasets.Items`.
@@ -141,8 +143,8 @@ class TrainingBatches(grain.IterDataset):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the images or features of every batch."""
-        return len(self.epoch_rows(0)[0]), *self.reader.shape
+        """Shape of the images or features of this process's share of every batch."""
+        return self.epoch_rows(0).shape[1] // process_count(), *self.reader.shape
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -212,11 +214,11 @@ class _ImageReader(BatchReader):
         self.size = size
         self.on_unreadable = on_unreadable
 
-    def inputs(self, rows, epoch, step):
-        images = np.empty((len(rows), *self.shape), np.uint8)
+    def inputs(self, rows, places, epoch, step):
+        images = np.empty((len(places), *self.shape), np.uint8)
         with single_threaded_opencv():
-            for place in range(len(rows)):
-                images[place] = self._image(rows, place, (self.seed, epoch, step + 1, place))
+            for image, place in zip(images, places, strict=True):
+                image[:] = self._image(rows, place, (self.seed, epoch, step + 1, place))
         return images
 
     def _image(self, rows, place, key):

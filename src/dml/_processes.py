@@ -1,0 +1,362 @@
+"""Training in several processes, on one or more machines: what they tell each other (JAX)."""
+
+import atexit
+import contextlib
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dml._options import check_at_least, check_interval
+from dml.errors import DmlError, OptionError
+
+T = TypeVar("T")
+
+_ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
+_LAUNCHERS = (  # where each says how many processes there are, and which one this is
+    ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("SLURM_NTASKS", "SLURM_PROCID"),
+)
+_LOCAL_NUMBERS = ("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")  # among those of a machine
+_PATIENCE = 300  # seconds to wait for the others
+_FIRST_BLOCK, _BLOCK = 2**12, 2**26  # bytes that are sent at once: a new size is compiled anew
+
+# Runs beside each process and prints, when that ends, the last line that it was told: a process can
+# be killed, or be aborted by a library because another one was.
+_WATCHER = """
+import shutil, sys
+line = ""
+for line in sys.stdin:  # which ends with the process
+    pass
+if line.strip():
+    sys.stderr.write(line)
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+_joined: "_Joined | None" = None
+
+
+class _Joined:
+    """This process's part in a group of them.
+
+    Args:
+        index: Its number, from 0.
+        count: Of the processes.
+    """
+
+    def __init__(self, index: int, count: int):
+        self.index = index
+        self.count = count
+        self.alone = False  # while it does what the others wait for
+        self.folder = Path(tempfile.mkdtemp(prefix="dml-process-"))  # which the watcher removes
+        self.watcher = subprocess.Popen(
+            [sys.executable, "-I", "-c", _WATCHER, str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=sys.stderr,
+            start_new_session=True,  # Ctrl-C is for the process itself
+        )
+
+    def __str__(self):
+        return f"process {self.index} of {self.count}"
+
+    def tell(self, line: str) -> None:
+        """Sets the line that is printed when this process ends; empty for none."""
+        assert self.watcher.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.watcher.stdin.write(f"{line}\n".encode())
+            self.watcher.stdin.flush()
+
+    def finish(self, line: str = "") -> None:
+        """Tells the last line, and waits until it is printed."""
+        self.tell(line)
+        self.watcher.communicate()
+
+
+def join_processes(
+    address: str | None = None, count: int | None = None, index: int | None = None
+) -> int:
+    """Makes this process one of several that train together, on JAX.
+
+    Call it in each of them, before JAX computes anything. `dml.on_devices("all")` then takes the
+    devices of all processes; each reads its share of the batches of `dml.training_batches` only,
+    and `dml.Trainer` writes the run in the first one. All must do the same work in the same order:
+    what else is given to a learner must be equal in all of them, random numbers included.
+
+    Args:
+        address: "HOST:PORT" of the first process, at a free port; by default
+            KERAS_DISTRIBUTION_JOB_ADDRESSES or JAX_COORDINATOR_ADDRESS, or what JAX learns from
+            Slurm and from Open MPI up to version 4.
+        count: Number of processes; by default KERAS_DISTRIBUTION_NUM_PROCESSES, or what Open MPI or
+            Slurm say. With 1, nothing is done.
+        index: The number of this process, from 0; by default KERAS_DISTRIBUTION_PROCESS_ID, or what
+            Open MPI or Slurm say.
+
+    Returns:
+        The number of processes.
+
+    Raises:
+        OptionError: The backend is not JAX; or it is not known which processes there are.
+        DmlError: JAX has computed something already; or the others can't be reached.
+
+    Example:
+        >>> dml.join_processes("10.0.0.1:6000", count=2, index=0)  # doctest: +SKIP
+        2
+        >>> with dml.on_devices("all"):  # doctest: +SKIP
+        ...     run = dml.Trainer(recipe).run("runs/mine")
+    """
+    import keras
+
+    global _joined
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise OptionError(
+            "processes",
+            f"must be 1 on {backend}: training in several needs JAX, `dml --backend jax` or "
+            "KERAS_BACKEND=jax",
+        )
+    if _joined is not None:
+        raise DmlError("this process has joined others already")
+    address = address or _first_of(_ADDRESSES)
+    known = [pair for pair in _LAUNCHERS if pair[0] in os.environ]
+    if count is None and known:
+        count = _number(known[0][0])
+    if index is None and known:
+        index = _number(known[0][1])
+    if count is None or index is None:
+        raise OptionError(
+            "processes",
+            "are unknown: start the command with srun or mpirun, or set "
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID",
+        )
+    check_at_least(1, count=count)
+    check_interval(f"[0, {count})", index=index)
+    if count > 1:
+        joined = _Joined(index, count)
+        joined.tell(  # JAX aborts the process if it can't reach the first one
+            f"dml: {joined} can't reach the others within {_PATIENCE} seconds: start all of them, "
+            "with the same address of the first"
+        )
+        try:
+            _connect(address, count, index)
+        except BaseException:
+            joined.finish()
+            raise
+        joined.tell(
+            f"dml: {joined} was ended, or ended as another one did; `dml train RUN --resume` "
+            "continues from the last epoch"
+        )
+        _joined = joined
+        atexit.register(_at_exit)
+        _share_seed()
+    return count
+
+
+def _connect(address, count, index):
+    import jax
+
+    local = _first_of(_LOCAL_NUMBERS)
+    options: dict[str, Any] = {"cluster_detection_method": "deactivate"} if address else {}
+    if local is not None:  # a launcher starts as many processes on a machine as it has devices
+        options["local_device_ids"] = [int(local)]
+    try:
+        jax.distributed.initialize(
+            address and address.split(",")[0],
+            num_processes=count,
+            process_id=index,
+            initialization_timeout=_PATIENCE,
+            **options,
+        )
+    except ValueError as error:  # no coordinator is known
+        raise OptionError(
+            "processes",
+            f"can't be reached: {error} Set KERAS_DISTRIBUTION_JOB_ADDRESSES to HOST:PORT of the "
+            "first one",
+        ) from None
+    except RuntimeError as error:  # JAX has computed something, or the port is taken
+        raise DmlError(
+            f"process {index} of {count} can't join the others: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _share_seed():
+    """Seeds Keras alike in all processes, as `keras.distribution.initialize` does."""
+    import keras
+
+    seed = from_first(lambda: int.from_bytes(os.urandom(4)))
+    keras.utils.set_random_seed(seed)
+
+
+def _first_of(names):
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def _number(name):
+    try:
+        return int(os.environ[name])
+    except (KeyError, ValueError):
+        raise OptionError(
+            name, f"must be a number; got {os.environ.get(name, 'nothing')!r}"
+        ) from None
+
+
+def process_count() -> int:
+    """Returns how many processes do together what is done now."""
+    return 1 if _joined is None or _joined.alone else _joined.count
+
+
+def process_index() -> int:
+    """Returns the number of this process, from 0."""
+    return 0 if _joined is None else _joined.index
+
+
+def new_folder() -> Path:
+    """Returns a new folder of this process alone, which is removed when it ends."""
+    assert _joined is not None
+    return Path(tempfile.mkdtemp(dir=_joined.folder))
+
+
+def own_part(size: int) -> slice:
+    """Returns this process's part of rows that the processes share evenly."""
+    part = size // process_count()
+    return slice(process_index() * part, (process_index() + 1) * part)
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Returns what a function returns in the first process, in all of them; or raises its error.
+
+    It is called there only. So a decision is the same in all processes, which may round otherwise.
+    """
+    if process_count() == 1:
+        return make()
+    sent = b""
+    if process_index() == 0:
+        assert _joined is not None
+        _joined.alone = True
+        try:
+            sent = pickle.dumps((make(), None))
+        except DmlError as error:
+            sent = pickle.dumps((None, error))
+        finally:
+            _joined.alone = False
+    value, error = pickle.loads(_broadcast(sent))
+    if error is not None:
+        raise error
+    return value
+
+
+def _broadcast(data: bytes) -> bytes:
+    """Returns the bytes of the first process."""
+    from jax.experimental import multihost_utils
+
+    def send(block, size):
+        padded = np.zeros(size, np.uint8)
+        padded[: len(block)] = np.frombuffer(block, np.uint8)
+        return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()
+
+    head = send(len(data).to_bytes(8) + data[: _FIRST_BLOCK - 8], _FIRST_BLOCK)
+    length = int.from_bytes(head[:8])
+    blocks, done = [head[8:]], _FIRST_BLOCK - 8
+    while done < length:
+        size = min(_BLOCK, 1 << (length - done - 1).bit_length())
+        blocks.append(send(data[done : done + size], size))
+        done += size
+    return b"".join(blocks)[:length]
+
+
+def check_same(things: Mapping[str, str | bytes]) -> None:
+    """Raises a DmlError, in all processes, unless each of them has the same things.
+
+    Args:
+        things: {what it is, for the message: its content}.
+    """
+    if process_count() == 1:
+        return
+    contents = [x.encode() if isinstance(x, str) else x for x in things.values()]
+    own = np.stack([np.frombuffer(hashlib.sha256(x).digest(), np.uint8) for x in contents])
+    digests = exchanged(own)
+    for place, name in enumerate(things):
+        other = np.flatnonzero((digests[:, place] != digests[0, place]).any(axis=1))
+        if len(other):
+            raise DmlError(
+                f"process {other[0]} of {process_count()} has another {name} than process 0: give "
+                "all of them the same command, files and versions of packages"
+            )
+
+
+def exchanged(values: np.ndarray) -> np.ndarray:
+    """Returns the values of all processes, (processes, ...); their shapes must be equal."""
+    if process_count() == 1:
+        return values[None]
+    from jax.experimental import multihost_utils
+
+    found = np.asarray(multihost_utils.process_allgather(values))
+    return found.reshape(process_count(), *values.shape)
+
+
+def from_each(value: T) -> list[T]:
+    """Returns the values of all processes, in their order."""
+    data = pickle.dumps(value)
+    sizes = exchanged(np.array([len(data)]))[:, 0]
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    parts = zip(exchanged(padded), sizes, strict=True)
+    return [pickle.loads(part[:size].tobytes()) for part, size in parts]
+
+
+def send_folder(folder: Path, left_out: set[str]) -> Path:
+    """Returns the first process's folder there, and in the others a copy of it.
+
+    Args:
+        folder: In the first process.
+        left_out: Names of files and folders in it that are not copied.
+    """
+    if process_count() == 1:
+        return folder
+    files = from_first(lambda: list(_files(folder, left_out)))
+    copy = folder if process_index() == 0 else new_folder()
+    for name in files:
+        data = _broadcast((folder / name).read_bytes() if process_index() == 0 else b"")
+        if process_index():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(data)
+    return copy
+
+
+def _files(folder: Path, left_out: set[str]) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] not in left_out:
+            yield name.as_posix()
+
+
+def end_process(code: int, line: str = "") -> None:
+    """Ends this process at once with an exit code, if it is one of several.
+
+    An orderly end would wait for the others, which notice the end only now.
+
+    Args:
+        code: The exit code.
+        line: To print; empty if all is said.
+    """
+    if _joined is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _joined.finish(line)
+        os._exit(code)
+
+
+def _at_exit():
+    if getattr(sys, "last_value", None) is not None:  # an exception, whose traceback was printed
+        end_process(1)
+    import jax
+
+    jax.distributed.shutdown()
+    _joined.finish()

@@ -1,0 +1,92 @@
+"""Several processes train as one does, one of them may be killed, and others may go on."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import dml
+from dml.errors import OptionError
+from tests.test_devices import ROOT, environment
+
+PROGRAM = [sys.executable, "-m", "tests.processes"]
+
+
+def run(count, what, folder):
+    """Returns (exit code, standard output, standard error) of each of some processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for index in range(count):
+        own = {
+            **environment(devices=1),
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
+        }
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [*PROGRAM, what, str(folder)]
+        processes.append(subprocess.Popen(command, env=own, cwd=ROOT, **pipes))
+    try:
+        printed = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(p.returncode, *texts) for p, texts in zip(processes, printed, strict=True)]
+
+
+@pytest.mark.slow
+def test_training_is_that_of_one_process(tmp_path):
+    for code, _, errors in run(4, "four", tmp_path):
+        assert code == 0, errors
+    first, killed = run(2, "two", tmp_path)
+    assert killed[0] == -signal.SIGKILL, killed
+    assert first[0] not in (0, 1), first  # neither in order, nor with a traceback
+    lines = [line for line in first[2].splitlines() if line.startswith("dml: ")]
+    assert len(lines) == 1 and "`dml train RUN --resume` continues" in lines[0], first[2]
+    assert "epoch   3/3" in first[1] and "report: " in first[1]
+    assert not killed[1]  # only the first prints
+    assert killed[2].startswith("dml: process 1 of 2 was ended"), killed[2]
+    ((code, printed, errors),) = run(1, "one", tmp_path)
+    assert code == 0, errors
+    report = json.loads(printed.splitlines()[-1])
+    assert len(report) == 5
+    assert {name: number for name, number in report.items() if number > 1e-5} == {}
+
+
+def test_processes_are_started_by_something(monkeypatch):
+    for name in ("KERAS_DISTRIBUTION_NUM_PROCESSES", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    text = (
+        "processes are unknown: start the command with srun"
+        if keras.backend.backend() == "jax"
+        else "processes must be 1 on .*: .*`dml --backend jax`"
+    )
+    with pytest.raises(OptionError, match=text):
+        dml.join_processes()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="there is one process only")
+@pytest.mark.parametrize(
+    ("count", "number"),
+    [
+        ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"),
+        ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+        ("SLURM_NTASKS", "SLURM_PROCID"),
+    ],
+)
+def test_one_process_waits_for_no_other(monkeypatch, count, number):
+    monkeypatch.setenv(count, "1")
+    monkeypatch.setenv(number, "0")
+    assert dml.join_processes() == 1
+    monkeypatch.setenv(number, "1")
+    with pytest.raises(OptionError, match=r"index must be in \[0, 1\); got 1"):
+        dml.join_processes()
+    monkeypatch.setenv(number, "first")
+    with pytest.raises(OptionError, match=rf"{number} must be a number; got 'first'"):
+        dml.join_processes()
