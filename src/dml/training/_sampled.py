@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from dml._devices import whole
 from dml._options import check_interval
 from dml.errors import OptionError
 from dml.heads import ProxyHead, SampledProxyHead
@@ -68,7 +69,7 @@ def slots_of(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
 
 def _first(slot):
     """Returns the number that a new slot is filled with."""
-    return float(ops.convert_to_numpy(slot).flat[0])
+    return float(whole(slot.value).flat[0])
 
 
 class SlotTables(keras.layers.Layer):
