@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import keras
-from keras import ops
 
 from dml._devices import whole
 from dml._options import check_interval
