@@ -248,7 +248,7 @@ class TrainingOptions:
             share of a batch, and the loss sees the whole batch. The batch, or each of its `chunks`,
             must be a multiple of them.
         shard_proxies: Whether each device holds the proxies of its share of the classes only, for
-            very many classes. Not with `head.sample`.
+            very many classes; with `head.sample`, of the table of all proxies.
     """
 
     epochs: int = 30
