@@ -322,12 +322,6 @@ def share_of(batch_size: int) -> int:
     return -(-batch_size // devices.count) * (devices.count // devices.processes)
 
 
-def shared_by() -> int:
-    """Returns how many processes share the work of the block of `on_devices` around this."""
-    devices = _current()
-    return 1 if devices is None else devices.processes
-
-
 def whole(array: Any) -> np.ndarray:
     """Returns an array's values, wherever its parts are; all processes must call it."""
     devices = _current()

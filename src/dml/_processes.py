@@ -8,7 +8,9 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,8 @@ _LAUNCHERS = (  # where each says how many processes there are, and which one th
     ("SLURM_NTASKS", "SLURM_PROCID"),
 )
 _LOCAL_NUMBERS = ("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")  # among those of a machine
+_NOT_YET = b"\xff" * 8  # no number of bytes: the others are to wait further
+_TICK = 300  # seconds after which they are told so: JAX waits for half an hour on processors
 _PATIENCE = 300  # seconds to wait for the others
 _FIRST_BLOCK, _BLOCK = 2**12, 2**26  # bytes that are sent at once: a new size is compiled anew
 
@@ -240,33 +244,56 @@ def from_first(make: Callable[[], T]) -> T:
     if process_index() == 0:
         assert _joined is not None
         _joined.alone = True
-        try:
-            sent = pickle.dumps((make(), None))
-        except DmlError as error:
-            sent = pickle.dumps((None, error))
-        finally:
-            _joined.alone = False
+        with _others_waiting():
+            try:
+                sent = pickle.dumps((make(), None))
+            except DmlError as error:
+                sent = pickle.dumps((None, error))
+            finally:
+                _joined.alone = False
     value, error = pickle.loads(_broadcast(sent))
     if error is not None:
         raise error
     return value
 
 
-def _broadcast(data: bytes) -> bytes:
-    """Returns the bytes of the first process."""
+@contextlib.contextmanager
+def _others_waiting() -> Iterator[None]:
+    """Tells the other processes from time to time that the `with` block is not done yet."""
+    done = threading.Event()
+
+    def tell():
+        while not done.wait(_TICK):
+            _send(_NOT_YET, _FIRST_BLOCK)
+
+    with ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(tell)
+        try:
+            yield
+        finally:
+            done.set()
+        telling.result()
+
+
+def _send(block: bytes, size: int) -> bytes:
+    """Returns the first process's bytes, with zeros up to a size."""
     from jax.experimental import multihost_utils
 
-    def send(block, size):
-        padded = np.zeros(size, np.uint8)
-        padded[: len(block)] = np.frombuffer(block, np.uint8)
-        return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()
+    padded = np.zeros(size, np.uint8)
+    padded[: len(block)] = np.frombuffer(block, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()
 
-    head = send(len(data).to_bytes(8) + data[: _FIRST_BLOCK - 8], _FIRST_BLOCK)
+
+def _broadcast(data: bytes) -> bytes:
+    """Returns the bytes of the first process."""
+    head = _NOT_YET
+    while head.startswith(_NOT_YET):
+        head = _send(len(data).to_bytes(8) + data[: _FIRST_BLOCK - 8], _FIRST_BLOCK)
     length = int.from_bytes(head[:8])
     blocks, done = [head[8:]], _FIRST_BLOCK - 8
     while done < length:
         size = min(_BLOCK, 1 << (length - done - 1).bit_length())
-        blocks.append(send(data[done : done + size], size))
+        blocks.append(_send(data[done : done + size], size))
         done += size
     return b"".join(blocks)[:length]
 

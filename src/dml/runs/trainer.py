@@ -188,6 +188,7 @@ class Trainer:
                 files were changed, or another process writes it.
         """
         _check_features(features)
+        reporter = reporter if process_index() == 0 else SILENT
         with _to_resume(folder) as run_folder:
             if not run_folder.manifest.exists():
                 if run_folder.checkpoints.exists():  # otherwise it was stopped as it began
