@@ -20,7 +20,6 @@ from dml._console.terminal import (
     printable,
     quiet_libraries,
 )
-from dml._processes import end_process, process_count, process_index
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.images._files import require_utf8
@@ -128,6 +127,8 @@ def _failed(error, command, arguments, debug):
         complain(line)
         return BAD_INPUT
     text = f"this is a bug in dml: {type(error).__name__}: {error}"
+    from dml._processes import end_process, process_count, process_index
+
     if process_count() > 1:  # most often, a step of this one failed as another was killed
         who = f"process {process_index()} of {process_count()}"
         reason = " ".join(str(error).split())
@@ -157,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     code = _main(sys.argv[1:] if arguments is None else arguments)
     if code:
+        from dml._processes import end_process
+
         end_process(code)
     return code
 
