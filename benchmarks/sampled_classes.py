@@ -3,10 +3,11 @@
     DML_DATA=... python benchmarks/sampled_classes.py [--data emoji glyphs] [--seeds 3]
         [--loss normalized_softmax proxy_anchor] [--sample 1 0.1] [--out FOLDER]
 
-Trains with all classes and with samples of them, as `dml train` does, and prints a Markdown table
-of R@1 and MAP@R on the test classes. `emoji` trains the embedding on cached features of MobileNet;
-`glyphs` the whole of a conv4 on 20,000 characters of 5 drawings, half of which train. Samples of a
-softmax are also corrected for their bias. Runs in the folder are not repeated.
+Trains with all classes and with samples of them, and prints a Markdown table of R@1 and MAP@R on
+the test classes. Samples of a softmax are also corrected for their bias. `emoji` trains the
+embedding as the head stage of the recipe `adapt` does, on MobileNet's features, which are computed
+once; `glyphs` trains a conv4 on 20,000 characters of 5 drawings, half of which train, as `dml
+train` does. Features and runs are kept in the folder.
 """
 
 import argparse
@@ -16,24 +17,95 @@ from pathlib import Path
 
 from training_runs import HERE, NETWORKS, percent, train
 
-DATA = {  # recipe, flags
-    "emoji": (
-        "adapt",
-        [
-            *NETWORKS["mobilenet"],
-            *("--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"),
-            *("--training.stage", "head"),
-        ],
-    ),
-    "glyphs": (
-        "glyphs",
-        [
-            *("--dataset.classes", "20000", "--dataset.samples", "5", "--dataset.size", "32"),
-            *("--backbone.input_size", "32", "--backbone.resize_side", "32"),
-            *("--dataset.validation_fraction", "0.02", "--training.epochs", "4"),
-        ],
-    ),
-}
+GLYPHS = [
+    *("--dataset.classes", "20000", "--dataset.samples", "5", "--dataset.size", "32"),
+    *("--backbone.input_size", "32", "--backbone.resize_side", "32"),
+    *("--dataset.validation_fraction", "0.02", "--training.epochs", "4"),
+]
+
+
+class Emoji:
+    """The features of `emoji`, and trainings of an embedding of them.
+
+    Args:
+        out: The folder of the features.
+    """
+
+    def __init__(self, out):
+        import dml
+        from dml.datasets import DATASETS
+        from dml.encoding._pca import set_principal_components
+
+        flags = [*NETWORKS["mobilenet"], "--dataset.name", "folder"]
+        self.recipe = dml.load_recipe("adapt", [*flags, "--dataset.root", f"{HERE}/emoji"])
+        items = DATASETS["folder"](root=f"{HERE}/emoji").items()
+        self.encoder = dml.build_encoder(self.recipe.backbone, self.recipe.embedding)
+        self.splits, self.features = {}, {}
+        for name in ("train", "test"):
+            split = items.select(name)
+            cache = dml.FeatureCache(out / name, self.encoder, split.paths, views=0)
+            self.splits[name], self.features[name] = split, cache
+        set_principal_components(self.encoder, self.features["train"].plain.astype("float32"))
+        self.start = self.encoder.get_weights()
+
+    def scores(self, loss, sample, corrected, seed):
+        """Returns R@1 and MAP@R after a training."""
+        from dataclasses import replace
+
+        import keras
+
+        import dml
+        from dml.encoding import head_of
+        from dml.evaluation import retrieval
+        from dml.losses import LOSSES
+        from dml.samplers import Shuffle
+        from dml.training import build_optimizer, feature_batches
+
+        keras.utils.set_random_seed(seed)
+        self.encoder.set_weights(self.start)
+        split, cache, stage = self.splits["train"], self.features["train"], self.recipe.head_stage
+        learner = dml.Learner(
+            head_of(self.encoder),
+            LOSSES[loss](),
+            len(split.label_names),
+            sample=sample,
+            correct_bias=corrected,
+        )
+        batches = feature_batches(cache, split, Shuffle(32), seed=seed)
+        options = replace(
+            self.recipe.optimizer,
+            learning_rate=stage.learning_rate,
+            head_learning_rate=stage.head_learning_rate,
+        )
+        steps, epochs = batches.steps_per_epoch, stage.epochs
+        learner.compile(build_optimizer(learner, options, steps, epochs))
+        learner.fit(batches, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0)
+        features = self.features["test"].plain.astype("float32")
+        found = retrieval(learner.encoder.predict(features, verbose=0), self.splits["test"].labels)
+        return found.recall[1], found.map_at_r
+
+
+class Glyphs:
+    """Runs on `glyphs`.
+
+    Args:
+        out: Their folder.
+    """
+
+    def __init__(self, out):
+        self.out = out
+
+    def scores(self, loss, sample, corrected, seed):
+        """Returns R@1 and MAP@R of a run, which is trained unless it is there."""
+        folder = self.out / f"{loss}-{sample:g}{'-corrected' * corrected}-{seed}"
+        flags = [*GLYPHS, "--loss.name", loss, "--head.sample", str(sample)]
+        flags += ["--head.correct_bias", str(corrected).lower(), "--training.seed", str(seed)]
+        train(folder, "glyphs", flags)
+        metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+        return metrics["R@1"]["value"], metrics["MAP@R"]["value"]
+
+
+DATA = {"emoji": Emoji, "glyphs": Glyphs}
 
 
 def main():
@@ -48,33 +120,14 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("runs/sampled-classes"))
     options = parser.parse_args()
     print("| data | loss | sample | R@1 | MAP@R |\n|---|---|---|---|---|")
-    for data, loss, sample in itertools.product(options.data, options.loss, options.sample):
-        for corrected in (False, True)[: 1 + (sample < 1 and loss == "normalized_softmax")]:
-            folders = [
-                trained(options.out / data, data, loss, sample, corrected, seed)
-                for seed in range(options.seeds)
-            ]
-            cells = (percent(values_of(folders, metric)) for metric in ("R@1", "MAP@R"))
-            name = f"{sample:g}" + (", corrected" if corrected else "")
-            print(f"| {data} | {loss} | {name} | {' | '.join(cells)} |", flush=True)
-
-
-def trained(out, data, loss, sample, corrected, seed):
-    """Returns the folder of a run, which is trained unless it is there."""
-    recipe, flags = DATA[data]
-    folder = out / f"{loss}-{sample:g}{'-corrected' * corrected}-{seed}"
-    flags = [*flags, "--loss.name", loss, "--head.sample", str(sample)]
-    flags += ["--head.correct_bias", str(corrected).lower(), "--training.seed", str(seed)]
-    train(folder, recipe, flags)
-    return folder
-
-
-def values_of(folders, metric):
-    """Returns a metric of each run."""
-    return [
-        json.loads((folder / "metrics.json").read_text())["metrics"][metric]["value"]
-        for folder in folders
-    ]
+    for name in options.data:
+        data = DATA[name](options.out / name)
+        for loss, sample in itertools.product(options.loss, options.sample):
+            for corrected in (False, True)[: 1 + (sample < 1 and loss == "normalized_softmax")]:
+                seeds = range(options.seeds)
+                scores = zip(*(data.scores(loss, sample, corrected, s) for s in seeds), strict=True)
+                setting = f"{sample:g}" + (", corrected" if corrected else "")
+                print(f"| {name} | {loss} | {setting} | {' | '.join(map(percent, scores))} |")
 
 
 if __name__ == "__main__":
