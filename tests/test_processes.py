@@ -71,6 +71,18 @@ def test_processes_are_started_by_something(monkeypatch):
         dml.join_processes()
 
 
+def test_what_several_can_not_do_together_is_refused(monkeypatch):
+    monkeypatch.setattr("dml._processes.process_count", lambda: 2)
+    recipe = dml.load_recipe("glyphs")
+    for start in (
+        lambda: dml.Workflow("glyphs"),
+        lambda: dml.Tuner(recipe),
+        lambda: dml.Trainer(recipe).plan(),
+    ):
+        with pytest.raises(OptionError, match=r"^processes must be 1 for "):
+            start()
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="there is one process only")
 @pytest.mark.parametrize(
     ("count", "number"),

@@ -298,6 +298,12 @@ def _broadcast(data: bytes) -> bytes:
     return b"".join(blocks)[:length]
 
 
+def check_alone(what: str) -> None:
+    """Raises an OptionError for what several processes can't do together."""
+    if process_count() > 1:
+        raise OptionError("processes", f"must be 1 for {what}")
+
+
 def check_same(things: Mapping[str, str | bytes]) -> None:
     """Raises a DmlError, in all processes, unless each of them has the same things.
 

@@ -96,8 +96,9 @@ def _embed_share(encoder, paths, batch_size, threads, advance, unreadable) -> np
     size, share = share_of(batch_size), -(-len(paths) // process_count())
     first = process_index() * share
     vectors = np.zeros((share, encoder.output_shape[-1]), "float32")
-    failed = None if unreadable is None else {}
-    batches = _batches(encoder, paths[first : first + share], size, threads, advance, failed)
+    failed: dict[int, str] = {}
+    known = None if unreadable is None else failed
+    batches = _batches(encoder, paths[first : first + share], size, threads, advance, known)
     side = preparation_of(encoder).resize_side
     empty = np.zeros((size, side, side, 3), "uint8")
     for _ in range(-(-share // size)):  # as many in each process

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from dml._options import check_positive
+from dml._processes import check_alone
 from dml._storage.records import misfit, read_sealed, write_sealed
 from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
@@ -118,6 +119,7 @@ class Workflow:
         flags: Sequence[str] = (),
         reporter: Reporter = SILENT,
     ):
+        check_alone("dml.Workflow: use dml.Trainer")
         if budget is not None:
             check_positive(budget=budget)
         self.folder = RunFolder(out or Path("runs") / run_name(source))

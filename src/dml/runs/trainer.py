@@ -16,6 +16,7 @@ import numpy as np
 from dml._devices import devices_in_use, on_devices, on_own_devices
 from dml._options import check_positive
 from dml._processes import (
+    check_alone,
     check_same,
     from_first,
     new_folder,
@@ -236,10 +237,7 @@ class Trainer:
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
         started, recipe = time.monotonic(), self.recipe
-        if process_count() > 1:
-            raise OptionError(
-                "processes", "must be 1 for a plan: set training.epochs instead of a time"
-            )
+        check_alone("a plan: set training.epochs instead of a time")
         devices = check_devices(recipe)
         items = recipe.dataset.items()
         training = items.select("train")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml._options import check_at_least
+from dml._processes import check_alone
 from dml._storage.atomic import write_text
 from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder, StudyManifest
@@ -77,6 +78,7 @@ class Tuner:
             raise OptionError("recipe", text)
         if importlib.util.find_spec("optuna") is None:
             raise PackageError("tuning needs the package optuna: pip install 'dml[tune]'")
+        check_alone("dml.Tuner: processes that have not joined may share its folder")
         self.recipe = recipe.with_absolute_paths()
         if space is None:
             space, head_space = spaces_of(recipe)
