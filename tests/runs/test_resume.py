@@ -159,7 +159,7 @@ def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped
             use(stopped.path)
     edit(stopped.recipe, "margin = 0.2", "margin = 1e-1  # as before")
     edit(stopped.recipe, "clustering_seeds = 2", "clustering_seeds = 0")
-    edit(stopped.recipe, "threads = 2", "threads = 1")
+    edit(stopped.recipe, "[training]\n", "[training]\nthreads = 1\n")
     resume(stopped.path)
     assert_same(stopped, whole)
     assert "NMI" not in stopped.read_json(stopped.metrics)["metrics"]

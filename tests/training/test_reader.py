@@ -13,9 +13,9 @@ ITEMS = SimpleNamespace(labels=np.repeat(np.arange(4), 5), super_labels=None, id
 class Rows(BatchReader):
     """Gives the rows themselves; the first of a batch is replaced by row 19."""
 
-    def inputs(self, rows, epoch, step):
+    def inputs(self, rows, places, epoch, step):
         rows[0] = 19
-        return rows.astype("float32")[:, None] + 100 * epoch
+        return rows[places].astype("float32")[:, None] + 100 * epoch
 
 
 def test_labels_are_those_of_the_rows_that_were_used():
@@ -40,3 +40,20 @@ def test_targets_take_the_place_of_labels():
     rows = [19, *reader.epoch_rows(0)[0][1:]]
     np.testing.assert_array_equal(targets["labels"], np.eye(4)[ITEMS.labels[rows]])
     np.testing.assert_array_equal(targets["samples"], rows)
+
+
+def test_each_process_makes_its_share(monkeypatch):
+    made = {}
+    for index in range(3):
+        monkeypatch.setattr("dml._processes.process_count", lambda: 3)
+        monkeypatch.setattr("dml._processes.process_index", lambda i=index: i)
+        reader = Rows(ITEMS, MPerClass(2, 3), 7, None, samples=True, shape=(1,), dtype="float32")
+        made[index] = reader(0)
+    monkeypatch.undo()
+    whole = Rows(ITEMS, MPerClass(2, 3), 7, None, samples=True, shape=(1,), dtype="float32")(0)
+    inputs, targets = zip(*made.values(), strict=True)
+    np.testing.assert_array_equal(np.concatenate(inputs), whole[0])
+    for name in ("labels", "samples"):
+        shares = [share[name] for share in targets]
+        assert [len(share) for share in shares] == [2, 2, 2]
+        np.testing.assert_array_equal(np.concatenate(shares), whole[1][name])
