@@ -61,7 +61,7 @@ def last_table(printed: str) -> list[str]:
 
 def make(page: Path, table: Table, number: int) -> str:
     """Runs the command of a page's table, writes its result and returns what went wrong, if so."""
-    print(f"{table.command}", flush=True)
+    print(table.command, flush=True)
     start, printed = time.monotonic(), []
     with subprocess.Popen(
         ["bash", "-c", table.command], cwd=ROOT, stdout=subprocess.PIPE, text=True

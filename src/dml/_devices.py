@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dml._processes import exchanged, process_count
+from dml._processes import exchanged, process_count, require_jax
 from dml.errors import DmlError, OptionError
 
 _AXIS = "devices"
@@ -64,13 +64,7 @@ def device_count(devices: int | str) -> int:
     """
     if devices == 1 and process_count() == 1:
         return 1
-    backend = keras.backend.backend()
-    if backend != "jax":
-        raise OptionError(
-            "devices",
-            f"must be 1 on {backend}: training on several needs JAX, `dml --backend jax` or "
-            "KERAS_BACKEND=jax",
-        )
+    require_jax("devices")
     there = _count_devices()
     if devices == "all":
         return there

@@ -116,16 +116,8 @@ def join_processes(
         >>> with dml.on_devices("all"):  # doctest: +SKIP
         ...     run = dml.Trainer(recipe).run("runs/mine")
     """
-    import keras
-
     global _joined
-    backend = keras.backend.backend()
-    if backend != "jax":
-        raise OptionError(
-            "processes",
-            f"must be 1 on {backend}: training in several needs JAX, `dml --backend jax` or "
-            "KERAS_BACKEND=jax",
-        )
+    require_jax("processes")
     if _joined is not None:
         raise DmlError("this process has joined others already")
     address = address or _first_of(_ADDRESSES)
@@ -161,6 +153,18 @@ def join_processes(
         atexit.register(_at_exit)
         _share_seed()
     return count
+
+
+def require_jax(option: str) -> None:
+    """Raises an OptionError for a number other than 1 of devices or processes, unless on JAX."""
+    import keras
+
+    if (backend := keras.backend.backend()) != "jax":
+        raise OptionError(
+            option,
+            f"must be 1 on {backend}: training on several needs JAX, `dml --backend jax` or "
+            "KERAS_BACKEND=jax",
+        )
 
 
 def _connect(address, count, index):
@@ -304,18 +308,18 @@ def check_alone(what: str) -> None:
         raise OptionError("processes", f"must be 1 for {what}")
 
 
-def check_same(things: Mapping[str, str | bytes]) -> None:
+def check_same(things: Callable[[], Mapping[str, str]]) -> None:
     """Raises a DmlError, in all processes, unless each of them has the same things.
 
     Args:
-        things: {what it is, for the message: its content}.
+        things: Returns {what it is, for the message: its content}; not called in a process alone.
     """
     if process_count() == 1:
         return
-    contents = [x.encode() if isinstance(x, str) else x for x in things.values()]
-    own = np.stack([np.frombuffer(hashlib.sha256(x).digest(), np.uint8) for x in contents])
-    digests = exchanged(own)
-    for place, name in enumerate(things):
+    contents = things()
+    own = [np.frombuffer(hashlib.sha256(x.encode()).digest(), np.uint8) for x in contents.values()]
+    digests = exchanged(np.stack(own))
+    for place, name in enumerate(contents):
         other = np.flatnonzero((digests[:, place] != digests[0, place]).any(axis=1))
         if len(other):
             raise DmlError(

@@ -9,7 +9,10 @@ MOST = 16  # each holds a batch in advance
 
 
 def reading_threads(threads: int | None) -> int:
-    """Returns a number of threads; of None, one for each processor of this process, at most 16.
+    """Returns how many threads read images: as many as given, or by default one per processor.
+
+    Args:
+        threads: A positive number; None for one per processor of this process, at most 16.
 
     Raises:
         OptionError: It is not positive.

@@ -154,6 +154,7 @@ def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(tmp_path):
         ("proxy_anchor", {"sample": 0.5, "correct_bias": True}, "correct_bias is for softmax"),
         ("arcface", {"correct_bias": True}, "correct_bias needs a sample below 1"),
         ("arcface", {"storage": "bfloat16"}, "storage needs a sample below 1"),
+        ("contrastive", {"storage": "bfloat16"}, "storage needs a sample below 1"),
         ("arcface", {"sample": 0.5, "storage": "float16"}, "storage must be one of"),
     ],
 )

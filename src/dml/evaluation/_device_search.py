@@ -61,9 +61,10 @@ def nearest(queries: np.ndarray, gallery: np.ndarray, depth: int) -> tuple[np.nd
 
 
 def _largest(x: Any, count: int) -> tuple[Any, Any]:
-    """Returns what `ops.top_k` does, for rows so long that XLA, which sorts them, takes seconds.
+    """Returns the largest of each row in falling order, and their places, as `ops.top_k` does.
 
-    The largest of a row are in the blocks that have the largest maxima, as many blocks at most.
+    XLA sorts whole rows for that, which is slow for long ones. The `count` largest of a row are in
+    the `count` blocks with the largest maxima, so only these blocks are sorted.
 
     Args:
         x: Float tensor (R, N).

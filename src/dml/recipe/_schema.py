@@ -244,9 +244,9 @@ class TrainingOptions:
         trackers: Services that each line of the log is sent to, in addition to TensorBoard:
             `wandb`, Weights & Biases (the extra `wandb`), whose environment variables say where and
             whether online. Each stage of the training is a run of its own there.
-        devices: Devices of this machine that train, a number or `all`, on JAX. Each embeds its
-            share of a batch, and the loss sees the whole batch. The batch, or each of its `chunks`,
-            must be a multiple of them.
+        devices: Devices that train, a number or `all`, on JAX: of this machine, or of all processes
+            that train together. Each embeds its share of a batch, and the loss sees the whole
+            batch. The batch, or each of its `chunks`, must be a multiple of them.
         shard_proxies: Whether each device holds the proxies of its share of the classes only, for
             very many classes; with `head.sample`, of the table of all proxies.
     """

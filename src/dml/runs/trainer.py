@@ -140,7 +140,7 @@ class Trainer:
             if recorded is None:
                 with times.of("reading"):
                     recorded = self._record(items)
-            check_same({"images": "".join(recorded.digests)})
+            check_same(lambda: {"images": "".join(recorded.digests)})
             if recorded.unreadable():
                 items = items.take(recorded.digests != "")
                 prepared = self._prepare(items)
@@ -408,12 +408,11 @@ class Trainer:
 
     def _check_same(self, items: Items) -> None:
         """Raises an error if processes that train together have other recipes or data."""
-        recipe = self.recipe.to_toml()
-        columns = [*items.ids, *items.labels, *items.splits]
+        recipe = self.recipe
         check_same(
-            {
-                "recipe": "".join([recipe, *(sha256(path) for path in self.recipe.parts)]),
-                "list of images": "\n".join(map(str, columns)),
+            lambda: {
+                "recipe": "".join([recipe.to_toml(), *(sha256(path) for path in recipe.parts)]),
+                "list of images": "\n".join(map(str, [*items.ids, *items.labels, *items.splits])),
                 "set of packages": str(installed_versions(*_PACKAGES)),
             }
         )

@@ -36,18 +36,19 @@ def sampled_head(
     """
     check_interval("(0, 1]", sample=share)
     name = type(loss).__name__
-    if type(head) is not ProxyHead:
-        why = "compares with no proxies" if head is None else f"has a {type(head).__name__}"
-        raise OptionError("sample", f"is for losses with plain proxies, and {name} {why}")
     if correct_bias and not loss.is_softmax_of_cosines:
         raise OptionError(
             "correct_bias", f"is for softmax losses of cosines to proxies, and {name} is none"
         )
+    if share == 1 and correct_bias:
+        raise OptionError("correct_bias", "needs a sample below 1: all classes have no bias")
     if share == 1:
-        option = "correct_bias" if correct_bias else "storage"
         raise OptionError(
-            option, "needs a sample below 1: only then is there a table of all classes"
+            "storage", "needs a sample below 1: otherwise there is no table of proxies"
         )
+    if type(head) is not ProxyHead:
+        why = "compares with no proxies" if head is None else f"has a {type(head).__name__}"
+        raise OptionError("sample", f"is for losses with plain proxies, and {name} {why}")
     return SampledProxyHead(
         head.classes,
         head.embedding_dim,
