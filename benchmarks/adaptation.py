@@ -1,15 +1,16 @@
 """The default procedure against its parts: frozen network, head alone, full fine-tuning.
 
     DML_DATA=... python benchmarks/adaptation.py [--data cub50 ...] [--procedures adapt ...]
-        [--seeds 3] [--network mobilenet] [--out FOLDER] [--finished]
+        [--seeds 3] [--network mobilenet] [--out FOLDER] [--measured]
 
 Trains each procedure on each data set with each seed, as `dml train` does, and prints a Markdown
 table of R@1 and MAP@R on the test split, with the 95 % interval of the seeds' mean for other
 classes, trained parameters, minutes and memory. Minutes are processor time, divided by the number
 of processors, which other processes disturb little. The frozen network is measured in each run.
-Runs in the folder are not repeated, and one that was stopped goes on; its cost is then left out.
-`--finished` trains nothing and prints the table of what is there. `kept` is what each seed's
-validation chose: the frozen network, the head, or a share of the weights of fine-tuning.
+What is in `benchmarks/measured/adaptation` is not trained again, and a run in the folder that was
+stopped goes on; its cost is then left out. `--measured` trains nothing and prints the table of what
+is there. `kept` is what each seed's validation chose: the frozen network, the head, or a share of
+the weights of fine-tuning.
 
 `full` is the recipe of `cars196-half`, or of `omniglot` on that, and `full_all` trains it on the
 validation classes, too; `head` and `adapt` are the recipe `adapt`, and `adapt_all` is it with
@@ -18,12 +19,13 @@ too, without a second stage.
 """
 
 import argparse
-import itertools
+import functools
 import json
 import tomllib
 from pathlib import Path
 
-from training_runs import HERE, NETWORKS, costs_of, train
+import numpy as np
+from training_runs import HERE, MEASURED, NETWORKS, cost_of, costs, kept, percent, train
 
 DATA = {
     "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
@@ -59,23 +61,53 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--network", choices=NETWORKS, default="mobilenet")
     parser.add_argument("--out", type=Path, default=Path("runs/adaptation"))
-    parser.add_argument("--finished", action="store_true")
+    parser.add_argument("--measured", action="store_true")
     options = parser.parse_args()
-    runs = {}
-    for seed in range(options.seeds):  # a whole table after the first
+    for seeds in [options.seeds] if options.measured else range(1, options.seeds + 1):
+        found = {}  # of all seeds so far: a whole table after the first
         for data in options.data:
             for procedure in options.procedures:
                 if data != "omniglot" or procedure in OMNIGLOT:
-                    folder = options.out / options.network / data / f"{procedure}-{seed}"
-                    if not options.finished:
-                        train(folder, *options_of(data, procedure, options.network, seed))
-                    if (folder / "metrics.json").exists():
-                        runs.setdefault((data, procedure), []).append(folder)
-        if not options.finished or seed + 1 == options.seeds:
-            print(f"\n{options.network}, {seed + 1} of {options.seeds} seeds\n")
-            order = list(itertools.product(DATA, PROCEDURES))
-            for line in table(dict(sorted(runs.items(), key=lambda run: order.index(run[0])))):
-                print(line, flush=True)
+                    names = (f"{options.network}/{data}/{procedure}-{s}" for s in range(seeds))
+                    found[data, procedure] = [
+                        kept(file, functools.partial(trained, options.out, name))
+                        for name in names
+                        if (file := MEASURED / "adaptation" / f"{name}.json").exists()
+                        or not options.measured
+                    ]
+        print(f"\n{options.network}, {seeds} of {options.seeds} seeds\n")
+        for line in table({key: runs for key, runs in found.items() if runs}):
+            print(line, flush=True)
+
+
+def trained(out, name):
+    """Trains a run, unless it is there, and returns what the table needs of it.
+
+    Args:
+        out: The folder of all runs.
+        name: "NETWORK/DATA/PROCEDURE-SEED".
+    """
+    from dml.runs._comparison import read_scored_runs
+
+    network, data, run = name.split("/")
+    procedure, seed = run.rsplit("-", 1)
+    folder = out / name
+    train(folder, *options_of(data, procedure, network, seed))
+    (scored,) = read_scored_runs([folder])
+    _, places, queries = np.unique(scored.classes, return_inverse=True, return_counts=True)
+    columns = (scored.values[:, scored.metrics.index(metric)] for metric in METRICS)
+    sums = (np.bincount(places, column) for column in columns)
+    frozen = json.loads((folder / "frozen.json").read_text())["metrics"]
+    recipe = tomllib.loads((folder / "recipe.toml").read_text())
+    return {
+        "queries": queries.tolist(),  # of each class, whose mean the metrics are
+        **{name: (x / queries).round(6).tolist() for name, x in zip(METRICS, sums, strict=True)},
+        "frozen": {metric: frozen[metric] for metric in METRICS},
+        "aspect": recipe["backbone"]["aspect"],
+        "trained": json.loads((folder / "parameters.json").read_text())["trained"],
+        "kept": chosen_by(folder),
+        **cost_of(folder),
+    }
 
 
 def options_of(data, procedure, network, seed):
@@ -87,56 +119,55 @@ def options_of(data, procedure, network, seed):
     return recipe, [*flags, "--training.seed", str(seed)]
 
 
-def table(runs):
+def table(found):
     """Yields the lines of a Markdown table.
 
     Args:
-        runs: {(data set, procedure): folders of runs that differ in their seed}.
+        found: {(data set, procedure): what was measured with each seed}.
     """
-    from dml.runs._comparison import read_scored_runs, summarize_settings
-
     names = "".join(f" {metric} | 95 % interval |" for metric in METRICS)
     yield f"| data | procedure | seeds |{names} kept | trained | minutes | GiB |"
     yield f"|---|---|---|{'---|---|' * len(METRICS)}---|---|---|---|"
     shown = set()
-    for (data, procedure), folders in runs.items():
-        stretched = read_recipe(folders[0])["backbone"]["aspect"] == "stretch"
-        if (data, stretched) not in shown:  # each run measures it, as it sees the images
-            shown.add((data, stretched))
-            frozen = json.loads((folders[0] / "frozen.json").read_text())["metrics"]
-            name = "frozen, stretched" if stretched else "frozen"
-            cells = "".join(cell(**frozen[metric]) for metric in METRICS)
+    for (data, procedure), runs in found.items():
+        first = runs[0]
+        if (data, first["aspect"]) not in shown:  # each measures it, as it sees the images
+            shown.add((data, first["aspect"]))
+            name = "frozen, stretched" if first["aspect"] == "stretch" else "frozen"
+            ends = (first["frozen"][metric] for metric in METRICS)
+            cells = "".join(f" {100 * x['value']:.1f} | {ends_of(x)} |" for x in ends)
             yield f"| {data} | {name} | |{cells} | 0 | | |"
-        (setting,) = summarize_settings(read_scored_runs(folders))
-        cells = (setting.metrics[metric] for metric in METRICS)
-        row = "".join(cell(one.mean, one.low, one.high, one.deviation) for one in cells)
-        minutes, memory = costs_of(folders, "minutes"), costs_of(folders, "GiB")
-        trained = json.loads((folders[0] / "parameters.json").read_text())["trained"]
-        kept = ", ".join(filter(None, map(kept_by, folders)))
-        yield (
-            f"| {data} | {procedure} | {len(folders)} |{row} {kept} | {trained / 1e6:.2f} M "
-            f"| {minutes} | {memory} |"
-        )
+        cells = "".join(cells_of(runs, metric) for metric in METRICS)
+        chosen = ", ".join(run["kept"] for run in runs if run["kept"])
+        cost = f"{costs(runs, 'minutes')} | {costs(runs, 'GiB')}"
+        millions = f"{first['trained'] / 1e6:.2f} M"
+        yield f"| {data} | {procedure} | {len(runs)} |{cells} {chosen} | {millions} | {cost} |"
 
 
-def read_recipe(folder):
-    """Returns the sections of a run's recipe."""
-    return tomllib.loads((folder / "recipe.toml").read_text())
+def cells_of(runs, metric):
+    """Returns a metric's mean and deviation over the seeds, and its interval for other classes."""
+    from dml.evaluation.intervals import class_interval
+
+    queries = np.array(runs[0]["queries"])
+    values = np.array([run[metric] for run in runs])  # (seeds, classes)
+    mean = np.repeat(values.mean(axis=0), queries)
+    low, high = class_interval(mean[:, None], np.repeat(np.arange(len(queries)), queries))
+    by_seed = percent((values @ queries / queries.sum()).tolist())
+    return f" {by_seed} | {ends_of({'low': low[0], 'high': high[0]})} |"
 
 
-def kept_by(folder):
+def ends_of(interval):
+    """Returns the ends of an interval in percent, as the cell of a table."""
+    return f"{100 * interval['low']:.1f} - {100 * interval['high']:.1f}"
+
+
+def chosen_by(folder):
     """Returns what a run's validation chose; empty if it had nothing to choose."""
     if not (folder / "selection.json").exists():
         return ""
     rows = json.loads((folder / "selection.json").read_text())["candidates"]
     (chosen,) = (row for row in rows if row["chosen"])
     return chosen["name"] + (f" {chosen['share']:g}" if chosen["share"] is not None else "")
-
-
-def cell(value, low, high, deviation=None):
-    """Returns the cells of a metric and its interval, in percent."""
-    spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
-    return f" {100 * value:.1f}{spread} | {100 * low:.1f} - {100 * high:.1f} |"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Runs of `dml train` for tables: networks below DML_DATA, and runs that are not repeated."""
+"""Runs of `dml train` for tables; what was measured of them is kept beside the scripts."""
 
 import json
 import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 HERE = os.environ.get("DML_DATA", ".")
+# A small file for each training, with the seed in its name. What has one is not trained again.
+MEASURED = Path(__file__).parent / "measured"
 NETWORKS = {
     "mobilenet": [
         *("--backbone.name", "mobilenet", "--backbone.alpha", "0.75"),
@@ -18,6 +21,21 @@ NETWORKS = {
         *("--backbone.input_size", "128", "--backbone.resize_side", "146"),
     ],
 }
+
+
+def kept(file, measure):
+    """Returns what a file below `MEASURED` holds; it is measured first if there is none.
+
+    Args:
+        file: A JSON file.
+        measure: Returns what to write, without arguments.
+    """
+    from dml._storage.atomic import write_text
+
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, f"{json.dumps(measure())}\n")
+    return json.loads(file.read_text())
 
 
 def train(folder, recipe, flags):
@@ -52,12 +70,20 @@ def percent(values):
     return f"{statistics.mean(values):.1f}{spread}"
 
 
-def costs_of(folders, unit):
-    """Returns the cost of each run, as the cell of a table.
+def cost_of(folder):
+    """Returns the cost of a run: {"minutes": of processor time / processors, "GiB": memory}.
+
+    It is empty for a run that was stopped in between.
+    """
+    file = folder / "cost.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def costs(measured, unit):
+    """Returns the cost of each training, as the cell of a table; those without one are left out.
 
     Args:
-        folders: Of the runs; one without a record of its cost is left out.
-        unit: `minutes`, of processor time divided by the number of processors, or `GiB`.
+        measured: What was measured of each.
+        unit: "minutes" or "GiB".
     """
-    files = [file for folder in folders if (file := folder / "cost.json").exists()]
-    return ", ".join(f"{json.loads(file.read_text())[unit]:.1f}" for file in files)
+    return ", ".join(f"{one[unit]:.1f}" for one in measured if unit in one)
