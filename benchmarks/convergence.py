@@ -6,16 +6,15 @@
 For each data set it trains a right setting, and the same with one thing done as dml-tf
 (https://github.com/shi510/dml-tf) did it, and prints a Markdown table of R@1 on the test classes;
 `proxies` is no data set, but the proxies alone, on given embeddings. `curves.svg` in each folder
-shows R@1 after each epoch. What is in the folder already is not repeated. `--epochs` and
-`--classes` make a quick trial, for which take another folder. docs/convergence.md says what each
-setting is.
+shows R@1 after each epoch. What is in the folder, by default `benchmarks/measured/convergence`, is
+not trained again. `--epochs` and `--classes` make a quick trial, for which take another folder.
+docs/convergence.md says what each setting is.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import multiprocessing
 import os
 import statistics
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import proxy_simulation
-from training_runs import HERE, percent
+from training_runs import HERE, MEASURED, kept, percent
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `dml train` has it
 MOBILENET = [
@@ -184,7 +183,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="instead of each table's own")
     parser.add_argument("--classes", type=int, help="the first so many of either split only")
-    parser.add_argument("--out", type=Path, default=Path("runs/convergence"))
+    parser.add_argument("--out", type=Path, default=MEASURED / "convergence")
     options = parser.parse_args()
     for data in options.data:
         if data == "proxies":
@@ -200,7 +199,7 @@ def main():
             for name in chosen:
                 file = options.out / data / f"{name}-{seed}.json"
                 train = functools.partial(trained, data, name, seed, epochs, options.classes)
-                run = kept(file, train)
+                run = kept(file, functools.partial(apart, train))
                 if (run["epochs"], run["classes"]) != (epochs, options.classes):
                     raise SystemExit(
                         f"{file} is of other --epochs or --classes: take another --out"
@@ -216,18 +215,12 @@ def show(lines):
         print(line, flush=True)
 
 
-def kept(file, compute):
-    """Returns what a file holds, computed in a process of its own if there is none."""
-    if not file.exists():
-        # TensorFlow keeps what it has compiled, and the memory of it.
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
-            result = process.submit(compute).result()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(result))
-        unfinished.replace(file)
-    return json.loads(file.read_text())
+def apart(compute):
+    """Returns what a function returns in a process of its own."""
+    # TensorFlow keeps what it has compiled, and the memory of it.
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(compute).result()
 
 
 def recipe_of(data, setting, seed, epochs):
@@ -387,11 +380,10 @@ def proxies_table(folder, seeds):
     yield f"| setting |{accuracies} cosine to the centre | degrees a step | length |"
     yield f"|---|{'---|' * len(steps)}---|---|---|"
     for name, setting in proxy_simulation.SETTINGS.items():
-        simulate = functools.partial(proxies_of, name)
-        runs = [
-            kept(folder / f"{name}-{seed}.json", functools.partial(simulate, seed))
-            for seed in range(seeds)
-        ]
+        runs = []
+        for seed in range(seeds):
+            simulate = functools.partial(proxies_of, name, seed)
+            runs.append(kept(folder / f"{name}-{seed}.json", functools.partial(apart, simulate)))
         cells = [percent([run[number]["accuracy"] for run in runs]) for number in range(len(steps))]
         for key in ("cosine", "degrees", "length"):
             cells.append(f"{statistics.mean(run[-1][key] for run in runs):.3g}")

@@ -1,21 +1,23 @@
 """dml-tf's first table, trained here: NMI and linear accuracy beside its published figures.
 
     DML_DATA=... python benchmarks/dml_tf_table.py [--data cub50 ...] [--network mobilenet ...]
-        [--seeds 1] [--out FOLDER] [--FLAG VALUE ...]
+        [--seeds 1] [--out FOLDER]
 
 Trains the recipe `dml_tf_first` on each data set with each network, as `dml train` does, and prints
 a row of a Markdown table after each; all classes are on both sides, half of the images each. Rows
 whose data or weights are not here say what is missing. `cub200` and `cars196` are the whole data
 sets in their official image split, of which there are published figures; `cub50` and
-`cars196-half` are parts of them: every second image of a class is tested on. Runs in the folder are
-not repeated, and one that was stopped goes on. Further flags are options of the recipe.
+`cars196-half` are parts of them: every second image of a class is tested on. What is in
+`benchmarks/measured/dml-tf-table` is not trained again, and a run in the folder that was stopped
+goes on.
 """
 
 import argparse
 import csv
+import functools
 from pathlib import Path
 
-from training_runs import HERE, NETWORKS, costs_of, percent, train
+from training_runs import HERE, MEASURED, NETWORKS, cost_of, costs, kept, percent, train
 
 RECIPE = "dml_tf_first"
 PUBLISHED = {"cub200": ("73", "68"), "cars196": ("73", "75")}  # NMI, linear accuracy; InceptionV3
@@ -24,6 +26,7 @@ DATA = (*PUBLISHED, "cub50", "cars196-half")
 BACKBONES = {"inception_v3": [], **NETWORKS}
 POOLING = {"vit": ["--embedding.pooling", "auto"]}  # its class token
 ALL = ["--dataset.validation_fraction", "0"]
+METRICS = ("NMI", "linear accuracy", "R@1")
 
 
 def main():
@@ -34,20 +37,20 @@ def main():
     parser.add_argument("--network", nargs="+", choices=BACKBONES, default=list(BACKBONES))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/dml-tf-table"))
-    options, flags = parser.parse_known_args()
+    options = parser.parse_args()
     print("| data | network | NMI | published | linear | published | R@1 | minutes | missing |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for data in options.data:
         for network in options.network:
-            print(row(data, network, options.seeds, options.out, flags), flush=True)
+            print(row(data, network, options.seeds, options.out), flush=True)
 
 
-def row(data, network, seeds, out, flags):
+def row(data, network, seeds, out):
     """Trains the runs of a row, unless they are there, and returns it."""
     from dml.errors import MissingDataError, StorageError
 
     shown = PUBLISHED.get(data, ("", "")) if network == "inception_v3" else ("", "")
-    flags = [*BACKBONES[network], *POOLING.get(network, []), *flags]
+    flags = [*BACKBONES[network], *POOLING.get(network, [])]
     missing = []
     try:
         chosen = data_flags(data, out)
@@ -60,14 +63,13 @@ def row(data, network, seeds, out, flags):
     if missing:
         why = "; ".join(missing)
         return f"| {data} | {network} | | {shown[0]} | | {shown[1]} | | | {why} |"
-    folders = [out / network / f"{data}-{seed}" for seed in range(seeds)]
-    for seed, folder in enumerate(folders):
-        train(folder, RECIPE, [*chosen, *flags, "--training.seed", str(seed)])
-    nmi, linear, recall = (
-        percent(values_of(folders, name)) for name in ("NMI", "linear accuracy", "R@1")
-    )
-    minutes = costs_of(folders, "minutes")
-    cells = data, network, nmi, shown[0], linear, shown[1], recall, minutes
+    runs = []
+    for seed in range(seeds):
+        name = f"{network}/{data}-{seed}"
+        train_one = functools.partial(trained, out / name, [*chosen, *flags], seed)
+        runs.append(kept(MEASURED / "dml-tf-table" / f"{name}.json", train_one))
+    nmi, linear, recall = (percent([run[metric] for run in runs]) for metric in METRICS)
+    cells = data, network, nmi, shown[0], linear, shown[1], recall, costs(runs, "minutes")
     return f"| {' | '.join(cells)} | |"
 
 
@@ -118,11 +120,13 @@ def seen_class(items):
         seen[name] += 1
 
 
-def values_of(folders, metric):
-    """Returns a metric of each run."""
+def trained(folder, flags, seed):
+    """Trains a run, unless it is there, and returns its metrics and what it cost."""
     import dml
 
-    return [dml.Run(folder).evaluation().metrics[metric].value for folder in folders]
+    train(folder, RECIPE, [*flags, "--training.seed", str(seed)])
+    metrics = dml.Run(folder).evaluation().metrics
+    return {**{name: metrics[name].value for name in METRICS}, **cost_of(folder)}
 
 
 if __name__ == "__main__":

@@ -7,15 +7,17 @@ Trains with all classes and with samples of them, and prints a Markdown table of
 the test classes. Samples of a softmax are also corrected for their bias. `emoji` trains the
 embedding as the head stage of the recipe `adapt` does, on MobileNet's features, which are computed
 once; `glyphs` trains a conv4 on 20,000 characters of 5 drawings, half of which train, as `dml
-train` does. Features and runs are kept in the folder.
+train` does. What is in `benchmarks/measured/sampled-classes` is not trained again; features and
+runs that were stopped are in the folder.
 """
 
 import argparse
+import functools
 import itertools
 import json
 from pathlib import Path
 
-from training_runs import HERE, NETWORKS, percent, train
+from training_runs import HERE, MEASURED, NETWORKS, kept, percent, train
 
 GLYPHS = [
     *("--dataset.classes", "20000", "--dataset.samples", "5", "--dataset.size", "32"),
@@ -124,8 +126,12 @@ def main():
         data = DATA[name](options.out / name)
         for loss, sample in itertools.product(options.loss, options.sample):
             for corrected in (False, True)[: 1 + (sample < 1 and loss == "normalized_softmax")]:
-                seeds = range(options.seeds)
-                scores = zip(*(data.scores(loss, sample, corrected, s) for s in seeds), strict=True)
+                found = []
+                for seed in range(options.seeds):
+                    run = f"{loss}-{sample:g}{'-corrected' * corrected}-{seed}.json"
+                    score = functools.partial(data.scores, loss, sample, corrected, seed)
+                    found.append(kept(MEASURED / "sampled-classes" / name / run, score))
+                scores = zip(*found, strict=True)
                 setting = f"{sample:g}" + (", corrected" if corrected else "")
                 print(f"| {name} | {loss} | {setting} | {' | '.join(map(percent, scores))} |")
 

@@ -4,8 +4,8 @@
 
 With words, only the tables whose command contains one of them. A table stands below a line such as
 `<!-- table: make bench-intervals -->` and becomes the last table that this command prints. The page
-is written after each, so that the tool can be stopped at any time; trainings that were finished, or
-interrupted, are not begun again (runs/ keeps them).
+is written after each, so that the tool can be stopped at any time. What is in benchmarks/measured
+is not trained again, and what was interrupted goes on (runs/ keeps it).
 """
 
 import argparse
