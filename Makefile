@@ -7,7 +7,7 @@ NEWEST := .venv-newest
 # Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_sampled.py tests/training/test_statistics.py tests/training/test_view_features.py
 # Tests that start a cluster, all of them slow, have the machine to themselves.
-ALONE := tests/encoding/test_ray_engine.py
+ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
 # Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
 # much the same, they share a cache.
@@ -30,7 +30,7 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) --ignore=$(ALONE)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%)
 	$(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 

@@ -155,15 +155,20 @@ def join_processes(
     return count
 
 
-def require_jax(option: str) -> None:
-    """Raises an OptionError for a number other than 1 of devices or processes, unless on JAX."""
+def require_jax(option: str, elsewhere: str = "1") -> None:
+    """Raises an OptionError for an option that other backends don't have.
+
+    Args:
+        option: Its name, for the message.
+        elsewhere: What it must be on other backends.
+    """
     import keras
 
     if (backend := keras.backend.backend()) != "jax":
         raise OptionError(
             option,
-            f"must be 1 on {backend}: training on several needs JAX, `dml --backend jax` or "
-            "KERAS_BACKEND=jax",
+            f"must be {elsewhere} on {backend}: training on several needs JAX, `dml --backend jax` "
+            "or KERAS_BACKEND=jax",
         )
 
 

@@ -9,10 +9,11 @@ import pytest
 import dml.encoding._collection as collection
 from dml.cli import main
 from dml.encoding._collection import embed_to_file
-from dml.encoding._ray_engine import RayEngine, _join_or_start
+from dml.encoding._ray_engine import RayEngine
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError
 from tests.bundles import write_bundle, write_images
+from tests.clusters import started_cluster
 from tests.reporters import Lines
 
 pytest.importorskip("ray", reason="needs dml[ray]")
@@ -35,27 +36,10 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster(monkeypatch):
     """A head that works nothing and two workers of one processor each."""
-    from ray.cluster_utils import Cluster
-
-    made, workers = start(Cluster)
+    made, workers = started_cluster()
     monkeypatch.setenv("RAY_ADDRESS", made.address)
     yield made, workers
     made.shutdown()
-
-
-def start(Cluster, tries=3):
-    """Returns a cluster and its workers; a node now and then does not come up in time."""
-    made = Cluster()
-    try:
-        made.add_node(num_cpus=0)
-        workers = [made.add_node(num_cpus=1) for _ in range(2)]
-        made.wait_for_nodes()
-    except Exception:
-        made.shutdown()
-        if tries == 1:
-            raise
-        return start(Cluster, tries - 1)
-    return made, workers
 
 
 def rows_of(name):
@@ -99,40 +83,6 @@ def test_errors_in_a_worker_are_reported(here, monkeypatch):
     (here / "bundle").rename(here / "moved")
     with pytest.raises(DataError, match="bundle"):
         list(RayEngine(threads=1).embed(encoder, {0: ["photos/class 0/0.png"]}, len))
-
-
-def test_a_node_that_does_not_come_up_is_tried_again(monkeypatch):
-    import ray
-
-    tried = []
-    comes_up_at = 3
-
-    def init(**options):
-        tried.append(options)
-        if len(tried) < comes_up_at:
-            raise Exception("The current node timed out during startup.")
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray, "init", init)
-    _join_or_start(ray)
-    assert len(tried) == 3
-    tried.clear()
-    comes_up_at = 4
-    with pytest.raises(OSError, match="Ray did not start on this machine: The current node timed"):
-        _join_or_start(ray)
-    assert len(tried) == 3
-
-
-@pytest.mark.parametrize("port", ["1", "99999"])
-def test_an_address_without_a_cluster_is_refused_at_once(tmp_path, monkeypatch, capsys, port):
-    monkeypatch.chdir(tmp_path)
-    write_bundle(tmp_path / "bundle")
-    write_images(tmp_path / "photos")
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-    # Ray itself would try for half a minute.
-    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray tries to connect"))
-    assert main(["embed", "bundle", "photos", "--out", "ray.parquet", "--engine", "ray"]) == 2
-    assert f"no Ray cluster answers at RAY_ADDRESS 127.0.0.1:{port}" in capsys.readouterr().err
 
 
 def test_one_engine_continues_where_the_other_stopped(here, monkeypatch):

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from pathlib import Path
 
 from dml._console.runtime import Runtime
 from dml._durations import seconds_of
@@ -19,6 +20,7 @@ _EPILOG = """examples:
   dml train my_images/ --dry-run           the expected time and memory; writes nothing
   dml train runs/mine --resume
   srun dml --backend jax train my_images/ --processes --training.devices all
+  dml --backend jax train my_images/ --engine ray --training.devices all
 
 sections: dataset backbone embedding sampler augmentation loss miner reduction memory
 auxiliary_loss regularizer optimizer head_stage second_stage training evaluation.
@@ -46,6 +48,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train as one of several processes (JAX), started by srun or mpirun, or with "
         "KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID",
     )
+    parser.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="this process (default), or processes on the Ray cluster that RAY_ADDRESS names (JAX)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes on the cluster (default: one for each GPU or, without, each machine)",
+    )
     add_allow_parts(parser)
 
 
@@ -56,12 +70,18 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Trainer
     from dml.runs._starting import run_name
 
-    if options.processes:
-        join_processes()
     if options.resume:
         given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
         if others := [*options.flags[:1], *(name for name, value in given.items() if value)]:
             raise OptionError("--resume", f"uses the run's own recipe: leave out {others[0]}")
+    if options.engine == "ray":
+        _train_on_cluster(options, reporter)
+        return
+    if options.workers is not None:
+        raise OptionError("--workers", "is for --engine ray")
+    if options.processes:
+        join_processes()
+    if options.resume:
         Trainer.resume(options.source, options.allow_parts, reporter=reporter)
         return
     recipe = load_recipe(options.source, options.flags, allow_parts=True)
@@ -79,6 +99,46 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         return
     Trainer(plan.recipe, reporter).run(options.out, run_name(options.source))
     reporter.info(plan.kept(time.monotonic() - started))
+
+
+def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
+    from dml._processes import require_jax
+    from dml._storage.run_folder import RunFolder
+    from dml.recipe import load_recipe, load_run_recipe
+    from dml.runs._cluster import ClusterTraining
+    from dml.runs._starting import free_folder, run_name
+
+    require_jax("--engine", "local")
+    given = {
+        "--processes": options.processes,
+        "--budget": options.budget,
+        "--dry-run": options.dry_run,
+    }
+    if others := [name for name, value in given.items() if value]:
+        raise OptionError(others[0], "is not for --engine ray: leave it out")
+    if options.resume:
+        recipe = load_run_recipe(RunFolder(options.source), allow_parts=options.allow_parts)
+    else:
+        recipe = load_recipe(options.source, options.flags, allow_parts=True)
+    if recipe.training.devices != "all":
+        raise OptionError(
+            "training.devices", f"must be all with --engine ray; got {recipe.training.devices}"
+        )
+    if options.resume:
+        folder = Path(options.source)
+    elif options.out:
+        folder = Path(options.out)
+        RunFolder(folder).check_new()
+    else:
+        folder = free_folder(Path("runs"), run_name(options.source))
+    out, parts = str(folder.absolute()), ["--allow-parts"] if options.allow_parts else []
+    ClusterTraining(
+        folder.absolute(),
+        begin=["train", options.source, *options.flags, "--out", out, *parts],
+        resume=["train", out, "--resume", *parts],
+        share=recipe.sampler.batch_size // recipe.training.chunks,
+        workers=options.workers,
+    ).run(reporter)
 
 
 COMMAND = Command(

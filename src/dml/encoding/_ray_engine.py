@@ -5,17 +5,15 @@ import io
 import logging
 import os
 import pickle
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dml._ray import joined_cluster
 from dml.encoding._engines import Engine, LocalEngine, PartVectors
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import DmlError, StorageError
-
-_STARTS = 3  # attempts: a Ray node sometimes does not start within its 30 seconds
+from dml.errors import DmlError
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,10 @@ class RayEngine(Engine):
         """
         if not parts:
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-        from ray import data
+        with joined_cluster():
+            from ray import data
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        started = not ray.is_initialized()
-        if started:
-            _join_or_start(ray)
-        try:
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             context = data.DataContext.get_current()
             context.enable_progress_bars = context.print_on_execution_start = False
             rows = [{"number": number, "paths": list(paths)} for number, paths in parts.items()]
@@ -68,36 +61,6 @@ class RayEngine(Engine):
                     raise pickle.loads(row["error"])
                 advance(len(parts[row["number"]]))
                 yield row["number"], _unpacked(row["result"])
-        finally:
-            if started:
-                ray.shutdown()
-
-
-def _join_or_start(ray):
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address := os.environ.get("RAY_ADDRESS"):
-        _check_listens(address)
-        ray.init(**quiet)
-        return
-    for attempt in range(1, _STARTS + 1):
-        try:
-            ray.init(**quiet, include_dashboard=False)
-            return
-        except Exception as error:  # Ray has no exception class for it
-            ray.shutdown()
-            if attempt == _STARTS:
-                raise StorageError(f"Ray did not start on this machine: {error}") from error
-
-
-def _check_listens(address):
-    """Raises StorageError unless an address accepts connections: Ray would retry for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # `auto` and the like
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise StorageError(f"no Ray cluster answers at RAY_ADDRESS {address}: {error}") from error
 
 
 def _embed_row(row: dict[str, Any], bundle: str, engine: LocalEngine) -> dict[str, Any]:
