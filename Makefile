@@ -14,7 +14,7 @@ AT_ONCE := -n 2 --dist worksteal
 JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
+.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-head-losses bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -124,6 +124,9 @@ bench-intervals: $(VENV)/installed  ## coverage of 95 % intervals, by simulation
 
 bench-losses-omniglot: $(VENV)/installed  ## every loss on Omniglot (DML_DATA)
 	$(BIN)/python benchmarks/omniglot_losses.py $(ARGS)
+
+bench-head-losses: $(VENV)/installed  ## losses on cached features, beside pytorch-metric-learning (DML_DATA)
+	$(BIN)/python benchmarks/head_losses.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(NEWEST) .coverage build dist site src/*.egg-info

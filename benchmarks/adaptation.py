@@ -24,8 +24,18 @@ import json
 import tomllib
 from pathlib import Path
 
-import numpy as np
-from training_runs import HERE, MEASURED, NETWORKS, cost_of, costs, kept, percent, train
+from training_runs import (
+    HERE,
+    MEASURED,
+    NETWORKS,
+    by_class,
+    cost_of,
+    costs,
+    ends_of,
+    kept,
+    metric_cells,
+    train,
+)
 
 DATA = {
     "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
@@ -94,14 +104,11 @@ def trained(out, name):
     folder = out / name
     train(folder, *options_of(data, procedure, network, seed))
     (scored,) = read_scored_runs([folder])
-    _, places, queries = np.unique(scored.classes, return_inverse=True, return_counts=True)
-    columns = (scored.values[:, scored.metrics.index(metric)] for metric in METRICS)
-    sums = (np.bincount(places, column) for column in columns)
+    per_query = dict(zip(scored.metrics, scored.values.T, strict=True))
     frozen = json.loads((folder / "frozen.json").read_text())["metrics"]
     recipe = tomllib.loads((folder / "recipe.toml").read_text())
     return {
-        "queries": queries.tolist(),  # of each class, whose mean the metrics are
-        **{name: (x / queries).round(6).tolist() for name, x in zip(METRICS, sums, strict=True)},
+        **by_class(per_query, scored.classes, METRICS),
         "frozen": {metric: frozen[metric] for metric in METRICS},
         "aspect": recipe["backbone"]["aspect"],
         "trained": json.loads((folder / "parameters.json").read_text())["trained"],
@@ -137,28 +144,11 @@ def table(found):
             ends = (first["frozen"][metric] for metric in METRICS)
             cells = "".join(f" {100 * x['value']:.1f} | {ends_of(x)} |" for x in ends)
             yield f"| {data} | {name} | |{cells} | 0 | | |"
-        cells = "".join(cells_of(runs, metric) for metric in METRICS)
+        cells = "".join(f" {metric_cells(runs, metric)} |" for metric in METRICS)
         chosen = ", ".join(run["kept"] for run in runs if run["kept"])
         cost = f"{costs(runs, 'minutes')} | {costs(runs, 'GiB')}"
         millions = f"{first['trained'] / 1e6:.2f} M"
         yield f"| {data} | {procedure} | {len(runs)} |{cells} {chosen} | {millions} | {cost} |"
-
-
-def cells_of(runs, metric):
-    """Returns a metric's mean and deviation over the seeds, and its interval for other classes."""
-    from dml.evaluation.intervals import class_interval
-
-    queries = np.array(runs[0]["queries"])
-    values = np.array([run[metric] for run in runs])  # (seeds, classes)
-    mean = np.repeat(values.mean(axis=0), queries)
-    low, high = class_interval(mean[:, None], np.repeat(np.arange(len(queries)), queries))
-    by_seed = percent((values @ queries / queries.sum()).tolist())
-    return f" {by_seed} | {ends_of({'low': low[0], 'high': high[0]})} |"
-
-
-def ends_of(interval):
-    """Returns the ends of an interval in percent, as the cell of a table."""
-    return f"{100 * interval['low']:.1f} - {100 * interval['high']:.1f}"
 
 
 def chosen_by(folder):

@@ -17,7 +17,8 @@ import itertools
 import json
 from pathlib import Path
 
-from training_runs import HERE, MEASURED, NETWORKS, kept, percent, train
+from cached_features import Images
+from training_runs import MEASURED, kept, percent, train
 
 GLYPHS = [
     *("--dataset.classes", "20000", "--dataset.samples", "5", "--dataset.size", "32"),
@@ -27,63 +28,24 @@ GLYPHS = [
 
 
 class Emoji:
-    """The features of `emoji`, and trainings of an embedding of them.
+    """Trainings of an embedding of the features of `emoji`.
 
     Args:
         out: The folder of the features.
     """
 
     def __init__(self, out):
-        import dml
-        from dml.datasets import DATASETS
-        from dml.encoding._pca import set_principal_components
-
-        flags = [*NETWORKS["mobilenet"], "--dataset.name", "folder"]
-        self.recipe = dml.load_recipe("adapt", [*flags, "--dataset.root", f"{HERE}/emoji"])
-        items = DATASETS["folder"](root=f"{HERE}/emoji").items()
-        self.encoder = dml.build_encoder(self.recipe.backbone, self.recipe.embedding)
-        self.splits, self.features = {}, {}
-        for name in ("train", "test"):
-            split = items.select(name)
-            cache = dml.FeatureCache(out / name, self.encoder, split.paths, views=0)
-            self.splits[name], self.features[name] = split, cache
-        set_principal_components(self.encoder, self.features["train"].plain.astype("float32"))
-        self.start = self.encoder.get_weights()
+        self.images = Images("emoji", out)
 
     def scores(self, loss, sample, corrected, seed):
         """Returns R@1 and MAP@R after a training."""
-        from dataclasses import replace
-
-        import keras
-
-        import dml
-        from dml.encoding import head_of
-        from dml.evaluation import retrieval
         from dml.losses import LOSSES
         from dml.samplers import Shuffle
-        from dml.training import build_optimizer, feature_batches
 
-        keras.utils.set_random_seed(seed)
-        self.encoder.set_weights(self.start)
-        split, cache, stage = self.splits["train"], self.features["train"], self.recipe.head_stage
-        learner = dml.Learner(
-            head_of(self.encoder),
-            LOSSES[loss](),
-            len(split.label_names),
-            sample=sample,
-            correct_bias=corrected,
-        )
-        batches = feature_batches(cache, split, Shuffle(32), seed=seed)
-        options = replace(
-            self.recipe.optimizer,
-            learning_rate=stage.learning_rate,
-            head_learning_rate=stage.head_learning_rate,
-        )
-        steps, epochs = batches.steps_per_epoch, stage.epochs
-        learner.compile(build_optimizer(learner, options, steps, epochs))
-        learner.fit(batches, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0)
-        features = self.features["test"].plain.astype("float32")
-        found = retrieval(learner.encoder.predict(features, verbose=0), self.splits["test"].labels)
+        rate = self.images.recipe.head_stage.learning_rate
+        options = {"sample": sample, "correct_bias": corrected}
+        embed = self.images.trained(LOSSES[loss](), Shuffle(32), rate, seed, **options)
+        found = self.images.retrieval(embed, "test")
         return found.recall[1], found.map_at_r
 
 
@@ -99,7 +61,7 @@ class Glyphs:
 
     def scores(self, loss, sample, corrected, seed):
         """Returns R@1 and MAP@R of a run, which is trained unless it is there."""
-        folder = self.out / f"{loss}-{sample:g}{'-corrected' * corrected}-{seed}"
+        folder = self.out / "glyphs" / f"{loss}-{sample:g}{'-corrected' * corrected}-{seed}"
         flags = [*GLYPHS, "--loss.name", loss, "--head.sample", str(sample)]
         flags += ["--head.correct_bias", str(corrected).lower(), "--training.seed", str(seed)]
         train(folder, "glyphs", flags)
@@ -123,7 +85,7 @@ def main():
     options = parser.parse_args()
     print("| data | loss | sample | R@1 | MAP@R |\n|---|---|---|---|---|")
     for name in options.data:
-        data = DATA[name](options.out / name)
+        data = DATA[name](options.out)
         for loss, sample in itertools.product(options.loss, options.sample):
             for corrected in (False, True)[: 1 + (sample < 1 and loss == "normalized_softmax")]:
                 found = []

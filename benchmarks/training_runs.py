@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 HERE = os.environ.get("DML_DATA", ".")
 # A small file for each training, with the seed in its name. What has one is not trained again.
 MEASURED = Path(__file__).parent / "measured"
@@ -36,6 +38,44 @@ def kept(file, measure):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, f"{json.dumps(measure())}\n")
     return json.loads(file.read_text())
+
+
+def by_class(per_query, classes, metrics):
+    """Returns what the cells of a table need of a run's metrics, to be kept.
+
+    Args:
+        per_query: {metric: values (Q,)}.
+        classes: Of the queries (Q,).
+        metrics: Their names.
+
+    Returns:
+        {"queries": how many each class has, metric: its mean in each class}.
+    """
+    _, places, queries = np.unique(classes, return_inverse=True, return_counts=True)
+    means = {name: np.bincount(places, per_query[name]) / queries for name in metrics}
+    return {"queries": queries.tolist()} | {k: v.round(6).tolist() for k, v in means.items()}
+
+
+def metric_cells(runs, metric):
+    """Returns a metric's mean and deviation over seeds, and its interval for other classes.
+
+    Args:
+        runs: What `by_class` returned of each.
+        metric: Its name.
+    """
+    from dml.evaluation.intervals import class_interval
+
+    queries = np.array(runs[0]["queries"])
+    values = np.array([run[metric] for run in runs])  # (seeds, classes)
+    mean = np.repeat(values.mean(axis=0), queries)
+    low, high = class_interval(mean[:, None], np.repeat(np.arange(len(queries)), queries))
+    by_seed = percent((values @ queries / queries.sum()).tolist())
+    return f"{by_seed} | {ends_of({'low': low[0], 'high': high[0]})}"
+
+
+def ends_of(interval):
+    """Returns the ends of an interval in percent, as the cell of a table."""
+    return f"{100 * interval['low']:.1f} - {100 * interval['high']:.1f}"
 
 
 def train(folder, recipe, flags):
