@@ -5,11 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import keras
 import pytest
 
 import dml
+from dml import _processes
 from dml.errors import OptionError
 from tests.test_devices import ROOT, environment
 
@@ -48,7 +51,7 @@ def test_training_is_that_of_one_process(tmp_path):
     assert killed[0] == -signal.SIGKILL, killed
     assert first[0] not in (0, 1), first  # neither in order, nor with a traceback
     lines = [line for line in first[2].splitlines() if line.startswith("dml: ")]
-    assert len(lines) == 1 and "`dml train RUN --resume` continues" in lines[0], first[2]
+    assert len(lines) == 1 and "train RUN --resume --processes` continues" in lines[0], first[2]
     assert "epoch   3/3" in first[1] and "report: " in first[1]
     assert not killed[1]  # only the first prints
     assert killed[2].startswith("dml: process 1 of 2 was ended"), killed[2]
@@ -102,3 +105,44 @@ def test_one_process_waits_for_no_other(monkeypatch, count, number):
     monkeypatch.setenv(number, "first")
     with pytest.raises(OptionError, match=rf"{number} must be a number; got 'first'"):
         dml.join_processes()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),  # all
+        ({"SLURM_LOCALID": "3"}, [3]),
+        ({"SLURM_LOCALID": "3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, [3]),
+        ({"SLURM_LOCALID": "3", "CUDA_VISIBLE_DEVICES": "3"}, None),  # the only one it is shown
+        ({"SLURM_LOCALID": "3", "JAX_LOCAL_DEVICE_IDS": "0,1"}, [0, 1]),
+    ],
+)
+def test_devices_of_a_process(monkeypatch, environment, expected):
+    for name in ("SLURM_LOCALID", "CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _processes._own_devices("SLURM_LOCALID") == expected
+    if "JAX_LOCAL_DEVICE_IDS" not in environment:
+        assert _processes._own_devices("") is None  # other launchers say nothing about it
+    monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", "a")
+    with pytest.raises(OptionError, match="JAX_LOCAL_DEVICE_IDS must be numbers"):
+        _processes._own_devices("SLURM_LOCALID")
+
+
+def test_an_address_has_a_port(monkeypatch):
+    monkeypatch.setattr(_processes, "require_jax", lambda option: None)
+    with pytest.raises(OptionError, match=r"address must be HOST:PORT .*; got 10\.0\.0\.1"):
+        dml.join_processes("10.0.0.1", count=2, index=0)
+
+
+def test_the_folder_of_a_process_goes_with_it():
+    code = (
+        "from dml._processes import _Joined; it = _Joined(0, 2); it.tell('ended'); print(it.folder)"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        process.stderr.close()  # its reader was killed as well
+        folder = Path(process.stdout.read().strip())
+    while folder.exists():  # its watcher is about to remove it
+        time.sleep(0.01)

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,13 @@ from dml.errors import DmlError, OptionError
 T = TypeVar("T")
 
 _ADDRESSES = ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS")
-_LAUNCHERS = (  # where each says how many processes there are, and which one this is
-    ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"),
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-    ("SLURM_NTASKS", "SLURM_PROCID"),
+_LAUNCHERS = (  # how many processes there are, which one this is, also among those of a machine
+    ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID", ""),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
 )
-_LOCAL_NUMBERS = ("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")  # among those of a machine
+_OWN_DEVICES = "JAX_LOCAL_DEVICE_IDS"
+GOES_ON = "`dml --backend jax train RUN --resume --processes` continues from the last epoch"
 _NOT_YET = b"\xff" * 8  # no number of bytes: the others are to wait further
 _TICK = 300  # seconds after which they are told so: JAX waits for half an hour on processors
 _PATIENCE = 300  # seconds to wait for the others
@@ -36,12 +38,15 @@ _FIRST_BLOCK, _BLOCK = 2**12, 2**26  # bytes that are sent at once: a new size i
 # Runs beside each process and prints, when that ends, the last line that it was told: a process can
 # be killed, or be aborted by a library because another one was.
 _WATCHER = """
-import shutil, sys
+import os, shutil, sys
 line = ""
 for line in sys.stdin:  # which ends with the process
     pass
-if line.strip():
-    sys.stderr.write(line)
+try:
+    if line.strip():
+        os.write(2, line.encode())
+except OSError:  # nobody reads it any more
+    pass
 shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 _joined: "_Joined | None" = None
@@ -121,9 +126,10 @@ def join_processes(
     if _joined is not None:
         raise DmlError("this process has joined others already")
     address = address or _first_of(_ADDRESSES)
-    known = [pair for pair in _LAUNCHERS if pair[0] in os.environ]
+    local = None
+    known = [names for names in _LAUNCHERS if names[0] in os.environ]
     if count is None and known:
-        count = _number(known[0][0])
+        count, local = _number(known[0][0]), known[0][2]
     if index is None and known:
         index = _number(known[0][1])
     if count is None or index is None:
@@ -134,21 +140,21 @@ def join_processes(
         )
     check_at_least(1, count=count)
     check_interval(f"[0, {count})", index=index)
+    devices = _own_devices(local)
     if count > 1:
+        if address and not re.fullmatch(r".+:\d+", address.split(",")[0]):
+            raise OptionError("address", f"must be HOST:PORT of the first process; got {address}")
         joined = _Joined(index, count)
         joined.tell(  # JAX aborts the process if it can't reach the first one
             f"dml: {joined} can't reach the others within {_PATIENCE} seconds: start all of them, "
             "with the same address of the first"
         )
         try:
-            _connect(address, count, index)
+            _connect(address, count, index, devices)
         except BaseException:
             joined.finish()
             raise
-        joined.tell(
-            f"dml: {joined} was ended, or ended as another one did; `dml train RUN --resume` "
-            "continues from the last epoch"
-        )
+        joined.tell(f"dml: {joined} was ended, or ended as another one did; {GOES_ON}")
         _joined = joined
         atexit.register(_at_exit)
         _share_seed()
@@ -172,18 +178,37 @@ def require_jax(option: str, elsewhere: str = "1") -> None:
         )
 
 
-def _connect(address, count, index):
+def _own_devices(local: str | None) -> list[int] | None:
+    """Returns the numbers of this process's devices on its machine; None for all.
+
+    Args:
+        local: The variable with this process's number among those of the machine, if there is one:
+            Open MPI and Slurm start as many as there are devices.
+    """
+    listed, shown = os.environ.get(_OWN_DEVICES), os.environ.get("CUDA_VISIBLE_DEVICES", ",")
+    if listed:
+        try:
+            return [int(number) for number in listed.split(",")]
+        except ValueError:
+            raise OptionError(
+                _OWN_DEVICES, f"must be numbers, such as 0,1; got {listed!r}"
+            ) from None
+    # A launcher may also show each process its own device only.
+    return [_number(local)] if local and local in os.environ and "," in shown else None
+
+
+def _connect(address, count, index, devices):
     import jax
 
-    local = _first_of(_LOCAL_NUMBERS)
     options: dict[str, Any] = {"cluster_detection_method": "deactivate"} if address else {}
-    if local is not None:  # a launcher starts as many processes on a machine as it has devices
-        options["local_device_ids"] = [int(local)]
+    # Otherwise it takes SIGTERM for a notice, and the process goes on.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             address and address.split(",")[0],
             num_processes=count,
             process_id=index,
+            local_device_ids=devices,
             initialization_timeout=_PATIENCE,
             **options,
         )

@@ -6,9 +6,17 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from dml.errors import StorageError
+from dml.errors import OptionError, StorageError
 
 _STARTS = 3  # attempts: a Ray node sometimes does not start within its 30 seconds
+
+
+def check_not_client() -> None:
+    """Raises an OptionError for an address of Ray Client, which can't stream what workers print."""
+    if (address := os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
+        raise OptionError(
+            "RAY_ADDRESS", f"must be HOST:PORT of the cluster (port 6379); got {address}"
+        )
 
 
 @contextlib.contextmanager
@@ -51,13 +59,16 @@ def _join_or_start(ray):
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address := os.environ.get("RAY_ADDRESS"):
         _check_listens(address)
-        ray.init(**quiet)
+        try:
+            ray.init(**quiet)
+        except Exception as error:  # Ray has no exception class for it
+            raise StorageError(f"RAY_ADDRESS {address} can't be joined: {error}") from error
         return
     for attempt in range(1, _STARTS + 1):
         try:
-            ray.init(**quiet, include_dashboard=False)
+            ray.init("local", **quiet, include_dashboard=False)
             return
-        except Exception as error:  # Ray has no exception class for it
+        except Exception as error:
             ray.shutdown()
             if attempt == _STARTS:
                 raise StorageError(f"Ray did not start on this machine: {error}") from error

@@ -127,15 +127,15 @@ def _failed(error, command, arguments, debug):
         complain(line)
         return BAD_INPUT
     text = f"this is a bug in dml: {type(error).__name__}: {error}"
-    from dml._processes import end_process, process_count, process_index
+    from dml._processes import GOES_ON, end_process, process_count, process_index
 
     if process_count() > 1:  # most often, a step of this one failed as another was killed
         who = f"process {process_index()} of {process_count()}"
         reason = " ".join(str(error).split())
         end_process(
             BUG,
-            f"dml: {who} failed, or another one did; `dml train RUN --resume` continues from the "
-            f"last epoch ({printable(f'{type(error).__name__}: {reason}')})",
+            f"dml: {who} failed, or another one did; {GOES_ON} "
+            f"({printable(f'{type(error).__name__}: {reason}')})",
         )
     if not debug:
         try:

@@ -1,5 +1,6 @@
 """A run is trained by the processes of a Ray cluster, also when one of them is lost."""
 
+import contextlib
 import queue
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from dml.cli import main
 from dml.errors import DmlError, MissingDataError, OptionError
-from dml.runs._cluster import ClusterTraining, _watch, _Worker
+from dml.runs._cluster import ClusterTraining, _Cluster, _watch, _Worker
 from tests.clusters import started_cluster
 from tests.reporters import Lines
 from tests.runs.on_devices import OPTIONS, results
@@ -61,7 +62,7 @@ def test_a_training_goes_on_without_a_lost_machine(tmp_path, cluster):
         "training in 2 processes",
         "training in 1 process",
     ]
-    assert "was lost; going on from the last checkpoint" in text
+    assert "going on from the last checkpoint" in text
     assert "resuming after epoch" in text and "report: " in text
 
     command = [sys.executable, "-m", "dml", "train", "glyphs", *ON_ALL, "--out", str(one)]
@@ -112,38 +113,86 @@ def test_errors_of_workers_are_told_once():
         watched((FIRST, "stderr", "dml: a bug"), (FIRST, "code", 70), (SECOND, "code", -6))
     with pytest.raises(MissingDataError, match=r"/runs/a: not found on 10.0.0.2: .* share"):
         watched((SECOND, "missing", "/runs/a"))
+    with pytest.raises(DmlError, match=r"on 10.0.0.2 can't run dml: No module named 'dml'"):
+        watched((SECOND, "failed", "No module named 'dml'"))
 
 
 @pytest.mark.parametrize(
     ("events", "lost"),
     [
-        ([(SECOND, "lost", None)], "10.0.0.2"),  # with its machine
-        ([(SECOND, "code", -9)], "10.0.0.2"),
-        ([(FIRST, "code", 70), (SECOND, "code", -9)], "10.0.0.2"),  # a step fails without the other
-        ([(FIRST, "code", -6), (SECOND, "code", -6)], "10.0.0.1"),  # the network between them
+        ([(SECOND, "lost", None)], "on 10.0.0.2"),  # with its machine
+        ([(SECOND, "code", -9)], "on 10.0.0.2"),
+        (
+            [(FIRST, "code", 70), (SECOND, "code", -9)],
+            "on 10.0.0.2",
+        ),  # a step fails without the other
+        ([(FIRST, "code", -6), (SECOND, "code", -6)], "on 10.0.0.1"),  # the network between them
     ],
 )
 def test_a_lost_worker_is_no_error(events, lost):
     assert watched(*events)[1] == lost
 
 
+class FourProcessors:
+    """What `ray` says of a cluster."""
+
+    def cluster_resources(self):
+        return {"CPU": 4.0, "memory": 1e9}
+
+
+def training_of(folder, share=8, workers=None):
+    return ClusterTraining(folder, ["train"], ["resume"], share, workers)
+
+
 @pytest.mark.parametrize(
-    ("workers", "text"),
+    ("workers", "share", "text"),
     [
-        (3, r"must share a batch of 8 images evenly; got 3\. The nearest .* are 2 and 4"),
-        (9, "must be at least 1 and at most 4, the CPUs of the cluster; got 9"),
-        (0, "must be at least 1"),
+        (3, 8, r"must share a batch of 8 images evenly; got 3\. The nearest that can: 2, 4"),
+        (4, 6, r"must share a batch of 6 images evenly; got 4\. The nearest that can: 3"),
+        (4, 2, r"must share a batch of 2 images evenly; got 4\. The nearest that can: 2"),
+        (9, 8, "must be at least 1 and at most 4, the CPUs of the cluster; got 9"),
+        (0, 8, "must be at least 1"),
     ],
 )
-def test_workers_are_counted_before_they_start(tmp_path, workers, text):
-    class Ray:
-        def cluster_resources(self):
-            return {"CPU": 4.0, "memory": 1e9}
-
-    training = ClusterTraining(tmp_path / "run", [], [], share=8, workers=workers)
+def test_workers_are_counted_before_they_start(tmp_path, workers, share, text):
+    training = training_of(tmp_path / "run", share, workers)
     with pytest.raises(OptionError, match=text):
-        training._first_count(Ray())
-    assert training._count_now(Ray(), most=3) == 2
+        training._first_count(_Cluster.of(FourProcessors()))
+
+
+def test_fewer_workers_go_on_if_they_can_share_a_batch(tmp_path):
+    training = training_of(tmp_path, share=8, workers=4)
+    assert training._count_now(_Cluster.of(FourProcessors()), most=4) == 4
+    assert training._count_now(_Cluster.of(FourProcessors()), most=3) == 2
+    without = _Cluster(FourProcessors(), "GPU")  # all of its machines with one are gone
+    assert training._count_now(without, most=4) == 1 and without.devices() == 0
+
+
+def test_it_is_given_up_when_nothing_is_gained(tmp_path, monkeypatch):
+    folder, attempts, lines = tmp_path / "run", [], Lines()
+    saved = ["epoch-0001.npz", None, "epoch-0002.npz"]
+
+    def train(self, cluster, most, reporter):
+        attempts.append(most)
+        checkpoints = folder / "second" / "checkpoints"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        (checkpoints / "best-0000.npz").write_bytes(bytes(len(attempts)))  # written by each
+        if saved and (name := saved.pop(0)):
+            (checkpoints / name).write_bytes(b"")
+        return "on 10.0.0.2"
+
+    monkeypatch.setattr("dml.runs._cluster.joined_cluster", contextlib.nullcontext)
+    monkeypatch.setattr(_Cluster, "of", lambda ray: _Cluster(FourProcessors(), "CPU"))
+    monkeypatch.setattr(ClusterTraining, "_train", train)
+    with pytest.raises(DmlError, match=r"3 times in a row .* at last on 10.0.0.2: .* continues"):
+        training_of(folder, workers=2).run(lines)
+    assert attempts == [2] * 5 and len(lines.warnings) == 4
+
+
+def test_addresses_of_ray_client_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
+    with pytest.raises(OptionError, match="RAY_ADDRESS must be HOST:PORT of the cluster"):
+        training_of(tmp_path / "run").run(Lines())
     assert not (tmp_path / "run").exists()
 
 
@@ -162,6 +211,18 @@ def test_what_the_engine_can_not_do_is_refused(tmp_path, monkeypatch, capsys, gi
     assert main(["train", "glyphs", *given]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ray", reason="needs dml[ray]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert main(["train", "glyphs", "--engine", "ray", *ON_ALL]) == 2
+    assert "no Ray cluster answers at RAY_ADDRESS 127.0.0.1:1" in capsys.readouterr().err
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert main(["train", "runs/none", "--engine", "ray", "--resume"]) == 2
+    assert "runs/none: there is no run to resume" in capsys.readouterr().err
 
 
 def test_other_backends_are_refused(tmp_path, monkeypatch, capsys):

@@ -185,6 +185,15 @@ class RunFolder(StagesFolder):
                     "folder",
                 )
 
+    def check_begun(self) -> None:
+        """Raises an error if there is no run to resume.
+
+        Raises:
+            MissingDataError: There is no recipe.
+        """
+        if not self.recipe.exists():
+            raise MissingDataError(self.path, "there is no run to resume: recipe.toml is missing")
+
     def open(self) -> "RunFolder":
         """Checks that the folder holds a run with an encoder.
 

@@ -117,7 +117,12 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     if others := [name for name, value in given.items() if value]:
         raise OptionError(others[0], "is not for --engine ray: leave it out")
     if options.resume:
-        recipe = load_run_recipe(RunFolder(options.source), allow_parts=options.allow_parts)
+        run = RunFolder(options.source)
+        run.check_begun()
+        if run.manifest.exists():  # otherwise it was stopped as it began
+            recipe = load_run_recipe(run, allow_parts=options.allow_parts)
+        else:
+            recipe = load_recipe(run.recipe, allow_parts=options.allow_parts)
     else:
         recipe = load_recipe(options.source, options.flags, allow_parts=True)
     if recipe.training.devices != "all":
@@ -131,10 +136,12 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
         RunFolder(folder).check_new()
     else:
         folder = free_folder(Path("runs"), run_name(options.source))
-    out, parts = str(folder.absolute()), ["--allow-parts"] if options.allow_parts else []
+    out = str(folder.absolute())
+    # A new training may run the recipe's parts, and so may what continues it.
+    parts = [] if options.resume and not options.allow_parts else ["--allow-parts"]
     ClusterTraining(
         folder.absolute(),
-        begin=["train", options.source, *options.flags, "--out", out, *parts],
+        begin=["train", options.source, *options.flags, "--out", out],
         resume=["train", out, "--resume", *parts],
         share=recipe.sampler.batch_size // recipe.training.chunks,
         workers=options.workers,
@@ -149,6 +156,7 @@ COMMAND = Command(
     epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
-    after_interrupt="`dml train RUN --resume` continues from the last epoch",
+    after_interrupt="`dml train RUN --resume` continues from the last epoch; with the same "
+    "--backend, --processes and --engine, if given",
     less_memory="smaller batches, a smaller backbone.input_size or training.chunks need less",
 )

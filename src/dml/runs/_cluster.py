@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dml._console.failures import BAD_INPUT
-from dml._ray import joined_cluster
+from dml._ray import check_not_client, joined_cluster
 from dml._storage.atomic import make_folder
 from dml._text import number_of
 from dml.errors import DmlError, MissingDataError, OptionError
@@ -65,83 +65,77 @@ class ClusterTraining:
             MissingDataError: A machine does not see the run's folder.
             DmlError: A worker has failed; or workers were lost again and again.
         """
-        with joined_cluster() as ray:
-            count = self._first_count(ray)
+        check_not_client()
+        with _removed_if_empty(self.folder), joined_cluster() as ray:
+            make_folder(self.folder)
+            cluster = _Cluster.of(ray)
+            count = self._first_count(cluster)
             losses, before = 0, self._checkpoints()
-            while (lost := self._train(ray, count, reporter)) is not None:
+            while (lost := self._train(cluster, count, reporter)) is not None:
                 now = self._checkpoints()
                 losses = losses + 1 if now == before else 1
                 before = now
                 if losses == _LOSSES:
                     raise DmlError(
                         f"{losses} times in a row a worker was lost before a new checkpoint, at "
-                        f"last on {lost}: look for the reason there (its memory?), then `dml "
-                        f"{shlex.join(self.resume)} --engine ray` continues"
+                        f"last {lost}: look for the reason there (its memory?), then `dml "
+                        f"--backend jax {shlex.join(self.resume)} --engine ray` continues"
                     )
-                reporter.warning(
-                    f"the worker on {lost} was lost; going on from the last checkpoint"
-                )
+                reporter.warning(f"lost a worker {lost}; going on from the last checkpoint")
 
-    def _first_count(self, ray) -> int:
+    def _first_count(self, cluster: "_Cluster") -> int:
         """Returns how many workers to begin with.
 
         Raises:
             OptionError: There is no room for `workers`, or they can't share a batch.
         """
-        kind, most = _devices(ray)
-        count = _room(ray) if self.workers is None else self.workers
+        most = cluster.devices()
+        count = cluster.usual() if self.workers is None else self.workers
         if not 1 <= count <= most:
             raise OptionError(
                 "--workers",
-                f"must be at least 1 and at most {most}, the {kind}s of the cluster; got {count}",
+                f"must be at least 1 and at most {most}, the {cluster.kind}s of the cluster; got "
+                f"{count}",
             )
         if self.share % count:
-            lower = next(n for n in range(count, 0, -1) if self.share % n == 0)
-            upper = next(n for n in range(count, self.share + 1) if self.share % n == 0)
+            fitting = [n for n in range(1, most + 1) if self.share % n == 0]
+            nearest = [
+                *[n for n in fitting if n < count][-1:],
+                *[n for n in fitting if n > count][:1],
+            ]
             raise OptionError(
                 "--workers",
-                f"must share a batch of {self.share} images evenly; got {count}. The nearest "
-                f"numbers that do are {lower} and {upper}",
+                f"must share a batch of {self.share} images evenly; got {count}. The nearest that "
+                f"can: {', '.join(map(str, nearest))}",
             )
         return count
 
-    def _count_now(self, ray, most: int) -> int:
+    def _count_now(self, cluster: "_Cluster", most: int) -> int:
         """Returns on how many workers to train: as many as there is room for, and no more."""
-        room = _room(ray) if self.workers is None else _devices(ray)[1]
+        room = cluster.usual() if self.workers is None else cluster.devices()
         most = max(1, min(most, room))
         return next(count for count in range(most, 0, -1) if self.share % count == 0)
 
     def _checkpoints(self) -> set[tuple[Path, int]]:
-        """Returns what is in the folders of checkpoints, and when it was written."""
-        found = self.folder.glob("**/checkpoints/*")
+        """Returns the checkpoints of epochs, and when they were written."""
+        found = self.folder.glob("**/checkpoints/epoch-*.npz")
         return {(path, path.stat().st_mtime_ns) for path in found}
 
-    def _train(self, ray, most: int, reporter: Reporter) -> str | None:
-        """Trains until the end, or until a worker is lost, whose machine is returned."""
+    def _train(self, cluster: "_Cluster", most: int, reporter: Reporter) -> str | None:
+        """Trains until the end, or until a worker is lost, and returns where: "on 10.0.0.2"."""
         begun = (self.folder / "recipe.toml").exists()
         command = [*(self.resume if begun else self.begin), "--processes"]
-        passed_on = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
-        make_folder(self.folder)
-        room = functools.partial(self._count_now, ray, most)
-        with _removed_if_empty(self.folder), _placed(ray, room) as workers:
-            hosts = ", ".join(worker.host for worker in workers)
-            reporter.info(f"training in {number_of(len(workers), 'process')} on {hosts}")
-            events: queue.SimpleQueue[tuple[_Worker, str, Any]] = queue.SimpleQueue()
-            address = ray.get(workers[0].actor.address.remote())
-            for index, worker in enumerate(workers):
-                environment = {
-                    **passed_on,
-                    "KERAS_BACKEND": "jax",
-                    "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
-                    "KERAS_DISTRIBUTION_NUM_PROCESSES": str(len(workers)),
-                    "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
-                }
-                output = worker.actor.output.remote(command, environment, os.getcwd(), self.folder)
-                follow = threading.Thread(
-                    target=_follow, args=(ray, worker, output, events.put), daemon=True
-                )
-                follow.start()
-            return _watch(workers, events, reporter)
+        errors = cluster.ray.exceptions
+        try:
+            with cluster.workers(functools.partial(self._count_now, cluster, most)) as workers:
+                hosts = ", ".join(worker.host for worker in workers)
+                reporter.info(f"training in {number_of(len(workers), 'process')} on {hosts}")
+                events = cluster.start(workers, command, self.folder)
+                return _watch(workers, events, reporter)
+        except errors.RayTaskError as error:
+            raise DmlError(f"a worker can't run dml: {_last_line(error)}") from error
+        except errors.RayError:  # as the workers were placed
+            return "that had not started yet"
 
 
 @contextlib.contextmanager
@@ -175,10 +169,10 @@ def _watch(
     """Reports what the first worker prints until all have ended, or one is lost.
 
     Returns:
-        The machine of the lost worker.
+        Where a worker was lost: "on 10.0.0.2".
 
     Raises:
-        DmlError: A worker found an error that the user can fix.
+        DmlError: A worker found an error that the user can fix, or can't run dml.
         RuntimeError: A worker failed.
     """
     codes: dict[_Worker, int] = {}
@@ -192,12 +186,14 @@ def _watch(
                     f"not found on {worker.host}: all machines of the cluster must see the run's "
                     "folder and the current one, on a disk that they share",
                 )
+            case "failed":
+                raise DmlError(f"the worker on {worker.host} can't run dml: {value}")
             case "lost":
-                return worker.host
+                return f"on {worker.host}"
             case "code":
                 codes[worker] = value
                 if -value in _KILLED:
-                    return worker.host
+                    return f"on {worker.host}"
             case "stderr" if not value.startswith("warning: "):
                 errors.setdefault(value.removeprefix("dml: "))
             case _ if worker is workers[0]:
@@ -209,72 +205,118 @@ def _watch(
     if any(code > 0 for code in codes.values()):
         raise RuntimeError(text)
     # Aborted by JAX, which has lost the others.
-    return next((worker.host for worker, code in codes.items() if code), None)
+    return next((f"on {worker.host}" for worker, code in codes.items() if code), None)
 
 
-@contextlib.contextmanager
-def _placed(ray, room: Callable[[], int]) -> Iterator[list[_Worker]]:
-    """Yields workers on the machines of the cluster, spread evenly; they end with the block.
+@dataclass(frozen=True)
+class _Cluster:
+    """A Ray cluster, and what each worker takes one of.
 
-    Raises:
-        OptionError: There is no room for them.
+    Args:
+        ray: The module, joined to the cluster.
+        kind: "GPU" or, if the cluster had none at the start, "CPU".
     """
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    kind, _ = _devices(ray)
-    needs = {"CPU": 1, kind: 1}
-    deadline = time.monotonic() + _PLACING
-    group = None
-    while group is None:  # Ray notices after the loss of a worker that its machine is gone
-        count = room()
-        tried = ray.util.placement_group([needs] * count, strategy="SPREAD")
-        if tried.wait(_NOTICING):
-            group = tried
-            continue
-        ray.util.remove_placement_group(tried)
-        if time.monotonic() > deadline:
-            raise OptionError(
-                "--workers",
-                f"found no {number_of(count, f'free {kind}')} in the cluster within {_PLACING} "
-                "seconds",
-            )
-    actors = []
-    try:
-        for index in range(count):
-            place = PlacementGroupSchedulingStrategy(group, index)
-            process = ray.remote(_Process).options(
-                num_cpus=1, num_gpus=int(kind == "GPU"), scheduling_strategy=place
-            )
-            actors.append(process.remote())
-        hosts = ray.get([actor.host.remote() for actor in actors])
-        yield [_Worker(actor, host) for actor, host in zip(actors, hosts, strict=True)]
-    finally:
-        for actor in actors:
-            ray.kill(actor)
-        ray.util.remove_placement_group(group)
+    ray: Any
+    kind: str
 
+    @classmethod
+    def of(cls, ray) -> "_Cluster":
+        return cls(ray, "GPU" if ray.cluster_resources().get("GPU") else "CPU")
 
-def _devices(ray) -> tuple[str, int]:
-    """Returns what a worker takes one of, "GPU" or "CPU", and how many the cluster has."""
-    there = ray.cluster_resources()
-    kind = "GPU" if there.get("GPU") else "CPU"
-    return kind, int(there.get(kind, 0))
+    def devices(self) -> int:
+        """Returns how many GPUs, or else processors, there are now."""
+        return int(self.ray.cluster_resources().get(self.kind, 0))
 
+    def usual(self) -> int:
+        """Returns how many workers are started unless told otherwise."""
+        if self.kind == "GPU":
+            return self.devices()
+        nodes = self.ray.nodes()
+        return sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in nodes)
 
-def _room(ray) -> int:
-    """Returns the GPUs of the cluster or, if there are none, its machines with processors."""
-    kind, count = _devices(ray)
-    machines = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    return count if kind == "GPU" else len(machines)
+    @contextlib.contextmanager
+    def workers(self, room: Callable[[], int]) -> Iterator[list[_Worker]]:
+        """Yields workers on the machines, spread evenly; they end with the block.
+
+        Args:
+            room: Returns how many there can be now.
+
+        Raises:
+            OptionError: There is no room for them.
+        """
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        get, group, actors = self.ray.get, self._placed(room), []
+        try:
+            for index in range(group.bundle_count):
+                process = self.ray.remote(_Process).options(
+                    num_cpus=1,
+                    num_gpus=int(self.kind == "GPU"),
+                    scheduling_strategy=PlacementGroupSchedulingStrategy(group, index),
+                )
+                actors.append(process.remote())
+            hosts = get([actor.host.remote() for actor in actors], timeout=_PLACING)
+            yield [_Worker(actor, host) for actor, host in zip(actors, hosts, strict=True)]
+        finally:
+            for actor in actors:
+                self.ray.kill(actor)
+            self.ray.util.remove_placement_group(group)
+
+    def _placed(self, room):
+        """Returns a placement group of as many workers as there is room for."""
+        deadline = time.monotonic() + _PLACING
+        while True:  # Ray notices after the loss of a worker that its machine is gone
+            count = room()
+            bundles = [{"CPU": 1, self.kind: 1}] * count
+            group = self.ray.util.placement_group(bundles, strategy="SPREAD")
+            if group.wait(_NOTICING):
+                return group
+            self.ray.util.remove_placement_group(group)
+            if time.monotonic() > deadline:
+                raise OptionError(
+                    "--workers",
+                    f"found no {number_of(count, f'free {self.kind}')} in the cluster within "
+                    f"{_PLACING} seconds",
+                )
+
+    def start(
+        self, workers: Sequence[_Worker], command: Sequence[str], folder: Path
+    ) -> "queue.SimpleQueue[tuple[_Worker, str, Any]]":
+        """Starts a command in all workers, and returns the queue of what happens there."""
+        events: queue.SimpleQueue[tuple[_Worker, str, Any]] = queue.SimpleQueue()
+        passed_on = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
+        address = self.ray.get(workers[0].actor.address.remote(), timeout=_PLACING)
+        for index, worker in enumerate(workers):
+            environment = {
+                **passed_on,
+                "KERAS_BACKEND": "jax",
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": str(len(workers)),
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
+            }
+            output = worker.actor.output.remote(command, environment, os.getcwd(), folder)
+            arguments = self.ray, worker, output, events.put
+            threading.Thread(target=_follow, args=arguments, daemon=True).start()
+        return events
 
 
 def _follow(ray, worker, output, put) -> None:
-    """Passes on what a worker prints and returns, and whether it is lost."""
+    """Passes on what a worker prints and returns, or that it is lost or has failed."""
     try:
         for part in output:
             put((worker, *ray.get(part)))
+    except ray.exceptions.RayTaskError as error:
+        put((worker, "failed", _last_line(error)))
     except ray.exceptions.RayError:
         put((worker, "lost", None))
+    except Exception as error:  # otherwise it would be waited for
+        put((worker, "failed", f"{type(error).__name__}: {error}"))
+
+
+def _last_line(error: Exception) -> str:
+    """Returns the last line of a text with a traceback."""
+    return str(error).strip().rpartition("\n")[2]
 
 
 class _Process:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dml._processes import process_count
 from dml.datasets import Items
 from dml.errors import OptionError
 from dml.recipe import Recipe, training_loss
@@ -61,7 +62,8 @@ def image_batches(
         recipe.backbone.input_size,
         first_epoch=first_epoch,
         seed=options.seed,
-        on_unreadable=options.unreadable,
+        # Several processes would not know which images the others replace.
+        on_unreadable=options.unreadable if process_count() == 1 else "error",
         threads=options.threads,
         samples=bool(recipe.memory.size),
         class_vectors=class_vectors,

@@ -32,7 +32,7 @@ from dml._streams import held_back
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
-from dml.errors import DataError, MissingDataError, OptionError
+from dml.errors import DataError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
@@ -450,8 +450,7 @@ def _to_resume(path: str | os.PathLike[str]) -> Iterator[RunFolder]:
     folder, several = RunFolder(path), process_count() > 1
 
     def lock():
-        if not folder.recipe.exists():
-            raise MissingDataError(path, "there is no run to resume: recipe.toml is missing")
+        folder.check_begun()
         stack.enter_context(folder.writing())
         if several:  # if only some had features, the others would wait for them to compute theirs
             shutil.rmtree(folder.features, ignore_errors=True)

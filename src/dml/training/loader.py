@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
-from dml._processes import process_count
+from dml._processes import check_alone, process_count
 from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.images import ImageError, read_image
@@ -72,9 +72,12 @@ def training_batches(
         Batches of uint8 (B, size, size, 3) and int32 (B,), or what `targets` returns.
 
     Raises:
-        OptionError: An option is out of its range, or the items can't fill the sampler's batches.
+        OptionError: An option is out of its range, the items can't fill the sampler's batches, or
+            several processes are to skip images, of which they would replace different ones.
         ArrayError: The items lack what the sampler needs.
     """
+    if on_unreadable == "skip":
+        check_alone("on_unreadable = 'skip'")
     return TrainingBatches(
         _ImageReader(
             items,
