@@ -102,7 +102,8 @@ def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
     write_parquet(tmp_path / "full/train/0000.parquet", IMAGES, label=[0, 0, 1, 1])
     hub = Hub(tmp_path, monkeypatch)
     items = Parquet(root="hf:some/cars:train", **ALL).items()
-    assert items.ids[0] == "train/0000.parquet!0" and hub.patterns == "full/train/*.parquet"
+    assert items.ids[0] == "train/0000.parquet!0"
+    assert hub.patterns == ["full/train/*.parquet", "full/partial-train/*.parquet"]
     write_parquet(tmp_path / "small/train/0000.parquet", IMAGES, label=[0, 0, 1, 1])
     with pytest.raises(MissingDataError, match=r"some/cars/CONFIGURATION: full, small"):
         find_folder("hf:some/cars")
@@ -111,6 +112,16 @@ def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
         StorageError, match=r"hf:no/cars is not a folder, .*: 404 Client Error\. Che"
     ):
         find_folder("hf:no/cars")
+
+
+def test_a_split_that_the_hub_holds_in_part(tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        write_parquet(tmp_path / f"full/partial-{split}/0000.parquet", IMAGES, label=[0, 0, 1, 1])
+    Hub(tmp_path, monkeypatch)
+    items = Parquet(root="hf:some/cars:train", **ALL).items()
+    assert set(items.ids) == {f"partial-train/0000.parquet!{row}" for row in range(4)}
+    splits = Parquet(root="hf:some/cars", validation_fraction=0.0).items().splits
+    assert sorted(splits) == ["test"] * 4 + ["train"] * 4
 
 
 def test_without_the_package_or_a_name(monkeypatch):

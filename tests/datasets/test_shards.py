@@ -28,6 +28,7 @@ def split_by_shard(root, **options):
         ("train-000.tar", "train"),
         ("cub_Val_0001-of-0002.tar", "val"),
         ("test/0000.tar", "test"),
+        ("partial-train/0000.parquet", "train"),  # of the hub, which holds a part
         ("validation_set/x.tar", "val"),
         ("data/query000.tar", "query"),
         ("trained-000.tar", None),

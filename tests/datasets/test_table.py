@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dml.datasets import DATASETS
+from dml.errors import DataError
 from dml.images import read_image
 from tests.datasets.layouts import table, write_image
 
@@ -184,6 +185,14 @@ def test_cameras_and_sequences_may_be_empty(tmp_path, suffix):
     items = Table(root=path, test_fraction=0.0).items()
     assert items.cameras.tolist() == ["01", None, "2"]
     assert items.sequences.tolist() == ["7", "7", "8"]
+    frame = frame.assign(camera=pd.array([1, None, 2], dtype="Int64"))
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    items = Table(root=path, test_fraction=0.0).items()
+    assert items.cameras.tolist()[1] is None and float(items.cameras[0]) == 1
+    frame = frame.assign(mask=pd.array([True, None, False], dtype="boolean"))
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    with pytest.raises(DataError, match="row 2 has no mask"):
+        Table(root=path, test_fraction=0.0).items()
 
 
 SEVERAL = [("a.jpg", "red | cat"), ("b.jpg", "cat|cat"), ("c.jpg", "dog"), ("d.jpg", "dog|red")]

@@ -220,6 +220,27 @@ def test_other_options_make_another_recipe():
     assert with_options(recipe, {}).to_toml() == recipe.to_toml()
 
 
+@pytest.mark.parametrize(
+    ("backbone", "batch_norm"),
+    [
+        (["--backbone.name", "resnet50"], "frozen"),
+        (["--backbone.name", "vit_tiny"], "frozen"),
+        (["--backbone.name", "resnet50", "--backbone.batch_norm", "train"], "train"),
+        (["--backbone.name", "conv4"], "train"),  # from random weights
+    ],
+)
+def test_batch_norm_of_a_recipe_stays_with_trained_weights(backbone, batch_norm):
+    found = load_recipe("adapt", ["--dataset.name", "glyphs", *backbone]).backbone
+    assert found.batch_norm == batch_norm
+    assert found.input_size == type(found)().input_size  # other options are the part's own
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_has_32_bits(seed):
+    with pytest.raises(OptionError, match=r"training.seed must be in \[0, 4294967295\]"):
+        load_recipe("glyphs", ["--training.seed", seed])
+
+
 def test_another_part_drops_the_options_of_the_previous_one():
     recipe = with_options(load_recipe("glyphs"), {"loss.margin": 0.4})
     other = with_options(recipe, {"loss.temperature": 0.2, "loss.name": "soft_triple"})

@@ -38,11 +38,11 @@ def seconds(recipe, further=()):
 
 
 def test_what_a_training_goes_through_is_counted():
-    splits = ["train"] * 5 + ["val"] * 3 + ["query"] * 2 + ["gallery"]
-    rows = list(map(str, range(11)))
-    items = Items.build(rows, ["a", "b"] * 5 + ["a"], splits, rows, "query-gallery")
-    assert Counts.of(items, 7) == Counts(images=11, train=5, validation=3, test=3, steps=7)
-    alone = Items.build(rows, ["a"] * 11, splits, rows, "query-gallery")
+    splits = ["train"] * 5 + ["val"] * 4 + ["query"] * 2 + ["gallery"]
+    rows = list(map(str, range(12)))
+    items = Items.build(rows, ["a", "b"] * 6, splits, rows, "query-gallery")
+    assert Counts.of(items, 7) == Counts(images=12, train=5, validation=4, test=3, steps=7)
+    alone = Items.build(rows, ["a"] * 12, splits, rows, "query-gallery")
     assert Counts.of(alone, 7).validation == 0  # R@1 of a single class is not measured
 
 
@@ -145,8 +145,26 @@ def test_a_short_budget_leaves_the_first_fine_tuning(budget, refit, second, epoc
     # and 21 of its candidates. A tenth of the budget is kept.
     options = {"second_stage.epochs": 4, "training.refit": "true", "head_stage.views": 0}
     found = make_plan(adapted(**options), COUNTS, TIMING, budget).recipe
+    plan = make_plan(adapted(**options), COUNTS, TIMING, budget)
+    left_out = [
+        name for name, is_kept in (("second stage", second), ("refit", refit)) if not is_kept
+    ]
+    assert list(plan.left_out) == left_out
+    assert [line.split()[0] for line in plan.times() if "left out" in line] == [
+        name.split()[0] for name in left_out
+    ]
     assert (found.training.refit, found.second_stage.epochs) == (refit, second)
     assert found.training.epochs == epochs
+
+
+def test_a_budget_leaves_no_statistics_to_estimate_where_none_change():
+    options = {"second_stage.epochs": 4, "training.interpolate_batch_norm": "estimate"}
+    frozen = {**options, "backbone.batch_norm": "frozen", "second_stage.batch_norm": "train"}
+    whole = make_plan(adapted(**frozen), COUNTS, TIMING).recipe
+    assert whole.training.interpolate_batch_norm == "estimate"
+    short = make_plan(adapted(**frozen), COUNTS, TIMING, 520.0).recipe
+    assert short.second_stage.epochs == 0
+    assert short.training.interpolate_batch_norm == "interpolate"
 
 
 def test_random_weights_have_no_head_stage():

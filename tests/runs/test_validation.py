@@ -5,9 +5,10 @@ import json
 import pytest
 
 from dml._storage.run_folder import RunFolder
+from dml.datasets import Items
 from dml.errors import DataError
 from dml.recipe import TrainingOptions
-from dml.runs._validation import validation_curve, validation_score
+from dml.runs._validation import is_measured, validation_curve, validation_score
 
 
 @pytest.fixture
@@ -52,3 +53,16 @@ def test_the_score_of_a_selection_is_that_of_the_chosen(folder):
 def test_without_validation_there_is_no_score(tmp_path):
     folder = RunFolder(tmp_path / "run").create()
     assert validation_score(folder, TrainingOptions()) is None and validation_curve(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "measured"),
+    [
+        ("aabb", True),
+        ("aaaa", False),
+        ("aaab", False),  # b has nothing to find
+    ],
+)
+def test_two_classes_must_have_something_to_find(labels, measured):
+    items = Items.build(list("1234"), list(labels), ["val"] * 4, list("1234"), "zero-shot")
+    assert is_measured(items.select("val")) is measured

@@ -162,6 +162,24 @@ def test_another_request_for_the_same_folder_is_refused(copied, photos, tmp_path
         Workflow(other, copied.path, flags=SMALL).run()
 
 
+def test_a_run_of_another_command_keeps_its_options(copied, photos):
+    copied.steps.unlink()
+    for change in ({"budget": 36000.0}, {"flags": [*SMALL, "--training.seed", "1"]}):
+        with pytest.raises(OptionError, match="holds a run of `dml train`, whose options can't be"):
+            Workflow(photos, copied.path, **{"flags": SMALL, **change}).run()
+
+
+def test_python_files_of_a_run_of_others_are_not_run(copied, photos, tmp_path):
+    file = tmp_path / "theirs.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    copied.recipe.write_text(f"parts = ['{file}']\n" + copied.recipe.read_text())
+    with pytest.raises(
+        OptionError, match=r"--out .* Python files of its own, .*theirs\.py: choose"
+    ):
+        Workflow(photos, copied.path, flags=SMALL).run()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_run_of_another_command_is_completed(copied, photos):
     for file in (copied.steps, copied.overview):
         file.unlink()

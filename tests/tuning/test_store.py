@@ -89,6 +89,19 @@ def test_the_recipe_comes_first_then_others_until_there_are_enough(folder):
     ]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_more_trials_than_asked_for(folder, count):
+    trials = store(folder, phases=(HEAD, replace(PHASE, first=then)), seed=123_456)
+    numbers = []
+    while True:
+        with following(trials, count) as opened:
+            if opened is None:
+                break
+            ended(opened, opened.options.get("head_stage.learning_rate") or 0.5)
+            numbers.append(opened.number)
+    assert numbers == list(range(count))
+
+
 def test_a_trial_that_was_left_is_continued_first_with_its_options(folder):
     trials = store(folder)
     run(trials, 0.5, 3)

@@ -83,6 +83,11 @@ class Backbone:
         """
         return self
 
+    @classmethod
+    def is_pretrained_by_default(cls) -> bool:
+        """Returns whether the network has trained weights unless `weights` says otherwise."""
+        return cls.weights != "none"
+
     @property
     def is_pretrained(self) -> bool:
         """Whether the network has trained weights, rather than random ones."""

@@ -38,6 +38,11 @@ class Own(Backbone):
         super().__post_init__()
         check_known(MODES, scaling_mode=self.scaling_mode)
 
+    @classmethod
+    def is_pretrained_by_default(cls) -> bool:
+        """True: the file holds weights."""
+        return True
+
     @property
     def is_pretrained(self) -> bool:
         """True: the file holds weights."""

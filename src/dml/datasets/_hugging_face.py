@@ -79,7 +79,7 @@ def _fetched(name, split):
         configurations = sorted({file.split("/")[0] for file in files if file.count("/") > 1})
         if not configuration:
             configuration = configurations[0] if len(configurations) == 1 else ""
-        wanted = f"{configuration}/{split or '*'}/*.parquet"
+        wanted = [f"{configuration}/{part}{split or '*'}/*.parquet" for part in ("", "partial-")]
         folder = configuration and snapshot_download(
             repository, repo_type="dataset", revision=_CONVERTED, allow_patterns=wanted
         )

@@ -38,10 +38,12 @@ def images_of(
     Raises:
         DataError: A box is incomplete or invalid, or a mask is missing; the message names the row.
     """
+    import pandas as pd
+
     images = map(ImageRef.parse, texts_of(frame["path"]))
     if MASK in frame:
         frame = frame.assign(
-            **{MASK: [m if m != m else ImageRef.parse(str(m)) for m in frame[MASK]]}
+            **{MASK: [None if pd.isna(m) else ImageRef.parse(str(m)) for m in frame[MASK]]}
         )
     return parts_of(images, frame, file, lambda row: f"row {row + 1}")
 

@@ -330,8 +330,10 @@ def _names_or_none(names, count):
         return None
     if len(names) != count:
         raise ArrayError(f"cameras and sequences must be {count}, one an image; got {len(names)}")
+    import pandas as pd
+
     array = np.empty(count, dtype=object)
-    array[:] = [None if name is None or name != name else str(name) for name in names]
+    array[:] = [None if pd.isna(name) else str(name) for name in names]
     return array
 
 

@@ -46,10 +46,17 @@ class Settings:
     places: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     def update(self, section: str, options: dict[str, Any], places: dict[str | None, str]) -> None:
-        """Sets these options; a different `name` drops the options of the previous part."""
+        """Sets these options; a different `name` drops the options of the previous part.
+
+        Except for `batch_norm` of a backbone with trained weights, which is a matter of the
+        training: small data sets should not change its statistics, whatever the network.
+        """
         known = self.options.setdefault(section, {})
         if "name" in options and options["name"] != known.get("name", _default_name(section)):
+            stays = section == "backbone" and _is_pretrained(options["name"])
+            kept = {"batch_norm": known["batch_norm"]} if stays and "batch_norm" in known else {}
             known.clear()
+            known.update(kept)
         known.update(options)
         self.places.update({(section, option): place for option, place in places.items()})
 
@@ -243,6 +250,12 @@ def _check_section(section: str, place: str) -> None:
     if section not in SECTIONS:
         hint = suggestion(section, SECTIONS)
         raise OptionError(section, f"is not a section.{hint} Known: {', '.join(SECTIONS)}", place)
+
+
+def _is_pretrained(name: Any) -> bool:
+    """Returns whether a backbone has trained weights by default; False for an unknown one."""
+    part = FAMILIES["backbone"].parts().get(str(name))
+    return part is not None and part.is_pretrained_by_default()
 
 
 def _default_name(section: str) -> str | None:

@@ -191,7 +191,7 @@ class TrainingOptions:
         epochs: Passes over the training split; positive.
         freeze_backbone_epochs: First epochs in which the backbone is frozen, and only embedding
             and head learn. At least 0.
-        seed: Seed of weights, batches and augmentation.
+        seed: Seed of weights, batches and augmentation, from 0 to 4,294,967,295.
         select: `best` keeps the epoch with the highest validation R@1, `last` the last one.
             Without a validation split, the last.
         validate_every: Epochs between two validations; positive. Less than 1 validates within
@@ -279,6 +279,7 @@ class TrainingOptions:
     def __post_init__(self):
         check_positive(epochs=self.epochs, validate_every=self.validate_every)
         check_positive(chunks=self.chunks)
+        check_interval("[0, 4294967295]", seed=self.seed)  # of 32 bits
         if self.threads is not None:
             check_positive(threads=self.threads)
         check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)

@@ -131,6 +131,7 @@ class Plan:
         timing: The timed batches.
         stages: The stages, in order.
         budget: Seconds that they may take together; None for any time.
+        left_out: Names of stages that the recipe asks for and the budget does not allow.
     """
 
     recipe: Recipe
@@ -139,6 +140,7 @@ class Plan:
     timing: Timing
     stages: tuple[Stage, ...]
     budget: float | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -161,6 +163,8 @@ class Plan:
         for stage in self.stages:
             memory = f"{stage.memory / 2**30:.1f} GiB" if stage.memory else ""
             yield f"  {stage.name:12} {minutes(stage.seconds):>8} {memory:>9}  {stage.detail}"
+        for left_out in self.left_out:
+            yield f"  {left_out:12} {'-':>8} {'':>9}  left out: there is no time for it"
         allowed = "" if self.budget is None else f" of the {minutes(self.budget)} allowed"
         yield f"  {'together':12} {minutes(self.seconds):>8}{allowed}"
 
@@ -318,7 +322,9 @@ def make_plan(
     shorter = (plan(one) for one in _shortened(recipe))
     for found in (whole, *shorter):
         if found.seconds <= (1 - _RESERVE) * budget:
-            return found
+            names = [stage.name for stage in found.stages]
+            missing = (stage.name for stage in whole.stages if stage.name not in names)
+            return replace(found, left_out=tuple(missing))
     longest = sorted(found.stages, key=lambda stage: -stage.seconds)[:3]
     parts = ", ".join(f"{stage.name} {minutes(stage.seconds)}" for stage in longest)
     least = _up(found.seconds / (1 - _RESERVE))
@@ -456,6 +462,9 @@ def _shortened(recipe: Recipe) -> Iterator[Recipe]:
         second = recipe.second_stage
         for epochs in range(second.epochs - 1, -1, -1):
             recipe = replace(recipe, second_stage=replace(second, epochs=epochs))
+            if not epochs and recipe.backbone.batch_norm != "train":  # no statistics change then
+                training = replace(training, interpolate_batch_norm="interpolate")
+                recipe = replace(recipe, training=training)
             yield recipe
     if training.stage != "head":
         for epochs in range(training.epochs - 1, 0, -1):

@@ -19,6 +19,7 @@ from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._parameters import Parameters
 from dml.runs._splits import TestSplit, has_positives
+from dml.runs._validation import is_measured
 
 if TYPE_CHECKING:
     from dml.training import Learner
@@ -40,7 +41,7 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
     """
     train = items.select("train")
     if not len(train):
-        raise OptionError("dataset.validation_fraction", "leaves no images for training: lower it")
+        raise DataError(name, "there are no images to train on: all of them are in other splits")
     if len(train.label_names) == 1 and with_labels:
         raise DataError(
             name,
@@ -54,7 +55,8 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
         raise OptionError(
             "dataset.validation_fraction",
             "gives a validation split without two images of a class: raise it, set it to 0 to "
-            "train without validation, or set dataset.validation to images",
+            "train without validation, or set dataset.validation to images; if the data list a "
+            "validation split, add images to that or remove it",
         )
     if len(validation) and not has_positives(validation, validation.left_out_keys(exclude)):
         raise OptionError(
@@ -245,10 +247,11 @@ def notes_on(items: Items) -> Iterator[str]:
             f"note: class {train.label_names[lone[0]]}{more} has a single training image, "
             "which no pair loss can use as a positive"
         )
-    if len(items.select("val").label_names) == 1:
+    validation = items.select("val")
+    if len(validation) and not is_measured(validation):
         yield (
-            "note: validation has one class, whose R@1 is always 100: it is not measured, "
-            "and the last epoch is kept"
+            "note: validation has one class of two images or more, too few to measure R@1: the "
+            "last epoch is kept"
         )
 
 

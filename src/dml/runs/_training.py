@@ -1,6 +1,7 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from dml._storage.run_folder import RunFolder, StageFolder, StagesFolder
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
-from dml.errors import DmlError
+from dml.errors import DmlError, OptionError
 from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._baseline import SHAPE, Baseline
@@ -431,15 +432,24 @@ class Training:
 
         Checkpoint(stage.folder).load_best(stage.kept, epoch)
 
-    def _report_start(self, best_epoch: float | None) -> None:
-        """Reports a training in which no epoch was better than the start."""
+    def _report_start(self, best_epoch: float | None, within_error: bool = False) -> None:
+        """Reports a training in which no epoch was better than the start.
+
+        Args:
+            best_epoch: The best; 0 is the start.
+            within_error: Whether another was better, but by no more than its standard error.
+        """
         if best_epoch == 0:
             adapts = self._recipe.training.stage == "adapt"
             stage = "" if adapts else "training.stage = 'adapt', "
+            found = (
+                "no encoder was better in validation by more than a standard error than the one"
+                if within_error
+                else "no epoch was better in validation than the encoder"
+            )
             self._reporter.warning(
-                "no epoch was better in validation than the encoder before the training, which is "
-                f"the result. Try a smaller optimizer.learning_rate, {stage}a larger backbone or "
-                "more images"
+                f"{found} before the training, which is the result. Try a smaller "
+                f"optimizer.learning_rate, {stage}a larger backbone or more images"
             )
 
     def _select(self, head: Stage | None, fine_tuning: Stage, choice: Choice) -> Choice:
@@ -475,7 +485,7 @@ class Training:
         if chosen.name == "frozen":
             choice = replace(choice, head_epochs=0)
         if chosen.name == "frozen" or chosen.share == 0:
-            self._report_start(0)
+            self._report_start(0, max(one.scores.recall for one in listed) > chosen.scores.recall)
         share, first_share = chosen.share or 0.0, first.share or 0.0
         return replace(choice, name=chosen.name, share=share, first_share=first_share)
 
@@ -614,7 +624,8 @@ class Training:
         recipe, kind = self._recipe, "train" if self._stages is self._folder else "refit"
         # One for each kind of views: runs that share the folder may differ in their augmentation.
         views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
-        with self._times.of("features"):
+        views = views if recipe.head_stage.views else []  # of the images as they are, one for all
+        with self._times.of("features"), _named_as_options():
             return FeatureCache(
                 self._kept_features / f"{kind}-{text_sha256(views)[:8]}",
                 self._encoder,
@@ -669,3 +680,19 @@ class Training:
         """Returns the vectors (N, D) of images."""
         evaluation, threads = self._recipe.evaluation, self._recipe.training.threads
         return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
+
+
+@contextlib.contextmanager
+def _named_as_options() -> Iterator[None]:
+    """Lets an error of features that can't be kept name what a recipe can change."""
+    try:
+        yield
+    except OptionError as error:
+        if error.option != "dtype":
+            raise
+        text = error.text.rpartition(":")[0]
+        raise OptionError(
+            "backbone",
+            f"has features that are too large to be kept: {text}: check its weights and, for the "
+            "backbone `own`, scaling_mode",
+        ) from None

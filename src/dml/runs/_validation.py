@@ -12,8 +12,8 @@ _SELECTION = {"candidates": [{"name": str, "validation": NUMBER, "chosen": bool}
 
 
 def is_measured(validation: Items) -> bool:
-    """Returns whether R@1 is measured on a validation split: that of a single class is always 1."""
-    return len(validation.label_names) > 1
+    """Returns whether R@1 is measured on a validation split: there are two classes to find."""
+    return int((validation.label_counts() > 1).sum()) > 1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.datasets._splits import SPLITS
 from dml.errors import DataError, OptionError
-from dml.recipe import Recipe, load_recipe, load_run_recipe
+from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
+from dml.recipe._layers import layers_of
 from dml.report._overview import write_overview
 from dml.reporting import SILENT, Reporter
 from dml.runs._looking import Look, look_at
@@ -189,11 +190,21 @@ class Workflow:
         if not folder.recipe.exists():
             folder.check_new()
             return asked
+        listed = {file for layer in layers_of(read_source(folder.recipe)) for file in layer.parts}
+        if foreign := sorted(listed - set(self._recipe.parts)):
+            text = f"{folder.path} holds a run with Python files of its own, {', '.join(foreign)}: "
+            raise OptionError("--out", f"{text}choose another")
         recipe = load_run_recipe(folder, allow_parts=True)
         if recipe.dataset != self._recipe.with_absolute_paths().dataset:
             text = f"{folder.path} holds a run on {dataset_label(recipe.dataset)}: choose another"
             raise OptionError("--out", text)
         if found is None:  # of `dml train`
+            with_flags = load_run_recipe(folder, asked.flags, allow_parts=True)
+            if asked.budget is not None or with_flags.to_toml() != recipe.to_toml():
+                text = f"{folder.path} holds a run of `dml train`, whose options can't be changed: "
+                raise OptionError(
+                    "--out", f"{text}leave out the budget and other options, or choose another"
+                )
             return asked
         if (found.source, found.budget, found.flags) != (asked.source, asked.budget, asked.flags):
             text = f"{folder.path} was begun by `{found.command}`: repeat that to continue it, or "

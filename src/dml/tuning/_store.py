@@ -136,6 +136,15 @@ class TrialStore:
                     found[number] = self._read(number, phase, trial)
         return [found[number] for number in sorted(found)]
 
+    def _begun(self) -> set[int]:
+        """Returns the numbers of the trials that have begun, whether they have ended or not."""
+        trials = (t for p in self._phases for t in self._study(p).get_trials(deepcopy=False))
+        return {
+            trial.user_attrs["number"]
+            for trial in trials
+            if trial.state != TrialState.WAITING and "number" in trial.user_attrs
+        }
+
     def _study(self, phase: Phase, seed: int = 0) -> optuna.Study:
         """Returns Optuna's study of a phase, with a sampler of this seed."""
         with warnings.catch_warnings():
@@ -185,11 +194,15 @@ class TrialStore:
                 study.enqueue_trial(params, user_attrs=attributes)
             known = self.trials()
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if limits.over(phase.share) or (not waiting and len(known) >= phase.share * limits.trials):
+        begun = self._begun()
+        interrupted = any(trial.user_attrs["number"] in begun for trial in waiting)
+        if limits.over(phase.share) or (len(begun) >= limits.trials and not interrupted):
+            return None
+        if not waiting and len(known) >= phase.share * limits.trials:
             return None
         # A sampler of its own for each trial: a study that was interrupted goes on as it would
         # have done without.
-        study = self._study(phase, seed=self._seed * 100_003 + len(known))
+        study = self._study(phase, seed=(self._seed * 100_003 + len(known)) % 2**32)
         trial = study.ask()
         if "number" not in trial.user_attrs:
             trial.set_user_attr("number", len(known))

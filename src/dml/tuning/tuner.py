@@ -182,8 +182,8 @@ class Tuner:
             raise OptionError(
                 "dataset.validation_fraction",
                 f"is {self.recipe.dataset.validation_fraction:g}, which leaves fewer than two "
-                "validation classes, and trials are compared on them: raise it, or set "
-                "dataset.validation to images",
+                "validation classes of two images, and trials are compared on them: raise it, set "
+                "dataset.validation to images or, if the data list a validation split, extend that",
             )
 
     def _run(self, folder: StudyFolder, limits: Limits, whole: Limits, confirm: int) -> Study:
