@@ -11,11 +11,16 @@ from dml.reporting import Reporter
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
-    parser.add_argument("--to", choices=[form.value for form in ExportFormat], default="onnx")
+    formats = [form.value for form in ExportFormat]
+    parser.add_argument("--to", choices=formats, default="onnx", help="default: onnx")
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument("--half", action="store_true", help="float16: half the size")
     smaller.add_argument("--int8", action="store_true", help="8-bit weights: a quarter of the size")
-    parser.add_argument("--out", metavar="DIR", help="the bundle's folder (default: RUN/bundle)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="the bundle's folder (default: RUN/bundle, RUN/bundle-half, RUN/bundle-litert, ...)",
+    )
     parser.add_argument("--on", metavar="DATASET", help="images to check on (default: the run's)")
     add_allow_parts(parser)
 

@@ -66,7 +66,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     text = "embed images and write an index of them"
     action = add_action("build", text, _build, "bundle", "an encoder, as `dml export` writes it")
-    action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    images = f"{IMAGES}; or the .parquet file of `dml embed`"
+    action.add_argument("images", metavar="IMAGES", nargs="+", help=images)
     action.add_argument("--out", metavar="INDEX", required=True, help=INDEX)
     action.add_argument(
         "--kind",
@@ -82,7 +83,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     action = add_action("add", "embed and add more images; an existing id is replaced", _add)
     add_bundle(action)
-    action.add_argument("images", metavar="IMAGES", nargs="+", help=IMAGES)
+    action.add_argument("images", metavar="IMAGES", nargs="+", help=images)
     action = add_action("remove", "remove items", _remove)
     action.add_argument("ids", metavar="ID", nargs="*")
     action.add_argument("--where", metavar="FILTER", help=WHERE)

@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "recipes",
-    "list the shipped recipes, or print one with all its options",
+    "list the shipped recipes, or print one with the options that are set",
     _add_arguments,
     _run,
 )

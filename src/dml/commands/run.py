@@ -18,7 +18,9 @@ The same command again continues where the last one stopped."""
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="FOLDER", help="a folder of class folders, a data set or a recipe"
+        "source",
+        metavar="FOLDER",
+        help="a folder of class folders, a table, shards, a data set or a recipe",
     )
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     add_budget(parser)

@@ -15,16 +15,17 @@ _EPILOG = """examples:
   dml train glyphs                         the built-in data set: needs no files
   dml train my_images/                     a folder of class folders
   dml train 'shards/train-{000..015}.tar'  shards of WebDataset; likewise .parquet files, hf:NAME
-  dml train cars196-half --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
+  dml train glyphs --loss.name soft_triple --loss.margin 0.02 --training.epochs 9
   dml train my_recipe.toml --out runs/mine --budget 20m
   dml train my_images/ --dry-run           the expected time and memory; writes nothing
   dml train runs/mine --resume
   srun dml --backend jax train my_images/ --processes --training.devices all
   dml --backend jax train my_images/ --engine ray --training.devices all
 
-sections: dataset backbone embedding sampler augmentation loss miner reduction memory
-auxiliary_loss regularizer optimizer head_stage second_stage training evaluation.
-`dml recipes NAME` prints a recipe with every option."""
+Every option of a recipe is a flag, too: --section.option value. Sections: dataset backbone
+embedding sampler augmentation loss miner reduction auxiliary_loss regularizer optimizer head memory
+training head_stage second_stage evaluation. `dml parts` lists the options, `dml recipes` the
+recipes."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -73,7 +73,8 @@ def load_recipe(
 
     Args:
         source: A recipe's path, the name of a shipped one, a data set's name, a folder of class
-            folders or of shards, a shard, or a pattern of shards.
+            folders or of shards, a table (`.csv`, `.parquet`), a shard, a pattern of shards, or
+            `hf:NAME[:SPLIT]`.
         flags: `--section.option value` as a flat list of strings.
         allow_parts: Whether to import the Python files that the recipe lists under `parts`, which
             runs their code. Their paths are relative to the recipe's folder.
@@ -133,8 +134,9 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
     """Returns a data set, without reading a recipe or loading a backend.
 
     Args:
-        name: A data set's name, a folder of class folders or of shards, a shard, or a pattern of
-            shards.
+        name: A data set's name, a folder of class folders or of
+            shards, a table (`.csv`, `.parquet`), a shard, a pattern of shards, or
+            `hf:NAME[:SPLIT]`.
         flags: `--dataset.option value` as a flat list of strings.
 
     Raises:

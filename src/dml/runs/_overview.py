@@ -19,7 +19,7 @@ LINKS = {
     "report.html": "all metrics, the training, wrong neighbours, labels in doubt",
     "index": "the images, to search in",
     "bundle": "the encoder, for ONNX Runtime",
-    "recipe.toml": "every option of the training",
+    "recipe.toml": "the options of the training",
     "log.jsonl": "each epoch",
     "metrics.json": "the metrics",
     "images.parquet": "the images and their splits",
