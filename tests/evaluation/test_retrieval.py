@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dml.evaluation import _neighbours, retrieval
+from dml.evaluation import _neighbours, class_interval, retrieval
 from dml.evaluation._neighbours import nearest as search
 from tests.evaluation import reference
 
@@ -298,3 +298,16 @@ def test_sets_of_labels_have_metrics_by_class():
     labels = [{"red", "car"}, {"car"}, {"red", "car"}, {"blue"}]
     found = retrieval(on_circle(0, 1, 2, 3), labels, ks=(1,))
     assert found.by_class()[frozenset({"car"})]["R@1"] == 1 and found.excluded == 1
+
+
+def test_queries_with_the_same_frequent_label_are_no_independent_ones():
+    words = ["red car", "red shoe", "shoe", "red old", "red", "old shoe"]
+    vectors = np.random.default_rng(0).normal(size=(6, 3))
+    found = retrieval(vectors, [set(word.split()) for word in words])
+    # Four are red, three are shoes and two are old.
+    assert [found.groups.tolist().index(group) for group in found.groups] == [0, 0, 2, 0, 0, 2]
+    values = found.per_query["MRR"][:, None]
+    assert found.metrics()["MRR"]["low"] == class_interval(values, list("rrsrrs"))[0, 0]
+    assert len(set(found.classes)) == 6
+    single = retrieval(vectors, list("ababab"))
+    np.testing.assert_array_equal(single.groups, single.classes)

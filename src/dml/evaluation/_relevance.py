@@ -123,6 +123,16 @@ class SharedLabel:
         found.sort_indices()
         return found
 
+    def most_frequent_labels(self, rows):
+        """Returns of each of the queries `rows` its label that most of them have (rows,)."""
+        has = self.queries[rows].tocsr()
+        frequency = np.asarray(has.sum(axis=0)).ravel()
+        # Of equal ones the first, so that queries with the same labels have the same.
+        order = np.lexsort((np.arange(len(frequency)), -frequency))
+        rank = np.empty(len(order), dtype="int64")
+        rank[order] = np.arange(len(order))
+        return order[np.minimum.reduceat(rank[has.indices], has.indptr[:-1])]
+
     def counts(self):
         """Returns how many gallery rows belong to each query (Q,)."""
         starts = range(0, self.queries.shape[0], BLOCK)

@@ -44,6 +44,9 @@ class Retrieval:
         neighbours: Int64 (Q, 10): nearest gallery rows, nearest first; -1 beyond the gallery.
         per_query: {name of the metric: float64 (scored queries,)}.
         classes: Int64 (scored queries,): code of the class of each query, or of its set of labels.
+        groups: Int64 (scored queries,): queries of a group resemble each other, and intervals take
+            them together: those of a class or, with sets of labels, those that have the same most
+            frequent label.
     """
 
     recall: dict[int, float]
@@ -56,11 +59,12 @@ class Retrieval:
     neighbours: np.ndarray
     per_query: dict[str, np.ndarray] = field(repr=False)
     classes: np.ndarray = field(repr=False)
+    groups: np.ndarray = field(repr=False)
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Returns {name: {"value", "low", "high"}} with 95 % intervals (`class_interval`)."""
         values = np.stack(list(self.per_query.values()), axis=1)
-        ends = class_interval(values, self.classes)
+        ends = class_interval(values, self.groups)
         return {
             name: {"value": float(mean), "low": float(low), "high": float(high)}
             for name, mean, low, high in zip(
@@ -181,6 +185,9 @@ def retrieval(
     per_query.update(zip(scores.names, ranks.values[scored].T, strict=True))
     per_query["MRR"] = 1.0 / first
     (classes,) = codes(query_labels)
+    groups = classes[scored]
+    if isinstance(relevance.same, SharedLabel):
+        groups = relevance.same.most_frequent_labels(np.flatnonzero(scored))
     return Retrieval(
         recall={k: float(hits.mean()) for k, hits in recall.items()},
         r_precision=float(per_query["R-precision"].mean()),
@@ -192,6 +199,7 @@ def retrieval(
         neighbours=ranks.neighbours,
         per_query=per_query,
         classes=classes[scored],
+        groups=groups,
     )
 
 

@@ -29,7 +29,7 @@ class ScoredRun:
         metrics: Names of the metrics (M,).
         values: Float64 (scored queries, M), each in [0, 1].
         frozen: Metric -> the frozen network's, in [0, 1]; empty where it was not measured.
-        classes: Integers (scored queries,).
+        classes: Integers (scored queries,); with several labels, `Retrieval.groups`.
         exclude: What a query's search left out, as `evaluation.exclude`.
         parameters: How many were trained; None if the run has no record of it.
     """
@@ -161,7 +161,7 @@ def _read(path, on, flags, allow_parts):
         images=images,
         metrics=tuple(result.per_query),
         values=np.stack(list(result.per_query.values()), axis=1),
-        classes=result.classes,
+        classes=result.groups,
         frozen={name: metric.value for name, metric in evaluation.frozen.items()},
         exclude=evaluation.exclude,
         parameters=run._parameters(),

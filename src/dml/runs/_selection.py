@@ -20,7 +20,7 @@ class Scores:
 
     Args:
         hits: Floats (Q,): 1 where the nearest other image is of the query's class, otherwise 0.
-        classes: Integers (Q,): the class of each query.
+        classes: Integers (Q,): the class of each query; with several labels, `Retrieval.groups`.
     """
 
     hits: np.ndarray
@@ -40,7 +40,7 @@ class Scores:
 
         def scores():
             result = retrieval(vectors, labels, ks=(1,), exclude=left_out)
-            return cls(result.per_query["R@1"], result.classes)
+            return cls(result.per_query["R@1"], result.groups)
 
         return from_first(scores)
 
