@@ -9,9 +9,11 @@ ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/m
 # Tests that start a cluster, all of them slow, have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
+# Two processes with a thread each get along better than two with two.
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 # Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
 # much the same, they share a cache.
-JAX_FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+JAX_FAST := NPROC=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-head-losses bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
@@ -30,12 +32,12 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%)
-	$(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%)
+	$(ONE_THREAD) $(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
+	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
 test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with the least covered files
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= $(AT_ONCE)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= $(AT_ONCE)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
 check: docs  ## format, lint, import layers, types of what is public, the site
