@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import keras
+import numpy as np
 import pytest
 
 import dml
@@ -45,6 +47,18 @@ def stop():
     raise KeyboardInterrupt
 
 
+def features_of(folder):
+    """Writes the features of 18 images and a view of each, which the processes share."""
+    items = dml.datasets.Glyphs(classes=9, samples=2, size=32).items()
+    with dml.on_devices("all"):
+        keras.utils.set_random_seed(0)
+        encoder = dml.build_encoder(dml.backbones.Conv4(filters=8, input_size=16, resize_side=16))
+        augmentation = dml.augmentations.Strong()
+        cache = dml.FeatureCache(folder, encoder, items.paths, augmentation, views=1, batch_size=4)
+    rows = np.arange(len(cache))
+    np.save(folder.with_suffix(".npy"), [cache.batch(rows, 0 * rows + view) for view in (0, 1)])
+
+
 def of_four(folder):
     """Trains a run with divided proxies, and keeps its state after an epoch."""
     dml.join_processes()
@@ -66,6 +80,7 @@ def of_two(folder):
     number = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
     with mock.patch.object(_processes, "_TICK", 0.5):  # seconds, fewer than an evaluation takes
         assert command([*arguments("two"), "--processes"]) == 0
+    features_of(folder / f"features-{number}")
     with pytest.raises(DmlError, match="process 1 of 2 has another recipe than process 0"):
         train("glyphs", flags(**OPTIONS, **ALL, training__seed=number), folder / "other")
     with pytest.raises(OptionError, match=r"training.devices must be all or 2"):
@@ -98,6 +113,12 @@ def of_one(folder):
         json.loads((folder / name / "metrics.json").read_text())["metrics"]
         for name in ("one", "two")
     ]
+    features_of(folder / "features")
+    expected = np.load(folder / "features.npy")
+    report["features"] = max(
+        float(np.abs(np.load(folder / f"features-{number}.npy") - expected).max())
+        for number in range(2)
+    )
     report["metrics"] = max(
         abs(metrics[1][name]["value"] - metric["value"]) for name, metric in metrics[0].items()
     )

@@ -58,7 +58,7 @@ def test_training_is_that_of_one_process(tmp_path):
     ((code, printed, errors),) = run(1, "one", tmp_path)
     assert code == 0, errors
     report = json.loads(printed.splitlines()[-1])
-    assert len(report) == 5
+    assert len(report) == 6
     assert {name: number for name, number in report.items() if number > 1e-5} == {}
 
 

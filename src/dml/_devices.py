@@ -124,6 +124,20 @@ def on_own_devices() -> Iterator[None]:
         keras.distribution.set_distribution(devices)
 
 
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Computes, in a `with` block, what other processes compute otherwise or not at all."""
+    devices = _current()
+    if devices is None or devices.processes == 1:
+        yield
+        return
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(devices)
+
+
 def devices_in_use() -> int:
     """Returns how many devices the block of `on_devices` around this trains on; 1 without one."""
     devices = _current()

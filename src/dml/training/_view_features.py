@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dml._devices import predicted
+from dml._devices import apart, predicted, predicted_share, share_of
+from dml._processes import exchanged, process_count, process_index
 from dml._storage.records import text_sha256
 from dml._storage.unfinished import read_part, write_part
 from dml.augmentations import Augmentation
@@ -84,6 +85,8 @@ class ViewFeatures:
     ) -> Iterator[np.ndarray]:
         """Yields the features of all images in order, in arrays (n, 1 + views, C).
 
+        Of several processes that train together, each reads and computes its share of the parts.
+
         Args:
             paths: N paths.
             keys: As `keys` returns them.
@@ -108,24 +111,32 @@ class ViewFeatures:
             parts.append((rows, file))
             if not known[rows].all() and read_part(file) is None:
                 pending.append((rows, file))
-        missing = [row for rows, _ in pending for row in rows if not known[row]]
+        count = process_count()
+        own = (rows for rows, _ in pending[process_index() :: count])
+        missing = [row for rows in own for row in rows if not known[row]]
         images = read_ahead(
             lambda row: self._crops(paths[row], row), missing, threads, ahead=self.batch_size
         )
-        done = len(paths) - len(missing)
+        done = len(paths) - sum(int((~known[rows]).sum()) for rows, _ in pending)
         progress = reporter.progress("computing features", len(paths), done=done)
         with contextlib.closing(images), progress as advance:
-            for rows, file in pending:
-                new = ~known[rows]
+            for first in range(0, len(pending), count):
+                together = pending[first : first + count]  # a part for each process
+                is_busy = process_index() < len(together)
+                rows = together[process_index()][0] if is_busy else np.arange(0)
+                places = np.flatnonzero(~known[rows])
                 crops = self._empty()
-                for place in np.flatnonzero(new):
+                for place in places:
                     crops[:, place] = next(images)
-                values = np.empty((len(rows), 1 + self.views, self.dimension), self.dtype)
-                values[~new] = before["values"][rows[~new]]
-                found = self._features(crops, rows[0] // self.batch_size)[: len(rows)]
-                values[new] = self._fitting(found[new], [paths[row] for row in rows[new]])
-                write_part(file, [values])
-                advance(int(new.sum()))
+                found = self._features(crops, int(rows[0]) // self.batch_size if is_busy else 0)
+                kept = np.zeros(found.shape, self.dtype)
+                kept[places] = self._fitting(found[places], [paths[row] for row in rows[places]])
+                for (rows, file), values in zip(together, exchanged(kept), strict=False):
+                    old = known[rows]
+                    part = values[: len(rows)].copy()
+                    part[old] = before["values"][rows[old]]
+                    write_part(file, [part])
+                    advance(int((~old).sum()))
         for rows, file in parts:
             yield before["values"][rows] if known[rows].all() else _kept(file)
 
@@ -160,13 +171,18 @@ class ViewFeatures:
         for view in range(1, 1 + self.views):
             images = crops[view]
             state = np.random.SeedSequence((self.seed, view, batch)).generate_state(1)
-            for layer in self.augmentation.layers(int(state[0]) >> 1):
-                images = layer(images, training=True)
+            with apart():
+                for layer in self.augmentation.layers(int(state[0]) >> 1):
+                    images = layer(images, training=True)
             features.append(self._predicted(images))
         return np.stack(features, axis=1)
 
     def _predicted(self, images):
-        return predicted(self.network, images).astype("float32")
+        if (count := process_count()) == 1:
+            return predicted(self.network, images).astype("float32")
+        share = np.zeros((share_of(count * len(images)), *images.shape[1:]), images.dtype)
+        share[: len(images)] = images
+        return predicted_share(self.network, share)[: len(images)].astype("float32")
 
     def _fitting(self, features, paths):
         """Returns features in the type in which they are kept, after a check that it holds them."""
