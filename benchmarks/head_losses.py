@@ -94,26 +94,26 @@ def main():
         for job in itertools.product(options.data, options.losses, options.libraries)
         if job[1] in SECOND[job[2]]
     ]
-    if not options.measured:
-        if "peer" in options.libraries and find_spec("pytorch_metric_learning") is None:
+    missing = [job for job in jobs if not file_of(*job).exists()]
+    if missing and not options.measured:
+        peer = any(library == "peer" for *_, library in missing)
+        if peer and find_spec("pytorch_metric_learning") is None:
             parser.error("pytorch-metric-learning is not installed: install it, or --libraries dml")
-        measure(jobs, options.jobs, options.out)
+        measure(missing, options.jobs, options.out)
     for line in table([job for job in jobs if file_of(*job).exists()]):
         print(line)
 
 
 def measure(jobs, count, out):
     """Trains what has not been measured, in processes of one thread each."""
-    missing = [job for job in jobs if not file_of(*job).exists()]
-    for data in {data for data, _, _ in missing}:  # the features, before they are shared
+    for data in {data for data, _, _ in jobs}:  # the features, before they are shared
         Images(data, out, SPLITS)
     threads = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
     os.environ.update(threads)
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(count, mp_context=spawn) as pool:
-        for done in concurrent.futures.as_completed(
-            pool.submit(measured, *j, out) for j in missing
-        ):
+        started = [pool.submit(measured, *job, out) for job in jobs]
+        for done in concurrent.futures.as_completed(started):
             print(done.result(), file=sys.stderr)
 
 
