@@ -2,9 +2,12 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from dml.datasets import RecordedItems, Table, check_images
+from dml.datasets._regions import parts_of
+from dml.errors import DataError
 from dml.images import read_image
 from tests.datasets.layouts import write_image
 
@@ -99,3 +102,9 @@ def test_a_box_that_ends_outside_of_its_photo_is_an_unreadable_image(tmp_path):
     items = listed(tmp_path, BOXES.replace("24,20", "25,20")).items()
     with pytest.raises(ValueError, match=r"a\.png: the box ends outside .* which is 24 x 20"):
         RecordedItems.of(items)
+
+
+def test_a_number_of_hundreds_of_digits_is_named():
+    frame = pd.DataFrame({"x0": [0], "y0": [0], "x1": [10**400], "y1": [1]}, dtype=object)
+    with pytest.raises(DataError, match=r"a\.tar.*x1 holds a number that is too large"):
+        parts_of(["a.png"], frame, "a.tar", str)

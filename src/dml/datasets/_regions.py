@@ -112,7 +112,10 @@ def _corners(frame, file, name_of):
     corners = np.empty((len(frame), len(BOX)))
     for place, name in enumerate(BOX):
         column = _complete(frame, name, file, name_of)
-        corners[:, place] = pd.to_numeric(column, errors="coerce")
+        try:
+            corners[:, place] = pd.to_numeric(column, errors="coerce")
+        except OverflowError:  # hundreds of digits
+            raise DataError(file, f"{name} holds a number that is too large") from None
         if len(wrong := np.flatnonzero(np.isnan(corners[:, place]))):
             row = int(wrong[0])
             raise DataError(file, f"{name_of(row)}: {name} is {column.iloc[row]!r}, not a number")
