@@ -1,13 +1,11 @@
 """A run is trained by the processes of a Ray cluster, also when one of them is lost."""
 
 import contextlib
+import json
 import queue
 import subprocess
 import sys
-import threading
-import time
 
-import numpy as np
 import pytest
 
 from dml.cli import main
@@ -15,7 +13,7 @@ from dml.errors import DmlError, MissingDataError, OptionError
 from dml.runs._cluster import ClusterTraining, _Cluster, _watch, _Worker
 from tests.clusters import started_cluster
 from tests.reporters import Lines
-from tests.runs.on_devices import OPTIONS, results
+from tests.runs.on_devices import OPTIONS
 from tests.runs.running import flags
 from tests.test_devices import ROOT, environment
 
@@ -39,44 +37,30 @@ def cluster(monkeypatch):
 @pytest.mark.slow
 def test_a_training_goes_on_without_a_lost_machine(tmp_path, cluster):
     cluster, machines = cluster
-    one, two = tmp_path / "one", tmp_path / "two"
-    log = two / "log.jsonl"
-
-    def remove_a_machine():
-        while not log.exists() or log.read_text().count("\n") < 2:  # one is in a checkpoint
-            time.sleep(0.05)
-        cluster.remove_node(machines[0], allow_graceful=False)  # SIGKILL
-
-    thread = threading.Thread(target=remove_a_machine, daemon=True)
-    thread.start()
-    lines = Lines()
-    ClusterTraining(
-        two,
-        begin=["train", "glyphs", *ON_ALL, "--out", str(two)],
-        resume=["train", str(two), "--resume"],
-        share=8,
-    ).run(lines)
-    thread.join()
-    text = "\n".join(lines)
+    out, options = tmp_path / "run", ["--engine", "ray", "--evaluation.clustering_seeds", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "dml", "train", "glyphs", *ON_ALL, *options, "--out", str(out)],
+        env=environment(devices=1),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as command:
+        lines = []
+        for line in command.stdout:
+            lines.append(line)
+            if line.startswith("epoch   2/3") and machines:  # the first is in a checkpoint
+                cluster.remove_node(machines.pop(), allow_graceful=False)  # SIGKILL
+    text = "".join(lines)
+    assert command.returncode == 0, text
     assert [line.split(" on ")[0] for line in lines if line.startswith("training in ")] == [
         "training in 2 processes",
         "training in 1 process",
     ]
-    assert "going on from the last checkpoint" in text
-    assert "resuming after epoch" in text and "report: " in text
-
-    command = [sys.executable, "-m", "dml", "train", "glyphs", *ON_ALL, "--out", str(one)]
-    done = subprocess.run(
-        [*command, "--engine", "ray", "--workers", "1"],
-        env=environment(devices=1),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "training in 1 process on " in done.stdout and "report: " in done.stdout
-    for ours, expected in zip(results(two), results(one), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    assert "going on from the last checkpoint" in text and "resuming after epoch" in text
+    assert "report: " in text
+    epochs = [json.loads(row)["epoch"] for row in (out / "log.jsonl").read_text().splitlines()]
+    assert epochs[-3:] == [1, 2, 3]
 
 
 FIRST, SECOND = _Worker(None, "10.0.0.1"), _Worker(None, "10.0.0.2")
