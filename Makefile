@@ -16,7 +16,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 JAX_FAST := NPROC=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo docs notebooks results test test-quick check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-head-losses bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
+.PHONY: demo docs notebooks results test test-quick coverage check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-head-losses bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,7 +36,10 @@ test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and Py
 	$(ONE_THREAD) $(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 
-test-quick: $(VENV)/installed-test  ## the fast tests on one backend; ends with the least covered files
+test-quick: $(VENV)/installed-test  ## the fast tests on one backend
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE)
+
+coverage: $(VENV)/installed-test  ## the same; ends with the least covered files
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" --cov --cov-report= $(AT_ONCE)
 	@$(BIN)/coverage report --sort=-cover | tail -n 16
 
