@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 # Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_sampled.py tests/training/test_statistics.py tests/training/test_view_features.py
-# Tests that start a cluster, all of them slow, have the machine to themselves.
+# Tests that start a cluster have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
-# Two processes with a thread each get along better than two with two.
+# Each of the two processes computes with one thread: with two they would wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 # Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
 # much the same, they share a cache.

@@ -25,7 +25,7 @@ import tomllib
 from pathlib import Path
 
 from training_runs import (
-    HERE,
+    DATA,
     MEASURED,
     NETWORKS,
     by_class,
@@ -37,12 +37,6 @@ from training_runs import (
     train,
 )
 
-DATA = {
-    "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
-    "emoji": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"],
-    "cars196-half": ["--dataset.name", "cars196-half"],
-    "omniglot": ["--dataset.name", "omniglot"],
-}
 ALL = ["--dataset.validation_fraction", "0"]
 ONCE = ["--second_stage.epochs", "0"]
 PROCEDURES = {  # recipe, flags

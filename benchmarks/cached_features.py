@@ -4,20 +4,17 @@ import functools
 import gc
 from dataclasses import replace
 
-from training_runs import HERE, NETWORKS
+from training_runs import DATA, NETWORKS
 
-DATA = {
-    "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
-    "emoji": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"],
-    "cars196-half": ["--dataset.name", "cars196-half", "--backbone.aspect", "stretch"],
-}
+# How the images of a data set are shown to the network.
+ASPECTS = {"cub50": "keep", "emoji": "keep", "cars196-half": "stretch"}
 
 
 class Images:
     """The splits of a data set and their features, by the recipe `adapt` with MobileNet at 128 px.
 
     Args:
-        data: A name of `DATA`.
+        data: A name of `ASPECTS`.
         out: The folder of the features, which are computed once.
         splits: Names of splits.
 
@@ -33,7 +30,8 @@ class Images:
         from dml.encoding import head_of
         from dml.encoding._pca import set_principal_components
 
-        self.recipe = dml.load_recipe("adapt", [*NETWORKS["mobilenet"], *DATA[data]])
+        aspect = ["--backbone.aspect", ASPECTS[data]]
+        self.recipe = dml.load_recipe("adapt", [*NETWORKS["mobilenet"], *DATA[data], *aspect])
         items = self.recipe.dataset.items()
         encoder = dml.build_encoder(self.recipe.backbone, self.recipe.embedding)
         self.splits = {name: items.select(name) for name in splits}

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from cached_features import DATA, Images
+from cached_features import ASPECTS, Images
 from training_runs import MEASURED, by_class, kept, metric_cells
 
 METRICS = ("R@1", "MAP@R")
@@ -82,7 +82,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--data", nargs="+", choices=ASPECTS, default=list(ASPECTS))
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--libraries", nargs="+", choices=SECOND, default=list(SECOND))
     parser.add_argument("--jobs", type=int, default=2)

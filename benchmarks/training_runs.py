@@ -12,6 +12,12 @@ import numpy as np
 HERE = os.environ.get("DML_DATA", ".")
 # A small file for each training, with the seed in its name. What has one is not trained again.
 MEASURED = Path(__file__).parent / "measured"
+DATA = {
+    "cub50": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/cub50"],
+    "emoji": ["--dataset.name", "folder", "--dataset.root", f"{HERE}/emoji"],
+    "cars196-half": ["--dataset.name", "cars196-half"],
+    "omniglot": ["--dataset.name", "omniglot"],
+}
 NETWORKS = {
     "mobilenet": [
         *("--backbone.name", "mobilenet", "--backbone.alpha", "0.75"),

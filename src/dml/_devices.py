@@ -116,12 +116,8 @@ def on_own_devices() -> Iterator[None]:
         yield
         return
     own = len(_names_of_devices())
-    alone = _Devices(own, shards_proxies=False) if own > 1 else None
-    keras.distribution.set_distribution(alone)
-    try:
+    with _computing_on(_Devices(own, shards_proxies=False) if own > 1 else None):
         yield
-    finally:
-        keras.distribution.set_distribution(devices)
 
 
 @contextlib.contextmanager
@@ -131,7 +127,15 @@ def apart() -> Iterator[None]:
     if devices is None or devices.processes == 1:
         yield
         return
-    keras.distribution.set_distribution(None)
+    with _computing_on(None):
+        yield
+
+
+@contextlib.contextmanager
+def _computing_on(other: "_Devices | None") -> Iterator[None]:
+    """Replaces the devices in use in a `with` block; None for none."""
+    devices = _current()
+    keras.distribution.set_distribution(other)
     try:
         yield
     finally:

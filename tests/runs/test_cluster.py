@@ -106,10 +106,8 @@ def test_errors_of_workers_are_told_once():
     [
         ([(SECOND, "lost", None)], "on 10.0.0.2"),  # with its machine
         ([(SECOND, "code", -9)], "on 10.0.0.2"),
-        (
-            [(FIRST, "code", 70), (SECOND, "code", -9)],
-            "on 10.0.0.2",
-        ),  # a step fails without the other
+        # A step fails without the other.
+        ([(FIRST, "code", 70), (SECOND, "code", -9)], "on 10.0.0.2"),
         ([(FIRST, "code", -6), (SECOND, "code", -6)], "on 10.0.0.1"),  # the network between them
     ],
 )

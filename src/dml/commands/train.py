@@ -157,7 +157,7 @@ COMMAND = Command(
     epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
-    after_interrupt="`dml train RUN --resume` continues from the last epoch; with the same "
-    "--backend, --processes and --engine, if given",
+    after_interrupt="`dml train RUN --resume` continues from the last epoch (repeat --backend, "
+    "--processes and --engine)",
     less_memory="smaller batches, a smaller backbone.input_size or training.chunks need less",
 )

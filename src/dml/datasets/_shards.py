@@ -216,15 +216,15 @@ def _frame_of(samples: Sequence[Sample]) -> "pd.DataFrame":
 def split_of(name: str) -> str | None:
     """Returns the split that a shard's folders, or else a word of its file name, say; or None."""
     *folders, file = name.split(os.sep)
-    for folder in map(whole_name, folders):
+    for folder in map(without_partial, folders):
         if (split := split_named(folder)) is not None:
             return split
     words = [word.lower() for word in WORDS.findall(file.partition(".")[0])]
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 
-def whole_name(folder: str) -> str:
-    """Returns the split that a folder's name says: `partial-train` is a part of one on the hub."""
+def without_partial(folder: str) -> str:
+    """Returns the name of a split's folder; the hub calls a part of one `partial-train`."""
     return folder.removeprefix("partial-")
 
 

@@ -10,7 +10,7 @@ from dml._storage.cells import read_schema
 from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
 from dml.datasets._image_columns import further_columns, image_column, labels_of
-from dml.datasets._shards import Sample, Shard, ShardedDataset, whole_name
+from dml.datasets._shards import Sample, Shard, ShardedDataset, without_partial
 from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
@@ -108,4 +108,4 @@ def _words_of(name: str) -> set[str]:
     """Returns what a shard's name may call its split: its folders, and its file without numbers."""
     *folders, file = name.split(os.sep)
     stem = re.sub(r"(-\d+-of-\d+)?\.\w+$", "", file)
-    return {*folders, *map(whole_name, folders), stem, stem.rpartition("-")[2]}
+    return {*folders, *map(without_partial, folders), stem, stem.rpartition("-")[2]}

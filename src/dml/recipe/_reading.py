@@ -134,9 +134,8 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
     """Returns a data set, without reading a recipe or loading a backend.
 
     Args:
-        name: A data set's name, a folder of class folders or of
-            shards, a table (`.csv`, `.parquet`), a shard, a pattern of shards, or
-            `hf:NAME[:SPLIT]`.
+        name: A data set's name, a folder of class folders or of shards, a table (`.csv`,
+            `.parquet`), a shard, a pattern of shards, or `hf:NAME[:SPLIT]`.
         flags: `--dataset.option value` as a flat list of strings.
 
     Raises:

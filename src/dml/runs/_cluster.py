@@ -24,7 +24,7 @@ from dml._text import number_of
 from dml.errors import DmlError, MissingDataError, OptionError
 from dml.reporting import Reporter
 
-_LOSSES = 3  # in a row, without a new checkpoint, after which it is given up
+_VAIN_ATTEMPTS = 3  # in a row, without a new checkpoint, after which it is given up
 _PLACING = 60  # seconds for the cluster to find room for the workers
 _NOTICING = 5  # seconds after which it is asked again how much room there is
 _PASSED_ON = ("DML_", "JAX_", "KERAS_", "XLA_")  # environment variables that begin like this
@@ -70,14 +70,14 @@ class ClusterTraining:
             make_folder(self.folder)
             cluster = _Cluster.of(ray)
             count = self._first_count(cluster)
-            losses, before = 0, self._checkpoints()
+            in_vain, before = 0, self._checkpoints()
             while (lost := self._train(cluster, count, reporter)) is not None:
                 now = self._checkpoints()
-                losses = losses + 1 if now == before else 1
+                in_vain = in_vain + 1 if now == before else 1
                 before = now
-                if losses == _LOSSES:
+                if in_vain == _VAIN_ATTEMPTS:
                     raise DmlError(
-                        f"{losses} times in a row a worker was lost before a new checkpoint, at "
+                        f"{in_vain} times in a row a worker was lost before a new checkpoint, at "
                         f"last {lost}: look for the reason there (its memory?), then `dml "
                         f"--backend jax {shlex.join(self.resume)} --engine ray` continues"
                     )
@@ -247,7 +247,7 @@ class _Cluster:
         """
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        get, group, actors = self.ray.get, self._placed(room), []
+        group, actors = self._placed(room), []
         try:
             for index in range(group.bundle_count):
                 process = self.ray.remote(_Process).options(
@@ -256,7 +256,7 @@ class _Cluster:
                     scheduling_strategy=PlacementGroupSchedulingStrategy(group, index),
                 )
                 actors.append(process.remote())
-            hosts = get([actor.host.remote() for actor in actors], timeout=_PLACING)
+            hosts = self.ray.get([actor.host.remote() for actor in actors], timeout=_PLACING)
             yield [_Worker(actor, host) for actor, host in zip(actors, hosts, strict=True)]
         finally:
             for actor in actors:

@@ -1,7 +1,6 @@
 """The stages of a training: frozen network, head, fine-tuning, and the choice among them."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from dml._storage.run_folder import RunFolder, StageFolder, StagesFolder
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.encoding import embed_images
-from dml.errors import DmlError, OptionError
+from dml.errors import DmlError
 from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._baseline import SHAPE, Baseline
@@ -625,7 +624,7 @@ class Training:
         # One for each kind of views: runs that share the folder may differ in their augmentation.
         views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
         views = views if recipe.head_stage.views else []  # of the images as they are, one for all
-        with self._times.of("features"), _named_as_options():
+        with self._times.of("features"):
             return FeatureCache(
                 self._kept_features / f"{kind}-{text_sha256(views)[:8]}",
                 self._encoder,
@@ -680,19 +679,3 @@ class Training:
         """Returns the vectors (N, D) of images."""
         evaluation, threads = self._recipe.evaluation, self._recipe.training.threads
         return embed(encoder, paths, evaluation.batch_size, threads, title, self._reporter)
-
-
-@contextlib.contextmanager
-def _named_as_options() -> Iterator[None]:
-    """Lets an error of features that can't be kept name what a recipe can change."""
-    try:
-        yield
-    except OptionError as error:
-        if error.option != "dtype":
-            raise
-        text = error.text.rpartition(":")[0]
-        raise OptionError(
-            "backbone",
-            f"has features that are too large to be kept: {text}: check its weights and, for the "
-            "backbone `own`, scaling_mode",
-        ) from None

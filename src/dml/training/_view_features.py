@@ -199,7 +199,8 @@ class ViewFeatures:
                 raise OptionError(
                     "dtype",
                     f"float16 holds numbers up to 65504, and the features of {path} reach "
-                    f"{np.abs(original).max():.4g}: use float32",
+                    f"{np.abs(original).max():.4g}: check the network's weights and the range that "
+                    "they expect (scaling_mode of the backbone `own`), or use float32 in Python",
                 )
         return kept
 
