@@ -3,7 +3,7 @@
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.recipe import load_run_recipe
+from dml.recipe import load_run_recipe, recipe_to_resume
 
 
 @pytest.fixture
@@ -48,3 +48,13 @@ def test_an_edited_file_of_parts_is_refused(run_folder, tmp_path):
     file.write_text("changed = True")
     with pytest.raises(ValueError, match=r"part\.py: changed since .* began"):
         load_run_recipe(run_folder)
+
+
+def test_a_run_goes_on_with_the_recipe_that_it_began_with(run_folder):
+    changed = "[dataset]\nname = 'glyphs'\n[loss]\nname = 'contrastive'\n"
+    assert recipe_to_resume(run_folder).names["loss"] == "triplet"
+    run_folder.recipe.write_text(changed)
+    with pytest.raises(ValueError, match=r"loss\.name was 'triplet'"):
+        recipe_to_resume(run_folder)
+    run_folder.manifest.unlink()  # it was stopped before it began
+    assert recipe_to_resume(run_folder).names["loss"] == "contrastive"

@@ -6,7 +6,6 @@ import pytest
 from dml.runs._selection import (
     Candidate,
     Scores,
-    interpolated,
     most_accurate,
     simplest_within_error,
 )
@@ -66,13 +65,3 @@ def test_of_equals_the_middle_is_kept():
 
 
 RECALLS = [(3, 0.0), (3, 0.25), (3, 0.5), (3, 0.75), (3, 1.0)]
-
-
-def test_weights_between_two_states():
-    before = [np.array([0.0, 4.0], "float32"), np.array([7], "int32")]
-    after = [np.array([1.0, 0.0], "float32"), np.array([9], "int32")]
-    floats, integers = interpolated(before, after, 0.25)
-    np.testing.assert_array_equal(floats, [0.25, 3.0])
-    assert floats.dtype == np.float32 and integers.tolist() == [9]
-    for share, expected in ((0.0, before), (1.0, after)):
-        np.testing.assert_array_equal(interpolated(before, after, share)[0], expected[0])

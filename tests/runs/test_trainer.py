@@ -17,7 +17,7 @@ from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
-from dml.runs._training import Training
+from dml.runs._validator import Validator
 from dml.training import Learner
 from dml.training._callbacks import Checkpoint
 from tests.backbones.networks import vision_transformer
@@ -108,7 +108,7 @@ def weights_after(path, monkeypatch, select, scores):
     """Returns the encoder's weights of a run whose validations give these scores."""
     remaining = iter([0.1, *scores])  # the frozen network's first
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_recall", lambda *_: next(remaining))
+        patched.setattr(Validator, "recall", lambda *_: next(remaining))
         folder = train("glyphs", flags(training__select=select), path, evaluate=False)
     return [np.asarray(weight.value) for weight in load_encoder(folder.encoder).weights]
 
@@ -522,23 +522,6 @@ def test_glyphs_are_neither_trivial_nor_hopeless_untrained():
     test = items.select("test")
     found = retrieval(embed_images(encoder, test.paths), test.labels)
     assert items.protocol == "zero-shot" and 0.1 < found.recall[1] < 0.35  # Omniglot: 0.17
-
-
-def test_batches_are_a_function_of_the_seed_and_the_epoch(tmp_path):
-    def first(seed, epoch=0):
-        recipe = load_recipe("glyphs", flags(training__seed=seed))
-        items = recipe.dataset.items()
-        learner, folder = Trainer(recipe)._prepare(items).learner, RunFolder(tmp_path)
-        training = Training(recipe, folder, items, learner, 1, SILENT, folder.features)
-        stage = training._fine_tuning(folder, recipe, learner)
-        images, labels = next(iter(stage.batches(epoch, None)))
-        return np.asarray(images), np.asarray(labels).tolist()
-
-    images, labels = first(0)
-    assert images.shape == (12, 16, 16, 3)
-    np.testing.assert_array_equal(first(0)[0], images)
-    assert first(0)[1] == labels
-    assert first(1)[1] != labels and first(0, epoch=1)[1] != labels
 
 
 def test_the_precision_of_a_run_does_not_outlive_it(tmp_path):

@@ -13,7 +13,7 @@ from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
-from dml.runs._training import Training
+from dml.runs._validator import Validator
 from tests.runs.running import InterruptAt, Lines, evaluate, flags, losses, resume, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -116,7 +116,7 @@ def test_whitened_components(pretrained, tmp_path):
 
 def test_the_start_is_the_result_where_no_epoch_beats_it(pretrained, tmp_path, monkeypatch):
     remaining, lines = iter([0.4, 0.5, 0.2, 0.5]), Lines()  # frozen, before, two epochs
-    monkeypatch.setattr(Training, "_recall", lambda *_: next(remaining))
+    monkeypatch.setattr(Validator, "recall", lambda *_: next(remaining))
     folder = train("glyphs", pretrained(), tmp_path / "run", lines, evaluate=False)
     start = stored(folder.checkpoints / "start-0000.npz")
     for value, expected in zip(kept(folder), start, strict=True):
@@ -362,7 +362,7 @@ def test_statistics_that_the_second_stage_alone_changes_are_estimated(
 @pytest.mark.slow
 def test_an_early_stop_within_an_epoch_is_repeated_on_all_images(tmp_path, monkeypatch):
     remaining = iter([0.1, 0.1, 0.5, 0.4])  # frozen, before, and after each half of an epoch
-    monkeypatch.setattr(Training, "_recall", lambda *_: next(remaining))
+    monkeypatch.setattr(Validator, "recall", lambda *_: next(remaining))
     options = {"training__patience": 1, "training__validate_every": 0.5, "training__refit": True}
     lines = Lines()
     folder = train("glyphs", flags(**options), tmp_path / "run", lines, evaluate=False)

@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._processes import require_jax
     from dml._storage.run_folder import RunFolder
-    from dml.recipe import load_recipe, load_run_recipe
+    from dml.recipe import load_recipe, recipe_to_resume
     from dml.runs._cluster import ClusterTraining
     from dml.runs._starting import free_folder, run_name
 
@@ -120,10 +120,7 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     if options.resume:
         run = RunFolder(options.source)
         run.check_begun()
-        if run.manifest.exists():  # otherwise it was stopped as it began
-            recipe = load_run_recipe(run, allow_parts=options.allow_parts)
-        else:
-            recipe = load_recipe(run.recipe, allow_parts=options.allow_parts)
+        recipe = recipe_to_resume(run, options.allow_parts)
     else:
         recipe = load_recipe(options.source, options.flags, allow_parts=True)
     if recipe.training.devices != "all":

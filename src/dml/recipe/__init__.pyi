@@ -6,6 +6,7 @@ from ._reading import load_recipe as load_recipe
 from ._reading import read_flags as read_flags
 from ._reading import with_options as with_options
 from ._runs import load_run_recipe as load_run_recipe
+from ._runs import recipe_to_resume as recipe_to_resume
 from ._schema import FAMILIES as FAMILIES
 from ._schema import SECTIONS as SECTIONS
 from ._schema import EvaluationOptions as EvaluationOptions

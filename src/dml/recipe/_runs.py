@@ -55,6 +55,23 @@ def load_run_recipe(
     return load_recipe(folder.recipe, flags, allow_parts)
 
 
+def recipe_to_resume(folder: RunFolder, allow_parts: bool = False) -> Recipe:
+    """Reads the recipe of a run that is to go on.
+
+    Without a manifest, of a run that was stopped as it began, it is what `recipe.toml` says now.
+
+    Args:
+        folder: A `RunFolder` that holds a recipe.
+        allow_parts: As for `load_recipe`.
+
+    Raises:
+        DmlError: As for `load_run_recipe`.
+    """
+    if folder.manifest.exists():
+        return load_run_recipe(folder, allow_parts=allow_parts)
+    return load_recipe(folder.recipe, allow_parts=allow_parts)
+
+
 def _training_options(text: str, name: str) -> dict[str, str]:
     """Returns {"section.option": value} of the options in a recipe that affect training."""
     deciding = {}

@@ -14,6 +14,8 @@ from dml.datasets import Items
 from dml.errors import OptionError
 from dml.recipe import Recipe
 from dml.runs._device import device_memory, device_name, peak_memory
+from dml.runs._features import MOST_COMPONENT_IMAGES
+from dml.runs._interpolation import MOST_STATISTICS_IMAGES
 from dml.runs._learners import head_learner, image_batches
 from dml.runs._measuring import measure
 from dml.runs._parameters import Parameters
@@ -27,7 +29,6 @@ from dml.runs._starting import (
     starts_from_components,
     whole_stage,
 )
-from dml.runs._training import MOST_COMPONENT_IMAGES, MOST_STATISTICS_IMAGES
 from dml.runs._validation import is_measured
 
 if TYPE_CHECKING:

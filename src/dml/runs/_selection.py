@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -120,24 +119,6 @@ def _way(epochs: int, share: float) -> str:
     return f"{number_of(epochs, 'epoch')} and {100 * share:g} % of the way"
 
 
-def interpolated(
-    before: Sequence[np.ndarray], after: Sequence[np.ndarray], share: float
-) -> list[np.ndarray]:
-    """Returns the values of variables between two states of an encoder.
-
-    Args:
-        before: Values before the training.
-        after: Values after it. What is not a float, such as a random state, is taken from here.
-        share: Of `after`, in [0, 1].
-    """
-    return [
-        ((1.0 - share) * a.astype("float64") + share * b).astype(b.dtype)
-        if np.issubdtype(b.dtype, np.floating)
-        else b
-        for a, b in zip(before, after, strict=True)
-    ]
-
-
 def most_accurate(candidates: Sequence[Candidate]) -> Candidate:
     """Returns the interpolated candidate with the highest R@1; of equals the nearest to the middle.
 
@@ -166,9 +147,3 @@ def simplest_within_error(candidates: Sequence[Candidate]) -> Candidate:
         return candidate is best or gap <= error
 
     return next(filter(is_close, candidates))
-
-
-def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    """Assigns values to variables."""
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

@@ -33,7 +33,7 @@ from dml._text import number_of
 from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
 from dml.errors import DataError, OptionError
-from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
+from dml.recipe import Recipe, read_source, recipe_to_resume
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
 from dml.runs._learners import image_learner
@@ -89,7 +89,9 @@ class Trainer:
             text = f"must be a Recipe, as dml.load_recipe returns it; got {recipe!r}"
             raise OptionError("recipe", text)
         recipe = recipe.with_absolute_paths()
-        self.recipe = dataclasses.replace(recipe, backbone=recipe.backbone.resolved())
+        with _of_backbone():
+            backbone = recipe.backbone.resolved()
+        self.recipe = dataclasses.replace(recipe, backbone=backbone)
         self._reporter = reporter if process_index() == 0 else SILENT
 
     def run(
@@ -191,15 +193,15 @@ class Trainer:
         _check_features(features)
         reporter = reporter if process_index() == 0 else SILENT
         with _to_resume(folder) as run_folder:
+            recipe = recipe_to_resume(run_folder, allow_parts)
             if not run_folder.manifest.exists():
                 if run_folder.checkpoints.exists():  # otherwise it was stopped as it began
                     reporter.warning(
                         f"{run_folder.manifest} is missing: continuing with the current recipe.toml"
                     )
-                parts = load_recipe(run_folder.recipe, allow_parts=allow_parts).parts
-                run_folder.begin(read_source(run_folder.recipe).text, parts)
+                run_folder.begin(read_source(run_folder.recipe).text, recipe.parts)
                 run_folder.record(run_folder.items)
-            trainer = cls(load_run_recipe(run_folder, allow_parts=allow_parts), reporter)
+            trainer = cls(recipe, reporter)
             devices = devices_to_resume(trainer.recipe, reporter)
             items = trainer._resumed_items(run_folder)
             trainer._check_same(items)
@@ -468,6 +470,16 @@ def _check_features(features: str | os.PathLike[str] | None) -> None:
     """Raises an error for features that several processes would share."""
     if features is not None and process_count() > 1:
         raise OptionError("features", "can't be shared by several processes: leave it out")
+
+
+@contextlib.contextmanager
+def _of_backbone() -> Iterator[None]:
+    """Names the recipe's option in an error about a backbone's."""
+    try:
+        yield
+    except OptionError as error:
+        option = error.option.removeprefix("backbone.")
+        raise OptionError(f"backbone.{option}", error.text) from None
 
 
 @contextlib.contextmanager
