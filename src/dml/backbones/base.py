@@ -3,13 +3,13 @@
 import http.client
 import socket
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 
-from dml._options import check_at_least, check_known, check_within
+from dml._options import check_at_least, check_known, check_positive, check_within
 from dml._registry import Registry
 from dml._storage.places import data_folder
 from dml.backbones._lora import enable_lora
@@ -31,7 +31,8 @@ class Backbone:
             relative path is also looked up under `DML_DATA`.
         input_size: Side in pixels of the square that the network sees. Positive.
         resize_side: Side in pixels that the shorter side of an image is resized to before the
-            centre crop of `input_size`. At least `input_size`.
+            centre crop of `input_size`. At least `input_size`; 0 takes 8/7 of it, such as 256 for
+            224, as is usual for ImageNet.
         aspect: `keep` resizes the shorter side to `resize_side`, so that the ends of a long image
             are cropped, as in the papers; `stretch` resizes both sides to it, which shows more of
             a long object.
@@ -50,10 +51,11 @@ class Backbone:
     """
 
     licence: ClassVar[str] = ""  # of the weights; empty where it is not known
+    cropped_from: ClassVar[float] = 256 / 224  # the usual `resize_side`, relative to `input_size`
 
     weights: str = "imagenet"
     input_size: int = 224
-    resize_side: int = 256
+    resize_side: int = 0
     aspect: str = "keep"
     batch_norm: str = "train"
     batch_norm_momentum: float | None = None
@@ -68,20 +70,23 @@ class Backbone:
         check_at_least(0, lora_rank=self.lora_rank)
 
     def _check_sides(self):
-        if not 0 < self.input_size <= self.resize_side:
+        check_positive(input_size=self.input_size)
+        check_at_least(0, resize_side=self.resize_side)
+        if 0 < self.resize_side < self.input_size:
             raise OptionError(
-                "input_size",
-                "must be positive and at most resize_side; "
-                f"got {self.input_size} and {self.resize_side}",
+                "resize_side",
+                f"must be at least input_size, or 0; got {self.resize_side} and {self.input_size}",
             )
 
     def resolved(self) -> "Backbone":
         """Returns the backbone with every option known; one of a preset reads it for that.
 
         Raises:
+            OptionError: The sides of the images do not fit each other.
             DmlError: The preset can't be read.
         """
-        return self
+        side = self.resize_side or round(self.input_size * self.cropped_from)
+        return replace(self, resize_side=side)
 
     @classmethod
     def is_pretrained_by_default(cls) -> bool:

@@ -1,6 +1,7 @@
 """The four-block convolutional network of few-shot learning (Vinyals et al., NeurIPS 2016)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 from keras import layers
@@ -21,7 +22,8 @@ class Conv4(Backbone):
     Args:
         weights: `none`, or the path of a weights file. There are no ImageNet weights.
         input_size: Side in pixels; at least 16, 28 to 64 is usual.
-        resize_side: Side that the shorter side of an image is resized to first.
+        resize_side: Side that the shorter side of an image is resized to first; 0 takes
+            `input_size`.
         aspect: As for every backbone, `keep` or `stretch`.
         filters: Channels of every block. Positive; 64 in Snell et al., NeurIPS 2017.
         batch_norm: As for every backbone, `train` or `frozen`.
@@ -29,9 +31,10 @@ class Conv4(Backbone):
         lora_rank: As for every backbone; must be 0, as there are no dense kernels.
     """
 
+    cropped_from: ClassVar[float] = 1.0
+
     weights: str = "none"
     input_size: int = 48
-    resize_side: int = 48
     filters: int = 64
     batch_norm_momentum: float | None = 0.9
 

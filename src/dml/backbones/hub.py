@@ -48,6 +48,7 @@ class Hub(Backbone):
     """
 
     licence: ClassVar[str] = "the preset's own"
+    cropped_from: ClassVar[float] = 1.0
 
     weights: str = "preset"
     input_size: int = 0
@@ -60,19 +61,19 @@ class Hub(Backbone):
 
     def _check_sides(self):
         check_at_least(0, input_size=self.input_size, resize_side=self.resize_side)
-        if self.input_size and self.resize_side:
+        if self.input_size:
             super()._check_sides()
 
-    def resolved(self) -> "Hub":
+    def resolved(self) -> "Backbone":
         """Returns the backbone with the preset's input size where none is given.
 
         Raises:
+            OptionError: `resize_side` is below that size.
             DmlError: The preset can't be read.
         """
-        if self.input_size and self.resize_side:
-            return self
-        size = self.input_size or self._own_size()
-        return replace(self, input_size=size, resize_side=self.resize_side or size)
+        if self.input_size:
+            return super().resolved()
+        return replace(self, input_size=self._own_size()).resolved()
 
     def scaling(self) -> keras.Layer:
         """Returns the layer that maps 0..255 to what the weights expect.
@@ -136,10 +137,11 @@ class Hub(Backbone):
                 return str(folder)
         known = keras_hub("this backbone").models.Backbone.presets
         if "://" not in self.preset and self.preset not in known:
+            short = suggestion(self.preset, [preset.name for preset in named_presets()])
             raise OptionError(
                 "backbone.preset",
                 "must be an existing folder, kaggle://..., hf://... or a name of keras-hub; "
-                f"got {self.preset!r}.{suggestion(self.preset, known)}",
+                f"got {self.preset!r}.{short and f'{short} That is a backbone.name'}",
             )
         return self.preset
 
@@ -156,6 +158,8 @@ def _reading(place: str) -> Iterator[None]:
         DataError: A folder is not a preset, or damaged.
         StorageError: A preset can't be fetched.
     """
+    with contextlib.suppress(ImportError):  # the first import sets the level of its logger
+        import huggingface_hub  # noqa: F401
     logger = logging.getLogger("huggingface_hub")  # it reports each of its attempts
     level = logger.level
     logger.setLevel(logging.ERROR)

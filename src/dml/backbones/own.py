@@ -23,7 +23,8 @@ class Own(Backbone):
             `none` for 0..255.
         weights: `none` keeps the file's weights; otherwise the path of a weights file.
         input_size: Side in pixels of the model's input.
-        resize_side: Side that the shorter side of an image is resized to first.
+        resize_side: Side that the shorter side of an image is resized to first; 0 takes 8/7 of
+            `input_size`.
         aspect: As for every backbone, `keep` or `stretch`.
         batch_norm: As for every backbone, `train` or `frozen`.
         batch_norm_momentum: As for every backbone.

@@ -49,9 +49,12 @@ class Settings:
         """Sets these options; a different `name` drops the options of the previous part.
 
         Except for `batch_norm` of a backbone with trained weights, which is a matter of the
-        training: small data sets should not change its statistics, whatever the network.
+        training: small data sets should not change its statistics, whatever the network. Without
+        trained weights there are no statistics to keep.
         """
         known = self.options.setdefault(section, {})
+        if section == "backbone" and options.get("weights") == "none":
+            known.pop("batch_norm", None)
         if "name" in options and options["name"] != known.get("name", _default_name(section)):
             stays = section == "backbone" and _is_pretrained(options["name"])
             kept = {"batch_norm": known["batch_norm"]} if stays and "batch_norm" in known else {}
