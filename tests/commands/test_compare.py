@@ -44,6 +44,10 @@ def test_the_frozen_network_stands_next_to_each_run(tmp_path, capsys):
     other = write_run(tmp_path / "other", 3.0, flags=["--loss.name", "triplet"])
     lines = lines_of(capsys, measured, other)
     assert lines[1].split()[-1] == "frozen" and lines[2].split()[::2] == ["R@1", "43.2"]
+    better = write_run(tmp_path / "better", 0.1, frozen={"R@1": MetricValue(0.8765)})
+    lines = lines_of(capsys, measured, better)  # of another network
+    recall = [line for line in lines if line.startswith("R@1 ")]
+    assert recall[0].endswith("43.2") and " 87.6" in recall[1]
     *_, first, second = lines_of(capsys, "--table", measured, other)
     cells = [cell.strip() for cell in first.split("|")[1:-1]]
     assert cells[0] == "measured" and cells[6] == "43.2" and cells[9] == ""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dml.runs._comparison import ScoredRun
 
 _TABLED = ("R@1", "MAP@R")
+_EPILOG = """With --on, options of the data set are flags, too, as in its evaluation:
+--dataset.test_fraction 0.5."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +51,15 @@ def _differences(runs: Sequence["ScoredRun"]) -> Iterator[str]:
     for metric, value in first.means.items():
         yield f"{metric:14}{100 * value:22.1f}{_frozen(first, metric):>12}"
     for other in others:
-        yield f"{'':14}{other.name[-20:]:>22}  difference   95 % interval"
+        own = other.frozen != first.frozen  # of another network
+        head = f"{'frozen' if own else '':>10}"
+        yield f"{'':14}{other.name[-20:]:>22}  difference   95 % interval{head}".rstrip()
         for metric, found in differences(first, other).items():
+            frozen = f"{_frozen(other, metric):>8}" if own else ""
             verdict = "" if found.is_real else "  could be chance"
             yield (
                 f"{metric:14}{100 * found.value:22.1f}{100 * found.difference:+12.1f}"
-                f"{100 * found.low:+9.1f} to {100 * found.high:+5.1f}{verdict}"
+                f"{100 * found.low:+9.1f} to {100 * found.high:+5.1f}{frozen}{verdict}"
             )
 
 
@@ -114,6 +119,7 @@ COMMAND = Command(
     "compare evaluated runs, and show which differences are significant",
     _add_arguments,
     _run,
+    epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dml.datasets import DatasetPart, Items
     from dml.datasets._checking import Duplicates
 
+_EPILOG = "Options of the data set are flags, too: --dataset.validation_fraction 0.3."
 NAMED = 10  # examples listed for each problem; the rest are counted
 SIDES = (64, 128, 192, 256, 384, 512, 768, 1024, 2048)  # bounds of the histogram, in pixels
 
@@ -100,5 +101,10 @@ def _histogram(shorter: "np.ndarray") -> Iterator[str]:
 
 
 COMMAND = Command(
-    "data", "check a data set, or download it", _add_arguments, _run, takes_flags=True
+    "data",
+    "check a data set, or download it",
+    _add_arguments,
+    _run,
+    epilog=_EPILOG,
+    takes_flags=True,
 )

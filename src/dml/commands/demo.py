@@ -17,6 +17,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Workflow
 
+    if not options.no_page:
+        from dml.serve import run_server  # noqa: F401 # its packages are missed before the training
+
     workflow = Workflow("glyphs", options.out, reporter=reporter)
     workflow.run()
     if not options.no_page:

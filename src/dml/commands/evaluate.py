@@ -7,6 +7,9 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.reporting import Reporter
 
+_EPILOG = """Options of the evaluation are flags, too: --evaluation.target_precision 0.95.
+With --on, so are those of the data set: --dataset.test_fraction 0.5."""
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
@@ -34,6 +37,7 @@ COMMAND = Command(
     "evaluate a run on its test split, or on another data set",
     _add_arguments,
     _run,
+    epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
     after_interrupt="the same command continues after the last finished part of the search",

@@ -8,6 +8,8 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.reporting import Reporter
 
+_EPILOG = "With --on, options of the data set are flags, too: --dataset.test_fraction 0.5."
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
@@ -43,6 +45,7 @@ COMMAND = Command(
     "export a run's encoder as a bundle for other runtimes, and check it",
     _add_arguments,
     _run,
+    epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
 )

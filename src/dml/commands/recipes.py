@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 COMMAND = Command(
     "recipes",
-    "list the shipped recipes, or print one with the options that are set",
+    "list the shipped recipes, or print one, resolved, with every option",
     _add_arguments,
     _run,
 )

@@ -7,6 +7,8 @@ from dml.commands._arguments import add_allow_parts
 from dml.commands._command import Command
 from dml.reporting import Reporter
 
+_EPILOG = "Options of the evaluation are flags, too: --evaluation.tensorboard true."
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
@@ -26,6 +28,7 @@ COMMAND = Command(
     "rewrite the report of an evaluation from its files",
     _add_arguments,
     _run,
+    epilog=_EPILOG,
     runtime=Runtime.KERAS,
     takes_flags=True,
 )

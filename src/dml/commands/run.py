@@ -13,7 +13,8 @@ _EPILOG = """examples:
   dml run my_images/ --budget 20m --serve
   dml run my_images/ --backbone.name resnet50
 
-The same command again continues where the last one stopped."""
+The same command again continues where the last one stopped. Every option of a recipe is a flag,
+too: --section.option value, as for `dml train`."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Workflow
+
+    if options.serve:
+        from dml.serve import run_server  # noqa: F401 # its packages are missed before the training
 
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     workflow = Workflow(options.source, options.out, budget, options.flags, reporter)

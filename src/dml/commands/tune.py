@@ -21,7 +21,8 @@ _EPILOG = """examples:
 With pretrained weights, the first half of the trials only trains the head stage, on features that
 are computed once. Both halves begin with the recipe's own options. Trials are compared by their R@1
 in validation; the test split is not read. The study's folder has best.toml, the table trials.tsv
-and a run for each trial."""
+and a run for each trial. Every option of a recipe is a flag, too: --section.option value, as for
+`dml train`."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
