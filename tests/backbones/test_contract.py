@@ -9,6 +9,7 @@ import pytest
 
 from dml.backbones import BACKBONES, Application
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
+from dml.errors import OptionError
 
 SMALL = ["conv4", "mobilenet", "mobilenet_v2", "mobilenet_v3_small"]
 EACH_FAMILY = ["resnet50_v2", "densenet121", "efficientnet_b0", "inception_v3", "convnext_tiny"]
@@ -79,3 +80,21 @@ def test_momentum_is_set():
         if isinstance(layer, keras.layers.BatchNormalization)
     }
     assert momenta == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "side"),
+    [
+        ("mobilenet", {}, 256),  # of 224, as is usual for ImageNet
+        ("mobilenet", {"input_size": 128}, 146),
+        ("mobilenet", {"input_size": 128, "resize_side": 128}, 128),
+        ("conv4", {"input_size": 28}, 28),
+    ],
+)
+def test_the_resized_side_follows_the_input_size(name, options, side):
+    assert BACKBONES[name](**options).resolved().resize_side == side
+
+
+def test_a_crop_of_more_than_there_is_is_refused():
+    with pytest.raises(OptionError, match="resize_side must be at least input_size, or 0; got 99"):
+        BACKBONES["mobilenet"](input_size=100, resize_side=99)

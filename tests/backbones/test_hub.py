@@ -130,8 +130,10 @@ def test_sizes_come_from_the_preset_unless_given(presets):
         )
     ]
     assert sides == [(32, 32), (16, 16), (32, 40)]
-    with pytest.raises(OptionError, match="input_size must be positive and at most resize_side"):
+    with pytest.raises(OptionError, match="resize_side must be at least input_size, or 0; got 20"):
         Hub(preset=folder, resize_side=20).resolved()
+    with pytest.raises(OptionError, match=r"'vit_tiny'\?\s+That is a backbone\.name"):
+        Hub(preset="vit_tiny").resolved()
 
 
 def test_a_size_that_is_no_multiple_of_the_patch_names_the_nearest_two(presets):

@@ -108,6 +108,10 @@ def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
     with pytest.raises(MissingDataError, match=r"some/cars/CONFIGURATION: full, small"):
         find_folder("hf:some/cars")
     assert find_folder("hf:some/cars/small") == (f"{tmp_path}/small", "")
+    with pytest.raises(MissingDataError, match=r"has no split 'test'; it has train"):
+        find_folder("hf:some/cars/full:test")
+    with pytest.raises(MissingDataError, match=r"names a part of a split"):
+        find_folder("hf:some/cars/full:train[:10]")
     with pytest.raises(
         StorageError, match=r"hf:no/cars is not a folder, .*: 404 Client Error\. Che"
     ):

@@ -64,11 +64,24 @@ def test_validation_by_images_leaves_an_image_to_be_found_by_on_both_sides(proto
     assert again.splits.tolist() != items.splits.tolist()
 
 
-def test_one_class_stays_and_one_moves():
-    items = table(["a", "a", "b"])
-    assert len(items.with_validation(0.99).select("train").class_names) == 1
-    assert len(items.with_validation(0.01).select("val").class_names) == 1
-    assert len(table(["a", "a"]).with_validation(0.5).select("val")) == 0
+def test_two_classes_stay_and_two_move():
+    items = table(np.repeat(np.arange(4), 5).tolist())
+    for fraction in (0.5, 0.99):
+        split = items.with_validation(fraction)
+        assert len(split.select("val").class_names) == len(split.select("train").class_names) == 2
+
+
+@pytest.mark.parametrize(("classes", "fraction"), [(7, 0.2), (3, 0.5), (3, 0.9), (1, 0.2)])
+def test_of_few_classes_images_move(classes, fraction):
+    # Two in ten of seven classes are one, among whose images there is nothing to find.
+    items = table(np.repeat(np.arange(classes), 10).tolist()).with_validation(fraction)
+    held_out = round(10 * fraction) if fraction < 0.9 else 8
+    assert np.bincount(items.select("val").labels).tolist() == [held_out] * classes
+
+
+def test_eight_classes_are_enough_for_two():
+    items = table(np.repeat(np.arange(8), 10).tolist()).with_validation(0.2)
+    assert np.bincount(items.select("val").labels).tolist() == [10, 10]
 
 
 def test_a_validation_split_of_ones_own_stays():

@@ -30,10 +30,24 @@ def test_splits_from_files_and_from_a_column(tmp_path):
     items = Parquet(root=str(tmp_path), validation_fraction=0.0).items()
     assert items.splits.tolist() == ["test"] * 4 + ["train"] * 4  # in the order of their names
     assert items.protocol == "seen-class"
-    where = ["train", "val", "test", "query"]
+    where = ["train", "val", "test", "test"]
     write_parquet(tmp_path / "b.parquet", IMAGES, label=[0, 0, 1, 1], where=where)
     part = Parquet(root=str(tmp_path / "b.parquet"), split="where")
     assert part.items().splits.tolist() == where
+
+
+def test_a_column_of_splits_is_found_and_other_columns_are_named(tmp_path):
+    where = ["training", "train", "test", "test"]
+    columns = {"label": [" x", "x ", "y", "y"], "price": [1, 2, 3, 4]}
+    path = write_parquet(tmp_path / "b.parquet", IMAGES, split=where, **columns)
+    items = Parquet(root=str(path), validation_fraction=0.0).items()
+    assert items.splits.tolist() == ["train", "train", "test", "test"]
+    assert items.class_names == ("x", "y")
+    assert items.notes == ("columns not read: price",)
+    path = write_parquet(tmp_path / "c.parquet", IMAGES, split=["a", "b", "a", "b"], **columns)
+    items = Parquet(root=str(path), **ALL).items()
+    assert set(items.splits) == {"train"}
+    assert items.notes[0] == "columns not read: split, price"
 
 
 BOX = {"x0": [0, 5, 0, 1], "y0": [0, 0, 2, 2], "x1": [5, 24, 9, 3], "y1": [6, 20, 20, 4]}
@@ -118,7 +132,13 @@ def test_columns_that_are_wrong(tmp_path, columns, message):
         ({"a": IMAGES}, {"image": "b"}, "no column 'b' of the bytes of images; it has a"),
         ({"a": IMAGES, "label": [1, None, 1, 1]}, {}, "row 1 has no label"),
         ({"a": IMAGES, "label": [1, 1, 0.5, 1]}, {}, "must be text or integers; row 0 has 1.0"),
-        ({"a": IMAGES, "label": [[1], [1], [2], [2]]}, {}, "column 'label' holds list"),
+        ({"a": IMAGES, "label": [[1], [1], [2], [2]]}, {}, "set --dataset.label_separator"),
+        ({"a": IMAGES, "label": ["x", " ", "x", "y"]}, {}, "row 1 has no label"),
+        (
+            {"a": IMAGES, "label": [1] * 4, "s": ["train", "test", "query", "query"]},
+            {"split": "s"},
+            "lists the split query without gallery",
+        ),
         ({"a": IMAGES, "label": [1] * 4, "s": ["x"] * 4}, {"split": "s"}, "0: split must be one"),
     ],
 )

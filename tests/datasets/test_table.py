@@ -92,6 +92,13 @@ def test_super_labels_are_read(tmp_path):
         Table(root=str(path)).items()
 
 
+def test_spaces_around_labels_are_dropped(tmp_path):
+    rows = [("a.jpg", "x "), ("b.jpg", " x"), ("c.jpg", "y")]
+    for suffix in ("csv", "parquet"):
+        items = Table(root=write(tmp_path, rows, suffix), test_fraction=0.0).items()
+        assert items.class_names == ("x", "y")
+
+
 def test_paths_of_digits_keep_their_zeros(tmp_path):
     write_image(tmp_path / "7.jpg").rename(tmp_path / "007")
     (tmp_path / "t.csv").write_text("path,label\n007,x\n")
@@ -105,6 +112,9 @@ def test_paths_of_digits_keep_their_zeros(tmp_path):
         ("path,label\n0.jpg,\n", "row 1 has no label"),
         ("path,label,split\n0.jpg,1,trian\n", "row 1 has 'trian'"),
         ("path,label\n0.jpg,1\n1.jpg,1\n0.jpg,2\n", r"t\.csv: row 3 lists 0\.jpg a second time"),
+        ('path,label\n0.jpg,"  "\n', "row 1 has no label"),
+        ("path,label,split\n0.jpg,1,query\n", "lists the split query without gallery"),
+        ("path,label\n0.jpg,1\n", r"image missing; listed in .*t\.csv: paths are relative"),
         ("path,label\n", "no rows"),
         ("", "can't be read as a table"),
         ("path,label\na.jpg,caf\udce9\n", "line 2 is not UTF-8 text: save it as UTF-8"),
@@ -145,7 +155,8 @@ def test_columns_of_no_use_are_not_read(tmp_path):
     rows = [("a.jpg", "x"), ("b.jpg", "y")]
     path = write(tmp_path, rows, "parquet")
     pd.read_parquet(path).assign(boxes=[[1, 2], [3]]).to_parquet(path)
-    assert len(Table(root=path, test_fraction=0.0).items()) == 2
+    items = Table(root=path, test_fraction=0.0).items()
+    assert len(items) == 2 and items.notes[0] == "columns not read: boxes"
     pd.read_parquet(path).rename(columns={"path": "image"}).to_parquet(path)
     with pytest.raises(ValueError, match="no column 'path'; it has image, label, boxes"):
         Table(root=path).items()

@@ -96,6 +96,12 @@ def test_boxes_and_cameras_of_samples(tmp_path, in_json):
         assert (read_image(path) == cut).all()
 
 
+def test_the_first_sample_may_lack_what_others_have(tmp_path):
+    members = boxed() | {"0.json": json.dumps({"other": 1})}
+    with pytest.raises(DataError, match=r"s\.tar!0\.png has no x0"):  # not left out in silence
+        items_of(tmp_path, members)
+
+
 def test_a_mask_is_an_image_of_the_sample(tmp_path):
     mask = np.zeros((20, 24, 3), "uint8")
     mask[3:9, 4:10] = 255
@@ -123,9 +129,9 @@ def test_several_labels_in_a_field(tmp_path):
     ("member", "message"),
     [
         ("{}", r"s\.tar!1\.png has no x0"),
-        ("[1]", "sample 1: json must hold keys and values, as in the first sample"),
+        ("[1]", r"s\.tar!1\.png has no x0"),
         ('{"x0": [1]}', r"sample 1: x0 must be text or a number; got '\[1\]'"),
-        ("{", "sample 1: not valid JSON"),
+        ("{", r"s\.tar!1\.png has no x0"),
     ],
 )
 def test_columns_that_are_wrong(tmp_path, member, message):

@@ -9,7 +9,7 @@ from dml.backbones import Conv4
 from dml.encoding._pca import principal_components, set_principal_components
 from dml.encoding._stages import feature_encoder
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.errors import ArrayError
+from dml.errors import ArrayError, OptionError
 
 
 def correlated(count=200, dim=6, seed=0):
@@ -52,11 +52,24 @@ def test_all_components_keep_the_similarities(dim):
     np.testing.assert_allclose(cosines(x @ columns), cosines(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("whiten", [False, True])
-def test_directions_without_variance_are_zero_not_noise(whiten):
+def test_few_images_leave_the_rest_of_the_space_as_it_is():
+    features = np.array([[3.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    np.testing.assert_allclose(principal_components(features, 3), np.eye(3), atol=1e-7)
+    x, others = correlated()[:2], correlated(seed=1)  # which lie in other directions, too
+    np.testing.assert_allclose(
+        cosines(others @ principal_components(x, 6)), cosines(others), atol=1e-5
+    )
+    # 20 images span 20 of 300 directions; 200 columns keep the similarities of others roughly.
+    x, others = (np.random.default_rng(seed).normal(size=(20, 300)) for seed in (0, 1))
+    columns = principal_components(x, 200)
+    np.testing.assert_allclose(columns.T @ columns, np.eye(200), atol=1e-5)
+    assert np.abs(cosines(others @ columns) - cosines(others)).max() < 0.15
+
+
+def test_directions_without_variance_are_not_magnified():
     x = correlated()
     x[:, 3:] = x[:, :3]  # rank 3
-    columns = principal_components(x, 6, whiten)
+    columns = principal_components(x, 6, whiten=True)
     assert not columns[:, 3:].any() and np.isfinite(columns).all()
 
 
@@ -79,3 +92,8 @@ def test_the_encoder_starts_with_the_similarities_of_its_features(layer_norm):
         expected = (features - features.mean(axis=1, keepdims=True)) / spread
     vectors = keras.ops.convert_to_numpy(encoder(images))
     np.testing.assert_allclose(vectors @ vectors.T, cosines(expected), atol=1e-4)
+
+
+def test_whitening_is_of_components():
+    with pytest.raises(OptionError, match="pca_whiten is for the principal components"):
+        EmbeddingOptions(init="random", pca_whiten=True)

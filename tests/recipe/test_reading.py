@@ -227,6 +227,9 @@ def test_other_options_make_another_recipe():
         (["--backbone.name", "vit_tiny"], "frozen"),
         (["--backbone.name", "resnet50", "--backbone.batch_norm", "train"], "train"),
         (["--backbone.name", "conv4"], "train"),  # from random weights
+        (["--backbone.weights", "none"], "train"),
+        (["--backbone.name", "resnet50", "--backbone.weights", "none"], "train"),
+        (["--backbone.weights", "none", "--backbone.batch_norm", "frozen"], "frozen"),
     ],
 )
 def test_batch_norm_of_a_recipe_stays_with_trained_weights(backbone, batch_norm):
@@ -283,3 +286,24 @@ def test_shards_tables_and_names_of_the_hub_are_sources(tmp_path, monkeypatch):
     for missing in ("other.tar", "other.parquet", "nowhere"):
         with pytest.raises(MissingDataError, match=f"{missing}: no "):
             load_dataset(missing)
+
+
+def test_another_input_size_has_its_own_resized_side():
+    sides = {
+        (): (128, 146),  # of the recipe
+        ("--backbone.input_size", "112"): (112, 128),
+        ("--backbone.input_size", "112", "--backbone.resize_side", "112"): (112, 112),
+        ("--backbone.resize_side", "160"): (128, 160),
+    }
+    for flags, expected in sides.items():
+        found = load_recipe("cars196-half", flags).backbone.resolved()
+        assert (found.input_size, found.resize_side) == expected
+    recipe = load_recipe("cars196-half")
+    options = {"backbone.resize_side": 120, "backbone.input_size": 112}
+    assert with_options(recipe, options).backbone.resize_side == 120
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/train-{000..001}.tar", "https://a.b/c.csv"])
+def test_a_source_at_a_url_is_refused(source):
+    with pytest.raises(MissingDataError, match=r"can't be read from a URL: copy it here"):
+        load_recipe(source)

@@ -17,5 +17,7 @@ def test_the_second_stage_has_options_of_its_own():
     assert (second.optimizer.learning_rate, second.optimizer.head_learning_rate) == (0.5, 0.25)
     assert (second.training.epochs, second.training.freeze_backbone_epochs) == (3, 0)
     assert second.backbone.batch_norm == "train"
-    options["second_stage__batch_norm"] = "frozen"
+    options["backbone__batch_norm"] = "fixed"
+    assert second_recipe(load_recipe("glyphs", flags(**options))).backbone.batch_norm == "fixed"
+    options |= {"backbone__batch_norm": "frozen", "second_stage__batch_norm": "frozen"}
     assert second_recipe(load_recipe("glyphs", flags(**options))).backbone == recipe.backbone

@@ -64,6 +64,14 @@ def test_of_a_large_data_set_some_images_are_read(tmp_path, monkeypatch):
     assert lines[3] == "unreadable images among 10 images drawn at random: none"
 
 
+def test_images_that_can_be_read(tmp_path):
+    root = photos(tmp_path)
+    damaged = sorted(root.rglob("*.png"))[3]
+    damaged.write_bytes(b"damaged")
+    look = look_at(Folder(root=str(root)).items(), "photos")
+    assert set(look.items.paths) - set(look.readable().paths) == {str(damaged)}
+
+
 def test_images_that_can_not_be_read_have_no_size():
     items = Items.build(["a", "b"], ["x", "x"], ["train", "test"], ["a", "b"], "zero-shot")
     assert next(look_at(items, "none").lines()) == "none: 2 images of 1 class"

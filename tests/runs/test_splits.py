@@ -202,16 +202,16 @@ def test_exact_copies_are_known_again_without_the_training_images(trained):
 
 
 def test_the_last_epoch_is_kept_where_validation_has_one_class(tmp_path):
-    root, lines = photos(tmp_path / "photos", classes=7), Lines()
-    folder = run_on(root, tmp_path / "run", lines, dataset__test_fraction=0.3)
-    assert of_split(folder.path, "val") and len({i[:8] for i in of_split(folder.path, "val")}) == 1
-    assert any("validation has 1 of 5 training classes" in line for line in lines)
-    assert any("too few to measure R@1: the last epoch is kept" in line for line in lines)
+    root, lines = tmp_path / "photos", Lines()
+    for split, classes in (("train", 4), ("val", 1), ("test", 2)):
+        photos(root / split, classes)
+    folder = run_on(root, tmp_path / "run", lines)
+    assert len(of_split(folder.path, "val")) == 4
+    assert any("too few to measure R@1: nothing is chosen by it" in line for line in lines)
     assert not any("val_recall_at_1" in row for row in folder.read_log())
     assert not list(folder.checkpoints.glob("best-*"))
     with pytest.raises(OptionError, match=r"training\.patience needs two validation classes"):
-        options = {"dataset__test_fraction": 0.3, "training__patience": 2}
-        run_on(root, tmp_path / "stops", **options)
+        run_on(root, tmp_path / "stops", training__patience=2)
     assert not (tmp_path / "stops").exists()
 
 
@@ -231,20 +231,20 @@ def test_a_folder_that_is_trained_from_within_names_its_run_and_is_no_class(tmp_
         run_on(".", "runs")
 
 
-def test_few_classes_can_be_validated_by_images(tmp_path):
+def test_few_classes_are_validated_by_images(tmp_path):
     root, lines = photos(tmp_path / "photos", classes=3, count=6), Lines()
-    changes = {"dataset__test_fraction": 0, "dataset__validation": "images"}
-    folder = run_on(root, tmp_path / "run", lines, **changes)
+    folder = run_on(root, tmp_path / "run", lines, dataset__test_fraction=0)
     assert len({i[:8] for i in of_split(folder.path, "val")}) == 3
     assert all("val_recall_at_1" in row for row in folder.read_log())
     assert list(folder.checkpoints.glob("best-*"))
-    assert not any("validation has" in line for line in lines)
+    assert any("20% of 3 training classes is fewer than two classes" in line for line in lines)
 
 
 def test_a_single_class_is_neither_trained_nor_tested_on(trained, tmp_path):
-    root = photos(tmp_path / "few", classes=4)  # 2 of which test, and 1 of the others validates
+    photos(tmp_path / "few/train", classes=1)
+    photos(tmp_path / "few/test", classes=2)
     with pytest.raises(ValueError, match="few: there is only one class to train on"):
-        run_on(root, tmp_path / "few-run")
+        run_on(tmp_path / "few", tmp_path / "few-run")
     assert not (tmp_path / "few-run").exists()
     only = photos(tmp_path / "only", classes=1)
     with pytest.raises(ValueError, match="only: all test images are of one class, class 00"):

@@ -83,9 +83,13 @@ def test_an_embedding_that_loses_to_the_frozen_features_is_noted(pretrained, tmp
     assert line.removeprefix("note: ") in metrics["notes"]
     assert "embedding of 1 number " in folder.report.read_text()
     lines.clear()
-    train("glyphs", options, tmp_path / "unevaluated", lines, evaluate=False)
+    later = train("glyphs", options, tmp_path / "unevaluated", lines, evaluate=False)
     (line,) = [line for line in lines if line.startswith(start)]
     assert f"{100 * frozen['validation']:.1f} in validation" in line and "test split" not in line
+    # The evaluation measures what the training has left out.
+    assert json.loads(later.frozen.read_text())["metrics"] == {}
+    assert evaluate(later.path)["frozen"] == frozen["metrics"]
+    assert json.loads(later.frozen.read_text()) == frozen
 
 
 @pytest.mark.parametrize("init", ["auto", "pca", "random"])
@@ -151,6 +155,16 @@ def test_without_validation_the_weights_half_way_are_kept(pretrained, tmp_path):
     end = stored(folder.checkpoints / "epoch-0002.npz")
     for value, a in zip(kept(folder), start, strict=True):
         assert any(b.shape == a.shape and np.allclose(value, (a + b) / 2, atol=1e-5) for b in end)
+
+
+def test_of_a_network_from_scratch_the_last_weights_are_kept(tmp_path):
+    changes = {"training__interpolate": "validation", "dataset__validation_fraction": 0.0}
+    lines, changes = Lines(), changes | {"training__epochs": 1}
+    folder = train("glyphs", flags(**changes), tmp_path / "run", lines, evaluate=False)
+    end = stored(folder.checkpoints / "epoch-0001.npz")
+    for value in kept(folder):
+        assert any(b.shape == value.shape and np.array_equal(value, b) for b in end)
+    assert not any("half-way" in line for line in lines)  # between random and trained ones
 
 
 @pytest.mark.slow

@@ -82,8 +82,14 @@ def _missing_files(paths: Sequence[str]) -> list[int]:
     return sorted(missing)
 
 
-def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
+def require_files(
+    paths: Iterable[str | os.PathLike[str]], advice: str = "unpack the archive again"
+) -> None:
     """Raises an error if any of the images is missing; those at URLs are not looked for.
+
+    Args:
+        paths: Of the images.
+        advice: What to do about it, for the message.
 
     Raises:
         MissingDataError: The message names the first and counts the rest.
@@ -92,7 +98,18 @@ def require_files(paths: Iterable[str | os.PathLike[str]]) -> None:
     missing = [paths[position] for position in _missing_files(paths)]
     if missing:
         rest = f", and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise MissingDataError(missing[0], f"image missing{rest}; unpack the archive again")
+        raise MissingDataError(missing[0], f"image missing{rest}; {advice}")
+
+
+def unread_columns(names: Sequence[str]) -> str:
+    """Returns a note on columns that are not read, of which there is at least one."""
+    more = f" and {len(names) - 5} more" if names[5:] else ""
+    return f"columns not read: {', '.join(names[:5])}{more}"
+
+
+def listed_in(file: str | os.PathLike[str]) -> str:
+    """Returns what to do about images that are missing and listed in a user's file."""
+    return f"listed in {file}: paths are relative to its folder"
 
 
 def halves(classes: Iterable) -> dict:

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from dml.datasets._splits import without_partial
 from dml.errors import DataError, MissingDataError, PackageError, StorageError
 
 PREFIX = "hf:"
@@ -22,11 +24,16 @@ def find_folder(root: str, fetch: bool = True) -> tuple[str, str]:
         fetch: Whether to fetch a data set of the hub; otherwise its folder is "".
 
     Raises:
-        MissingDataError: There is neither such a folder nor a data set of the hub.
+        MissingDataError: There is neither such a folder nor a data set of the hub, or it has no
+            such split.
         PackageError: The package that fetches it is missing.
         StorageError: It can't be fetched.
     """
     name, split = os.path.expanduser(root.removeprefix(PREFIX)), ""
+    if not os.path.exists(name) and name.endswith("]"):
+        raise MissingDataError(
+            root, "names a part of a split by [...]: name the whole split, as in hf:NAME:train"
+        )
     if not os.path.exists(name):
         head, mark, tail = name.rpartition(":")
         name, split = (head, tail) if mark else (name, "")
@@ -79,8 +86,10 @@ def _fetched(name, split):
         configurations = sorted({file.split("/")[0] for file in files if file.count("/") > 1})
         if not configuration:
             configuration = configurations[0] if len(configurations) == 1 else ""
+        splits = _splits_of(files, configuration)
         wanted = [f"{configuration}/{part}{split or '*'}/*.parquet" for part in ("", "partial-")]
-        folder = configuration and snapshot_download(
+        found = configuration in configurations and (not split or split in splits)
+        folder = found and snapshot_download(
             repository, repo_type="dataset", revision=_CONVERTED, allow_patterns=wanted
         )
     except Exception as error:  # of the hub, of its client, or of the network
@@ -95,4 +104,14 @@ def _fetched(name, split):
             f"choose one of its configurations, {repository}/CONFIGURATION: "
             f"{', '.join(configurations)}",
         )
-    return os.path.join(folder, configuration)
+    if not found:
+        raise MissingDataError(
+            PREFIX + name, f"has no split {split!r}; it has {', '.join(splits) or 'none'}"
+        )
+    return os.path.join(str(folder), configuration)
+
+
+def _splits_of(files: Sequence[str], configuration: str) -> list[str]:
+    """Returns the splits of a configuration, whose files are CONFIGURATION/SPLIT/NNNN.parquet."""
+    paths = [file.split("/") for file in files if file.endswith(".parquet")]
+    return sorted({without_partial(p[1]) for p in paths if p[0] == configuration and len(p) == 3})

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dml._storage.cells import is_image, read_schema
-from dml.datasets._files import require_files
+from dml.datasets._files import listed_in, require_files
 from dml.datasets._frames import read_values
 from dml.datasets._regions import MASK, REGION_COLUMNS, SOURCE_COLUMNS
 from dml.errors import DataError
@@ -78,7 +78,8 @@ def further_columns(path: str, image: str, count: int) -> dict[str, list[Any]]:
         if name is not None and not isinstance(name, str):
             raise DataError(path, f"row {row}: a mask is the path of an image; got {name!r}")
     masks = [None if not name else ImageRef.parse(name).absolute(folder) for name in names]
-    require_files(dict.fromkeys(f for mask in masks if mask is not None for f in mask.files))
+    files = dict.fromkeys(file for mask in masks if mask is not None for file in mask.files)
+    require_files(files, listed_in(path))
     return columns | {MASK: masks}
 
 
@@ -88,14 +89,31 @@ def labels_of(path: str, column: str) -> list[Any]:
     Raises:
         DataError: The column is missing or damaged, or holds something else.
     """
-    names = class_labels(read_schema(path), column, path)
+    import pyarrow as pa
+
+    schema = read_schema(path)
+    names = class_labels(schema, column, path)
+    if column in schema.names and pa.types.is_nested(schema.field(column).type):
+        raise DataError(
+            path,
+            f"{column} holds lists: write the labels of an image as one text, such as red|shoe, "
+            "and set --dataset.label_separator to what is between them",
+        )
     labels = read_values(path, [column])[column]
     for row, label in enumerate(labels):
         if label is None:
             continue
         if not isinstance(label, str | int):
             raise DataError(path, f"{column} must be text or integers; row {row} has {label!r}")
+        if isinstance(label, str):
+            labels[row] = label.strip() or None
         if names is not None:
+            if label == -1:  # as the hub has it
+                raise DataError(
+                    path,
+                    f"row {row} has the {column} -1, which hides the class: leave this split out, "
+                    "as hf:NAME:train does",
+                )
             if not isinstance(label, int) or not 0 <= label < len(names):
                 raise DataError(path, f"row {row} has the {column} {label!r} of {len(names)}")
             labels[row] = names[label]

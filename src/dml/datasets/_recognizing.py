@@ -4,6 +4,7 @@ import os
 
 from dml._storage.cells import is_image, read_schema
 from dml.datasets._hugging_face import PREFIX
+from dml.datasets._regions import MASK
 from dml.datasets._shards import is_pattern
 from dml.datasets.parquet import Parquet
 from dml.datasets.webdataset import WebDataset
@@ -54,7 +55,7 @@ def _has_images(path):
     """Returns whether a file is a Parquet file with a column that may hold images."""
     if suffix_of(path) == ".csv":
         return False
-    return any(is_image(field.type) for field in read_schema(path))
+    return any(is_image(field.type) for field in read_schema(path) if field.name != MASK)
 
 
 def _sharded(path):

@@ -9,9 +9,17 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dml._storage.remote import is_url
+from dml.datasets._files import unread_columns
 from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
 from dml.datasets._regions import SOURCE_COLUMNS, parts_of
-from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, split_named
+from dml.datasets._splits import (
+    SPLIT_NAMES,
+    VALIDATION_TESTS,
+    check_complete,
+    split_named,
+    without_partial,
+)
 from dml.datasets.base import _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError, OptionError
@@ -88,6 +96,10 @@ class ShardedDataset(_UserDataset):
         """
         raise NotImplementedError
 
+    def unread(self, shard: Shard) -> list[str]:
+        """Returns the names of a shard's columns that are not read."""
+        return []
+
     def class_names(self, labels: list[Hashable]) -> list[Hashable]:
         """Returns the classes of all images, whose labels are given."""
         return labels
@@ -142,7 +154,9 @@ class ShardedDataset(_UserDataset):
     def read(self) -> Items:
         left_out, notes = LeftOut(), []
         samples, ids, splits = [], [], []
-        for shard in self.shards():
+        for number, shard in enumerate(self.shards()):
+            if number == 0 and (unread := self.unread(shard)):
+                notes.append(unread_columns(unread))
             before = len(samples)
             for sample in self.samples(shard, left_out):
                 samples.append(sample)
@@ -173,6 +187,7 @@ class ShardedDataset(_UserDataset):
                 f"{one.partition('!')[0]} names no split, while {other.partition('!')[0]} does: "
                 "rename one, or name the field of the split by --dataset.split",
             )
+        check_complete({split for split in splits if split}, self.root)
         if has_splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
@@ -192,7 +207,7 @@ class ShardedDataset(_UserDataset):
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
 
     def _split_of(self, sample, shard):
-        if not self.split:
+        if not self.split and (shard.split or sample.split is None):
             return shard.split
         split = split_named(sample.split)
         if split is None:
@@ -223,11 +238,6 @@ def split_of(name: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 
-def without_partial(folder: str) -> str:
-    """Returns the name of a split's folder; the hub calls a part of one `partial-train`."""
-    return folder.removeprefix("partial-")
-
-
 def is_pattern(path: str) -> bool:
     """Returns whether a path has `*`, `?`, `[...]` or a range in braces."""
     return glob.has_magic(path) or RANGE.search(path) is not None
@@ -253,8 +263,18 @@ def _matching(pattern):
         elif os.path.isfile(path):
             found.append(path)
         else:
-            raise MissingDataError(path, "missing; set --dataset.root to a file, folder or pattern")
+            raise MissingDataError(path, _advice_on(path))
     return list(dict.fromkeys(found))
+
+
+def _advice_on(path):
+    """Returns what to do about a shard that is missing."""
+    if is_url(path):
+        return (
+            "shards at URLs can't be read: copy them here, or list images at URLs in the column "
+            "path of a table"
+        )
+    return "missing; set --dataset.root to a file, folder or pattern"
 
 
 def _expanded(pattern):

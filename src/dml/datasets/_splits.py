@@ -1,10 +1,12 @@
 """Splits: their names, the protocol that they amount to, and the options that set them apart."""
 
+import os
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 from dml._options import check_at_least, check_interval, check_known
+from dml.errors import DataError
 
 SPLITS = ("train", "val", "test", "query", "gallery")
 SPLIT_NAMES = {  # in lower case, of folders and in tables
@@ -52,6 +54,26 @@ def check_test(fraction: float, seed: int) -> None:
     check_at_least(0, test_seed=seed)
 
 
+def check_complete(splits: Collection[str], place: str | os.PathLike[str]) -> None:
+    """Raises an error for a split `query` without a split `gallery`, or the other way round.
+
+    Args:
+        splits: Of all images.
+        place: Where they are listed.
+
+    Raises:
+        DataError: One of them is missing.
+    """
+    there = {"query", "gallery"} & set(splits)
+    if len(there) == 1:
+        (missing,) = {"query", "gallery"} - there
+        raise DataError(
+            place,
+            f"lists the split {there.pop()} without {missing}: list both, or test as the split of "
+            "images that search each other",
+        )
+
+
 def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
     """Returns the protocol that follows from classes and their splits."""
     if {"query", "gallery"} <= set(splits):
@@ -59,6 +81,11 @@ def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
     trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
     tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
     return "seen-class" if trained & tested else "zero-shot"
+
+
+def without_partial(folder: str) -> str:
+    """Returns the name of a split's folder; the hub calls a part of one `partial-train`."""
+    return folder.removeprefix("partial-")
 
 
 def split_named(name: Any) -> str | None:

@@ -49,7 +49,8 @@ class DatasetPart:
         root: The data set's folder; empty takes it from the folder that DML_DATA names.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
     """
 
     root: str = ""
@@ -91,13 +92,18 @@ class DatasetPart:
     def validation_notes(self, items: Items) -> Iterator[str]:
         """Yields notes on the validation split that was held out."""
         train, val = (set(items.select(split).class_names) for split in ("train", "val"))
+        classes = number_of(len(val | train), "training class")
         if self.validation_fraction and not val:
-            yield "no validation: it needs 4 images of a class, or 2 training classes"
+            yield "no validation: it needs 4 images of a class"
         elif 0 < len(val) < _FEW_CLASSES and not val & train:
-            classes = number_of(len(val | train), "training class")
             yield (
                 f"validation has {len(val)} of {classes}, too few for a reliable R@1: "
                 "--dataset.validation images holds out images of every class instead"
+            )
+        elif val & train and self.validation == "classes" and items.protocol == "zero-shot":
+            yield (
+                f"validation has images of every class: {self.validation_fraction:.0%} of "
+                f"{classes} is fewer than two classes. Its R@1 is not one of new classes"
             )
 
     def read(self) -> Items:

@@ -247,12 +247,12 @@ class Items:
         on the training classes. A table that already has a `val` split keeps it.
 
         Args:
-            fraction: Share of the training classes, or of each one's images, in [0, 1). Of classes
-                at least one moves and one stays; of a class's images at least two move and two
-                stay, since a query needs another image of its class, and of fewer than four images
-                none moves. 0 moves none.
+            fraction: Share of the training classes, or of each one's images, in [0, 1). Of a
+                class's images at least two move and two stay, since a query needs another image of
+                its class, and of fewer than four images none moves. 0 moves none.
             seed: Of the choice; any integer that is at least 0.
-            by: `classes` or `images`.
+            by: `classes` or `images`. Where the share is fewer than two classes, or fewer than two
+                would stay, images move: among those of a single class there is nothing to find.
 
         Raises:
             OptionError: An option is out of its range.
@@ -260,7 +260,10 @@ class Items:
         check_validation(fraction, seed, by)
         if "val" in self.splits:
             return self
-        return self.set_apart("val", fraction, seed, by, least=1)
+        classes = len(np.unique(self.labels[self.splits == "train"]))
+        if round(fraction * classes) < 2 or classes < 4:
+            by = "images"
+        return self.set_apart("val", fraction, seed, by, least=2)
 
     def with_test(self, fraction: float, seed: int = 0) -> "Items":
         """Returns the table with a part of the training split moved to the split `test`.

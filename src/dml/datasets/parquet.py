@@ -10,7 +10,9 @@ from dml._storage.cells import read_schema
 from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
 from dml.datasets._image_columns import further_columns, image_column, labels_of
-from dml.datasets._shards import Sample, Shard, ShardedDataset, without_partial
+from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS
+from dml.datasets._shards import Sample, Shard, ShardedDataset
+from dml.datasets._splits import split_named, without_partial
 from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
@@ -50,7 +52,8 @@ class Parquet(ShardedDataset):
             classes. If there is a test split, it decides the protocol.
         label: Column that holds the class, text or integers.
         image: Column that holds the image; empty takes the only one.
-        split: Column that holds the split; empty takes it from the names of the files.
+        split: Column that holds the split; empty takes it from the names of the files or, where
+            these say nothing, from a column `split`, if there is one.
         label_separator: What is between the labels of a cell, such as `|` in `red|shoe`; empty if
             each is one label. As for `Table`.
     """
@@ -92,16 +95,29 @@ class Parquet(ShardedDataset):
     def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
         image = image_column(read_schema(shard.path), shard.path, self.image)
         labels = labels_of(shard.path, self.label)
-        splits = [None] * len(labels)
-        if self.split:
-            splits = read_values(shard.path, [self.split])[self.split]
+        splits, column = [None] * len(labels), self._split_column(shard)
+        if column:
+            splits = read_values(shard.path, [column])[column]
         path = os.path.abspath(shard.path)
         further = further_columns(path, image, len(labels))
         for row, (label, split) in enumerate(zip(labels, splits, strict=True)):
-            if label is None or label == "":
+            if label is None:
                 raise DataError(shard.path, f"row {row} has no {self.label}")
             columns = {name: values[row] for name, values in further.items()}
             yield Sample(CellRef(path, image, row), str(row), label, split and str(split), columns)
+
+    def unread(self, shard: Shard) -> list[str]:
+        schema = read_schema(shard.path)
+        read = {image_column(schema, shard.path, self.image), self.label}
+        read |= {self._split_column(shard), *REGION_COLUMNS, *SOURCE_COLUMNS}
+        return [name for name in schema.names if name not in read]
+
+    def _split_column(self, shard: Shard) -> str:
+        """Returns the name of the column that holds the split of a shard's images; or ""."""
+        if self.split or shard.split or "split" not in read_schema(shard.path).names:
+            return self.split
+        values = set(read_values(shard.path, ["split"])["split"])
+        return "split" if all(map(split_named, values)) else ""
 
 
 def _words_of(name: str) -> set[str]:

@@ -5,16 +5,16 @@ import re
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dml._arrays import first_repeated
-from dml.datasets._files import require_files
-from dml.datasets._frames import REQUIRED, read_frame
+from dml.datasets._files import listed_in, require_files, unread_columns
+from dml.datasets._frames import REQUIRED, column_names, read_frame
 from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
 from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of, texts_of
-from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, split_named
+from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, check_complete, split_named
 from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
@@ -85,13 +85,17 @@ class Table(_UserDataset):
             if len(empty := np.flatnonzero(frame[column].isna())):
                 raise DataError(file, f"row {empty[0] + 1} has no {column}")
         texts = {}  # one for all images of a class
-        names = [texts.setdefault(name, name) for name in frame.pop("label").to_numpy()]
+        names = [texts.setdefault(n, n) for n in map(_stripped, frame.pop("label").to_numpy())]
+        if "" in texts:
+            raise DataError(file, f"row {names.index('') + 1} has no label")
         if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
             names = [int(name) for name in names]
         names = sets_of_labels(
             names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
         )
         has_splits, notes = "split" in frame, []
+        if unread := [name for name in column_names(file) if name not in _COLUMNS]:
+            notes.append(unread_columns(unread))
         splits = []
         for row, name in enumerate(
             frame.pop("split").to_numpy() if has_splits else ["train"] * len(frame)
@@ -101,6 +105,7 @@ class Table(_UserDataset):
                 known = ", ".join(SPLIT_NAMES)
                 raise DataError(file, f"split must be one of {known}; row {row + 1} has {name!r}")
             splits.append(split)
+        check_complete(splits, file)
         if "val" in splits and not {"test", "query"} & set(splits):
             splits = ["test" if split == "val" else split for split in splits]
             notes.append(VALIDATION_TESTS.format("val"))
@@ -121,7 +126,7 @@ class Table(_UserDataset):
             raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
         if not paths:
             raise DataError(file, f"no images in it; {left_out}")
-        require_files(files)
+        require_files(files, listed_in(file))
         if left_out:
             frame = frame[taken]
             names, splits, ids = (list(compress(x, taken)) for x in (names, splits, ids))
@@ -140,3 +145,8 @@ class Table(_UserDataset):
         fractions = self.test_fraction, self.validation_fraction
         check_held_out(items, has_splits, *fractions, self.validation)
         return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
+
+
+def _stripped(label: Any) -> Any:
+    """Returns a label without spaces around it, if it is text."""
+    return label.strip() if isinstance(label, str) else label

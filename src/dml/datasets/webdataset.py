@@ -33,7 +33,7 @@ class WebDataset(ShardedDataset):
     without leading zeros, and text otherwise.
 
     The columns of a `Table` for boxes, cameras and sequences are fields, as in `0001.camera`, or
-    keys in the field `json`, if the first sample of a shard has any there: `{"x0": 10, "y0": ...}`.
+    keys in the field `json`: `{"x0": 10, "y0": ...}`.
     A mask is the image `0001.mask.png`.
 
     Shards or folders named `train`, `val`, `test`, `query` or `gallery`, or by one of their other
@@ -80,7 +80,6 @@ class WebDataset(ShardedDataset):
         for member in members:
             if named := _NAME.fullmatch(member):
                 fields_of.setdefault(named[1], {})[named[2].lower()] = member
-        in_json: bool | None = None  # the first sample decides
         for key, fields in fields_of.items():
             image = self._image(shard, key, fields)
             if image is None:
@@ -89,9 +88,7 @@ class WebDataset(ShardedDataset):
             reader = _Fields(shard.path, key, fields, members)
             label = reader.value(self.label, "label")
             split = str(reader.value(self.split, "split")) if self.split else None
-            if in_json is None:
-                in_json = reader.has_columns_in_json()
-            columns = reader.columns(in_json)
+            columns = reader.columns()
             if mask := self._mask(fields):
                 columns[MASK] = _part(shard, members, mask)
             yield Sample(_part(shard, members, image), image, label, split, columns)
@@ -170,33 +167,25 @@ class _Fields:
         known = ", ".join(sorted(self.fields))
         raise self._error(f"no field {name!r}; it has {known}: set --dataset.{option}")
 
-    def has_columns_in_json(self) -> bool:
-        """Returns whether the field `json` has keys of a table's columns."""
-        if "json" not in self.fields:
-            return False
-        try:
-            found = json.loads(self._text("json"))
-        except (ValueError, RecursionError, DataError):
-            return False  # no file of columns
-        return isinstance(found, dict) and not _COLUMNS.isdisjoint(found)
-
-    def columns(self, in_json: bool) -> dict[str, Any]:
-        """Returns name -> value of the columns of a table that the sample has.
-
-        Args:
-            in_json: Whether they may be keys in the field `json`.
-        """
-        known: Any = {}
-        if in_json and "json" in self.fields:
-            known = self._in_json(self._text("json"), [], "label")
-        if not isinstance(known, dict):
-            raise self._error("json must hold keys and values, as in the first sample")
+    def columns(self) -> dict[str, Any]:
+        """Returns name -> value of the columns of a table that the sample has."""
+        known = self._keys()
         found = {name: known[name] for name in _COLUMNS if name in known}
         found.update((name, self._text(name).strip() or None) for name in _COLUMNS & {*self.fields})
         for name, value in found.items():
             if value is not None and not isinstance(value, str | int | float):
                 raise self._error(f"{name} must be text or a number; got {str(value)[:60]!r}")
         return found
+
+    def _keys(self):
+        """Returns what the field `json` holds by keys; nothing if it is of another kind."""
+        if "json" not in self.fields:
+            return {}
+        try:
+            found = json.loads(self._text("json"))
+        except (ValueError, RecursionError, DataError):
+            return {}  # no file of columns
+        return found if isinstance(found, dict) else {}
 
     def _text(self, field):
         start, length = self.members[self.fields[field]]

@@ -15,8 +15,8 @@ _SMALLEST = 1e-6  # relative to the largest variance: smaller ones are noise, ne
 def set_principal_components(encoder: Any, features: np.ndarray, whiten: bool = False) -> None:
     """Sets the weights of an encoder's embedding layer to principal components.
 
-    Without whitening and with as many dimensions as the features vary in, cosine similarities are
-    those of the features.
+    Without whitening, cosine similarities are those of the features where there are as many
+    dimensions as features, and close to them otherwise.
 
     Args:
         encoder: A model of `dml.build_encoder` with an embedding layer.
@@ -36,7 +36,9 @@ def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -
     """Returns the principal directions of features as columns, float32 (C, dim).
 
     The directions are those of the second moments around zero, because the cosine similarities that
-    they are to keep depend on the origin. Columns beyond the rank of the features are zero.
+    they are to keep depend on the origin. A few images span a few directions only: those of other
+    images are kept by further columns, drawn at random from the rest of the space; with whitening
+    these are zero, since nothing is known of their scale. Columns beyond C are zero.
 
     Args:
         features: Floats (N, C).
@@ -50,15 +52,26 @@ def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -
     if not len(features) or not np.isfinite(features).all():
         raise ArrayError(f"features must be finite and not empty; got shape {features.shape}")
     moments, directions = np.linalg.eigh(features.T @ features / len(features))
-    moments, directions = moments[::-1][:dim], directions[:, ::-1][:, :dim]
+    moments, directions = moments[::-1], directions[:, ::-1]
+    rank = int((moments > _SMALLEST * max(moments[0], np.finfo("float64").tiny)).sum())
+    if whiten:
+        rank = min(rank, dim)
+        scale = 1 / np.sqrt(moments[:rank])
+        scale *= np.sqrt(rank / np.square(scale).sum())  # columns of length 1 on average
+        directions = directions[:, :rank] * scale
+    else:
+        directions = _completed(directions[:, :rank])
     # The sign of a direction is arbitrary: the largest entry is made positive, on any machine.
     largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
-    directions = directions * np.where(largest < 0, -1.0, 1.0)
-    kept = moments > _SMALLEST * max(moments[0], np.finfo("float64").tiny)
-    scale = kept.astype("float64")
-    if whiten:
-        scale[kept] /= np.sqrt(moments[kept])
-        scale *= np.sqrt(kept.sum() / np.square(scale).sum())  # columns of length 1 on average
+    directions = (directions * np.where(largest < 0, -1.0, 1.0))[:, :dim]
     columns = np.zeros((features.shape[1], dim), "float32")
-    columns[:, : len(moments)] = directions * scale
+    columns[:, : directions.shape[1]] = directions
     return columns
+
+
+def _completed(directions: np.ndarray) -> np.ndarray:
+    """Returns orthonormal columns (C, r) with others (C, C - r), the same on any machine."""
+    size, rank = directions.shape
+    drawn = np.random.default_rng(0).normal(size=(size, size - rank))
+    drawn -= directions @ (directions.T @ drawn)
+    return np.concatenate([directions, np.linalg.qr(drawn).Q], axis=1)

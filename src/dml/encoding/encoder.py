@@ -12,6 +12,7 @@ from dml.backbones import Backbone
 from dml.backbones._weights import load_model
 from dml.encoding._layers import FrozenStatistics, Prepare, UnitLength
 from dml.encoding._pooling import POOLINGS, pooled
+from dml.errors import OptionError
 
 _INITS = ("auto", "pca", "random")
 
@@ -50,6 +51,8 @@ class EmbeddingOptions:
         check_at_least(0, dim=self.dim)
         check_known(_INITS, init=self.init)
         check_known(POOLINGS, pooling=self.pooling)
+        if self.pca_whiten and self.init == "random":
+            raise OptionError("pca_whiten", "is for the principal components: set init to pca")
 
 
 def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None) -> keras.Model:

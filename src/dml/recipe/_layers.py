@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dml._registry import suggestion
+from dml._storage.remote import is_url
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe._schema import FAMILIES, toml_value
 
@@ -71,6 +72,12 @@ def read_source(source: str | os.PathLike[str]) -> Source:
     """
     if not str(source):
         raise OptionError("source", "must name a recipe, a data set or a folder. The name is empty")
+    if is_url(os.fspath(source)):
+        raise MissingDataError(
+            source,
+            "can't be read from a URL: copy it here. Images may be at URLs, in the column "
+            "path of a table",
+        )
     path = Path(source).expanduser()
     if path.suffix == ".toml":
         return _read_file(path)

@@ -50,11 +50,15 @@ class Settings:
 
         Except for `batch_norm` of a backbone with trained weights, which is a matter of the
         training: small data sets should not change its statistics, whatever the network. Without
-        trained weights there are no statistics to keep.
+        trained weights there are no statistics to keep. Another `input_size` drops `resize_side`,
+        which then follows it.
         """
         known = self.options.setdefault(section, {})
-        if section == "backbone" and options.get("weights") == "none":
-            known.pop("batch_norm", None)
+        if section == "backbone":
+            if options.get("weights") == "none":
+                known.pop("batch_norm", None)
+            if "input_size" in options:
+                known.pop("resize_side", None)
         if "name" in options and options["name"] != known.get("name", _default_name(section)):
             stays = section == "backbone" and _is_pretrained(options["name"])
             kept = {"batch_norm": known["batch_norm"]} if stays and "batch_norm" in known else {}
@@ -126,10 +130,13 @@ def with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     table = read_toml(recipe.to_toml(), "the recipe")
     table.pop("parts", None)  # they are imported already
     settings = Settings(table)
-    for name in sorted(options, key=lambda name: not name.endswith(".name")):  # names first
+    changed: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
         section, _, option = name.partition(".")
         _check_section(section, "")
-        settings.update(section, {option: options[name]}, {})
+        changed.setdefault(section, {})[option] = value
+    for section, values in changed.items():
+        settings.update(section, values, {})
     return _build_recipe(settings.options, recipe.parts)
 
 

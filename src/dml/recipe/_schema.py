@@ -169,7 +169,7 @@ class SecondStageOptions:
         epochs: Passes over the training split; 0 leaves it out.
         learning_rate: Peak learning rate of the encoder; positive.
         head_learning_rate: Peak learning rate of the proxies; positive.
-        batch_norm: `train` or `frozen`, as `backbone.batch_norm`.
+        batch_norm: `train` or `frozen`, as `backbone.batch_norm`; where that is `fixed`, it stays.
     """
 
     epochs: int = 0

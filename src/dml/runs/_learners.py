@@ -104,12 +104,44 @@ def image_learner(recipe: Recipe, classes: int, steps: int) -> "Learner":
     return learner
 
 
+def frozen_network(recipe: Recipe) -> Any:
+    """Returns the network that a training of a recipe begins with, from images to pooled features.
+
+    Raises:
+        DmlError: Its weights can't be read or fetched.
+    """
+    import keras
+
+    from dml.encoding import build_encoder
+    from dml.encoding._stages import feature_encoder
+
+    if not recipe.backbone.is_pretrained:
+        keras.utils.set_random_seed(recipe.training.seed)  # as the training did
+    with precision(recipe.training.precision):
+        return feature_encoder(build_encoder(recipe.backbone, recipe.embedding))
+
+
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Sets Keras' type policy, which belongs to the whole process, and restores it."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def second_recipe(recipe: Recipe) -> Recipe:
     """Returns the recipe of a second fine-tuning."""
-    options, training = recipe.second_stage, recipe.training
+    options, training, backbone = recipe.second_stage, recipe.training, recipe.backbone
+    if backbone.batch_norm != "fixed":
+        backbone = replace(backbone, batch_norm=options.batch_norm)
     return replace(
         recipe,
-        backbone=replace(recipe.backbone, batch_norm=options.batch_norm),
+        backbone=backbone,
         optimizer=replace(
             recipe.optimizer,
             learning_rate=options.learning_rate,

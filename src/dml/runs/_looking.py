@@ -28,6 +28,11 @@ class Look:
     looked_at: Items
     check: ImageCheck
 
+    def readable(self) -> Items:
+        """Returns the images without those that were found to be unreadable."""
+        damaged = self.looked_at.ids[list(self.check.unreadable)]
+        return self.items.take(~np.isin(self.items.ids, damaged))
+
     def lines(self) -> Iterator[str]:
         """Yields five lines."""
         items, check = self.items, self.check

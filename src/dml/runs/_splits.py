@@ -239,7 +239,11 @@ class TestSplit:
                 np.flatnonzero(items.splits == side) for side in ("query", "gallery")
             )
         if not len(queries) or not len(gallery):
-            raise DataError(name, "there are no test images to evaluate on")
+            raise DataError(
+                name,
+                "there are no test images to evaluate on: raise dataset.test_fraction, or list a "
+                "test split (`dml train` trains without one)",
+            )
         if len(only := items.take(gallery).label_names) == 1:
             raise DataError(
                 name,

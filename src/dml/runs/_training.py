@@ -259,16 +259,17 @@ class Training:
             within_error: Whether another was better, but by no more than its standard error.
         """
         if best_epoch == 0:
-            adapts = self._recipe.training.stage == "adapt"
-            stage = "" if adapts else "training.stage = 'adapt', "
+            stage = self._recipe.training.stage
+            rate = "head_stage.learning_rate" if stage == "head" else "optimizer.learning_rate"
+            other = "" if stage == "adapt" else "training.stage = 'adapt', "
             found = (
                 "no encoder was better in validation by more than a standard error than the one"
                 if within_error
                 else "no epoch was better in validation than the encoder"
             )
             self._reporter.warning(
-                f"{found} before the training, which is the result. Try a smaller "
-                f"optimizer.learning_rate, {stage}a larger backbone or more images"
+                f"{found} before the training, which is the result. Try a smaller {rate}, "
+                f"{other}a larger backbone or more images"
             )
 
     def _select(self, head: Stage | None, fine_tuning: Stage, choice: Choice) -> Choice:
@@ -281,9 +282,11 @@ class Training:
         """
         before, after = self._weights.ends(fine_tuning)
         if self._validator is None:
+            if not self._recipe.backbone.is_pretrained:  # the weights before are random
+                return choice
             self._reporter.info(
-                "no validation split to choose by: the result is half-way between the weights "
-                "before and after fine-tuning"
+                "no validation to choose by: the result is half-way between the weights before and "
+                "after fine-tuning"
             )
             values = self._weights.between(fine_tuning, before, after, MIDDLE)
             assign(self._encoder.variables, values)

@@ -24,7 +24,7 @@ from dml.runs._looking import Look, look_at
 from dml.runs._overview import AFTER_TRAINING, overview_of
 from dml.runs._planning import Plan
 from dml.runs._splits import TestSplit, dataset_label, unchanged_items, write_items
-from dml.runs._starting import minutes, run_name
+from dml.runs._starting import check_out, minutes, notes_on, run_name
 from dml.runs.run import Run
 from dml.runs.trainer import Trainer
 
@@ -189,6 +189,7 @@ class Workflow:
         found = Steps.read(folder.steps)
         if not folder.recipe.exists():
             folder.check_new()
+            check_out(folder.path, self._recipe.dataset)
             return asked
         listed = {file for layer in layers_of(read_source(folder.recipe)) for file in layer.parts}
         if foreign := sorted(listed - set(self._recipe.parts)):
@@ -220,9 +221,13 @@ class Workflow:
         look = look_at(items, name, recipe.training.threads, self._reporter)
         for line in look.lines():
             self._reporter.info(line)
+        for line in notes_on(items):
+            self._reporter.info(line)
+        if recipe.training.unreadable == "skip":
+            items = look.readable()
         recipe = with_smaller_batches(recipe, int((items.splits == "train").sum()))
-        spent = time.monotonic() - started
-        plan = Trainer(recipe, self._reporter)._plan(self._asked.budget, AFTER_TRAINING, spent)
+        spent, budget = time.monotonic() - started, self._asked.budget
+        plan = Trainer(recipe, self._reporter)._plan(budget, AFTER_TRAINING, spent, items)
         for line in plan.lines():
             self._reporter.info(line)
         return look, plan

@@ -13,12 +13,13 @@ import numpy as np
 from dml._storage.atomic import atomic_path
 from dml._storage.run_folder import RunFolder
 from dml.datasets.base import DatasetPart
-from dml.errors import MissingDataError, OptionError
+from dml.errors import DmlError, MissingDataError, OptionError
 from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
 from dml.reporting import SILENT, Reporter
 from dml.runs import _evaluation_files
 from dml.runs._baseline import SHAPE, Baseline
 from dml.runs._evaluation_files import read_vectors
+from dml.runs._learners import frozen_network
 from dml.runs._measuring import (
     Measurement,
     calibrate,
@@ -162,6 +163,8 @@ class Run:
         vectors = self._embed(encoder, split.items.paths, options, "embedding the test images")
         measured = self._measure(split, vectors, data, options, path / "unfinished")
         metrics, notes = dict(measured.metrics), list(measured.notes)
+        if baseline is not None and not baseline.metrics:
+            baseline = self._with_test(baseline, split, data, options)
         if items.items.protocol == "seen-class":
             named = items.items.select("train", "val", "test")
             linear = linear_metrics(self._embed(encoder, named.paths, options), named)
@@ -327,6 +330,22 @@ class Run:
         if not self._folder.frozen.exists():
             return None
         return Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE))
+
+    def _with_test(
+        self, baseline: Baseline, split: TestSplit, data: TestData, options: EvaluationOptions
+    ) -> Baseline:
+        """Returns what the frozen network reached, with the test split, and keeps it."""
+        try:
+            network = frozen_network(self.recipe)
+        except DmlError as error:
+            self._reporter.info(f"note: the frozen network is not measured: {error}")
+            return baseline
+        title, ks = "frozen network on the test images", options.ks or data.dataset.recall_ks
+        vectors = self._embed(network, split.items.paths, options, title)
+        measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
+        baseline = replace(baseline, metrics=measured.metrics)
+        self._folder.write_json(self._folder.frozen, baseline.to_json())
+        return baseline
 
     def _note_on_embedding(
         self, baseline: Baseline, metrics: Mapping[str, MetricValue] | None = None
