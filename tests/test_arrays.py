@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from dml._arrays import as_array, label_array, missing
+from dml._arrays import as_array, label_array, missing, not_unit
 
 CONTAINERS = {
     "array": np.array,
@@ -59,3 +59,8 @@ def test_missing_is_none_and_what_is_not_a_number():
     assert missing(np.array([1.0, np.nan])).tolist() == [False, True]
     assert missing(np.array(["2020", "NaT"], "datetime64[D]")).tolist() == [False, True]
     assert missing(np.array(["a", ""])).tolist() == [False, False]
+
+
+def test_vectors_of_another_length_than_1_or_0():
+    rows = np.array([[0.6, 0.8], [0, 0], [3, 4], [np.nan, 0], [1, 1e-4], [1e30, 0]], "float32")
+    assert not_unit(rows).tolist() == [2, 3, 5]

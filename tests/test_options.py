@@ -1,10 +1,12 @@
 """Checks of options: the ends of ranges, and what the error says."""
 
+import numpy as np
 import pytest
 
 from dml._options import (
     check_at_least,
     check_counts,
+    check_integer,
     check_interval,
     check_known,
     check_positive,
@@ -19,6 +21,13 @@ NAN = float("nan")
     "check, allowed, refused, text",
     [
         (lambda **x: check_at_least(2, **x), [2, 3.5], [1, NAN], "must be at least 2; got"),
+        (lambda **x: check_integer(2, **x), [2, np.int32(3)], [1, np.int64(-5)], "at least 2; got"),
+        (
+            lambda **x: check_integer(0, **x),
+            [0, 7],
+            [2.5, 2.0, np.float32(2), NAN, True, "2", None],
+            "must be an integer; got",
+        ),
         (check_positive, [1e-9, 4], [0, -1, NAN], "must be positive; got"),
         (lambda **x: check_within(-1, 1, **x), [-1, 0, 1], [1.1, -2, NAN], r"in \[-1, 1\]; got"),
         (lambda **x: check_interval("[0, 1)", **x), [0, 0.5], [1, -1, NAN], r"in \[0, 1\); got"),
@@ -36,9 +45,9 @@ NAN = float("nan")
         ),
         (
             check_counts,
-            [(1,), [2, 1]],
-            [(), (1, 0), [0.5]],
-            "must be positive numbers; got",
+            [(1,), [2, 1], np.array([1, 2])],
+            [(), (1, 0), [0.5], (1, 2.5), (1.0,), (True,)],
+            "must be positive integers; got",
         ),
         (lambda **x: check_known((1, 2), **x), [1, 2], [0, 3], "must be one of 1, 2; got"),
         (

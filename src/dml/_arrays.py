@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 
 from dml.errors import ArrayError
 
+_UNIT_TOLERANCE = 1e-3  # of a vector's length
+
 Labels: TypeAlias = ArrayLike | Iterable[Any]  # an array, tensor or Series, or any sequence
 
 
@@ -23,6 +25,16 @@ def as_array(values: ArrayLike) -> np.ndarray:
         values = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
     array: np.ndarray = np.asarray(values)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
+def not_unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns the rows of vectors (N, D) whose length is neither 1 nor 0, without a copy of them.
+
+    An encoder returns zeros for an image in which it finds nothing, such as one of a single colour.
+    """
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return np.flatnonzero(~(np.abs(lengths - 1) < _UNIT_TOLERANCE) & (lengths != 0))
 
 
 def first_repeated(values: Iterable[Hashable]) -> int | None:

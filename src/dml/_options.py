@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 from dml.errors import OptionError
 
@@ -11,6 +12,22 @@ def check_at_least(lowest: float, **options: float) -> None:
     for name, value in options.items():
         if not value >= lowest:
             raise OptionError(name, f"must be at least {lowest:g}; got {value!r}")
+
+
+def is_integer(value: object) -> bool:
+    """Returns whether a value is an integer, of Python or NumPy; booleans are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_integer(lowest: int, **options: float) -> None:
+    """Raises OptionError for the first option that is no integer, or below a value.
+
+    For counts and seeds, with which Python and NumPy would fail later and without their name.
+    """
+    for name, value in options.items():
+        if not is_integer(value):
+            raise OptionError(name, f"must be an integer; got {value!r}")
+        check_at_least(lowest, **{name: value})
 
 
 def check_positive(**options: float) -> None:
@@ -44,10 +61,10 @@ def check_interval(interval: str, **options: float) -> None:
 
 
 def check_counts(**options: Sequence[float]) -> None:
-    """Raises OptionError for the first option that is empty, or holds a number below 1."""
+    """Raises OptionError for the first option that is empty, or not of positive integers only."""
     for name, values in options.items():
-        if not len(values) or not min(values) >= 1:
-            raise OptionError(name, f"must be positive numbers; got {values!r}")
+        if not len(values) or not all(is_integer(value) and value >= 1 for value in values):
+            raise OptionError(name, f"must be positive integers; got {values!r}")
 
 
 def check_known(known: Iterable[str | int], **options: str | int) -> None:

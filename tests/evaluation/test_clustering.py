@@ -46,6 +46,8 @@ def test_says_what_is_wrong():
         clustering([[np.inf, 1.0], [1.0, 1.0]], [0, 1])
     with pytest.raises(ValueError, match="seeds must be at least 1"):
         clustering(np.ones((2, 2)), [0, 1], seeds=0)
+    with pytest.raises(ValueError, match=r"iterations must be an integer; got 1\.5"):
+        clustering(np.ones((2, 2)), [0, 1], iterations=1.5)
 
 
 def test_pairwise_f1_counts_pairs():

@@ -5,7 +5,7 @@ import pytest
 
 from dml.evaluation import _counting
 from dml.evaluation._counting import count_fully
-from dml.evaluation._neighbours import TIE
+from dml.evaluation._neighbours import MEMORY_MIB, TIE, Search
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 from tests.evaluation.reference import ranks_of_positives, unit
@@ -19,12 +19,11 @@ def planted(rows, seed=0):
     return x, rng.integers(0, 4, rows)
 
 
-def count(rows, x, codes, gallery=None, gallery_codes=None, **options):
+def count(rows, x, codes, gallery=None, gallery_codes=None, memory=MEMORY_MIB << 20, error=ERROR):
     itself = gallery is None
     relevance = Relevance(SameCode(codes, codes if itself else gallery_codes), itself=itself)
-    floors = np.full(len(rows), -np.inf)
-    gallery = x if itself else gallery
-    return count_fully(rows, floors, x, gallery, relevance, Scores((1,)), TIE, ERROR, **options).T
+    search = Search(x, x if itself else gallery, relevance, Scores((1,)), 10, 10, memory)
+    return count_fully(search, rows, np.full(len(rows), -np.inf), TIE, error).T
 
 
 def figures(ranks):
@@ -37,11 +36,11 @@ def figures(ranks):
     return first, precision, average
 
 
-@pytest.mark.parametrize("matrix_bytes, gallery_rows", [(1, 7), (96 << 20, 8192)])
-def test_agrees_with_loops_whatever_the_blocks(monkeypatch, matrix_bytes, gallery_rows):
+@pytest.mark.parametrize("memory, gallery_rows", [(1, 7), (224 << 20, 8192)])
+def test_agrees_with_loops_whatever_the_blocks(monkeypatch, memory, gallery_rows):
     monkeypatch.setattr(_counting, "GALLERY_ROWS", gallery_rows)
     x, codes = planted(40)
-    found = count(np.arange(40), x, codes, matrix_bytes=matrix_bytes)
+    found = count(np.arange(40), x, codes, memory=memory)
     for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):
         np.testing.assert_allclose(values, expected)
 
@@ -64,8 +63,6 @@ def test_only_the_rows_asked_for():
 @pytest.mark.parametrize("error", [1e-7, 0.3])
 def test_how_much_is_computed_in_float64_has_no_effect(error):
     x, codes = planted(40)
-    relevance = Relevance(SameCode(codes, codes), itself=True)
-    floors = np.full(40, -np.inf)
-    found = count_fully(np.arange(40), floors, x, x, relevance, Scores((1,)), TIE, error).T
+    found = count(np.arange(40), x, codes, error=error)
     for values, expected in zip(found, figures(ranks_of_positives(x, codes)), strict=True):
         np.testing.assert_allclose(values, expected)

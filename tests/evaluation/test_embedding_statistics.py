@@ -59,3 +59,5 @@ def test_a_hub_is_noticed():
 def test_refuses_one_row():
     with pytest.raises(ValueError, match="two rows"):
         embedding_statistics([[1.0, 2.0]], ["a"])
+    with pytest.raises(ValueError, match="seed must be at least 0; got -1"):
+        embedding_statistics(np.eye(2), ["a", "b"], seed=-1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dml.errors import OptionError
 from dml.evaluation import few_shot
 
 
@@ -62,3 +63,11 @@ def test_says_what_is_wrong():
         few_shot(x, labels, shots=8)
     with pytest.raises(ValueError, match="ways must be at least 2"):
         few_shot(x, labels, ways=1)
+
+
+@pytest.mark.parametrize("name", ["ways", "shots", "queries", "episodes", "seed"])
+@pytest.mark.parametrize("value", [-1, 2.5, True])
+def test_options_are_integers(name, value):
+    with pytest.raises(OptionError, match=f"{name} must be (an integer|at least [012]); got"):
+        few_shot(*clustered(0.1), **{name: value})
+    assert few_shot(*clustered(0.1), **{name: np.int64(3)}).episodes.size > 0

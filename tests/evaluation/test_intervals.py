@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from dml.errors import ArrayError
 from dml.evaluation.intervals import class_interval
 
 
@@ -64,6 +65,14 @@ def test_differences_have_a_range_of_their_own():
     assert class_interval(np.zeros((300, 1)), codes, lowest=-1.0).ravel().tolist() == [0, 0]
     percent = class_interval(100 * np.abs(gaps), codes, highest=100.0)
     np.testing.assert_allclose(percent, 100 * class_interval(np.abs(gaps), codes), rtol=1e-9)
+
+
+@pytest.mark.parametrize("wrong, lowest", [(1.5, 0), (-0.1, 0), (np.nan, 0), (-1.5, -1)])
+def test_values_outside_of_the_range_are_refused(wrong, lowest):
+    with pytest.raises(ArrayError, match=rf"values must be in \[{lowest}, 1\], .* got {wrong:g}"):
+        class_interval([[1.0], [wrong], [0.0]], [0, 1, 2], lowest=lowest)
+    rounded = class_interval([[1 + 1e-15], [0.5], [0.0]], [0, 1, 2])
+    np.testing.assert_allclose(rounded, class_interval([[1.0], [0.5], [0.0]], [0, 1, 2]))
 
 
 def test_metrics_that_are_not_shares_of_hits_have_narrower_intervals():

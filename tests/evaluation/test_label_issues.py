@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dml.errors import OptionError
 from dml.evaluation import find_label_issues
 
 
@@ -36,6 +37,38 @@ def test_duplicates_are_paired(clusters):
     assert sorted(pairs) == [(5, 7), (22, 60)]
 
 
+def at(*degrees):
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_a_pair_that_only_the_later_rows_list_holds_is_found():
+    # The nearest of each: 1 of 0, 0 of 1, and 0 of 2, which no list but its own holds.
+    found = find_label_issues(at(0, 0.5, -0.6, 90), list("aaab"), neighbours=1)
+    assert [pair[:2] for pair in found.duplicates] == [(0, 1), (0, 2)]
+    expected = np.cos(np.radians([0.5, 0.6]))
+    assert [pair.similarity for pair in found.duplicates] == pytest.approx(expected, abs=1e-6)
+
+
+def test_every_pair_of_either_list_is_reported_once():
+    # 30 near-copies, each with its own nearest 10.
+    rng = np.random.default_rng(0)
+    x = 1 + 0.01 * rng.normal(size=(30, 16))
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    similarities = unit @ unit.T - 2 * np.eye(30)
+    near = np.argsort(-similarities, axis=1)[:, :10]
+    expected = {(min(i, j), max(i, j)) for i, row in enumerate(near.tolist()) for j in row}
+    pairs = [pair[:2] for pair in find_label_issues(x, [0] * 15 + [1] * 15).duplicates]
+    assert len(pairs) == len(expected) > 150 and set(pairs) == expected
+
+
+@pytest.mark.parametrize("dim", [8, 64, 512])
+def test_copies_are_duplicates_however_products_are_rounded(dim):
+    x = np.random.default_rng(0).normal(size=(40, dim))
+    found = find_label_issues(np.concatenate([x, x]), [*range(40)] * 2, duplicate=1.0)
+    assert sorted(pair[:2] for pair in found.duplicates) == [(i, i + 40) for i in range(40)]
+
+
 def test_classes_that_are_one_are_confused(clusters):
     x, labels = clusters
     labels = labels.copy()
@@ -54,5 +87,7 @@ def test_a_class_that_is_never_found(clusters):
 def test_says_what_is_wrong(clusters):
     with pytest.raises(ValueError, match=r"agreement must be positive; got 0\.0"):
         find_label_issues(*clusters, agreement=0.0)
+    with pytest.raises(OptionError, match=r"neighbours must be an integer; got 2\.5"):
+        find_label_issues(*clusters, neighbours=2.5)
     with pytest.raises(ValueError, match="two rows"):
         find_label_issues([[1.0, 2.0]], ["a"])

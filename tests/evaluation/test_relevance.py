@@ -54,6 +54,40 @@ def test_rows_of_a_querys_key_are_neither(itself):
     assert relevance.most_left_out == (3 if itself else 2)
 
 
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("itself", [True, False])
+def test_positives_are_counted_as_they_are_listed(several, itself):
+    rng = np.random.default_rng(0)
+
+    def drawn(count):
+        sets = [set(rng.integers(0, 6, rng.integers(0, 3)).tolist()) for _ in range(count)]
+        keys = rng.choice([None, "a", "b", "c"], count)
+        return labels(sets if several else rng.integers(0, 6, count).tolist()), keys_of(keys)
+
+    (first, keys), (second, others) = drawn(1100), drawn(70)
+    second, others = (None, None) if itself else (second, others)
+    relevance = Relevance(by_label(first, second), by_key(keys, others), itself)
+    places = range(1100) if itself else range(70)
+    classes, gallery = (first, keys) if itself else (second, others)
+
+    def alike(a, b):
+        return bool(a & b) if several else a == b
+
+    for i in range(0, 1100, 13):
+        expected = sum(
+            alike(first[i], classes[j])
+            and (keys[i] is None or keys[i] != gallery[j])
+            and not (itself and i == j)
+            for j in places
+        )
+        assert relevance.positives[i] == expected
+
+
+def test_a_query_without_labels_is_not_one_of_its_own():
+    sets = labels([set(), {1}, {1}])
+    assert Relevance(by_label(sets, None), None, True).positives.tolist() == [0, 1, 1]
+
+
 def test_a_key_of_none_is_no_key():
     relevance = Relevance(by_label(labels([0, 0]), None), by_key(keys_of([None, None]), None), True)
     assert relevance.positives.tolist() == [1, 1]

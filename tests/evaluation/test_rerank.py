@@ -1,5 +1,7 @@
 """Query expansion, gallery augmentation and re-ranking."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -136,7 +138,24 @@ def test_k_reciprocal_of_collapsed_and_of_zero_vectors():
     assert np.isfinite(k_reciprocal(x[:10], x[10:])).all()
 
 
+def test_many_neighbours_take_little_memory():
+    x, _ = clustered(3000, dim=64)
+    tracemalloc.start()
+    found = augment_gallery(x, neighbours=800, alpha=1.0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100 << 20  # a copy of the neighbours of 2,048 rows takes 400 MiB
+    s = x @ x[5]
+    near = [j for j in np.argsort(-s) if j != 5][:800]
+    expected = x[5] + np.maximum(s[near], 0) @ x[near]
+    np.testing.assert_allclose(found[5], expected / np.linalg.norm(expected), atol=1e-5)
+
+
 def test_refuses_options_out_of_range():
+    with pytest.raises(ValueError, match=r"neighbours must be an integer; got 1\.5"):
+        augment_gallery(np.eye(2), 1.5)
+    with pytest.raises(ValueError, match=r"nearest_k must be an integer; got 2\.0"):
+        k_reciprocal(np.eye(2), np.eye(2), nearest_k=2.0)
     with pytest.raises(ValueError, match="at least 0"):
         expand_queries(np.eye(2), np.eye(2), -1)
     with pytest.raises(ValueError, match=r"weight must be in \[0, 1\]"):

@@ -1,5 +1,7 @@
 """Retrieval metrics: worked by hand, against loops, and invariances."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -149,6 +151,10 @@ def test_intervals_hold_the_value_and_shrink_with_more_classes():
         ({"labels": [0, 1]}, "3 labels, one for each row"),
         ({"labels": [0, 1, 2]}, "no query has a positive"),
         ({"ks": (0, 1)}, "ks must be positive"),
+        ({"ks": (1, 2.5)}, "ks must be positive integers"),
+        ({"labels": [[0], [0], [1]]}, r"a label must be one value, .*; got \[0\]"),
+        ({"exclude": [["a"], ["a"], ["b"]]}, r"a label must be one value, .*; got \['a'\]"),
+        ({"memory_mib": 20.5}, "memory_mib must be an integer"),
         ({"gallery": np.ones((2, 5)), "gallery_labels": [0, 1]}, "5 dimensions, the queries 2"),
         ({"gallery": np.ones((2, 2)), "gallery_labels": [0]}, "gallery_labels must be 2 labels"),
     ],
@@ -248,6 +254,14 @@ def test_persons_are_not_found_by_the_same_camera():
     found = retrieval(x, persons, ks=(1,), exclude=keys)
     assert found.neighbours[0, :3].tolist() == [2, 3, -1]
     assert found.first_positive.tolist() == [1, 1, 1, 0] and found.excluded == 1
+
+
+def test_ks_may_be_numpys(tmp_path):
+    x, labels = planted(40)
+    found = retrieval(x, labels, ks=np.array([2, 1]), unfinished=tmp_path / "unfinished")
+    assert json.loads(json.dumps(found.recall)) == {
+        str(k): share for k, share in retrieval(x, labels, ks=(1, 2)).recall.items()
+    }
 
 
 def test_an_interrupted_search_continues_where_it_stopped(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Metrics from ranks, worked by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,18 @@ def test_by_hand():
             "MAP": (1 + 2 / 3 + 3 / 7) / 3,
         }
     )
+
+
+def test_a_large_k_takes_no_memory():
+    # Of three positives at 1, 3 and 7, all are among the first 10 million.
+    scores = Scores((10**7,), ("ndcg",))
+    tracemalloc.start()
+    columns = scores.columns(np.zeros(3, int), np.arange(1, 4), np.array([1, 3, 7]), np.array([3]))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    gains = 1 + 1 / np.log2(4) + 1 / np.log2(8)
+    assert columns[0, -1] == pytest.approx(gains / (1 + 1 / np.log2(3) + 1 / 2))
+    assert most < 1 << 20
 
 
 def test_a_query_without_positives_has_zeros():

@@ -35,7 +35,7 @@ def test_a_precision_by_hand():
     similarities = np.concatenate([np.linspace(0.99, 0.6, 40), np.linspace(0.4, -0.9, 40)])
     found = threshold_for_precision(similarities, np.arange(80) < 40, 0.9)
     assert (found.kind, found.target) == (ThresholdKind.PRECISION, 0.9)
-    assert found.similarity == pytest.approx(0.6)
+    assert found.similarity == pytest.approx(0.6, abs=2e-6)
     assert (found.rate, found.count, found.coverage) == (1.0, 40, 0.5)
     assert found.bound == pytest.approx(0.05 ** (1 / 40))
     # The other way round, the nearest are wrong, and no threshold is right in 9 of 10.
@@ -58,7 +58,41 @@ def test_a_false_accept_rate_by_hand():
 def test_a_threshold_of_copies_is_a_similarity():
     # Products of float32 vectors with themselves may be above 1.
     found = threshold_for_precision([1 + 2e-7] * 40 + [0.5] * 40, np.arange(80) < 40, 0.9)
-    assert found.similarity == 1.0
+    assert found.similarity == pytest.approx(1.0, abs=2e-6)
+
+
+@pytest.mark.parametrize("dim", [8, 64, 512])
+def test_copies_reach_a_threshold_of_copies_in_any_library(dim):
+    import faiss
+
+    found = threshold_for_precision([1.0000001] * 30 + [0.5] * 40, np.arange(70) < 30, 0.9)
+    x = np.random.default_rng(0).normal(size=(500, dim))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+    index = faiss.IndexFlatIP(dim)
+    index.add(x)
+    assert (index.search(x, 1)[0] >= found.similarity).all()
+
+
+def test_a_similarity_that_rounding_lowers_gets_the_same_decision():
+    found = threshold_for_precision([0.9] * 40 + [0.5] * 40, np.arange(80) < 40, 0.9)
+    assert 0.9 - 5e-7 >= found.similarity > 0.9 - 2e-6
+
+
+def test_a_chain_of_ties_is_several_groups():
+    # Neighbours are 5e-8 apart, so that each is a tie of the next. The nearer half is right. Of n
+    # accepted, 10,000 are right: the bound is 0.9 or more up to a few of 11,111.
+    falling, right = np.linspace(1, 0.999, 20_000), np.arange(20_000) < 10_000
+    found = threshold_for_precision(falling, right, 0.9)
+    accepted = int((falling >= found.similarity).sum())
+    assert found.count == accepted and found.rate == 10_000 / accepted
+
+    def bound(count):
+        return binomtest(10_000, count).proportion_ci(0.9, method="exact").low
+
+    # A group is 1e-6 wide, and holds 21 at most.
+    assert found.bound == pytest.approx(bound(accepted)) and bound(accepted + 21) < 0.9
+    spread = threshold_for_precision(np.linspace(1, 0, 20_000), right, 0.9)
+    assert 0 <= spread.count - accepted <= 21
 
 
 def test_json_gives_the_same_threshold():
@@ -136,7 +170,8 @@ def test_it_keeps_its_promise_on_other_data():
 def test_ties_are_taken_in_together():
     similarities = np.array([0.9] * 40 + [0.5] * 40)
     right = np.array([True] * 40 + [True] * 20 + [False] * 20)
-    assert threshold_for_precision(similarities, right, 0.9).similarity == 0.9
+    found = threshold_for_precision(similarities, right, 0.9)
+    assert found.similarity == pytest.approx(0.9, abs=2e-6) and found.count == 40
 
 
 def test_ties_that_are_rounded_apart_are_taken_in_together():
@@ -168,6 +203,23 @@ def test_a_false_accept_rate_is_kept_with_confidence():
 def test_shares_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"must be in \(0, 1\)"):
         threshold_for_precision([0.5], [True], **options)
+
+
+@pytest.mark.parametrize("right", [["False"] * 40, [np.nan] * 40, [2] * 40, [None] * 40])
+def test_only_booleans_say_what_is_right(right):
+    with pytest.raises(ArrayError, match="right must be booleans; got"):
+        threshold_for_precision([0.9] * 40, right, 0.5)
+    assert threshold_for_precision([0.9] * 40, [1] * 40, 0.5).rate == 1.0
+    with pytest.raises(ArrayError, match="similarities must be numbers; got"):
+        threshold_for_precision(["0.9"] * 40, [True] * 40, 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_tensors_are_arrays(dtype):
+    torch = pytest.importorskip("torch")
+    similarities = torch.full((40,), 0.5, dtype=getattr(torch, dtype), requires_grad=True)
+    found = threshold_for_precision(similarities, torch.ones(40, dtype=torch.bool), 0.9)
+    assert found.similarity == pytest.approx(0.5, abs=2e-6) and found.count == 40
 
 
 def test_arrays_that_do_not_fit_are_refused():

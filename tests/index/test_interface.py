@@ -9,6 +9,7 @@ import pytest
 
 from dml._storage.columns import typed
 from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import ArrayError, OptionError
 from dml.index import build_index, open_index
 from dml.index._filters import matching
 from dml.index._kinds import KINDS
@@ -212,6 +213,27 @@ def test_wrong_queries_are_refused(index):
         index.search(np.zeros((1, 5)))
     with pytest.raises(ValueError, match="finite"):
         index.search(np.full((1, DIMENSION), np.nan))
+    with pytest.raises(ArrayError, match="queries must be of length 1; that of row 1 is 10: div"):
+        index.search(clusters(2, DIMENSION) * [[1], [10]])
+    with pytest.raises(OptionError, match=r"k must be an integer; got 2\.5"):
+        index.search(clusters(1, DIMENSION), 2.5)
+    assert len(index.search(clusters(1, DIMENSION), np.int64(3))[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("sample", {"count": 0}),
+        ("sample", {"seed": -1}),
+        ("sample", {"count": 1.5}),
+        ("page", {"offset": -1}),
+        ("page", {"limit": 2.5}),
+    ],
+)
+def test_wrong_options_are_refused(index, name, options):
+    (option,) = options
+    with pytest.raises(OptionError, match=f"{option} must be (at least|an integer)"):
+        getattr(index, name)(**options)
 
 
 def test_another_encoder_is_refused(index, bundle, tmp_path):
@@ -330,7 +352,9 @@ def test_a_replaced_item_keeps_what_is_not_given(location, bundle):
     np.testing.assert_allclose(index.vector("i5"), vectors[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((3, 5)), np.zeros((2, 6)), np.full((3, 6), np.nan)])
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((3, 5)), np.zeros((2, 6)), np.full((3, 6), np.nan), 10 * np.eye(3, 6)]
+)
 def test_vectors_that_do_not_fit_are_refused(location, bundle, wrong):
     with pytest.raises(ValueError, match="vectors must be"):
         build_index(location, OnnxEncoder(bundle), items(3), wrong)

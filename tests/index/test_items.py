@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dml.index._items import check_vectors, item_of, prepare_items, spread, with_older
+from dml.errors import ArrayError
+from dml.index._items import (
+    as_vectors,
+    check_vectors,
+    item_of,
+    prepare_items,
+    spread,
+    with_older,
+)
 
 
 def test_ids_paths_and_labels_come_first_and_are_text():
@@ -49,8 +57,26 @@ def test_an_item_has_the_types_of_json():
     assert [type(value) for value in item.values()] == [int, type(None), type(None), bool, str]
 
 
+@pytest.mark.parametrize("length", [10, 0.5, 1.01, 1e30])
+def test_vectors_have_length_1(length):
+    vectors = np.eye(3, dtype="float32")
+    check_vectors(vectors * np.float32(1 + 1e-5), 3, 3)
+    check_vectors(0 * vectors, 3, 3)  # of images in which an encoder finds nothing
+    vectors[1] *= length
+    with pytest.raises(ArrayError, match=r"vectors must be of length 1; that of row 1 is"):
+        check_vectors(vectors, 3, 3)
+
+
+def test_tensors_are_vectors_and_texts_are_not():
+    torch = pytest.importorskip("torch")
+    found = as_vectors(torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True), "vectors")
+    assert found.dtype == "float32" and found.tolist() == [[1, 1, 1]] * 2
+    with pytest.raises(ArrayError, match="queries must be numbers; got"):
+        as_vectors([["a", "b"]], "queries")
+
+
 def test_vectors_are_finite_and_of_their_shape():
-    check_vectors(np.zeros((2, 3)), 2, 3)
+    check_vectors(np.eye(2, 3), 2, 3)
     for wrong in (np.zeros((2, 4)), np.zeros((1, 3)), np.full((2, 3), np.inf)):
         with pytest.raises(ValueError, match="vectors must be"):
             check_vectors(wrong, 2, 3)

@@ -1,8 +1,10 @@
 """Each kind finds the true nearest as often as it reports."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from dml.evaluation._neighbours import share_found
 from dml.index._kinds import (
     CODED_KINDS,
     HnswSearch,
@@ -11,12 +13,15 @@ from dml.index._kinds import (
     RefinedSearch,
     SearchParameters,
     check_kind,
+    compare,
+    faiss_module,
     held_out_count,
     kind_for,
     read_parameters,
     rescore,
     tune,
 )
+from dml.index._writer import _encode
 from tests.index.clusters import clusters
 
 VECTORS = clusters(3000, 32)
@@ -67,6 +72,38 @@ def test_the_first_parameters_that_reach_the_recall_are_taken():
         assert found == HnswSearch(parameters) and recall.measured == pytest.approx(measured)
     assert tune(grid[:2], search, VECTORS, queries, 0.9)[0] == HnswSearch(32)
     assert tune(grid, search, VECTORS, queries[:0], 0.9) == (HnswSearch(16), Recall(0.9))
+
+
+@pytest.mark.parametrize("kind", CODED_KINDS)
+def test_copies_of_the_nearest_are_as_good(kind):
+    # Each of 200 vectors 20 times: which 10 of the 20 copies are listed is chance.
+    vectors = np.repeat(clusters(200, 32), 20, axis=0)
+    coded = _encode(kind, pd.DataFrame({"id": range(4000)}), vectors, 0.95)
+    assert coded.recall.queries == 256 and coded.recall.measured >= 0.95
+    if kind in ("hnsw", "int8"):  # the fastest find copies at once
+        assert coded.parameters == CODED_KINDS[kind].grid[0]
+
+
+def test_a_row_counts_if_it_is_as_near_as_the_last_of_the_nearest():
+    # By angle to the query: 0, 10, 10, 20 degrees. Of the nearest two, rows 0 and 1, row 2 is as
+    # good as row 1, row 3 is not, and a row that is listed twice is one.
+    angles = np.radians([0, 10, -10, 20])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype("float32")
+    query, near = vectors[:1], np.array([[0, 1]])
+    lists = {(0, 1): 1, (0, 2): 1, (1, 2): 1, (0, 3): 0.5, (2, 2): 0.5, (0, -1): 0.5, (): 0}
+    for found, share in lists.items():
+        assert share_found(query, vectors, near, [found]) == share
+
+
+def test_the_limit_of_matrix_products_that_others_set_stays():
+    faiss = faiss_module()
+    before = faiss.cvar.distance_compute_blas_threshold
+    try:
+        faiss.cvar.distance_compute_blas_threshold = 123_456_789
+        compare(VECTORS, HELD, 3)
+        assert faiss.cvar.distance_compute_blas_threshold == 123_456_789
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
 
 
 def test_search_parameters_are_those_of_their_kind():

@@ -142,6 +142,14 @@ def test_killed_at_any_moment_each_batch_is_whole_or_not_there(encoder, tmp_path
         writer.stdout.close()
 
 
+@pytest.mark.parametrize("kind", ["auto", "hnsw"])
+def test_copies_of_the_nearest_are_as_good(kind, encoder, tmp_path):
+    # Each of 40 vectors 20 times: which 10 of the 20 copies are listed is chance.
+    vectors = np.repeat(clusters(40, DIMENSION), 20, axis=0)
+    index = MilvusIndex.build(tmp_path / "shop.db", encoder, items(800), vectors, kind)
+    assert index.info().recall.queries == 200 and index.info().recall.measured >= 0.99
+
+
 def test_a_rebuilt_collection_is_noticed(encoder, tmp_path):
     location = tmp_path / "shop.db"
     index = MilvusIndex.build(location, encoder, items(8), clusters(8, DIMENSION))

@@ -39,6 +39,30 @@ def test_too_few_vectors_for_ivf_pq_become_a_flat_index(encoder, tmp_path):
     assert info.search_parameters == SearchParameters() and info.recall == Recall(0.8)
 
 
+@pytest.mark.parametrize("kind", ["hnsw", "int8", "binary"])
+@pytest.mark.parametrize("first", [0, 1, 3, 5])
+def test_an_emptied_index_gets_its_codes_again(kind, first, encoder, tmp_path):
+    index = build_index(tmp_path / "shop", encoder, items(60), clusters(60, DIMENSION), kind)
+    index.remove([f"i{n}" for n in range(60)])
+    assert index.snapshot.codes is None and "recall@10 not measured" in str(index.info())
+    if first:
+        index.add(items(first), clusters(first, DIMENSION))
+    index.add(items(1000, first=100), clusters(1000, DIMENSION, seed=1))
+    snapshot = open_index(tmp_path / "shop").snapshot
+    assert snapshot.manifest.kind == kind and snapshot.codes.ntotal == 1000 + first
+    assert snapshot.recall.queries == (1000 + first) // 4  # measured among the rows of now
+    near = index.search(clusters(1000, DIMENSION, seed=1)[:50], 1)
+    assert np.mean([one[0].item["id"] == f"i{100 + n}" for n, one in enumerate(near)]) > 0.9
+
+
+def test_codes_are_kept_where_the_index_grows_little(encoder, tmp_path):
+    index = build_index(tmp_path / "shop", encoder, items(400), clusters(400, DIMENSION), "hnsw")
+    index.add(items(400, first=400), clusters(400, DIMENSION, seed=1))  # twice the rows
+    assert index.snapshot.recall.queries == 100
+    index.add(items(20, first=800), clusters(20, DIMENSION, seed=2))
+    assert index.snapshot.recall.queries == 205 and index.snapshot.codes.ntotal == 820
+
+
 def test_a_quarter_of_removed_rows_is_kept(encoder, tmp_path):
     index = build_index(tmp_path / "shop", encoder, items(100), clusters(100, DIMENSION), "flat")
     writer = IndexWriter(index.folder)

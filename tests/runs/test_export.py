@@ -68,6 +68,24 @@ def test_tells_how_far_two_encoders_are():
     assert unknown.faults(TOLERANCE)[0].startswith("vectors differ by nan")
 
 
+def test_near_copies_may_change_places():
+    # 5 images, 20 near-copies of each: which 10 of the 19 others come first is chance.
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 64)).repeat(20, axis=0)
+
+    def unit(x):
+        return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+
+    before = unit(centres + 1e-4 * rng.normal(size=(100, 64)))
+    after = unit(before + 1e-7 * rng.normal(size=(100, 64)))
+    check = check_of(before, after, np.arange(100) // 20, 0.0)
+    assert check.overlap_of_the_top_10 == 1 and check.difference < 1e-6
+    assert check.faults(_export.TOLERANCES["float32"]) == []
+    # The neighbours of another image are not as near.
+    other = check_of(before, np.roll(before, 7, axis=0), np.arange(100) // 20, 0.0)
+    assert other.overlap_of_the_top_10 < 0.7
+
+
 def test_each_tolerance_is_a_reason_of_its_own():
     def check(**changes):
         return ExportCheck(

@@ -129,8 +129,39 @@ def test_a_promise_that_validation_keeps_is_a_threshold():
     assert precision.kind is ThresholdKind.PRECISION and precision.target == 0.9
     assert precision.rate == 1 and precision.coverage == 1 and precision.count == 80
     assert precision.bound == pytest.approx(0.05 ** (1 / 80))  # Clopper-Pearson of 80 of 80
-    assert precision.similarity == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
+    assert precision.similarity == pytest.approx(np.cos(np.radians(1)), abs=2e-6)
     assert far.kind is ThresholdKind.FAR and far.bound <= 0.05 and far.target == 0.05
+
+
+@pytest.mark.parametrize("names", [[0] * 60 + [1] * 2, [1] * 2 + [0] * 60])
+def test_a_nearest_neighbour_that_ties_with_another_class_is_wrong(names):
+    # All vectors are the same: which neighbour comes first says nothing, though most are of one
+    # class.
+    thresholds, notes = calibrate(np.tile(at(30), (62, 1)), items_of(names), 0.5, 0.01)
+    assert thresholds == () and notes[0].startswith("no threshold reaches a precision of 50 %")
+    classes = names[-60:-56] + names[:3] + names[-3:]
+    split = split_of("query-gallery", ["query"] * 4 + ["gallery"] * 6, classes)
+    vectors = np.tile(at(30), (10, 1))
+    threshold = CalibratedThreshold(ThresholdKind.PRECISION, 0.5, 0.9, 1.0, 0.9, 9, 0.5)
+    measured = measure(split, vectors, ks=(1,))
+    assert with_test_rates([threshold], measured, vectors, split)[0].test_rate == 0
+
+
+def test_copies_are_accepted_by_the_threshold_of_copies():
+    rng = np.random.default_rng(0)
+
+    def drawn(count):
+        x = rng.normal(size=(count, 256))
+        x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+        return np.concatenate([x, x]), np.tile(np.arange(count), 2)
+
+    vectors, names = drawn(25)
+    (threshold, *_), _ = calibrate(vectors, items_of(names), 0.9, 0.05)
+    vectors, names = drawn(400)
+    split = split_of("query-gallery", ["query"] * 400 + ["gallery"] * 400, names)
+    measured = measure(split, vectors, ks=(1,))
+    (found,) = with_test_rates([threshold], measured, vectors, split)
+    assert found.test_coverage == 1 and found.test_rate == 1
 
 
 def test_test_classes_without_training_images_count_as_wrong():

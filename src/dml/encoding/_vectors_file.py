@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from dml._arrays import not_unit
 from dml._storage.atomic import atomic_path
 from dml._storage.columns import frame_of, typed
 from dml.encoding.onnx_encoder import OnnxEncoder
@@ -70,6 +71,6 @@ def _split(rows, dimension):
     if column.type != pa.list_(pa.float32(), dimension) or column.null_count:
         raise ValueError(f"vectors are not {dimension} numbers each")
     vectors = column.flatten().to_numpy().reshape(-1, dimension)
-    if len(bad := np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3))):
+    if len(bad := not_unit(vectors)):
         raise ValueError(f"vector {bad[0]} is not of length 1")
     return typed(frame_of(rows.drop_columns(["vector"]))), vectors

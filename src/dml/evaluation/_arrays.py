@@ -86,14 +86,25 @@ def codes(*label_arrays: np.ndarray) -> list[np.ndarray]:
     """Returns label arrays as int64 codes that agree across the arrays; equal labels, equal codes.
 
     By hashing, never through floats: integers above 2^53 stay distinct.
+
+    Raises:
+        ArrayError: A label can't be hashed, such as a list.
     """
     known: dict[Hashable, int] = {}
     return [
-        np.fromiter(
-            (known.setdefault(v, len(known)) for v in labels.tolist()), "int64", len(labels)
-        )
+        np.fromiter((_code(v, known) for v in labels.tolist()), "int64", len(labels))
         for labels in label_arrays
     ]
+
+
+def _code(label, known):
+    """Returns the code of a label; a new one is added to `known`."""
+    try:
+        return known.setdefault(label, len(known))
+    except TypeError:
+        raise ArrayError(
+            f"a label must be one value, such as a text, a number or a tuple; got {label!r}"
+        ) from None
 
 
 def shared_codes(

@@ -1,39 +1,44 @@
 """Ranks of positives by counting the whole gallery: slower than lists, but never ambiguous."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from dml.evaluation._neighbours import Search
 
 GALLERY_ROWS = 65536  # compared with a block of queries at once
 
 
 def count_fully(
-    rows, floors, queries, gallery, relevance, scores, tie, error, matrix_bytes=96 << 20
-):
+    search: Search, rows: np.ndarray, floors: np.ndarray, tie: float, error: float
+) -> np.ndarray:
     """Scores queries by their similarities to the whole gallery, a block at a time.
 
     Products in float32 decide, except those within their error of what they are compared with,
     which are computed in float64.
 
     Args:
+        search: The queries, their gallery, what is relevant, the metrics and the memory.
         rows: Integers (U,): the queries to score, each with a positive in the gallery.
         floors: Floats (U,): a similarity below which no positive of the query counts.
-        queries: Float32 (Q, D).
-        gallery: Float32 (G, D).
-        relevance: `Relevance` of queries and gallery.
-        scores: `Scores`.
         tie: Negatives less similar than a positive by at most this rank before it.
         error: The most by which a float32 product differs from the float64 one.
-        matrix_bytes: Memory for a block of queries' similarities to a part of the gallery.
 
     Returns:
         What `Scores.columns` returns of these queries.
     """
+    queries, gallery = search.queries, search.gallery
+    relevance, scores = search.relevance, search.scores
     width = min(GALLERY_ROWS, len(gallery))
-    step = max(matrix_bytes // (16 * width), 1)
+    step = max(search.memory * 3 // 7 // (16 * width), 1)
     parts = [np.empty((0, 1 + len(scores.names)))]
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
         counters = [
-            Counter(row, floor, queries[row], gallery, relevance, tie, error)
+            Counter(search, row, floor, tie, error)
             for row, floor in zip(some, floors[start : start + step], strict=True)
         ]
         for first in range(0, len(gallery), width):
@@ -57,21 +62,19 @@ class Counter:
     """Counts the rows that are at least as similar to a query as each positive, less the tie.
 
     Args:
+        search: As in `count_fully`.
         row: The number of the query.
         floor: A similarity below which positives are left out, except the nearest.
-        query: Float32 (D,).
-        gallery: As in `count_fully`.
-        relevance: As in `count_fully`.
         tie: As in `count_fully`.
         error: As in `count_fully`.
     """
 
-    def __init__(self, row, floor, query, gallery, relevance, tie, error):
-        self.query, self.gallery, self.error = query.astype("float64"), gallery, error
-        own = relevance.positives_of(row)
-        near = self.exact(own)
+    def __init__(self, search: Search, row: int, floor: float, tie: float, error: float):
+        self.query, self.gallery = search.queries[row].astype("float64"), search.gallery
+        self.error = error
+        near = self.exact(search.relevance.positives_of(row))
         # Not negatives: its positives, and what its search excludes.
-        others = np.concatenate([near, self.exact(relevance.left_out_of(row))])
+        others = np.concatenate([near, self.exact(search.relevance.left_out_of(row))])
         self.bounds = np.sort(near[near >= min(floor, near.max())]) - tie
         # How many rows reach each of the bounds: O(G log R) time, O(R) memory.
         self.reached = -self.tally(others)

@@ -1,6 +1,6 @@
 """Exact nearest neighbours of unit vectors, in blocks, and the ranks of positives among them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,15 +112,7 @@ class Search:
             np.concatenate(p) for p in zip(*parts, strict=True)
         )
         columns[doubtful] = count_fully(
-            rows[doubtful],
-            floors[doubtful],
-            self.queries,
-            self.gallery,
-            self.relevance,
-            self.scores,
-            TIE,
-            2 * rounding(self.queries),
-            self.memory * 3 // 7,
+            self, rows[doubtful], floors[doubtful], TIE, 2 * rounding(self.queries)
         )
         return columns, neighbours
 
@@ -179,6 +171,28 @@ def nearest_others(vectors: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndar
         parts.append(without(*nearest(vectors[rows], vectors, depth + 1), rows))
     similarities, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
     return similarities, rows
+
+
+def share_found(
+    queries: np.ndarray, vectors: np.ndarray, nearest: np.ndarray, found: Iterable[Iterable[int]]
+) -> float:
+    """Returns the share of the true nearest that a search found, or of others as near.
+
+    Which of equally near rows are listed is chance. So a row counts if its similarity, in float64,
+    is at least that of the last of the true nearest less `TIE`.
+
+    Args:
+        queries: Float32 (Q, D), of unit length.
+        vectors: Float32 (N, D), of unit length.
+        nearest: Int64 (Q, k): the rows of the true nearest; k positive.
+        found: Q lists of at most k rows; -1 for none.
+    """
+    hits = 0
+    for query, near, rows in zip(queries.astype("float64"), nearest, found, strict=True):
+        last = (vectors[near] @ query).min()
+        different = np.array(sorted({int(row) for row in rows if row >= 0}), "int64")
+        hits += int((vectors[different] @ query >= last - TIE).sum())
+    return hits / nearest.size
 
 
 def without(

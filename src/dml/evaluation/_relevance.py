@@ -34,13 +34,14 @@ class Relevance:
         itself: bool = False,
     ):
         self.same, self.left_out, self.itself = same, left_out, itself
+        own = int(itself)  # of a query's positives, itself, unless `left_out` takes it anyway
         if left_out is None:
-            self.positives = same.counts() - itself
+            positives = same.counts() - own
             self.most_left_out = int(itself)
         else:
-            count = len(left_out.query_codes)
-            self.positives = np.array([len(self.positives_of(i)) for i in range(count)], "int64")
+            positives = same.counts() - same.counts_in(left_out) - own * (left_out.query_codes < 0)
             self.most_left_out = int(left_out.counts().max()) + itself
+        self.positives = np.maximum(positives, 0)  # a query without labels isn't one of its own
 
     def is_positive(self, rows, found):
         """Returns which of the gallery rows `found` (B, L) are positives of the queries `rows`."""
@@ -84,6 +85,16 @@ class SameCode:
         """Returns how many gallery rows belong to each query (Q,)."""
         first, end = self.ends(self.query_codes)
         return np.where(self.query_codes < 0, 0, end - first)
+
+    def counts_in(self, other):
+        """Returns how many gallery rows belong to each query (Q,), here and in a `SameCode`."""
+        width = max(other.query_codes.max(), other.gallery_codes.max()) + 1
+
+        def both(mine, theirs):
+            return np.where((mine < 0) | (theirs < 0), NONE, mine * width + theirs)
+
+        queries = both(self.query_codes, other.query_codes)
+        return SameCode(queries, both(self.gallery_codes, other.gallery_codes)).counts()
 
     def holds(self, rows, found):
         """Returns which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
@@ -137,6 +148,18 @@ class SharedLabel:
         """Returns how many gallery rows belong to each query (Q,)."""
         starts = range(0, self.queries.shape[0], BLOCK)
         parts = [np.diff(self.together(slice(s, s + BLOCK)).indptr) for s in starts]
+        return np.concatenate(parts).astype("int64")
+
+    def counts_in(self, other):
+        """Returns how many gallery rows belong to each query (Q,), here and in a `SameCode`."""
+        parts = []
+        for start in range(0, self.queries.shape[0], BLOCK):
+            together = self.together(slice(start, start + BLOCK))
+            size = together.shape[0]
+            query = np.repeat(np.arange(size), np.diff(together.indptr))
+            wanted = other.query_codes[start + query]
+            out = (wanted >= 0) & (other.gallery_codes[together.indices] == wanted)
+            parts.append(np.bincount(query[out], minlength=size))
         return np.concatenate(parts).astype("int64")
 
     def holds(self, rows, found):

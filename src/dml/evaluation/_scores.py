@@ -77,7 +77,7 @@ class Scores:
                 elif name == "map":
                     found.append(total(precision, near) / most)
                 else:
-                    gains = np.cumsum(1 / np.log2(np.arange(2, k + 2)))
+                    gains = np.cumsum(1 / np.log2(np.arange(2, most.max() + 2)))
                     found.append(total(1 / np.log2(rank + 1), near) / gains[most - 1])
         if "full_map" in self.extra_metrics:
             found.append(total(precision, slice(None)) / r)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_at_least, check_within
+from dml._options import check_integer, check_within
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import BLOCK, TIE, rounding
 
@@ -70,7 +70,7 @@ def clustering(
 
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
-    check_at_least(1, seeds=seeds, iterations=iterations)
+    check_integer(1, seeds=seeds, iterations=iterations)
     scores = []
     for seed in range(seeds):
         kmeans = faiss.Kmeans(
@@ -139,10 +139,10 @@ def threshold_clusters(embeddings: ArrayLike, threshold: float) -> np.ndarray:
     check_within(-1, 1, threshold=threshold)
     index: Any = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
+    # Slightly less than the threshold, so that copies are linked at 1 despite rounding.
+    radius = float(np.float32(threshold - TIE - rounding(vectors)))
     pairs = []
     for start in range(0, len(vectors), BLOCK):
-        # Slightly less than the threshold, so that copies are linked at 1 despite rounding.
-        radius = float(np.float32(threshold - TIE - rounding(vectors)))
         ends, _, found = index.range_search(vectors[start : start + BLOCK], radius)
         rows = start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype("int64"))
         later = found > rows

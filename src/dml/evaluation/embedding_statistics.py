@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
+from dml._options import check_integer
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import nearest_others
@@ -37,6 +38,7 @@ def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -
 
     Raises:
         ArrayError: An array is of the wrong shape, a row is not finite, or there is one row only.
+        OptionError: `seed` is negative.
 
     Example:
         >>> found = embedding_statistics([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], ["a", "b", "a"])
@@ -48,6 +50,7 @@ def embedding_statistics(embeddings: ArrayLike, labels: Labels, seed: int = 0) -
     count = len(vectors)
     if count < 2:
         raise ArrayError("embeddings must have at least two rows")
+    check_integer(0, seed=seed)
     generator = np.random.default_rng(seed)
     first = generator.integers(0, count, _PAIRS)
     second = (first + generator.integers(1, count, _PAIRS)) % count

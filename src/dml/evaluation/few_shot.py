@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import TIE
@@ -68,10 +68,11 @@ def few_shot(
     """
     vectors = checked_embeddings(embeddings, "embeddings")
     (classes,) = codes(checked_labels(labels, len(vectors), "labels"))
-    check_at_least(2, ways=ways)
-    check_at_least(1, shots=shots, queries=queries, episodes=episodes)
-    members = [np.flatnonzero(classes == code) for code in range(classes.max() + 1)]
-    members = [rows for rows in members if len(rows) > shots]
+    check_integer(2, ways=ways)
+    check_integer(1, shots=shots, queries=queries, episodes=episodes)
+    check_integer(0, seed=seed)
+    by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
+    members = [rows for rows in by_class if len(rows) > shots]
     if len(members) < ways:
         raise ArrayError(
             f"an episode of {ways} classes and {shots} shots needs as many with more than {shots} "

@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dml._arrays import as_array
 from dml._options import check_interval
 from dml.errors import ArrayError
 
 _LEVEL = 0.95
+_ROUNDING = 1e-9  # of a mean of shares, of the range
 
 
 def class_interval(
@@ -38,7 +40,7 @@ def class_interval(
         Float64 (2, M): the lower and upper ends of the intervals.
 
     Raises:
-        ArrayError: The arrays differ in length or are empty.
+        ArrayError: The arrays differ in length or are empty, or a value is outside of the range.
         OptionError: `level` is out of its range.
 
     Example:
@@ -47,13 +49,20 @@ def class_interval(
     """
     from scipy.special import stdtrit
 
-    rows, classes_of = np.asarray(values, "float64"), np.asarray(codes)
+    rows, classes_of = as_array(values).astype("float64"), as_array(codes)
     if rows.ndim != 2 or classes_of.shape != rows.shape[:1] or not len(rows):
         raise ArrayError(
             "values must be (Q, M) and codes (Q,), of one query or more; "
             f"got {rows.shape} and {classes_of.shape}"
         )
     check_interval("(0, 1)", level=level)
+    slack = _ROUNDING * (highest - lowest)
+    outside = ~((rows >= lowest - slack) & (rows <= highest + slack))
+    if outside.any():
+        raise ArrayError(
+            f"values must be in [{lowest:g}, {highest:g}], the range of the metrics; got "
+            f"{rows[outside][0]:g}"
+        )
     _, place = np.unique(classes_of, return_inverse=True)
     members = np.bincount(place).astype("float64")
     classes, count = len(members), len(place)

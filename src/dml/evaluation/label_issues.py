@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_at_least, check_positive, check_within
+from dml._options import check_integer, check_positive, check_within
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
-from dml.evaluation._neighbours import nearest_others
+from dml.evaluation._neighbours import TIE, nearest_others, rounding
 
 
 class Mislabelled(NamedTuple):
@@ -90,8 +90,9 @@ def find_label_issues(
         labels: N labels of any hashable type, in any array-like.
         neighbours: Nearest images that vote on the label of each; positive.
         agreement: Share of the votes for another class from which a label is reported; in (0, 1].
-        duplicate: Cosine similarity from which two images are reported as near-duplicates; in
-            [-1, 1].
+        duplicate: Cosine similarity from which two images are reported as near-duplicates, to the
+            precision of float32; in [-1, 1]. A pair is found if one is among the nearest
+            `neighbours` of the other: of many copies of an image, not every pair is.
 
     Returns:
         `LabelIssues`.
@@ -109,7 +110,7 @@ def find_label_issues(
     vectors = checked_embeddings(embeddings, "embeddings")
     names_of = checked_labels(labels, len(vectors), "labels")
     (classes,) = codes(names_of)
-    check_at_least(1, neighbours=neighbours)
+    check_integer(1, neighbours=neighbours)
     check_positive(agreement=agreement)
     check_within(0, 1, agreement=agreement)
     check_within(-1, 1, duplicate=duplicate)
@@ -117,21 +118,26 @@ def find_label_issues(
         raise ArrayError("embeddings must have at least two rows")
     names = {int(code): label for code, label in zip(classes, names_of.tolist(), strict=True)}
     similarities, rows = nearest_others(vectors, min(neighbours, len(vectors) - 1))
-    pairs = [
-        Duplicate(int(i), int(j), float(s))
-        for i, near, row in zip(range(len(rows)), similarities, rows, strict=True)
-        for s, j in zip(near, row, strict=True)
-        if s >= duplicate and i < j
-    ]
     return LabelIssues(
         [
             Mislabelled(row, names[code], share)
             for row, code, share in _doubted(classes, similarities, rows, agreement)
         ],
-        sorted(pairs, key=lambda pair: -pair.similarity),
+        _duplicates(similarities, rows, duplicate - TIE - rounding(vectors)),
         [Confusion(names[a], names[b], share) for a, b, share in _confusions(classes, rows)],
         [names[int(code)] for code in _unretrieved(classes, rows)],
     )
+
+
+def _duplicates(similarities, rows, least):
+    """Returns the pairs that the list of one of the two holds, the most similar first."""
+    found: dict[tuple[int, int], float] = {}
+    for row, place in np.argwhere(similarities >= least).tolist():
+        other = int(rows[row, place])
+        pair = min(row, other), max(row, other)
+        found[pair] = max(float(similarities[row, place]), found.get(pair, -1.0))
+    pairs = [Duplicate(*pair, similarity) for pair, similarity in found.items()]
+    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.row, pair.other))
 
 
 def _doubted(classes, similarities, rows, agreement):
@@ -139,11 +145,12 @@ def _doubted(classes, similarities, rows, agreement):
     votes = np.maximum(similarities, 0)
     found = []
     for row, (near, weights) in enumerate(zip(classes[rows], votes, strict=True)):
-        share = np.bincount(near, weights)
+        voted, place = np.unique(near, return_inverse=True)
+        share = np.bincount(place, weights)
         best = int(share.argmax())
         part = share[best] / max(weights.sum(), 1e-12)
-        if best != classes[row] and part >= agreement:
-            found.append((row, best, min(float(part), 1.0)))
+        if voted[best] != classes[row] and part >= agreement:
+            found.append((row, int(voted[best]), min(float(part), 1.0)))
     return sorted(found, key=lambda item: -item[2])
 
 

@@ -7,14 +7,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
+from dml._options import is_integer
 from dml.errors import ArrayError, OptionError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, shared_codes
-from dml.evaluation._neighbours import BLOCK, TIE, nearest, rank_positives
+from dml.evaluation._neighbours import (
+    BLOCK,
+    SHORTEST,
+    TIE,
+    nearest,
+    rank_positives,
+    rounding,
+)
 from dml.evaluation._relevance import Relevance, SameCode
 from dml.evaluation._scores import Scores
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)  # weak, since unit vectors have small entries
 _FOLDS = 5
+_BLOCK_BYTES = 16 << 20  # of the votes of a block of queries
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,10 @@ def knn_evaluation(
 ) -> dict[int, float]:
     """Classifies test images by the weighted votes of their nearest training images.
 
-    The weight of a vote is the cosine similarity, or 0 where that is negative. Tied votes count
-    against the model. Classes must be the same on both sides: the `seen-class` protocol.
+    The weight of a vote is the cosine similarity, or 0 where that is negative. Ties count against
+    the model: a test image is right if its class alone has the most votes, whichever of the
+    training images that are as near as the k-th, to within 1e-6, vote. Classes must be the same on
+    both sides: the `seen-class` protocol.
 
     Args:
         embeddings: Numbers (N, D) of the training images, which vote.
@@ -134,27 +145,68 @@ def knn_evaluation(
     train, train_codes, test, test_codes = _checked(
         embeddings, labels, test_embeddings, test_labels
     )
-    if not ks or min(ks) < 1 or max(ks) > len(train):
-        raise OptionError("ks", f"must be in [1, {len(train)}]; got {tuple(ks)}")
-    hits = {k: 0 for k in ks}
-    for start in range(0, len(test), BLOCK):
-        wanted = test_codes[start : start + BLOCK]
-        similarities, found = nearest(test[start : start + BLOCK], train, max(ks))
-        voters, votes = train_codes[found], np.maximum(similarities, 0).astype("float64")
+    if not len(ks) or not all(is_integer(k) and 1 <= k <= len(train) for k in ks):
+        raise OptionError("ks", f"must be integers in [1, {len(train)}]; got {tuple(ks)}")
+    ks = [int(k) for k in ks]
+    depth = min(max(max(ks) + 1, SHORTEST), len(train))
+    block = int(np.clip(_BLOCK_BYTES // (128 * depth), 1, BLOCK))
+    margin = TIE + 2 * rounding(test)
+    hits = dict.fromkeys(ks, 0)
+    for start in range(0, len(test), block):
+        wanted = test_codes[start : start + block]
+        similarities, found = nearest(test[start : start + block], train, depth)
+        voters = train_codes[found]
         for k in ks:
-            hits[k] += int((_winners(voters[:, :k], votes[:, :k]) == wanted).sum())
+            right = _wins(similarities, voters, wanted, k, margin)
+            # Where more ties may follow. They can't make a wrong answer right.
+            cut = right & (similarities[:, -1] >= similarities[:, k - 1] - margin)
+            for row in np.flatnonzero(cut & (depth < len(train))):
+                every = train @ test[start + row]
+                right[row] = _wins_among_all(every, train_codes, wanted[row], k, margin)
+            hits[k] += int(right.sum())
     return {k: hits[k] / len(test) for k in ks}
 
 
-def _winners(voters, votes):
-    """Returns the class (Q,) with the most votes of (Q, k); -1 on a tie, or without any vote."""
-    # For each voter, the votes for its class.
-    totals = np.einsum("qij,qj->qi", voters[:, :, None] == voters[:, None, :], votes)
-    best = totals.max(axis=1, keepdims=True)
-    leads = totals >= best * (1 - TIE)
-    first = np.take_along_axis(voters, leads.argmax(axis=1)[:, None], axis=1)
-    alone = (~leads | (voters == first)).all(axis=1) & (best[:, 0] > 0)
-    return np.where(alone, first[:, 0], -1)
+def _wins(similarities, voters, wanted, k, margin):
+    """Returns for which queries (Q,) the wanted class wins, whichever of the ties vote.
+
+    The nearest vote that are nearer than the k-th by more than the margin. The other seats are
+    taken from the ties: against a rival by as many of the rival's as there are, and by those of the
+    wanted class only where no others are left.
+
+    Args:
+        similarities: Float32 (Q, L), falling along each row; L at least k.
+        voters: Integers (Q, L): the classes.
+        wanted: Integers (Q,): the class of each query.
+        k: Number of votes; positive.
+        margin: Similarities that differ by at most this are ties.
+    """
+    queries = np.arange(len(wanted))
+    last = similarities[:, k - 1 : k]
+    sure = similarities > last + margin
+    tied = ~sure & (similarities >= last - margin)
+    seats, weight = k - sure.sum(axis=1), np.maximum(last[:, 0], 0).astype("float64")
+    # The votes and the ties of each class among a query's neighbours.
+    classes = int(voters.max()) + 1
+    pairs, place = np.unique(queries[:, None] * classes + voters, return_inverse=True)
+    query, own = pairs // classes, pairs % classes == wanted[pairs // classes]
+    votes = np.bincount(place.ravel(), (np.maximum(similarities, 0) * sure).ravel())
+    ties = np.bincount(place.ravel(), tied.ravel())
+    mine, my_ties = np.zeros((2, len(queries)))
+    mine[query[own]], my_ties[query[own]] = votes[own], ties[own]
+    mine += np.maximum(seats - (tied.sum(axis=1) - my_ties), 0) * weight
+    best = np.zeros(len(queries))
+    rivals = votes + np.minimum(ties, seats[query]) * weight[query]
+    np.maximum.at(best, query[~own], rivals[~own])
+    return best < mine * (1 - TIE)
+
+
+def _wins_among_all(similarities, voters, wanted, k, margin):
+    """Returns whether one query's class wins, as `_wins`, by its similarities (N,), not sorted."""
+    last = np.partition(similarities, -k)[-k]
+    near = np.flatnonzero(similarities >= last - margin)
+    near = near[np.argsort(-similarities[near])]
+    return _wins(similarities[None, near], voters[None, near], wanted[None], k, margin)[0]
 
 
 def _checked(embeddings, labels, test_embeddings, test_labels):

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_within
+from dml._options import check_at_least, check_integer, check_within
 from dml.evaluation._arrays import checked_embeddings, checked_gallery
 from dml.evaluation._neighbours import BLOCK, TIE, nearest, without
 
@@ -78,7 +78,10 @@ def _mixed(queries, gallery, neighbours, alpha, itself):
         alpha: As in `expand_queries`.
         itself: Whether query i is row i of the gallery, and so not its own neighbour.
     """
-    check_at_least(0, neighbours=neighbours, alpha=alpha)
+    from scipy.sparse import csr_array
+
+    check_integer(0, neighbours=neighbours)
+    check_at_least(0, alpha=alpha)
     depth = min(neighbours + itself, len(gallery))
     if depth == itself:
         return queries
@@ -89,7 +92,10 @@ def _mixed(queries, gallery, neighbours, alpha, itself):
         if itself:
             similarities, rows = without(similarities, rows, start + np.arange(len(rows)))
         weights = np.where(similarities > 0, np.maximum(similarities, 0) ** alpha, 0)
-        expanded[part] = queries[part] + np.einsum("qk,qkd->qd", weights, gallery[rows])
+        # A sparse matrix (B, G), so that no (B, K, D) vectors are copied.
+        ends = np.arange(len(rows) + 1) * rows.shape[1]
+        chosen = csr_array((weights.ravel(), rows.ravel(), ends), (len(rows), len(gallery)))
+        expanded[part] = queries[part] + chosen @ gallery
     return checked_embeddings(expanded, "expanded queries")
 
 
@@ -135,7 +141,7 @@ def k_reciprocal(
     """
     vectors = checked_embeddings(queries, "queries")
     references = checked_gallery(gallery, vectors)
-    check_at_least(1, nearest_k=nearest_k, expansion_k=expansion_k)
+    check_integer(1, nearest_k=nearest_k, expansion_k=expansion_k)
     check_within(0, 1, weight=weight)
     distances = _squared_distances(np.concatenate([vectors, references]))
     members = _reciprocal(distances, nearest_k)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_at_least, check_counts, check_known
+from dml._options import check_counts, check_integer, check_known
 from dml._storage.unfinished import Unfinished, measuring
 from dml.errors import ArrayError
 from dml.evaluation._arrays import (
@@ -73,7 +73,12 @@ class Retrieval:
         }
 
     def cmc(self, deepest: int = 50) -> np.ndarray:
-        """Returns the cumulative match curve: Recall@1 to Recall@deepest, float64 (deepest,)."""
+        """Returns the cumulative match curve: Recall@1 to Recall@deepest, float64 (deepest,).
+
+        Args:
+            deepest: The largest K; positive.
+        """
+        check_integer(1, deepest=deepest)
         first = self.first_positive[self.first_positive > 0]
         found = np.bincount(first[first <= deepest], minlength=deepest + 1)[1:]
         return np.cumsum(found) / len(first)
@@ -151,8 +156,9 @@ def retrieval(
     """
     queries = checked_embeddings(embeddings, "embeddings")
     query_labels = _as_hashable(checked_labels(labels, len(queries), "labels"))
-    ks = tuple(sorted(set(ks)))
+    ks = tuple(ks)
     _check_options(ks, extra_metrics, memory_mib)
+    ks = tuple(sorted({int(k) for k in ks}))  # NumPy's integers can't be written as JSON
     itself = gallery is None
     if gallery is None:
         references, reference_labels = queries, None
@@ -208,7 +214,7 @@ def _check_options(ks, extra_metrics, memory_mib):
     check_counts(ks=ks)
     for name in extra_metrics:
         check_known(EXTRA_METRICS, extra_metrics=name)
-    check_at_least(_LEAST_MIB, memory_mib=memory_mib)
+    check_integer(_LEAST_MIB, memory_mib=memory_mib)
 
 
 def _keys(exclude, gallery_exclude, queries, gallery):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dml._arrays import as_array
 from dml.errors import ArrayError, DataError, OptionError
 from dml.evaluation._neighbours import TIE
 from dml.evaluation.verification import Verification
@@ -126,7 +127,8 @@ def threshold_for_precision(
     For search: takes the similarity of each query's nearest neighbour and whether it is right.
     The Clopper-Pearson lower bound of the precision at the threshold (Biometrika 1934), not the
     precision itself, is at least `precision`; the bound holds for a single threshold, not jointly
-    for all. Similarities that differ by 1e-6 or less are ties, which get the same decision.
+    for all. Similarities at most 1e-6 below another are ties, which get the same decision: the
+    threshold is that much below them.
 
     Args:
         similarities: Cosine similarities, floats (N,) in [-1, 1].
@@ -138,30 +140,30 @@ def threshold_for_precision(
         A `CalibratedThreshold`, or None if no threshold has that precision.
 
     Raises:
-        ArrayError: The arrays differ in length or are empty, or a similarity is out of its range.
+        ArrayError: The arrays differ in length or are empty, a similarity is out of its range, or
+            `right` holds others than booleans.
         OptionError: `precision` or `confidence` is out of its range.
 
     Example:
         >>> similarities = [0.9] * 30 + [0.5] * 10
         >>> threshold = threshold_for_precision(similarities, [True] * 30 + [False] * 10, 0.9)
-        >>> threshold.similarity, threshold.promise
+        >>> round(threshold.similarity, 3), threshold.promise
         (0.9, 'at least 90 % right')
     """
     similarities, right = _checked(similarities, right)
     _check_share(precision=precision, confidence=confidence)
     order = np.argsort(-similarities, kind="stable")
     falling, hits = similarities[order], np.cumsum(right[order])
-    accepted = np.arange(1, len(falling) + 1)
+    thresholds, accepted = _between_ties(falling)
+    hits = hits[accepted - 1]
     bounds = _lower_bound(hits, accepted, confidence)
-    # All ties are accepted together.
-    whole = np.append(falling[:-1] - falling[1:] > TIE, True)
-    good = np.flatnonzero(whole & (bounds >= precision))
+    good = np.flatnonzero(bounds >= precision)
     if not len(good):
         return None
     last = good[-1]
     return CalibratedThreshold(
         kind=ThresholdKind.PRECISION,
-        similarity=float(np.clip(falling[last], -1, 1)),
+        similarity=float(np.clip(thresholds[last], -1, 1)),
         target=float(precision),
         rate=float(hits[last] / accepted[last]),
         bound=float(bounds[last]),
@@ -218,6 +220,24 @@ def threshold_for_far(
     )
 
 
+def _between_ties(falling):
+    """Returns thresholds (M,) between groups of ties, and how many similarities (M,) reach each.
+
+    A group is the nearest that is left and all that are at most `TIE` below it. So a chain of
+    similarities, each a tie of the next, is several groups.
+
+    Args:
+        falling: Float64 (N,), falling.
+    """
+    floors = falling - TIE
+    ends = np.searchsorted(-falling, -floors, side="right")
+    firsts, place = [], 0
+    while place < len(falling):
+        firsts.append(place)
+        place = int(ends[place])
+    return floors[firsts], ends[firsts]
+
+
 def _lower_bound(hits, count, confidence):
     """Returns the Clopper-Pearson lower bound (N,) of the share of `hits` in `count`, one-sided."""
     from scipy.special import betaincinv
@@ -228,12 +248,17 @@ def _lower_bound(hits, count, confidence):
 
 
 def _checked(similarities, right):
-    """Returns float64 and boolean arrays of one length.
+    """Returns float64 similarities in [-1, 1] and booleans, of one length.
 
     Raises:
         ArrayError: They are not, or are empty, or a similarity is out of its range.
     """
-    similarities, right = np.asarray(similarities, "float64"), np.asarray(right, bool)
+    similarities, right = as_array(similarities), as_array(right)
+    if similarities.dtype.kind not in "fiu":
+        raise ArrayError(f"similarities must be numbers; got {similarities.dtype}")
+    if right.dtype.kind not in "biuf" or not np.isin(right, (0, 1)).all():
+        raise ArrayError(f"right must be booleans; got {right.dtype}")
+    similarities, right = similarities.astype("float64"), right.astype(bool)
     if similarities.shape != right.shape or similarities.ndim != 1 or not len(right):
         raise ArrayError(
             "similarities and right must have the same length, at least 1; "
@@ -246,7 +271,7 @@ def _checked(similarities, right):
         raise ArrayError(
             f"similarities must be in [-1, 1], cosines; row {row} is {similarities[row]}"
         )
-    return similarities, right
+    return np.clip(similarities, -1, 1), right
 
 
 def _is_number(value):

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pandas as pd
 
+from dml._arrays import not_unit
 from dml._options import check_known
 from dml._storage.atomic import new_folder
 from dml._storage.index_folder import IndexFolder
@@ -17,13 +18,19 @@ from dml._storage.records import sha256
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError
 from dml.index._interface import Index, IndexInfo, Neighbour, check_recall
-from dml.index._items import check_vectors, prepare_items, spread
+from dml.index._items import (
+    as_vectors,
+    check_page,
+    check_sample,
+    check_vectors,
+    prepare_items,
+    spread,
+)
 from dml.index._kinds import KINDS, check_kind, kind_for
-from dml.index._snapshot import BLOCK, Snapshot, read_snapshot
+from dml.index._snapshot import Snapshot, read_snapshot
 from dml.index._writer import IndexWriter
 
 SAMPLED = 20_000  # rows, drawn at random, from which samples are chosen
-UNIT_TOLERANCE = 1e-3  # of a vector's length
 
 
 class FaissIndex(Index):
@@ -79,7 +86,7 @@ class FaissIndex(Index):
         """
         items = cls.check_build(items, kind, recall)
         kind = kind_for(len(items)) if kind == "auto" else kind
-        vectors = np.require(vectors, "float32", ["C", "W"])
+        vectors = np.require(as_vectors(vectors, "vectors"), requirements=["C", "W"])
         check_vectors(vectors, len(items), encoder.dimension)
         with new_folder(path) as temporary:
             writer = IndexWriter(IndexFolder(temporary))
@@ -145,11 +152,13 @@ class FaissIndex(Index):
         return np.array(snapshot.vectors[snapshot.row(id)])
 
     def page(self, where=None, offset=0, limit=50):
+        check_page(offset, limit)
         snapshot = self.snapshot
         rows = snapshot.rows(where)
         return [snapshot.item(row) for row in rows[offset : offset + limit].tolist()], len(rows)
 
     def sample(self, where=None, count=24, seed=0):
+        check_sample(count, seed)
         snapshot = self.snapshot
         kept = rows = snapshot.rows(where)
         if len(rows) > SAMPLED:
@@ -214,11 +223,8 @@ class FaissIndex(Index):
     def verify(self):
         """Checks that the bundle is undamaged and the index's own, and vectors have length 1."""
         self.encoder()
-        vectors = self.snapshot.vectors
-        for start in range(0, len(vectors), BLOCK):
-            lengths = np.linalg.norm(vectors[start : start + BLOCK], axis=1)
-            if len(bad := np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE))):
-                raise DataError(self.folder.path, f"vector {start + bad[0]} is not of length 1")
+        if len(bad := not_unit(self.snapshot.vectors)):
+            raise DataError(self.folder.path, f"vector {bad[0]} is not of length 1")
 
     def reload_if_changed(self):
         latest = self._latest()

@@ -67,11 +67,21 @@ def search_images(
         images: As `dml.images.read_image` takes them.
         k: Number of neighbours of each; positive.
         where: A filter; None for all items.
-        threshold: Least similarity of the neighbours; None for the nearest k.
+        threshold: Least similarity of the neighbours, in [-1, 1]; None for the nearest k.
+
+    Returns:
+        An `ImageSearchResult` for each image, in their order.
 
     Raises:
         ImageError: An image can't be read.
-        OptionError: `k`, `where` or `threshold` can't be used.
+        OptionError: `k` or `threshold` is out of its range.
+        FilterError: The filter can't be read.
+
+    Example:
+        >>> index = dml.index.open_index("photos.index")  # doctest: +SKIP
+        >>> encoder = index.encoder()  # doctest: +SKIP
+        >>> found = dml.index.search_images(index, encoder, ["query.jpg"], k=5)  # doctest: +SKIP
+        >>> [near.item["path"] for near in found[0].neighbours]  # doctest: +SKIP
     """
     if threshold is not None:
         check_within(-1, 1, threshold=threshold)

@@ -31,18 +31,27 @@ def index_images(
 
     Args:
         bundle: The encoder's folder; an index on disk stores a copy.
-        sources: Folders, patterns such as `photos/*.jpg`, `.csv` or `.parquet` lists, `.tar` shards
-            and images; or one `.parquet` file of `dml embed`.
+        sources: Folders, patterns such as `photos/*.jpg`, `.csv` or `.parquet` lists, `.tar`
+            shards, `.parquet` or `.arrow` files with the bytes of images, images, and URLs of
+            images; or one `.parquet` file of `dml embed`.
         location: As `open_index` takes it; it must not exist yet.
         kind: As `build_index` takes it.
         recall: As `build_index` takes it.
         reporter: Receives the progress, the result, and images that can't be read.
+
+    Returns:
+        The index, open.
 
     Raises:
         OccupiedError: `location` exists already.
         OptionError: An option is out of its range.
         DataError: The bundle or a source is missing or damaged.
         BusyError: Another process is building the same index.
+
+    Example:
+        >>> bundle = "runs/mine/bundle"
+        >>> index = dml.index.index_images(bundle, ["photos"], "photos.index")  # doctest: +SKIP
+        >>> len(index)  # doctest: +SKIP
     """
     location = normal_location(location)
     check_free(location)
@@ -82,6 +91,10 @@ def add_images(
     Raises:
         DataError: The bundle or a source is missing or damaged, or a field does not fit.
         BusyError: Another process is changing the index.
+
+    Example:
+        >>> index = dml.index.open_index("photos.index")  # doctest: +SKIP
+        >>> new, replaced = dml.index.add_images(index, ["more_photos"])  # doctest: +SKIP
     """
     name = _local_name(index.location)
     unfinished = unfinished_folder(name)

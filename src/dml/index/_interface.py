@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dml._options import check_at_least, check_interval
+from dml._options import check_integer, check_interval
 from dml._storage.columns import fitted
 from dml._text import number_of
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import ArrayError, DataError, FilterError
-from dml.index._items import Item, check_vectors, prepare_items
+from dml.index._items import Item, as_vectors, check_unit, check_vectors, prepare_items
 from dml.index._kinds import Recall, SearchParameters
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class IndexInfo:
             return "\n".join([*lines, "flat: every search is exact"])
         parameters = f" ({self.search_parameters})" if self.search_parameters.to_json() else ""
         measured, target = self.recall.measured, self.recall.target
-        lines += [f"{self.kind}{parameters}: recall@10 {measured:.3f} measured, target {target:g}"]
+        found = f"{measured:.3f} measured" if self.recall.queries else "not measured"
+        lines += [f"{self.kind}{parameters}: recall@10 {found}, target {target:g}"]
         if measured < target:
             lines += ["the recall is below the target: choose another kind"]
         return "\n".join(lines)
@@ -164,11 +165,11 @@ class Index(abc.ABC):
             For each query, a list of at most k neighbours.
 
         Raises:
-            OptionError: `k` is not positive.
+            OptionError: `k` is no positive integer.
             FilterError: The filter can't be read.
-            ArrayError: The queries are of another shape, or not finite.
+            ArrayError: The queries are of another shape, not finite, or not of length 1.
         """
-        return self._search(self._check_queries(queries, k), k, where)
+        return self._search(self._check_queries(queries, k), int(k), where)
 
     @abc.abstractmethod
     def _search(self, queries: np.ndarray, k: int, where: str | None) -> list[list[Neighbour]]:
@@ -178,6 +179,9 @@ class Index(abc.ABC):
     def item(self, id: str) -> Item:
         """Returns an item.
 
+        Args:
+            id: The item's id.
+
         Raises:
             UnknownNameError: There is no such item.
         """
@@ -185,6 +189,9 @@ class Index(abc.ABC):
     @abc.abstractmethod
     def vector(self, id: str) -> np.ndarray:
         """Returns the vector, float32 (D,), of an item.
+
+        Args:
+            id: The item's id.
 
         Raises:
             UnknownNameError: There is no such item.
@@ -194,7 +201,21 @@ class Index(abc.ABC):
     def page(
         self, where: str | None = None, offset: int = 0, limit: int = 50
     ) -> tuple[list[Item], int]:
-        """Returns some of the items that a filter keeps, and how many it keeps in all."""
+        """Returns some of the items that a filter keeps, and how many it keeps in all.
+
+        Args:
+            where: A filter.
+            offset: Number of items before the first one returned; at least 0.
+            limit: Largest number of items returned; positive. In Milvus, `offset` + `limit` is at
+                most 16,384.
+
+        Returns:
+            A list of items, and the number that the filter keeps.
+
+        Raises:
+            FilterError: The filter can't be read.
+            OptionError: `offset` + `limit` is more than Milvus returns.
+        """
 
     @abc.abstractmethod
     def sample(
@@ -208,24 +229,49 @@ class Index(abc.ABC):
         Args:
             where: A filter.
             count: Number of items; positive.
-            seed: Not negative.
+            seed: At least 0.
+
+        Returns:
+            A list of items, and the number that the filter keeps.
+
+        Raises:
+            FilterError: The filter can't be read.
         """
 
     @abc.abstractmethod
     def ids(self, where: str | None) -> list[str]:
-        """Returns the ids of the items that a filter keeps."""
+        """Returns the ids of the items that a filter keeps.
+
+        Args:
+            where: A filter.
+
+        Raises:
+            FilterError: The filter can't be read.
+        """
 
     @abc.abstractmethod
     def ids_of(self, paths: Sequence[str]) -> dict[str, str]:
-        """Returns path -> id for each of the paths that exactly one item has."""
+        """Returns path -> id for each of the paths that exactly one item has.
+
+        Args:
+            paths: Paths, as items have them.
+        """
 
     @abc.abstractmethod
     def has_label(self, label: str) -> bool:
-        """Returns whether an item has a label."""
+        """Returns whether an item has a label.
+
+        Args:
+            label: The label.
+        """
 
     @abc.abstractmethod
     def labels(self, limit: int) -> list[str]:
-        """Returns at most `limit` labels of the items, sorted."""
+        """Returns at most `limit` labels of the items, sorted.
+
+        Args:
+            limit: Largest number of labels; positive. Milvus has those of the first 16,384 items.
+        """
 
     @abc.abstractmethod
     def changing(self) -> AbstractContextManager[None]:
@@ -251,10 +297,11 @@ class Index(abc.ABC):
             How many were new and how many were replaced.
 
         Raises:
-            ValueError: Ids are not unique, a field does not fit, or vectors are of another shape.
+            ValueError: Ids are not unique, a field does not fit, or vectors are of another shape
+                or not of length 1.
         """
         items = self.prepare_items(items)
-        vectors = np.ascontiguousarray(vectors, "float32")
+        vectors = as_vectors(vectors, "vectors")
         check_vectors(vectors, len(items), self.dimension)
         with self.changing():
             replaced = self._insert(items, vectors)
@@ -335,12 +382,11 @@ class Index(abc.ABC):
 
     def _check_queries(self, queries, k):
         """Returns queries as contiguous float32 (Q, D)."""
-        check_at_least(1, k=k)
-        queries = np.ascontiguousarray(queries, "float32")
+        check_integer(1, k=k)
+        queries = as_vectors(queries, "queries")
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise ArrayError(f"queries must be (Q, {self.dimension}) numbers; got {queries.shape}")
-        if not np.isfinite(queries).all():
-            raise ArrayError("queries must be finite numbers")
+        check_unit(queries, "queries")
         return queries
 
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from dml._arrays import as_array, not_unit
+from dml._options import check_integer
 from dml._storage.columns import fitted, plain, typed
 from dml.errors import ArrayError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 Item: TypeAlias = dict[str, Any]
 
@@ -35,12 +38,50 @@ def prepare_items(items: pd.DataFrame) -> pd.DataFrame:
     return fitted(table, dict.fromkeys(("id", "path", "label"), str), "items")
 
 
+def as_vectors(values: ArrayLike, name: str) -> np.ndarray:
+    """Returns arrays and tensors of any library as contiguous float32.
+
+    Raises:
+        ArrayError: They are not numbers.
+    """
+    array = as_array(values)
+    if array.dtype.kind not in "fiu":
+        raise ArrayError(f"{name} must be numbers; got {array.dtype}")
+    return np.ascontiguousarray(array, "float32")
+
+
+def check_unit(vectors: np.ndarray, name: str) -> None:
+    """Raises ArrayError unless vectors (N, D) are finite and of length 1, or zero.
+
+    Of another length, similarities would be no cosines, and long vectors the nearest to all.
+    """
+    if not np.isfinite(vectors).all():
+        raise ArrayError(f"{name} must be finite numbers")
+    if len(wrong := not_unit(vectors)):
+        length = np.linalg.norm(vectors[wrong[0]].astype("float64"))
+        raise ArrayError(
+            f"{name} must be of length 1; that of row {wrong[0]} is {length:g}: divide each by its "
+            "length"
+        )
+
+
 def check_vectors(vectors: np.ndarray, count: int, dimension: int) -> None:
-    """Raises ArrayError unless vectors are finite numbers (count, dimension)."""
+    """Raises ArrayError unless vectors are finite, (count, dimension) and of length 1, or zero."""
     if vectors.shape != (count, dimension):
         raise ArrayError(f"vectors must be ({count}, {dimension}) numbers; got {vectors.shape}")
-    if not np.isfinite(vectors).all():
-        raise ArrayError("vectors must be finite numbers")
+    check_unit(vectors, "vectors")
+
+
+def check_sample(count: int, seed: int) -> None:
+    """Raises OptionError for options of `Index.sample` that are out of range."""
+    check_integer(1, count=count)
+    check_integer(0, seed=seed)
+
+
+def check_page(offset: int, limit: int) -> None:
+    """Raises OptionError for options of `Index.page` that are out of range."""
+    check_integer(0, offset=offset)
+    check_integer(1, limit=limit)
 
 
 def with_older(items: pd.DataFrame, older: pd.DataFrame) -> pd.DataFrame:

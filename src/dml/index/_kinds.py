@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from dml.errors import DataError, OptionError
+from dml.evaluation._neighbours import share_found
 
 RECALL_AT = 10
 SAMPLES = 256  # rows that are searched for before they are added, to measure recall
@@ -57,7 +59,10 @@ class HnswSearch(SearchParameters):
     """Search parameters of `hnsw`.
 
     Args:
-        ef_search: Candidates kept during the walk through the graph.
+        ef_search: Candidates kept during the walk through the graph. In [1, 2^20].
+
+    Raises:
+        OptionError: It is out of its range.
     """
 
     ef_search: int
@@ -68,7 +73,10 @@ class RefinedSearch(SearchParameters):
     """Search parameters of `int8` and `binary`.
 
     Args:
-        refine_factor: Candidates per requested neighbour that are compared exactly.
+        refine_factor: Candidates per requested neighbour that are compared exactly. In [1, 2^20].
+
+    Raises:
+        OptionError: It is out of its range.
     """
 
     refine_factor: int
@@ -79,8 +87,11 @@ class IvfPqSearch(SearchParameters):
     """Search parameters of `ivf_pq`.
 
     Args:
-        nprobe: Cells that are visited.
-        refine_factor: Candidates per requested neighbour that are compared exactly.
+        nprobe: Cells that are visited. In [1, 2^20].
+        refine_factor: Candidates per requested neighbour that are compared exactly. In [1, 2^20].
+
+    Raises:
+        OptionError: One is out of its range.
     """
 
     nprobe: int
@@ -93,7 +104,8 @@ class Recall:
 
     Args:
         target: The target recall, in (0, 1].
-        measured: The recall that was reached; 1 where every search is exact.
+        measured: The recall that was reached, where a row as near as the 10th counts like it; 1
+            where every search is exact.
         queries: Held-out rows that were searched for; 0 where nothing was measured.
         seconds_per_query: None if nothing was measured.
     """
@@ -104,10 +116,21 @@ class Recall:
     seconds_per_query: float | None = None
 
 
+@functools.cache
 def faiss_module() -> Any:
-    """Imports and returns `faiss`, whose bindings are generated and have no types."""
+    """Imports and returns `faiss`, whose bindings are generated and have no types.
+
+    FAISS 1.15 takes a matrix product from 128,000 numbers of queries on, which is best on many
+    processors. On few, queries that are compared one by one take up to eight times as long. The
+    limit is one for the process, and servers search in several threads at once, so it is lowered
+    here, once: what others set later stays.
+    """
     import faiss
 
+    limit = min(
+        faiss.cvar.distance_compute_blas_threshold, BLAS_NUMBERS * faiss.omp_get_max_threads()
+    )
+    faiss.cvar.distance_compute_blas_threshold = limit
     return faiss
 
 
@@ -347,12 +370,6 @@ def compare(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarra
         k: At most N.
     """
     faiss = faiss_module()
-    # FAISS 1.15 takes a matrix product from 128,000 numbers of queries on, which is best on many
-    # processors. On few, queries that are compared one by one take up to eight times as long.
-    enough = BLAS_NUMBERS * faiss.omp_get_max_threads()
-    faiss.cvar.distance_compute_blas_threshold = min(
-        faiss.cvar.distance_compute_blas_threshold, enough
-    )
     return faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
@@ -391,7 +408,8 @@ def tune(
 ) -> tuple[SearchParameters, Recall]:
     """Returns the fastest search parameters that reach a recall, and the recall measured.
 
-    If none of them reaches it, the slowest ones are returned.
+    If none of them reaches it, the slowest ones are returned. A row that is as near as the 10th
+    counts like it (`share_found`).
 
     Args:
         grid: Search parameters, the fastest first.
@@ -409,8 +427,8 @@ def tune(
         started = time.perf_counter()
         found = search(queries, k, parameters)
         seconds = (time.perf_counter() - started) / len(queries)
-        hits = [len(np.intersect1d(e, f)) for e, f in zip(exact, found, strict=True)]
-        recall = Recall(target, sum(hits) / exact.size, len(queries), seconds)
+        measured = share_found(queries, vectors, exact, found)
+        recall = Recall(target, measured, len(queries), seconds)
         tried.append((parameters, recall))
         if recall.measured >= target:
             break

@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dml._arrays import not_unit
 from dml._storage.columns import fitted, typed
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, MissingDataError, OccupiedError, OptionError, UnknownNameError
 from dml.index._filters import literal, milvus_filter
 from dml.index._interface import Index, IndexInfo, Neighbour, check_recall
-from dml.index._items import check_vectors, item_of, prepare_items, spread, with_older
+from dml.index._items import (
+    as_vectors,
+    check_page,
+    check_sample,
+    check_vectors,
+    item_of,
+    prepare_items,
+    spread,
+    with_older,
+)
 from dml.index._kinds import CODED_KINDS, HnswSearch, Recall, SearchParameters, held_out_count, tune
 from dml.index._milvus_client import (
     ALL_ROWS,
@@ -40,7 +50,6 @@ from dml.index._milvus_schema import (
 )
 
 MOST_READ = 16_384  # the most rows that Milvus returns at once
-UNIT_TOLERANCE = 1e-3  # of a vector's length
 
 
 class MilvusIndex(Index):
@@ -113,7 +122,7 @@ class MilvusIndex(Index):
         """
         location = str(location)
         items = cls.check_build(items, kind, recall)
-        vectors = np.ascontiguousarray(vectors, "float32")
+        vectors = as_vectors(vectors, "vectors")
         check_vectors(vectors, len(items), encoder.dimension)
         address, name = parse_location(location)
         with milvus_errors(location):
@@ -227,6 +236,7 @@ class MilvusIndex(Index):
         return np.array(self._row(id, ["vector"])["vector"], "float32")
 
     def page(self, where=None, offset=0, limit=50):
+        check_page(offset, limit)
         condition = self._condition(where)
         if offset + limit > MOST_READ:
             raise OptionError(
@@ -237,6 +247,7 @@ class MilvusIndex(Index):
 
     def sample(self, where=None, count=24, seed=0):
         """Returns a sample of the first 16,384 such items: Milvus returns no more at once."""
+        check_sample(count, seed)
         condition = self._condition(where)
         first = self.collection.query(condition or ALL_ROWS, ["label"], limit=MOST_READ)
         places = spread([row.get("label") for row in first], count, seed)
@@ -316,7 +327,7 @@ class MilvusIndex(Index):
     def verify(self):
         """Checks that every vector is of length 1, as read from Milvus."""
         for row in self.collection.rows(ALL_ROWS, ["id", "vector"]):
-            if not abs(np.linalg.norm(row["vector"]) - 1) < UNIT_TOLERANCE:
+            if len(not_unit(np.asarray([row["vector"]]))):
                 raise DataError(self.location, f"the vector of {row['id']!r} is not of length 1")
 
     def reload_if_changed(self):

@@ -23,10 +23,17 @@ def open_index(location: str | os.PathLike[str]) -> Index:
     Args:
         location: An index's folder; `milvus://HOST[:PORT][/COLLECTION]`; or a `.db` of milvus-lite.
 
+    Returns:
+        The `Index`.
+
     Raises:
         MissingDataError: There is no index.
         DataError: It is damaged.
         StorageError: Milvus does not answer.
+
+    Example:
+        >>> index = dml.index.open_index("photos.index")  # doctest: +SKIP
+        >>> items, count = index.page('label == "cat"', limit=10)  # doctest: +SKIP
     """
     return _class_of(location).open(normal_location(location))
 
@@ -50,11 +57,21 @@ def build_index(
             three.
         recall: Target recall, the share of the true nearest 10 that are found; in (0, 1].
 
+    Returns:
+        The index, open.
+
     Raises:
         OccupiedError: `location` exists already.
         OptionError: An option is out of its range.
         ValueError: Items or vectors can't be stored.
         StorageError: Milvus does not answer.
+
+    Example:
+        >>> import pandas as pd
+        >>> items = pd.DataFrame({"id": ["a", "b"], "path": ["a.jpg", "b.jpg"], "label": "cat"})
+        >>> encoder = dml.OnnxEncoder("runs/mine/bundle")  # doctest: +SKIP
+        >>> vectors = np.eye(2, encoder.dimension, dtype="float32")  # doctest: +SKIP
+        >>> index = dml.index.build_index("cats.index", encoder, items, vectors)  # doctest: +SKIP
     """
     build = _class_of(location).build
     return build(normal_location(location), encoder, items, vectors, kind, recall)

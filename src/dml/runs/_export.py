@@ -17,7 +17,7 @@ from dml.encoding._formats import Precision, read_encoder, write_encoder
 from dml.encoding.embed import embed_images
 from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
-from dml.evaluation._neighbours import nearest_others
+from dml.evaluation._neighbours import nearest_others, share_found
 from dml.images import read_image
 from dml.runs._splits import TestSplit
 
@@ -62,8 +62,8 @@ class ExportCheck:
         difference_at_any_size: The same for images at their original size.
         recalls: R@1 of the trained and of the exported encoder; None if no two images belong to one
             class.
-        overlap_of_the_top_10: Mean share of the nearest 10 that both encoders agree on; None for a
-            single image.
+        overlap_of_the_top_10: Mean share of the exported encoder's nearest 10 that are among the
+            trained one's, or as near; None for a single image.
     """
 
     images: int
@@ -232,7 +232,6 @@ def check_of(
         recalls = trained, exported
     if depth := min(NEAREST, len(before) - 1):
         rows = (nearest_others(vectors, depth)[1] for vectors in (before, after))
-        shared = [len(np.intersect1d(a, b)) / depth for a, b in zip(*rows, strict=True)]
-        overlap = float(np.mean(shared))
+        overlap = share_found(before, before, *rows)
     difference = float(np.abs(before - after).max())
     return ExportCheck(len(before), difference, difference_at_any_size, recalls, overlap)

@@ -224,11 +224,10 @@ def calibrate(
     if not has_positives(items, left_out):
         return (), (f"no calibrated thresholds: {NO_POSITIVE} in validation",)
     found = retrieval(vectors, items.search_labels, ks=(1,), exclude=left_out)
-    labels, nearest = items.labels, found.neighbours[:, 0]
+    nearest = found.neighbours[:, 0]
     queries = np.flatnonzero(nearest >= 0)  # all, unless one leaves out all of its neighbours
-    nearest = nearest[queries]
-    similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
-    right = items.alike(labels[queries], labels[nearest])
+    similarities = paired(vectors[queries], vectors[nearest[queries]])
+    right = found.first_positive[queries] == 1
     found = {
         f"a precision of {100 * target_precision:g} %": threshold_for_precision(
             similarities, right, target_precision
@@ -236,7 +235,7 @@ def calibrate(
     }
     if not items.separator:
         found[f"a false accept rate of {100 * target_far:g} %"] = threshold_for_far(
-            verification(vectors, labels), target_far
+            verification(vectors, items.labels), target_far
         )
     notes = [
         f"no threshold reaches {promise} on the validation split"
@@ -246,6 +245,11 @@ def calibrate(
     if items.separator:
         notes.append(f"no threshold for a false accept rate: {SEVERAL_LABELS}")
     return tuple(threshold for threshold in found.values() if threshold is not None), tuple(notes)
+
+
+def paired(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the similarities (N,) of two arrays of vectors (N, D), row by row, in float64."""
+    return np.einsum("nd,nd->n", vectors, others, dtype="float64")
 
 
 def with_test_rates(
@@ -259,10 +263,9 @@ def with_test_rates(
         return tuple(thresholds)
     nearest = measurement.retrieval.neighbours[:, 0]
     found = nearest >= 0  # all, unless a query leaves out all of its neighbours
-    labels, queries = split.items.labels, split.query_rows[found]
     nearest = split.gallery_rows[nearest[found]]
-    similarities = (vectors[queries] * vectors[nearest]).sum(axis=1)
-    right = split.items.alike(labels[queries], labels[nearest])
+    similarities = paired(vectors[split.query_rows[found]], vectors[nearest])
+    right = measurement.retrieval.first_positive[found] == 1
     results = []
     for threshold in thresholds:
         accepted, rate = similarities >= threshold.similarity, None
