@@ -76,6 +76,7 @@ def build(case):
     if memory:
         head.memory.assign(rows)
         head.memory_labels.assign(known)
+        head.labelled.assign([1] * memory)
     return x, labels, loss, head
 
 
@@ -89,7 +90,7 @@ def step_of(x, labels, loss, head):
     kept = [] if head is None else head.non_trainable_variables
 
     def value_of(x):
-        value = ops.sum(loss(labels, x if head is None else head(x, labels)))
+        value = ops.sum(loss(labels, x if head is None else head(x, labels, training=True)))
         penalty = loss.penalty(head)
         return value if penalty is None else value + penalty
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import dml
 from dml.encoding._layers import UnitLength
+from dml.heads import ProxyHead, ProxyLengthHead, WalkHead
 from dml.losses import (
     LOSSES,
     ArcFace,
@@ -22,7 +23,6 @@ from dml.losses import (
     Matryoshka,
     Mined,
     MultiSimilarity,
-    NormalizedSoftmax,
     NTXent,
     ProxyAnchor,
     SelfSupervised,
@@ -194,11 +194,11 @@ def table_parts(count, classes):
     return [part / (classes * 32) for part in parts]
 
 
-def largest_array(count, loss, classes):
+def largest_array(count, loss, classes, each=1):
     """Returns the most entries of an array that one device holds in a step, relative to its share.
 
     As the compiled program of a device lists them, in which each array has the size of a part. The
-    share is that of the cosines, of a batch of 64 to all classes; 32 dimensions are fewer.
+    share is that of the numbers, `each` for a class, of a batch of 64; 32 dimensions are fewer.
     """
     with dml.on_devices(count, shard_proxies=True):
         learner = learner_of(loss, classes=classes, dim=32)
@@ -206,14 +206,28 @@ def largest_array(count, loss, classes):
         slots = [v for v in learner.optimizer.variables if v.shape == learner.head.proxies.shape]
         for variable in (learner.head.proxies, *slots):
             parts = variable.value.addressable_shards
-            assert {part.data.size for part in parts} == {classes * 32 // count}
+            assert {part.data.size for part in parts} == {variable.value.size // count}
         data = np.zeros((64, 8), "float32"), np.zeros(64, "int32")
         shardings = (None, learner._get_state_sharding_spec())
         step = jax.jit(learner.train_step, out_shardings=shardings)
         text = step.lower(learner._get_jax_state(*[True] * 4), data).compile().as_text()
     shapes = re.findall(r"\w\[([\d,]+)\]", text)
     largest = max(math.prod(map(int, shape.split(","))) for shape in shapes)
-    return largest / (64 * math.ceil(classes / count))
+    return largest / (64 * each * math.ceil(classes / count))
+
+
+def largest_arrays(count, names):
+    """Returns {loss and classes: `largest_array`} of those losses that compare with proxies."""
+    found = {}
+    for name in names:
+        head = LOSSES[name]().head(4096, 32)
+        if not isinstance(head, ProxyHead) or isinstance(head, WalkHead):  # of all to all proxies
+            continue
+        each = 2 if isinstance(head, ProxyLengthHead) else head.proxies_per_class
+        for classes in (4096, 4095) if name == "arcface" else (4096,):
+            share = largest_array(count, LOSSES[name](), classes, each)
+            found[f"{name} of {classes}"] = share
+    return found
 
 
 def main(folder):
@@ -226,6 +240,7 @@ def main(folder):
         )
         for name in names
     }
+    report["largest array"] = largest_arrays(count, names)
     for name, (make, of_images) in wrappers().items():
         report[name] = distances(count, make, of_images)
     if count == 4:
@@ -235,15 +250,6 @@ def main(folder):
         assert all((a == b).all() for a, b in zip(found["same"], found["four"], strict=True))
         assert any(line.startswith("note: going on with 1 of 4 devices") for line in lines)
         assert table_parts(count, 4096) == [1 / count] * (2 * count)  # proxies and momentum
-        report["largest array"] = {
-            f"{type(loss).__name__} of {classes}": largest_array(count, loss, classes)
-            for loss, classes in (
-                (ProxyAnchor(), 4096),
-                (NormalizedSoftmax(), 4096),
-                (ArcFace(), 4096),
-                (ArcFace(), 4095),
-            )
-        }
     print(json.dumps(report))
 
 

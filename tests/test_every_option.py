@@ -235,7 +235,9 @@ def kept_pairs(miner):
     found = []
     for spread in (0.2, 0.5, 2.0):
         x = embeddings(spread)
-        found += [array(mask) for mask in miner(keras.ops.array(LABELS), keras.ops.array(x @ x.T))]
+        known = {"dim": DIM} if miner.wants else {}
+        masks = miner(keras.ops.array(LABELS), keras.ops.array(x @ x.T), **known)
+        found += [array(mask) for mask in masks]
     return found
 
 

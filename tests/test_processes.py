@@ -1,5 +1,6 @@
 """Several processes train as one does, one of them may be killed, and others may go on."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 
 import dml
-from dml import _processes
-from dml.errors import OptionError
+from dml import _devices, _processes
+from dml.errors import DmlError, OptionError
 from tests.test_devices import ROOT, environment
 
 PROGRAM = [sys.executable, "-m", "tests.processes"]
@@ -45,8 +47,10 @@ def run(count, what, folder):
 
 @pytest.mark.slow
 def test_training_is_that_of_one_process(tmp_path):
-    for code, _, errors in run(4, "four", tmp_path):
-        assert code == 0, errors
+    *others, ended = run(4, "four", tmp_path)
+    assert all((tmp_path / f"done-{number}").exists() for number in range(4)), (*others, ended)
+    assert ended[0] == -signal.SIGTERM and all(code != 0 for code, *_ in others), (*others, ended)
+    assert not (tmp_path / "unharmed").exists()
     first, killed = run(2, "two", tmp_path)
     assert killed[0] == -signal.SIGKILL, killed
     assert first[0] not in (0, 1), first  # neither in order, nor with a traceback
@@ -86,7 +90,6 @@ def test_what_several_can_not_do_together_is_refused(monkeypatch):
             start()
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="there is one process only")
 @pytest.mark.parametrize(
     ("count", "number"),
     [
@@ -96,6 +99,7 @@ def test_what_several_can_not_do_together_is_refused(monkeypatch):
     ],
 )
 def test_one_process_waits_for_no_other(monkeypatch, count, number):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")  # which has nothing to do for one
     monkeypatch.setenv(count, "1")
     monkeypatch.setenv(number, "0")
     assert dml.join_processes() == 1
@@ -130,6 +134,28 @@ def test_devices_of_a_process(monkeypatch, environment, expected):
         _processes._own_devices("SLURM_LOCALID")
 
 
+def test_processes_that_only_jax_has_joined_are_refused(monkeypatch):
+    jax = pytest.importorskip("jax")
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    for count in (2, 1):  # of a job with one, there is nothing to say
+        monkeypatch.setattr(jax, "process_count", lambda count=count: count)
+        refused = pytest.raises(DmlError, match=r"JAX has joined 2 processes, .*dml.join_processes")
+        with refused if count == 2 else contextlib.nullcontext(), dml.on_devices(1):
+            pass
+
+
+def test_processes_share_batches_evenly_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(_devices, "process_count", lambda: 2)
+    with pytest.raises(DmlError, match=r"process 0 of 2 would train alone, .* dml.on_devices"):
+        _devices.check_shared(8)
+    devices = SimpleNamespace(count=4, processes=2)
+    monkeypatch.setattr(_devices, "_current", lambda: devices)
+    _devices.check_shared(8)
+    for size, nearest in ((10, "8 or 12"), (3, "4")):
+        with pytest.raises(OptionError, match=f"a multiple of the 4 devices .*: {nearest}$"):
+            _devices.check_shared(size)
+
+
 def test_an_address_has_a_port(monkeypatch):
     monkeypatch.setattr(_processes, "require_jax", lambda option: None)
     with pytest.raises(OptionError, match=r"address must be HOST:PORT .*; got 10\.0\.0\.1"):
@@ -146,3 +172,10 @@ def test_the_folder_of_a_process_goes_with_it():
         folder = Path(process.stdout.read().strip())
     while folder.exists():  # its watcher is about to remove it
         time.sleep(0.01)
+
+
+def test_a_copy_of_a_run_has_its_files_without_those_of_one_machine(tmp_path):
+    for name in ("recipe.toml", "wandb/id", "head/wandb/id", "features/a/.lock", "features/a/b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(_processes._files(tmp_path, {"wandb", ".lock"})) == ["features/a/b", "recipe.toml"]

@@ -344,11 +344,10 @@ def text_block(text: str) -> str:
 
 
 def loss_facts(name: str) -> str:
-    """Returns what a loss does, its paper, its class and the defaults of its options."""
+    """Returns what a loss does, its papers, its class and the defaults of its options."""
     part = LOSSES[name]
-    module = inspect.getdoc(inspect.getmodule(part)) or ""
-    paper = re.search(r"\((.*)\)", module.partition("\n")[0])
-    cited = f" {linked(paper[1])}." if paper else ""
+    papers = references_of(part)
+    cited = f" {', '.join(papers)}." if papers else ""
     options = ", ".join(
         f"`{option.name} = {toml_value(option.default)}`" for option in options_of(part)
     )
@@ -358,10 +357,10 @@ def loss_facts(name: str) -> str:
     )
 
 
-def linked(text: str) -> str:
-    """Returns a citation whose address is a link."""
-    text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
-    return re.sub(r"(?<!\()https://arxiv.org/abs/([\d.]+\d)", r"[arXiv \1](\g<0>)", text)
+def references_of(part: type) -> list[str]:
+    """Returns the entries under `References:` in a class's docstring."""
+    section = (inspect.getdoc(part) or "").partition("\nReferences:\n")[2].partition("\n\n")[0]
+    return re.findall(r"^ +- (.+)$", section, flags=re.MULTILINE)
 
 
 def with_references(markdown: str) -> str:

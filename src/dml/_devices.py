@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dml._processes import exchanged, process_count, require_jax
+from dml._processes import check_joined, exchanged, process_count, process_index, require_jax
 from dml.errors import DmlError, OptionError
 
 _AXIS = "devices"
@@ -40,6 +40,7 @@ def on_devices(devices: int | str = "all", shard_proxies: bool = False) -> Itera
 
     Raises:
         OptionError: There are fewer devices, or more of another process; or the backend is not JAX.
+        DmlError: JAX has joined processes without `dml.join_processes`.
 
     Example:
         >>> with dml.on_devices("all") as count:  # doctest: +SKIP
@@ -61,7 +62,9 @@ def device_count(devices: int | str) -> int:
 
     Raises:
         OptionError: There are fewer, or the backend is not JAX.
+        DmlError: JAX has joined processes of which dml does not know.
     """
+    check_joined()
     if devices == 1 and process_count() == 1:
         return 1
     require_jax("devices")
@@ -265,6 +268,34 @@ def equal_batches(size: int | None) -> Iterator[None]:
         devices.batch_size = before
 
 
+def check_shared(batch_size: int) -> None:
+    """Raises an error unless the processes, if there are several, can train on their shares of it.
+
+    Args:
+        batch_size: Of `dml.training_batches`, of which each process reads its share.
+
+    Raises:
+        OptionError: Their devices can't share it evenly.
+        DmlError: They would train apart.
+    """
+    if process_count() == 1:
+        return
+    devices = _current()
+    if devices is None or devices.processes == 1:
+        raise DmlError(
+            f"process {process_index()} of {process_count()} would train alone, on its share of "
+            'each batch: make the encoder and the learner inside a block of dml.on_devices("all")'
+        )
+    if batch_size % devices.count:
+        lower = batch_size // devices.count * devices.count
+        nearest = [str(size) for size in (lower, lower + devices.count) if size]
+        raise OptionError(
+            "sampler.batch_size",
+            f"must be a multiple of the {devices.count} devices of {process_count()} processes; "
+            f"got {batch_size}. The nearest: {' or '.join(nearest)}",
+        )
+
+
 def placed(value: Any, variable: Any) -> Any:
     """Returns a value for a variable on the devices that hold it; nowhere is it whole for that."""
     return value if _current() is None else _sent(value, variable.value.sharding)
@@ -337,7 +368,7 @@ def share_of(batch_size: int) -> int:
 def whole(array: Any) -> np.ndarray:
     """Returns an array's values, wherever its parts are; all processes must call it."""
     devices = _current()
-    if devices is None or array.is_fully_addressable or array.is_fully_replicated:
+    if devices is None or _is_readable(array):
         return keras.ops.convert_to_numpy(array)
     import jax
 
@@ -352,6 +383,28 @@ def whole(array: Any) -> np.ndarray:
         start = min(start, len(array) - rows)
         values[start : start + rows] = np.asarray(take(array, start))
     return values
+
+
+@contextlib.contextmanager
+def whole_values(variables: Iterable[Any]) -> Iterator[None]:
+    """Gives each process whole arrays in place of variables' parts, in a `with` block.
+
+    Nothing can be computed in it. All processes must call it.
+    """
+    divided = [v for v in variables if process_count() > 1 and not _is_readable(v.value)]
+    parts = [variable.value for variable in divided]
+    try:
+        for variable in divided:
+            variable._value = whole(variable.value)
+        yield
+    finally:
+        for variable, value in zip(divided, parts, strict=True):
+            variable._value = value
+
+
+def _is_readable(array):
+    """Returns whether this process has all of an array."""
+    return array.is_fully_addressable or array.is_fully_replicated
 
 
 def check_inside(variables: Iterable[Any]) -> None:

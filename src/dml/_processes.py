@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,8 @@ except OSError:  # nobody reads it any more
 shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 _joined: "_Joined | None" = None
+# Whether this thread does what the others wait for; threads that it starts share their batches.
+_alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 
 class _Joined:
@@ -63,7 +66,6 @@ class _Joined:
     def __init__(self, index: int, count: int):
         self.index = index
         self.count = count
-        self.alone = False  # while it does what the others wait for
         self.folder = Path(tempfile.mkdtemp(prefix="dml-process-"))  # which the watcher removes
         self.watcher = subprocess.Popen(
             [sys.executable, "-I", "-c", _WATCHER, str(self.folder)],
@@ -246,13 +248,25 @@ def _number(name):
 
 
 def process_count() -> int:
-    """Returns how many processes do together what is done now."""
-    return 1 if _joined is None or _joined.alone else _joined.count
+    """Returns how many processes do together what this thread does now."""
+    return 1 if _joined is None or _alone.get() else _joined.count
 
 
 def process_index() -> int:
     """Returns the number of this process, from 0."""
     return 0 if _joined is None else _joined.index
+
+
+def check_joined() -> None:
+    """Raises a DmlError if JAX has joined others and dml has not: each would train alone."""
+    jax = sys.modules.get("jax")
+    if _joined is not None or jax is None or not jax.distributed.is_initialized():
+        return
+    if (count := jax.process_count()) > 1:
+        raise DmlError(
+            f"JAX has joined {count} processes, of which dml does not know: join them by "
+            "dml.join_processes instead, or start the command with --processes"
+        )
 
 
 def new_folder() -> Path:
@@ -261,10 +275,13 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=_joined.folder))
 
 
-def own_part(size: int) -> slice:
-    """Returns this process's part of rows that the processes share evenly."""
-    part = size // process_count()
-    return slice(process_index() * part, (process_index() + 1) * part)
+def own_part() -> Callable[[int], slice]:
+    """Returns a function from a number of rows to this process's part of them.
+
+    The processes must be able to share the rows evenly. Any thread may call the function.
+    """
+    index, count = process_index(), process_count()
+    return lambda size: slice(index * (size // count), (index + 1) * (size // count))
 
 
 def from_first(make: Callable[[], T]) -> T:
@@ -276,15 +293,14 @@ def from_first(make: Callable[[], T]) -> T:
         return make()
     sent = b""
     if process_index() == 0:
-        assert _joined is not None
-        _joined.alone = True
+        token = _alone.set(True)
         with _others_waiting():
             try:
                 sent = pickle.dumps((make(), None))
             except DmlError as error:
                 sent = pickle.dumps((None, error))
             finally:
-                _joined.alone = False
+                _alone.reset(token)
     value, error = pickle.loads(_broadcast(sent))
     if error is not None:
         raise error
@@ -383,7 +399,7 @@ def send_folder(folder: Path, left_out: set[str]) -> Path:
 
     Args:
         folder: In the first process.
-        left_out: Names of files and folders in it that are not copied.
+        left_out: Names of files and folders, also in folders, that are not copied.
     """
     if process_count() == 1:
         return folder
@@ -400,7 +416,7 @@ def send_folder(folder: Path, left_out: set[str]) -> Path:
 def _files(folder: Path, left_out: set[str]) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] not in left_out:
+        if path.is_file() and left_out.isdisjoint(name.parts):
             yield name.as_posix()
 
 

@@ -77,6 +77,13 @@ def test_every_option_of_a_colour_layer_changes_what_it_does(part):
         assert (np.abs(keras.ops.convert_to_numpy(changed) - images) > 5).any(), option
 
 
+@pytest.mark.parametrize("part", [RandomCropFlip, Strong])
+@pytest.mark.parametrize("area", [-1, 0, 1.5])
+def test_the_range_of_the_area_leaves_out_0(part, area):
+    with pytest.raises(ValueError, match=r"min_area must be in \(0, 1\]; got"):
+        part(min_area=area)
+
+
 @pytest.mark.parametrize(
     "part, options",
     [

@@ -48,6 +48,16 @@ def test_the_distribution_is_a_running_mean_of_batches():
         np.testing.assert_allclose(x[:, 4:], np.tile(np.cumsum(expected), (6, 1)), atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX tells how large arrays are")
+def test_takes_no_memory_for_each_bin_of_each_pair():
+    import jax
+
+    head, pairs = DifferenceHead(512, momentum=0.25), np.zeros((32, 32), "float32")
+    jaxpr = jax.make_jaxpr(head.histogram_of)(pairs, pairs)
+    largest = max(v.aval.size for eqn in jaxpr.eqns for v in eqn.outvars)
+    assert largest <= 2 * pairs.size
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 2], [3, 3, 3]])
 def test_a_batch_without_triplets_leaves_it(labels):
     embeddings = unit(np.random.default_rng(1).normal(size=(3, 4)))

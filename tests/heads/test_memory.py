@@ -138,10 +138,19 @@ def test_outside_training_nothing_is_remembered():
     assert (called(head, 1.0, 10)["memory_labels"] == -1).all()
 
 
+def test_only_images_with_a_label_in_training_are_labelled():
+    head, related = MemoryHead(size=5, embedding_dim=3), np.ones((2, 4))
+    assert not called(head, 1.0, -1)["labelled"].any()
+    assert called(head, 1.0, -1)["labelled"].tolist() == [True, True, False, False, False]
+    assert not called(head, 1.0, -1, training=False)["labelled"].any()
+    called(head, 1.0, 10, samples=[1, 2], related=related)
+    assert called(head, 1.0, 10)["labelled"].tolist() == [False, True, True, True, False]
+
+
 def test_its_state_is_not_trained_but_saved():
     head = MemoryHead(size=4, embedding_dim=3)
     head.build((None, 3))
-    assert not head.trainable_variables and len(head.variables) == 5
+    assert not head.trainable_variables and len(head.variables) == 6
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
     assert (copy.size, copy.embedding_dim) == (4, 3)
 

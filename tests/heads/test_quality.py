@@ -65,6 +65,16 @@ def test_margins_are_drawn_in_training_only():
     assert abs(drawn.mean()) < 0.2 and 0.8 < drawn.std() < 1.2
 
 
+def test_the_margins_of_a_copy_are_the_same():
+    def drawn(seed):
+        head = RandomMarginHead(3, 2, seed=seed)
+        copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(head))
+        return [out(h, training=True)[:, -1].tolist() for h in (head, copy)]
+
+    head, copy = drawn(7)
+    assert head == copy != drawn(8)[0]
+
+
 def test_lengths_of_the_proxies():
     head = ProxyLengthHead(2, 2)
     head.build((None, 2))

@@ -145,6 +145,19 @@ def generalized_lifted(relation, x, margin, **options):
     return np.mean(losses)
 
 
+def angular(relation, x, angle):
+    t = np.tan(np.radians(angle)) ** 2
+    losses = []
+    for a, p, r, _ in all_pairs(relation):
+        rivals = sum(
+            s * (1 - relation[p, n]) * np.exp(4 * t * (x[a] @ x[n] + x[p] @ x[n]))
+            for n, _, s in pairs(relation, a)
+            if n != p
+        )
+        losses.append((r, np.log(1 + rivals * np.exp(-2 * (1 + t) * x[a] @ x[p]))))
+    return mean(losses)
+
+
 def circle(relation, x, margin, scale):
     losses = []
     for a in range(len(x)):

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import dml
-from dml.losses import LOSSES, MetricLoss, PairLoss, ProxyAnchor, Triplet
+from dml.errors import ArrayError
+from dml.losses import (
+    LOSSES,
+    Contrastive,
+    MetricLoss,
+    MultipleLosses,
+    PairLoss,
+    ProxyAnchor,
+    Triplet,
+)
 
 
 def test_the_value_is_a_scalar_of_float32_whatever_the_input():
@@ -41,6 +50,50 @@ def test_labels_may_be_a_column():
     x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
     labels = np.array([0, 0, 1, 1])
     assert float(Triplet()(labels[:, None], x)) == float(Triplet()(labels, x))
+
+
+@pytest.mark.parametrize("start, step", [(100_000_001, 1), (2**32, 2**32), (-(2**40), 1)])
+@pytest.mark.parametrize("kind", [list, np.array, "column", "tensor", "float64"])
+def test_labels_of_any_size_stay_distinct(start, step, kind):
+    if kind == "tensor" and keras.backend.backend() == "jax" and abs(start) >= 2**31:
+        pytest.skip("JAX has no such integers")
+    kinds = {
+        "column": lambda labels: np.array(labels)[:, None],
+        "tensor": lambda labels: keras.ops.convert_to_tensor(np.array(labels)),
+        "float64": lambda labels: np.array(labels, "float64"),
+    }
+    given = kinds.get(kind, kind)
+    a, b, c, d = (start + i * step for i in range(4))
+    # All are sqrt(2) apart: negatives are beyond the margin of 1, positives cost 2.
+    assert float(Contrastive()(given([a, b, c, d]), np.eye(4))) == 0
+    assert float(Contrastive()(given([a, b, a, c]), np.eye(4))) == pytest.approx(2, rel=1e-5)
+
+
+def test_labels_that_name_classes_are_in_32_bits():
+    cosines = np.array([[0.5, 0.2], [0.1, 0.3]])
+    for loss in (ProxyAnchor(), MultipleLosses([ProxyAnchor(), Contrastive()])):
+        with pytest.raises(ArrayError, match="labels must be in 32 bits; got 4294967296"):
+            loss([0, 2**32], cosines)
+    if keras.backend.backend() != "jax":  # which has no such integers
+        labels = keras.ops.convert_to_tensor(np.array([0, 2**32]))
+        expected = float(ProxyAnchor()([0, 2], cosines))  # of which there is no proxy
+        assert float(ProxyAnchor()(labels, cosines)) == expected
+
+
+def test_samples_of_any_size_stay_distinct():
+    x = np.eye(4, dtype="float32")
+    x[1, :2] = [0.6, 0.8]
+    labels, samples = np.array([0, 0, 1, 1]), 2**30 + np.array([1, 2, 3, 4])
+    found = Contrastive()({"labels": labels, "samples": samples}, x)
+    assert float(found) == pytest.approx(float(Contrastive()(labels, x)))
+
+
+def test_memberships_may_be_of_any_type():
+    cosines, labels = np.array([[0.5, 0.2, 0.1], [0.1, 0.3, 0.2]]), np.array([0, 2])
+    expected = float(ProxyAnchor()(labels, cosines))
+    for dtype in ("int64", "float64", "float16", "uint8"):
+        found = float(ProxyAnchor()(np.eye(3, dtype=dtype)[labels], cosines))
+        assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_loss_without_a_formula_says_so():

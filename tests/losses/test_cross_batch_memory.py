@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from dml.heads import MemoryHead
-from dml.losses import Contrastive, CrossBatchMemory, MultiSimilarity, ProxyAnchor
+from dml.losses import LOSSES, Contrastive, CrossBatchMemory, MultiSimilarity, ProxyAnchor
 from dml.ops import Targets, relation_masks
 from tests.backend import value_and_grad
 
@@ -18,11 +18,12 @@ def unit_rows(rows=4, seed=0):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
 
 
-def given(x, memory, memory_labels, steps=1, twins=None):
+def given(x, memory, memory_labels, steps=1, twins=None, labelled=None):
     return {
         "embeddings": ops.cast(x, "float32"),
         "memory": ops.cast(memory, "float32"),
         "memory_labels": ops.array(memory_labels),
+        "labelled": ops.array(np.asarray(memory_labels) >= 0 if labelled is None else labelled),
         "steps": ops.array(steps),
         "twins": ops.array(np.zeros((4, 6), bool) if twins is None else twins),
     }
@@ -56,6 +57,34 @@ def test_weight_and_start_by_hand(weight, steps, used):
     memory[0, 0] = 1
     value = number(loss(LABELS, given(x, memory, [1, -1, -1, -1, -1, -1], steps=steps)))
     assert value == pytest.approx(2 + used * weight * 3, rel=1e-5)
+
+
+def test_labels_below_0_are_labels():
+    x, head = np.eye(4, dtype="float32"), MemoryHead(6, 4)
+    loss = CrossBatchMemory(Contrastive(), size=6, start=0)
+    labels = ops.array([-1, -1, 1, 1])
+
+    def step(rows, labels):
+        return number(loss(labels, head(ops.cast(rows, "float32"), labels, training=True)))
+
+    # Positives, sqrt(2) apart, cost 2, and an empty memory nothing, whatever the labels.
+    assert step(x, labels) == pytest.approx(2, rel=1e-5)
+    # Each meets itself and the other of its class: positives at 0 and sqrt(2), of which the mean is
+    # over those above 0.
+    assert step(x, labels) == pytest.approx(2 + 2, rel=1e-5)
+    # Other classes: the negatives at a distance of 0 cost 1.
+    assert step(x, ops.array([-7, -7, -8, -8])) == pytest.approx(2 + 1, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(LOSSES) if LOSSES[n]().has_pairs() and not LOSSES[n].both_ends]
+)
+def test_a_memory_of_nothing_adds_nothing(name):
+    base = LOSSES[name]()
+    x, known = unit_rows(), np.full(6, 0)
+    loss = CrossBatchMemory(base, size=6, start=0)
+    nothing = given(x, np.zeros((6, 3)), known, labelled=np.zeros(6, bool))
+    assert number(loss(LABELS, nothing)) == pytest.approx(number(base(LABELS, x)), rel=1e-6)
 
 
 def test_twins_are_no_pairs():
@@ -131,5 +160,7 @@ def test_names_its_head_saves_and_loads():
 def test_refuses_what_compares_no_pairs():
     with pytest.raises(ValueError, match="compares images with proxies"):
         CrossBatchMemory(ProxyAnchor())
+    with pytest.raises(ValueError, match="start must be an integer"):
+        CrossBatchMemory(Contrastive(), start=1.5)
     with pytest.raises(ValueError, match="size must be at least 1; got 0"):
         CrossBatchMemory(Contrastive(), size=0)

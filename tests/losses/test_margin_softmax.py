@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from dml.errors import OptionError
 from dml.heads import LengthHead, ProxyHead, ProxyLengthHead, WalkHead
 from dml.losses import LOSSES, SubCenterArcFace, outliers
 from dml.losses._margin_softmax import turned_away
@@ -119,6 +120,7 @@ BAD = {
     "arcface": {"margin": 91.0},
     "cosface": {"margin": -0.1},
     "normalized_softmax": {"temperature": 0.0},
+    "large_margin_softmax": {"multiple": 2.5},
     "sphereface": {"multiple": 0},
     "sub_center_arcface": {"proxies_per_class": 0},
 }
@@ -130,6 +132,23 @@ def test_refuses_options_out_of_range(name):
         LOSSES[name](**BAD[name])
 
 
+@pytest.mark.parametrize(
+    "name, option",
+    [
+        ("sphereface", "multiple"),
+        ("large_margin_softmax", "multiple"),
+        ("sub_center_arcface", "proxies_per_class"),
+        ("soft_triple", "proxies_per_class"),
+        ("histogram", "bins"),
+        ("fast_ap", "bins"),
+        ("dynamic_soft_margin", "bins"),
+    ],
+)
+def test_counts_are_integers(name, option):
+    with pytest.raises(OptionError, match=f"{option} must be an integer; got 2.5"):
+        LOSSES[name](**{option: 2.5})
+
+
 @pytest.mark.parametrize("name", PROXY_LOSSES)
 def test_memberships_of_an_image_of_no_class_are_finite(name):
     loss = LOSSES[name]()
@@ -137,6 +156,20 @@ def test_memberships_of_an_image_of_no_class_are_finite(name):
     none = np.array([[0.0, 0.0, 0.0], [0.5, 0.25, 0.0]])
     value, grad = value_and_grad(lambda s: loss(none, s), cosines)
     assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+# An image of no class still has cosines that should be 0.
+REGRESSES = {"p2s_grad"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in PROXY_LOSSES if LOSSES[n].averages_images))
+def test_an_image_of_no_class_or_of_all(name):
+    loss = LOSSES[name]()
+    cosines = as_read(loss, np.array([[0.2, -0.3, 0.1], [0.4, 0.0, 0.9]]))
+    value, grad = value_and_grad(lambda s: loss(np.array([[0.0] * 3, [1.0] * 3]), s), cosines)
+    assert np.isfinite(value) and np.isfinite(grad).all()
+    if name not in REGRESSES:
+        assert (grad[0, :3] == 0).all()
 
 
 def test_manifold_of_two_own_classes_by_hand():

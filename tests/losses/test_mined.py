@@ -72,7 +72,8 @@ def triplet(x, positive, negative):
 )
 def test_every_miner_weights_the_pairs(loss, expected, miner):
     x = unit_rows().astype("float64")
-    kept = MINERS[miner]()(ops.array(LABELS), ops.cast(x @ x.T, "float32"))
+    known = {"dim": x.shape[1]} if MINERS[miner].wants else {}
+    kept = MINERS[miner]()(ops.array(LABELS), ops.cast(x @ x.T, "float32"), **known)
     kept = [ops.convert_to_numpy(mask).astype("float64") for mask in kept]
     value, grad = value_and_grad(lambda x: Mined(loss, MINERS[miner]())(LABELS, x), x)
     assert value == pytest.approx(expected(x, *kept), rel=1e-5, abs=1e-7)

@@ -162,6 +162,12 @@ def test_histogram_is_the_chance_of_a_negative_above_a_positive():
     assert number(LOSSES["histogram"]()(np.array([0, 1, 0, 1]), x)) == pytest.approx(1)
 
 
+def test_contrastive_margins_are_distances():
+    with pytest.raises(ValueError, match="positive_margin must be at least 0; got -1"):
+        LOSSES["contrastive"](positive_margin=-1)
+    assert LOSSES["contrastive"](positive_margin=-1, distance="dot").positive_margin == -1
+
+
 def test_angular_counts_only_negatives_of_both_ends():
     graded = relation(np.array([0, 0, 1]))
     graded[1, 2] = graded[2, 1] = np.nan  # 2 is no negative of 1

@@ -33,10 +33,41 @@ def test_squared_distance_on_the_sphere_is_twice_the_cosine():
     assert float(a) == pytest.approx(float(b), rel=1e-6)
 
 
-def test_a_single_class_has_no_rival():
-    value, grad = value_and_grad(lambda s: ProxyNCA()(LABELS, s), np.array([[0.3]]))
-    # Scale times the squared distance, 9 (2 - 2 * 0.3), falls by 18 for each unit of cosine.
-    assert value == pytest.approx(12.6) and grad.tolist() == [[-18]]
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_single_class_has_no_rival(inside):
+    loss = ProxyNCA(positive_in_denominator=inside, label_smoothing=0.1)
+    value, grad = value_and_grad(lambda s: loss(LABELS, s), np.array([[0.3]]))
+    assert value == 0 and grad.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_image_of_no_class_has_no_loss(inside, smoothing):
+    loss = ProxyNCA(positive_in_denominator=inside, label_smoothing=smoothing)
+    cosines = np.array([[0.5, 0.2, -0.1], [0.3, 0.1, 0.4]])
+    value, grad = value_and_grad(lambda s: loss(np.array([[0.0] * 3, [0, 1, 0]]), s), cosines)
+    alone = float(loss(np.array([1]), cosines[1:]))
+    assert value == pytest.approx(alone / 2, rel=1e-5) and grad[0].tolist() == [0, 0, 0]
+
+
+def test_an_image_of_all_classes():
+    labels, cosines = np.ones((1, 3)), np.array([[0.5, 0.2, -0.1]])
+    value, grad = value_and_grad(lambda s: ProxyNCA()(labels, s), cosines)
+    assert value == 0 and grad.tolist() == [[0, 0, 0]]
+    for smoothing in (0.0, 0.1):  # there is no other class that could have a share of the target
+        loss = ProxyNCA(scale=1.0, positive_in_denominator=True, label_smoothing=smoothing)
+        everyone = np.exp(-1) + np.exp(-1.6) + np.exp(-2.2)
+        expected = np.log(everyone) + (1 + 1.6 + 2.2) / 3
+        assert float(loss(labels, cosines)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_shares_of_the_target_add_up_to_1_with_two_own_classes():
+    loss = ProxyNCA(scale=1.0, positive_in_denominator=True, label_smoothing=0.2)
+    # Exponents -1, -1.6, -2.2; shares 0.4, 0.4 and, of the only other one, 0.2.
+    everyone = np.exp(-1) + np.exp(-1.6) + np.exp(-2.2)
+    expected = np.log(everyone) + 0.4 * 1 + 0.4 * 1.6 + 0.2 * 2.2
+    found = float(loss(np.array([[1.0, 1.0, 0.0]]), COSINES))
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_does_not_underflow_where_the_own_proxy_is_far():

@@ -16,6 +16,7 @@ from dml.losses import (
     LiftedStructure,
     Mined,
     MultiSimilarity,
+    NTXent,
     ProxyAnchor,
     SupCon,
     reduced,
@@ -76,6 +77,58 @@ def test_miners_and_memories_take_reduced_pairs():
     loss = reduced(SupCon(), NonZero())
     assert np.isfinite(number(Mined(loss, BatchHardMiner())(labels, x.astype("float32"))))
     assert CrossBatchMemory(loss, size=8).head(None, 5).size == 8
+
+
+def unbalanced():
+    """Returns labels of a class of five and one of two, and their vectors."""
+    labels, x = np.array([0, 0, 0, 0, 0, 1, 1]), np.random.default_rng(4).normal(size=(7, 3))
+    return labels, x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def mean_of_classes(values, labels):
+    return np.mean([np.mean(values[labels == c]) for c in np.unique(labels)])
+
+
+def test_a_miner_leaves_classes_their_sizes():
+    labels, x = unbalanced()
+    s, same = x @ x.T, labels[:, None] == labels
+    hardest = np.where(same & ~np.eye(7, dtype=bool), s, np.inf).min(axis=1)
+    values = np.log(1 + np.exp((np.where(same, -np.inf, s).max(axis=1) - hardest) / 0.1))
+    for reduction, expected in (
+        (ClassWeighted(), mean_of_classes(values, labels)),
+        (PerAnchor(), np.mean(values)),
+    ):
+        loss = Mined(reduced(NTXent(temperature=0.1), reduction), BatchHardMiner())
+        assert number(loss(labels, x)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_memory_leaves_classes_their_sizes():
+    labels, x = unbalanced()
+    known, memory = np.array([0, 1, 1, 2]), np.eye(4)[:, :3]
+    s, same = x @ memory.T / 0.5, labels[:, None] == known
+    rivals = np.where(same, 0, np.exp(s)).sum(axis=1, keepdims=True)
+    pairs = np.where(same, np.log(1 + rivals / np.exp(s)), 0)
+    values = pairs.sum(axis=1) / same.sum(axis=1)
+    inner = reduced(NTXent(temperature=0.5), ClassWeighted())
+    loss = CrossBatchMemory(inner, size=4, start=0)
+    given = {
+        "embeddings": x,
+        "memory": memory,
+        "memory_labels": known,
+        "labelled": np.ones(4, bool),
+        "twins": np.zeros((7, 4), bool),
+        "steps": np.array(1),
+    }
+    expected = number(inner(labels, x)) + mean_of_classes(values, labels)
+    assert number(loss(labels, given)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_classes_without_a_proxy_have_their_sizes():
+    labels, x = batch(ArcFace(), "unbalanced")
+    labels = np.where(labels == 0, 20, labels)  # five images of a class without a proxy
+    alone = np.array([number(ArcFace()(labels[i : i + 1], x[i : i + 1])) for i in range(8)])
+    found = number(reduced(ArcFace(), ClassWeighted())(labels, x))
+    assert found == pytest.approx(mean_of_classes(alone, labels), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [SupCon(temperature=0.3), ArcFace(scale=8.0)])

@@ -7,7 +7,6 @@ from dml.losses._soft_counts import (
     count_above,
     mean_of_anchors,
     nearer,
-    soft_histogram,
     without_itself,
 )
 
@@ -30,9 +29,3 @@ def test_anchors_without_a_positive_are_left_out_of_the_mean():
     values = ops.convert_to_tensor(np.array([[1.0, 3.0], [100.0, 100.0]], "float32"))
     positive = np.array([[True, True], [False, False]])
     assert float(array(mean_of_anchors(values, positive))) == 2.0
-
-
-def test_a_histogram_counts_every_value_once():
-    x = ops.convert_to_tensor(np.array([[0.0, 0.25, 4.0, 9.0]], "float32"))
-    every = soft_histogram(x, ops.ones((1, 4), "bool"), 0.0, 4.0, 4)
-    np.testing.assert_allclose(array(every), [[1.75, 0.25, 0, 0, 2]], atol=1e-6)

@@ -26,7 +26,8 @@ from dml.ops import Targets
 from dml.reductions import PerAnchor
 
 FORWARDED = ("proxies_per_class", "proxy_head", "views", "reads_length", "averages_images")
-QUESTIONS = ("takes_memberships", "takes_relation", "needs_head")
+FORWARDED += ("is_softmax_of_cosines",)
+QUESTIONS = ("takes_memberships", "takes_relation", "reads_classes", "needs_head")
 
 
 @pytest.mark.parametrize("loss", [Contrastive(), ArcFace(), MagFace(), SoftTriple()])
@@ -36,6 +37,20 @@ def test_forwards_what_it_does_not_change(loss):
     assert [getattr(wrapped, n)() for n in QUESTIONS] == [getattr(loss, n)() for n in QUESTIONS]
     assert wrapped.has_active_share() == loss.has_active_share()
     assert type(wrapped.head(3, 4)) is type(loss.head(3, 4))
+
+
+@pytest.mark.parametrize(
+    "loss, reads",
+    [
+        (Contrastive(), False),
+        (ArcFace(), True),
+        (CrossBatchMemory(Contrastive(), 8), True),
+        (MultipleLosses([NTXent(), Contrastive()]), False),
+        (MultipleLosses([NTXent(), ArcFace()]), True),
+    ],
+)
+def test_labels_name_classes_where_any_loss_reads_them(loss, reads):
+    assert loss.reads_classes() is reads
 
 
 def test_forwards_the_penalty_of_proxies():

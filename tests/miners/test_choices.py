@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from dml.errors import OptionError
 from dml.miners import (
     AngularMiner,
     BatchEasyHardMiner,
@@ -25,8 +26,9 @@ def unit_rows(seed=0, dim=4):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def mined(miner, similarities, labels=LABELS):
-    kept = miner(ops.array(labels), ops.cast(similarities, "float32"))
+def mined(miner, similarities, labels=LABELS, dim=4):
+    known = {"dim": dim} if miner.wants else {}
+    kept = miner(ops.array(labels), ops.cast(similarities, "float32"), **known)
     return [ops.convert_to_numpy(mask) for mask in kept]
 
 
@@ -87,7 +89,7 @@ def test_batch_easy_hard_agrees_with_loops(positives, negatives):
         (EasyPositiveMiner(), (0.2, 0.2), (0.5, 0.5)),
         (BatchEasyHardMiner("hard", "semi_hard"), (0.2, 0.2), (0.5, 0.5)),
         (BatchEasyHardMiner("semi_hard", "hard"), (0.2, 0.2), (0.5, 0.5)),
-        (DistanceWeightedMiner(dim=4), (0.2, 0.2), (-0.5, -0.5)),  # all are too far
+        (DistanceWeightedMiner(), (0.2, 0.2), (-0.5, -0.5)),  # all are too far
         (MultiSimilarityMiner(), (0.9, 0.9), (0.1, 0.1)),  # all are easy
         (SemiHardMiner(), (0.2, 0.2), (0.5, 0.5)),
         (TripletMarginMiner(), (0.9, 0.9), (0.1, 0.1)),
@@ -165,10 +167,10 @@ def test_pair_margin_by_hand():
     assert negative.tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
 
 
-def test_distance_weighted_agrees_with_the_density():
-    dim = 16
+@pytest.mark.parametrize("dim", [2, 16])
+def test_distance_weighted_agrees_with_the_density(dim):
     x = unit_rows(dim=dim)
-    positive, negative = mined(DistanceWeightedMiner(dim=dim), x @ x.T)
+    positive, negative = mined(DistanceWeightedMiner(), x @ x.T, dim=dim)
     assert (positive == (LABELS[:, None] == LABELS) * (1 - np.eye(len(LABELS)))).all()
     for a in range(len(LABELS)):
         d = {n: max(np.linalg.norm(x[a] - x[n]), 0.5) for n in pairs_of(a)[1]}
@@ -180,6 +182,11 @@ def test_distance_weighted_agrees_with_the_density():
         for n in range(len(LABELS)):
             expected = rare[n] / sum(rare.values()) if n in rare else 0.0
             assert negative[a, n] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_distance_weighted_asks_for_the_length_of_the_embeddings():
+    with pytest.raises(OptionError, match="dim must be given"):
+        DistanceWeightedMiner()(ops.array(LABELS), ops.zeros((len(LABELS), len(LABELS))))
 
 
 def test_uniform_histogram_caps_every_bin():
@@ -197,7 +204,6 @@ def test_uniform_histogram_caps_every_bin():
     [
         (AngularMiner, {"angle": 90.0}),
         (BatchEasyHardMiner, {"positives": "medium"}),
-        (DistanceWeightedMiner, {"dim": 2}),
         (DistanceWeightedMiner, {"nearest": 3.0}),
         (PairMarginMiner, {"positive_similarity": 2.0}),
         (SemiHardMiner, {"margin": 0.0}),

@@ -21,12 +21,17 @@ def name(request):
     return request.param
 
 
+def known(name):
+    """Returns what a miner wants to know of the embeddings, by name."""
+    return {"dim": 4} if MINERS[name].wants else {}
+
+
 def masks(name, kind, seed=0):
     """Returns the labels and the masks that the miner makes of a random batch."""
     labels = np.array(BATCHES[kind])
     x = np.random.default_rng(seed).normal(size=(len(labels), 4)).astype("float32")
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    kept = MINERS[name]()(ops.array(labels), ops.array(x @ x.T))
+    kept = MINERS[name]()(ops.array(labels), ops.array(x @ x.T), **known(name))
     return labels, [ops.convert_to_numpy(mask) for mask in kept]
 
 
@@ -47,7 +52,7 @@ def test_a_relation_of_zeros_and_ones_does_as_labels_do(name):
     relation = (labels[:, None] == labels[None, :]).astype("float32")
     x = np.random.default_rng(0).normal(size=(len(labels), 4)).astype("float32")
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    kept = MINERS[name]()(ops.array(relation), ops.array(x @ x.T))
+    kept = MINERS[name]()(ops.array(relation), ops.array(x @ x.T), **known(name))
     for mask, expected in zip(kept, by_labels, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(mask), expected, atol=1e-5)
 
@@ -55,7 +60,8 @@ def test_a_relation_of_zeros_and_ones_does_as_labels_do(name):
 def test_finite_at_identical_and_opposite_embeddings(name):
     labels = np.array(BATCHES["balanced"])
     for similarities in (np.ones((6, 6)), -np.ones((6, 6)), np.zeros((6, 6))):
-        kept = MINERS[name]()(ops.array(labels), ops.cast(similarities, "float32"))
+        similarities = ops.cast(similarities, "float32")
+        kept = MINERS[name]()(ops.array(labels), similarities, **known(name))
         for mask in kept:
             assert np.isfinite(ops.convert_to_numpy(mask).astype("float32")).all()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dml.miners._triplets import MINING, _largest, triplet_counts
-from dml.ops import pair_masks
+from dml.ops import as_weights, pair_masks
 from tests.losses import reference
 
 
@@ -29,6 +29,25 @@ def test_agrees_with_loops_over_triplets(mining, kind):
         expected[0, a, p] += share
         expected[1, a, n] += share
     np.testing.assert_allclose(counts(labels, d, 0.15, mining), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
+@pytest.mark.parametrize("of_each", [4, 6])  # counted one by one, and by sorting
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("margin, places", [(0.0, 1), (0.25, 9), (0.25, 1)])
+def test_a_negative_at_the_margin_is_beyond_it(mining, of_each, weights, margin, places):
+    labels = np.arange(4 * of_each) % 4
+    # Distances are multiples of 0.25, exact in floats; one place is a collapsed batch.
+    d = np.random.default_rng(0).integers(0, places, 2 * labels.shape) / 4
+    expected = np.zeros((2, *d.shape))
+    for a, p, n, share in reference.selected_triplets(labels, d, margin, mining):
+        expected[0, a, p] += share
+        expected[1, a, n] += share
+    masks = pair_masks(labels)
+    masks = [as_weights(mask) for mask in masks] if weights else masks
+    found = triplet_counts(keras.ops.cast(d, "float32"), *masks, margin, mining)
+    for counted, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(counted), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [7, 256, 320])

@@ -8,10 +8,12 @@ from keras import ops
 
 from dml.losses import MultiSimilarity
 from dml.ops import (
+    has_column,
     memberships,
     own_column,
     relation_of,
     relation_of_distinct,
+    relation_of_memberships,
     same_label,
 )
 
@@ -59,4 +61,20 @@ def test_own_classes():
     assert array(memberships(labels, 3)).tolist() == [[0, 1, 0], [1, 0, 0]]
     x = ops.cast([[1, 2, 3], [4, 5, 6]], "float32")
     assert array(own_column(x, labels)).tolist() == [[2], [4]]
-    assert array(own_column(x, labels + 5)).tolist() == [[3], [6]]  # no such class: the last
+    for strange in (labels + 5, labels - 2):  # no such class: the last
+        assert array(own_column(x, strange)).tolist() == [[3], [6]]
+    labels = ops.convert_to_tensor(np.array([-1, 0, 2, 3], "int32"))
+    assert array(has_column(labels, 3)).tolist() == [False, True, True, False]
+
+
+def test_images_are_related_by_the_classes_that_they_share():
+    own = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [1, 1, 1]])
+    found = array(relation_of_memberships(own))
+    expected = [
+        [1, 1, 0, 1, 1],
+        [1, 1, 0, 0.5, 1],
+        [0, 0, 1, 0, 1],
+        [1, 0.5, 0, 0.5, 1],
+        [1, 1, 1, 1, 1],
+    ]
+    np.testing.assert_allclose(found, expected)

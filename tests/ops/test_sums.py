@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.ops import log1p_sum_exp, log_sum_exp, mean_over, ratio, row_shares, weighted_sum
+from dml.ops import (
+    log1p_sum_exp,
+    log_sum_exp,
+    mean_over,
+    ratio,
+    row_shares,
+    share_kept,
+    weighted_sum,
+)
 from tests.backend import value_and_grad
 
 
@@ -57,3 +65,11 @@ def test_means_ratios_and_shares_over_nothing_are_0():
     assert array(ratio(ops.cast([6.0, 6.0], "float32"), ops.cast([3.0, 0.0], "float32")))[0] == 2
     shares = array(row_shares(ops.cast([[0.5, 1.5], [0.0, 0.0]], "float32")))
     assert shares.tolist() == [[0.25, 0.75], [0, 0]]
+
+
+def test_the_share_of_pairs_that_are_kept():
+    masks = np.array([[True, True]]), np.array([[1.0, 0.5]], "float32")
+    kept = np.array([[True, False]]), np.array([[0.0, 0.5]], "float32")
+    assert float(array(share_kept(kept, masks))) == pytest.approx(1.5 / 3.5)
+    nothing = [np.zeros((1, 2), bool)]
+    assert float(array(share_kept(nothing, nothing))) == 0

@@ -1,5 +1,6 @@
 """Targets of a batch, in every form."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -18,6 +19,12 @@ def test_labels_become_integers_of_one_axis():
         assert targets.samples is None and targets.related is None
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="which has 32 bits only")
+def test_labels_beyond_32_bits_are_no_others():
+    labels = ops.convert_to_tensor(np.array([2**32, -(2**40) + 1, 7]))
+    assert array(Targets.of(labels).labels).tolist() == [2**31 - 1, -(2**31), 7]
+
+
 def test_samples_stay_exact():
     y = {"labels": np.array([1, 1]), "samples": np.array([[2**24 + 1], [2**24 + 2]])}
     assert array(Targets.of(y).samples).tolist() == [2**24 + 1, 2**24 + 2]
@@ -33,7 +40,9 @@ def test_related_images_become_the_relation_of_the_batch():
 def test_a_matrix_is_memberships_only_for_losses_that_take_them():
     one_hot = np.eye(2)[[0, 0]]
     assert array(Targets.of(one_hot).labels).tolist() == [[1, 1], [1, 1]]
-    assert array(Targets.of(one_hot, memberships=True).labels).tolist() == [[1, 0], [1, 0]]
+    for kind in ("float64", "float32", "int32"):
+        own = array(Targets.of(one_hot.astype(kind), memberships=True).labels)
+        assert own.tolist() == [[1, 0], [1, 0]] and own.dtype == "float32"
 
 
 def test_views_follow_each_other():

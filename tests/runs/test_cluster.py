@@ -10,7 +10,8 @@ import pytest
 
 from dml.cli import main
 from dml.errors import DmlError, MissingDataError, OptionError
-from dml.runs._cluster import ClusterTraining, _Cluster, _watch, _Worker
+from dml.runs._cluster import ClusterTraining, _Cluster, _watch, _with, _Worker
+from dml.runs._starting import Shares
 from tests.clusters import started_cluster
 from tests.reporters import Lines
 from tests.runs.on_devices import OPTIONS
@@ -122,8 +123,8 @@ class FourProcessors:
         return {"CPU": 4.0, "memory": 1e9}
 
 
-def training_of(folder, share=8, workers=None):
-    return ClusterTraining(folder, ["train"], ["resume"], share, workers)
+def training_of(folder, share=8, workers=None, proxies=()):
+    return ClusterTraining(folder, ["train"], ["resume"], Shares(share, proxies), workers)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,9 @@ def test_fewer_workers_go_on_if_they_can_share_a_batch(tmp_path):
     training = training_of(tmp_path, share=8, workers=4)
     assert training._count_now(_Cluster.of(FourProcessors()), most=4) == 4
     assert training._count_now(_Cluster.of(FourProcessors()), most=3) == 2
+    divided = training_of(tmp_path, share=24, workers=4, proxies=((10, 8),))
+    assert divided._count_now(_Cluster.of(FourProcessors()), most=4) == 4
+    assert divided._count_now(_Cluster.of(FourProcessors()), most=3) == 2
     without = _Cluster(FourProcessors(), "GPU")  # all of its machines with one are gone
     assert training._count_now(without, most=4) == 1 and without.devices() == 0
 
@@ -171,8 +175,34 @@ def test_it_is_given_up_when_nothing_is_gained(tmp_path, monkeypatch):
     assert attempts == [2] * 5 and len(lines.warnings) == 4
 
 
+def test_variables_are_passed_on(monkeypatch, tmp_path):
+    sent = []
+
+    class Actor:
+        class address:
+            remote = staticmethod(lambda: "10.0.0.1:6000")
+
+        class output:
+            remote = staticmethod(lambda command, environment, *folders: sent.append(environment))
+
+    monkeypatch.setattr("dml.runs._cluster._follow", lambda *arguments: None)
+    monkeypatch.setattr(FourProcessors, "get", lambda self, found, timeout: found, raising=False)
+    for name in ("WANDB_MODE", "DML_DATA", "OTHER"):
+        monkeypatch.setenv(name, "a")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # by which Ray hides GPUs from an actor
+    for own in ("", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+        _Cluster.of(FourProcessors()).start([_Worker(Actor, "10.0.0.1")], ["train"], tmp_path)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
+        environment = _with(sent[-1])
+        assert environment.get("OMP_NUM_THREADS", "") == own
+        assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert sent[0]["WANDB_MODE"] == sent[0]["DML_DATA"] == "a" and "OTHER" not in sent[0]
+
+
 def test_addresses_of_ray_client_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
+    (tmp_path / "run").mkdir()  # as the command has made it
     with pytest.raises(OptionError, match="RAY_ADDRESS must be HOST:PORT of the cluster"):
         training_of(tmp_path / "run").run(Lines())
     assert not (tmp_path / "run").exists()

@@ -67,6 +67,14 @@ def test_fewer_validations_take_less():
     assert seconds(recipe(**always))["training"] == pytest.approx(5 + 200 + 400 * 5.25)
 
 
+def test_validations_of_the_head_stage_are_counted_too():
+    options = {"training.stage": "head", "head_stage.epochs": 10, "head_stage.views": 0}
+    options |= {"training.validate_every": 0.5, "training.patience": 3}
+    stages = {stage.name: stage for stage in planned_stages(recipe(**options), COUNTS, TIMING)}
+    assert stages["head stage"].seconds == pytest.approx(2 + 10 * 40 * 0.01 + 20 * 0.25)
+    assert stages["head stage"].detail == "10 epochs of 40 batches, unless it stops early"
+
+
 def test_an_early_stop_is_not_foreseen():
     options = {"training.epochs": 10, "training.patience": 3}
     stages = {stage.name: stage for stage in planned_stages(recipe(**options), COUNTS, TIMING)}
@@ -244,6 +252,9 @@ def test_the_plan_as_text():
     device = dataclasses.replace(TIMING, device_memory=3 * GIB)
     (line, *_) = make_plan(plan.recipe, COUNTS, device).lines()
     assert line.endswith("64 images takes 0.5 s and 3.0 GiB there, embedding an image 10 ms")
+    head = dataclasses.replace(TIMING, start=0.0, step=0.0)
+    (line, *_) = make_plan(plan.recipe, COUNTS, head).lines()
+    assert line.endswith("a batch of 64 features takes 0.01 s, embedding an image 10 ms")
     free = make_plan(plan.recipe, COUNTS, TIMING)
     assert list(free.lines())[-1] == "  together      1.8 min"
 
@@ -269,3 +280,7 @@ def test_real_batches_are_timed_and_nothing_is_written(tmp_path, monkeypatch):
     assert not list((tmp_path / "empty").iterdir())
     with pytest.raises(OptionError, match="budget must be positive"):
         trainer.plan(0.0)
+    # The head alone may have batches that the encoder has no memory for.
+    monkeypatch.setattr("dml.runs._planning._timed_steps", None)
+    head = Trainer(load_recipe("glyphs", [*options, "--training.stage", "head"])).plan()
+    assert head.timing.start == head.timing.step == 0 < head.timing.head_step

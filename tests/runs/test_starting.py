@@ -1,13 +1,18 @@
 """Checks and descriptions before a training starts."""
 
 import keras
+import numpy as np
 import pytest
 
-from dml.errors import OptionError
+from dml.datasets import Folder, Glyphs, Items
+from dml.errors import OccupiedError, OptionError
 from dml.recipe import load_recipe
 from dml.runs._parameters import Parameters
 from dml.runs._starting import (
+    Shares,
     check_devices,
+    check_out,
+    check_shares,
     describe_training,
     devices_to_resume,
     free_folder,
@@ -60,6 +65,18 @@ def test_a_new_folder_is_nobody_elses(tmp_path):
     assert all(path.is_dir() for path in made)
 
 
+def test_a_run_is_not_among_the_images(tmp_path):
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    (tmp_path / "photos/cat/1.jpg").touch()
+    dataset = Folder(root=str(tmp_path / "photos"))
+    for out in ("photos", "photos/cat", "photos/../photos"):
+        with pytest.raises(OccupiedError, match=r"is a folder of the images: choose another --out"):
+            check_out(tmp_path / out, dataset)
+    for out in ("photos/run", "run", "."):
+        check_out(tmp_path / out, dataset)
+    check_out(tmp_path, Glyphs())  # of no folder
+
+
 @pytest.mark.parametrize("name", ["../a/b", "a/b", "/a", "..", ".", ""])
 def test_a_run_is_in_its_folder(tmp_path, name):
     with pytest.raises(OptionError, match=r"name must be a name within .*, without folders; got"):
@@ -83,10 +100,12 @@ def test_a_run_is_named_after_what_it_is_trained_on(tmp_path, monkeypatch, sourc
     assert run_name(source) == name
 
 
-def on(devices, batch=64, chunks=1):
+def on(devices, batch=64, chunks=1, words=()):
     options = {"training.devices": devices, "training.chunks": chunks, "sampler.name": "shuffle"}
     options["sampler.batch_size"] = batch
-    return load_recipe("glyphs", [f"--{name}={value}" for name, value in options.items()])
+    return load_recipe(
+        "glyphs", [*(f"--{name}={value}" for name, value in options.items()), *words]
+    )
 
 
 @pytest.fixture
@@ -128,20 +147,50 @@ def test_devices_that_can_not_share_a_batch_are_refused(six_devices, options, te
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX trains on several")
 def test_several_devices_need_jax():
-    for find in (check_devices, lambda recipe: devices_to_resume(recipe, Lines())):
+    for find in (check_devices, lambda recipe: devices_to_resume(recipe, no_items, Lines())):
         with pytest.raises(OptionError, match=r"^training\.devices must be 1 on .*--backend jax"):
             find(on(2))
 
 
 def test_a_run_goes_on_with_as_many_devices_as_there_are(six_devices):
     lines = Lines()
-    assert devices_to_resume(on(4), lines) == 4
-    assert devices_to_resume(on("all", batch=60), lines) == 6
-    assert devices_to_resume(on("all"), lines) == 4  # which share 64 images
-    assert devices_to_resume(on(1), lines) == 1
+    assert devices_to_resume(on(4), no_items, lines) == 4
+    assert devices_to_resume(on("all", batch=60), no_items, lines) == 6
+    assert devices_to_resume(on("all"), no_items, lines) == 4  # which share 64 images
+    assert devices_to_resume(on(1), no_items, lines) == 1
     assert not lines
-    assert devices_to_resume(on(8), lines) == 4
+    assert devices_to_resume(on(8), no_items, lines) == 4
     assert lines == [
-        "note: going on with 4 of 8 devices, as many as are here and can share a batch evenly; the "
-        "numbers differ in their rounding only"
+        "note: going on with 4 of 8 devices, as many as are here and can share a batch of 64 "
+        "images evenly; the numbers differ in their rounding only"
     ]
+
+
+def no_items():
+    raise AssertionError("proxies are whole on each device")
+
+
+@pytest.mark.parametrize(
+    "options, count",
+    [
+        ({}, 4),  # not by the 10 classes, but by the 8 dimensions
+        ({"embedding.dim": 9}, 3),
+        ({"embedding.dim": 9, "training.nested_dims": 4}, 2),
+        ({"head.sample": 0.5, "embedding.dim": 9}, 3),
+        ({"head.sample": 0.3, "embedding.dim": 7}, 1),  # 3 of 10 classes
+        ({"training.refit": "true", "embedding.dim": 7}, 1),  # later of 13 classes
+    ],
+)
+def test_devices_that_can_not_share_the_proxies_do_not_go_on(six_devices, options, count):
+    classes = np.repeat(np.arange(14), 2)
+    splits = np.repeat(["train"] * 10 + ["val"] * 3 + ["test"], 2)
+    items = Items.build(range(28), classes, splits, range(28), "zero-shot")
+    options = {"embedding.dim": 8, "training.shard_proxies": "true", **options}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    recipe = on(6, 24, words=words)
+    lines, shares = Lines(), Shares.of(recipe, lambda: items)
+    assert devices_to_resume(recipe, lambda: items, lines) == count == shares.most(6)
+    assert f"{count} of 6 devices" in lines[0] and "24 images and the proxies evenly" in lines[0]
+    check_shares(shares, count)
+    with pytest.raises(OptionError, match="6 devices can share evenly; got"):
+        check_shares(shares, 6)

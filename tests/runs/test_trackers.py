@@ -35,6 +35,11 @@ def records(data):
 def sent(folder):
     """Returns the rows that the only offline run in a folder holds, and its recipe."""
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    return held(file)
+
+
+def held(file):
+    """Returns the rows that an offline run holds, and its recipe."""
     while not any(record.HasField("exit") for record in records(file.read_bytes())):
         time.sleep(0.2)  # on a busy machine, W&B's process writes on after the end of a run
     rows, recipe = [], {}
@@ -56,6 +61,11 @@ def test_rows_are_sent_with_the_recipe(tmp_path, monkeypatch):
             tracker.write(row)
     rows, recipe = sent(tmp_path / "head")
     assert rows == log and recipe["training"] == {"epochs": 7}
+    with WandbTracker(tmp_path / "head", "mine", "[training]\nepochs = 7\n", SILENT) as tracker:
+        tracker.write({"epoch": 2, "loss": 1.0})  # after it was resumed
+    files = list((tmp_path / "head/wandb").glob("offline-run-*/*.wandb"))
+    assert len({file.name for file in files}) == 1  # one run, whose name this is
+    assert {"epoch": 2, "loss": 1.0} in [row for file in files for row in held(file)[0]]
 
 
 def test_a_service_that_can_not_be_used_is_one_line(tmp_path, monkeypatch):

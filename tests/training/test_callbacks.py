@@ -399,6 +399,7 @@ def test_a_collapse_has_a_trend():
     assert not collapsing(rows(0.3, 0.5, 0.95))
     assert not collapsing(rows(0.97, 0.97, 0.97, rank=9.0))
     assert not collapsing([{"loss": 1.0}] * 3)
+    assert collapsing(rows(0.0, 0.0, 0.0, rank=0.0))  # a dead network: all embeddings are zero
 
 
 def test_an_ordinary_run_gets_no_warning(folder):
@@ -428,7 +429,7 @@ def test_stops_with_the_step_and_the_last_good_checkpoint(folder, loss):
 
 
 def test_writes_scalars_for_tensorboard(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
     with TensorBoardScalars(folder.tensorboard, steps=8) as board:
         assert not folder.tensorboard.exists()  # a stage without a row leaves none
@@ -437,6 +438,10 @@ def test_writes_scalars_for_tensorboard(folder):
     found = EventAccumulator(str(folder.tensorboard)).Reload()
     assert sorted(found.Tags()["tensors"]) == ["epoch", "loss", "val_recall_at_1"]
     assert [event.step for event in found.Tensors("val_recall_at_1")] == [2, 8]
+    with TensorBoardScalars(folder.tensorboard, steps=8) as board:  # goes on after epoch 0
+        board.write({"epoch": 0.5, "val_recall_at_1": 0.25})
+    found = EventAccumulator(str(folder.tensorboard)).Reload()
+    assert [event.step for event in found.Tensors("val_recall_at_1")] == [2, 4]
 
 
 def test_shows_epochs_and_batches_in_turn():

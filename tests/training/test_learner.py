@@ -160,6 +160,21 @@ def test_telemetry_of_a_collapsed_batch():
     assert values["effective_rank"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    "x, rank",
+    [
+        (np.zeros((4, 2)), 0),
+        ([[1, 0], [1, 0], [0, 0], [0, 0]], 1),
+        ([[1, 0], [0, 1], [0, 0], [0, 0]], 2),
+    ],
+)
+def test_the_effective_rank_of_a_dead_network(x, rank):
+    learner = Learner(encoder(), MultiSimilarity())
+    embeddings = keras.ops.cast(np.array(x), "float32")
+    learner.compute_loss(y=keras.ops.array([0, 0, 1, 1]), y_pred=embeddings)
+    assert float(learner.telemetry["effective_rank"].result()) == pytest.approx(rank)
+
+
 def test_telemetry_of_a_relation_counts_pairs_by_how_far_they_belong():
     learner = Learner(encoder(), CrossBatchMemory(Contrastive(), size=8))
     related = np.array([[1, 0.25, 0], [0.25, 1, 0.5], [0, 0.5, 1]], "float32")
@@ -222,6 +237,19 @@ def test_a_memory_fills_while_training_and_not_while_evaluating():
     assert (filled >= 0).all() and int(learner.head.steps) == 4
     learner.evaluate(images, labels, batch_size=12, verbose=0)
     assert int(learner.head.steps) == 4
+
+
+def test_an_evaluation_with_a_memory_is_of_its_own_images():
+    images, labels = stripes(24)
+    learner = eager(CrossBatchMemory(Contrastive(), size=24, start=0))
+    learner.fit(images, labels, batch_size=12, epochs=1, verbose=0)
+    plain = Learner(learner.encoder, Contrastive())
+    plain.compile(run_eagerly=keras.backend.backend() != "jax")
+    options = {"batch_size": 12, "verbose": 0, "return_dict": True}
+    expected = plain.evaluate(images, labels, **options)["loss"]
+    for moved in (labels, labels + 100, labels - 4):
+        found = learner.evaluate(images, moved, **options)["loss"]
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_memory_keeps_the_newest_where_the_last_batch_is_smaller():
@@ -378,6 +406,20 @@ def test_ancestors_are_learned_with_any_loss():
     assert [v.name for v in learner.parts()["head"]] == ["ancestors"]
 
 
+@pytest.mark.parametrize("count", [8, 4])  # of images, with four classes: as large, or not
+def test_ancestors_of_memberships_are_those_of_their_labels(count):
+    hierarchy = REGULARIZERS["hier"](ancestors=8, neighbours=2, triplets=50)
+    learner = Learner(encoder(), ProxyAnchor(), classes=4, regularizer=hierarchy)
+    labels = np.arange(count) // 2
+    x = keras.ops.cast(np.eye(8)[:count], "float32")
+
+    def loss_of(y):
+        loss = learner.compute_loss(y=keras.ops.array(y), y_pred=x, training=False)
+        return float(keras.ops.convert_to_numpy(loss))
+
+    assert loss_of(np.eye(4)[labels]) == pytest.approx(loss_of(labels), rel=1e-5)
+
+
 REPLICAS = """
 import keras, tensorflow as tf
 from dml.training.learner import Learner
@@ -398,7 +440,7 @@ def test_replicas_that_see_a_part_of_the_batch_are_refused():
 
 
 RANKS = """
-import sys, keras, torch
+import sys, keras, numpy as np, torch
 from dml.errors import DmlError
 from dml.losses import MultiSimilarity
 from dml.training.learner import Learner
@@ -407,18 +449,24 @@ learner = Learner(model, MultiSimilarity())
 learner.compile("adam")
 rank, file = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", f"file://{file}", rank=rank, world_size=2)
-try:
-    learner.compile("adam")
-except DmlError as error:
-    print(error)
+images, labels = np.zeros((4, 4), "float32"), np.arange(4) // 2
+for attempt in (
+    lambda: learner.compile("adam"),
+    lambda: learner.fit(images, labels, verbose=0),
+    lambda: learner.train_on_batch(images, labels),
+):
+    try:
+        attempt()
+    except DmlError as error:
+        print(error)
 torch.distributed.destroy_process_group()
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's own ranks")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once, in processes of its own")
 def test_ranks_that_see_a_part_of_the_batch_are_refused(tmp_path):
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "KERAS_BACKEND": "torch"}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", RANKS, str(rank), str(tmp_path / "store")],
@@ -429,9 +477,11 @@ def test_ranks_that_see_a_part_of_the_batch_are_refused(tmp_path):
         for rank in range(2)
     ]
     for process in processes:
-        (line,) = process.communicate(timeout=300)[0].splitlines()
-        assert line.startswith("2 ranks would each see the pairs of their own part")
-        assert "KERAS_BACKEND=jax" in line and process.returncode == 0
+        lines = process.communicate(timeout=300)[0].splitlines()
+        assert len(lines) == 3 and process.returncode == 0
+        for line in lines:
+            assert line.startswith("2 ranks would each see the pairs of their own part")
+            assert "KERAS_BACKEND=jax" in line
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX's loss sees the whole batch")
@@ -461,7 +511,7 @@ def test_labels_without_a_proxy_are_refused(labels):
         eager(ProxyAnchor()).fit(np.zeros((4, 16, 16, 3), "uint8"), labels)
 
 
-@pytest.mark.parametrize("name", ["proxy_anchor", "proxy_nca", "soft_triple", "arcface"])
+@pytest.mark.parametrize("name", ["proxy_anchor", "proxy_nca", "soft_triple", "arcface", "margin"])
 def test_evaluates_images_of_other_classes(name):
     images, labels = stripes(24)
     found = eager(LOSSES[name](), classes=2).evaluate(images, labels, verbose=0, return_dict=True)

@@ -6,8 +6,10 @@ import pytest
 
 from dml.backbones import Conv4
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.losses import MultiSimilarity, ProxyAnchor
-from dml.training._parts_optimizer import PartsOptimizer
+from dml.errors import OptionError
+from dml.losses import Margin, MultiSimilarity, ProxyAnchor
+from dml.regularizers import Hier
+from dml.training._parts_optimizer import PartsOptimizer, Schedule
 from dml.training.learner import Learner
 from dml.training.optimizers import _OPTIMIZERS, OptimizerOptions, build_optimizer
 
@@ -233,13 +235,25 @@ def test_layer_decay_in_a_compiled_step(learner, jit_compile):
                 assert change == pytest.approx(1e-3 * 0.5**depth, rel=0.02), variable.path
 
 
-def test_a_learner_with_nothing_to_train_is_refused():
+@pytest.mark.parametrize(
+    "loss, regularizer", [(MultiSimilarity(), None), (ProxyAnchor(), None), (Margin(), Hier())]
+)
+def test_an_encoder_with_nothing_to_train_is_refused(loss, regularizer):
     backbone = Conv4(input_size=16, resize_side=16, filters=4)
     encoder = build_encoder(backbone, EmbeddingOptions(dim=0))
-    learner = Learner(encoder, MultiSimilarity(), train_blocks=0)
-    with pytest.raises(ValueError, match="train_blocks leaves nothing to train"):
+    learner = Learner(encoder, loss, classes=3, regularizer=regularizer, train_blocks=0)
+    with pytest.raises(OptionError, match="leaves nothing of the encoder to train") as error:
         build_optimizer(learner, OptimizerOptions(), 1, 1)
-    learner.compile()  # for `evaluate`
+    assert error.value.option == "train_blocks"
+    learner.compile("sgd" if learner.parts() else None)  # for `evaluate`
+
+
+def test_the_rate_of_a_head_alone():
+    schedule = Schedule(peak=0.5, kind="constant")
+    optimizer = PartsOptimizer({"head": keras.optimizers.SGD()}, {"head": schedule}, {})
+    assert float(optimizer.learning_rate) == 0.5
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.learning_rate) == 0.25
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What makes batches: the sampler's rows, and their labels."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 
+from dml import _processes
 from dml.samplers import MPerClass
 from dml.training._reader import BatchReader
 
@@ -57,3 +59,21 @@ def test_each_process_makes_its_share(monkeypatch):
         shares = [share[name] for share in targets]
         assert [len(share) for share in shares] == [2, 2, 2]
         np.testing.assert_array_equal(np.concatenate(shares), whole[1][name])
+
+
+def test_readers_go_on_while_the_first_process_works_alone(monkeypatch):
+    monkeypatch.setattr(_processes, "_joined", SimpleNamespace(index=0, count=3))
+    monkeypatch.setattr(_processes, "_broadcast", lambda sent: sent)
+    options = {"samples": True, "shape": (1,), "dtype": "float32"}
+    reader = Rows(ITEMS, MPerClass(2, 3), 7, None, **options)
+    with ThreadPoolExecutor(1) as threads:
+        ahead = threads.submit  # as training batches are read
+
+        def work():
+            own = Rows(ITEMS, MPerClass(2, 3), 7, None, **options)
+            counts = _processes.process_count(), ahead(_processes.process_count).result()
+            return counts, [len(ahead(each, 0).result()[0]) for each in (reader, own)]
+
+        # What is read in the meantime is a share of a batch; what it reads itself, a whole one.
+        assert _processes.from_first(work) == ((1, 3), [2, 6])
+        assert _processes.process_count() == 3

@@ -7,7 +7,8 @@ import pytest
 from dml.backbones import Conv4
 from dml.encoding import EmbeddingOptions, build_encoder, head_of
 from dml.heads import ProxyHead, SampledProxyHead
-from dml.losses import LOSSES, NormalizedSoftmax, ProxyAnchor
+from dml.losses import LOSSES, NormalizedSoftmax, ProxyAnchor, reduced
+from dml.reductions import PerAnchor
 from dml.training import Learner, OptimizerOptions, build_optimizer
 
 CLASSES, BATCH = 24, 6
@@ -75,9 +76,11 @@ def test_a_sample_of_all_classes_trains_as_without(name):
     )
 
 
-@pytest.mark.parametrize("correct", [False, True])
-def test_the_loss_is_that_of_the_drawn_classes(correct):
-    made = learner(NormalizedSoftmax(temperature=0.2), 0.5, correct_bias=correct)
+@pytest.mark.parametrize("correct, wrapped", [(False, False), (True, False), (True, True)])
+def test_the_loss_is_that_of_the_drawn_classes(correct, wrapped):
+    loss = NormalizedSoftmax(temperature=0.2)
+    loss = reduced(loss, PerAnchor()) if wrapped else loss
+    made = learner(loss, 0.5, correct_bias=correct)
     before = array(made.head.table)[:, 0].astype("float64")
     x, y = data(1)
     z = made.embed(x).astype("float64")

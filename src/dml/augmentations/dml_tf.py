@@ -31,6 +31,9 @@ class DmlTf(Augmentation):
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
         cutout: Probability of a grey rectangle, its sides up to 58/224 of the image's. In [0, 1].
+
+    Raises:
+        OptionError: An option is out of its range.
     """
 
     resize: int = 256

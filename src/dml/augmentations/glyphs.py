@@ -26,6 +26,9 @@ class GlyphWarp(Augmentation):
         slant: Largest shift of the upper edge against the lower one, as a share of the side. In
             [0, 1].
         shift: Largest shift along each axis, as a share of the side. In [0, 1].
+
+    Raises:
+        OptionError: An option is out of its range.
     """
 
     turn: float = 10.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dml._options import check_known, check_positive, check_within
+from dml._options import check_interval, check_known, check_within
 from dml.augmentations._geometry import random_area, randomly_flipped
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
 from dml.images._resizing import resized
@@ -26,6 +26,15 @@ class RandomCropFlip(Augmentation):
         flip: Probability of flipping left to right. In [0, 1]; 0 where left and right matter.
         aspect: `keep` crops the image; `stretch` crops the image resized to a square, for a
             backbone with such images (`backbone.aspect`).
+
+    Raises:
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> image = np.zeros((100, 150, 3), "uint8")
+        >>> augmentation = dml.augmentations.RandomCropFlip(min_area=0.2)
+        >>> augmentation.crop(image, 64, np.random.default_rng(0)).shape
+        (64, 64, 3)
     """
 
     min_area: float = 0.08
@@ -33,8 +42,8 @@ class RandomCropFlip(Augmentation):
     aspect: str = "keep"
 
     def __post_init__(self):
-        check_within(0, 1, min_area=self.min_area, flip=self.flip)
-        check_positive(min_area=self.min_area)
+        check_interval("(0, 1]", min_area=self.min_area)
+        check_within(0, 1, flip=self.flip)
         check_known(_ASPECTS, aspect=self.aspect)
 
     def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`dml train`: from a recipe to a run: a folder with a trained and evaluated encoder."""
 
 import argparse
+import functools
 import time
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe, recipe_to_resume
     from dml.runs._cluster import ClusterTraining
-    from dml.runs._starting import free_folder, run_name
+    from dml.runs._starting import Shares, free_folder, recorded_items, run_name
 
     require_jax("--engine", "local")
     given = {
@@ -121,12 +122,15 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
         run = RunFolder(options.source)
         run.check_begun()
         recipe = recipe_to_resume(run, options.allow_parts)
+        items = functools.partial(recorded_items, run)
     else:
         recipe = load_recipe(options.source, options.flags, allow_parts=True)
+        items = recipe.dataset.items
     if recipe.training.devices != "all":
         raise OptionError(
             "training.devices", f"must be all with --engine ray; got {recipe.training.devices}"
         )
+    shares = Shares.of(recipe, items)
     if options.resume:
         folder = Path(options.source)
     elif options.out:
@@ -141,7 +145,7 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
         folder.absolute(),
         begin=["train", options.source, *options.flags, "--out", out],
         resume=["train", out, "--resume", *parts],
-        share=recipe.sampler.batch_size // recipe.training.chunks,
+        shares=shares,
         workers=options.workers,
     ).run(reporter)
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from dml.ops import has_column
+
 
 @keras.saving.register_keras_serializable("dml")
 class BoundaryHead(keras.layers.Layer):
@@ -14,7 +16,9 @@ class BoundaryHead(keras.layers.Layer):
 
     Call arguments:
         embeddings: Floats (B, D).
-        labels: Integers (B,), each in [0, classes); not read for a common boundary.
+        labels: Integers (B,); not read for a common boundary. Those outside of [0, classes), in
+            evaluation, get the mean of all boundaries.
+        training: Unused.
 
     Returns:
         Float32 (B, D + 1), the boundary as the last column.
@@ -34,9 +38,14 @@ class BoundaryHead(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, embeddings, labels, training=False):
+        """Returns float embeddings (B, D) with their boundaries, float32 (B, D + 1)."""
         boundaries = ops.convert_to_tensor(self.boundaries)
-        rows = labels if self.classes else ops.zeros_like(embeddings[:, 0], dtype="int32")
-        own = ops.take(boundaries, rows)
+        if not self.classes:
+            own = ops.ones_like(embeddings[:, 0]) * boundaries
+        else:
+            known = has_column(labels, self.classes)
+            own = ops.take(boundaries, ops.where(known, labels, 0))
+            own = ops.where(known, own, ops.mean(boundaries))
         return ops.concatenate([embeddings, own[:, None]], axis=1)
 
     def get_config(self):

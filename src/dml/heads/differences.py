@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml.heads._hard_differences import hard_differences
-from dml.ops import ratio
+from dml.ops import ratio, soft_histogram
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -37,6 +37,7 @@ class DifferenceHead(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, embeddings, labels, training=False):
+        """Returns float embeddings (B, D) with the distribution, float32 (B, D + bins)."""
         histogram = ops.convert_to_tensor(self.histogram)
         constant = ops.stop_gradient(embeddings)
         newest = self.histogram_of(*hard_differences(constant, labels))
@@ -52,10 +53,8 @@ class DifferenceHead(keras.layers.Layer):
 
     def histogram_of(self, differences, mask):
         """Returns the shares (bins,) of differences, each divided between its two nearest bins."""
-        place = ops.reshape((differences + 2.0) * ((self.bins - 1) / 4.0), (-1, 1))
-        bins = ops.arange(self.bins, dtype="float32")[None, :]
-        near = ops.relu(1.0 - ops.abs(place - bins))  # (pairs, bins)
-        total = ops.sum(near * ops.reshape(mask, (-1, 1)), axis=0)
+        x, mask = (ops.reshape(values, (1, -1)) for values in (differences, mask))
+        total = soft_histogram(x, mask, -2.0, 2.0, self.bins - 1)[0]
         return ratio(total, ops.sum(total))
 
     def get_config(self):

@@ -76,6 +76,7 @@ class HierarchyHead(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, embeddings, labels, training=False):
+        """Returns the gaps, float32 (2, N, 3), of triplets of float embeddings (B, D)."""
         points = ops.convert_to_tensor(self.points)
         images = self.largest_length * embeddings
         nearness = ops.exp(-self.distances(images, images)) + ops.cast(

@@ -23,7 +23,8 @@ class JointHead(keras.layers.Layer):
         training: Whether heads update their memory.
 
     Returns:
-        A list of the heads' outputs, or of embeddings.
+        A list of each head's output; for a loss without one, of embeddings, float32 (B, D) or of
+        the length in `dims`.
     """
 
     reads_samples = True
@@ -48,6 +49,7 @@ class JointHead(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, embeddings, labels, samples=None, related=None, training=False):
+        """Returns what each loss reads of float embeddings (B, D), a list."""
         results = []
         for head, dim in zip(self.heads, self.dims, strict=True):
             x = unit_length(embeddings[:, :dim]) if dim else ops.convert_to_tensor(embeddings)
@@ -64,5 +66,5 @@ class JointHead(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        heads = [h and keras.saving.deserialize_keras_object(h) for h in config.pop("heads")]
-        return cls(heads, **config)
+        heads = [h and keras.saving.deserialize_keras_object(h) for h in config["heads"]]
+        return cls(**{**config, "heads": heads})

@@ -21,21 +21,22 @@ class MemoryHead(keras.layers.Layer):
 
     Call arguments:
         embeddings: Floats (B, D).
-        labels: Integers (B,), at least 0. Not read where `related` is given.
+        labels: Integers (B,). Not read where `related` is given.
         samples: Int32 (B,), at least 0: the index of each image; None if unknown.
         related: Floats (B, N) instead of labels: the relation of each image to all training images,
             NaN where unknown; column j belongs to sample j.
         training: Whether the batch is added to the memory.
 
     Returns:
-        A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), -1 where
-        nothing is remembered yet, `twins` (B, size), where the memory holds the same image,
-        `steps` (), how many batches were remembered before; if they were given, `samples` (B,),
-        the first place of each in the batch; and if `related` was, `memory_relation` (B, size),
-        NaN where nothing is remembered and everywhere outside training, whose images are others.
+        A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), `labelled`
+        (size,), where the memory holds an image with a label, and nowhere outside training, whose
+        classes are others, `twins` (B, size), where the memory holds the same image, `steps` (),
+        how many batches were remembered before; and if `related` was given, `memory_relation`
+        (B, size), NaN where nothing is remembered and everywhere outside training.
 
     Raises:
-        ValueError: A size is not positive, or labels are a relation of the batch alone.
+        OptionError: A size is not positive.
+        ArrayError: Labels are a relation of the batch alone.
     """
 
     reads_samples = True
@@ -57,10 +58,12 @@ class MemoryHead(keras.layers.Layer):
         self.memory_labels = state("memory_labels", (self.size,), nothing, "int32")
         self.memory_samples = state("memory_samples", (self.size,), nothing, "int32")
         self.steps = state("steps", (), "zeros", "int32")
+        self.labelled = state("labelled", (self.size,), "zeros", "int32")  # 1 for true
         self.place = state("place", (), "zeros", "int32")  # of the oldest: the next is put there
         super().build(input_shape)
 
     def call(self, embeddings, labels, samples=None, related=None, training=False):
+        """Returns float embeddings (B, D) and the memory before them, a dictionary of arrays."""
         if related is None and len(labels.shape) != 1:
             raise ArrayError(
                 "a memory needs labels, one class for each sample, or a relation to all training "
@@ -68,6 +71,7 @@ class MemoryHead(keras.layers.Layer):
             )
         unknown = ops.full(ops.shape(embeddings)[:1], -1, "int32")
         labels = unknown if related is not None else labels
+        labelled = ops.full(ops.shape(embeddings)[:1], int(related is None), "int32")
         samples = unknown if samples is None else ops.cast(samples, "int32")
         known = ops.copy(self.memory_samples)
         # Copies, because torch remembers in place.
@@ -75,6 +79,7 @@ class MemoryHead(keras.layers.Layer):
             "embeddings": embeddings,
             "memory": ops.copy(self.memory),
             "memory_labels": ops.copy(self.memory_labels),
+            "labelled": (ops.copy(self.labelled) > 0) & bool(training),
             "twins": (samples[:, None] == known[None, :]) & (known >= 0)[None, :],
             "steps": ops.copy(self.steps),
         }
@@ -83,11 +88,18 @@ class MemoryHead(keras.layers.Layer):
             usable = (known >= 0) & bool(training)
             before["memory_relation"] = ops.where(usable[None, :], relation, float("nan"))
         if training:
-            self.remember(ops.stop_gradient(embeddings), labels, samples)
+            self.remember(ops.stop_gradient(embeddings), labels, labelled, samples)
         return before
 
-    def remember(self, embeddings, labels, samples):
-        """Puts a batch in the place of the oldest."""
+    def remember(self, embeddings, labels, labelled, samples):
+        """Puts a batch in the place of the oldest.
+
+        Args:
+            embeddings: Floats (B, D).
+            labels: Integers (B,).
+            labelled: Int32 (B,), 1 where the label is known.
+            samples: Int32 (B,).
+        """
         count = ops.shape(embeddings)[0]
         newest = slice(-self.size, None)  # all, of a batch that is no larger
         order = ops.arange(count, dtype="int32")[newest]
@@ -95,6 +107,7 @@ class MemoryHead(keras.layers.Layer):
         for known, rows in (
             (self.memory, embeddings),
             (self.memory_labels, ops.cast(labels, "int32")),
+            (self.labelled, labelled),
             (self.memory_samples, samples),
         ):
             known.assign(ops.scatter_update(known, places, rows[newest]))

@@ -23,12 +23,18 @@ class ProxyHead(keras.layers.Layer):
     Call arguments:
         embeddings: Floats (B, D), of length 1.
         labels: Unused by proxies; other heads need them.
+        training: Unused.
 
     Returns:
         Cosines, float32 (B, C), or (B, C, K) if K is greater than 1.
 
     Raises:
         OptionError: A count is not positive.
+
+    Example:
+        >>> head = dml.heads.ProxyHead(classes=10, embedding_dim=4)
+        >>> keras.ops.shape(head(np.eye(4, dtype="float32")))
+        (4, 10)
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class ProxyHead(keras.layers.Layer):
         return unit_length(ops.convert_to_tensor(self.proxies))
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns the cosines, float32 (B, C) or (B, C, K), of float embeddings (B, D)."""
         return self.cosines(embeddings, self.proxies)
 
     def cosines(self, embeddings, proxies):

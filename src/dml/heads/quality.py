@@ -11,14 +11,19 @@ from dml.ops import is_relation, own_column, row_shares, unit_length
 class LengthHead(ProxyHead):
     """Adds the length of each embedding, before normalisation, as the last column.
 
+    Takes the arguments of `ProxyHead`.
+
     Call arguments:
         embeddings: Floats (B, D), of any length.
+        labels: Unused.
+        training: Unused.
 
     Returns:
         Float32 (B, C + 1).
     """
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns cosines and lengths, float32 (B, C + 1), of float embeddings (B, D)."""
         cosines = super().call(unit_length(embeddings))
         return ops.concatenate([cosines, _lengths_of(embeddings)], axis=1)
 
@@ -27,11 +32,19 @@ class LengthHead(ProxyHead):
 class ProxyLengthHead(ProxyHead):
     """Adds the length of each proxy to the cosines, so that it affects the loss and is learned.
 
+    Takes the arguments of `ProxyHead`.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Unused.
+        training: Unused.
+
     Returns:
         Float32 (B, C, 2): cosines and lengths.
     """
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns cosines and lengths, float32 (B, C, 2), of float embeddings (B, D)."""
         cosines = super().call(embeddings)
         lengths = _lengths_of(ops.convert_to_tensor(self.proxies)[:, 0])[:, 0]
         return ops.stack([cosines, ops.ones_like(cosines) * lengths], axis=2)
@@ -47,8 +60,12 @@ def _lengths_of(embeddings):
 class QualityHead(ProxyHead):
     """Adds each embedding's length relative to recent ones: AdaFace's measure of quality.
 
+    Takes the arguments of `ProxyHead`.
+
     Call arguments:
         embeddings: Floats (B, D), of any length.
+        labels: Unused.
+        training: Whether the batch updates the running mean and deviation.
 
     Returns:
         Float32 (B, C + 1); the last column is (length - mean) / deviation, both running, times
@@ -64,6 +81,7 @@ class QualityHead(ProxyHead):
             setattr(self, f"length_{name}", variable)
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns cosines and qualities, float32 (B, C + 1), of float embeddings (B, D)."""
         cosines = super().call(unit_length(embeddings))
         lengths = ops.clip(ops.stop_gradient(_lengths_of(embeddings)), 1e-3, 100.0)
         mean, deviation = (
@@ -82,6 +100,13 @@ class QualityHead(ProxyHead):
 class CurriculumHead(ProxyHead):
     """Adds the running mean of images' cosines to their own proxies: the training's progress.
 
+    Takes the arguments of `ProxyHead`.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Integers (B,), each in [0, classes), or memberships (B, C); read in training.
+        training: Whether the batch updates the mean.
+
     Returns:
         Float32 (B, C + 1); the last column is the same in all rows.
     """
@@ -93,6 +118,7 @@ class CurriculumHead(ProxyHead):
         )
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns cosines and progress, float32 (B, C + 1), of float embeddings (B, D)."""
         cosines = super().call(embeddings)
         progress = ops.convert_to_tensor(self.progress)
         if training:
@@ -111,16 +137,30 @@ class CurriculumHead(ProxyHead):
 class RandomMarginHead(ProxyHead):
     """Adds a number drawn for each image from the normal distribution, in training; else 0.
 
+    Args:
+        sizes: As for `ProxyHead`, like the other options.
+        seed: Seed of the numbers.
+
+    Call arguments:
+        embeddings: Floats (B, D), of length 1.
+        labels: Unused.
+        training: Whether to draw numbers.
+
     Returns:
         Float32 (B, C + 1).
     """
 
     def __init__(self, *sizes, seed=0, **options):
         super().__init__(*sizes, **options)
+        self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns cosines and numbers, float32 (B, C + 1), of float embeddings (B, D)."""
         cosines = super().call(embeddings)
         shape = (ops.shape(cosines)[0], 1)
         drawn = keras.random.normal(shape, seed=self.random) if training else ops.zeros(shape)
         return ops.concatenate([cosines, drawn], axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}

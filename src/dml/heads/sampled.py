@@ -21,8 +21,7 @@ class SampledProxyHead(ProxyHead):
     A step takes the classes of its batch and others, drawn at random without replacement. `draw`
     copies their proxies from the table of all into `proxies`, which alone is trained, and
     `put_back` copies them into the table after the step: neither the loss nor the optimizer
-    touches another class. So a proxy's moments decay only in the steps that draw it. See An et al.,
-    CVPR 2022, arXiv 2203.15565.
+    touches another class. So a proxy's moments decay only in the steps that draw it.
 
     Args:
         classes: C; positive.
@@ -53,6 +52,9 @@ class SampledProxyHead(ProxyHead):
 
     Attributes:
         rows: int32 (S,), the classes of the step, ascending.
+
+    References:
+        - [An et al., CVPR 2022](https://arxiv.org/abs/2203.15565)
     """
 
     def __init__(
@@ -136,14 +138,26 @@ class SampledProxyHead(ProxyHead):
         set_rows(self.table, self.rows, self.as_stored(self.proxies))
 
     def as_stored(self, values: Any) -> Any:
-        """Returns float32 values in the format of the table."""
+        """Returns float32 values in the format of the table.
+
+        Args:
+            values: Floats (S, K, D).
+        """
         return round_at_random(values, self.seeds) if self.storage == "bfloat16" else values
 
     def places(self, labels):
-        """Returns the columns, int32 (B,), of classes in the sample."""
+        """Returns the columns, int32 (B,), of classes in the sample.
+
+        Args:
+            labels: Int32 (B,), classes that are in it.
+        """
         return ops.cast(ops.searchsorted(ops.convert_to_tensor(self.rows), labels), "int32")
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns the cosines, float32 (B, S) or (B, S, K), of float embeddings (B, D).
+
+        Outside training, those to all C classes.
+        """
         if not training:
             return self.cosines(embeddings, self.all_proxies())
         cosines = self.cosines(embeddings, self.proxies)

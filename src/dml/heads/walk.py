@@ -25,6 +25,8 @@ class WalkHead(ProxyHead):
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.
+        labels: Unused.
+        training: Unused.
 
     Returns:
         Float32 (B, C), at least 0: F from each proxy to each image; or, with `context`, the inner
@@ -37,6 +39,7 @@ class WalkHead(ProxyHead):
         self.context = context
 
     def call(self, embeddings, labels=None, training=False):
+        """Returns the similarities, float32 (B, C), of float embeddings (B, D)."""
         nodes = ops.concatenate([embeddings, self.unit_proxies()[:, 0]])
         count = ops.shape(nodes)[0]
         itself = ops.eye(count, dtype="bool")

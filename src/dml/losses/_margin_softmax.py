@@ -62,19 +62,20 @@ def cross_entropy_of(logits, labels):
     return ops.mean(total - crossed)
 
 
+def turned(cosines, by):
+    """Returns the cosines of angles increased by `by` radians, a number or an array.
+
+    Without the inverse cosine, whose gradient is infinite at 1 and -1; there the sine counts as
+    1e-3.
+    """
+    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
+    return ops.cos(by) * cosines - ops.sin(by) * sines
+
+
 def turned_away(cosines, margin):
-    """Returns the cosines of angles increased by `margin` radians, decreasing throughout."""
-    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
-    turned = math.cos(margin) * cosines - math.sin(margin) * sines
-    beyond = cosines < -math.cos(margin)
-    return ops.where(beyond, cosines - margin * math.sin(margin), turned)
-
-
-def turned_by(cosines, margin):
-    """Returns cosines of angles increased by margins in radians, decreasing throughout."""
-    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
-    turned = ops.cos(margin) * cosines - ops.sin(margin) * sines
-    return ops.where(cosines < -ops.cos(margin), cosines - margin * ops.sin(margin), turned)
+    """Returns `turned(cosines, margin)`, which beyond 180 degrees goes on to decrease."""
+    beyond = cosines < -ops.cos(margin)
+    return ops.where(beyond, cosines - margin * ops.sin(margin), turned(cosines, margin))
 
 
 def multiplied(cosines, multiple):
@@ -88,3 +89,13 @@ def multiplied(cosines, multiple):
     k = ops.minimum(ops.floor(multiple * angle / math.pi), multiple - 1.0)
     sign = 1.0 - 2.0 * (k - 2.0 * ops.floor(k / 2.0))
     return sign * cosine - 2.0 * k
+
+
+def last_column(x):
+    """Returns the last column (B, 1) of an array.
+
+    Its gradient is divided between devices as the array is; that of a slice would be whole on each.
+    """
+    columns = x.shape[1]
+    is_last = ops.arange(columns) == columns - 1
+    return ops.sum(ops.where(is_last, x, 0.0), axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from dml._registry import Registry
 from dml.errors import OptionError
 from dml.losses._wrapper import Wrapper
 from dml.losses.base import MetricLoss, PairLoss
-from dml.ops import as_weights, memberships
+from dml.ops import class_sizes, is_relation, relation_of_memberships
 from dml.reductions import REDUCTIONS, Reduction
 
 
@@ -70,12 +70,12 @@ class ReducedPairs(_Reduced, PairLoss):
     def pair_share(self, compared, positive, negative):
         return self.loss.pair_share(compared, positive, negative)
 
-    def pair_loss(self, compared, positive, negative):
+    def labelled_loss(self, labels, compared, positive, negative):
         def alone(rows):
             return self.loss.pair_loss(*(row[None, :] for row in rows))
 
         values = _each_row(alone, (compared, positive, negative))
-        return self.reducer(values, 1.0 + ops.sum(as_weights(positive), axis=1))
+        return self.reducer(values, class_sizes(labels))
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -93,6 +93,5 @@ class ReducedImages(_Reduced):
             return self.loss.batch_loss(label[None], own[None])
 
         values = _each_row(alone, (labels, x))
-        own = as_weights(memberships(labels, x.shape[1]))
-        same = ops.sum(as_weights(ops.matmul(own, ops.transpose(own)) > 0.5), axis=1)
-        return self.reducer(values, ops.maximum(same, 1.0))
+        related = relation_of_memberships(labels) if is_relation(labels) else labels
+        return self.reducer(values, class_sizes(related))

@@ -46,6 +46,9 @@ class SumOfLosses(Wrapper):
     def takes_relation(self):
         return all(loss.takes_relation() for loss in self.parts)
 
+    def reads_classes(self):
+        return any(loss.reads_classes() for loss in self.parts)
+
     def needs_head(self):
         return True
 
@@ -59,8 +62,8 @@ class SumOfLosses(Wrapper):
 
     def value(self, targets, x):
         return sum(
-            weight * loss.value(targets, part)
-            for weight, loss, part in zip(self.weights, self.parts, x, strict=True)
+            weight * loss.value(targets, own)
+            for weight, loss, own in zip(self.weights, self.parts, x, strict=True)
         )
 
     def penalty(self, head):

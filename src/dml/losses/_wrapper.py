@@ -26,6 +26,7 @@ class Wrapper(MetricLoss):
         "views",
         "reads_length",
         "averages_images",
+        "is_softmax_of_cosines",
         "initial_proxy_length",
     )
     # Options that are parts, and the registry that saves each.
@@ -37,11 +38,19 @@ class Wrapper(MetricLoss):
         for name in self.forwarded:
             setattr(self, name, getattr(loss, name))
 
+    @property
+    def scale(self) -> float:
+        """The factor of the cosines, of a softmax of cosines."""
+        return self.loss.scale
+
     def takes_memberships(self) -> bool:
         return self.loss.takes_memberships()
 
     def takes_relation(self) -> bool:
         return self.loss.takes_relation()
+
+    def reads_classes(self) -> bool:
+        return self.loss.reads_classes()
 
     def needs_head(self) -> bool:
         return self.loss.needs_head()

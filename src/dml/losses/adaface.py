@@ -1,4 +1,4 @@
-"""AdaFace (Kim et al., CVPR 2022, arXiv 2204.00964)."""
+"""AdaFace."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from keras import ops
 
 from dml._options import check_positive, check_within
 from dml.heads import QualityHead
-from dml.losses._margin_softmax import cross_entropy, own_scores
+from dml.losses._margin_softmax import cross_entropy, own_scores, turned
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -25,8 +25,8 @@ class AdaFace(MetricLoss):
     0.001 from both ends; in the paper the cosine rises again there.
 
     Args:
-        margin: m in the paper, in radians and as a cosine. In [0, 1]; 0.4.
-        scale: Factor of the cosines. Positive; 64.
+        margin: m in the paper, in radians and as a cosine. In [0, 1]; 0.4 in the authors' code.
+        scale: Factor of the cosines. Positive; 64 in the authors' code.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).
@@ -36,7 +36,10 @@ class AdaFace(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Kim et al., CVPR 2022](https://arxiv.org/abs/2204.00964)
     """
 
     margin: float = 0.4
@@ -55,8 +58,7 @@ class AdaFace(MetricLoss):
         cosines, quality = x[:, :-1], ops.clip(x[:, -1:], -1.0, 1.0)
         own = own_scores(cosines, labels)
         angle = -self.margin * quality
-        sines = ops.sqrt(ops.maximum(1.0 - ops.square(own), 1e-6))
-        turned = ops.cos(angle) * own - ops.sin(angle) * sines
-        turned = ops.where((angle > 0) & (own < -ops.cos(angle)), -ops.ones_like(own), turned)
-        turned = ops.where((angle < 0) & (own > ops.cos(angle)), ops.ones_like(own), turned)
-        return cross_entropy(cosines, labels, turned - self.margin * (1.0 + quality), self.scale)
+        moved = turned(own, angle)
+        moved = ops.where((angle > 0) & (own < -ops.cos(angle)), -ops.ones_like(own), moved)
+        moved = ops.where((angle < 0) & (own > ops.cos(angle)), ops.ones_like(own), moved)
+        return cross_entropy(cosines, labels, moved - self.margin * (1.0 + quality), self.scale)

@@ -1,4 +1,4 @@
-"""Triplet loss with corrected selection bias (Yu et al., ECCV 2018)."""
+"""Triplet loss with corrected selection bias."""
 
 from dataclasses import dataclass
 
@@ -29,8 +29,7 @@ class AdaptedTriplet(Triplet):
     The counts carry no gradient, the embeddings do. (Re-implementations that compute this term
     outside the graph do not train with it.)
 
-    Only the idea is verified to match the paper (Yu, Liu, Gong, Ding, Tao: "Correcting the Triplet
-    Selection Bias for Triplet Loss"). Kernel, square, weight and mining follow public
+    Only the idea is verified to match the paper. Kernel, square, weight and mining follow public
     re-implementations, whose weights range from 0.3 to 2.
 
     Args:
@@ -42,7 +41,8 @@ class AdaptedTriplet(Triplet):
             Unverified.
         kernel: `linear` compares the means of the two distributions, `gaussian` all of their
             moments. Unverified.
-        bandwidth: Width of the gaussian kernel, in units of the Euclidean distance; positive.
+        bandwidth: Width of the gaussian kernel, in units of the Euclidean distance; positive. 0.5
+            is a choice of this project.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B), above 0.5 within a class.
@@ -52,7 +52,10 @@ class AdaptedTriplet(Triplet):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Yu et al., ECCV 2018](https://doi.org/10.1007/978-3-030-01231-1_5)
     """
 
     weight: float = 1.0

@@ -1,4 +1,4 @@
-"""Angular loss (Wang et al., ICCV 2017, arXiv 1708.01682)."""
+"""Angular loss."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from keras import ops
 
 from dml._options import check_interval
 from dml.losses.base import LOSSES, PairLoss
-from dml.ops import as_weights, mean_over, present
+from dml.ops import as_weights, mean_over
 
 
 @LOSSES.register("angular")
@@ -38,7 +38,10 @@ class Angular(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Wang et al., ICCV 2017](https://arxiv.org/abs/1708.01682)
     """
 
     angle: float = 45.0
@@ -55,4 +58,4 @@ class Angular(PairLoss):
         both = ops.matmul(apart, ops.transpose(apart))  # (B, B): sums over n
         some = both > 0
         rivals = ops.where(some, ops.log(ops.where(some, both, ops.ones_like(both))), -float("inf"))
-        return mean_over(ops.softplus(rivals - 2 * (1 + t) * s), present(positive))
+        return mean_over(ops.softplus(rivals - 2 * (1 + t) * s), positive)

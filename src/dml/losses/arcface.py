@@ -1,4 +1,4 @@
-"""ArcFace (Deng et al., CVPR 2019, arXiv 1801.07698)."""
+"""ArcFace."""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +36,10 @@ class ArcFace(MarginSoftmax):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Deng et al., CVPR 2019](https://arxiv.org/abs/1801.07698)
     """
 
     margin: float = 28.6

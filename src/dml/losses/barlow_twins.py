@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al., ICML 2021, arXiv 2103.03230)."""
+"""Barlow Twins."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,10 @@ class BarlowTwins(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zbontar et al., ICML 2021](https://arxiv.org/abs/2103.03230)
     """
 
     redundancy_weight: float = 0.005

@@ -9,6 +9,7 @@ from keras import ops
 from dml._registry import Registry
 from dml.errors import OptionError
 from dml.heads import ProxyHead
+from dml.losses._exact import as_floats, exact_targets
 from dml.losses._weights import check_no_weights
 from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
 
@@ -32,7 +33,7 @@ class MetricLoss(keras.losses.Loss):
 
     Raises:
         ArrayError: `sample_weight` or `class_weight` is given; or labels are a matrix that is
-            neither a relation nor memberships.
+            neither a relation nor memberships; or labels that name classes exceed 32 bits.
     """
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
@@ -54,12 +55,13 @@ class MetricLoss(keras.losses.Loss):
     initial_proxy_length: ClassVar[float | None] = None
 
     def __post_init__(self):
-        # Keras casts labels to this type: in bfloat16, 256 and 257 are the same label.
         super().__init__(dtype="float32")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         check_no_weights(sample_weight)
-        return super().__call__(y_true, y_pred)
+        # Keras would cast labels to floats: in float32, 2^24 and 2^24 + 1 are the same label.
+        y = exact_targets(y_true, recode=not self.reads_classes())
+        return self.call(y, keras.tree.map_structure(as_floats, y_pred))
 
     def call(self, labels, x):
         targets = Targets.of(labels, memberships=self.takes_memberships())
@@ -80,6 +82,10 @@ class MetricLoss(keras.losses.Loss):
     def takes_relation(self) -> bool:
         """Returns whether labels may be a relation (B, B)."""
         return not self.proxies_per_class
+
+    def reads_classes(self) -> bool:
+        """Returns whether it matters which classes labels name, and not only which are equal."""
+        return bool(self.proxies_per_class)
 
     def has_pairs(self) -> bool:
         """Returns whether this is a loss of pairs only, which miners may select."""
@@ -155,7 +161,19 @@ class PairLoss(MetricLoss):
     """
 
     def batch_loss(self, labels, embeddings):
-        return self.pair_loss(self.compare(embeddings, embeddings), *pair_masks(labels))
+        compared = self.compare(embeddings, embeddings)
+        return self.labelled_loss(labels, compared, *pair_masks(labels))
+
+    def labelled_loss(self, labels, compared, positive, negative, /):
+        """Returns `pair_loss`; reductions also read the labels of the anchors.
+
+        Args:
+            labels: Integers (B,), or a relation (B, B), of the anchors.
+            compared: Floats (B, R), as for `pair_loss`.
+            positive: Mask (B, R), which may lack pairs that a miner leaves out.
+            negative: Mask (B, R).
+        """
+        return self.pair_loss(compared, positive, negative)
 
     def compare(self, anchors, references):
         """Returns the cosines (B, R) of rows of length 1."""

@@ -1,4 +1,4 @@
-"""Centre loss (Wen et al., ECCV 2016)."""
+"""Centre loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,6 +27,9 @@ class Center(MetricLoss):
 
     Returns:
         Scalar in [0, 2].
+
+    References:
+        - [Wen et al., ECCV 2016](https://doi.org/10.1007/978-3-319-46478-7_31)
     """
 
     proxies_per_class: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Circle loss (Sun et al., CVPR 2020, arXiv 2002.10857)."""
+"""Circle loss."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,10 @@ class Circle(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Sun et al., CVPR 2020](https://arxiv.org/abs/2002.10857)
     """
 
     margin: float = 0.4

@@ -1,11 +1,11 @@
-"""Contrastive loss (Hadsell, Chopra, LeCun, CVPR 2006)."""
+"""Contrastive loss."""
 
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from dml._options import check_known
+from dml._options import check_at_least, check_known
 from dml.errors import OptionError
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import as_weights, custom_gradient, keep, ratio
@@ -28,8 +28,8 @@ class Contrastive(DistanceLoss):
     that weight pairs.
 
     Args:
-        positive_margin: Distance below which a positive pair has no loss. At least 0; 0 in the
-            paper.
+        positive_margin: Distance below which a positive pair has no loss. At least 0, except
+            with `dot`, whose distances are negative; 0 in the paper.
         negative_margin: Distance beyond which a negative pair has no loss. Above `positive_margin`;
             1 in the paper's experiments. On unit vectors, unrelated ones are sqrt(2) apart.
         power: 2 (paper), or 1, as in many implementations.
@@ -43,7 +43,10 @@ class Contrastive(DistanceLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Hadsell et al., CVPR 2006](https://doi.org/10.1109/CVPR.2006.100)
     """
 
     positive_margin: float = 0.0
@@ -54,6 +57,8 @@ class Contrastive(DistanceLoss):
     def __post_init__(self):
         super().__post_init__()
         low, high = self.positive_margin, self.negative_margin
+        if self.distance != "dot":  # whose distances are negative
+            check_at_least(0, positive_margin=low)
         if not high > low:
             raise OptionError(
                 "negative_margin", f"must be above positive_margin, {low}; got {high}"

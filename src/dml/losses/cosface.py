@@ -1,4 +1,4 @@
-"""CosFace (Wang et al., CVPR 2018, arXiv 1801.09414)."""
+"""CosFace."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,10 @@ class CosFace(MarginSoftmax):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Wang et al., CVPR 2018](https://arxiv.org/abs/1801.09414)
     """
 
     margin: float = 0.35

@@ -1,9 +1,9 @@
-"""Cross-batch memory (Wang et al., CVPR 2020, arXiv 1912.06798)."""
+"""Cross-batch memory."""
 
 import keras
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_at_least, check_integer
 from dml.errors import OptionError
 from dml.heads import MemoryHead
 from dml.losses._wrapper import Wrapper, require_pairs
@@ -37,6 +37,9 @@ class CrossBatchMemory(Wrapper):
 
     Raises:
         OptionError: An option is out of its range, or the loss compares no pairs.
+
+    References:
+        - [Wang et al., CVPR 2020](https://arxiv.org/abs/1912.06798)
     """
 
     def __init__(self, loss: MetricLoss, size: int = 8192, start: int = 1000, weight: float = 1.0):
@@ -49,8 +52,12 @@ class CrossBatchMemory(Wrapper):
             )
         super().__init__(loss)
         self.size, self.start, self.weight = size, start, weight
-        check_at_least(1, size=self.size)
-        check_at_least(0, start=self.start, weight=self.weight)
+        check_integer(1, size=self.size)
+        check_integer(0, start=self.start)
+        check_at_least(0, weight=self.weight)
+
+    def reads_classes(self):
+        return True  # they are compared with those that are remembered
 
     def needs_head(self):
         return True
@@ -60,7 +67,8 @@ class CrossBatchMemory(Wrapper):
 
     def value(self, targets, x):
         compared = self.loss.compare(x["embeddings"], ops.stop_gradient(x["memory"]))
-        remembered = self.loss.pair_loss(compared, *self.memory_masks(targets.labels, x))
+        masks = self.memory_masks(targets.labels, x)
+        remembered = self.loss.labelled_loss(targets.labels, compared, *masks)
         used = self.weight * ops.cast(x["steps"] >= self.start, "float32")
         return self.loss.value(targets, x["embeddings"]) + used * remembered
 
@@ -71,7 +79,8 @@ class CrossBatchMemory(Wrapper):
             return relation_masks(ops.where(twins, float("nan"), x["memory_relation"]))
         known = ops.cast(x["memory_labels"], labels.dtype)
         same = labels[:, None] == known[None, :]
-        return same & ~twins, ~same & (known >= 0)[None, :]
+        there = ops.cast(x["labelled"], "bool")[None, :]
+        return same & there & ~twins, ~same & there
 
     def active_share(self, labels, x):
         return self.loss.active_share(labels, x["embeddings"])

@@ -1,4 +1,4 @@
-"""CurricularFace (Huang et al., CVPR 2020, arXiv 2004.00288)."""
+"""CurricularFace."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from keras import ops
 
 from dml._options import check_interval, check_positive
 from dml.heads import CurriculumHead
-from dml.losses._margin_softmax import cross_entropy, own_scores, turned_away
+from dml.losses._margin_softmax import cross_entropy, last_column, own_scores, turned_away
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import is_relation
 
@@ -36,7 +36,10 @@ class CurricularFace(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Huang et al., CVPR 2020](https://arxiv.org/abs/2004.00288)
     """
 
     margin: float = 28.6
@@ -51,7 +54,7 @@ class CurricularFace(MetricLoss):
         check_positive(scale=self.scale)
 
     def batch_loss(self, labels, x):
-        cosines, progress = x[:, :-1], x[:, -1:]
+        cosines, progress = x[:, :-1], last_column(x)
         own = own_scores(cosines, labels)
         moved = turned_away(own, math.radians(self.margin))
         # With several own classes, the farthest decides which others are hard.

@@ -1,11 +1,11 @@
-"""CDF-based dynamic soft margin (Zhang and Rusinkiewicz, ICCV 2019)."""
+"""CDF-based dynamic soft margin."""
 
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from dml._options import check_at_least, check_interval
+from dml._options import check_integer, check_interval
 from dml.heads import DifferenceHead
 from dml.heads._hard_differences import hard_differences
 from dml.losses.base import LOSSES, MetricLoss
@@ -40,7 +40,10 @@ class DynamicSoftMargin(MetricLoss):
         Scalar in [-2, 2]; 0 without a triplet.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zhang and Rusinkiewicz, ICCV 2019](https://doi.org/10.1109/ICCV.2019.00306)
     """
 
     bins: int = 512
@@ -48,7 +51,7 @@ class DynamicSoftMargin(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(2, bins=self.bins)
+        check_integer(2, bins=self.bins)
         check_interval("(0, 1]", momentum=self.momentum)
 
     def head(self, classes, embedding_dim):

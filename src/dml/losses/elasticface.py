@@ -1,4 +1,4 @@
-"""ElasticFace (Boutros et al., CVPR Workshops 2022, arXiv 2109.09416)."""
+"""ElasticFace."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from keras import ops
 
 from dml._options import check_at_least, check_known, check_positive, check_within
 from dml.heads import RandomMarginHead
-from dml.losses._margin_softmax import cross_entropy, own_scores, turned_by
+from dml.losses._margin_softmax import cross_entropy, last_column, own_scores, turned_away
 from dml.losses.base import LOSSES, MetricLoss
 
 _FORMS = ("arc", "cos")
@@ -29,7 +29,7 @@ class ElasticFace(MetricLoss):
         margin: Mean margin, in radians (`arc`) or cosine (`cos`). In [0, 1]; 0.5 in the paper for
             arc, 0.35 for cos.
         deviation: At least 0; 0.05 in the paper.
-        scale: Factor of the cosines. Positive; 64.
+        scale: Factor of the cosines. Positive; 64 in the authors' code.
         form: `arc` or `cos`.
 
     Call arguments:
@@ -40,7 +40,10 @@ class ElasticFace(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Boutros et al., CVPR Workshops 2022](https://arxiv.org/abs/2109.09416)
     """
 
     margin: float = 0.5
@@ -60,7 +63,7 @@ class ElasticFace(MetricLoss):
 
     def batch_loss(self, labels, x):
         cosines = x[:, :-1]
-        margins = ops.clip(self.margin + self.deviation * x[:, -1:], 0.0, 1.5)
+        margins = ops.clip(self.margin + self.deviation * last_column(x), 0.0, 1.5)
         own = own_scores(cosines, labels)
-        moved = turned_by(own, margins) if self.form == "arc" else own - margins
+        moved = turned_away(own, margins) if self.form == "arc" else own - margins
         return cross_entropy(cosines, labels, moved, self.scale)

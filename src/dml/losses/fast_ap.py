@@ -1,14 +1,13 @@
-"""FastAP (Cakir et al., CVPR 2019)."""
+"""FastAP."""
 
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from dml._options import check_at_least
-from dml.losses._soft_counts import soft_histogram
+from dml._options import check_integer
 from dml.losses.base import LOSSES, PairLoss
-from dml.ops import as_weights, mean_over, present, ratio, squared
+from dml.ops import as_weights, mean_over, present, ratio, soft_histogram, squared
 
 
 @LOSSES.register("fast_ap")
@@ -37,14 +36,17 @@ class FastAP(PairLoss):
         Scalar in [0, 1].
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Cakir et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00196)
     """
 
     bins: int = 10
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(1, bins=self.bins)
+        check_integer(1, bins=self.bins)
 
     def compare(self, anchors, references):
         return squared(anchors, references)

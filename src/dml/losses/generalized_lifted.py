@@ -1,4 +1,4 @@
-"""Generalised lifted structure loss (Hermans et al., 2017, arXiv 1703.07737)."""
+"""Generalised lifted structure loss."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,10 @@ class GeneralizedLifted(DistanceLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
     """
 
     margin: float = 1.0

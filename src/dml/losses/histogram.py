@@ -1,14 +1,13 @@
-"""Histogram loss (Ustinova and Lempitsky, NIPS 2016, arXiv 1611.00822)."""
+"""Histogram loss."""
 
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from dml._options import check_at_least
-from dml.losses._soft_counts import soft_histogram
+from dml._options import check_integer
 from dml.losses.base import LOSSES, PairLoss
-from dml.ops import ratio
+from dml.ops import ratio, soft_histogram
 
 
 @LOSSES.register("histogram")
@@ -36,14 +35,17 @@ class Histogram(PairLoss):
         Scalar in [0, 1].
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Ustinova and Lempitsky, NIPS 2016](https://arxiv.org/abs/1611.00822)
     """
 
     bins: int = 100
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(1, bins=self.bins)
+        check_integer(1, bins=self.bins)
 
     def pair_loss(self, s, positive, negative):
         own, rest = (

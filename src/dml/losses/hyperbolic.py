@@ -1,4 +1,4 @@
-"""Hyperbolic pairwise cross-entropy (Ermolov et al., CVPR 2022, arXiv 2203.10833)."""
+"""Hyperbolic pairwise cross-entropy."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,10 @@ class Hyperbolic(PairLoss):
     uses more of the ball.
 
     Args:
-        curvature: c in the paper. At least 0; 0.1.
+        curvature: c in the paper. At least 0; 0.1 in the authors' code.
         temperature: Temperature of the softmax. Positive; 0.2 in the paper, 0.1 on the sphere.
-        largest_length: Longer embeddings are cut to it before they are mapped. Positive; 2.3.
+        largest_length: Longer embeddings are cut to it before they are mapped. Positive; 2.3 in the
+            authors' code.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).
@@ -41,7 +42,10 @@ class Hyperbolic(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Ermolov et al., CVPR 2022](https://arxiv.org/abs/2203.10833)
     """
 
     curvature: float = 0.1

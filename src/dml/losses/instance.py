@@ -1,4 +1,4 @@
-"""Instance loss (Zheng et al., ACM TOMM 2020, arXiv 1711.05535)."""
+"""Instance loss."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,10 @@ class Instance(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zheng et al., ACM TOMM 2020](https://arxiv.org/abs/1711.05535)
     """
 
     scale: float = 64.0

@@ -1,4 +1,4 @@
-"""Intra-pair variance (Yu and Tao, ICCV 2019)."""
+"""Intra-pair variance."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,10 @@ class IntraPairVariance(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Yu and Tao, ICCV 2019](https://openaccess.thecvf.com/content_ICCV_2019/html/Yu_Deep_Metric_Learning_With_Tuplet_Margin_Loss_ICCV_2019_paper.html)
     """
 
     positive_slack: float = 0.01

@@ -1,4 +1,4 @@
-"""Large-margin softmax (Liu et al., ICML 2016, arXiv 1612.02295)."""
+"""Large-margin softmax."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml._options import check_positive, check_within
+from dml._options import check_integer, check_positive, check_within
 from dml.heads import ProxyLengthHead
 from dml.losses._margin_softmax import cross_entropy_of, multiplied, own_scores
 from dml.losses.base import LOSSES, MetricLoss
@@ -37,7 +37,10 @@ class LargeMarginSoftmax(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Liu et al., ICML 2016](https://arxiv.org/abs/1612.02295)
     """
 
     multiple: int = 4
@@ -49,6 +52,7 @@ class LargeMarginSoftmax(MetricLoss):
 
     def __post_init__(self):
         super().__post_init__()
+        check_integer(1, multiple=self.multiple)
         check_within(1, 6, multiple=self.multiple)
         check_positive(scale=self.scale)
 

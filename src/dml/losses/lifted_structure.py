@@ -1,4 +1,4 @@
-"""Lifted structured feature embedding (Oh Song et al., CVPR 2016, arXiv 1511.06452)."""
+"""Lifted structured feature embedding."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,7 +35,10 @@ class LiftedStructure(DistanceLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Oh Song et al., CVPR 2016](https://arxiv.org/abs/1511.06452)
     """
 
     margin: float = 1.0

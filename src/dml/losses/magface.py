@@ -1,5 +1,6 @@
-"""MagFace (Meng et al., CVPR 2021, arXiv 2103.06627)."""
+"""MagFace."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from keras import ops
 from dml._options import check_at_least, check_interval, check_positive
 from dml.errors import OptionError
 from dml.heads import LengthHead
-from dml.losses._margin_softmax import cross_entropy, own_scores, turned_by
+from dml.losses._margin_softmax import cross_entropy, own_scores, turned_away
 from dml.losses.base import LOSSES, MetricLoss
 
 
@@ -24,14 +25,15 @@ class MagFace(MetricLoss):
     others, where m rises linearly from `smallest_margin` to `largest_margin`, plus
     length_weight (1 / a + a / longest^2), which draws lengths up. The margin applies at any angle,
     as in the paper, and the logit keeps falling beyond 180 degrees; the authors' code, by its
-    default `easy_margin`, leaves the margin out from 90 degrees on.
+    default `easy_margin`, leaves the margin out from 90 degrees on. The defaults are those of the
+    authors' training script.
 
     Args:
         smallest_margin: Margin of the shortest embeddings, in degrees. At least 0; 25.8 (0.45 rad).
         largest_margin: Margin of the longest, in degrees. At most 90; 45.8 (0.8 rad).
         shortest: Length, l in the paper. Positive; 10.
         longest: Length, u in the paper. Above `shortest`; 110.
-        scale: Factor of the cosines. Positive; 64.
+        scale: Factor of the cosines. Positive; 64 in the authors' code.
         length_weight: lambda in the paper. At least 0; 35.
 
     Call arguments:
@@ -42,7 +44,10 @@ class MagFace(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Meng et al., CVPR 2021](https://arxiv.org/abs/2103.06627)
     """
 
     smallest_margin: float = 25.8
@@ -81,6 +86,6 @@ class MagFace(MetricLoss):
         share = (lengths - self.shortest) / (self.longest - self.shortest)
         degrees = self.smallest_margin + share * (self.largest_margin - self.smallest_margin)
         own = own_scores(cosines, labels)
-        moved = turned_by(own, degrees * (3.141592653589793 / 180))
+        moved = turned_away(own, degrees * (math.pi / 180))
         penalty = ops.mean(1.0 / lengths + lengths / self.longest**2)
         return self.length_weight * penalty + cross_entropy(cosines, labels, moved, self.scale)

@@ -1,4 +1,4 @@
-"""Deep manifold similarity (Aziere and Todorovic, CVPR 2019)."""
+"""Deep manifold similarity."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,7 +43,10 @@ class Manifold(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Aziere and Todorovic, CVPR 2019](https://openaccess.thecvf.com/content_CVPR_2019/html/Aziere_Ensemble_Deep_Manifold_Similarity_Learning_Using_Hard_Proxies_CVPR_2019_paper.html)
     """
 
     alpha: float = 0.8

@@ -1,4 +1,4 @@
-"""Margin loss (Wu et al., ICCV 2017, arXiv 1706.07567)."""
+"""Margin loss."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,10 @@ class Margin(MetricLoss):
         Scalar.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Wu et al., ICCV 2017](https://arxiv.org/abs/1706.07567)
     """
 
     margin: float = 0.2

@@ -1,4 +1,4 @@
-"""Matryoshka representation learning (Kusupati et al., NeurIPS 2022, arXiv 2205.13147)."""
+"""Matryoshka representation learning."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,9 @@ class Matryoshka(SumOfLosses):
 
     Raises:
         OptionError: A length is out of its range, or there are not as many weights as lengths.
+
+    References:
+        - [Kusupati et al., NeurIPS 2022](https://arxiv.org/abs/2205.13147)
     """
 
     def __init__(

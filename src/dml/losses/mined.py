@@ -9,7 +9,7 @@ from dml._registry import Registry
 from dml.losses._wrapper import Wrapper, require_pairs
 from dml.losses.base import MetricLoss
 from dml.miners import MINERS, Miner
-from dml.ops import as_weights, pair_masks, ratio
+from dml.ops import pair_masks, share_kept
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -36,19 +36,17 @@ class Mined(Wrapper):
 
     def mined(self, labels, embeddings):
         """Returns the masks (B, B) that the loss receives."""
-        similarities = ops.matmul(embeddings, ops.transpose(embeddings))
-        return self.miner.mine(ops.stop_gradient(similarities), *pair_masks(labels))
+        similarities = ops.stop_gradient(ops.matmul(embeddings, ops.transpose(embeddings)))
+        known = {"dim": embeddings.shape[1]}
+        extra = {name: known[name] for name in self.miner.wants}
+        return self.miner.mine(similarities, *pair_masks(labels), **extra)
 
     def batch_loss(self, labels, embeddings):
         compared = self.loss.compare(embeddings, embeddings)
-        return self.loss.pair_loss(compared, *self.mined(labels, embeddings))
+        return self.loss.labelled_loss(labels, compared, *self.mined(labels, embeddings))
 
     def active_share(self, labels, embeddings):
-        kept, pairs = (
-            sum(ops.sum(as_weights(mask)) for mask in masks)
-            for masks in (self.mined(labels, embeddings), pair_masks(labels))
-        )
-        return ratio(kept, pairs)
+        return share_kept(self.mined(labels, embeddings), pair_masks(labels))
 
     def has_active_share(self):
         return True

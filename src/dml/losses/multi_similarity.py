@@ -1,4 +1,4 @@
-"""Multi-Similarity loss (Wang et al., CVPR 2019, https://arxiv.org/abs/1904.06627)."""
+"""Multi-Similarity loss."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from keras import ops
 from dml._options import check_positive, check_within
 from dml.losses.base import LOSSES, PairLoss
 from dml.miners.multi_similarity import MultiSimilarityMiner
-from dml.ops import as_weights, log1p_sum_exp, ratio
+from dml.ops import log1p_sum_exp, share_kept
 
 
 @LOSSES.register("multi_similarity")
@@ -44,7 +44,16 @@ class MultiSimilarity(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.MultiSimilarity()(labels, x)), 3)
+        0.339
+
+    References:
+        - [Wang et al., CVPR 2019](https://arxiv.org/abs/1904.06627)
     """
 
     positive_scale: float = 2.0
@@ -67,7 +76,4 @@ class MultiSimilarity(PairLoss):
 
     def pair_share(self, similarities, positive, negative):
         mined = self.miner.mine(similarities, positive, negative)
-        kept, pairs = (
-            sum(ops.sum(as_weights(m)) for m in masks) for masks in (mined, (positive, negative))
-        )
-        return ratio(kept, pairs)
+        return share_kept(mined, (positive, negative))

@@ -1,4 +1,4 @@
-"""Multiple negatives ranking (Henderson et al., 2017, arXiv 1705.00652)."""
+"""Multiple negatives ranking."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,10 @@ class MultipleNegativesRanking(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Henderson et al., 2017](https://arxiv.org/abs/1705.00652)
     """
 
     scale: float = 20.0

@@ -1,4 +1,4 @@
-"""N-pairs loss (Sohn, NIPS 2016)."""
+"""N-pairs loss."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,10 @@ class NPairs(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Sohn, NIPS 2016](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective)
     """
 
     scale: float = 16.0

@@ -1,4 +1,4 @@
-"""Normalised softmax (Zhai and Wu, BMVC 2019, arXiv 1811.12649)."""
+"""Normalised softmax."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,10 @@ class NormalizedSoftmax(MarginSoftmax):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zhai and Wu, BMVC 2019](https://arxiv.org/abs/1811.12649)
     """
 
     temperature: float = 0.05

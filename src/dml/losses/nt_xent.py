@@ -1,4 +1,4 @@
-"""NT-Xent, a temperature-scaled cross-entropy (Chen et al., ICML 2020, arXiv 2002.05709)."""
+"""NT-Xent, a temperature-scaled cross-entropy."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,10 @@ class NTXent(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Chen et al., ICML 2020](https://arxiv.org/abs/2002.05709)
     """
 
     temperature: float = 0.1

@@ -1,4 +1,4 @@
-"""P2SGrad as a mean squared error (Zhang et al., CVPR 2019; Wang and Yamagishi, 2021)."""
+"""P2SGrad as a mean squared error."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,8 +18,8 @@ class P2SGrad(MetricLoss):
 
     The mean over the batch of the sum over the classes of (s - target)^2. P2SGrad is a gradient,
     not a loss: it pushes each cosine by its own error. This is the loss of that gradient (Wang and
-    Yamagishi, arXiv 2103.11326), which pytorch-metric-learning also divides by the number of
-    classes. It has no options to tune.
+    Yamagishi), which pytorch-metric-learning also divides by the number of classes. It has no
+    options to tune.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).
@@ -27,6 +27,10 @@ class P2SGrad(MetricLoss):
 
     Returns:
         Scalar, at least 0.
+
+    References:
+        - [Zhang et al., CVPR 2019](https://arxiv.org/abs/1905.02479)
+        - [Wang and Yamagishi, 2021](https://arxiv.org/abs/2103.11326)
     """
 
     proxies_per_class: ClassVar[int] = 1

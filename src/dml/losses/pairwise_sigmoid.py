@@ -1,4 +1,4 @@
-"""Pairwise sigmoid loss (Zhai et al., SigLIP, ICCV 2023, arXiv 2303.15343)."""
+"""Pairwise sigmoid loss (SigLIP)."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,10 @@ class PairwiseSigmoid(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zhai et al., ICCV 2023](https://arxiv.org/abs/2303.15343)
     """
 
     scale: float = 10.0

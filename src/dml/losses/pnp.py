@@ -1,4 +1,4 @@
-"""Penalising negatives before positives (Li et al., 2021, arXiv 2102.04640)."""
+"""Penalising negatives before positives."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,10 @@ class PNP(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Li et al., 2021](https://arxiv.org/abs/2102.04640)
     """
 
     variant: str = "Dq"

@@ -1,4 +1,4 @@
-"""Proxy Anchor loss (Kim et al., CVPR 2020, https://arxiv.org/abs/2003.13911)."""
+"""Proxy Anchor loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +11,7 @@ from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import (
     as_weights,
     complement,
+    has_column,
     is_relation,
     log1p_sum_exp,
     mean_over,
@@ -51,7 +52,16 @@ class ProxyAnchor(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.ProxyAnchor()(labels, cosines)), 3)
+        14.4
+
+    References:
+        - [Kim et al., CVPR 2020](https://arxiv.org/abs/2003.13911)
     """
 
     margin: float = 0.1
@@ -71,7 +81,7 @@ class ProxyAnchor(MetricLoss):
             return mean_over(pull, ops.any(present(own), axis=0)) + ops.mean(push)
         # Computed for the images' own proxies only, which are few: each class once.
         # Images of other classes, in evaluation, have no proxy that could pull.
-        known = labels < cosines.shape[1]
+        known = has_column(labels, cosines.shape[1])
         same = ops.logical_and(same_label(labels), known[None, :])
         nearness = own_column(cosines, labels)[:, 0]
         logits = ops.broadcast_to(-self.scale * (nearness - self.margin), ops.shape(same))

@@ -1,4 +1,4 @@
-"""Proxy-NCA loss (Movshovitz-Attias et al., ICCV 2017, https://arxiv.org/abs/1703.07464)."""
+"""Proxy-NCA loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,15 @@ from keras import ops
 
 from dml._options import check_interval, check_known, check_positive
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops import is_relation, memberships, own_column, present, row_shares
+from dml.ops import (
+    is_relation,
+    log_sum_exp,
+    mean_over,
+    memberships,
+    own_column,
+    present,
+    row_shares,
+)
 
 _FORMS = ("squared_distance", "cosine")
 
@@ -25,7 +33,8 @@ class ProxyNCA(MetricLoss):
 
     The paper leaves the own proxy out of the sum: the loss is then unbounded below and its pull
     never weakens. Common implementations include it, which makes it a softmax:
-    `positive_in_denominator=True`, `label_smoothing=0.1`. Needs no mining and any batch works.
+    `positive_in_denominator=True`, `label_smoothing=0.1`. Needs no mining and any batch works. An
+    image without a class has loss 0; so has one of all classes, unless its own are in the sum.
 
     Args:
         scale: Factor of the squared distance or of the cosine. Positive. The paper gives none;
@@ -44,7 +53,10 @@ class ProxyNCA(MetricLoss):
         Scalar; at least 0 with `positive_in_denominator`.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Movshovitz-Attias et al., ICCV 2017](https://arxiv.org/abs/1703.07464)
     """
 
     scale: float = 9.0
@@ -64,26 +76,21 @@ class ProxyNCA(MetricLoss):
         check_interval("[0, 1)", label_smoothing=self.label_smoothing)
 
     def batch_loss(self, labels, cosines):
-        classes = cosines.shape[1]
         squared = self.form == "squared_distance"
         logits = self.scale * (2.0 * cosines - 2.0 if squared else cosines)
-        own, others = _own_and_others(logits, labels)
-        attraction = (1.0 - self.label_smoothing) * own
+        own = memberships(labels, cosines.shape[1])
+        others = ops.logical_not(present(own))
+        some = ops.any(others, axis=1)
+        if is_relation(labels):
+            valid = ops.any(present(own), axis=1)
+            attraction = ops.sum(row_shares(own) * logits, axis=1)
+        else:
+            valid, attraction = ops.ones_like(some), own_column(logits, labels)[:, 0]
         if self.label_smoothing:
-            attraction += self.label_smoothing / max(classes - 1, 1) * others
+            spread = mean_over(logits, others, axis=1) - attraction
+            attraction += self.label_smoothing * ops.where(some, spread, 0.0)
         if self.positive_in_denominator:
-            return ops.mean(ops.logsumexp(logits, axis=1) - attraction)
-        if classes == 1:  # an empty sum: there is no other class
-            return -ops.mean(attraction)
-        own = present(memberships(labels, classes))
-        repulsion = ops.logsumexp(ops.where(own, -float("inf"), logits), axis=1)
-        return ops.mean(repulsion - attraction)
-
-
-def _own_and_others(logits, labels):
-    """Returns the mean (B,) of logits (B, C) over own classes, and their sum over the others."""
-    if not is_relation(labels):
-        own = own_column(logits, labels)[:, 0]
-        return own, ops.sum(logits, axis=1) - own
-    others = ops.where(present(labels), ops.zeros_like(logits), logits)
-    return ops.sum(row_shares(labels) * logits, axis=1), ops.sum(others, axis=1)
+            repulsion = ops.logsumexp(logits, axis=1)
+        else:  # an image of all classes has nothing to be told from
+            valid, repulsion = ops.logical_and(valid, some), log_sum_exp(logits, others, axis=1)
+        return ops.mean(ops.where(valid, repulsion - attraction, 0.0))

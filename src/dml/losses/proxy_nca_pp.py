@@ -1,4 +1,4 @@
-"""ProxyNCA++ loss (Teh et al., ECCV 2020, https://arxiv.org/abs/2004.01113)."""
+"""ProxyNCA++ loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,7 +35,10 @@ class ProxyNCAPlusPlus(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: `temperature` is not positive.
+        OptionError: `temperature` is not positive.
+
+    References:
+        - [Teh et al., ECCV 2020](https://arxiv.org/abs/2004.01113)
     """
 
     temperature: float = 1 / 9

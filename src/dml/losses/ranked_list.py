@@ -1,4 +1,4 @@
-"""Ranked list loss (Wang et al., CVPR 2019, arXiv 1903.03238)."""
+"""Ranked list loss."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,10 @@ class RankedList(DistanceLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Wang et al., CVPR 2019](https://arxiv.org/abs/1903.03238)
     """
 
     boundary: float = 1.2

@@ -1,4 +1,4 @@
-"""Recall@k surrogate (Patel et al., CVPR 2022, arXiv 2108.11179)."""
+"""Recall@k surrogate."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,10 @@ class RecallSurrogate(PairLoss):
         Scalar in [0, 1].
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Patel et al., CVPR 2022](https://arxiv.org/abs/2108.11179)
     """
 
     ks: tuple[int, ...] = (1, 2, 4, 8, 16)

@@ -1,4 +1,4 @@
-"""ROADMAP: SupAP with calibration (Ramzi et al., NeurIPS 2021, arXiv 2110.01445)."""
+"""ROADMAP: SupAP with calibration."""
 
 from dataclasses import dataclass
 
@@ -35,8 +35,8 @@ class Roadmap(PairLoss):
         slope: rho in the paper. Positive; 100 in the paper.
         offset: delta in the paper. At least 0; 0.05 in the paper.
         calibration: Weight of the calibration, lambda in the paper. In [0, 1]; 0.5.
-        positive_similarity: Target for positive pairs; 0.9.
-        negative_similarity: Limit for negative pairs; 0.6.
+        positive_similarity: Target for positive pairs, a cosine; 0.9 in the authors' code.
+        negative_similarity: Limit for negative pairs, a cosine; 0.6 in the authors' code.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).
@@ -46,7 +46,10 @@ class Roadmap(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Ramzi et al., NeurIPS 2021](https://arxiv.org/abs/2110.01445)
     """
 
     temperature: float = 0.01

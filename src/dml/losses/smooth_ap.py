@@ -1,4 +1,4 @@
-"""Smooth-AP (Brown et al., ECCV 2020, arXiv 2007.12163)."""
+"""Smooth-AP."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,10 @@ class SmoothAP(PairLoss):
         Scalar in [0, 1].
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Brown et al., ECCV 2020](https://arxiv.org/abs/2007.12163)
     """
 
     temperature: float = 0.01

@@ -1,4 +1,4 @@
-"""Contrastive loss of signal-to-noise ratios (Yuan et al., CVPR 2019, arXiv 1904.02616)."""
+"""Contrastive loss of signal-to-noise ratios."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,10 @@ class SignalToNoiseContrastive(Contrastive):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Yuan et al., CVPR 2019](https://arxiv.org/abs/1904.02616)
     """
 
     power: int = 1

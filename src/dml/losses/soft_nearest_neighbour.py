@@ -1,4 +1,4 @@
-"""Soft nearest neighbour loss (Frosst et al., ICML 2019, arXiv 1902.01889)."""
+"""Soft nearest neighbour loss."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,10 @@ class SoftNearestNeighbour(DistanceLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Frosst et al., ICML 2019](https://arxiv.org/abs/1902.01889)
     """
 
     temperature: float = 0.1

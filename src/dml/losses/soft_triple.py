@@ -1,4 +1,4 @@
-"""SoftTriple loss (Qian et al., ICCV 2019, https://arxiv.org/abs/1909.05235)."""
+"""SoftTriple loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from dml._options import check_at_least, check_positive
+from dml._options import check_at_least, check_integer, check_positive
 from dml.losses._margin_softmax import cross_entropy, own_scores
 from dml.losses.base import LOSSES, MetricLoss
 from dml.ops import custom_gradient, spread_within_classes
@@ -48,7 +48,10 @@ class SoftTriple(MetricLoss):
         Scalar, at least 0; the penalty is separate, in `proxy_penalty`.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Qian et al., ICCV 2019](https://arxiv.org/abs/1909.05235)
     """
 
     scale: float = 20.0
@@ -62,7 +65,7 @@ class SoftTriple(MetricLoss):
         super().__post_init__()
         check_positive(scale=self.scale, temperature=self.temperature)
         check_at_least(0, margin=self.margin)
-        check_at_least(1, proxies_per_class=self.proxies_per_class)
+        check_integer(1, proxies_per_class=self.proxies_per_class)
         check_at_least(0, centre_weight=self.centre_weight)
 
     def batch_loss(self, labels, cosines):

@@ -1,10 +1,10 @@
-"""SphereFace (Liu et al., CVPR 2017, arXiv 1704.08063)."""
+"""SphereFace."""
 
 from dataclasses import dataclass
 
 import keras
 
-from dml._options import check_positive, check_within
+from dml._options import check_integer, check_positive, check_within
 from dml.losses._margin_softmax import MarginSoftmax, multiplied
 from dml.losses.base import LOSSES
 
@@ -36,7 +36,10 @@ class SphereFace(MarginSoftmax):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Liu et al., CVPR 2017](https://arxiv.org/abs/1704.08063)
     """
 
     multiple: int = 4
@@ -44,6 +47,7 @@ class SphereFace(MarginSoftmax):
 
     def __post_init__(self):
         super().__post_init__()
+        check_integer(1, multiple=self.multiple)
         check_within(1, 6, multiple=self.multiple)
         check_positive(scale=self.scale)
 

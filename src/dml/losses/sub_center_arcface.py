@@ -1,11 +1,11 @@
-"""Sub-centre ArcFace (Deng et al., ECCV 2020)."""
+"""Sub-centre ArcFace."""
 
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml.losses.arcface import ArcFace
 from dml.losses.base import LOSSES
 
@@ -33,14 +33,17 @@ class SubCenterArcFace(ArcFace):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Deng et al., ECCV 2020](https://doi.org/10.1007/978-3-030-58621-8_43)
     """
 
     proxies_per_class: int = 3
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(1, proxies_per_class=self.proxies_per_class)
+        check_integer(1, proxies_per_class=self.proxies_per_class)
 
     def batch_loss(self, labels, cosines):
         if self.proxies_per_class > 1:

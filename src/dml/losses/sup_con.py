@@ -1,4 +1,4 @@
-"""Supervised contrastive loss (Khosla et al., NeurIPS 2020, arXiv 2004.11362)."""
+"""Supervised contrastive loss."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,10 @@ class SupCon(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Khosla et al., NeurIPS 2020](https://arxiv.org/abs/2004.11362)
     """
 
     temperature: float = 0.1

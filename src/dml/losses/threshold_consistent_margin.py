@@ -1,4 +1,4 @@
-"""Threshold-consistent margin (Zhang et al., ICLR 2024, arXiv 2307.04047)."""
+"""Threshold-consistent margin."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,8 @@ class ThresholdConsistentMargin(PairLoss):
     with s <= positive_similarity, of positive_similarity - s, plus negative_weight times the mean,
     over the negative pairs with s >= negative_similarity, of s - negative_similarity.
 
-    It lets one threshold serve all classes. It is meant for use with another loss.
+    It lets one threshold serve all classes. It is meant for use with another loss. The defaults are
+    those of pytorch-metric-learning.
 
     Args:
         positive_similarity: m+ in the paper. In [-1, 1]; 0.9.
@@ -35,7 +36,10 @@ class ThresholdConsistentMargin(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Zhang et al., ICLR 2024](https://arxiv.org/abs/2307.04047)
     """
 
     positive_similarity: float = 0.9

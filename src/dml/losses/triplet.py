@@ -1,4 +1,4 @@
-"""Triplet loss (Schroff et al., CVPR 2015, https://arxiv.org/abs/1503.03832)."""
+"""Triplet loss."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,17 @@ class Triplet(DistanceLoss):
         Scalar, at least 0; 0 when no triplet is selected.
 
     Raises:
-        ValueError: An option is out of its range, or `soft_margin` without `hard`.
+        OptionError: An option is out of its range, or `soft_margin` without `hard`.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Triplet(mining="hard")(labels, x)), 3)
+        0.26
+
+    References:
+        - [Schroff et al., CVPR 2015](https://arxiv.org/abs/1503.03832)
+        - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
     """
 
     margin: float = 0.2

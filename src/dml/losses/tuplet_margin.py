@@ -1,4 +1,4 @@
-"""Tuplet margin loss (Yu and Tao, ICCV 2019)."""
+"""Tuplet margin loss."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,9 @@ import keras
 from keras import ops
 
 from dml._options import check_interval, check_positive
+from dml.losses._margin_softmax import turned
 from dml.losses.base import LOSSES, PairLoss
 from dml.ops import log_sum_exp, mean_over
-
-
-def _turned_nearer(cosines, angle):
-    """Returns the cosines of angles decreased by `angle` radians.
-
-    cos(theta - angle) without the inverse cosine, whose gradient is infinite at 1 and -1; there
-    the sine counts as 1e-3.
-    """
-    sines = ops.sqrt(ops.maximum(1.0 - ops.square(cosines), 1e-6))
-    return math.cos(angle) * cosines + math.sin(angle) * sines
 
 
 @LOSSES.register("tuplet_margin")
@@ -46,7 +37,10 @@ class TupletMargin(PairLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Yu and Tao, ICCV 2019](https://openaccess.thecvf.com/content_ICCV_2019/html/Yu_Deep_Metric_Learning_With_Tuplet_Margin_Loss_ICCV_2019_paper.html)
     """
 
     slack: float = 5.73
@@ -59,5 +53,5 @@ class TupletMargin(PairLoss):
 
     def pair_loss(self, s, positive, negative):
         rivals = log_sum_exp(self.scale * s, negative, axis=1)[:, None]
-        pulled = self.scale * _turned_nearer(s, math.radians(self.slack))
+        pulled = self.scale * turned(s, -math.radians(self.slack))
         return mean_over(ops.softplus(rivals - pulled), positive)

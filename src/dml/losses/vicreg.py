@@ -1,4 +1,4 @@
-"""Variance, invariance, covariance (Bardes et al., VICReg, ICLR 2022, arXiv 2105.04906)."""
+"""Variance, invariance, covariance (VICReg)."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,10 @@ class VICReg(MetricLoss):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Bardes et al., ICLR 2022](https://arxiv.org/abs/2105.04906)
     """
 
     invariance_weight: float = 25.0

@@ -45,7 +45,7 @@ def triplet_counts(distances, positive, negative, margin, mining):
             row_shares(keep(positive, valid & (distances == farthest))),
             row_shares(keep(negative, valid & (distances == nearest))),
         )
-    low = TIE if mining == "semi_hard" else -float("inf")
+    low = min(TIE, margin) if mining == "semi_hard" else -float("inf")
     width = distances.shape[1]
     most = FEW if width is None else min(FEW, width)
     few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= most
@@ -57,7 +57,7 @@ def triplet_counts(distances, positive, negative, margin, mining):
 
 
 def _counts_of_few(distances, positive, negative, low, high, most):
-    """Counts the triplets whose d(anchor, negative) - d(anchor, positive) is within low and high.
+    """Counts the triplets whose d(anchor, negative) - d(anchor, positive) is in [low, high).
 
     For at most `most` positives of each anchor, which it takes one after the other.
     """
@@ -74,7 +74,7 @@ def _counts_of_few(distances, positive, negative, low, high, most):
         one = own[:, k : k + 1]
         between = reachable < one + high
         if low > -infinity:
-            between = between & (reachable > one + low)
+            between = between & (reachable >= one + low)
         between = as_weights(between)
         if not is_boolean(negative):
             between = between * negative
@@ -130,19 +130,21 @@ def _counts_below(distances, positive, negative, margin):
     """Counts the triplets with d(anchor, negative) < d(anchor, positive) + margin, pair by pair.
 
     Sorting an anchor's positives, moved out by the margin, together with its negatives puts the
-    negatives of a positive's triplets before it, and the positives of a negative's after it.
+    negatives of a positive's triplets before it, and the positives of a negative's after it. Of
+    equals, the positive comes first: negatives are moved out, too, by a float's last bit or two.
     """
+    beyond = distances + ops.maximum(2.0**-23 * ops.abs(distances), 1e-37)
     if not is_boolean(positive):
         # A pair may be both, in part: each takes its own place.
         nothing = ops.zeros_like(positive)
         counts = _counts_below_apart(
-            ops.concatenate([distances + margin, distances], axis=1),
+            ops.concatenate([distances + margin, beyond], axis=1),
             ops.concatenate([as_weights(positive), nothing], axis=1),
             ops.concatenate([nothing, as_weights(negative)], axis=1),
         )
         width = distances.shape[1]
         return counts[0][:, :width], counts[1][:, width:]
-    moved = ops.where(positive, distances + margin, distances)
+    moved = ops.where(positive, distances + margin, beyond)
     return _counts_below_apart(moved, as_weights(positive), as_weights(negative))
 
 

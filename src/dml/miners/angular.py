@@ -1,4 +1,4 @@
-"""Pairs of triangles with a wide angle at the negative (Wang et al., ICCV 2017)."""
+"""Pairs of triangles with a wide angle at the negative."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ class AngularMiner(Miner):
         angle: In degrees, in (0, 90); 20 in pytorch-metric-learning.
 
     Raises:
-        ValueError: `angle` is out of its range.
+        OptionError: `angle` is out of its range.
+
+    References:
+        - [Wang et al., ICCV 2017](https://arxiv.org/abs/1708.01682)
     """
 
     angle: float = 20.0

@@ -1,4 +1,4 @@
-"""Easy and hard pairs of each anchor (Hermans et al., 2017; Xuan et al., WACV 2020)."""
+"""Easy and hard pairs of each anchor."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,11 @@ class BatchEasyHardMiner(Miner):
         negatives: The same choices; not `semi_hard` if `positives` is.
 
     Raises:
-        ValueError: An option is unknown, or `semi_hard` lacks a single reference pair.
+        OptionError: An option is unknown, or `semi_hard` lacks a single reference pair.
+
+    References:
+        - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
+        - [Xuan et al., WACV 2020](https://arxiv.org/abs/1904.04370)
     """
 
     positives: str = "hard"

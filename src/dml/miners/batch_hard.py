@@ -1,4 +1,4 @@
-"""The hardest pairs of each anchor (Hermans et al., 2017, arXiv 1703.07737)."""
+"""The hardest pairs of each anchor."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,19 @@ class BatchHardMiner(Miner):
 
     Effective, but unstable at the start of training, where it can collapse all embeddings to one
     point. An anchor without both kinds keeps nothing; tied pairs are all kept.
+
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.BatchHardMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False,  True, False],
+               [False, False,  True, False],
+               [False,  True, False, False],
+               [False,  True, False, False]])
+
+    References:
+        - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
     """
 
     def mine(self, similarities, positive, negative):

@@ -1,4 +1,4 @@
-"""Easy positives with semi-hard negatives (Xuan et al., WACV 2020, arXiv 1904.04370)."""
+"""Easy positives with semi-hard negatives."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,9 @@ class EasyPositiveMiner(Miner):
     Each image only has to be near one other image of its class, which suits classes with several
     appearances. An anchor without a positive, or without a negative below it, keeps nothing, as in
     the paper.
+
+    References:
+        - [Xuan et al., WACV 2020](https://arxiv.org/abs/1904.04370)
     """
 
     def mine(self, similarities, positive, negative):

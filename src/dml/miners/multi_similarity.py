@@ -1,4 +1,4 @@
-"""The miner of the Multi-Similarity loss (Wang et al., CVPR 2019, sec. 4.1)."""
+"""The miner of the Multi-Similarity loss."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,10 @@ class MultiSimilarityMiner(Miner):
         epsilon: Slack in similarity; at least 0. 0.1 in the paper; infinity keeps every pair.
 
     Raises:
-        ValueError: `epsilon` is negative.
+        OptionError: `epsilon` is negative.
+
+    References:
+        - [Wang et al., CVPR 2019](https://arxiv.org/abs/1904.06627), section 4.1
     """
 
     epsilon: float = 0.1

@@ -18,7 +18,7 @@ class PairMarginMiner(Miner):
         negative_similarity: Negative pairs below it are left out. In [-1, 1]; 0.2 there.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
     """
 
     positive_similarity: float = 0.8

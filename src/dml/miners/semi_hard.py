@@ -1,4 +1,4 @@
-"""Pairs of semi-hard triplets (Schroff et al., CVPR 2015, arXiv 1503.03832)."""
+"""Pairs of semi-hard triplets."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,10 @@ class SemiHardMiner(Miner):
         margin: In cosine. Positive; 0.1 here, half the paper's 0.2 in squared distance.
 
     Raises:
-        ValueError: `margin` is not positive.
+        OptionError: `margin` is not positive.
+
+    References:
+        - [Schroff et al., CVPR 2015](https://arxiv.org/abs/1503.03832)
     """
 
     margin: float = 0.1

@@ -1,4 +1,4 @@
-"""Pairs of the triplets that violate a margin (Schroff et al., CVPR 2015)."""
+"""Pairs of the triplets that violate a margin."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,10 @@ class TripletMarginMiner(Miner):
         kind: `all` or `semi_hard`.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Schroff et al., CVPR 2015](https://arxiv.org/abs/1503.03832)
     """
 
     margin: float = 0.2

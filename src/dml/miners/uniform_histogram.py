@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml.miners.base import MINERS, Miner
 from dml.ops import as_weights, present
 
@@ -23,14 +23,14 @@ class UniformHistogramMiner(Miner):
         per_bin: Positive; 25 there.
 
     Raises:
-        ValueError: An option is not positive.
+        OptionError: An option is not positive.
     """
 
     bins: int = 100
     per_bin: int = 25
 
     def __post_init__(self):
-        check_at_least(1, bins=self.bins, per_bin=self.per_bin)
+        check_integer(1, bins=self.bins, per_bin=self.per_bin)
 
     def mine(self, similarities, positive, negative):
         places = ops.clip(

@@ -8,18 +8,42 @@ from dml.ops.vectors import products, unit_length
 
 
 def cosine(x, y):
-    """Returns 1 - the cosine of rows of length 1, in [0, 2]."""
+    """Returns 1 - the cosine of rows of length 1.
+
+    Args:
+        x: Floats (B, D), of length 1.
+        y: Floats (R, D), of length 1.
+
+    Returns:
+        Floats (B, R), in [0, 2].
+    """
     distances = 1.0 - products(x, y)
     return ops.where(distances <= _blur(x) / 2, 0.0, distances)
 
 
 def dot(x, y):
-    """Returns the negative inner products: nearer is smaller, as with a distance."""
+    """Returns the negative inner products: nearer is smaller, as with a distance.
+
+    Args:
+        x: Floats (B, D).
+        y: Floats (R, D).
+
+    Returns:
+        Floats (B, R).
+    """
     return -products(x, y)
 
 
 def squared(x, y):
-    """Returns the squared Euclidean distances, at least 0; exactly 0 of equal rows."""
+    """Returns the squared Euclidean distances.
+
+    Args:
+        x: Floats (B, D).
+        y: Floats (R, D).
+
+    Returns:
+        Floats (B, R), at least 0; exactly 0 of equal rows.
+    """
     return _squared_within(x) if x is y else _squared_from(x, y)
 
 
@@ -62,6 +86,13 @@ def euclidean(x, y):
 
     0, with gradient 0, for rows that float32 can't distinguish, at 2e-3 of their length or less:
     the gradient of a distance is not finite at 0.
+
+    Args:
+        x: Floats (B, D).
+        y: Floats (R, D).
+
+    Returns:
+        Floats (B, R), at least 0.
     """
     return _root(squared(x, y))
 
@@ -82,6 +113,13 @@ def snr(x, y):
 
     The inverse signal-to-noise ratio of Yuan et al. (CVPR 2019), of an anchor and its noise; not
     symmetric. Variances are over the D entries, the anchor's at least 1e-6.
+
+    Args:
+        x: Floats (B, D), the anchors.
+        y: Floats (R, D).
+
+    Returns:
+        Floats (B, R), at least 0.
     """
     signal = _centred(x)
     noise = squared(signal, signal if x is y else _centred(y)) / x.shape[1]
@@ -102,6 +140,15 @@ def poincare(x, y, curvature=1.0, largest_length=2.3):
         2 / sqrt(curvature) artanh(sqrt(curvature) |(-u) + v|)    with Mobius addition
 
     which is computed from |u|, |v| and |u - v| alone, without a (B, R, D) tensor.
+
+    Args:
+        x: Floats (B, D).
+        y: Floats (R, D).
+        curvature: Curvature of the ball; positive.
+        largest_length: Length to which longer rows are shortened; positive.
+
+    Returns:
+        Floats (B, R), at least 0.
     """
     radius = curvature**0.5
     u = _into_ball(x, radius, largest_length)
@@ -133,5 +180,9 @@ DISTANCES = {
 
 
 def check_distance(name: str) -> None:
-    """Raises OptionError unless a distance has that name."""
+    """Raises OptionError unless a distance has that name.
+
+    Args:
+        name: A key of `DISTANCES`, if valid.
+    """
     check_known(DISTANCES, distance=name)

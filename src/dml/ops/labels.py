@@ -8,6 +8,9 @@ from dml.errors import ArrayError
 def is_relation(labels) -> bool:
     """Returns whether `labels` is a matrix, of relations or memberships, not one class each.
 
+    Args:
+        labels: Integers (B,) or (B, 1), or floats (B, N).
+
     Raises:
         ArrayError: TensorFlow compiled the step for labels of another rank, and does not know it.
     """
@@ -73,6 +76,18 @@ def relation_of_distinct(labels, samples):
     return ops.where(twins, float("nan"), ops.cast(same, "float32"))
 
 
+def relation_of_memberships(shares):
+    """Returns the relation (B, B) of images by the classes that they share.
+
+    The sum over the classes of the product of two images' shares, at most 1.
+
+    Args:
+        shares: Memberships, floats (B, classes) in [0, 1].
+    """
+    shares = ops.cast(shares, "float32")
+    return ops.minimum(ops.matmul(shares, ops.transpose(shares)), 1.0)
+
+
 def memberships(labels, classes: int):
     """Returns the mask (B, classes) of each sample's own classes.
 
@@ -90,6 +105,21 @@ def own_column(x, labels):
     """Returns the entry (B, 1) of x (B, classes) at each sample's own class.
 
     The last entry, if x has no such class, as for unseen classes in evaluation.
+
+    Args:
+        x: Floats (B, classes).
+        labels: Integers (B,).
     """
     last = x.shape[1] - 1
-    return ops.take_along_axis(x, ops.clip(labels, 0, last)[:, None], axis=1)
+    places = ops.where(has_column(labels, x.shape[1]), labels, last)
+    return ops.take_along_axis(x, places[:, None], axis=1)
+
+
+def has_column(labels, classes: int):
+    """Returns whether each of integer labels (B,) is one of the classes, booleans (B,).
+
+    Args:
+        labels: Integers (B,).
+        classes: Positive.
+    """
+    return ops.logical_and(labels >= 0, labels < classes)

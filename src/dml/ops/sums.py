@@ -11,6 +11,11 @@ def log_sum_exp(x, mask, axis):
 
     Minus infinity where there is no entry, with gradient 0; never forms exp(x), which overflows
     float32 above 88.
+
+    Args:
+        x: Floats of any shape.
+        mask: Booleans, or floats in [0, 1], of the same shape.
+        axis: The axis, an integer.
     """
     return ops.logsumexp(_masked(x, mask), axis=axis)
 
@@ -19,6 +24,11 @@ def log1p_sum_exp(x, where, axis):
     """Returns log(1 + sum of exp(x)) over `axis`, each entry weighted by its mask `where`.
 
     0 if there is no entry. Its gradient, exp(x - result), stores only x.
+
+    Args:
+        x: Floats of any shape.
+        where: Booleans, or floats in [0, 1], of the same shape.
+        axis: The axis, an integer.
     """
 
     @custom_gradient
@@ -42,7 +52,12 @@ def _masked(x, mask):
 
 
 def weighted_sum(values, by):
-    """Returns the sum of values (B, N) times weights `by`, through which no gradient passes."""
+    """Returns the sum of values (B, N) times weights `by`, through which no gradient passes.
+
+    Args:
+        values: Floats (B, N).
+        by: Floats (B, N).
+    """
     by = ops.stop_gradient(by)
 
     @custom_gradient
@@ -53,7 +68,12 @@ def weighted_sum(values, by):
 
 
 def ratio(total, count):
-    """Returns total / count, and 0 where the count is 0."""
+    """Returns total / count; where the count is 0, the total, which is 0 for an empty sum.
+
+    Args:
+        total: Floats of any shape.
+        count: Floats of the same shape, at least 0.
+    """
     return total / ops.where(count > 0, count, ops.ones_like(count))
 
 
@@ -61,12 +81,31 @@ def mean_over(values, mask, axis=None):
     """Returns the mean of values by a mask's weights, over `axis` or all; 0 if it is empty.
 
     Masked-out values may be infinite.
+
+    Args:
+        values: Floats of any shape.
+        mask: Booleans, or floats in [0, 1], of the same shape.
+        axis: The axis, an integer; None for all of them.
     """
     share = as_weights(mask)
     chosen = ops.where(share > 0, values, ops.zeros_like(values))
     return ratio(ops.sum(chosen * share, axis=axis), ops.sum(share, axis=axis))
 
 
+def share_kept(kept, masks):
+    """Returns the share, by weight, of the pairs of masks (...) that are in the masks `kept`.
+
+    Args:
+        kept: Masks, such as those of positives and of negatives after mining.
+        masks: As many, before it.
+    """
+    return ratio(*(sum(ops.sum(as_weights(mask)) for mask in each) for each in (kept, masks)))
+
+
 def row_shares(mask):
-    """Returns the weights of a mask (B, N) divided by their sum in each row; 0 in empty rows."""
+    """Returns the weights of a mask (B, N) divided by their sum in each row; 0 in empty rows.
+
+    Args:
+        mask: Booleans, or floats in [0, 1], (B, N).
+    """
     return ratio(as_weights(mask), ops.sum(as_weights(mask), axis=1, keepdims=True))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from keras import ops
+from keras import backend, ops
 
 from dml.errors import ArrayError
 from dml.ops.labels import is_relation, relation_of
@@ -13,7 +13,11 @@ _KINDS = 'labels, {"labels", "samples"} or {"related", "samples"}'
 
 
 def check_targets(y: Any) -> None:
-    """Raises ArrayError for a dictionary with keys other than those of targets."""
+    """Raises ArrayError for a dictionary with keys other than those of targets.
+
+    Args:
+        y: Labels, {"labels", "samples"} or {"related", "samples"}.
+    """
     if isinstance(y, Mapping) and set(y) not in ({"labels", "samples"}, {"related", "samples"}):
         raise ArrayError(f"targets are {_KINDS}; got {', '.join(map(repr, y))}")
 
@@ -54,15 +58,21 @@ class Targets:
             return cls(ops.take(related, samples, axis=1), samples, related)
         labels = ops.convert_to_tensor(known["labels"])
         if not is_relation(labels):
-            labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
-        elif not memberships:
-            labels = relation_of(labels)
+            labels = ops.reshape(labels, (-1,))
+            if backend.standardize_dtype(labels.dtype) == "int64":  # else 2^32 would be class 0
+                labels = ops.clip(labels, -(2**31), 2**31 - 1)
+            labels = ops.cast(labels, "int32")
+        else:
+            labels = ops.cast(labels, "float32") if memberships else relation_of(labels)
         return cls(labels, samples)
 
     def of_views(self, count: int) -> Self:
         """Returns the targets of `count` views of the batch, one after another.
 
         Samples are unknown, because views of one image are to be compared.
+
+        Args:
+            count: Number of views; positive.
         """
         if count == 1:
             return self

@@ -9,6 +9,9 @@ def unit_length(x):
     """Returns float x (..., D) divided by its length; zero, with gradient 0, for a zero vector.
 
     The same holds for vectors shorter than 1e-34, whose gradient float32 can't represent.
+
+    Args:
+        x: Floats (..., D).
     """
     # Squares of tiny entries underflow float32 and those of large ones overflow: scale first.
     largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
@@ -26,6 +29,10 @@ def cosines_to(embeddings, rows):
     0, with gradient 0, for rows shorter than 1e-12 or longer than 1e19. The custom gradient stores
     at most two (N, D) arrays, where that of the formula stores four: rows may be millions of
     proxies.
+
+    Args:
+        embeddings: Floats (B, D), of length 1.
+        rows: Floats (N, D), of any length.
     """
     inverse = _inverse_length(ops.sum(ops.square(rows), axis=1))
     # Dividing (B, N) products is cheaper than (N, D) rows, where these are many.
@@ -44,6 +51,10 @@ def products(x, y):
     """Returns the inner products (B, R) of the rows of x (B, D) and y (R, D).
 
     For one matrix with itself, the gradient takes one matrix product instead of two.
+
+    Args:
+        x: Floats (B, D).
+        y: Floats (R, D); `x` itself for its own rows.
     """
     return _products_within(x) if x is y else ops.matmul(x, ops.transpose(y))
 
@@ -64,6 +75,12 @@ def spread_within_classes(proxies):
 
     A proxy shorter than 1e-12 or longer than 1e19 is at sqrt(2) from all others, with gradient 0.
     The custom gradient stores one array (C, K, D).
+
+    Args:
+        proxies: Floats (C, K, D), of any length.
+
+    Returns:
+        Scalar, at least 0.
     """
     inner = ops.matmul(proxies, ops.transpose(proxies, (0, 2, 1)))
     inverse = _inverse_length(ops.diagonal(inner, axis1=1, axis2=2))  # (C, K)

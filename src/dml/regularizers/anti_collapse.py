@@ -1,4 +1,4 @@
-"""Anti-collapse by the coding rate (Jiang et al., 2024, arXiv 2407.03106)."""
+"""Anti-collapse by the coding rate."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,10 @@ class AntiCollapse(Regularizer):
         Scalar, at most 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Jiang et al., 2024](https://arxiv.org/abs/2407.03106)
     """
 
     weight: float = 0.1

@@ -18,7 +18,11 @@ class Regularizer:
     acts_on: ClassVar[str] = "proxies"
 
     def head(self, embedding_dim: int) -> Any:
-        """Returns the layer, from embeddings and labels, with its learned parameters, or None."""
+        """Returns the layer, from embeddings and labels, with its learned parameters, or None.
+
+        Args:
+            embedding_dim: Length of an embedding.
+        """
         return None
 
     def __call__(self, x, /):

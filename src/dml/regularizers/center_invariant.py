@@ -1,4 +1,4 @@
-"""Centres of one length (Wu et al., ICCV Workshops 2017)."""
+"""Centres of one length."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -31,7 +31,10 @@ class CenterInvariant(Regularizer):
         Scalar, at least 0.
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    References:
+        - Wu et al., Deep Face Recognition with Center Invariant Loss, ACM MM Workshops 2017
     """
 
     weight: float = 0.1

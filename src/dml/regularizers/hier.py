@@ -1,11 +1,11 @@
-"""HIER: hierarchical regularization (Kim et al., CVPR 2023, arXiv 2212.14258)."""
+"""HIER: hierarchical regularization."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from keras import ops
 
-from dml._options import check_at_least
+from dml._options import check_at_least, check_integer
 from dml.heads import HierarchyHead
 from dml.regularizers.base import REGULARIZERS, Regularizer
 
@@ -42,7 +42,10 @@ class Hier(Regularizer):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
+
+    References:
+        - [Kim et al., CVPR 2023](https://arxiv.org/abs/2212.14258)
     """
 
     weight: float = 0.5
@@ -54,8 +57,8 @@ class Hier(Regularizer):
 
     def __post_init__(self):
         check_at_least(0, weight=self.weight, margin=self.margin)
-        check_at_least(2, ancestors=self.ancestors)
-        check_at_least(1, neighbours=self.neighbours, triplets=self.triplets)
+        check_integer(2, ancestors=self.ancestors)
+        check_integer(1, neighbours=self.neighbours, triplets=self.triplets)
 
     def head(self, embedding_dim):
         return HierarchyHead(embedding_dim, self.ancestors, self.neighbours, self.triplets)

@@ -1,4 +1,4 @@
-"""Kozachenko-Leonenko entropy (Sablayrolles et al., ICLR 2019, arXiv 1806.03198)."""
+"""Kozachenko-Leonenko entropy."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +28,10 @@ class KoLeo(Regularizer):
         Scalar, at least -0.7 times weight.
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    References:
+        - [Sablayrolles et al., ICLR 2019](https://arxiv.org/abs/1806.03198)
     """
 
     weight: float = 0.1

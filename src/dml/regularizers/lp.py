@@ -28,7 +28,7 @@ class Lp(Regularizer):
         Scalar, at least 0.
 
     Raises:
-        ValueError: An option is out of its range.
+        OptionError: An option is out of its range.
     """
 
     weight: float = 0.01

@@ -29,7 +29,12 @@ class Orthogonality(Regularizer):
         Scalar in [0, weight].
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    Example:
+        >>> proxies = keras.ops.array([[[1.0, 0.0]], [[0.8, 0.6]]])
+        >>> round(float(dml.regularizers.Orthogonality(weight=1.0)(proxies)), 4)
+        0.64
     """
 
     weight: float = 0.1

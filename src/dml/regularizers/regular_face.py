@@ -1,4 +1,4 @@
-"""RegularFace (Zhao et al., CVPR 2019)."""
+"""RegularFace."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,10 @@ class RegularFace(Regularizer):
         Scalar in [-weight, weight]; 0 if there is one class.
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    References:
+        - [Zhao et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00123)
     """
 
     weight: float = 1.0

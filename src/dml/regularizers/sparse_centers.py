@@ -1,4 +1,4 @@
-"""Fewer centres per class (Qian et al., SoftTriple, ICCV 2019, arXiv 1909.05235)."""
+"""Fewer centres per class."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,10 @@ class SparseCenters(Regularizer):
         Scalar, at least 0; 0 if there is one proxy per class.
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    References:
+        - [Qian et al., ICCV 2019](https://arxiv.org/abs/1909.05235)
     """
 
     weight: float = 0.2

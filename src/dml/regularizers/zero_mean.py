@@ -1,4 +1,4 @@
-"""Zero-mean embeddings (Yuan et al., CVPR 2019, arXiv 1904.02616)."""
+"""Zero-mean embeddings."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,7 +26,10 @@ class ZeroMean(Regularizer):
         Scalar, at least 0.
 
     Raises:
-        ValueError: `weight` is negative.
+        OptionError: `weight` is negative.
+
+    References:
+        - [Yuan et al., CVPR 2019](https://arxiv.org/abs/1904.02616)
     """
 
     weight: float = 0.1

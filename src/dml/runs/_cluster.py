@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from dml._storage.atomic import make_folder
 from dml._text import number_of
 from dml.errors import DmlError, MissingDataError, OptionError
 from dml.reporting import Reporter
+from dml.runs._starting import Shares
 
 _VAIN_ATTEMPTS = 3  # in a row, without a new checkpoint, after which it is given up
 _PLACING = 60  # seconds for the cluster to find room for the workers
 _NOTICING = 5  # seconds after which it is asked again how much room there is
-_PASSED_ON = ("DML_", "JAX_", "KERAS_", "XLA_")  # environment variables that begin like this
+# Environment variables that begin like this.
+_PASSED_ON = ("DML_", "JAX_", "KERAS_", "WANDB_", "XLA_")
+_OF_RAY = "OMP_NUM_THREADS"  # which Ray sets to the processors of an actor, unless it is set
 _KILLED = (signal.SIGKILL, signal.SIGTERM, signal.SIGBUS, signal.SIGSEGV)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl
 
@@ -40,7 +43,7 @@ class ClusterTraining:
         folder: Of the run, on a disk that all machines share.
         begin: Arguments of the `dml` command that begins it.
         resume: Arguments of the command that continues it.
-        share: Images that the devices must be able to divide evenly: a batch or a chunk of it.
+        shares: What the devices must be able to share evenly.
         workers: Processes, with one device each; None for one on each GPU of the cluster or, if
             there is none, on each machine.
     """
@@ -48,7 +51,7 @@ class ClusterTraining:
     folder: Path
     begin: Sequence[str]
     resume: Sequence[str]
-    share: int
+    shares: Shares
     workers: int | None = None
 
     def run(self, reporter: Reporter) -> None:
@@ -61,12 +64,12 @@ class ClusterTraining:
             reporter: Receives lines of text.
 
         Raises:
-            OptionError: The cluster has no room for the workers, or they can't share a batch.
+            OptionError: The cluster has no room for the workers, or they can't share a batch or the
+                proxies.
             MissingDataError: A machine does not see the run's folder.
             DmlError: A worker has failed; or workers were lost again and again.
         """
-        check_not_client()
-        with _removed_if_empty(self.folder), joined_cluster() as ray:
+        with _removed_if_empty(self.folder), _joined() as ray:
             make_folder(self.folder)
             cluster = _Cluster.of(ray)
             count = self._first_count(cluster)
@@ -97,24 +100,23 @@ class ClusterTraining:
                 f"must be at least 1 and at most {most}, the {cluster.kind}s of the cluster; got "
                 f"{count}",
             )
-        if self.share % count:
-            fitting = [n for n in range(1, most + 1) if self.share % n == 0]
+        if not self.shares.fit(count):
+            fitting = [n for n in range(1, most + 1) if self.shares.fit(n)]
             nearest = [
                 *[n for n in fitting if n < count][-1:],
                 *[n for n in fitting if n > count][:1],
             ]
             raise OptionError(
                 "--workers",
-                f"must share a batch of {self.share} images evenly; got {count}. The nearest that "
-                f"can: {', '.join(map(str, nearest))}",
+                f"must share {self.shares} evenly; got {count}. The nearest that can: "
+                f"{', '.join(map(str, nearest))}",
             )
         return count
 
     def _count_now(self, cluster: "_Cluster", most: int) -> int:
         """Returns on how many workers to train: as many as there is room for, and no more."""
         room = cluster.usual() if self.workers is None else cluster.devices()
-        most = max(1, min(most, room))
-        return next(count for count in range(most, 0, -1) if self.share % count == 0)
+        return self.shares.most(max(1, min(most, room)))
 
     def _checkpoints(self) -> set[tuple[Path, int]]:
         """Returns the checkpoints of epochs, and when they were written."""
@@ -136,6 +138,14 @@ class ClusterTraining:
             raise DmlError(f"a worker can't run dml: {_last_line(error)}") from error
         except errors.RayError:  # as the workers were placed
             return "that had not started yet"
+
+
+@contextlib.contextmanager
+def _joined() -> Iterator[Any]:
+    """Yields the module `ray`, joined to the cluster of RAY_ADDRESS as one of its machines."""
+    check_not_client()
+    with joined_cluster() as ray:
+        yield ray
 
 
 @contextlib.contextmanager
@@ -295,6 +305,8 @@ class _Cluster:
                 "KERAS_DISTRIBUTION_NUM_PROCESSES": str(len(workers)),
                 "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
             }
+            # JAX computes with all processors, as in a process that anything else starts.
+            environment[_OF_RAY] = os.environ.get(_OF_RAY, "")
             output = worker.actor.output.remote(command, environment, os.getcwd(), folder)
             arguments = self.ray, worker, output, events.put
             threading.Thread(target=_follow, args=arguments, daemon=True).start()
@@ -352,7 +364,7 @@ class _Process:
             encoding="utf-8",
             errors="replace",
             cwd=current,
-            env={**os.environ, **environment},
+            env=_with(environment),
             preexec_fn=_end_with_parent,
         )
         lines: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
@@ -367,6 +379,14 @@ class _Process:
             else:
                 yield name, line
         yield "code", process.wait()
+
+
+def _with(passed_on: Mapping[str, str]) -> dict[str, str]:
+    """Returns this process's environment with variables of the one that started it."""
+    environment = {**os.environ, **passed_on}
+    if not environment.get(_OF_RAY):
+        environment.pop(_OF_RAY, None)
+    return environment
 
 
 def _read(name, stream, put):

@@ -50,8 +50,9 @@ class Timing:
 
     Args:
         read: Seconds until an image is read, by all threads.
-        start: Seconds until the first training batch is done, which compiles.
-        step: Seconds of a training batch: reading, forward and backward.
+        start: Seconds until the first training batch is done, which compiles; 0 if the head alone
+            is trained.
+        step: Seconds of a training batch: reading, forward and backward; 0 likewise.
         embed: Seconds of embedding an image, with reading it.
         head_start: Seconds until the first batch of cached features is done.
         head_step: Seconds of a batch of cached features.
@@ -157,9 +158,10 @@ class Plan:
         """Yields the expected times as text."""
         batch, timing = self.recipe.sampler.batch_size, self.timing
         memory = f" and {timing.device_memory / 2**30:.1f} GiB there" * bool(timing.device_memory)
+        kind, step = ("images", timing.step) if timing.step else ("features", timing.head_step)
         yield (
-            f"timed on {self.device}: a batch of {batch:,} images takes {timing.step:.2g} s"
-            f"{memory}, embedding an image {1000 * timing.embed:.2g} ms"
+            f"timed on {self.device}: a batch of {batch:,} {kind} takes {step:.2g} s{memory}, "
+            f"embedding an image {1000 * timing.embed:.2g} ms"
         )
         for stage in self.stages:
             memory = f"{stage.memory / 2**30:.1f} GiB" if stage.memory else ""
@@ -199,12 +201,15 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         _, seconds = _timed(lambda: embed(paths))
         embedding_memory = peak_memory()
         head_start, head_step, features = _timed_head(learner, targets, recipe)
-        start, step = _timed_steps(learner, batches)
+        start = step = 0.0
+        if options.stage != "head":  # which may have batches that the whole encoder could not train
+            start, step = _timed_steps(learner, batches)
+            step = max(step, read * len(images))  # the first ones are read ahead
     score, pair = _timed_scores(learner.encoder.output_shape[-1], recipe)
     return Timing(
         read=read,
         start=start,
-        step=max(step, read * len(images)),  # the first ones are read ahead
+        step=step,
         embed=seconds / len(paths),
         head_start=head_start,
         head_step=head_step,
@@ -406,6 +411,12 @@ def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[S
     training, head, embed = recipe.training, recipe.head_stage, timing.embed
     with_head, low, high = has_head_stage(recipe), timing.embedding_memory, timing.training_memory
     validation, searching = counts.validation * embed, timing.pair * counts.validation**2
+    unless = ", unless it stops early" if training.patience and counts.validation else ""
+
+    def validations(epochs):
+        # After the last one, too; one between two batches at most.
+        return min(math.ceil(epochs / training.validate_every - 1e-9), epochs * counts.steps)
+
     if with_head:
         seconds = (1 + head.views) * counts.train * embed
         features = 4 * (1 + head.views) * counts.train * timing.features
@@ -413,23 +424,20 @@ def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[S
         yield Stage("features", seconds, low + features, f"of the images{views}")
         yield Stage(
             "head stage",
-            timing.head_start + head.epochs * (counts.steps * timing.head_step + searching),
+            timing.head_start
+            + head.epochs * counts.steps * timing.head_step
+            + validations(head.epochs) * searching,
             low + features,
-            _epochs(head.epochs, counts.steps),
+            _epochs(head.epochs, counts.steps) + unless,
         )
     elif starts_from_components(recipe):
         images = min(counts.train, MOST_COMPONENT_IMAGES)
         yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
 
     def whole(name, epochs, note=""):
-        batches = epochs * counts.steps
-        # After the last one, too; one between two batches at most.
-        validations = min(math.ceil(epochs / training.validate_every - 1e-9), batches)
-        seconds = timing.start + batches * timing.step
-        seconds += validations * (validation + searching)
-        if training.patience and counts.validation:
-            note += ", unless it stops early"
-        return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note)
+        seconds = timing.start + epochs * counts.steps * timing.step
+        seconds += validations(epochs) * (validation + searching)
+        return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note + unless)
 
     if training.stage != "head":
         yield whole(whole_stage(recipe), training.epochs)

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from dml._devices import device_count, devices_in_use
 from dml._processes import process_count
+from dml._storage.run_folder import RunFolder
 from dml._text import number_of
 from dml.backbones import Hub, Own
-from dml.datasets import Items
-from dml.errors import DataError, OptionError
+from dml.datasets import DatasetPart, Items, RecordedItems
+from dml.errors import DataError, OccupiedError, OptionError
 from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._parameters import Parameters
@@ -205,11 +207,87 @@ def _device_count(devices: int | str) -> int:
         raise OptionError("training.devices", error.text) from None
 
 
-def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
+@dataclass(frozen=True)
+class Shares:
+    """What the devices of a training must be able to share evenly.
+
+    Args:
+        images: Of a batch, or of a chunk of it.
+        proxies: (number, dimensions) of each set of proxies that is divided: by the one or the
+            other.
+    """
+
+    images: int
+    proxies: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, recipe: Recipe, items: Callable[[], Items]) -> "Shares":
+        """Returns the shares of a recipe's training.
+
+        Args:
+            recipe: The recipe.
+            items: Returns all splits; called if proxies are divided.
+        """
+        training, dim = recipe.training, recipe.embedding.dim
+        images = recipe.sampler.batch_size // training.chunks
+        if not training.shard_proxies or not dim:  # which the network then decides
+            return cls(images)
+        from dml.training._sampled import sample_size
+
+        splits = items()
+        counts = {len(splits.select("train").label_names)}
+        if training.refit:  # on all of them
+            counts.add(len(splits.select("train", "val").label_names))
+        counts |= {sample_size(recipe.head.sample, count) for count in counts}
+        dims = sorted({*training.nested_dims, dim})
+        return cls(images, tuple((count, one) for count in sorted(counts) for one in dims))
+
+    def fit(self, devices: int) -> bool:
+        """Returns whether so many devices can share all of it evenly."""
+        fit = (not (count % devices and dim % devices) for count, dim in self.proxies)
+        return self.images % devices == 0 and all(fit)
+
+    def most(self, devices: int) -> int:
+        """Returns how many of the devices can, at most."""
+        return next(count for count in range(devices, 0, -1) if self.fit(count))
+
+    def __str__(self):
+        also = " and the proxies" if self.proxies else ""
+        return f"a batch of {number_of(self.images, 'image')}{also}"
+
+
+def recorded_items(folder: RunFolder) -> Items:
+    """Returns the images that a run has recorded and can use, without reading them."""
+    recorded = RecordedItems.read(folder.items)
+    return recorded.items.take(recorded.digests != "")
+
+
+def check_shares(shares: Shares, devices: int) -> None:
+    """Raises an error for proxies that can't be divided, such as those of a training on all images.
+
+    Args:
+        shares: Of the training.
+        devices: On which it begins.
+
+    Raises:
+        OptionError: They can't.
+    """
+    for count, dim in shares.proxies:
+        if count % devices and dim % devices:
+            raise OptionError(
+                "training.shard_proxies",
+                f"needs a number of proxies or of dimensions that {devices} devices can share "
+                f"evenly; got {count} and {dim}. The nearest embedding.dim is "
+                f"{-(-dim // devices) * devices}",
+            )
+
+
+def devices_to_resume(recipe: Recipe, items: Callable[[], Items], reporter: Reporter) -> int:
     """Returns on how many devices a run goes on: as many of the recipe's as are there and fit.
 
     Args:
         recipe: Of the run.
+        items: Returns the images that it has recorded.
         reporter: Receives a line if these are fewer.
 
     Raises:
@@ -220,18 +298,18 @@ def devices_to_resume(recipe: Recipe, reporter: Reporter) -> int:
         return 1
     there = _device_count("all")
     most = there if isinstance(training.devices, str) else min(training.devices, there)
-    part = recipe.sampler.batch_size // training.chunks
-    count = next(count for count in range(most, 0, -1) if part % count == 0)
+    shares = Shares.of(recipe, items)
+    count = shares.most(most)
     if process_count() > 1 and count < there:
         raise OptionError(
             "training.devices",
-            f"is {training.devices}, of which {count} can share a batch evenly, and "
+            f"is {training.devices}, of which {count} can share {shares} evenly, and "
             f"{process_count()} processes have {there}: start fewer",
         )
     if not isinstance(training.devices, str) and count < training.devices:
         reporter.info(
             f"note: going on with {count} of {training.devices} devices, as many as are here and "
-            "can share a batch evenly; the numbers differ in their rounding only"
+            f"can share {shares} evenly; the numbers differ in their rounding only"
         )
     return count
 
@@ -250,8 +328,8 @@ def notes_on(items: Items) -> Iterator[str]:
     validation = items.select("val")
     if len(validation) and not is_measured(validation):
         yield (
-            "note: validation has one class of two images or more, too few to measure R@1: the "
-            "last epoch is kept"
+            "note: validation has one class of two images or more, too few to measure R@1: nothing "
+            "is chosen by it"
         )
 
 
@@ -328,6 +406,25 @@ def free_folder(parent: Path, name: str) -> Path:
             return path
         number += 1
         path = parent / f"{name}-{number}"
+
+
+def check_out(folder: str | os.PathLike[str], dataset: DatasetPart) -> None:
+    """Raises an error for a run's folder that is the folder of the images, or one of its folders.
+
+    The files of the run would then be taken for the data's.
+
+    Args:
+        folder: For the run.
+        dataset: The data set.
+
+    Raises:
+        OccupiedError: It is.
+    """
+    if not dataset.root:
+        return
+    out, root = Path(folder).expanduser().resolve(), Path(dataset.absolute_root()).resolve()
+    if out == root or (root in out.parents and out.is_dir() and any(out.iterdir())):
+        raise OccupiedError(folder, "is a folder of the images: choose another --out")
 
 
 def run_name(source: str | os.PathLike[str]) -> str:

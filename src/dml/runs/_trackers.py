@@ -3,11 +3,13 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import tomllib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from dml._storage.atomic import write_text
 from dml.errors import OptionError, PackageError
 from dml.reporting import Reporter
 
@@ -29,7 +31,7 @@ class WandbTracker(contextlib.AbstractContextManager):
     """Sends the rows of a log to a run of Weights & Biases, until its context ends.
 
     The run begins with the first row; its address and its mode are those of W&B's own environment
-    variables.
+    variables. A training that is resumed goes on with W&B's run, whose name is kept in the folder.
 
     Args:
         folder: Of a run or of a stage of it, whose path names W&B's run.
@@ -58,6 +60,8 @@ class WandbTracker(contextlib.AbstractContextManager):
                 project=os.environ.get("WANDB_PROJECT", "dml"),
                 group=self._group,
                 name=self._folder.name,
+                id=self._id(),
+                resume="allow",
                 config=tomllib.loads(self._recipe),
                 dir=str(self._folder),
                 settings=wandb.Settings(silent=True, console="off"),
@@ -70,6 +74,17 @@ class WandbTracker(contextlib.AbstractContextManager):
         if not run.offline:
             self._reporter.info(f"tracked: {run.url}")
         return run
+
+    def _id(self) -> str:
+        """Returns the name of W&B's run, which is made for the first row of a training."""
+        file = self._folder / "wandb" / "id"
+        with contextlib.suppress(FileNotFoundError):
+            if kept := file.read_text().strip():
+                return kept
+        made = secrets.token_hex(4)
+        file.parent.mkdir(exist_ok=True)
+        write_text(file, made)
+        return made
 
     def __exit__(self, kind, *error):
         if "_run" in vars(self):

@@ -36,14 +36,17 @@ from dml.errors import DataError, OptionError
 from dml.recipe import Recipe, read_source, recipe_to_resume
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
-from dml.runs._learners import image_learner
+from dml.runs._learners import image_learner, precision
 from dml.runs._parameters import Parameters
 from dml.runs._selection import Choice
 from dml.runs._splits import counted, dataset_label, unchanged_items
 from dml.runs._starting import (
+    Shares,
     check_devices,
+    check_out,
     check_proxies,
     check_sample,
+    check_shares,
     check_splits,
     check_stage,
     check_statistics,
@@ -53,6 +56,7 @@ from dml.runs._starting import (
     free_folder,
     minutes,
     notes_on,
+    recorded_items,
 )
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
@@ -131,6 +135,7 @@ class Trainer:
         """
         if folder is not None:
             from_first(RunFolder(folder).check_new)
+            check_out(folder, self.recipe.dataset)
         devices = check_devices(self.recipe)
         _check_features(features)
         items = self.recipe.dataset.items() if recorded is None else recorded.items
@@ -202,7 +207,9 @@ class Trainer:
                 run_folder.begin(read_source(run_folder.recipe).text, recipe.parts)
                 run_folder.record(run_folder.items)
             trainer = cls(recipe, reporter)
-            devices = devices_to_resume(trainer.recipe, reporter)
+            devices = devices_to_resume(
+                trainer.recipe, lambda: recorded_items(run_folder), reporter
+            )
             items = trainer._resumed_items(run_folder)
             trainer._check_same(items)
             with trainer._on(devices):
@@ -233,15 +240,26 @@ class Trainer:
         return self._plan(budget)
 
     def _plan(
-        self, budget: float | None, further: Sequence[str] = (), spent: float = 0.0
+        self,
+        budget: float | None,
+        further: Sequence[str] = (),
+        spent: float = 0.0,
+        items: Items | None = None,
     ) -> "Plan":
-        """Implements `plan`; the other arguments are those of `make_plan`."""
+        """Implements `plan`.
+
+        Args:
+            budget: As for `plan`.
+            further: As for `make_plan`, like the next.
+            spent: Seconds that were spent before.
+            items: The images that can be read, if that is known; by default all of them.
+        """
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
         started, recipe = time.monotonic(), self.recipe
-        check_alone("a plan: set training.epochs instead of a time")
+        check_alone("a plan, --budget or --dry-run: leave out --processes")
         devices = check_devices(recipe)
-        items = recipe.dataset.items()
+        items = recipe.dataset.items() if items is None else items
         training = items.select("train")
         with self._on(devices):
             prepared = self._prepare(items)
@@ -267,6 +285,7 @@ class Trainer:
 
         recipe = self.recipe
         check_stage(recipe)
+        check_shares(Shares.of(recipe, lambda: items), devices_in_use())
         check_trackers(recipe.training.trackers)
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
@@ -277,7 +296,7 @@ class Trainer:
     def _on(self, devices: int) -> Iterator[None]:
         """Sets precision and devices of the training, inside a `with` block."""
         training = self.recipe.training
-        with _precision(training.precision), on_devices(devices, training.shard_proxies):
+        with precision(training.precision), on_devices(devices, training.shard_proxies):
             yield
 
     def _describe(self, items: Items, prepared: "_Prepared", whole: bool = True):
@@ -288,8 +307,8 @@ class Trainer:
             self._reporter.info(
                 describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
             )
-        for line in notes_on(items):
-            self._reporter.info(line)
+            for line in notes_on(items):
+                self._reporter.info(line)
 
     def _check_splits(self, items: Items):
         """Raises an error for splits from which nothing can be learned or measured."""
@@ -449,17 +468,15 @@ class Trainer:
 @contextlib.contextmanager
 def _to_resume(path: str | os.PathLike[str]) -> Iterator[RunFolder]:
     """Locks the folder of a run and yields it; in other processes than the first, a copy of it."""
-    folder, several = RunFolder(path), process_count() > 1
+    folder = RunFolder(path)
 
     def lock():
         folder.check_begun()
         stack.enter_context(folder.writing())
-        if several:  # if only some had features, the others would wait for them to compute theirs
-            shutil.rmtree(folder.features, ignore_errors=True)
 
     with contextlib.ExitStack() as stack:
         from_first(lock)
-        left_out = {".lock", "evaluation", "tensorboard", "features", "bundle", "index"}
+        left_out = {".lock", "evaluation", "tensorboard", "wandb", "bundle", "index"}
         own = RunFolder(send_folder(folder.path, left_out))
         if own.path != folder.path:
             stack.enter_context(own.writing())
@@ -480,19 +497,6 @@ def _of_backbone() -> Iterator[None]:
     except OptionError as error:
         option = error.option.removeprefix("backbone.")
         raise OptionError(f"backbone.{option}", error.text) from None
-
-
-@contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """Sets Keras' type policy, which belongs to the whole process, and restores it."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ class Sampler:
             epoch: As in `batches`.
             seed: As in `batches`.
             class_vectors: Floats (classes, D): the position of each class; None before training.
+
+        Returns:
+            As `batches`.
         """
         known: dict[str, Any] = {
             "super_labels": items.super_labels,
@@ -129,6 +132,13 @@ def coverage(batches: ArrayLike, labels: ArrayLike) -> Coverage:
     Args:
         batches: Integers (steps, batch_size), as `Sampler.batches` returns them.
         labels: Integers (N,): the class of each row.
+
+    Returns:
+        A `Coverage`.
+
+    Example:
+        >>> print(dml.samplers.coverage([[0, 1], [1, 2]], labels=[0, 0, 1, 2]))
+        66.7% of the classes and 75.0% of the images an epoch
     """
     labels, batches = np.asarray(labels), np.asarray(batches)
     seen = np.zeros(len(labels), bool)

@@ -1,4 +1,4 @@
-"""Batches of classes that are near each other (as for the N-pair loss, Sohn, NIPS 2016)."""
+"""Batches of classes that are near each other."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,7 +33,7 @@ class HardClass(MPerClass):
     epoch, the batches are those of `m_per_class`.
 
     Args:
-        classes_per_batch: P. Positive.
+        classes_per_batch: P. Positive; 16, with 4 images of each, as with `m_per_class`.
         images_per_class: K. Positive; pair losses need at least 2.
         small_classes: How to sample classes with fewer than K images: `once`, `repeat_augmented`
             or `skip`, as with `m_per_class`.
@@ -43,6 +43,9 @@ class HardClass(MPerClass):
     Raises:
         OptionError: An option is out of its range, or the classes can't fill such batches.
         ArrayError: `class_vectors` does not have one finite vector for each class.
+
+    References:
+        - [Sohn, NIPS 2016](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective)
     """
 
     wants: ClassVar[tuple[str, ...]] = ("class_vectors",)

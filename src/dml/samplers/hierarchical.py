@@ -32,7 +32,8 @@ class Hierarchical(Sampler):
 
     Args:
         super_classes_per_batch: S. Positive; 2 in pytorch-metric-learning.
-        classes_per_super_class: P. Positive.
+        classes_per_super_class: P. Positive; 8, with 4 images of each, is a choice of this project:
+            a batch has 64 images, as with `m_per_class`.
         images_per_class: K. Positive; pair losses need at least 2.
         small_classes: How to sample classes with fewer than K images: `once`, `repeat_augmented`
             or `skip`, as with `m_per_class`; further classes of the super-class fill up its part.
@@ -41,6 +42,9 @@ class Hierarchical(Sampler):
         OptionError: An option is out of its range, or too few super-classes can fill their part of
             a batch.
         ArrayError: Super-labels are missing, or a class has two of them.
+
+    References:
+        - [Cakir et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00196)
     """
 
     super_classes_per_batch: int = 2

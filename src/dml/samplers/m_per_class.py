@@ -25,7 +25,8 @@ class MPerClass(Sampler):
     function of epoch and seed, so every image is used over the epochs, and resuming needs no state.
 
     Args:
-        classes_per_batch: P. Positive.
+        classes_per_batch: P. Positive; 16, with 4 images of each, in the code of cross-batch
+            memory.
         images_per_class: K. Positive; pair losses need at least 2.
         small_classes: How to sample classes with fewer than K images. `once`: use each image once,
             and fill up the batch with images of further classes. `repeat_augmented`: repeat images,
@@ -36,6 +37,18 @@ class MPerClass(Sampler):
 
     Raises:
         OptionError: An option is out of its range, or the classes can't fill such batches.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+        >>> sampler = dml.samplers.MPerClass(classes_per_batch=2, images_per_class=2)
+        >>> batches = sampler.batches(labels, epoch=0, seed=0)
+        >>> batches.shape
+        (2, 4)
+        >>> sorted(set(labels[batches].ravel().tolist()))
+        [0, 1, 2, 3]
+
+    References:
+        - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
     """
 
     classes_per_batch: int = 16

@@ -21,13 +21,16 @@ class Weighted(Sampler):
     sets with few large and many small classes; pair losses need `m_per_class`.
 
     Args:
-        batch_size: Images in a batch. Positive.
+        batch_size: Images in a batch. Positive; 64 is a choice of this project.
         power: 0 draws all images equally often, 1 all classes equally often. In [0, 1]; 0.5 as is
             customary for long tails (Mahajan et al., ECCV 2018).
 
     Raises:
         OptionError: An option is out of its range, the data set is smaller than a batch, or an
             image would be needed twice in a batch.
+
+    References:
+        - [Mahajan et al., ECCV 2018](https://arxiv.org/abs/1805.00932)
     """
 
     batch_size: int = 64  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -39,9 +39,16 @@ def create_app(
         options: `ServiceOptions`; the defaults if None.
         bundle: The encoder's bundle; None for the index's own.
 
+    Returns:
+        The application, which any ASGI server runs.
+
     Raises:
         MissingDataError: There is no index.
         DataError: It is damaged.
+
+    Example:
+        >>> options = dml.serve.ServiceOptions(token="a long random text", max_pending=64)
+        >>> app = dml.serve.create_app("photos.index", options)  # doctest: +SKIP
     """
     options = options or ServiceOptions()
     holder = IndexHolder(location, bundle, options.threads_per_batch)

@@ -50,6 +50,9 @@ def run_server(
         OptionError: A token is required, or an option is out of range.
         DataError: The index is missing or damaged.
         StorageError: The address can't be bound.
+
+    Example:
+        >>> dml.serve.run_server("photos.index", port=8000)  # doctest: +SKIP
     """
     local = _is_loopback(host)
     if not local and not token:

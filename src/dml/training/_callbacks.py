@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import math
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -448,14 +449,15 @@ def collapsing(rows):
     """Returns whether the embeddings have collapsed to nearly one point, and stay so.
 
     Many networks start collapsed and recover within some epochs: in each of the last two epochs the
-    embeddings must be close to one point and not move away from it.
+    embeddings must be close to one point, or all zero, and not move away from it.
 
     Args:
         rows: The log, one dictionary an epoch.
     """
 
     def close(row):
-        return row.get("negative_similarity", 0.0) > 0.9 and row.get("effective_rank", 2.0) < 1.5
+        rank = row.get("effective_rank", 2.0)
+        return rank < 0.5 or (rank < 1.5 and row.get("negative_similarity", 0.0) > 0.9)
 
     def better(before, row):
         return row["negative_similarity"] < before.get("negative_similarity", 0.0) - 0.005
@@ -550,9 +552,22 @@ class TensorBoardScalars(contextlib.AbstractContextManager):
 
     def write(self, row: dict[str, float]) -> None:
         """Writes the numbers of a row, over the batches that were trained on."""
+        step = round(row["epoch"] * self.steps)
+        if "_writer" not in vars(self):
+            self._begin(step)
         for name, value in row.items():
-            self._writer.add_scalar(name, float(value), step=round(row["epoch"] * self.steps))
+            self._writer.add_scalar(name, float(value), step=step)
         self._writer.flush()
+
+    def _begin(self, step):
+        """Lets TensorBoard forget, where a training goes on, what it was told from a step on."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        writer = EventFileWriter(str(self.folder))
+        start = SessionLog(status=SessionLog.START)
+        writer.add_event(Event(step=step, wall_time=time.time(), session_log=start))
+        writer.close()
 
     @functools.cached_property
     def _writer(self):

@@ -209,8 +209,12 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         self.scale.assign(float(rate) / unscaled)
 
     def unscaled_rate(self):
-        """Returns the rate of the encoder at this step: the higher one of its parts."""
-        rates = [s.unscaled(self.iterations) for p, s in self.schedules.items() if p != "head"]
+        """Returns the rate of the encoder at this step, the higher one of its parts.
+
+        That of the head, where nothing of the encoder trains.
+        """
+        parts = [part for part in self.schedules if part != "head"] or ["head"]
+        rates = [self.schedules[part].unscaled(self.iterations) for part in parts]
         return ops.max(ops.stack(rates))
 
     def get_config(self):

@@ -58,12 +58,13 @@ class BatchReader(abc.ABC):
             lambda epoch: sampler.batches_of(items, epoch, seed, class_vectors)
         )
         self.steps_per_epoch = len(self.epoch_rows(0))
+        self.own = own_part()
 
     def __call__(self, number: int) -> tuple[np.ndarray, Any]:
         """Returns the inputs (B, *shape) and the labels of this process's share of a batch."""
         epoch, step = divmod(number, self.steps_per_epoch)
         rows = self.epoch_rows(epoch)[step].copy()
-        own = own_part(len(rows))
+        own = self.own(len(rows))
         inputs = self.inputs(rows, range(len(rows))[own], epoch, step)
         labels = self.targets(self.labels[rows])[own]
         if self.samples:

@@ -85,7 +85,8 @@ class ViewFeatures:
     ) -> Iterator[np.ndarray]:
         """Yields the features of all images in order, in arrays (n, 1 + views, C).
 
-        Of several processes that train together, each reads and computes its share of the parts.
+        Of several processes that train together, each reads and computes its share of the parts
+        that one of them lacks.
 
         Args:
             paths: N paths.
@@ -104,27 +105,28 @@ class ViewFeatures:
         known = np.zeros(len(paths), bool)
         both = min(len(paths), len(before))
         known[:both] = before["key"][:both] == keys[:both]
-        parts, pending = [], []
+        parts, here = [], known.copy()
         for start in range(0, len(paths), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(paths)))
             file = folder / f"{hashlib.sha256(keys[rows].tobytes()).hexdigest()[:32]}.part"
             parts.append((rows, file))
-            if not known[rows].all() and read_part(file) is None:
-                pending.append((rows, file))
+            here[rows] |= not known[rows].all() and read_part(file) is not None
+        everywhere = exchanged(here).all(axis=0)
+        pending = [part for part in parts if not everywhere[part[0]].all()]
         count = process_count()
         own = (rows for rows, _ in pending[process_index() :: count])
-        missing = [row for rows in own for row in rows if not known[row]]
+        missing = [row for rows in own for row in rows if not everywhere[row]]
         images = read_ahead(
             lambda row: self._crops(paths[row], row), missing, threads, ahead=self.batch_size
         )
-        done = len(paths) - sum(int((~known[rows]).sum()) for rows, _ in pending)
+        done = int(everywhere.sum())
         progress = reporter.progress("computing features", len(paths), done=done)
         with contextlib.closing(images), progress as advance:
             for first in range(0, len(pending), count):
                 together = pending[first : first + count]  # a part for each process
                 is_busy = process_index() < len(together)
                 rows = together[process_index()][0] if is_busy else np.arange(0)
-                places = np.flatnonzero(~known[rows])
+                places = np.flatnonzero(~everywhere[rows])
                 crops = self._empty()
                 for place in places:
                     crops[:, place] = next(images)
@@ -132,11 +134,11 @@ class ViewFeatures:
                 kept = np.zeros(found.shape, self.dtype)
                 kept[places] = self._fitting(found[places], [paths[row] for row in rows[places]])
                 for (rows, file), values in zip(together, exchanged(kept), strict=False):
-                    old = known[rows]
-                    part = values[: len(rows)].copy()
-                    part[old] = before["values"][rows[old]]
-                    write_part(file, [part])
-                    advance(int((~old).sum()))
+                    if not here[rows].all():
+                        part, old = values[: len(rows)].copy(), known[rows]
+                        part[old] = before["values"][rows[old]]
+                        write_part(file, [part])
+                    advance(int((~everywhere[rows]).sum()))
         for rows, file in parts:
             yield before["values"][rows] if known[rows].all() else _kept(file)
 

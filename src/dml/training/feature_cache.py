@@ -1,5 +1,7 @@
 """The features of a frozen network for a set of images, computed once and kept on disk."""
 
+import collections
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +10,13 @@ import keras
 import numpy as np
 
 from dml._options import check_at_least, check_known
+from dml._processes import from_each
 from dml._storage.keyed_rows import KeyedRows
 from dml._storage.unfinished import measuring
 from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.datasets._recorded import image_digests
-from dml.errors import ArrayError, DataError, OccupiedError, OptionError
+from dml.errors import ArrayError, DataError, DmlError, OccupiedError, OptionError
 from dml.reporting import SILENT, Reporter
 from dml.training._view_features import ViewFeatures
 
@@ -30,7 +33,8 @@ class FeatureCache:
     damaged files. View v of image n is a function of the seed, v and n.
 
     Args:
-        folder: Where they are kept; made if need be.
+        folder: Where they are kept; made if need be. Each of several processes that train together
+            needs its own.
         encoder: A model of `dml.build_encoder`.
         paths: N paths as `dml.images.read_image` takes them; at least one.
         augmentation: A part of `dml.augmentations`; None if there are no views.
@@ -101,13 +105,16 @@ class FeatureCache:
         keys = source.keys(digests)
         store = KeyedRows(folder, dtype, (1 + views, self.dimension))
         rows = _read(store, SILENT)
-        if not np.array_equal(rows["key"], keys):
+        if not _all_have(rows, keys):
             unfinished = folder / "unfinished"
-            with measuring(unfinished):
+            with _locked(unfinished):
                 rows = _read(store, reporter)  # which another process may have written by now
-                if not np.array_equal(rows["key"], keys):
+                if not _all_have(rows, keys):
                     parts = source.parts(paths, keys, rows, unfinished, threads, reporter)
-                    store.write(keys, parts)
+                    if np.array_equal(rows["key"], keys):  # others need this one's help
+                        collections.deque(parts, maxlen=0)
+                    else:
+                        store.write(keys, parts)
                     rows = _read(store, reporter)
             if not np.array_equal(rows["key"], keys):
                 raise DataError(folder, "changed while its features were computed; try again")
@@ -134,6 +141,26 @@ class FeatureCache:
             views: Integers (B,): which view of each image, from 1; 0 is the plain image.
         """
         return self._values[rows, views].astype("float32")
+
+
+def _all_have(rows, keys):
+    """Returns whether this process, and those that train with it, have the rows of all keys."""
+    return all(from_each(np.array_equal(rows["key"], keys)))
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """Locks the folder of unfinished parts as `measuring`; if one process can't, all raise that."""
+    with contextlib.ExitStack() as stack:
+        error = None
+        try:
+            stack.enter_context(measuring(folder))
+        except DmlError as found:
+            error = found
+        for found in from_each(error):
+            if found is not None:
+                raise found
+        yield
 
 
 def _read(store, reporter):

@@ -9,9 +9,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from dml._devices import by_image, check_inside, equal_batches, predicted
+from dml._devices import (
+    apart,
+    by_image,
+    check_inside,
+    check_shared,
+    equal_batches,
+    for_all_images,
+    predicted,
+    whole_values,
+)
 from dml._options import check_at_least, check_interval
-from dml._processes import process_count
+from dml._processes import check_joined, from_first, process_count
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
@@ -19,7 +28,16 @@ from dml.errors import ArrayError, DmlError, OptionError
 from dml.heads import ProxyHead, SampledProxyHead
 from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
-from dml.ops import Targets, as_weights, is_relation, mean_over, pair_masks, unit_length
+from dml.ops import (
+    Targets,
+    as_weights,
+    is_relation,
+    mean_over,
+    pair_masks,
+    ratio,
+    relation_of_memberships,
+    unit_length,
+)
 from dml.regularizers import REGULARIZERS, Regularizer
 from dml.training._average import WeightAverage
 from dml.training._chunks import embed_in_chunks
@@ -202,7 +220,8 @@ class Learner(keras.Model):
                 where it is slower.
 
         Raises:
-            OptionError: A loss or its weights are given.
+            OptionError: A loss or its weights are given; or, with the default optimizer, the head
+                would train and nothing of the encoder.
             DmlError: The batch would be divided among devices that each see only the pairs of their
                 own part; or the encoder was made before the block of `dml.on_devices`.
         """
@@ -252,7 +271,7 @@ class Learner(keras.Model):
                 targets has other keys; or sample or class weights are given.
         """
         x, y = self._checked(x, y, training=True)
-        self._start_average()
+        self._begin_training()
         if (validation := options.get("validation_data")) is not None:
             pair = isinstance(validation, (list, tuple))
             x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
@@ -270,8 +289,7 @@ class Learner(keras.Model):
         if isinstance(x, TrainingBatches) and keras.backend.backend() == "tensorflow":
             x = x.tensorflow_dataset()
             options["shuffle"] = False  # the sampler shuffles, and Keras would warn that it can't
-        size = x.input_shape[0] if isinstance(x, TrainingBatches) else None
-        with equal_batches(size):
+        with _divided(x):
             return super().fit(x, y, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any):
@@ -287,19 +305,27 @@ class Learner(keras.Model):
         """
         if "_use_cached_eval_dataset" not in options:  # called by `fit`, which has checked them
             x, y = self._checked(x, y)
-        with equal_batches(None):
+        with _divided(x):
             return super().evaluate(x, y, **options)
 
     def predict(self, x: Any, **options: Any) -> np.ndarray:
         """Returns embeddings, as `keras.Model.predict` does, of images as for `fit`."""
-        x = peek(x, self.encoder)[0] if is_data_set(x) else some_images(x, self.encoder)
-        with equal_batches(None):
+        with _divided(x):
+            x = peek(x, self.encoder)[0] if is_data_set(x) else some_images(x, self.encoder)
             return super().predict(x, **options)
+
+    def predict_step(self, *state_and_batch):
+        """Returns the embeddings of a batch, all of them on each device, as Keras does."""
+        found = super().predict_step(*state_and_batch)
+        if keras.backend.backend() != "jax":
+            return found
+        embeddings, state = found
+        return for_all_images(embeddings), state
 
     def train_on_batch(self, x: Any, y: Any = None, **options: Any):
         """Trains with one batch, as `keras.Model.train_on_batch` does; checked as by `fit`."""
         x, y = self._checked(x, y, training=True, batch=True)
-        self._start_average()
+        self._begin_training()
         return super().train_on_batch(x, y, **options)
 
     def test_on_batch(self, x: Any, y: Any = None, **options: Any):
@@ -309,6 +335,25 @@ class Learner(keras.Model):
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Returns the embeddings of one batch, as `keras.Model.predict_on_batch` does."""
         return super().predict_on_batch(some_images(x, self.encoder))
+
+    def save(self, filepath: Any, *more: Any, **options: Any) -> None:
+        """Writes the learner, as `keras.Model.save` does; of several processes, the first does."""
+        self._written(lambda: super(Learner, self).save(filepath, *more, **options))
+
+    def save_weights(self, filepath: Any, *more: Any, **options: Any) -> None:
+        """Writes the variables, as `keras.Model.save_weights` does; the first process does."""
+        self._written(lambda: super(Learner, self).save_weights(filepath, *more, **options))
+
+    def _written(self, write: Callable[[], None]) -> None:
+        """Calls a function in the first process, which there has all values of the variables."""
+
+        def alone():
+            with apart():  # Keras makes an optimizer to see which attributes it has
+                write()
+
+        optimizer = getattr(self, "optimizer", None)
+        with whole_values([*self.variables, *(optimizer.variables if optimizer else ())]):
+            from_first(alone)
 
     def make_train_function(self, force: bool = False) -> Any:
         # TensorFlow traces a step twice if the optimizer adds its variables in it.
@@ -426,6 +471,8 @@ class Learner(keras.Model):
     def _regularized(self, acts_on, embeddings, labels, training):
         """Returns the input of the regularizer."""
         if self.regularizer_head is not None:
+            if is_relation(labels) and self.metric_loss.takes_memberships():
+                labels = relation_of_memberships(labels)
             return self.regularizer_head(embeddings, labels, training=training)
         if acts_on == "embeddings":
             return embeddings
@@ -436,7 +483,6 @@ class Learner(keras.Model):
     def _update_telemetry(self, labels, embeddings, compared):
         """Records metrics that distinguish learning from collapse, such as the effective rank."""
         embeddings = ops.stop_gradient(embeddings)
-        count = ops.cast(ops.shape(embeddings)[0], "float32")
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
         if not (is_relation(labels) and self.metric_loss.takes_memberships()):
             names = ("positive_similarity", "negative_similarity")
@@ -444,8 +490,9 @@ class Learner(keras.Model):
                 mean = mean_over(similarities, pairs)
                 self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 if all vectors are parallel, at most min(B,
-        # D).
-        rank = ops.square(count) / ops.maximum(ops.sum(ops.square(similarities)), 1e-6)
+        # D); 0 if all are 0.
+        trace = ops.sum(ops.square(embeddings))
+        rank = ratio(ops.square(trace), ops.sum(ops.square(similarities)))
         self.telemetry["effective_rank"].update_state(rank)
         if "active_share" in self.telemetry:
             constant = keras.tree.map_structure(ops.stop_gradient, compared)
@@ -492,7 +539,8 @@ class Learner(keras.Model):
             )
         freeze(self.encoder, [v for block in blocks[: len(blocks) - count] for v in block])
 
-    def _start_average(self):
+    def _begin_training(self):
+        _refuse_replicas()
         if self.average is not None:
             self.average.start()
 
@@ -589,6 +637,20 @@ class Learner(keras.Model):
             return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 
+@contextlib.contextmanager
+def _divided(x: Any) -> Iterator[None]:
+    """Lets devices share the batches of `training_batches`, in a `with` block; no others."""
+    size = None
+    if is_data_set(x):
+        from dml.training.loader import TrainingBatches
+
+        if isinstance(x, TrainingBatches):
+            check_shared(x.epoch_rows(0).shape[1])
+            size = x.input_shape[0]
+    with equal_batches(size):
+        yield
+
+
 def _embedding_weights(encoder):
     """Returns the weights of the embedding layer; an empty list without one.
 
@@ -617,6 +679,8 @@ def _refuse_replicas():
 
     Each replica would compare the images of its own share of the batch only.
     """
+    if keras.backend.backend() == "jax":
+        check_joined()
     for count, kind in _replicas():
         if count > 1:
             raise DmlError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least, check_known
-from dml._processes import check_alone, process_count
+from dml._processes import check_alone
 from dml._threads import reading_threads
 from dml.augmentations import Augmentation
 from dml.images import ImageError, read_image
@@ -147,7 +147,8 @@ class TrainingBatches(grain.IterDataset):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the images or features of this process's share of every batch."""
-        return self.epoch_rows(0).shape[1] // process_count(), *self.reader.shape
+        rows = self.epoch_rows(0)[0]
+        return len(rows[self.reader.own(len(rows))]), *self.reader.shape
 
     @property
     def unreadable(self) -> dict[str, str]:

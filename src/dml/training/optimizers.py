@@ -114,13 +114,13 @@ def build_optimizer(
         A `PartsOptimizer`. A variable that belongs to no part is an error at its first step.
 
     Raises:
-        OptionError: Nothing would be trained.
+        OptionError: Nothing of the encoder would be trained.
     """
-    if not learner.parts():
+    if not learner.parts().keys() - {"head"}:
         raise OptionError(
             "train_blocks",
-            "leaves nothing to train: the backbone is frozen, there is no embedding layer "
-            "(embedding.dim = 0), and the loss learns no proxies. Train a block or an embedding",
+            "leaves nothing of the encoder to train: the backbone is frozen and there is no "
+            "embedding layer (embedding.dim = 0). Train a block or an embedding",
         )
     optimizers, schedules, part_of = {}, {}, {}
     for part, variables in learner.parts().items():

@@ -24,6 +24,14 @@ class Interval:
         high: The largest. Above `low`.
         log: Whether their logarithms are drawn evenly; they are positive then.
         whole: Whether they are integers.
+
+    Raises:
+        OptionError: `high` is not above `low`, or `low` is not positive with `log`.
+
+    Example:
+        >>> rate = dml.tuning.Interval(1e-5, 1e-3, log=True)
+        >>> rate.including(0.01)
+        Interval(low=1e-05, high=0.01, log=True, whole=False)
     """
 
     low: float
@@ -38,12 +46,20 @@ class Interval:
             check_positive(low=self.low)
 
     def allows(self, value: Value) -> bool:
-        """Returns whether a value is a number for which the interval could be widened."""
+        """Returns whether a value is a number for which the interval could be widened.
+
+        Args:
+            value: A number or a name.
+        """
         number = isinstance(value, int if self.whole else (int, float))
         return number and not isinstance(value, bool) and not (self.log and value <= 0)
 
     def including(self, value: float) -> "Interval":
-        """Returns the interval, widened to a value."""
+        """Returns the interval, widened to a value.
+
+        Args:
+            value: A number that `allows` accepts.
+        """
         return Interval(min(self.low, value), max(self.high, value), self.log, self.whole)
 
 
@@ -53,6 +69,13 @@ class Choice:
 
     Args:
         values: Names or numbers, each once; at least one.
+
+    Raises:
+        OptionError: There is no value, or one occurs twice.
+
+    Example:
+        >>> dml.tuning.Choice(("arcface", "proxy_anchor")).including("triplet")
+        Choice(values=('triplet', 'arcface', 'proxy_anchor'))
     """
 
     values: tuple[Value, ...]
@@ -62,11 +85,19 @@ class Choice:
             raise OptionError("values", f"must be different values, at least one; got {self}")
 
     def allows(self, value: Value) -> bool:
-        """Returns True: any value can be one of them."""
+        """Returns True: any value can be one of them.
+
+        Args:
+            value: A number or a name.
+        """
         return True
 
     def including(self, value: Value) -> "Choice":
-        """Returns the values and another one, which comes first if it is new."""
+        """Returns the values and another one, which comes first if it is new.
+
+        Args:
+            value: A number or a name.
+        """
         return self if value in self.values else Choice((value, *self.values))
 
 

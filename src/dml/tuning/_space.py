@@ -36,6 +36,13 @@ class SearchSpace:
         options: {"section.option": domain} of the options that every trial draws.
         parts: {section: {name: {option: domain}}}: a trial draws one of the names, such as a loss,
             and then the options of that part.
+
+    Example:
+        >>> space = dml.tuning.SearchSpace.of(dml.load_recipe("glyphs"), axes=["margin"])
+        >>> space.parts["loss"]["proxy_anchor"]["margin"]
+        Interval(low=0, high=0.4, log=False, whole=False)
+        >>> rates = dml.tuning.Interval(1e-4, 1e-2, log=True)
+        >>> own = dml.tuning.SearchSpace({"optimizer.learning_rate": rates}, space.parts)
     """
 
     options: Mapping[str, Domain] = field(default_factory=dict)
@@ -136,6 +143,9 @@ class SearchSpace:
 
     def own(self, recipe: Recipe) -> dict[str, Value]:
         """Returns {parameter: value} with which `drawn` returns a recipe's own options.
+
+        Args:
+            recipe: The recipe.
 
         Raises:
             OptionError: The space does not hold them.

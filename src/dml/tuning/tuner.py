@@ -107,6 +107,9 @@ class Tuner:
                 end, with other seeds and, unless the data set lists a split `val`, with other
                 validation classes; at least 0. The budget is for both.
 
+        Returns:
+            The `Study`: its trials, the best of them, and how certain that is.
+
         Raises:
             DmlError: The recipe, the data or the folder is invalid, there are no validation
                 classes, or no trial was completed.
@@ -146,6 +149,9 @@ class Tuner:
                 imported, which runs their code.
             reporter: Receives lines of text and the progress of long work.
             confirm: As for `run`; what was trained again already is not repeated.
+
+        Returns:
+            The `Study`, with the trials of all processes.
 
         Raises:
             DmlError: There is no study, its files or images were changed, or no trial was
