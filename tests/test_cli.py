@@ -191,7 +191,8 @@ def test_untrusted_python_runs_only_when_allowed(tmp_path, capsys, words):
 SMALL = (
     "--dataset.classes 12 --dataset.samples 6 --dataset.size 32 --backbone.input_size 16 "
     "--backbone.resize_side 16 --backbone.filters 4 --embedding.dim 8 --training.epochs 1 "
-    "--sampler.classes_per_batch 4 --sampler.images_per_class 3 --evaluation.clustering_seeds 0"
+    "--sampler.classes_per_batch 4 --sampler.images_per_class 3 --evaluation.clustering_seeds 0 "
+    "--dataset.validation_fraction 0"
 )
 
 

@@ -174,7 +174,7 @@ def test_statistics_of_interpolated_weights_are_estimated(pretrained, tmp_path):
     plain = train("glyphs", pretrained(**options), tmp_path / "plain", evaluate=False)
     stopped = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        train("glyphs", pretrained(**estimated), stopped, InterruptAt("no validation split"))
+        train("glyphs", pretrained(**estimated), stopped, InterruptAt("no validation to choose by"))
     whole = train("glyphs", pretrained(**estimated), tmp_path / "whole", evaluate=False)
     variables = load_encoder(whole.encoder).variables
     values = zip(kept(plain), kept(whole), kept(resume(stopped, evaluate=False)), strict=True)

@@ -61,7 +61,7 @@ class MetricLoss(keras.losses.Loss):
         check_no_weights(sample_weight)
         # Keras would cast labels to floats: in float32, 2^24 and 2^24 + 1 are the same label.
         y = exact_targets(y_true, recode=not self.reads_classes())
-        return self.call(y, keras.tree.map_structure(as_floats, y_pred))
+        return ops.mean(self.call(y, keras.tree.map_structure(as_floats, y_pred)))
 
     def call(self, labels, x):
         targets = Targets.of(labels, memberships=self.takes_memberships())
