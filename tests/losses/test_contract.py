@@ -146,7 +146,7 @@ def loss(case):
 
 @pytest.mark.parametrize("kind", BATCHES)
 def test_agrees_with_float64_reference(name, loss, kind):
-    for seed in range(3):
+    for seed in range(3 if keras.backend.backend() == "tensorflow" else 1):
         labels, x = batch(loss, kind, seed)
         found = number(loss(labels, x.astype("float32")))
         assert found == pytest.approx(expected(loss, name, labels, x), rel=1e-5, abs=2e-6)
@@ -215,6 +215,8 @@ def test_agrees_with_the_reference_at_degenerate_input(case, name, loss, extreme
         assert np.isfinite(value) and np.isfinite(grad).all()
 
 
+# The next four are about the formulas, which the tests above show to be the same on all backends.
+@pytest.mark.slow
 def test_order_of_the_batch_does_not_matter(loss):
     labels, x = batch(loss)
     order = np.random.default_rng(1).permutation(len(labels))
@@ -224,6 +226,7 @@ def test_order_of_the_batch_does_not_matter(loss):
     np.testing.assert_allclose(shuffled_grad, grad[order], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_names_of_classes_do_not_matter(loss):
     labels, x = batch(loss)
     rename = np.random.default_rng(2).permutation(CLASSES)
@@ -233,6 +236,7 @@ def test_names_of_classes_do_not_matter(loss):
     assert renamed == pytest.approx(number(loss(labels, x)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_small_step_downhill_lowers_it(loss):
     labels, x = batch(loss)
     value, grad = value_and_grad(lambda x: loss(labels, x), x)
@@ -240,6 +244,7 @@ def test_a_small_step_downhill_lowers_it(loss):
     assert number(loss(labels, x - 1e-4 * grad / np.abs(grad).max())) < value
 
 
+@pytest.mark.slow
 def test_saves_and_loads(loss):
     labels, x = batch(loss)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
