@@ -62,7 +62,9 @@ def test_few_images_leave_the_rest_of_the_space_as_it_is():
     # 20 images span 20 of 300 directions; 200 columns keep the similarities of others roughly.
     x, others = (np.random.default_rng(seed).normal(size=(20, 300)) for seed in (0, 1))
     columns = principal_components(x, 200)
-    np.testing.assert_allclose(columns.T @ columns, np.eye(200), atol=1e-5)
+    # Those of the images are of length 1; 180 others stand for 280 dimensions.
+    squares = np.repeat([1, 280 / 180], [20, 180])
+    np.testing.assert_allclose(columns.T @ columns, np.diag(squares), atol=1e-5)
     assert np.abs(cosines(others @ columns) - cosines(others)).max() < 0.15
 
 

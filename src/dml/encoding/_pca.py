@@ -37,8 +37,10 @@ def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -
 
     The directions are those of the second moments around zero, because the cosine similarities that
     they are to keep depend on the origin. A few images span a few directions only: those of other
-    images are kept by further columns, drawn at random from the rest of the space; with whitening
-    these are zero, since nothing is known of their scale. Columns beyond C are zero.
+    images are kept by further columns, drawn at random from the rest of the space, and longer where
+    they are fewer than it has dimensions, so that similarities are right on average (Johnson and
+    Lindenstrauss, 1984). With whitening these are zero, since nothing is known of their scale.
+    Columns beyond C are zero.
 
     Args:
         features: Floats (N, C).
@@ -60,7 +62,7 @@ def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -
         scale *= np.sqrt(rank / np.square(scale).sum())  # columns of length 1 on average
         directions = directions[:, :rank] * scale
     else:
-        directions = _completed(directions[:, :rank])
+        directions = _completed(directions[:, :rank], dim)
     # The sign of a direction is arbitrary: the largest entry is made positive, on any machine.
     largest = directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])]
     directions = (directions * np.where(largest < 0, -1.0, 1.0))[:, :dim]
@@ -69,9 +71,16 @@ def principal_components(features: np.ndarray, dim: int, whiten: bool = False) -
     return columns
 
 
-def _completed(directions: np.ndarray) -> np.ndarray:
-    """Returns orthonormal columns (C, r) with others (C, C - r), the same on any machine."""
+def _completed(directions: np.ndarray, dim: int) -> np.ndarray:
+    """Returns orthonormal columns (C, r) with others, up to `dim` or C, that are orthogonal, too.
+
+    They are the same on any machine.
+    """
     size, rank = directions.shape
-    drawn = np.random.default_rng(0).normal(size=(size, size - rank))
+    count = min(dim, size) - rank
+    if count <= 0:
+        return directions
+    drawn = np.random.default_rng(0).normal(size=(size, count))
     drawn -= directions @ (directions.T @ drawn)
-    return np.concatenate([directions, np.linalg.qr(drawn).Q], axis=1)
+    others = np.linalg.qr(drawn).Q * np.sqrt((size - rank) / count)
+    return np.concatenate([directions, others], axis=1)
