@@ -18,7 +18,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Workflow
 
     if not options.no_page:
-        from dml.serve import run_server  # noqa: F401 # its packages are missed before the training
+        from dml.serve import run_server  # noqa: F401 # a missing package is named before the training
 
     workflow = Workflow("glyphs", options.out, reporter=reporter)
     workflow.run()

@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml.runs import Workflow
 
     if options.serve:
-        from dml.serve import run_server  # noqa: F401 # its packages are missed before the training
+        from dml.serve import run_server  # noqa: F401 # a missing package is named before the training
 
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     workflow = Workflow(options.source, options.out, budget, options.flags, reporter)

@@ -63,15 +63,6 @@ def read_frame(
     return frame
 
 
-def column_names(path: str | os.PathLike[str]) -> list[str]:
-    """Returns the names of all columns of a table that `read_frame` can read."""
-    import pyarrow.parquet as parquet
-
-    if Path(path).suffix.lower() == ".parquet":
-        return parquet.read_schema(path).names
-    return list(_read_csv(path, rows=0).columns)
-
-
 def _checked_columns(path, columns):
     """Returns which columns of a Parquet file are read, after a check of its unpacked size.
 
@@ -165,11 +156,10 @@ def _check_unpacked(path, fields):
         raise ValueError(f"it unpacks to more than {_MOST_BYTES // 2**30} GiB")
 
 
-def _read_csv(path, rows=None):
+def _read_csv(path):
     """Returns the table in a CSV file, as text: pandas would read 01 as 1, and NA as missing.
 
     Spaces after commas and around column names are dropped, and so are commas at the end of lines.
-    Of a table with many rows, only the first `rows` are read, unless that is None.
     """
     import pandas as pd
 
@@ -178,7 +168,7 @@ def _read_csv(path, rows=None):
         try:
             options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
             options |= {"index_col": False, "skipinitialspace": True}
-            frame = pd.read_csv(path, nrows=rows, **options)
+            frame = pd.read_csv(path, **options)
             # Read as data, since pandas renames the second of two equal names.
             names = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].dropna()
         except pd.errors.ParserWarning:

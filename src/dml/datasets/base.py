@@ -103,7 +103,7 @@ class DatasetPart:
         elif val & train and self.validation == "classes" and items.protocol == "zero-shot":
             yield (
                 f"validation has images of every class: {self.validation_fraction:.0%} of "
-                f"{classes} is fewer than two classes. Its R@1 is not one of new classes"
+                f"{classes} is fewer than two classes. Its R@1 is not that of new classes"
             )
 
     def read(self) -> Items:

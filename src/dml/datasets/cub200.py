@@ -21,7 +21,8 @@ class CUB200(DatasetPart):
             empty looks for `CUB_200_2011` or `cub200` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         protocol: `zero-shot`: classes 1-100 train, 101-200 test, the official image split
             ignored; `seen-class`: the official image split, all classes on both sides.
     """

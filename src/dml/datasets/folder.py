@@ -38,7 +38,8 @@ class Folder(_UserDataset):
         root: The folder.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             folder names it. In [0, 1); 0 trains on all of them.
         test_seed: Seed of this selection. At least 0.

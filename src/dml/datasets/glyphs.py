@@ -26,7 +26,8 @@ class Glyphs(DatasetPart):
         root: Unused: nothing is read from a disk.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         classes: Characters; at least 2.
         samples: Drawings of each character; positive, at least 2 with `seen-class`. Ten million in
             all at most.

@@ -21,7 +21,8 @@ class InShop(DatasetPart):
             `In_Shop` or `inshop` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "inshop"

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dml._storage.cells import read_schema
 from dml.datasets._frames import read_values
@@ -17,6 +17,8 @@ from dml.datasets.base import DATASETS
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
 from dml.images._references import CellRef
+
+_SPLIT = "split"  # the column, where it has this usual name
 
 
 @DATASETS.register("parquet")
@@ -44,7 +46,8 @@ class Parquet(ShardedDataset):
         validation_fraction: Share of the training classes held out for validation, where no
             file is named `val`. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             file is named so. In [0, 1).
         test_seed: Seed of this selection. At least 0.
@@ -95,9 +98,7 @@ class Parquet(ShardedDataset):
     def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
         image = image_column(read_schema(shard.path), shard.path, self.image)
         labels = labels_of(shard.path, self.label)
-        splits, column = [None] * len(labels), self._split_column(shard)
-        if column:
-            splits = read_values(shard.path, [column])[column]
+        splits = self._listed_splits(shard) or [None] * len(labels)
         path = os.path.abspath(shard.path)
         further = further_columns(path, image, len(labels))
         for row, (label, split) in enumerate(zip(labels, splits, strict=True)):
@@ -109,15 +110,19 @@ class Parquet(ShardedDataset):
     def unread(self, shard: Shard) -> list[str]:
         schema = read_schema(shard.path)
         read = {image_column(schema, shard.path, self.image), self.label}
-        read |= {self._split_column(shard), *REGION_COLUMNS, *SOURCE_COLUMNS}
+        read |= {*REGION_COLUMNS, *SOURCE_COLUMNS}
+        if self._listed_splits(shard) is not None:
+            read.add(self.split or _SPLIT)
         return [name for name in schema.names if name not in read]
 
-    def _split_column(self, shard: Shard) -> str:
-        """Returns the name of the column that holds the split of a shard's images; or ""."""
-        if self.split or shard.split or "split" not in read_schema(shard.path).names:
-            return self.split
-        values = set(read_values(shard.path, ["split"])["split"])
-        return "split" if all(map(split_named, values)) else ""
+    def _listed_splits(self, shard: Shard) -> list[Any] | None:
+        """Returns what a column says of each image's split; None if there is no such column."""
+        if self.split:
+            return read_values(shard.path, [self.split])[self.split]
+        if shard.split or _SPLIT not in read_schema(shard.path).names:
+            return None
+        values = read_values(shard.path, [_SPLIT])[_SPLIT]
+        return values if all(map(split_named, set(values))) else None
 
 
 def _words_of(name: str) -> set[str]:

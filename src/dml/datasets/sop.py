@@ -18,7 +18,8 @@ class StanfordOnlineProducts(DatasetPart):
             for `Stanford_Online_Products` or `sop` in the folder that DML_DATA names.
         validation_fraction: Share of the training classes held out for validation. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
     """
 
     name: ClassVar[str] = "sop"

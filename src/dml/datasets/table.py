@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dml._arrays import first_repeated
+from dml._storage.cells import read_schema
 from dml.datasets._files import listed_in, require_files, unread_columns
-from dml.datasets._frames import REQUIRED, column_names, read_frame
+from dml.datasets._frames import REQUIRED, read_frame
 from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
 from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of, texts_of
 from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, check_complete, split_named
@@ -54,7 +55,8 @@ class Table(_UserDataset):
         validation_fraction: Share of the training classes held out for validation, where no
             `val` split is listed. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             splits are listed. In [0, 1).
         test_seed: Seed of this selection. At least 0.
@@ -78,6 +80,9 @@ class Table(_UserDataset):
     def read(self) -> Items:
         file = self.folder()
         frame = read_frame(file, _COLUMNS)
+        # Of Parquet files, the frame holds no others.
+        columns = frame.columns if file.suffix.lower() == ".csv" else read_schema(file).names
+        unread = [name for name in columns if name not in _COLUMNS]
         for column in (*REQUIRED, *({"super_label"} & set(frame.columns))):
             if column not in frame.columns:
                 found = ", ".join(map(str, frame.columns))
@@ -94,7 +99,7 @@ class Table(_UserDataset):
             names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
         )
         has_splits, notes = "split" in frame, []
-        if unread := [name for name in column_names(file) if name not in _COLUMNS]:
+        if unread:
             notes.append(unread_columns(unread))
         splits = []
         for row, name in enumerate(

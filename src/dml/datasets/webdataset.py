@@ -48,7 +48,8 @@ class WebDataset(ShardedDataset):
         validation_fraction: Share of the training classes held out for validation, where no
             shard is named `val`. In [0, 1).
         validation_seed: Seed of this selection. At least 0.
-        validation: `classes` holds out whole classes; `images`, that share of each class's images.
+        validation: `classes` holds out whole classes or, where the share is fewer than two, images
+            of every class; `images`, that share of each class's images.
         test_fraction: Share of the classes, or of each one's images, in the test split, if no
             shard is named so. In [0, 1).
         test_seed: Seed of this selection. At least 0.

@@ -47,8 +47,7 @@ def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
     if len(train.label_names) == 1 and with_labels:
         raise DataError(
             name,
-            f"there is only one class to train on, {train.label_names[0]}: give two or more, or, "
-            "if the others are held out for validation, set --dataset.validation images",
+            f"there is only one class to train on, {train.label_names[0]}: give two or more",
         )
     if len(items.select("test", "query")):
         TestSplit.of(items, name, exclude)

@@ -340,9 +340,10 @@ class Run:
         except DmlError as error:
             self._reporter.info(f"note: the frozen network is not measured: {error}")
             return baseline
-        title, ks = "frozen network on the test images", options.ks or data.dataset.recall_ks
+        title = "frozen network on the test images"
         vectors = self._embed(network, split.items.paths, options, title)
-        measured = measure(split, vectors, ks, options.extra_metrics, reporter=self._reporter)
+        retrieval_alone = replace(options, clustering_seeds=0, verification=False)
+        measured = self._measure(split, vectors, data, retrieval_alone)
         baseline = replace(baseline, metrics=measured.metrics)
         self._folder.write_json(self._folder.frozen, baseline.to_json())
         return baseline

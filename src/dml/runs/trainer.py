@@ -93,8 +93,11 @@ class Trainer:
             text = f"must be a Recipe, as dml.load_recipe returns it; got {recipe!r}"
             raise OptionError("recipe", text)
         recipe = recipe.with_absolute_paths()
-        with _of_backbone():
+        try:
             backbone = recipe.backbone.resolved()
+        except OptionError as error:
+            option = error.option.removeprefix("backbone.")
+            raise OptionError(f"backbone.{option}", error.text) from None
         self.recipe = dataclasses.replace(recipe, backbone=backbone)
         self._reporter = reporter if process_index() == 0 else SILENT
 
@@ -487,16 +490,6 @@ def _check_features(features: str | os.PathLike[str] | None) -> None:
     """Raises an error for features that several processes would share."""
     if features is not None and process_count() > 1:
         raise OptionError("features", "can't be shared by several processes: leave it out")
-
-
-@contextlib.contextmanager
-def _of_backbone() -> Iterator[None]:
-    """Names the recipe's option in an error about a backbone's."""
-    try:
-        yield
-    except OptionError as error:
-        option = error.option.removeprefix("backbone.")
-        raise OptionError(f"backbone.{option}", error.text) from None
 
 
 @dataclass(frozen=True)
