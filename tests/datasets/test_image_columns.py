@@ -35,6 +35,68 @@ def test_classes_have_their_names(tmp_path):
         Parquet(root=str(tmp_path)).items()
 
 
+CLASSES = {"names": ["cat", "dog", "old"], "_type": "ClassLabel"}
+SEVERAL = {"protocol": "seen-class", "validation": "images", "label_separator": "|", **ALL}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    "feature",  # as three versions of `datasets` write it
+    [[CLASSES], {"feature": CLASSES, "_type": "Sequence"}, {"feature": CLASSES, "_type": "List"}],
+)
+def test_a_list_holds_several_labels(tmp_path, feature, suffix):
+    table = pa.table({"image": IMAGES, "label": [[2, 0], [1], [0, 2], [0, 1, 0]]})
+    features = {"label": feature, "image": {"_type": "Image"}}
+    written = json.dumps({"info": {"features": features}})
+    table = table.replace_schema_metadata({"huggingface": written})
+    if suffix == "parquet":
+        pq.write_table(table, tmp_path / "a.parquet")
+    else:
+        with pa.ipc.new_stream(tmp_path / "a.arrow", table.schema) as file:
+            file.write_table(table)
+    items = Parquet(root=str(tmp_path / f"a.{suffix}"), **SEVERAL).items()
+    names = [items.class_names[code] for code in items.labels]
+    assert names == ["cat|old", "dog", "cat|old", "cat|dog"]
+
+
+@pytest.mark.parametrize(
+    "labels", [[["a", " b"], ["c"]] * 2, [["a", "b"], ["b", "a"], ["c"], ["c"]]]
+)
+def test_a_list_may_hold_text(tmp_path, labels):
+    pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "a.parquet")
+    items = Parquet(root=str(tmp_path), **SEVERAL).items()
+    assert items.class_names == ("a|b", "c")
+
+
+@pytest.mark.parametrize(
+    "labels, options, message",
+    [
+        ([["a"], ["b"]] * 2, ALL, "label holds lists: .* set --dataset.label_separator"),
+        ([["a"], ["b|c"]] * 2, SEVERAL, r"row 1 has the label 'b\|c' with the label_separator"),
+        ([["a"], []] * 2, SEVERAL, "row 1 has no label"),
+        ([["a"], None] * 2, SEVERAL, "row 1 has no label"),
+        ([["a"], ["b", " "]] * 2, SEVERAL, "row 1 has an empty label"),
+        ([["a"], ["b", None]] * 2, SEVERAL, "row 1 has an empty label"),
+        ([[0.5], [1.0]] * 2, SEVERAL, "must be text or integers; row 0 has 0.5"),
+        ([[["a"]], [["b"]]] * 2, SEVERAL, "'label' holds list<"),
+        ([{"x": "a"}] * 4, SEVERAL, "'label' holds struct<"),
+    ],
+)
+def test_lists_that_are_no_labels(tmp_path, labels, options, message):
+    pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=message):
+        Parquet(root=str(tmp_path), **options).items()
+
+
+def test_lists_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    table = pa.table({"image": IMAGES, "label": [["x" * 1000] * 100] * 4})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    monkeypatch.setattr("dml.datasets._frames._MOST_BYTES", 400_000)
+    with pytest.raises(DataError, match="it unpacks to more than"):
+        Parquet(root=str(tmp_path), **SEVERAL).items()
+
+
 @pytest.mark.parametrize("written", [b"{", b"[]", b'{"info": 3}', b"[" * 10**5])
 def test_other_metadata_are_ignored(tmp_path, written):
     table = pa.table({"image": IMAGES, "label": [1, 0, 1, 0]})

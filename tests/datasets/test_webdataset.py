@@ -125,6 +125,22 @@ def test_several_labels_in_a_field(tmp_path):
         items_of(tmp_path, members | {"1.cls": "hat|"}, **options)
 
 
+def test_several_labels_in_a_list(tmp_path):
+    members = {"0.png": png(), "0.json": '{"a": [3, " red"]}', "1.png": png(1)}
+    options = {"protocol": "seen-class", "validation": "images", "label_separator": "|"}
+    options["label"] = "json.a"
+    items = items_of(tmp_path, members | {"1.json": '{"a": ["red", "3"]}'}, **options)
+    assert items.class_names == ("3|red",)
+    wrong = {
+        "[]": "holds no label",
+        "[{}]": "a list of other things",
+        '[""]': "1 has an empty label",
+    }
+    for text, message in wrong.items():
+        with pytest.raises(DataError, match=message):
+            items_of(tmp_path, members | {"1.json": f'{{"a": {text}}}'}, **options)
+
+
 @pytest.mark.parametrize(
     ("member", "message"),
     [
@@ -163,7 +179,8 @@ def test_samples_without_an_image_are_left_out(tmp_path):
         ("json", "{", "json.a", "not valid JSON"),
         ("json", "[" * 100_000, "json.a", "not valid JSON"),
         ("json", '{"b": 1}', "json.a", "no 'a' in its JSON, which has b"),
-        ("json", '{"a": [1]}', "json.a", r"json\.a holds no label: '\[1\]'"),
+        ("json", '{"a": {}}', "json.a", r"json\.a holds no label: '{}'"),
+        ("json", '{"a": [1]}', "json.a", r"json\.a holds a list: .*--dataset\.label_separator"),
         ("json", '{"a": 1}', "json.a.b", "no 'b' in its JSON, which has no keys"),
     ],
 )

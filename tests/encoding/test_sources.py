@@ -161,6 +161,12 @@ def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
     assert len(table_of(photos, "path,id\nclass 0/0.png,a\nclass 0/0.png,b\n")) == 2
 
 
+def test_labels_in_lists_are_one_text(photos):
+    write_parquet(photos / "a.parquet", [png(1), png(2)], label=[["red", "hat"], []])
+    labels = image_table(["photos/a.parquet"], LeftOut())["label"]
+    assert labels[0] == "red|hat" and pd.isna(labels[1])
+
+
 def test_boxes_of_images_in_cells_are_cut(photos):
     box = {"x0": [0, 1], "y0": [0, 2], "x1": [5, 9], "y1": [6, 20]}
     write_parquet(photos / "a.parquet", [png(1), png(2)], **box)

@@ -17,6 +17,8 @@ from dml.runs._starting import (
     devices_to_resume,
     free_folder,
     run_name,
+    unused_options,
+    with_smaller_batches,
 )
 from tests.reporters import Lines
 
@@ -106,6 +108,35 @@ def on(devices, batch=64, chunks=1, words=()):
     return load_recipe(
         "glyphs", [*(f"--{name}={value}" for name, value in options.items()), *words]
     )
+
+
+def test_a_head_alone_has_no_use_for_options_of_the_backbone():
+    options = {
+        "backbone.lora_rank": 2,
+        "optimizer.layer_decay": 0.5,
+        "training.freeze_backbone_epochs": 1,
+        "training.chunks": 2,
+        "training.train_blocks": 0,
+        "training.average": "ema",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    head = load_recipe("adapt", [*flags, "--training.stage=head"])
+    assert unused_options(head) == list(options)
+    assert unused_options(load_recipe("adapt", flags)) == []
+    assert unused_options(load_recipe("adapt", ["--training.stage=head"])) == []
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "weighted"])
+def test_an_epoch_of_few_images_has_two_batches(sampler):
+    recipe = load_recipe("glyphs", ["--sampler.name", sampler, "--sampler.batch_size", "64"])
+    assert with_smaller_batches(recipe, 64) is recipe  # the whole set at once, as asked for
+    assert with_smaller_batches(recipe, 41).sampler.batch_size == 20
+    assert with_smaller_batches(recipe, 1).sampler.batch_size == 1
+
+
+@pytest.mark.parametrize("recipe", [load_recipe("glyphs"), on(2), on(1, chunks=2)])
+def test_batches_of_whole_classes_or_in_parts_stay_as_they_are(recipe):
+    assert with_smaller_batches(recipe, 41) is recipe
 
 
 @pytest.fixture

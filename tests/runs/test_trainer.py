@@ -14,7 +14,7 @@ from dml.encoding.encoder import build_encoder, load_encoder
 from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
-from dml.recipe import load_recipe
+from dml.recipe import load_recipe, load_run_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
 from dml.runs._validator import Validator
@@ -86,6 +86,15 @@ def test_the_recipes_options_reach_learner_and_optimizer():
     }
     assert rates["backbone"][0] == 0 and rates["backbone"][2] > 0 and rates["embedding"][0] > 0
     assert rates["head"][2] > 100 * rates["embedding"][2]
+
+
+def test_few_images_are_trained_in_smaller_batches(tmp_path):
+    lines = Lines()
+    changes = {"sampler__name": "shuffle", "sampler__batch_size": 32}
+    changes |= {"sampler__classes_per_batch": None, "sampler__images_per_class": None}
+    folder = run(tmp_path / "run", lines, evaluate=False, **changes)  # 4 classes of 6 images
+    assert "note: batches of 12 images, not 32: there are 24 to train on" in lines
+    assert load_run_recipe(folder).sampler.batch_size == 12
 
 
 def test_batches_follow_the_recipes_seed_and_policy(tmp_path, monkeypatch):

@@ -15,9 +15,8 @@ from dml.encoding.encoder import load_encoder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OptionError
 from dml.index import open_index
-from dml.recipe import load_recipe
 from dml.runs import Run, Workflow
-from dml.runs._workflow import Steps, export, with_smaller_batches
+from dml.runs._workflow import Steps, export
 from tests.datasets.layouts import write_image
 from tests.runs.running import InterruptAt, Lines, flags, train
 
@@ -142,15 +141,6 @@ def test_a_folder_that_has_changed_is_named(copied, photos):
         new.unlink()
     assert len(said.warnings) == 1
     assert "1 image of 1 class was added (class 3/new.jpg)" in said.warnings[0]
-
-
-def test_batches_fit_into_few_images():
-    recipe = load_recipe("glyphs", ["--sampler.name", "shuffle", "--sampler.batch_size", "64"])
-    assert with_smaller_batches(recipe, 128) is recipe
-    assert with_smaller_batches(recipe, 41).sampler.batch_size == 20
-    assert with_smaller_batches(recipe, 1).sampler.batch_size == 1
-    per_class = load_recipe("glyphs")
-    assert with_smaller_batches(per_class, 41) is per_class
 
 
 def test_another_request_for_the_same_folder_is_refused(copied, photos, tmp_path):

@@ -13,6 +13,7 @@ from dml.images._files import is_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _MOST_BYTES = 2**32  # of a table's values
 _DAMAGE = (  # what pandas raises for damaged files, and pyarrow in addition to its own errors
@@ -77,14 +78,31 @@ def _checked_columns(path, columns):
         ValueError: It has no path or label, lists in a column, or more than `_MOST_BYTES`; without
             the name of the file, which `read_frame` adds.
     """
+    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     schema = parquet.read_schema(path)
     if columns is not None and (absent := [n for n in REQUIRED if n not in schema.names]):
         raise ValueError(f"no column {absent[0]!r}; it has {', '.join(schema.names)}")
     fields = [field for field in schema if columns is None or field.name in columns]
-    _check_unpacked(path, fields)
-    return [field.name for field in fields]
+    for field in fields:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_nested(kind):
+            raise ValueError(
+                f"column {field.name!r} holds {kind}: images have text, numbers, true or false "
+                "and dates. Remove the column, or write it as text"
+            )
+    names = [field.name for field in fields]
+    _check_unpacked(path, names)
+    return names
+
+
+def item_type(kind: "pa.DataType") -> "pa.DataType | None":
+    """Returns the type of the items in a column of lists; None for another column."""
+    import pyarrow as pa
+
+    are_lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return kind.value_type if any(are(kind) for are in are_lists) else None
 
 
 def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[str, list]:
@@ -92,10 +110,10 @@ def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[st
 
     Args:
         path: The file; `.parquet` tells which it is.
-        columns: Names of columns.
+        columns: Names of columns, of values or of lists of them.
 
     Raises:
-        DataError: It is damaged, a column is missing or of lists, or its values are too large.
+        DataError: It is damaged, a column is missing or of records, or its values are too large.
     """
     import pyarrow
     import pyarrow.parquet as parquet
@@ -104,9 +122,12 @@ def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[st
     for name in columns:
         if name not in schema.names:
             raise DataError(path, f"no column {name!r}; it has {', '.join(schema.names)}")
+        kind = schema.field(name).type
+        if pyarrow.types.is_nested(item_type(kind) or kind):
+            raise DataError(path, f"column {name!r} holds {kind}")
     try:
         if str(path).endswith(".parquet"):
-            _check_unpacked(path, [schema.field(name) for name in columns])
+            _check_unpacked(path, columns)
             table = parquet.read_table(
                 path, columns=list(columns), page_checksum_verification=True, partitioning=None
             )
@@ -118,37 +139,37 @@ def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[st
         raise DataError(path, f"can't be read as a table: {error}") from None
 
 
-def _check_unpacked(path, fields):
-    """Raises an error for columns of lists, or of more than `_MOST_BYTES`.
+def _check_unpacked(path, columns):
+    """Raises an error for columns of more than `_MOST_BYTES`.
 
     Args:
         path: The Parquet file.
-        fields: Its fields.
+        columns: Their names; of values, or of lists of them.
 
     Raises:
         ValueError: Without the name of the file.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
-    texts = []
-    for field in fields:
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_nested(kind):
-            raise ValueError(
-                f"column {field.name!r} holds {kind}: images have text, numbers, true or false "
-                "and dates. Remove the column, or write it as text"
-            )
-        if kind in (pa.string(), pa.binary()):
-            texts.append(field.name)
+    inner = tuple(f"{name}." for name in columns)  # as the items of a list are named
+    leaves = [
+        (number, leaf)
+        for number, leaf in enumerate(parquet.ParquetFile(path).schema)
+        if leaf.path in columns or leaf.path.startswith(inner)
+    ]
+    texts = [leaf.path for _, leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     file = parquet.ParquetFile(path, read_dictionary=texts)
-    size = 8 * file.metadata.num_rows * len(fields)
+    size = 0
     for group in range(file.metadata.num_row_groups):
+        counts = file.metadata.row_group(group)
+        size += sum(8 * counts.column(number).num_values for number, _ in leaves)
         if size > _MOST_BYTES:
             break
         for column in file.read_row_group(group, texts, use_threads=False).columns:
             for part in column.chunks:
+                if item_type(part.type) is not None:
+                    part = part.flatten()
                 lengths = pc.call_function("binary_length", [part.dictionary])
                 counted = pc.call_function("sum", [lengths.take(part.indices)])
                 size += counted.as_py() or 0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dml._storage.cells import is_image, read_schema
 from dml.datasets._files import listed_in, require_files
-from dml.datasets._frames import read_values
+from dml.datasets._frames import item_type, read_values
+from dml.datasets._label_sets import SEPARATOR_NEEDED, joined_labels
 from dml.datasets._regions import MASK, REGION_COLUMNS, SOURCE_COLUMNS
 from dml.errors import DataError
 from dml.images import ImageRef
@@ -83,45 +84,60 @@ def further_columns(path: str, image: str, count: int) -> dict[str, list[Any]]:
     return columns | {MASK: masks}
 
 
-def labels_of(path: str, column: str) -> list[Any]:
+def labels_of(path: str, column: str, separator: str = "") -> list[Any]:
     """Returns the classes in a column: text, or integers without names; None where it is empty.
 
-    Raises:
-        DataError: The column is missing or damaged, or holds something else.
-    """
-    import pyarrow as pa
+    Args:
+        path: The Parquet or Arrow file.
+        column: Of text or integers; or of lists of them, each of which becomes one text.
+        separator: What to put between the labels of a list.
 
+    Raises:
+        DataError: The column is missing or damaged, or holds something else; or lists without a
+            separator, or with a label that has it.
+    """
     schema = read_schema(path)
     names = class_labels(schema, column, path)
-    if column in schema.names and pa.types.is_nested(schema.field(column).type):
+    has_lists = column in schema.names and item_type(schema.field(column).type) is not None
+    if has_lists and not separator:
+        raise DataError(path, f"{column} holds lists: {SEPARATOR_NEEDED}")
+    cells = read_values(path, [column])[column]
+    found: list[Any] = []
+    for row, cell in enumerate(cells):
+        listed = cell or [] if has_lists else [cell]
+        labels = [None if x is None else _label(x, names, row, column, path) for x in listed]
+        joined = joined_labels(labels, separator, path, f"row {row}") if has_lists else labels[0]
+        found.append(joined)
+    return found
+
+
+def _label(label, names, row, column, path):
+    """Returns a label without spaces around it, or its name; None if it is empty.
+
+    Args:
+        label: What the file has, other than None.
+        names: Of the classes; None if the file has none.
+        row: For messages, like the next ones.
+        column: Its name.
+        path: The file.
+    """
+    if not isinstance(label, str | int):
+        raise DataError(path, f"{column} must be text or integers; row {row} has {label!r}")
+    if names is None:
+        return label.strip() or None if isinstance(label, str) else label
+    if label == -1:  # as the hub has it
         raise DataError(
             path,
-            f"{column} holds lists: write the labels of an image as one text, such as red|shoe, "
-            "and set --dataset.label_separator to what is between them",
+            f"row {row} has the {column} -1, which hides the class: leave this split out, "
+            "as hf:NAME:train does",
         )
-    labels = read_values(path, [column])[column]
-    for row, label in enumerate(labels):
-        if label is None:
-            continue
-        if not isinstance(label, str | int):
-            raise DataError(path, f"{column} must be text or integers; row {row} has {label!r}")
-        if isinstance(label, str):
-            labels[row] = label.strip() or None
-        if names is not None:
-            if label == -1:  # as the hub has it
-                raise DataError(
-                    path,
-                    f"row {row} has the {column} -1, which hides the class: leave this split out, "
-                    "as hf:NAME:train does",
-                )
-            if not isinstance(label, int) or not 0 <= label < len(names):
-                raise DataError(path, f"row {row} has the {column} {label!r} of {len(names)}")
-            labels[row] = names[label]
-    return labels
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        raise DataError(path, f"row {row} has the {column} {label!r} of {len(names)}")
+    return names[label]
 
 
 def class_labels(schema: "pa.Schema", column: str, path: str) -> list[str] | None:
-    """Returns the names of the classes in a column of integers; None if it has none.
+    """Returns the names of the classes in a column of integers, or of lists; None without names.
 
     Hugging Face's `datasets` writes them into the schema.
 
@@ -133,6 +149,10 @@ def class_labels(schema: "pa.Schema", column: str, path: str) -> list[str] | Non
         return None
     try:
         feature = json.loads(written)["info"]["features"][column]
+        if isinstance(feature, list):  # of a column of lists, in one of three forms
+            (feature,) = feature
+        elif feature.get("_type") in ("Sequence", "List", "LargeList"):
+            feature = feature["feature"]
         names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # not written by it, or in a form of another version

@@ -6,7 +6,37 @@ import numpy as np
 
 from dml.datasets._splits import protocol_of
 from dml.datasets.items import Items
-from dml.errors import OptionError
+from dml.errors import DataError, OptionError
+
+SEPARATOR_NEEDED = (
+    "to read one as several labels, set --dataset.label_separator to a text that is in "
+    "no label, such as |"
+)
+
+
+def joined_labels(labels: Sequence[object], separator: str, path: str, place: str) -> str | None:
+    """Returns the labels in a list as one text, as `sets_of_labels` takes it; None without any.
+
+    Args:
+        labels: Text or integers.
+        separator: What to put between labels.
+        path: The file that they are of, for messages.
+        place: In that file.
+
+    Raises:
+        DataError: A label is empty, or has the separator in it.
+    """
+    texts = [str(label).strip() for label in labels if label is not None]
+    if len(texts) < len(labels) or "" in texts:
+        raise DataError(path, f"{place} has an empty label")
+    for text in texts:
+        if separator in text:
+            raise DataError(
+                path,
+                f"{place} has the label {text!r} with the label_separator {separator!r} in it: set "
+                "--dataset.label_separator to a text that is in no label",
+            )
+    return separator.join(texts) or None
 
 
 def sets_of_labels(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from dml._storage.cells import read_schema
-from dml.datasets._frames import read_values
+from dml.datasets._frames import item_type, read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
 from dml.datasets._image_columns import further_columns, image_column, labels_of
 from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS
@@ -53,12 +53,13 @@ class Parquet(ShardedDataset):
         test_seed: Seed of this selection. At least 0.
         protocol: `zero-shot` tests on other classes, `seen-class` on other images of the same
             classes. If there is a test split, it decides the protocol.
-        label: Column that holds the class, text or integers.
+        label: Column that holds the class, text or integers; with a `label_separator`, also lists
+            of them.
         image: Column that holds the image; empty takes the only one.
         split: Column that holds the split; empty takes it from the names of the files or, where
             these say nothing, from a column `split`, if there is one.
-        label_separator: What is between the labels of a cell, such as `|` in `red|shoe`; empty if
-            each is one label. As for `Table`.
+        label_separator: What is between the labels of a cell, such as `|` in `red|shoe`, or is put
+            between those of a list; empty if each is one label. As for `Table`.
     """
 
     label: str = "label"
@@ -97,7 +98,7 @@ class Parquet(ShardedDataset):
 
     def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
         image = image_column(read_schema(shard.path), shard.path, self.image)
-        labels = labels_of(shard.path, self.label)
+        labels = labels_of(shard.path, self.label, self.label_separator)
         splits = self._listed_splits(shard) or [None] * len(labels)
         path = os.path.abspath(shard.path)
         further = further_columns(path, image, len(labels))
@@ -119,7 +120,8 @@ class Parquet(ShardedDataset):
         """Returns what a column says of each image's split; None if there is no such column."""
         if self.split:
             return read_values(shard.path, [self.split])[self.split]
-        if shard.split or _SPLIT not in read_schema(shard.path).names:
+        schema = read_schema(shard.path)
+        if shard.split or _SPLIT not in schema.names or item_type(schema.field(_SPLIT).type):
             return None
         values = read_values(shard.path, [_SPLIT])[_SPLIT]
         return values if all(map(split_named, set(values))) else None

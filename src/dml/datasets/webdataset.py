@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dml._storage.archives import read_tar_directory, read_tar_part
+from dml.datasets._label_sets import SEPARATOR_NEEDED, joined_labels
 from dml.datasets._regions import BOX, MASK, SOURCE_COLUMNS
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets.base import DATASETS
@@ -60,8 +61,8 @@ class WebDataset(ShardedDataset):
         image: Field that holds the image, such as `jpg` or `left.jpg`; empty takes the only one.
         split: Field that holds the split, such as `json.split`; empty takes it from the names of
             the shards.
-        label_separator: What is between the labels in a field, such as `|` in `red|shoe`; empty if
-            each is one label. As for `Table`.
+        label_separator: What is between the labels in a field, such as `|` in `red|shoe`, or is put
+            between those of a list in JSON; empty if each is one label. As for `Table`.
     """
 
     label: str = "cls"
@@ -87,7 +88,7 @@ class WebDataset(ShardedDataset):
                 left_out["without an image"] += 1
                 continue
             reader = _Fields(shard.path, key, fields, members)
-            label = reader.value(self.label, "label")
+            label = reader.value(self.label, "label", self.label_separator)
             split = str(reader.value(self.split, "split")) if self.split else None
             columns = reader.columns()
             if mask := self._mask(fields):
@@ -144,8 +145,13 @@ class _Fields:
     fields: dict[str, str]
     members: dict[str, tuple[int, int]]
 
-    def value(self, name: str, option: str) -> Hashable:
+    def value(self, name: str, option: str, separator: str = "") -> Hashable:
         """Returns what the field of an option holds: text, or an integer from JSON.
+
+        Args:
+            name: Of the field, with the keys in its JSON.
+            option: Whose value the name is, for messages.
+            separator: What to put between the labels of a list in JSON; empty if it may hold none.
 
         Raises:
             DataError: There is no such field, or it holds something else.
@@ -160,6 +166,8 @@ class _Fields:
                         f"--dataset.{option} {field}.KEY"
                     )
                 found = self._in_json(text, words[count:], option) if words[count:] else text
+                if isinstance(found, list) and option == "label":
+                    found = self._joined(found, name, separator)
                 if isinstance(found, str):
                     found = found.strip()
                 if found == "" or isinstance(found, bool) or not isinstance(found, str | int):
@@ -167,6 +175,14 @@ class _Fields:
                 return found
         known = ", ".join(sorted(self.fields))
         raise self._error(f"no field {name!r}; it has {known}: set --dataset.{option}")
+
+    def _joined(self, labels, name, separator):
+        """Returns the labels in a list as one text; None without any."""
+        if not separator:
+            raise self._error(f"{name} holds a list: {SEPARATOR_NEEDED}")
+        if not all(isinstance(x, str | int) and not isinstance(x, bool) for x in labels):
+            raise self._error(f"{name} holds a list of other things than text or integers")
+        return joined_labels(labels, separator, self.path, f"sample {self.key}")
 
     def columns(self) -> dict[str, Any]:
         """Returns name -> value of the columns of a table that the sample has."""

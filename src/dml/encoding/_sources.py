@@ -24,6 +24,7 @@ from dml.images._references import ArchiveMemberRef, CellRef
 
 _LISTS = (".csv", ".parquet")
 _COLUMNS = ["id", "path", "label"]
+_BETWEEN_LABELS = "|"  # of an image, in an index
 
 
 class KnownImages(Protocol):
@@ -216,11 +217,13 @@ def _rows_of_cells(source):
     """Returns the images in a Parquet or Arrow file, with the labels in its column `label`.
 
     They are parts of images where the file has boxes or masks, as the data set `parquet` has them.
+    Several labels of an image, in a list, are one text: a|b.
     """
     schema = read_schema(source)
     column = image_column(schema, source)
     if "label" in schema.names:
-        labels = [None if label is None else str(label) for label in labels_of(source, "label")]
+        found = labels_of(source, "label", _BETWEEN_LABELS)
+        labels = [None if label is None else str(label) for label in found]
     else:
         labels = [None] * count_rows(source)
     cells = [CellRef(source, column, row) for row in range(len(labels))]

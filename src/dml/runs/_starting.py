@@ -1,6 +1,7 @@
 """Checks and descriptions before a training starts."""
 
 import contextlib
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -25,6 +26,15 @@ from dml.runs._validation import is_measured
 
 if TYPE_CHECKING:
     from dml.training import Learner
+
+_OF_THE_BACKBONE = (
+    ("backbone", "lora_rank"),
+    ("optimizer", "layer_decay"),
+    ("training", "freeze_backbone_epochs"),
+    ("training", "chunks"),
+    ("training", "train_blocks"),
+    ("training", "average"),
+)
 
 
 def check_splits(items: Items, name: str, with_labels: bool, exclude: str):
@@ -113,6 +123,39 @@ def check_stage(recipe: Recipe):
     if recipe.training.views > 1:
         text = "must be 1 for training.stage = 'head', which trains on cached features"
         raise OptionError("training.views", text)
+
+
+def unused_options(recipe: Recipe) -> list[str]:
+    """Returns the options for training the backbone that a training of the head alone leaves out.
+
+    Those for what `adapt` does after its head stage, such as `training.interpolate`, are not named:
+    its recipe has them.
+    """
+    if recipe.training.stage != "head":
+        return []
+    return [
+        f"{section}.{option}"
+        for section, option in _OF_THE_BACKBONE
+        if getattr(part := getattr(recipe, section), option) != getattr(type(part), option)
+    ]
+
+
+def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
+    """Returns a recipe with two batches in an epoch where a single one would not be filled.
+
+    Batches that devices or chunks divide stay as they are, and so do those of whole classes.
+
+    Args:
+        recipe: The recipe.
+        images: Of the training split.
+    """
+    training, sampler = recipe.training, recipe.sampler
+    of_images = recipe.names["sampler"] in ("shuffle", "weighted")
+    divided = training.devices != 1 or training.chunks > 1
+    if sampler.batch_size <= images or not of_images or divided:
+        return recipe
+    smaller = dataclasses.replace(sampler, batch_size=max(images // 2, 1))
+    return dataclasses.replace(recipe, sampler=smaller)
 
 
 def check_sample(share: float, classes: int, batch_size: int):

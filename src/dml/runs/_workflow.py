@@ -225,7 +225,6 @@ class Workflow:
             self._reporter.info(line)
         if recipe.training.unreadable == "skip":
             items = look.readable()
-        recipe = with_smaller_batches(recipe, int((items.splits == "train").sum()))
         spent, budget = time.monotonic() - started, self._asked.budget
         plan = Trainer(recipe, self._reporter)._plan(budget, AFTER_TRAINING, spent, items)
         for line in plan.lines():
@@ -292,19 +291,6 @@ class Workflow:
         expected, budget = sum(self._steps.expected.values()), self._asked.budget
         allowed = "" if budget is None else f"; allowed {minutes(budget)}"
         self._reporter.info(f"took {minutes(seconds)}, expected {minutes(expected)}{allowed}")
-
-
-def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
-    """Returns a recipe whose batches, if they are shuffled images, fit twice into a training split.
-
-    Args:
-        recipe: The recipe.
-        images: Of the training split.
-    """
-    sampler, most = recipe.sampler, max(images // 2, 1)
-    if recipe.names["sampler"] != "shuffle" or sampler.batch_size <= most:
-        return recipe
-    return replace(recipe, sampler=replace(sampler, batch_size=most))
 
 
 def export(run: Run) -> None:

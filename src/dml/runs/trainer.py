@@ -57,6 +57,8 @@ from dml.runs._starting import (
     minutes,
     notes_on,
     recorded_items,
+    unused_options,
+    with_smaller_batches,
 )
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
@@ -259,13 +261,14 @@ class Trainer:
         """
         from dml.runs._planning import Counts, choices_of, make_plan, time_batches
 
-        started, recipe = time.monotonic(), self.recipe
+        started = time.monotonic()
         check_alone("a plan, --budget or --dry-run: leave out --processes")
-        devices = check_devices(recipe)
-        items = recipe.dataset.items() if items is None else items
+        devices = check_devices(self.recipe)
+        items = self.recipe.dataset.items() if items is None else items
         training = items.select("train")
         with self._on(devices):
             prepared = self._prepare(items)
+            recipe = self.recipe  # with batches that fit
             timing = time_batches(prepared.learner, training, recipe)
         spent += time.monotonic() - started
         has_proxies = prepared.learner.head is not None
@@ -286,6 +289,7 @@ class Trainer:
         """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
         import keras
 
+        self._fit_batches(int((items.splits == "train").sum()))
         recipe = self.recipe
         check_stage(recipe)
         check_shares(Shares.of(recipe, lambda: items), devices_in_use())
@@ -294,6 +298,16 @@ class Trainer:
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
         return self._build(items.select("train"))
+
+    def _fit_batches(self, images: int) -> None:
+        """Makes batches smaller that so many images don't fill, and reports it."""
+        before, self.recipe = self.recipe, with_smaller_batches(self.recipe, images)
+        if self.recipe is not before and images:
+            size = number_of(self.recipe.sampler.batch_size, "image")
+            self._reporter.info(
+                f"note: batches of {size}, not {before.sampler.batch_size}: there are "
+                f"{images:,} to train on"
+            )
 
     @contextlib.contextmanager
     def _on(self, devices: int) -> Iterator[None]:
@@ -312,6 +326,11 @@ class Trainer:
             )
             for line in notes_on(items):
                 self._reporter.info(line)
+            if unused := unused_options(self.recipe):
+                self._reporter.info(
+                    f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
+                    "training the backbone"
+                )
 
     def _check_splits(self, items: Items):
         """Raises an error for splits from which nothing can be learned or measured."""
