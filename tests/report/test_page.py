@@ -1,14 +1,13 @@
 """The page: a complete single file that loads nothing, whatever data are missing."""
 
 import dataclasses
-import os
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from dml.report import Metric, render_report, write_report
+from dml.report import Metric, render_report
 from tests.report.example import example
 
 VOID = {"meta", "img", "input", "br", "link"}
@@ -248,27 +247,6 @@ def test_stays_small_however_many_queries_there_are():
 
 def test_is_the_same_every_time():
     assert render_report(example()) == render_report(example())
-
-
-def test_writes_the_whole_page(tmp_path):
-    path = tmp_path / "new" / "report.html"
-    write_report(path, example())
-    assert path.read_text(encoding="utf-8") == render_report(example())
-    assert [f.name for f in path.parent.iterdir()] == ["report.html"]
-
-
-def test_a_failure_keeps_the_old_page(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    write_report(path, example(title="old"))
-
-    def full(source, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_report(path, example(title="new"))
-    assert "<h1>old</h1>" in path.read_text(encoding="utf-8")
-    assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_the_error_curve_is_there_where_it_is_known():

@@ -1,6 +1,5 @@
 """The report of an evaluation: one self-contained HTML page."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -8,7 +7,6 @@ import numpy as np
 from markupsafe import Markup
 
 from dml import _pages
-from dml._storage.atomic import write_text
 from dml._text import number_of
 from dml.images._thumbnails import SIDE
 from dml.report import _plots
@@ -81,23 +79,14 @@ class _Plot:
     legend: list[_LegendEntry] = field(default_factory=list)
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Writes a report as one self-contained HTML file that opens without a network.
+def render_report(data: ReportData) -> str:
+    """Returns a report as one self-contained HTML page that opens without a network.
 
-    The file is written atomically, and holds a few hundred thumbnails however large the data set.
+    It holds a few hundred thumbnails however large the data set.
 
     Args:
-        path: The HTML file; replaced if it exists.
         data: The `ReportData`.
-
-    Raises:
-        OSError: The file can't be written.
     """
-    write_text(path, render_report(data))
-
-
-def render_report(data: ReportData) -> str:
-    """Returns a report as HTML."""
     queries = Queries(data)
     return _pages.render(
         "report.html",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dml._storage.atomic import atomic_path
+from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml.datasets.base import DatasetPart
 from dml.errors import DmlError, MissingDataError, OptionError
@@ -454,7 +454,7 @@ class Run:
         options: EvaluationOptions,
     ) -> Path:
         """Writes an evaluation's report; for the run's own data set, the run's report as well."""
-        from dml.report import write_report
+        from dml.report import render_report
         from dml.report._board import write_board
 
         data = report_data(
@@ -472,8 +472,9 @@ class Run:
             seed=self.recipe.training.seed,
         )
         pages = [evaluation.report, *([self._folder.report] if is_own else [])]
+        html = render_report(data)
         for page in pages:
-            write_report(page, data)
+            write_text(page, html)
         if is_own and options.tensorboard:
             write_board(self._folder.tensorboard / "evaluation", data)
         return pages[-1]
