@@ -123,6 +123,7 @@ def test_a_split_that_the_hub_holds_in_part(tmp_path, monkeypatch):
         write_parquet(tmp_path / f"full/partial-{split}/0000.parquet", IMAGES, label=[0, 0, 1, 1])
     Hub(tmp_path, monkeypatch)
     items = Parquet(root="hf:some/cars:train", **ALL).items()
+    assert items.notes == ("the hub holds only a part of the split train as Parquet files",)
     assert set(items.ids) == {f"partial-train/0000.parquet!{row}" for row in range(4)}
     splits = Parquet(root="hf:some/cars", validation_fraction=0.0).items().splits
     assert sorted(splits) == ["test"] * 4 + ["train"] * 4

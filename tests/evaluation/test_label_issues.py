@@ -85,7 +85,7 @@ def test_a_class_that_is_never_found(clusters):
 
 
 def test_says_what_is_wrong(clusters):
-    with pytest.raises(ValueError, match=r"agreement must be positive; got 0\.0"):
+    with pytest.raises(ValueError, match=r"agreement must be in \(0, 1\]; got 0\.0"):
         find_label_issues(*clusters, agreement=0.0)
     with pytest.raises(OptionError, match=r"neighbours must be an integer; got 2\.5"):
         find_label_issues(*clusters, neighbours=2.5)

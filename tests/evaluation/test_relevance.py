@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dml.evaluation._arrays import checked_keys, checked_labels
-from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label
+from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label, indicator
 
 QUERIES = [{1, 2}, {3}, set(), {1}]
 GALLERY = [{2}, {1, 3}, {4}, set(), {1, 2, 3}]
@@ -91,3 +91,9 @@ def test_a_query_without_labels_is_not_one_of_its_own():
 def test_a_key_of_none_is_no_key():
     relevance = Relevance(by_label(labels([0, 0]), None), by_key(keys_of([None, None]), None), True)
     assert relevance.positives.tolist() == [1, 1]
+
+
+def test_labels_are_numbered_alike_in_every_process():
+    known = {}
+    indicator([frozenset("hgfedcba"), frozenset("xa"), frozenset("yb")], known)
+    assert list(known) == list("abcdefghxy")  # the order of a set changes with each process

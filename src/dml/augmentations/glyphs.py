@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dml._options import check_within
+from dml._options import check_interval, check_within
 from dml.augmentations.base import AUGMENTATIONS, Augmentation
-from dml.errors import OptionError
 from dml.images._resizing import centre_square
 
 
@@ -38,9 +37,8 @@ class GlyphWarp(Augmentation):
 
     def __post_init__(self):
         check_within(0, 180, turn=self.turn)
-        check_within(0, 1, zoom=self.zoom, slant=self.slant, shift=self.shift)
-        if self.zoom == 1:
-            raise OptionError("zoom", "must be below 1; got 1")
+        check_interval("[0, 1)", zoom=self.zoom)
+        check_within(0, 1, slant=self.slant, shift=self.shift)
 
     def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
         angle = math.radians(generator.uniform(-self.turn, self.turn))

@@ -100,6 +100,11 @@ class ShardedDataset(_UserDataset):
         """Returns the names of a shard's columns that are not read."""
         return []
 
+    def notes_on(self, shards: Sequence[Shard]) -> list[str]:
+        """Returns what there is to say about the shards; all have the columns of the first."""
+        unread = self.unread(shards[0])
+        return [unread_columns(unread)] if unread else []
+
     def class_names(self, labels: list[Hashable]) -> list[Hashable]:
         """Returns the classes of all images, whose labels are given."""
         return labels
@@ -152,11 +157,10 @@ class ShardedDataset(_UserDataset):
         return Path(os.path.expanduser(self.root))
 
     def read(self) -> Items:
-        left_out, notes = LeftOut(), []
+        left_out, shards = LeftOut(), self.shards()
+        notes = self.notes_on(shards)
         samples, ids, splits = [], [], []
-        for number, shard in enumerate(self.shards()):
-            if number == 0 and (unread := self.unread(shard)):
-                notes.append(unread_columns(unread))
+        for shard in shards:
             before = len(samples)
             for sample in self.samples(shard, left_out):
                 samples.append(sample)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -107,6 +107,14 @@ class Parquet(ShardedDataset):
                 raise DataError(shard.path, f"row {row} has no {self.label}")
             columns = {name: values[row] for name, values in further.items()}
             yield Sample(CellRef(path, image, row), str(row), label, split and str(split), columns)
+
+    def notes_on(self, shards: Sequence[Shard]) -> list[str]:
+        folders = {os.path.dirname(shard.name) for shard in shards}
+        parts = sorted(without_partial(name) for name in folders if name != without_partial(name))
+        if not (self.root.startswith(PREFIX) and parts):
+            return super().notes_on(shards)
+        note = f"the hub holds only a part of the split {' and of '.join(parts)} as Parquet files"
+        return [*super().notes_on(shards), note]
 
     def unread(self, shard: Shard) -> list[str]:
         schema = read_schema(shard.path)

@@ -186,7 +186,9 @@ def indicator(sets, known):
     from scipy.sparse import csr_array
 
     counts = [len(labels) for labels in sets]
-    columns = [known.setdefault(v, len(known)) for v in chain.from_iterable(sets)]
+    # In order, so that columns are numbered alike in every process.
+    labels = chain.from_iterable(sorted(labels, key=str) for labels in sets)
+    columns = [known.setdefault(label, len(known)) for label in labels]
     ends = np.concatenate([[0], np.cumsum(counts)])
     ones = np.ones(len(columns), "int32")
     return csr_array((ones, np.array(columns, "int64"), ends), shape=(len(sets), len(known)))

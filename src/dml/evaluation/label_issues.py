@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._arrays import Labels
-from dml._options import check_integer, check_positive, check_within
+from dml._options import check_integer, check_interval, check_within
 from dml.errors import ArrayError
 from dml.evaluation._arrays import checked_embeddings, checked_labels, codes
 from dml.evaluation._neighbours import TIE, nearest_others, rounding
@@ -111,8 +111,7 @@ def find_label_issues(
     names_of = checked_labels(labels, len(vectors), "labels")
     (classes,) = codes(names_of)
     check_integer(1, neighbours=neighbours)
-    check_positive(agreement=agreement)
-    check_within(0, 1, agreement=agreement)
+    check_interval("(0, 1]", agreement=agreement)
     check_within(-1, 1, duplicate=duplicate)
     if len(vectors) < 2:
         raise ArrayError("embeddings must have at least two rows")
