@@ -55,6 +55,20 @@ def test_every_command_recipe_and_exported_name_is_in_the_reference(pages):
     assert "::: dml.errors.OptionError" in pages["api/dml.errors.md"]
 
 
+def test_published_results_stand_beside_their_recipe_and_source(pages):
+    rows = [
+        r for r in pages["reference/shipped.md"].splitlines() if r.startswith("| `cub200_proxy_a")
+    ]
+    assert rows[-1] == (  # of the authors' README
+        "| `cub200_proxy_anchor` | R@1/2/4/8 69.9/79.6/86.6/91.4 (zero-shot, ResNet-50, 512-d; best "
+        "epoch on test) | Kim et al., CVPR 2020, https://arxiv.org/abs/2003.13911; settings and "
+        "results of the authors' README, https://github.com/tjddus9597/Proxy-Anchor-CVPR2020 |"
+    )
+    text = pages["reference/shipped.md"]
+    assert "| `sop_soft_triple` | R@1/10/100 78.3/90.3/95.9 " in text
+    assert "| `inshop_soft_triple` | not published" not in text
+
+
 def test_a_loss_has_its_paper_class_and_defaults(site):
     text = site.on_page_markdown("<!-- loss arcface -->", page("mathematics.md"), None, None)
     assert "[Deng et al., CVPR 2019](https://arxiv.org/abs/1801.07698)." in text

@@ -18,7 +18,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -215,11 +215,38 @@ def shipped() -> str:
         "header.",
         "| recipe | |\n|---|---|\n"
         + "\n".join(f"| `{name}` | {title_of(text)} |" for name, text in texts.items()),
+        "## Published results",
+        "By the papers' authors or as the source quotes them, not by this project; each recipe says "
+        "below where it differs.",
+        "| recipe | published | source |\n|---|---|---|\n" + "\n".join(published(texts)),
     ]
     for name, text in texts.items():
         if f'extends = ["{name.partition("_")[0]}_paper"' not in text:
             lines.append(f"## {name}\n\n```toml\n{text.rstrip()}\n```")
     return "\n\n".join(lines)
+
+
+def published(texts: Mapping[str, str]) -> Iterator[str]:
+    """Yields the rows of the results that were published, in the order of data sets and settings.
+
+    Args:
+        texts: {name of a recipe: its text}.
+    """
+    rows = []
+    for setting, text in texts.items():
+        source = field_of(text.partition("\n\n")[0], "source")
+        for part in text.split("\n[on.")[1:]:
+            dataset, _, rest = part.partition("]\n")
+            expected = field_of(rest.partition("\n\n")[0], "expect")
+            if expected and not expected.startswith("not published"):
+                rows.append(f"| `{dataset}_{setting}` | {expected} | {source} |")
+    yield from sorted(rows)
+
+
+def field_of(header: str, name: str) -> str:
+    """Returns the text of the comment `# name: text` in a header, and of the lines that follow it."""
+    found = re.search(rf"^# {name}: (.*(?:\n#     .*)*)", header, re.MULTILINE)
+    return re.sub(r"\n#\s+", " ", found[1]) if found else ""
 
 
 def title_of(text: str) -> str:
