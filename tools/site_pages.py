@@ -216,8 +216,8 @@ def shipped() -> str:
         "| recipe | |\n|---|---|\n"
         + "\n".join(f"| `{name}` | {title_of(text)} |" for name, text in texts.items()),
         "## Published results",
-        "By the papers' authors or as the source quotes them, not by this project; each recipe says "
-        "below where it differs.",
+        "By the papers' authors or as the source quotes them, not by this project; each recipe "
+        "says below where it differs.",
         "| recipe | published | source |\n|---|---|---|\n" + "\n".join(published(texts)),
     ]
     for name, text in texts.items():
@@ -244,7 +244,7 @@ def published(texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def field_of(header: str, name: str) -> str:
-    """Returns the text of the comment `# name: text` in a header, and of the lines that follow it."""
+    """Returns the text of the comment `# name: text` in a header, with the lines that follow it."""
     found = re.search(rf"^# {name}: (.*(?:\n#     .*)*)", header, re.MULTILINE)
     return re.sub(r"\n#\s+", " ", found[1]) if found else ""
 
