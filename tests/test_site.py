@@ -61,8 +61,8 @@ def test_published_results_stand_beside_their_recipe_and_source(pages):
     ]
     assert rows[-1] == (  # of the authors' README
         "| `cub200_proxy_anchor` | R@1/2/4/8 69.9/79.6/86.6/91.4 (zero-shot, ResNet-50, 512-d; "
-        "best epoch on test) | Kim et al., CVPR 2020, https://arxiv.org/abs/2003.13911; settings and "
-        "results of the authors' README, https://github.com/tjddus9597/Proxy-Anchor-CVPR2020 |"
+        "best epoch on test) | Kim et al., CVPR 2020, https://arxiv.org/abs/2003.13911; settings "
+        "and results of the authors' README, https://github.com/tjddus9597/Proxy-Anchor-CVPR2020 |"
     )
     text = pages["reference/shipped.md"]
     assert "| `sop_soft_triple` | R@1/10/100 78.3/90.3/95.9 " in text
