@@ -166,7 +166,8 @@ def serving(at: Installation) -> None:
 
 
 def workflow(at: Installation) -> None:
-    """From training to a search, with what this environment has trained."""
+    """From training to a search, step by step and by one command."""
+    at.run("dml", "run", "glyphs", *TINY, "--out", "whole")
     at.train()
     at.run("dml", "evaluate", "run")
     at.run("dml", "export", "run", "--out", "own")
