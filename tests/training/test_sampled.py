@@ -29,6 +29,8 @@ def of_plain_proxies(name):
 
 PLAIN = sorted(name for name in LOSSES if of_plain_proxies(name))
 
+ONE_OF_EACH = ("normalized_softmax", "proxy_anchor", "soft_triple")  # softmax, pairs, centres
+
 
 def array(variable):
     """Returns the values of a variable, which stay when it changes."""
@@ -59,7 +61,10 @@ def fit(made, epochs=2, **options):
     return made.fit(x, y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in ONE_OF_EACH else pytest.mark.slow) for n in PLAIN],
+)
 def test_a_sample_of_all_classes_trains_as_without(name):
     whole, sample = learner(LOSSES[name](), 1.0), learner(LOSSES[name](), 0.99)
     assert isinstance(sample.head, SampledProxyHead) and sample.head.sample == CLASSES
