@@ -29,6 +29,11 @@ TEAL, RED, GREY = "#009485", "#d9482b", "#808080"  # seen well on white and on b
 SIDE, GAP, FRAME = 88, 10, 4  # pixels
 QUERIES, NEIGHBOURS = 4, 6
 LARGEST = 100_000  # bytes of a picture
+PAGES = (  # picture, page, first heading in it, height in pixels
+    ("overview.webp", "overview.html", "", 760),
+    ("report.webp", "report.html", "Retrieval", 690),
+    ("report-embedding.webp", "report.html", "Embedding", 890),
+)
 matplotlib.rcParams.update(
     {
         "svg.fonttype": "none",  # text stays text
@@ -140,6 +145,26 @@ def draw_search_page(run: dml.Run, folder: Path) -> Path:
     return folder / "page.png"
 
 
+def draw_page(page: Path, heading: str, height: int, folder: Path) -> np.ndarray:
+    """Returns a screenshot of a page, from a heading on; from the top if that is empty."""
+    with Browser() as browser, browser.tab() as tab:
+        tab.resize(1000, height)
+        tab.open(page.resolve().as_uri())
+        for style in ("scrollbarWidth = 'none'", "scrollBehavior = 'auto'"):
+            tab.evaluate(f"document.documentElement.style.{style}")
+        if heading:
+            found = f"[...document.querySelectorAll('h2')].find(e => e.textContent == '{heading}')"
+            tab.evaluate(f"document.querySelector('nav').remove(); h2 = {found}")
+            tab.evaluate("[...document.images].forEach(image => {image.loading = 'eager'})")
+            tab.wait_for("[...document.images].every(image => image.complete)")
+            tab.wait_for(
+                "window.scrollBy(0, h2.getBoundingClientRect().top - 24),"
+                "Math.abs(h2.getBoundingClientRect().top - 24) < 2"
+            )
+        tab.screenshot(folder / "page.png")
+    return cv2.imread(str(folder / "page.png"))[..., ::-1]
+
+
 def write(name: str, picture: Figure | np.ndarray) -> None:
     path = ASSETS / name
     if isinstance(picture, Figure):
@@ -161,6 +186,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = draw_search_page(run, Path(folder))
         write("search-page.webp", cv2.imread(str(page))[..., ::-1])
+        for name, file, heading, height in PAGES:
+            write(name, draw_page(Path(run.path) / file, heading, height, Path(folder)))
 
 
 if __name__ == "__main__":

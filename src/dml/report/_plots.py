@@ -132,13 +132,16 @@ def similarity_plot(
         _label(axes, name, (edges[peak], density[peak]), colour, (0, 6), side)
         axes.axvline(mean, color=colour, lw=1, ls=":")
         described.append(f"{name}, mean {mean:.2f}")
+    middle = (edges[first] + edges[last]) / 2
     for number, (name, similarity) in enumerate((thresholds or {}).items()):
         axes.axvline(similarity, color=INK, lw=1)
-        _label(axes, name, (similarity, (1.1 - 0.09 * number) * top), INK, (4, 0), "left")
+        # Above the names of the densities, and towards the middle.
+        side, away = ("right", -4) if similarity > middle else ("left", 4)
+        _label(axes, name, (similarity, (1.15 + 0.09 * number) * top), INK, (away, 0), side)
         described.append(f"{name} from {similarity:.2f}")
     axes.set_xlabel("cosine similarity of a pair")
     axes.set_xlim(edges[first] - 0.02, edges[last] + 0.02)
-    axes.set_ylim(0, 1.2 * top or 1)
+    axes.set_ylim(0, (1.15 + 0.09 * len(thresholds or {})) * top or 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     return _svg(figure, f"Histograms of the similarity of pairs: {'; '.join(described)}.")
