@@ -158,6 +158,18 @@ def test_other_folders_are_measured_whole_and_their_protocol_is_found_out(origin
     assert with_copy["protocol"] == "seen-class" and with_copy["seen"]["images"] == 1
 
 
+def test_another_folder_is_measured_by_the_runs_options(trained):
+    run = trained / "run"
+    recipe = (run / "recipe.toml").read_text()
+    assert "\nks = []\n" in recipe
+    (run / "recipe.toml").write_text(recipe.replace("\nks = []\n", "\nks = [1, 3]\n"))
+    found = evaluate(run, on=str(trained / "photos"), options=QUICK)
+    assert {"R@1", "R@3"} <= set(found["metrics"]) and "R@2" not in found["metrics"]
+    flags = [*QUICK, "--evaluation.ks", "2"]
+    found = evaluate(run, on=str(trained / "photos"), options=flags)
+    assert "R@2" in found["metrics"] and "R@3" not in found["metrics"]
+
+
 def test_a_test_split_of_its_own_is_what_is_measured(trained):
     other = trained / "other"
     photos(other / "train", classes=2)

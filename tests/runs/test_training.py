@@ -1,6 +1,7 @@
 """Stages of a training: the frozen network, the initial embedding, interpolated weights."""
 
 import json
+import weakref
 
 import cv2
 import keras
@@ -13,6 +14,7 @@ from dml.errors import OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe
+from dml.runs import Trainer
 from dml.runs._validator import Validator
 from tests.runs.running import InterruptAt, Lines, evaluate, flags, losses, resume, train
 
@@ -126,6 +128,18 @@ def test_the_start_is_the_result_where_no_epoch_beats_it(pretrained, tmp_path, m
     for value, expected in zip(kept(folder), start, strict=True):
         np.testing.assert_array_equal(value, expected)
     assert any("no epoch was better in validation" in line for line in lines)
+
+
+@pytest.mark.parametrize("select, warned", [("best", True), ("last", False)])
+def test_a_head_that_is_no_better_says_so_unless_the_last_epoch_is_kept(
+    pretrained, tmp_path, monkeypatch, select, warned
+):
+    remaining, lines = iter([0.4, 0.5, 0.2, 0.5]), Lines()  # frozen, before, two epochs
+    monkeypatch.setattr(Validator, "recall", lambda *_: next(remaining))
+    changes = {"training__stage": "head", "head_stage__epochs": 2, "head_stage__views": 0}
+    changes["training__select"] = select
+    train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
+    assert any("no epoch was better in validation" in line for line in lines) is warned
 
 
 def test_the_best_weights_between_start_and_end_are_kept(pretrained, tmp_path):
@@ -323,9 +337,24 @@ def fine_tuning_helps(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fine_tuning_helps")
-def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pretrained, tmp_path):
+def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(
+    pretrained, tmp_path, monkeypatch
+):
     flags = pretrained(**SECOND)
-    lines = Lines()
+    lines, learners, alone, refit = Lines(), [], [], Trainer._refit
+    build = Trainer._build
+
+    def building(trainer, items):
+        prepared = build(trainer, items)
+        learners.append(weakref.ref(prepared.learner))
+        return prepared
+
+    def refitting(*arguments):
+        alone.append(not any(learner() for learner in learners))
+        return refit(*arguments)
+
+    monkeypatch.setattr(Trainer, "_build", building)
+    monkeypatch.setattr(Trainer, "_refit", refitting)
     whole = train("glyphs", flags, tmp_path / "whole", lines, evaluate=False)
     rows = json.loads(whole.selection.read_text())["candidates"]
     shares = (0.25, 0.5, 0.75, 1.0)
@@ -338,6 +367,7 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(pr
     (chosen,) = [row for row in rows if row["chosen"]]
     assert chosen["name"] == "second"
     first = max(row["validation"] for row in rows[2:6])
+    assert alone == [True]  # the second model had no first beside it
     assert scores(whole.second_stage)[0] == pytest.approx(first)
     assert len(whole.second_stage.read_log()) == 4  # before it, and three epochs
     assert any(line.startswith("training again") and "on all 6 classes" in line for line in lines)

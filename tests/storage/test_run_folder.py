@@ -7,7 +7,8 @@ import pytest
 from dml._storage.atomic import write_text
 from dml._storage.records import write_sealed
 from dml._storage.run_folder import RunFolder, RunManifest
-from dml.errors import DataError, DmlError
+from dml._storage.study_folder import StudyFolder, StudyManifest
+from dml.errors import DataError, DmlError, OccupiedError
 from tests.storage.durability import Journal
 
 
@@ -76,6 +77,38 @@ def test_what_is_recorded_is_known_again_and_what_is_not_is_refused(tmp_path):
         folder.checked(folder.encoder)
     with pytest.raises(FileNotFoundError, match=r"versions\.json: missing"):
         folder.read_json(folder.versions)
+
+
+def test_a_run_that_has_begun_has_all_that_it_needs(tmp_path):
+    folder = RunFolder(tmp_path / "run").create()
+    write_text(folder.items, "items")
+    folder.begin("[loss]\n", (), folder.items)
+    assert folder.checked(folder.items) == folder.items
+
+
+def test_a_new_file_whose_writing_was_interrupted_is_missing(tmp_path, monkeypatch):
+    folder = begun(tmp_path / "run")
+    replace = os.replace
+
+    def interrupted(source, target):
+        if str(target) == str(folder.metrics):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write_json(folder.metrics, {"R@1": 0.5})
+    assert not folder.metrics.exists()
+    folder.write_json(folder.metrics, {"R@1": 0.5})
+    assert folder.read_json(folder.metrics) == {"R@1": 0.5}
+
+
+def test_the_folder_of_a_study_is_none_of_a_run(tmp_path):
+    StudyFolder(tmp_path).begin(StudyManifest("[loss]\n", [], 1))
+    for check in (RunFolder(tmp_path).check_begun, RunFolder(tmp_path).check_new):
+        with pytest.raises(OccupiedError, match=r"holds a study: `dml tune .* --resume` cont"):
+            check()
 
 
 @pytest.mark.parametrize(

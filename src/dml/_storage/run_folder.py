@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dml._storage.atomic import check_regular, make_folder, sync, without_links, write_text
+from dml._storage.atomic import (
+    atomic_path,
+    check_regular,
+    make_folder,
+    sync,
+    without_links,
+    write_text,
+)
 from dml._storage.locks import locked
 from dml._storage.records import misfit, read_json, read_sealed, sha256, write_json, write_sealed
 from dml.errors import DataError, MissingDataError, OccupiedError, OptionError
@@ -36,6 +43,9 @@ class RunManifest:
     def to_json(self) -> dict[str, Any]:
         """Returns the dictionary that is written."""
         return {"schema": self.VERSION, **dataclasses.asdict(self)}
+
+
+STUDY = "study.json"  # the manifest in the folder of a study, which has a recipe and items as well
 
 
 class StageFolder:
@@ -170,6 +180,7 @@ class RunFolder(StagesFolder):
             raise OccupiedError(
                 self.path, f"holds runs, such as {inside[0].parent.name}: choose an --out in it"
             )
+        self._check_no_study()
         if self.recipe.exists():
             raise OccupiedError(
                 self.path,
@@ -190,9 +201,17 @@ class RunFolder(StagesFolder):
 
         Raises:
             MissingDataError: There is no recipe.
+            OccupiedError: It is the folder of a study.
         """
+        self._check_no_study()
         if not self.recipe.exists():
             raise MissingDataError(self.path, "there is no run to resume: recipe.toml is missing")
+
+    def _check_no_study(self):
+        if (self.path / STUDY).exists():
+            raise OccupiedError(
+                self.path, f"holds a study: `dml tune {self.path} --resume` continues it"
+            )
 
     def open(self) -> "RunFolder":
         """Checks that the folder holds a run with an encoder.
@@ -249,15 +268,17 @@ class RunFolder(StagesFolder):
         """Returns the folder of the evaluation of that name."""
         return self.evaluations / name
 
-    def begin(self, recipe: str, parts: Iterable[str | os.PathLike[str]]) -> None:
-        """Writes a manifest with the recipe and parts of a new training, and no files yet.
+    def begin(self, recipe: str, parts: Iterable[str | os.PathLike[str]], *files: Path) -> None:
+        """Writes the manifest of a new training.
 
         Args:
             recipe: The resolved recipe, as TOML.
             parts: Paths of the user's own files that it names.
+            *files: Those of the run that are there already.
         """
         digests = {str(path): sha256(path) for path in parts}
-        self._write_manifest(RunManifest(recipe, digests))
+        own = {self._name(file): sha256(file) for file in files}
+        self._write_manifest(RunManifest(recipe, digests, own))
 
     def begun_with(self) -> tuple[str, dict[str, str]]:
         """Returns what `begin` wrote: the recipe and {path: SHA-256} of the user's own files."""
@@ -266,8 +287,10 @@ class RunFolder(StagesFolder):
 
     def record(self, *files: Path) -> None:
         """Writes the present digests of these files of the run to the manifest."""
+        self._record({self._name(file): sha256(file) for file in files})
+
+    def _record(self, digests):
         manifest = self._read_manifest()
-        digests = {self._name(file): sha256(file) for file in files}
         self._write_manifest(dataclasses.replace(manifest, files={**manifest.files, **digests}))
 
     def checked(self, file: Path) -> Path:
@@ -291,9 +314,13 @@ class RunFolder(StagesFolder):
         return file
 
     def write_json(self, file: Path, value: Any) -> None:
-        """Writes a JSON file of the run and its digest."""
-        write_json(file, value)
-        self.record(file)
+        """Writes a JSON file of the run, its digest first.
+
+        If the process is killed in between, a new file is missing, rather than damaged.
+        """
+        with atomic_path(file) as temporary:
+            write_json(temporary, value)
+            self._record({self._name(file): sha256(temporary)})
 
     def read_json(self, file: Path, shape: Any = dict) -> Any:
         """Returns the value in a JSON file of the run.

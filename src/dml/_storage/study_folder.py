@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from dml._storage.atomic import make_folder, write_text
 from dml._storage.records import misfit, read_sealed, write_sealed
-from dml._storage.run_folder import RunFolder
+from dml._storage.run_folder import STUDY, RunFolder
 from dml.errors import DataError, MissingDataError, OccupiedError, OptionError
 
 
@@ -45,7 +45,7 @@ class StudyFolder:
         if not os.fspath(path):  # Path("") is the current folder
             raise OptionError("folder", "must name the folder of a study. The name is empty")
         self.path = Path(path)
-        self.manifest = self.path / "study.json"
+        self.manifest = self.path / STUDY
         self.recipe = self.path / "recipe.toml"  # the manifest's, for `load_recipe`
         self.items = self.path / "items.parquet"
         self.features = self.path / "features"  # of the frozen network, for all trials

@@ -74,7 +74,7 @@ class Candidate:
             "second", the second fine-tuning.
         share: Share of the fine-tuned weights, between the ones before and after fine-tuning; None
             for candidates that are not interpolated.
-        values: Of the encoder's variables.
+        values: Of the encoder's variables; empty if they are not needed any more.
         scores: On the validation split.
     """
 

@@ -224,7 +224,8 @@ class Stages:
     def _class_vectors(
         self, learner: "Learner", training_vectors: Callable[[], np.ndarray]
     ) -> np.ndarray:
-        """Returns the position of each class, (classes, D): the mean of its proxies or images."""
+        """Returns a vector for each class, (classes, D): the mean of its proxies, or the sum of its
+        images' vectors, of any length."""
         import keras
 
         from dml._devices import whole

@@ -144,17 +144,17 @@ class Training:
         if not fine_tuning.has_begun:
             with self._times.of("embedding" if head is None else "head stage"):
                 self._start(head)
-        choice = Choice("head", head_epochs=self._repeated(head, chooses=False) if head else 0)
+        choice = Choice("head", head_epochs=self._head_epochs(head))
         if options.stage == "head":
             return choice
         chooses = options.interpolate == "validation" or options.stage == "adapt"
         with self._times.of(whole_stage(self._recipe)):
-            best = self._fit_whole(fine_tuning, chooses)
-        choice = replace(choice, name="fine-tuned", epochs=self._repeated(fine_tuning, chooses))
+            state = self._fit_whole(fine_tuning, chooses)
+        choice = replace(choice, name="fine-tuned", epochs=self._repeated(state, chooses))
         if chooses:
             with self._times.of("choice"):
                 return self._select(head, fine_tuning, choice)
-        self._report_start(best)
+        self._report_start(self._best_epoch(state))
         return choice
 
     def refit(self, choice: Choice) -> None:
@@ -187,16 +187,21 @@ class Training:
         if head is not None:
             self._fit_head(head)
 
-    def _repeated(self, stage: Stage, chooses: bool) -> int:
+    def _head_epochs(self, head: Stage | None) -> int:
+        """Returns the whole epochs of the finished head stage, as `_repeated`; 0 without one."""
+        from dml.training._callbacks import Checkpoint
+
+        if head is None:
+            return 0
+        return self._repeated(Checkpoint(head.folder).state(), chooses=False)
+
+    def _repeated(self, state: "TrainingState", chooses: bool) -> int:
         """Returns the whole epochs of a finished stage after which its weights were kept.
 
         Args:
-            stage: The stage.
+            state: Of the stage.
             chooses: As for `_fit_whole`.
         """
-        from dml.training._callbacks import Checkpoint
-
-        state = Checkpoint(stage.folder).state()
         best = self._best_epoch(state)
         if best is None or (best == 0 and chooses):
             best = state.epoch  # fewer than planned if the training stopped early
@@ -206,8 +211,8 @@ class Training:
         """Returns the epoch whose weights are kept; None for the last."""
         return state.best_epoch if self._recipe.training.select == "best" else None
 
-    def _fit_whole(self, stage: Stage, chooses: bool) -> float | None:
-        """Trains a whole encoder, restores its best epoch and returns that.
+    def _fit_whole(self, stage: Stage, chooses: bool) -> "TrainingState":
+        """Trains a whole encoder, restores its best epoch and returns its state.
 
         Args:
             stage: Of fine-tuning.
@@ -219,7 +224,7 @@ class Training:
         # Where the start is the best, the way to the last epoch may lead past better weights.
         if best or (best == 0 and not chooses):
             self._restore(stage, best)
-        return best
+        return state
 
     def _initialise_embedding(self) -> None:
         """Sets the embedding layer to the features' principal components, if the recipe does."""
@@ -237,13 +242,13 @@ class Training:
         epochs = number_of(stage.epochs, "epoch")
         self._reporter.info(f"head stage: {epochs} on cached features of the images{views}")
         state = fit(stage, self._reporter)
-        if self._recipe.training.select == "best" and state.best_epoch is not None:
-            self._restore(stage, state.best_epoch)
+        if (best := self._best_epoch(state)) is not None:
+            self._restore(stage, best)
         pairs = zip(head_variables(self._learner), head_variables(stage.learner), strict=True)
         for variable, trained in pairs:
             variable.assign(trained)
         if self._recipe.training.stage == "head":
-            self._report_start(state.best_epoch)
+            self._report_start(best)
 
     def _restore(self, stage: Stage, epoch: float) -> None:
         """Restores what a stage kept of an epoch."""
@@ -299,8 +304,8 @@ class Training:
         chosen = first = simplest_within_error(contenders)
         if may_have_second_stage(self._recipe) and first.name == "fine-tuned":
             second = self._stages.second(first.values)
-            path = self._second_path(second, before)
-            choice = replace(choice, second_epochs=self._repeated(second, chooses=True))
+            path, state = self._second_path(second, before)
+            choice = replace(choice, second_epochs=self._repeated(state, chooses=True))
             chosen = simplest_within_error([*contenders, most_accurate(path)])
             listed += path
         assign(self._encoder.variables, chosen.values)
@@ -332,15 +337,23 @@ class Training:
     def _path(
         self, name: str, stage: Stage, before, after, with_start: bool = False
     ) -> list[Candidate]:
-        """Returns the candidates between the weights before and after a fine-tuning."""
-        shares = (0.0, *SHARES) if with_start else SHARES
-        return [
-            self._candidate(name, share, self._weights.between(stage, before, after, share))
-            for share in shares
-        ]
+        """Returns the candidates between the weights before and after a fine-tuning.
 
-    def _second_path(self, second: Stage, before) -> list[Candidate]:
-        """Fine-tunes once more and returns the candidates between the start and its weights.
+        Only the most accurate one keeps its values.
+        """
+        found: list[Candidate] = []
+        for share in (0.0, *SHARES) if with_start else SHARES:
+            values = self._weights.between(stage, before, after, share)
+            found.append(self._candidate(name, share, values))
+            best = most_accurate(found)
+            found = [one if one is best else replace(one, values=()) for one in found]
+        return found
+
+    def _second_path(self, second: Stage, before) -> "tuple[list[Candidate], TrainingState]":
+        """Fine-tunes once more.
+
+        Returns:
+            The candidates between the start and its weights, and the state of the stage.
 
         Args:
             second: The stage.
@@ -352,9 +365,10 @@ class Training:
             f"{number_of(second.epochs, 'epoch')} at a learning rate of {rate:g}"
         )
         with self._times.of("second stage"):
-            self._fit_whole(second, chooses=True)
+            state = self._fit_whole(second, chooses=True)
         _, after = self._weights.ends(second)
-        return self._path("second", second, self._weights.comparable(before, after), after)
+        before = self._weights.comparable(before, after)
+        return self._path("second", second, before, after), state
 
     def _candidate(self, name: str, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""

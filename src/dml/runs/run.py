@@ -13,7 +13,7 @@ import numpy as np
 from dml._storage.atomic import atomic_path, write_text
 from dml._storage.run_folder import RunFolder
 from dml.datasets.base import DatasetPart
-from dml.errors import DmlError, MissingDataError, OptionError
+from dml.errors import DataError, DmlError, MissingDataError, OptionError
 from dml.recipe import EvaluationOptions, Recipe, load_recipe, load_run_recipe, read_flags
 from dml.reporting import SILENT, Reporter
 from dml.runs import _evaluation_files
@@ -157,6 +157,8 @@ class Run:
         items = self._test_items(data)
         for note in items.notes:
             self._reporter.info(f"note: {note}")
+        if data.is_own and not len(items.items.select("test", "query")):
+            raise DataError(self.path, "has no test split: evaluate it on other images, with --on")
         split = TestSplit.of(items.items, data.label, options.exclude)
         started = time.monotonic()
         path = self._folder.evaluation(data.folder_name)
@@ -303,11 +305,14 @@ class Run:
             return TestData(dataset, is_own=False), options
         load_run_recipe(self._folder, (), self._allow_parts)  # before any data is read
         other = load_recipe(dataset, flags, self._allow_parts)
-        whole = without_splits(other.dataset)
+        whole, options = without_splits(other.dataset), other.evaluation
         if Path(dataset).suffix == ".toml":
             whole.pop("test_fraction", None)
+        else:
+            own = [f"--evaluation.{o}={v}" for s, o, v in read_flags(flags) if s == "evaluation"]
+            options = load_run_recipe(self._folder, own, self._allow_parts).evaluation
         unset = {name: v for name, v in whole.items() if ("dataset", name) not in flagged}
-        return TestData(replace(other.dataset, **unset), is_own=False), other.evaluation
+        return TestData(replace(other.dataset, **unset), is_own=False), options
 
     def _read_evaluation(self, data: TestData, dataset) -> Evaluation:
         """Returns the evaluation on a data set; `dataset` names it in the message."""
@@ -379,7 +384,8 @@ class Run:
         if not self._folder.metrics.exists():
             return None
         value = self._folder.read_json(self._folder.metrics, _evaluation_files.SHAPE)
-        return Evaluation.from_json(self.path, value)
+        data = TestData(self.recipe.dataset, is_own=True)
+        return Evaluation.from_json(self._folder.evaluation(data.folder_name), value)
 
     def _measure(
         self,
@@ -403,7 +409,7 @@ class Run:
 
     def _calibrate(self, encoder, items: TestItems, options: EvaluationOptions):
         """Returns thresholds calibrated on the validation split, and notes on them."""
-        if self.recipe.training.refit:
+        if self.recipe.training.refit and len(items.items.select("val")):
             text = "no calibrated thresholds: training.refit trains on the validation images, too"
             return (), (text,)
         validation, trained = items.items.select("val"), items.items.select("train")

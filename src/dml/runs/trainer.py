@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import os
 import platform
 import shutil
@@ -148,7 +149,8 @@ class Trainer:
         times = StageTimes()
         with self._on(devices):
             prepared = self._prepare(items)
-            self._describe(items, prepared, describe)
+            if describe:
+                self._describe(items, prepared)
             if recorded is None:
                 with times.of("reading"):
                     recorded = self._record(items)
@@ -169,8 +171,7 @@ class Trainer:
                 recorded.write(run_folder.items)
                 text = self.recipe.to_toml()
                 write_text(run_folder.recipe, text)
-                run_folder.begin(text, self.recipe.parts)
-                run_folder.record(run_folder.items)
+                run_folder.begin(text, self.recipe.parts, run_folder.items)
                 return self._train(run_folder, items, prepared, evaluate, features, times)
 
     @classmethod
@@ -205,12 +206,13 @@ class Trainer:
         with _to_resume(folder) as run_folder:
             recipe = recipe_to_resume(run_folder, allow_parts)
             if not run_folder.manifest.exists():
-                if run_folder.checkpoints.exists():  # otherwise it was stopped as it began
+                # Otherwise it was stopped as it began.
+                if any(stage.checkpoints.exists() for stage in run_folder.stages):
                     reporter.warning(
                         f"{run_folder.manifest} is missing: continuing with the current recipe.toml"
                     )
-                run_folder.begin(read_source(run_folder.recipe).text, recipe.parts)
-                run_folder.record(run_folder.items)
+                text = read_source(run_folder.recipe).text
+                run_folder.begin(text, recipe.parts, run_folder.items)
             trainer = cls(recipe, reporter)
             devices = devices_to_resume(
                 trainer.recipe, lambda: recorded_items(run_folder), reporter
@@ -316,21 +318,20 @@ class Trainer:
         with precision(training.precision), on_devices(devices, training.shard_proxies):
             yield
 
-    def _describe(self, items: Items, prepared: "_Prepared", whole: bool = True):
-        """Reports the data and, as a whole, what is trained on it."""
-        if whole:
-            self._reporter.info(describe_data(items, self.recipe.dataset.name))
-            validated = is_measured(items.select("val"))
+    def _describe(self, items: Items, prepared: "_Prepared"):
+        """Reports the data and what is trained on it."""
+        self._reporter.info(describe_data(items, self.recipe.dataset.name))
+        validated = is_measured(items.select("val"))
+        self._reporter.info(
+            describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
+        )
+        for line in notes_on(items):
+            self._reporter.info(line)
+        if unused := unused_options(self.recipe):
             self._reporter.info(
-                describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
+                f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
+                "training the backbone"
             )
-            for line in notes_on(items):
-                self._reporter.info(line)
-            if unused := unused_options(self.recipe):
-                self._reporter.info(
-                    f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
-                    "training the backbone"
-                )
 
     def _check_splits(self, items: Items):
         """Raises an error for splits from which nothing can be learned or measured."""
@@ -414,17 +415,18 @@ class Trainer:
         folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
         kept = folder.features if features is None else Path(features)
-        learner, steps = prepared.learner, prepared.steps
+        learner = prepared.take()
         training = Training(
-            self.recipe, folder, items, learner, steps, self._reporter, kept, times=times
+            self.recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
         )
         with times.of("frozen"):
             training.measure_frozen(test=evaluate)
         started = time.monotonic()
         choice = training.fit()
-        encoder = prepared.learner.encoder
+        encoder = learner.encoder
         if self.recipe.training.refit and (items.splits == "val").any():
-            del training, prepared  # two models with their optimizers would be kept
+            del training, learner, encoder  # there would be two models with their optimizers
+            gc.collect()
             with times.of("refit"):
                 encoder = self._refit(folder, items, choice, kept)
         if features is None and folder.features.exists():
@@ -470,7 +472,7 @@ class Trainer:
         classes = number_of(len(items.select("train").label_names), "class")
         self._reporter.info(f"training again as chosen ({choice}), on all {classes}")
         prepared = self._build(items.select("train"))
-        learner, steps, stages = prepared.learner, prepared.steps, folder.refit
+        learner, steps, stages = prepared.take(), prepared.steps, folder.refit
         training = Training(
             self.recipe, folder, items, learner, steps, self._reporter, features, stages
         )
@@ -511,19 +513,25 @@ def _check_features(features: str | os.PathLike[str] | None) -> None:
         raise OptionError("features", "can't be shared by several processes: leave it out")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Prepared:
     """A learner that is ready to be trained.
 
     Args:
-        learner: A compiled `dml.Learner`.
+        learner: A compiled `dml.Learner`; None once it was taken.
         parameters: Of its encoder.
         steps: Batches per epoch.
     """
 
-    learner: "Learner"
+    learner: "Learner | None"
     parameters: Parameters
     steps: int
+
+    def take(self) -> "Learner":
+        """Returns the learner, and keeps it no longer."""
+        learner, self.learner = self.learner, None
+        assert learner is not None
+        return learner
 
 
 def _versions(seed: int) -> dict:
