@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dml.datasets import DATASETS
+from dml.datasets import DATASETS, Items
 from tests.datasets.layouts import cub200
 
 
@@ -24,6 +24,21 @@ def test_data_sets_are_read_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("by", ["classes", "images"])
+def test_few_classes_of_validation_are_noted(by):
+    def items(names, validation):
+        splits = ["train", "train", *validation]
+        rows = list("1234")
+        return Items.build(rows, names, splits, rows, "zero-shot", separator="|")
+
+    part = DATASETS["table"](label_separator="|", validation=by)
+    (note,) = part.validation_notes(items(["a", "a|b", "c|d", "c"], ["val", "val"]))
+    said = "validation has 2 of 4 training classes, too few for a reliable R@1"
+    assert note.startswith(said) and (note == said) == (by == "images")
+    shared = items(["a", "a|b", "b", "b|c"], ["val", "val"])  # other sets, of the same labels
+    assert by == "classes" or not list(part.validation_notes(shared))
 
 
 @pytest.mark.parametrize("wanted", [3, 5])

@@ -1,6 +1,8 @@
 """Tables are read as they are written: CSV as text, Parquet with its types."""
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dml.datasets._frames import read_frame
@@ -21,6 +23,13 @@ def test_a_parquet_keeps_types_and_only_the_columns_that_are_asked_for(tmp_path)
     assert read_frame(tmp_path / "a.parquet")["label"].tolist() == [1]
     some = read_frame(tmp_path / "a.parquet", ("path", "label", "split"))
     assert list(some.columns) == ["path", "label"]
+
+
+def test_columns_of_one_name_in_a_parquet_are_refused(tmp_path):
+    table = pa.table([["a.jpg"], ["x"], ["y"]], ["path", "label", "label"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="two columns have the name 'label': rename one"):
+        read_frame(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(

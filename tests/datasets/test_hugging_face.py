@@ -46,8 +46,10 @@ def test_a_saved_dictionary_of_splits(tmp_path):
         Parquet(root=f"hf:{tmp_path}:dev").items()
 
 
-def test_a_split_of_a_repository(tmp_path):
-    for name in ("train-00000-of-00002", "train-00001-of-00002", "train_2-00000-of-00001"):
+@pytest.mark.parametrize("digest", ["", "-3d9bb7e9a3a2e5a0"])
+def test_a_split_of_a_repository(tmp_path, digest):
+    for part in ("train-00000-of-00002", "train-00001-of-00002", "train_2-00000-of-00001"):
+        name = part + digest
         write_parquet(tmp_path / f"data/{name}.parquet", IMAGES, label=[0, 0, 1, 1])
     items = Parquet(root=f"hf:{tmp_path}:train", **ALL).items()
     assert len(items) == 8 and set(items.splits) == {"train"}
@@ -68,6 +70,17 @@ def test_a_damaged_state_is_named(tmp_path, state, message):
     (tmp_path / "saved" / "state.json").write_text(state)
     with pytest.raises(DataError, match=message):
         Parquet(root=str(tmp_path / "saved")).items()
+
+
+@pytest.mark.parametrize("state", ["{", '{"step": 3}', "[1]", "3"])
+def test_the_state_of_another_program_is_not_read(tmp_path, state):
+    write_parquet(tmp_path / "a.parquet", IMAGES, label=[0, 0, 1, 1])
+    (tmp_path / "state.json").write_text(state)
+    assert len(Parquet(root=str(tmp_path), **ALL).items()) == 4
+    if state != "{":  # which may be what is left of that of `save_to_disk`
+        table = pa.table({"image": IMAGES, "label": [0, 0, 1, 1]})
+        write_arrow(tmp_path / "b.arrow", table)
+        assert len(Parquet(root=str(tmp_path), **ALL).items()) == 8
 
 
 def test_the_root_of_a_folder_becomes_absolute(tmp_path, monkeypatch):

@@ -30,9 +30,10 @@ def test_classes_have_their_names(tmp_path):
     pq.write_table(named(table, ["cat"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: row 0 has the label 1 of 1"):
         Parquet(root=str(tmp_path)).items()
-    pq.write_table(named(table, ["cat", 3]), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="the names of the classes of label are damaged"):
-        Parquet(root=str(tmp_path)).items()
+    for damaged in (["cat", 3], 5, {"cat": 0}):
+        pq.write_table(named(table, damaged), tmp_path / "a.parquet")
+        with pytest.raises(DataError, match="the names of the classes of label are damaged"):
+            Parquet(root=str(tmp_path)).items()
 
 
 CLASSES = {"names": ["cat", "dog", "old"], "_type": "ClassLabel"}
@@ -72,7 +73,11 @@ def test_a_list_may_hold_text(tmp_path, labels):
     "labels, options, message",
     [
         ([["a"], ["b"]] * 2, ALL, "label holds lists: .* set --dataset.label_separator"),
-        ([["a"], ["b|c"]] * 2, SEVERAL, r"row 1 has the label 'b\|c' with the label_separator"),
+        (
+            [["a"], ["b|c"]] * 2,
+            SEVERAL,
+            r"row 1 has labels that .* '\|' does not tell apart, \['b\|c'\]",
+        ),
         ([["a"], []] * 2, SEVERAL, "row 1 has no label"),
         ([["a"], None] * 2, SEVERAL, "row 1 has no label"),
         ([["a"], ["b", " "]] * 2, SEVERAL, "row 1 has an empty label"),
@@ -86,6 +91,21 @@ def test_lists_that_are_no_labels(tmp_path, labels, options, message):
     pq.write_table(pa.table({"image": IMAGES, "label": labels}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=message):
         Parquet(root=str(tmp_path), **options).items()
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([IMAGES, [1, 0, 1, 0], [0, 0, 1, 1]], ["image", "label", "label"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: two columns have the name 'label': rename"):
+        Parquet(root=str(tmp_path), **ALL).items()
+
+
+def test_an_image_as_the_label_is_not_printed_whole(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": IMAGES, "label": [1, 0, 1, 0]}), path)
+    with pytest.raises(DataError, match="image must be text or integers; row 0 has b'") as error:
+        Parquet(root=str(path), label="image", **ALL).items()
+    assert len(str(error.value)) < len(str(path)) + 120
 
 
 def test_lists_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Tests specific to Parquet and Arrow files with the bytes of images."""
 
+import json
+
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -50,6 +52,31 @@ def test_a_column_of_splits_is_found_and_other_columns_are_named(tmp_path):
     assert items.notes[0] == "columns not read: split, price"
 
 
+def test_a_column_of_splits_that_names_some_names_all(tmp_path):
+    columns = {"label": ["x", "x", "y", "y"]}
+    for where, message in (
+        (["train", None, "test", "test"], r"b\.parquet: 1: split must be one of .*; got ''"),
+        (["train", "test", "old", "test"], "2: split must be one of .*; got 'old'"),
+    ):
+        path = write_parquet(tmp_path / "b.parquet", IMAGES, split=where, **columns)
+        with pytest.raises(DataError, match=message):
+            Parquet(root=str(path), **ALL).items()
+    for other in ([None] * 4, [["train"]] * 4, [{"train": 1}] * 4):
+        path = write_parquet(tmp_path / "c.parquet", IMAGES, split=other, **columns)
+        items = Parquet(root=str(path), **ALL).items()
+        assert items.notes[0] == "columns not read: split" and set(items.splits) == {"train"}
+
+
+@pytest.mark.parametrize("option", ["", "split"])
+def test_splits_may_be_numbers_of_names(tmp_path, option):
+    feature = {"names": ["test", "train"], "_type": "ClassLabel"}
+    about = {"huggingface": json.dumps({"info": {"features": {"split": feature}}})}
+    table = pa.table({"image": IMAGES, "label": [0, 0, 1, 1], "split": [1, 1, 0, 0]})
+    pq.write_table(table.replace_schema_metadata(about), tmp_path / "a.parquet")
+    items = Parquet(root=str(tmp_path / "a.parquet"), split=option, **ALL).items()
+    assert items.splits.tolist() == ["train", "train", "test", "test"]
+
+
 BOX = {"x0": [0, 5, 0, 1], "y0": [0, 0, 2, 2], "x1": [5, 24, 9, 3], "y1": [6, 20, 20, 4]}
 PIXELS = [cv2.imdecode(np.frombuffer(data, np.uint8), 1)[..., ::-1] for data in IMAGES]
 
@@ -96,6 +123,9 @@ def test_cameras_and_sequences(tmp_path):
     assert items.notes == ()
     lists = with_columns(tmp_path, sequence=[[1], [2], [3], [4]])
     assert lists.sequences is None and lists.cameras is None
+    assert lists.notes == ("columns not read: sequence",)
+    boxes = with_columns(tmp_path, x0=[[1]] * 4, y1=[[2]] * 4)  # of several objects each
+    assert boxes.notes == ("columns not read: x0, y1",)
 
 
 def test_a_cell_may_hold_several_labels(tmp_path):
@@ -115,6 +145,7 @@ def test_a_cell_may_hold_several_labels(tmp_path):
         ({**BOX, "x1": [5, None, 9, 3]}, r"a\.parquet!1 has no x1"),
         ({**BOX, "x1": ["5", "b", "9", "3"]}, r"a\.parquet!1: x1 is 'b', not a number"),
         ({**BOX, "x1": [5, 4, 9, 3]}, r"a\.parquet!1: the box 5, 0, 4, 20 .*is empty"),
+        ({**BOX, "y1": [[6]] * 4}, "column 'y1' of a box must hold numbers: it holds list<"),
         ({"mask": [1, 2, 3, 4]}, "row 0: a mask is the path of an image; got 1"),
     ],
 )

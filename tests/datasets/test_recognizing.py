@@ -33,6 +33,14 @@ def test_a_folder(tmp_path, files, kind):
     assert data_set_at(tmp_path) == kind
 
 
+def test_linked_folders_are_followed(tmp_path):
+    write_tar(tmp_path / "away/a.tar", {"a.png": png()})
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/linked").symlink_to(tmp_path / "away")
+    (tmp_path / "away/loop").symlink_to(tmp_path / "root")
+    assert data_set_at(tmp_path / "root") == "webdataset"
+
+
 def test_a_file_and_a_pattern(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"a.png": png()})
     assert data_set_at(path) == data_set_at("shards/{00..99}.tar") == "webdataset"

@@ -5,6 +5,7 @@ import pytest
 from dml.datasets import WebDataset
 from dml.datasets._shards import split_of
 from dml.errors import DataError, MissingDataError, OptionError
+from dml.images import read_image
 from tests.datasets.layouts import png, write_tar
 
 
@@ -98,6 +99,29 @@ def test_a_pattern_of_too_many_shards_is_refused(pattern):
 def test_hidden_files_and_litter_are_left_out(tmp_path):
     shards(tmp_path, "a.tar", ".b.tar", "._a.tar", ".git/c.tar")
     assert [shard.name for shard in WebDataset(root=str(tmp_path)).shards()] == ["a.tar"]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    shards(tmp_path, "root/z/train-0.tar", "away/test-0.tar")
+    for link, target in {
+        "root/a": "root/z",
+        "root/linked": "away",
+        "root/again": "away",
+        "away/up": "root",
+        "root/z/up": "",
+    }.items():
+        (tmp_path / link).symlink_to(tmp_path / target)
+    assert split_by_shard(tmp_path / "root") == {
+        "z/train-0.tar": "train",  # by its real path
+        "again/test-0.tar": "test",
+    }
+
+
+def test_suffixes_may_be_in_upper_case(tmp_path):
+    shards(tmp_path, "S.TAR")
+    for root in (tmp_path, tmp_path / "S.TAR"):
+        items = WebDataset(root=str(root), test_fraction=0.0).items()
+        assert [read_image(path).shape for path in items.paths] == [(20, 24, 3)] * 4
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "b.TAR.ZST"])

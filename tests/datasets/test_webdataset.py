@@ -132,7 +132,7 @@ def test_several_labels_in_a_list(tmp_path):
     items = items_of(tmp_path, members | {"1.json": '{"a": ["red", "3"]}'}, **options)
     assert items.class_names == ("3|red",)
     wrong = {
-        "[]": "holds no label",
+        "[]": "holds no label: its list is empty",
         "[{}]": "a list of other things",
         '[""]': "1 has an empty label",
     }
@@ -153,6 +153,13 @@ def test_several_labels_in_a_list(tmp_path):
 def test_columns_that_are_wrong(tmp_path, member, message):
     with pytest.raises(DataError, match=message):
         items_of(tmp_path, boxed(**{"1.json": member}))
+
+
+def test_other_keys_of_these_names_are_not_read(tmp_path):
+    other = json.dumps({**BOXES[1], "camera": {"make": "x"}, "sequence": [1, 2]})
+    items = items_of(tmp_path, boxed(**{"1.json": other}))
+    assert items.cameras.tolist() == ["cam 0", None]
+    assert items.sequences.tolist() == [None, None]
 
 
 def test_json_without_columns_is_not_read(tmp_path):

@@ -15,6 +15,7 @@ from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
 from tests.bundles import write_bundle, write_images
+from tests.datasets.layouts import png, write_parquet
 from tests.reporters import Lines
 
 
@@ -43,6 +44,27 @@ def test_a_folder_in_the_files_place_is_refused_before_the_work(here):
     with pytest.raises(OccupiedError, match="another --out"):
         embed_to_file("bundle", ["photos"], "out.parquet")
     assert not (here / "out.parquet.unfinished").exists()
+
+
+def test_a_file_that_is_read_is_not_overwritten(here):
+    path = write_parquet(here / "photos.parquet", [png(1), png(2)])
+    (here / "list.csv").write_text("path\nphotos.parquet!image!1\n")
+    (here / "link.parquet").symlink_to(path)
+    pd.DataFrame({"path": ["photos/class 0/0.png"]}).to_parquet("paths.parquet")
+    before = path.read_bytes()
+    for sources, out in (
+        (["photos", "photos.parquet"], here / "photos.parquet"),
+        (["photos.parquet"], "link.parquet"),
+        (["link.parquet"], "photos.parquet"),
+        (["list.csv"], "photos.parquet"),
+        (["paths.parquet"], "paths.parquet"),
+    ):
+        with pytest.raises(OccupiedError, match=r"\.parquet: is read .*; choose another --out"):
+            embed_to_file("bundle", sources, out)
+    assert path.read_bytes() == before and pd.read_parquet("paths.parquet").columns == ["path"]
+    embed_to_file("bundle", ["photos.parquet"], "out.parquet")
+    with pytest.raises(OccupiedError, match=r"photos\.parquet: is read"):
+        embed_to_file("bundle", ["out.parquet"], "photos.parquet")  # the images of the vectors
 
 
 def test_lists_unreadable_images_and_continues(here):

@@ -40,6 +40,15 @@ def test_its_threshold_is_that_of_a_precision_or_else_of_a_false_accept_rate(bun
         bare.calibrated_threshold()
 
 
+def test_other_thresholds_are_another_bundle(tmp_path):
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    assert not encoder.is_replaced()
+    shutil.rmtree(tmp_path / "bundle")
+    assert not encoder.is_replaced()
+    other = write_bundle(tmp_path / "bundle", thresholds=(threshold(similarity=0.25),))
+    assert encoder.is_replaced() and OnnxEncoder(other).sha256 == encoder.sha256
+
+
 def test_refuses_damaged_bundles(bundle, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"not a bundle: dml\.json is missing"):
         OnnxEncoder(tmp_path)

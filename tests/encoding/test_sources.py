@@ -1,16 +1,21 @@
 """Images named on the command line become one table."""
 
 import io
+import json
 import tarfile
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dml.encoding._sources import image_table
+from dml.errors import DataError
 from dml.images import read_image
 from dml.images._files import LeftOut
 from tests.bundles import write_images
-from tests.datasets.layouts import png, write_parquet
+from tests.datasets.layouts import png, write_parquet, write_tar
+from tests.storage.test_cells import write_arrow
 
 
 @pytest.fixture
@@ -83,6 +88,29 @@ def test_a_shard_of_images_and_labels(photos):
     assert table["id"].tolist() == ["shard.tar!000.png"] and table["label"].tolist() == ["7"]
     image = read_image(table["path"][0])
     assert (image == read_image(photos / "class 0" / "0.png")).all()
+
+
+def test_names_in_a_shard_are_those_of_samples(photos):
+    members = {
+        "0.left.jpg": png(1),
+        "0.right.jpg": png(2),
+        "0.mask.png": png(3),
+        "0.CLS": "cat",
+        "0.left.cls": "left",
+        "a.b/1.png": png(4),
+        "a.b/1.cls": " dog\n",
+        "2.PNG": png(5),
+    }
+    write_tar(photos / "S.TAR", members)
+    left_out = LeftOut()
+    table = image_table(["photos/S.TAR"], left_out)
+    assert dict(zip(table["id"], table["label"], strict=True)) == {
+        "photos/S.TAR!0.left.jpg": "left",
+        "photos/S.TAR!0.right.jpg": "cat",
+        "photos/S.TAR!a.b/1.png": "dog",
+        "photos/S.TAR!2.PNG": None,
+    }
+    assert not left_out and read_image(table["path"][3]).shape == (20, 24, 3)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +190,45 @@ def test_a_file_is_named_once_unless_a_list_gives_it_ids(photos):
 
 
 def test_labels_in_lists_are_one_text(photos):
-    write_parquet(photos / "a.parquet", [png(1), png(2)], label=[["red", "hat"], []])
-    labels = image_table(["photos/a.parquet"], LeftOut())["label"]
-    assert labels[0] == "red|hat" and pd.isna(labels[1])
+    cells = [["red", "hat"], ["hat", " red", "hat"], [None, "hat"], ["a|b"], [], None]
+    write_parquet(photos / "a.parquet", [png(n) for n in range(6)], label=cells)
+    labels = image_table(["photos/a.parquet"], LeftOut())["label"].tolist()
+    assert labels == ["hat|red", "hat|red", "hat", "a|b", None, None]
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [{"x": 1}, {"x": 2}], [[0.5], [1.0]], [b"x", b"y"]])
+def test_a_column_of_another_type_holds_no_labels(photos, labels):
+    cells = [{"bytes": png(n)} for n in range(2)]
+    pq.write_table(pa.table({"image": cells, "label": labels}), photos / "a.parquet")
+    if labels[0] == b"x":
+        with pytest.raises(DataError, match="label may be images: write a file with only one of"):
+            image_table(["photos/a.parquet"], LeftOut())
+        return
+    left_out = LeftOut()
+    assert image_table(["photos/a.parquet"], left_out)["label"].tolist() == [None, None]
+    assert left_out == {"labels of another type": 2}
+
+
+def test_a_hidden_class_is_no_label(photos):
+    feature = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    table = pa.table({"image": [png(n) for n in range(3)], "label": [1, -1, 0]})
+    about = {"huggingface": json.dumps({"info": {"features": {"label": feature}}})}
+    pq.write_table(table.replace_schema_metadata(about), photos / "a.parquet")
+    labels = image_table(["photos/a.parquet"], LeftOut())["label"].tolist()
+    assert labels == ["dog", None, "cat"]
+
+
+@pytest.mark.parametrize("suffix", ["PARQUET", "Arrow"])
+def test_suffixes_of_cells_in_any_case(photos, suffix):
+    path = write_parquet(photos / "a.parquet", [png(0), png(1)], label=["x", "y"])
+    if suffix == "Arrow":
+        write_arrow(path, pq.read_table(path))
+    path.rename(photos / f"A.{suffix}")
+    table = image_table([f"photos/A.{suffix}"], LeftOut())
+    assert table["label"].tolist() == ["x", "y"]
+    assert [read_image(path).shape for path in table["path"]] == [(20, 24, 3)] * 2
+    (photos / "list.csv").write_text(f"path\nA.{suffix}!image!1\n")
+    assert len(image_table([photos / "list.csv"], LeftOut())) == 1
 
 
 def test_boxes_of_images_in_cells_are_cut(photos):

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dml.errors import OptionError
+from dml.errors import ArrayError, OptionError
 from dml.evaluation import knn_evaluation, linear_evaluation, probes
 
 
@@ -49,6 +49,12 @@ def test_a_class_of_one_image_is_fitted_and_chooses_nothing():
 def test_refuses_what_it_can_not_fit(labels):
     with pytest.raises(ValueError, match="2 training images of each of 2 classes"):
         linear_evaluation(np.eye(4), labels, np.eye(4), labels)
+
+
+@pytest.mark.parametrize("evaluate", [linear_evaluation, knn_evaluation])
+def test_both_sides_have_the_same_dimensions(evaluate):
+    with pytest.raises(ArrayError, match="embeddings have 8 dimensions, test_embeddings 5"):
+        evaluate(np.ones((4, 8)), [0, 0, 1, 1], np.ones((2, 5)), [0, 1])
 
 
 def test_votes_by_hand():

@@ -299,6 +299,7 @@ def test_an_interrupted_search_continues_where_it_stopped(monkeypatch, tmp_path)
         ({"memory_mib": 1}, "memory_mib must be at least 16; got 1"),
         ({"exclude": [1]}, "exclude must be 3 labels"),
         ({"gallery_exclude": [1, 2, 3]}, "exclude and gallery_exclude go together"),
+        ({"gallery_labels": [0, 0, 1]}, "gallery_labels need a gallery"),
         ({"labels": [{1}, {1}, 1]}, "all sets"),
     ],
 )

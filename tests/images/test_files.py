@@ -9,7 +9,7 @@ from dml.datasets.folder import Folder, _class_images
 from dml.datasets.table import Table
 from dml.encoding._sources import image_table
 from dml.images import read_image
-from dml.images._files import FORMATS, LeftOut, image_files, require_utf8
+from dml.images._files import FORMATS, LeftOut, folders_below, image_files, require_utf8
 from dml.serve._uploads import check_header
 from tests.datasets.layouts import write_image
 
@@ -111,6 +111,21 @@ def test_linked_folders_are_followed_once(photos, tmp_path):
         for name in ("birds/d.png", "cats/a.png", "cats/deep/b.png", "dogs/c.png")
     ]
     assert set(left_out) == {"linked twice"}
+
+
+def test_folders_of_other_files_are_found_likewise(photos, tmp_path):
+    write_image(tmp_path / "elsewhere" / "d.png")
+    for link, target in {"a": "cats", "linked": "../elsewhere", "cats/up": ".."}.items():
+        (photos / link).symlink_to(target)
+    (photos / ".hidden").mkdir()
+    below = [(os.path.relpath(place, photos), names) for place, _, names in folders_below(photos)]
+    assert below == [
+        (".", []),
+        ("cats", ["a.png"]),
+        ("cats/deep", ["b.png"]),
+        ("dogs", ["c.png"]),
+        ("linked", ["d.png"]),
+    ]
 
 
 def test_only_regular_files_are_images(photos):

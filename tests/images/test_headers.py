@@ -102,3 +102,17 @@ def test_after_a_png_ends_nothing_stays():
     data = written("PNG")
     text = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
     assert decisive_png(data[:33] + 900 * text + data[33:] + b"more") == data
+
+
+@pytest.mark.parametrize(
+    "data, depth",
+    [
+        (b"P5\n3 2\n255\n", 8),
+        (b"P5 3 2 256 ", 16),
+        (b"P6\n# a comment\n3 2\n# 255\n65535\n", 16),
+        (b"P4\n3 2\n999 ", 8),  # which has no largest value
+    ],
+)
+def test_the_depth_of_a_portable_map(data, depth):
+    header = read_header(data + bytes(40))
+    assert (header.width, header.height, header.depth) == (3, 2, depth)

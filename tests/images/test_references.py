@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -59,6 +60,9 @@ HALF = Box(0, 0.1, 0.5, 1, BoxUnit.SHARES)
             ["a.tar", "m.zip"],
         ),
         ("a.tar!b.zip!c.jpg", ArchiveMemberRef("a.tar", "b.zip!c.jpg"), ["a.tar"]),
+        ("A.Zip!b.jpg", ArchiveMemberRef("A.Zip", "b.jpg"), ["A.Zip"]),
+        ("A.TAR@512+10!b.jpg", TarPartRef("A.TAR", 512, 10, "b.jpg"), ["A.TAR"]),
+        ("A.PARQUET!image!12", CellRef("A.PARQUET", "image", 12), ["A.PARQUET"]),
         ("a.tar@512+10!b.jpg", TarPartRef("a.tar", 512, 10, "b.jpg"), ["a.tar"]),
         ("x/a.parquet!an image!12", CellRef("x/a.parquet", "an image", 12), ["x/a.parquet"]),
         ("a.arrow!b!c!0", CellRef("a.arrow", "b!c", 0), ["a.arrow"]),
@@ -251,6 +255,19 @@ def test_a_mask_that_loses_its_black_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(encoded(gradient(), ".jpg"))
     with pytest.raises(ImageError, match=r"a\.jpg: a mask can't be a JPEG, which changes colours"):
         read_image(f"mask:{tmp_path}/a.jpg:{tmp_path}/a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_a_mask_of_16_bits_would_lose_its_small_values(tmp_path, suffix, kind):
+    (tmp_path / "a.png").write_bytes(encoded(gradient(), ".png"))
+    assert cv2.imwrite(f"{tmp_path}/m{suffix}", np.full((40, 60), 3, kind))
+    text = f"mask:{tmp_path}/m{suffix}:{tmp_path}/a.png"
+    if kind == "uint8":
+        assert (read_image(text) == gradient()).all()
+        return
+    with pytest.raises(ImageError, match=rf"m{suffix}: a mask can't have 16 bits: save it with 8"):
+        read_image(text)
 
 
 def test_a_digest_is_of_all_that_the_pixels_depend_on(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dml.encoding._collection import embed_to_file
 from dml.errors import OccupiedError
 from dml.index import add_images, index_images, open_index
 from tests.bundles import write_bundle, write_images
@@ -34,6 +35,21 @@ def test_images_are_indexed_and_added(tmp_path):
     with pytest.raises(OccupiedError):
         index_images(bundle, [photos], tmp_path / "shop")
     assert not (tmp_path / "shop.unreadable.csv").exists()
+
+
+def test_vectors_of_images_in_the_index_replace_their_items(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", classes=2, each=2)
+    index = index_images(write_bundle(tmp_path / "bundle"), [tmp_path / "photos"], "shop")
+    write_images(tmp_path / "photos/new", classes=1, each=1)
+    embed_to_file("bundle", ["photos"], "vectors.parquet")
+    assert add_images(index, ["vectors.parquet"]) == (1, 4)
+    ids = {f"{tmp_path}/photos/class {n // 2}/{n % 2}.png" for n in range(4)}
+    assert {item["id"] for item in index.page()[0]} == {*ids, "photos/new/class 0/0.png"}
+    (tmp_path / "list.csv").write_text("path,id\nphotos/class 0/0.png,mine\n")
+    embed_to_file("bundle", ["list.csv"], "named.parquet")
+    assert add_images(index, ["named.parquet"]) == (1, 0)  # by the id that the list gives
+    assert index.item("mine")["label"] == "class 0"
 
 
 def test_the_info_of_an_index_is_reported(tmp_path):

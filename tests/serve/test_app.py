@@ -33,6 +33,41 @@ def test_a_token_is_asked_for(shop, photo):
         assert answer.status_code == 200 and "httponly" in answer.headers["set-cookie"].lower()
 
 
+def test_a_token_in_a_header_or_a_cookie(shop):
+    with TestClient(create_app(shop, ServiceOptions(token="secret"))) as client:
+        for header, status, with_cookie in (
+            ("bearer secret", 200, 200),
+            ("BEARER secret", 200, 200),
+            ("secret", 401, 200),
+            ("Basic secret", 401, 200),  # of a proxy
+            ("Bearer", 401, 200),
+            ("bearer x", 401, 401),
+        ):
+            headers = {"Authorization": header}
+            assert client.get("/items", headers=headers).status_code == status
+            headers["Cookie"] = "dml_token=secret"
+            assert client.get("/items", headers=headers).status_code == with_cookie
+
+
+def test_failures_are_counted_and_have_the_headers_of_others(shop, photo, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("a bug")
+
+    options = ServiceOptions(token="secret", max_upload_bytes=100)
+    bearer = {"Authorization": "Bearer secret"}
+    with TestClient(create_app(shop, options), raise_server_exceptions=False) as client:
+        assert client.get("/items").status_code == 401
+        assert client.post("/search", content=photo, headers=bearer).status_code == 413
+        assert client.head("/items", headers=bearer).status_code == 200
+        monkeypatch.setattr(FaissIndex, "page", fail)
+        answer = client.get("/items", headers=bearer)
+        assert answer.status_code == 500 and answer.json() == {"detail": "internal error"}
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        text = client.get("/metrics", headers=bearer).text
+    for route, status in (("other", 401), ("other", 413), ("/items", 200), ("/items", 500)):
+        assert f'dml_requests_total{{route="{route}",status="{status}"}} 1.0' in text
+
+
 def test_other_host_headers_are_refused(shop):
     with TestClient(
         create_app(shop, ServiceOptions(allowed_hosts=("localhost", "[::1]")))

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from dml.index import open_index
 from dml.serve import create_app
 from dml.serve._holder import IndexHolder
+from tests.bundles import threshold
 from tests.serve.shop import write_shop
 
 
@@ -61,6 +62,17 @@ def test_an_index_with_another_encoder_is_reloaded_with_it(tmp_path, photo):
         found = search(client, photo, k=1)
         assert found["threshold"] is None
         assert found["results"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_rebuilt_index_with_other_thresholds_is_reloaded_with_them(tmp_path, photo):
+    shop = write_shop(tmp_path / "old")
+    write_shop(tmp_path / "new", thresholds=(threshold(similarity=0.25),))
+    with TestClient(create_app(shop)) as client:
+        assert search(client, photo)["threshold"] == 0.5
+        shop.rename(tmp_path / "away")
+        (tmp_path / "new" / "shop").rename(shop)
+        wait_for(lambda: search(client, photo)["threshold"] == 0.25)
+        assert health(client)["status"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import functools
 import os
 import struct
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def read_cell(path: str, column: str, row: int) -> bytes:
     status = require_regular(path)
     version = path, status.st_size, status.st_mtime_ns, column
     with naming_damage(path):
-        if path.endswith(".parquet"):
+        if is_parquet(path):
             value = cell_of_parquet(version, row)
         else:
             images = mapped(*version)
@@ -111,15 +111,27 @@ def read_schema(path: str | os.PathLike[str]) -> "pa.Schema":
     """Returns the schema of a Parquet or Arrow file.
 
     Raises:
-        OSError, DataError: As for `read_cell`.
+        OSError, DataError: As for `read_cell`; or two columns have the same name.
     """
     import pyarrow.parquet as parquet
 
     require_regular(path)
     with naming_damage(path):
-        if os.fspath(path).endswith(".parquet"):
-            return parquet.read_schema(path)
-        return arrow_table(path).schema
+        schema = parquet.read_schema(path) if is_parquet(path) else arrow_table(path).schema
+    if (twice := repeated_name(schema)) is not None:
+        raise DataError(path, f"two columns have the name {twice!r}: rename one")
+    return schema
+
+
+def repeated_name(schema: "pa.Schema") -> str | None:
+    """Returns the first name that two columns of a file have; None if all differ."""
+    counts = Counter(schema.names)
+    return next((name for name in counts if counts[name] > 1), None)
+
+
+def is_parquet(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a file is Parquet, by its suffix in any case; others are Arrow files."""
+    return os.fspath(path).lower().endswith(".parquet")
 
 
 def count_rows(path: str | os.PathLike[str]) -> int:
@@ -132,7 +144,7 @@ def count_rows(path: str | os.PathLike[str]) -> int:
 
     require_regular(path)
     with naming_damage(path):
-        if os.fspath(path).endswith(".parquet"):
+        if is_parquet(path):
             return parquet.read_metadata(path).num_rows
         return arrow_table(path).num_rows
 

@@ -20,7 +20,7 @@ KINDS = {str: "text", int: "whole numbers", float: "numbers", bool: "true or fal
 DTYPES = {str: object, int: "Int64", float: "float64", bool: "boolean"}
 TEXTS = ("id", "path", "label", "class", "split", "super_label")  # even if they consist of digits
 RESERVED = ("vector", "similarity", "same", "dml:removed")  # keys of results, next to the fields
-INTEGER = re.compile("0|-?[1-9][0-9]*")
+INTEGER = re.compile("0|-?[1-9][0-9]{0,3999}")  # Python converts no more than 4,300 digits
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 EXACT = 2**53  # integers up to here are exact as floats
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dml._storage.cells import arrow_table, read_schema
+from dml._storage.cells import arrow_table, is_parquet, read_schema, repeated_name
 from dml._storage.columns import read_parquet
 from dml.errors import DataError
 from dml.images._files import is_utf8
@@ -75,8 +75,8 @@ def _checked_columns(path, columns):
         columns: As for `read_frame`.
 
     Raises:
-        ValueError: It has no path or label, lists in a column, or more than `_MOST_BYTES`; without
-            the name of the file, which `read_frame` adds.
+        ValueError: It has no path or label, lists in a column, two columns of one name, or more
+            than `_MOST_BYTES`; without the name of the file, which `read_frame` adds.
     """
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -84,6 +84,8 @@ def _checked_columns(path, columns):
     schema = parquet.read_schema(path)
     if columns is not None and (absent := [n for n in REQUIRED if n not in schema.names]):
         raise ValueError(f"no column {absent[0]!r}; it has {', '.join(schema.names)}")
+    if (twice := repeated_name(schema)) is not None:
+        raise ValueError(f"two columns have the name {twice!r}: rename one")
     fields = [field for field in schema if columns is None or field.name in columns]
     for field in fields:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -109,7 +111,7 @@ def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[st
     """Returns name -> values, None where they are missing, of columns in a Parquet or Arrow file.
 
     Args:
-        path: The file; `.parquet` tells which it is.
+        path: The file; `.parquet`, in any case, tells which it is.
         columns: Names of columns, of values or of lists of them.
 
     Raises:
@@ -126,7 +128,7 @@ def read_values(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[st
         if pyarrow.types.is_nested(item_type(kind) or kind):
             raise DataError(path, f"column {name!r} holds {kind}")
     try:
-        if str(path).endswith(".parquet"):
+        if is_parquet(path):
             _check_unpacked(path, columns)
             table = parquet.read_table(
                 path, columns=list(columns), page_checksum_verification=True, partitioning=None

@@ -45,17 +45,21 @@ def find_folder(root: str, fetch: bool = True) -> tuple[str, str]:
 def saved_files(folder: str) -> set[str] | None:
     """Returns the data files that `save_to_disk` wrote into a folder; None for another folder.
 
+    It writes Arrow files, and their names into a `state.json`, which other programs write, too.
+
     Raises:
         DataError: Its `state.json` is damaged.
         MissingDataError: One of the files is missing.
     """
     path = Path(folder) / "state.json"
-    if not path.is_file():
+    if not path.is_file() or not any(n.lower().endswith(".arrow") for n in os.listdir(folder)):
         return None
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("too large")
         state = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or "_data_files" not in state:
+            return None
         names = {str(entry["filename"]) for entry in state["_data_files"]}
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(path, f"damaged, or not written by save_to_disk: {error}") from None

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 
-import numpy as np
-
+from dml._storage.columns import INTEGER
 from dml.datasets._splits import protocol_of
 from dml.datasets.items import Items
 from dml.errors import DataError, OptionError
@@ -12,6 +11,14 @@ SEPARATOR_NEEDED = (
     "to read one as several labels, set --dataset.label_separator to a text that is in "
     "no label, such as |"
 )
+_OTHER_SEPARATOR = "set --dataset.label_separator to a text that is in no label"
+
+
+def as_integers(labels: Sequence[Hashable]) -> list[Hashable]:
+    """Returns labels as integers if all are texts that are written so, without leading zeros."""
+    if all(isinstance(label, str) and INTEGER.fullmatch(label) for label in labels):
+        return [int(str(label)) for label in labels]
+    return list(labels)
 
 
 def joined_labels(labels: Sequence[object], separator: str, path: str, place: str) -> str | None:
@@ -24,19 +31,19 @@ def joined_labels(labels: Sequence[object], separator: str, path: str, place: st
         place: In that file.
 
     Raises:
-        DataError: A label is empty, or has the separator in it.
+        DataError: A label is empty, or the separator does not tell them apart.
     """
     texts = [str(label).strip() for label in labels if label is not None]
     if len(texts) < len(labels) or "" in texts:
         raise DataError(path, f"{place} has an empty label")
-    for text in texts:
-        if separator in text:
-            raise DataError(
-                path,
-                f"{place} has the label {text!r} with the label_separator {separator!r} in it: set "
-                "--dataset.label_separator to a text that is in no label",
-            )
-    return separator.join(texts) or None
+    joined = separator.join(texts)
+    if texts and joined.split(separator) != texts:  # it is in one, or one ends with a part of it
+        raise DataError(
+            path,
+            f"{place} has labels that the label_separator {separator!r} does not tell apart, "
+            f"{str(texts)[:60]}: {_OTHER_SEPARATOR}",
+        )
+    return joined or None
 
 
 def sets_of_labels(
@@ -53,10 +60,17 @@ def sets_of_labels(
         return list(cells)
     sets = []
     for row, cell in enumerate(cells):
-        labels = [label.strip() for label in str(cell).split(separator)]
-        if not all(labels):
-            raise error(row, f"has an empty label in {cell!r}")
-        sets.append(separator.join(sorted(set(labels))))
+        found = [label.strip() for label in str(cell).split(separator)]
+        if not all(found):
+            raise error(row, f"has an empty label in {repr(cell)[:60]}")
+        labels = sorted(set(found))
+        sets.append(separator.join(labels))
+        if sets[-1].split(separator) != labels:
+            raise error(
+                row,
+                f"has labels that the label_separator {separator!r} does not tell apart in "
+                f"{repr(cell)[:60]}: {_OTHER_SEPARATOR}",
+            )
     return sets
 
 
@@ -102,7 +116,9 @@ def check_held_out(
             f"must be seen-class with a label_separator: {why}. Or list splits in a column "
             "split, or set test_fraction to 0",
         )
-    if not np.isin("val", items.splits) and validation_fraction and by == "classes":
+    splits = set(items.splits.tolist())
+    takes_validation = "train" in splits and "val" not in splits
+    if takes_validation and validation_fraction and by == "classes":
         raise OptionError(
             "dataset.validation",
             f"must be images with a label_separator: {why}. Or list a split val, or set "

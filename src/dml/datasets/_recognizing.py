@@ -8,7 +8,7 @@ from dml.datasets._regions import MASK
 from dml.datasets._shards import is_pattern
 from dml.datasets.parquet import Parquet
 from dml.datasets.webdataset import WebDataset
-from dml.images._files import FORMATS, LITTER, RUN, suffix_of
+from dml.images._files import FORMATS, RUN, folders_below, suffix_of
 
 SHARDED = (WebDataset, Parquet)  # recognised by the suffixes of their files
 
@@ -38,12 +38,10 @@ def data_set_at(path: str | os.PathLike[str]) -> str | None:
 def _in_folder(folder):
     """Returns `folder` unless it holds shards, and no images in folders."""
     found = None
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in folders_below(folder):
         if set(names) >= RUN:
             folders.clear()
             continue
-        hidden = [n for n in folders if n.startswith(".") or LITTER.fullmatch(n)]
-        folders[:] = sorted(set(folders) - set(hidden))
         for name in names:
             if place != folder and suffix_of(name) in FORMATS:
                 return "folder"

@@ -24,7 +24,7 @@ from dml.datasets.base import _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.images import ImageRef
-from dml.images._files import LITTER, LeftOut
+from dml.images._files import LeftOut, folders_below, is_seen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,8 @@ class Sample:
         image: A reference to it.
         place: What tells it from the others in its shard.
         label: Its class.
-        split: What the data say about its split; None if they say nothing.
+        split: What the data say about its split, perhaps an empty text; None if they have no
+            splits.
         columns: Further ones of those that a table may have: the numbers of a box, the names of a
             camera and a sequence, and a mask as a reference.
     """
@@ -143,13 +144,12 @@ class ShardedDataset(_UserDataset):
     def _below(self, folder):
         """Returns the shards below a folder; files and folders that are hidden are left out."""
         found = []
-        for place, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if _is_seen(name))
-            wanted = (*self.suffixes, *self.refused)
+        wanted = (*self.suffixes, *self.refused)
+        for place, _, names in folders_below(folder):
             found += [
                 os.path.join(place, name)
                 for name in names
-                if _is_seen(name) and name.lower().endswith(wanted)
+                if is_seen(name) and name.lower().endswith(wanted)
             ]
         return sorted(found, key=lambda path: path.split(os.sep))
 
@@ -218,7 +218,7 @@ class ShardedDataset(_UserDataset):
             raise DataError(
                 shard.path,
                 f"{sample.place}: split must be one of {', '.join(SPLIT_NAMES)}; got "
-                f"{sample.split!r}",
+                f"{repr(sample.split)[:60]}",
             )
         return split
 
@@ -309,7 +309,3 @@ def _around(pattern):
     """Returns what is before and after the first range of a pattern."""
     first = RANGE.search(pattern)
     return pattern[: first.start()], pattern[first.end() :]
-
-
-def _is_seen(name):
-    return not name.startswith(".") and not LITTER.fullmatch(name)

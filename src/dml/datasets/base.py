@@ -91,14 +91,15 @@ class DatasetPart:
 
     def validation_notes(self, items: Items) -> Iterator[str]:
         """Yields notes on the validation split that was held out."""
-        train, val = (set(items.select(split).class_names) for split in ("train", "val"))
+        train, val = (set(items.select(split).label_names) for split in ("train", "val"))
         classes = number_of(len(val | train), "training class")
         if self.validation_fraction and not val:
             yield "no validation: it needs 4 images of a class"
         elif 0 < len(val) < _FEW_CLASSES and not val & train:
+            advice = ": --dataset.validation images holds out images of every class instead"
             yield (
-                f"validation has {len(val)} of {classes}, too few for a reliable R@1: "
-                "--dataset.validation images holds out images of every class instead"
+                f"validation has {len(val)} of {classes}, too few for a reliable R@1"
+                f"{'' if self.validation == 'images' else advice}"
             )
         elif val & train and self.validation == "classes" and items.protocol == "zero-shot":
             yield (

@@ -4,13 +4,18 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dml._storage.cells import read_schema
-from dml.datasets._frames import item_type, read_values
+from dml.datasets._frames import read_values
 from dml.datasets._hugging_face import PREFIX, find_folder, saved_files
-from dml.datasets._image_columns import further_columns, image_column, labels_of
-from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS
+from dml.datasets._image_columns import (
+    class_labels,
+    further_columns,
+    further_names,
+    image_column,
+    labels_of,
+)
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets._splits import split_named, without_partial
 from dml.datasets.base import DATASETS
@@ -106,7 +111,7 @@ class Parquet(ShardedDataset):
             if label is None:
                 raise DataError(shard.path, f"row {row} has no {self.label}")
             columns = {name: values[row] for name, values in further.items()}
-            yield Sample(CellRef(path, image, row), str(row), label, split and str(split), columns)
+            yield Sample(CellRef(path, image, row), str(row), label, split, columns)
 
     def notes_on(self, shards: Sequence[Shard]) -> list[str]:
         folders = {os.path.dirname(shard.name) for shard in shards}
@@ -118,25 +123,35 @@ class Parquet(ShardedDataset):
 
     def unread(self, shard: Shard) -> list[str]:
         schema = read_schema(shard.path)
-        read = {image_column(schema, shard.path, self.image), self.label}
-        read |= {*REGION_COLUMNS, *SOURCE_COLUMNS}
+        image = image_column(schema, shard.path, self.image)
+        read = {image, self.label, *further_names(schema, image, shard.path)}
         if self._listed_splits(shard) is not None:
             read.add(self.split or _SPLIT)
         return [name for name in schema.names if name not in read]
 
-    def _listed_splits(self, shard: Shard) -> list[Any] | None:
-        """Returns what a column says of each image's split; None if there is no such column."""
-        if self.split:
-            return read_values(shard.path, [self.split])[self.split]
-        schema = read_schema(shard.path)
-        if shard.split or _SPLIT not in schema.names or item_type(schema.field(_SPLIT).type):
+    def _listed_splits(self, shard: Shard) -> list[str] | None:
+        """Returns what a column says of each image's split; None if there is no such column.
+
+        A column `split` none of whose values names a split is another one.
+        """
+        import pyarrow as pa
+
+        schema, column = read_schema(shard.path), self.split or _SPLIT
+        if not self.split and (
+            shard.split
+            or column not in schema.names
+            or pa.types.is_nested(schema.field(column).type)
+        ):
             return None
-        values = read_values(shard.path, [_SPLIT])[_SPLIT]
-        return values if all(map(split_named, set(values))) else None
+        names = dict(enumerate(class_labels(schema, column, shard.path) or ()))
+        values = read_values(shard.path, [column])[column]
+        named = [names.get(value, value) if isinstance(value, int) else value for value in values]
+        splits = ["" if value is None else str(value) for value in named]
+        return splits if self.split or any(map(split_named, set(splits))) else None
 
 
 def _words_of(name: str) -> set[str]:
     """Returns what a shard's name may call its split: its folders, and its file without numbers."""
     *folders, file = name.split(os.sep)
-    stem = re.sub(r"(-\d+-of-\d+)?\.\w+$", "", file)
+    stem = re.sub(r"(-\d+-of-\d+(-[0-9a-f]+)?)?\.\w+$", "", file)
     return {*folders, *map(without_partial, folders), stem, stem.rpartition("-")[2]}

@@ -1,7 +1,6 @@
 """A table of images: a CSV or Parquet file with the columns path, label and optional others."""
 
 import os
-import re
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -13,7 +12,12 @@ from dml._arrays import first_repeated
 from dml._storage.cells import read_schema
 from dml.datasets._files import listed_in, require_files, unread_columns
 from dml.datasets._frames import REQUIRED, read_frame
-from dml.datasets._label_sets import check_held_out, protocol_of_sets, sets_of_labels
+from dml.datasets._label_sets import (
+    as_integers,
+    check_held_out,
+    protocol_of_sets,
+    sets_of_labels,
+)
 from dml.datasets._regions import REGION_COLUMNS, SOURCE_COLUMNS, images_of, texts_of
 from dml.datasets._splits import SPLIT_NAMES, VALIDATION_TESTS, check_complete, split_named
 from dml.datasets.base import DATASETS, _UserDataset
@@ -22,7 +26,6 @@ from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
 
 _COLUMNS = (*REQUIRED, "split", "super_label", *SOURCE_COLUMNS, *REGION_COLUMNS)
-_INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 @DATASETS.register("table")
@@ -93,8 +96,8 @@ class Table(_UserDataset):
         names = [texts.setdefault(n, n) for n in map(_stripped, frame.pop("label").to_numpy())]
         if "" in texts:
             raise DataError(file, f"row {names.index('') + 1} has no label")
-        if file.suffix.lower() == ".csv" and all(map(_INTEGER.fullmatch, names)):
-            names = [int(name) for name in names]
+        if file.suffix.lower() == ".csv":
+            names = as_integers(names)
         names = sets_of_labels(
             names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
         )

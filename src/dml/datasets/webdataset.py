@@ -3,12 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dml._storage.archives import read_tar_directory, read_tar_part
-from dml.datasets._label_sets import SEPARATOR_NEEDED, joined_labels
+from dml.datasets._label_sets import SEPARATOR_NEEDED, as_integers, joined_labels
 from dml.datasets._regions import BOX, MASK, SOURCE_COLUMNS
 from dml.datasets._shards import Sample, Shard, ShardedDataset
 from dml.datasets.base import DATASETS
@@ -18,7 +18,6 @@ from dml.images._references import TarPartRef
 
 _MOST_BYTES = 2**20  # of a label or a JSON file
 _NAME = re.compile(r"(?s)((?:.*/)?[^./][^./]*)\.([^/]+)")  # a sample's key, and the field
-_INTEGER = re.compile("0|-?[1-9][0-9]*")
 _MASKED = f"{MASK}."
 _COLUMNS = {*BOX, *SOURCE_COLUMNS}
 _PACKED = "compressed: images are read in random order, which needs a plain .tar; unpack it"
@@ -78,11 +77,7 @@ class WebDataset(ShardedDataset):
 
     def samples(self, shard: Shard, left_out: LeftOut) -> Iterator[Sample]:
         members = read_tar_directory(shard.path)
-        fields_of: dict[str, dict[str, str]] = {}
-        for member in members:
-            if named := _NAME.fullmatch(member):
-                fields_of.setdefault(named[1], {})[named[2].lower()] = member
-        for key, fields in fields_of.items():
+        for key, fields in samples_of(members).items():
             image = self._image(shard, key, fields)
             if image is None:
                 left_out["without an image"] += 1
@@ -96,15 +91,13 @@ class WebDataset(ShardedDataset):
             yield Sample(_part(shard, members, image), image, label, split, columns)
 
     def class_names(self, labels: list[Hashable]) -> list[Hashable]:
-        if all(isinstance(label, str) and _INTEGER.fullmatch(label) for label in labels):
-            return [int(str(label)) for label in labels]
-        return labels
+        return as_integers(labels)
 
     def _image(self, shard, key, fields):
         """Returns the member that is a sample's image; None if there is none."""
         if self.image:
             return fields.get(self.image.lower())
-        found = [name for name in fields if _is_image(name) and not name.startswith(_MASKED)]
+        found = [name for name in fields if _is_image(name) and not is_mask(name)]
         if len(found) > 1:
             raise DataError(
                 shard.path,
@@ -115,8 +108,22 @@ class WebDataset(ShardedDataset):
 
     def _mask(self, fields):
         """Returns the member that is the mask of a sample's image; None if there is none."""
-        found = [name for name in fields if _is_image(name) and name.startswith(_MASKED)]
+        found = [name for name in fields if _is_image(name) and is_mask(name)]
         return fields[found[0]] if found and found[0] != self.image.lower() else None
+
+
+def samples_of(members: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns {sample: {field in lower case: member}} of a tar; hidden members are left out."""
+    samples: dict[str, dict[str, str]] = {}
+    for member in members:
+        if named := _NAME.fullmatch(member):
+            samples.setdefault(named[1], {})[named[2].lower()] = member
+    return samples
+
+
+def is_mask(field: str) -> bool:
+    """Returns whether a field that holds an image is the mask of its sample's image."""
+    return field.startswith(_MASKED)
 
 
 def _is_image(field: str) -> bool:
@@ -177,21 +184,31 @@ class _Fields:
         raise self._error(f"no field {name!r}; it has {known}: set --dataset.{option}")
 
     def _joined(self, labels, name, separator):
-        """Returns the labels in a list as one text; None without any."""
+        """Returns the labels in a list as one text."""
         if not separator:
             raise self._error(f"{name} holds a list: {SEPARATOR_NEEDED}")
         if not all(isinstance(x, str | int) and not isinstance(x, bool) for x in labels):
             raise self._error(f"{name} holds a list of other things than text or integers")
+        if not labels:
+            raise self._error(f"{name} holds no label: its list is empty")
         return joined_labels(labels, separator, self.path, f"sample {self.key}")
 
     def columns(self) -> dict[str, Any]:
-        """Returns name -> value of the columns of a table that the sample has."""
+        """Returns name -> value of the columns of a table that the sample has.
+
+        A camera or sequence that is neither text nor a number is another key, and left out.
+
+        Raises:
+            DataError: A number of its box is neither.
+        """
         known = self._keys()
-        found = {name: known[name] for name in _COLUMNS if name in known}
+        found = {}
+        for name in _COLUMNS & {*known}:
+            if known[name] is None or isinstance(known[name], str | int | float):
+                found[name] = known[name]
+            elif name in BOX:
+                raise self._error(f"{name} must be text or a number; got {str(known[name])[:60]!r}")
         found.update((name, self._text(name).strip() or None) for name in _COLUMNS & {*self.fields})
-        for name, value in found.items():
-            if value is not None and not isinstance(value, str | int | float):
-                raise self._error(f"{name} must be text or a number; got {str(value)[:60]!r}")
         return found
 
     def _keys(self):

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dml._storage.atomic import atomic_path
+from dml._storage.cells import is_parquet
 from dml._storage.remote import is_url
 from dml._storage.unfinished import UnfinishedRows, measuring
 from dml._text import number_of
 from dml.encoding._engines import LOCAL, Engine
-from dml.encoding._sources import KnownImages, image_table
+from dml.encoding._sources import KnownImages, has_path_as_id, image_table, use_known
 from dml.encoding._vectors_file import read_vectors, write_vectors
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
@@ -82,7 +83,7 @@ def embed_to_file(
 
     Raises:
         OptionError: `out` is not a `.parquet` file.
-        OccupiedError: `out` is a folder.
+        OccupiedError: `out` is a folder, or one of the files that are read.
         DataError: The bundle or a list is damaged or missing, or no image could be read.
     """
     out = Path(out)
@@ -90,15 +91,30 @@ def embed_to_file(
         raise OptionError("--out", f"must end in .parquet; got {out}")
     if out.is_dir():
         raise OccupiedError(out, "a folder; choose another --out")
+    _check_unread(out, sources)
     encoder = OnnxEncoder(bundle)
     unfinished = unfinished_folder(out)
+
+    def check(table):
+        paths = map(ImageRef.parse, table["path"])
+        _check_unread(out, dict.fromkeys(file for path in paths for file in path.files))
+
     with measuring(unfinished, out):
-        embedded = embed_sources(encoder, sources, unfinished, engine=engine, reporter=reporter)
+        embedded = embed_sources(
+            encoder, sources, unfinished, engine=engine, check=check, reporter=reporter
+        )
         write_vectors(out, embedded.table, embedded.vectors, encoder)
     vectors = number_of(len(embedded.table), "vector")
     reporter.info(f"{vectors} of {encoder.dimension} numbers: {out}")
     embedded.list_unreadable(out, reporter)
     return embedded
+
+
+def _check_unread(out, files):
+    """Raises OccupiedError if an output is one of the Parquet files among some that are read."""
+    for file in files:
+        if is_parquet(file) and os.path.exists(file) and out.exists() and out.samefile(file):
+            raise OccupiedError(out, "is read for the images; choose another --out")
 
 
 def unfinished_folder(name: str | os.PathLike[str]) -> Path:
@@ -136,9 +152,11 @@ def embed_sources(
         DataError: A source is missing or damaged, another encoder computed the vectors in a file,
             or no image could be read.
     """
-    if len(sources) == 1 and str(sources[0]).endswith(".parquet"):
+    if len(sources) == 1 and is_parquet(sources[0]):
         content = read_vectors(sources[0], encoder)
         if content is not None:
+            if index is not None:
+                use_known(content[0], index, has_path_as_id(content[0]))
             if check is not None:
                 check(content[0])
             return EmbeddedImages(*content, pd.DataFrame(columns=["id", "path", "reason"]))

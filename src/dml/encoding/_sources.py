@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from dml._storage.archives import tar_members
@@ -15,10 +16,11 @@ from dml._storage.cells import count_rows, is_image, read_schema
 from dml._storage.columns import joined, typed, with_numbers
 from dml._storage.remote import is_url
 from dml.datasets._frames import read_frame
-from dml.datasets._image_columns import further_columns, image_column, labels_of
+from dml.datasets._image_columns import further_columns, image_column, known_labels
 from dml.datasets._regions import REGION_COLUMNS, images_of, parts_of
+from dml.datasets.webdataset import is_mask, samples_of
 from dml.errors import DataError, MissingDataError
-from dml.images import ImageRef
+from dml.images import ImageError, ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8
 from dml.images._references import ArchiveMemberRef, CellRef
 
@@ -65,12 +67,14 @@ def image_table(
             a `.csv` or `.parquet` list with a column `path`, relative to its folder, and optionally
             `id`, `label` (or `class`), a box and a mask, as the data set `table` has them, and
             your own fields;
-            a `.tar` shard, uncompressed, whose members `NAME.cls` are labels;
+            a `.tar` shard, uncompressed, whose members `NAME.cls` are labels, as the data set
+            `webdataset` has them;
             a `.parquet` or `.arrow` file with the bytes of images, and optionally `label`, a box
-            and a mask, as the data set `parquet` has them;
+            and a mask, as the data set `parquet` has them; a `label` of -1 among named classes, or
+            neither text nor integers nor lists of them, is none;
             or an image, which may be at a URL.
             An image's id is its path as given here, in normal form, unless a list has ids.
-        left_out: Counter of the files that are not images.
+        left_out: Counter of the files that are not images, and of labels that are none.
         index: The index that the images are to be added to. An image that is already in it keeps
             its id, however its path is written, unless a list has ids. An image without a label, in
             a folder with the name of a label of the index, gets that label, so that a class folder
@@ -103,7 +107,7 @@ def image_table(
         if not rows.own_ids:
             table["id"] = [str(ImageRef.parse(id).normalized()) for id in table["id"]]
         if index is not None:
-            _use_known(table, index, rows.own_ids)
+            use_known(table, index, np.full(len(table), not rows.own_ids))
         if not rows.own_ids:
             unnamed += zip(table["path"], table["id"], strict=True)
         tables.append((source, table))
@@ -115,17 +119,38 @@ def image_table(
     return table
 
 
-def _use_known(table, index, own_ids):
-    """Sets the ids and labels that images have in an index, in place."""
-    if not own_ids:
-        known = index.ids_of(table["path"].tolist())
-        pairs = zip(table["path"], table["id"], strict=True)
-        table["id"] = [known.get(path, id) for path, id in pairs]
+def use_known(table: pd.DataFrame, index: KnownImages, unnamed: np.ndarray) -> None:
+    """Sets the ids and labels that images have in an index, in place.
+
+    Args:
+        table: As `image_table` returns it.
+        index: The index.
+        unnamed: Booleans, one for each row: whether its id is no more than its path as given.
+    """
+    if unnamed.any():
+        known = index.ids_of(table["path"][unnamed].tolist())
+        rows = zip(table["path"], table["id"], unnamed, strict=True)
+        table["id"] = [known.get(path, id) if free else id for path, id, free in rows]
     folders = table["path"].map(lambda path: os.path.basename(os.path.dirname(path)))
     folders = folders[table["label"].isna()]
     labels = {name: name for name in folders.unique() if index.has_label(name)}
     table["label"] = table["label"].where(table["label"].notna(), folders.map(labels))
     table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
+
+
+def has_path_as_id(table: pd.DataFrame) -> np.ndarray:
+    """Returns for each row of a table of images whether its id is its path, made absolute."""
+    return np.array(
+        [_absolute(id) == path for id, path in zip(table["id"], table["path"], strict=True)], bool
+    )
+
+
+def _absolute(id):
+    """Returns an id as an absolute path; None if it can't be one."""
+    try:
+        return str(ImageRef.parse(id).absolute())
+    except (ImageError, TypeError):  # such as a missing id
+        return None
 
 
 def _check_files(images):
@@ -148,7 +173,7 @@ def _rows_of(source, left_out):
     elif path.suffix.lower() == ".tar" and path.is_file():
         return _rows_of_shard(source, left_out)
     elif path.suffix.lower() in CellRef.SUFFIXES and path.is_file():
-        return _rows_of_cells(source)
+        return _rows_of_cells(source, left_out)
     elif path.is_file() or is_url(source):
         files = [source]
     elif glob.has_magic(source):
@@ -213,19 +238,21 @@ def _has_cells(path):
     return "path" not in schema.names and any(is_image(field.type) for field in schema)
 
 
-def _rows_of_cells(source):
+def _rows_of_cells(source, left_out):
     """Returns the images in a Parquet or Arrow file, with the labels in its column `label`.
 
     They are parts of images where the file has boxes or masks, as the data set `parquet` has them.
-    Several labels of an image, in a list, are one text: a|b.
+    Several labels of an image, in a list, are one text: a|b, in order and each once.
     """
     schema = read_schema(source)
-    column = image_column(schema, source)
-    if "label" in schema.names:
-        found = labels_of(source, "label", _BETWEEN_LABELS)
-        labels = [None if label is None else str(label) for label in found]
-    else:
+    column = image_column(schema, source, advice="write a file with only one of them")
+    known = known_labels(source, "label") if "label" in schema.names else None
+    if known is None:
         labels = [None] * count_rows(source)
+        if "label" in schema.names:
+            left_out["labels of another type"] += len(labels)
+    else:
+        labels = [_BETWEEN_LABELS.join(found) or None for found in known]
     cells = [CellRef(source, column, row) for row in range(len(labels))]
     further = pd.DataFrame(further_columns(source, column, len(labels)), dtype=object)
     parts, _ = parts_of([cell.absolute() for cell in cells], further, source, "row {}".format)
@@ -235,17 +262,27 @@ def _rows_of_cells(source):
 
 
 def _rows_of_shard(source, left_out):
-    """Returns the images in a tar, each with the label in the member of its name and `.cls`."""
+    """Returns the images in a tar, each with the label in the member of its name and `.cls`.
+
+    Names are those of samples in the data set `webdataset`, up to the first dot; `a.left.jpg` may
+    have a label of its own, `a.left.cls`. Masks are left out.
+    """
     members = tar_members(source)
+    masks, label_of = set(), {}
+    for fields in samples_of(members).values():
+        for field, member in fields.items():
+            if is_mask(field):
+                masks.add(member)
+            label_of[member] = fields.get(f"{os.path.splitext(field)[0]}.cls", fields.get("cls"))
     rows = []
     for member in members:
-        stem, suffix = os.path.splitext(member)
-        if suffix == ".cls" or not left_out.takes(member.removeprefix("./")):
+        is_label = member.lower().endswith(".cls")
+        if is_label or member in masks or not left_out.takes(member.removeprefix("./")):
             continue
         image = ArchiveMemberRef(source, member)
         label = None
-        if stem + ".cls" in members:
-            label_file = ArchiveMemberRef(source, f"{stem}.cls")
+        if label_of.get(member) is not None:
+            label_file = ArchiveMemberRef(source, label_of[member])
             label = label_file.read_bytes().decode("utf-8", "replace").strip()
         rows.append((str(image), str(image.absolute()), label))
     return _Rows(pd.DataFrame(rows, columns=_COLUMNS, dtype=object))

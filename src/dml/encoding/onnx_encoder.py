@@ -9,7 +9,7 @@ import numpy as np
 from dml._storage.bundle import Bundle
 from dml._storage.records import text_sha256
 from dml.encoding._interface import Preparation
-from dml.errors import DataError
+from dml.errors import DataError, MissingDataError
 from dml.evaluation import CalibratedThreshold, ThresholdKind, thresholds_from_json
 
 
@@ -84,6 +84,17 @@ class OnnxEncoder:
                 f"maps {taken.type} to {given.type} {given.shape}; an encoder maps "
                 f"uint8 images to vectors of {self.dimension} numbers",
             )
+
+    def is_replaced(self) -> bool:
+        """Returns whether another bundle is there now, perhaps only with other thresholds.
+
+        Raises:
+            DataError: That is damaged.
+        """
+        try:
+            return self.bundle.open() != self.description
+        except MissingDataError:
+            return False
 
     @property
     def output_shape(self) -> tuple[None, int]:

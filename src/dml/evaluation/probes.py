@@ -213,6 +213,11 @@ def _checked(embeddings, labels, test_embeddings, test_labels):
     """Returns the checked embeddings and label codes of the training and of the test images."""
     train = checked_embeddings(embeddings, "embeddings")
     test = checked_embeddings(test_embeddings, "test_embeddings")
+    if train.shape[1] != test.shape[1]:
+        raise ArrayError(
+            f"embeddings have {train.shape[1]} dimensions, test_embeddings {test.shape[1]}: embed "
+            "both with the same model"
+        )
     train_codes, test_codes = shared_codes(
         checked_labels(labels, len(train), "labels"),
         checked_labels(test_labels, len(test), "test_labels"),

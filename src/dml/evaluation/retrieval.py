@@ -161,6 +161,8 @@ def retrieval(
     ks = tuple(sorted({int(k) for k in ks}))  # NumPy's integers can't be written as JSON
     itself = gallery is None
     if gallery is None:
+        if gallery_labels is not None:
+            raise ArrayError("gallery_labels need a gallery: give its embeddings, too")
         references, reference_labels = queries, None
     else:
         references = checked_gallery(gallery, queries)

@@ -32,7 +32,7 @@ LITTER = re.compile(
     r"|System Volume Information|lost\+found|(eh)?thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
-CELL = re.compile(r"(?s).*\.(parquet|arrow)!.*!\d+")  # as `CellRef` writes it
+CELL = re.compile(r"(?is).*\.(parquet|arrow)!.*!\d+")  # as `CellRef` writes it
 RUN = {"recipe.toml", "items.parquet"}  # files by which the folder of a training run is recognised
 RUNS = "in a run's folder"
 HIDDEN = "hidden"
@@ -146,6 +146,38 @@ def read_folder(root, below, pattern, seen, found, links, left_out):
                     found.append(path)
                 else:
                     left_out[IRREGULAR] += 1
+
+
+def folders_below(
+    folder: str | os.PathLike[str],
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yields what `os.walk` does of a folder and of those below it, except for hidden ones.
+
+    Linked folders are followed as by `image_files`: after all real ones, none of them twice, nor
+    any parent of the folder itself.
+
+    Args:
+        folder: Its path.
+    """
+    links = [os.fspath(folder)]
+    seen = set(ancestors(links[0]))
+    while links:
+        top = links.pop(0)
+        if not enter(top, seen):
+            continue
+        for place, folders, names in os.walk(top):
+            if place != top and not enter(place, seen):
+                folders.clear()
+                continue
+            folders[:] = sorted(filter(is_seen, folders))
+            yield place, folders, names
+            paths = [os.path.join(place, name) for name in folders]
+            links += filter(os.path.islink, paths)
+
+
+def is_seen(name: str) -> bool:
+    """Returns whether a file or folder of this name is neither hidden nor litter."""
+    return not name.startswith(".") and not LITTER.fullmatch(name)
 
 
 def matches(parts, pattern, is_folder):

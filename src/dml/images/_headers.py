@@ -9,7 +9,11 @@ from dataclasses import dataclass
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 100_000  # of a PNG or WebP; later ones are ignored
 AVIF = re.compile(rb"avi[fs]")  # a brand of the file
-PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+GAP = rb"(?:\s|#[^\n]*\n)+"
+# Its kind, width and height; and the largest value, which black and white ones (1, 4) do not have.
+PNM = re.compile(
+    rb"P([1-6])" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})\s(?:\s*(?:#[^\n]*\n\s*)*(\d{1,9})\s)?"
+)
 # Chunks that the pixels depend on, in addition to the critical ones.
 DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 GREY = 0  # colour types of PNG
@@ -26,7 +30,7 @@ class Header:
         height: In pixels, as stored.
         transparent: Whether some of its pixels may be transparent.
         key: The bytes of the transparent grey in a PNG without an alpha channel, or None.
-        depth: Bits of each channel, if the image may be transparent.
+        depth: Bits of each channel.
         premultiplied: Whether the decoder returns colours multiplied by their alpha.
         orientation: The EXIF orientation, 1 to 8, if the decoder does not apply it.
     """
@@ -59,7 +63,9 @@ def read_header(data: bytes) -> Header | None:
         if data[4:8] == b"ftyp" and AVIF.search(data, 8, box_size(data, 0)):
             return avif_header(data)
         if found := PNM.match(data[:4096]):
-            return Header("PPM", int(found[1]), int(found[2]))
+            kind, width, height, largest = found.groups()
+            deep = kind not in b"14" and int(largest or 0) > 255
+            return Header("PPM", int(width), int(height), depth=16 if deep else 8)
     except (struct.error, LookupError, ValueError):  # truncated or damaged
         return None
     return None

@@ -25,9 +25,9 @@ from dml.images._headers import read_header
 from dml.images._regions import Box, masked
 
 # A file that holds images, the place of one if it is known, and its name. The first such suffix
-# counts: a member may be called `b.zip!c.jpg`.
+# counts, in any case: a member may be called `b.zip!c.jpg`.
 _CONTAINED = re.compile(
-    r"(?s)(.*?\.(?:zip|tar|parquet|arrow))((?<=\.tar)@\d{1,15}\+\d{1,15})?!(.*)"
+    r"(?is)(.*?\.(?:zip|tar|parquet|arrow))((?<=\.tar)@\d{1,15}\+\d{1,15})?!(.*)"
 )
 _CELL = re.compile(r"(?s)(.+)!(\d{1,15})")  # column and row
 
@@ -65,7 +65,7 @@ class ImageRef(abc.ABC):
         if (contained := _CONTAINED.fullmatch(text)) is None:
             return FileRef(text)
         archive, place, member = contained.groups()
-        if archive.endswith(CellRef.SUFFIXES):
+        if archive.lower().endswith(CellRef.SUFFIXES):
             cell = _CELL.fullmatch(member)
             return CellRef(archive, cell[1], int(cell[2])) if cell else FileRef(text)
         if place:
@@ -164,7 +164,7 @@ class ArchiveMemberRef(_LocalRef):
     """A member of a zip or of an uncompressed tar archive.
 
     Args:
-        file: Path of the archive, with one of the suffixes of `READERS`.
+        file: Path of the archive, with one of the suffixes of `READERS`, in any case.
         member: Name of the member.
     """
 
@@ -176,7 +176,7 @@ class ArchiveMemberRef(_LocalRef):
         return f"{self.file}!{self.member}"
 
     def read_bytes(self):
-        read = next(read for suffix, read in self.READERS.items() if self.file.endswith(suffix))
+        read = self.READERS[self.file[-4:].lower()]
         return _read(self, read, self.file, self.member)
 
 
@@ -185,7 +185,7 @@ class TarPartRef(_LocalRef):
     """A member of an uncompressed tar at a known place, read without the tar's directory.
 
     Args:
-        file: Path of the tar, which ends in `.tar`.
+        file: Path of the tar, which ends in `.tar`, in any case.
         start: The place of its first byte.
         length: Its bytes.
         member: Its name, for messages.
@@ -207,7 +207,7 @@ class CellRef(_LocalRef):
     """A cell of a Parquet or Arrow file that holds the bytes of an image.
 
     Args:
-        file: Its path, with one of the `SUFFIXES`.
+        file: Its path, with one of the `SUFFIXES`, in any case.
         column: The column.
         row: The row, from 0.
     """
@@ -408,6 +408,10 @@ class MaskedRef(ImageRef):
         if header is not None and header.format == "JPEG":  # hardly a pixel of it is black
             raise ImageError(
                 str(self.mask), "a mask can't be a JPEG, which changes colours: save it as a PNG"
+            )
+        if header is not None and header.depth > 8:  # the smallest of its values would become 0
+            raise ImageError(
+                str(self.mask), f"a mask can't have {header.depth} bits: save it with 8 bits"
             )
         mask = self.mask.decode(data_of_mask)
         try:

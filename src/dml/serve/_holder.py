@@ -109,7 +109,7 @@ class IndexHolder:
         """
         index, encoder = self.snapshot.index.reload_if_changed(), self.snapshot.encoder
         if index is not None:
-            if index.encoder_sha256 != encoder.sha256:
+            if index.encoder_sha256 != encoder.sha256 or encoder.is_replaced():
                 encoder = index.encoder(self._bundle, self._threads)
             self.snapshot = Snapshot(index, encoder)
         self.count = len(self.snapshot.index)

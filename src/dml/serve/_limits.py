@@ -35,8 +35,8 @@ RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADER
 class Limits:
     """ASGI middleware that checks hosts, origins, the token, and the size and time of bodies.
 
-    It also adds security headers. Without a token, cross-origin requests are rejected, except for
-    links to the page. HEAD is answered like GET, without a body.
+    It also adds security headers, and answers exceptions with 500. Without a token, cross-origin
+    requests are rejected, except for links to the page. HEAD is answered like GET, without a body.
 
     Args:
         app: The application.
@@ -69,13 +69,18 @@ class Limits:
             await self.app(scope, receive, send)
             return
 
+        asked, started = scope, False
+        if scope["method"] == "HEAD":  # the server leaves out the body
+            scope = {**scope, "method": "GET"}
+
         async def send_with_headers(message):
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
+                asked["route"] = scope.get("route")  # for the metrics
                 message["headers"] = [*message["headers"], *RAW_HEADERS]
             await send(message)
 
-        if scope["method"] == "HEAD":  # the server leaves out the body
-            scope = {**scope, "method": "GET"}
         refusal = self._refusal(scope["path"], Headers(scope=scope))
         if refusal is None:
             body = _Body(self, receive, self._max_body_bytes(scope["path"]))
@@ -87,6 +92,11 @@ class Limits:
             try:
                 with contextlib.suppress(ClientDisconnect):
                     await self.app(scope, body.receive, send_unless_refused)
+            except Exception:
+                if not started:
+                    failure = body.refusal or JSONResponse({"detail": "internal error"}, 500)
+                    await failure(scope, receive, send_with_headers)
+                raise
             finally:
                 self.received -= body.held
             refusal = body.refusal
@@ -119,8 +129,8 @@ class Limits:
 
 def _has_token(headers, token):
     """Returns whether a request presents the token, in a header or in the page's cookie."""
-    given = headers.get("authorization", "").removeprefix("Bearer ")
-    if not given:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not given:
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:

@@ -35,7 +35,7 @@ class Metrics:
 
 
 class MeasureRequests:
-    """ASGI middleware that counts and times requests.
+    """ASGI middleware that counts and times requests; an exception is a status 500.
 
     Args:
         app: The application.
@@ -50,13 +50,23 @@ class MeasureRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
+        began, answered = time.perf_counter(), False
+
+        def count(status):
+            nonlocal answered
+            answered = True
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, status).inc()
+            self.metrics.latency.labels(route).observe(time.perf_counter() - began)
 
         async def send_measured(message):
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                self.metrics.requests.labels(route, message["status"]).inc()
-                self.metrics.latency.labels(route).observe(time.perf_counter() - started)
+                count(message["status"])
             await send(message)
 
-        await self.app(scope, receive, send_measured)
+        try:
+            await self.app(scope, receive, send_measured)
+        except Exception:
+            if not answered:
+                count(500)
+            raise

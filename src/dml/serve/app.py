@@ -67,7 +67,6 @@ def create_app(
         redoc_url=None,
     )  # fmt: skip
     _add_error_handlers(app)
-    app.add_middleware(MeasureRequests, metrics=metrics)
     app.add_middleware(
         Limits,
         allowed_hosts=options.allowed_hosts,
@@ -76,6 +75,7 @@ def create_app(
         max_received_bytes=_MAX_UPLOADS * options.max_upload_bytes,
         timeout=options.timeout,
     )
+    app.add_middleware(MeasureRequests, metrics=metrics)  # around the limits: it counts refusals
     add_search_routes(app, holder, searcher)
     add_item_routes(app, holder, searcher)
     add_status_routes(app, holder, searcher, metrics, options.max_upload_bytes)
