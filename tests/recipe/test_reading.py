@@ -230,6 +230,10 @@ def test_other_options_make_another_recipe():
         (["--backbone.weights", "none"], "train"),
         (["--backbone.name", "resnet50", "--backbone.weights", "none"], "train"),
         (["--backbone.weights", "none", "--backbone.batch_norm", "frozen"], "frozen"),
+        (["--backbone.name", "own"], "frozen"),
+        (["--backbone.name", "own", "--backbone.weights", "none"], "frozen"),  # the file's own
+        (["--backbone.name", "conv4", "--backbone.weights", "a.h5"], "frozen"),
+        (["--backbone.name", "conv4", "--backbone.weights", "none"], "train"),
     ],
 )
 def test_batch_norm_of_a_recipe_stays_with_trained_weights(backbone, batch_norm):

@@ -106,6 +106,17 @@ def test_runs_of_other_seeds_are_one_setting(tmp_path):
         assert second.metrics[metric].deviation is None
 
 
+def test_what_does_not_affect_the_training_is_no_other_setting(tmp_path):
+    free = ["--dataset.root", "moved", "--training.threads", "3", "--evaluation.ks", "1"]
+    changes = [[], free, ["--evaluation.exclude", "camera"]]
+    runs = [
+        write_run(tmp_path / str(n), 1.0, seed=n, flags=["--training.seed", str(n), *changed])
+        for n, changed in enumerate(changes)
+    ]
+    found = summarize_settings(read_scored_runs(runs))
+    assert [[run.name for run in setting.runs] for setting in found] == [runs[:2], runs[2:]]
+
+
 def test_a_copy_is_not_another_seed(tmp_path):
     original = write_run(tmp_path / "original", 1.0)
     again = write_run(tmp_path / "again", 1.0, seed=1)  # the same seed, computed otherwise

@@ -1,15 +1,17 @@
 """`dml export` writes a bundle that agrees with the trained encoder, or nothing."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from dml.datasets import RecordedItems
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
 from dml.runs import Run, _export
-from dml.runs._export import ExportCheck, Tolerance, check_of, whole_classes
+from dml.runs._export import ExportCheck, Tolerance, check_of, compared_items, whole_classes
 from tests.runs.running import Lines, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -53,6 +55,29 @@ def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="the exported encoder differs from the trained one"):
         Run(path).export(out=tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_compares_on_images_of_other_splits_where_there_is_no_test(path, monkeypatch):
+    run = Run(path)
+    data, _ = run._test_data()
+    known = run._test_items(data)
+    recorded = RecordedItems.read(path / "items.parquet").items
+
+    def compared(*splits):
+        found = dataclasses.replace(known, items=known.items.select(*splits))
+        monkeypatch.setattr(run, "_test_items", lambda data: found)
+        return set(compared_items(run, data).ids)
+
+    def ids(split):
+        return set(recorded.ids[recorded.splits == split])
+
+    assert compared("test", "val") == ids("test")
+    assert compared("val") == ids("val")
+    assert compared("query") == ids("train")  # none of these is left
+    monkeypatch.setattr(_export, "unchanged_items", lambda *_: (recorded.take([]), None))
+    with pytest.raises(DataError, match=r"no image is left to compare .* with --on"):
+        compared("query")
 
 
 TOLERANCE = Tolerance(difference=0.1, recall=0.1, overlap=0.5)
@@ -108,6 +133,7 @@ def test_compares_images_of_which_no_two_are_of_one_class():
     vectors = np.eye(4, dtype="float32")
     check = check_of(vectors, vectors, np.arange(4), 0.0)
     assert check.recalls is None and check.overlap_of_the_top_10 == 1
+    assert check_of(vectors, vectors, np.zeros(4, int), 0.0).recalls == (1.0, 1.0)  # of one class
     one = check_of(vectors[:1], vectors[:1], np.zeros(1, int), 0.0)
     assert check.faults(TOLERANCE) == one.faults(TOLERANCE) == []
     assert "R@1" not in str(check)

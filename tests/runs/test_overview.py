@@ -23,7 +23,7 @@ def folder(tmp_path):
     return folder
 
 
-def overview(folder, expected=None, took=None, **changes):
+def overview(folder, expected=None, took=None, select="best", **changes):
     fields = {
         "path": folder.path / "evaluation" / "photos",
         "dataset": "photos",
@@ -37,7 +37,7 @@ def overview(folder, expected=None, took=None, **changes):
         "seconds": 12.0,
     }
     evaluation = Evaluation(**{**fields, **changes})
-    return overview_of(folder, evaluation, ("five lines",), expected or {}, took or {})
+    return overview_of(folder, evaluation, ("five lines",), expected or {}, took or {}, select)
 
 
 def test_metrics_are_those_of_the_frozen_network_too(folder):
@@ -56,6 +56,12 @@ def test_without_a_choice_the_best_epoch_is_the_result(folder):
     folder.log.rename(folder.path / "moved")
     folder.head_stage.append_log({"epoch": 3, "val_recall_at_1": 0.65})
     assert overview(folder).scores[1:] == [ScoreRow("head stage, epoch 3", 0.65, chosen=True)]
+
+
+def test_the_last_epoch_is_the_result_if_the_recipe_says_so(folder):
+    assert overview(folder, select="last").scores[1:] == [
+        ScoreRow("training, epoch 2", 0.6, chosen=True)
+    ]
 
 
 def test_candidates_are_named_with_the_chosen_one(folder):
@@ -98,6 +104,8 @@ def test_expected_and_real_times(folder):
     ]
     interrupted = overview(folder, expected, {"training": 0.0, "export": 11.0})
     assert interrupted.stages[-1] == StageRow("together", "75 s", "79 s")
+    killed = overview(folder, expected, {"export": 11.0})  # as it was to note the training's time
+    assert killed.stages[-1] == StageRow("together", "75 s", "79 s")
     assert overview(folder).stages == []
 
 

@@ -43,7 +43,11 @@ def test_what_a_training_goes_through_is_counted():
     items = Items.build(rows, ["a", "b"] * 6, splits, rows, "query-gallery")
     assert Counts.of(items, 7) == Counts(images=12, train=5, validation=4, test=3, steps=7)
     alone = Items.build(rows, ["a"] * 12, splits, rows, "query-gallery")
-    assert Counts.of(alone, 7).validation == 0  # R@1 of a single class is not measured
+    found = Counts.of(alone, 7)
+    assert found.validation == 0 and found.held_out == 4  # R@1 of a single class is not measured
+    splits = ["train"] * 5 + ["val"] * 4 + ["test"] * 3
+    seen = Items.build(rows, ["a", "b"] * 6, splits, rows, "seen-class")
+    assert Counts.of(seen, 7).seen == 12
 
 
 def test_each_stage_by_hand():
@@ -56,6 +60,14 @@ def test_each_stage_by_hand():
     assert found["evaluation"] == pytest.approx(2000 * 0.01 + 1500 * 0.001 + 1500**2 * 1e-6 + 5)
     assert found["export"] == pytest.approx(15 + 2 * 1000 * 0.01)  # at most 1000 images
     assert found["index"] == pytest.approx(2 + 5000 * 0.01)
+
+
+def test_an_evaluation_of_seen_classes_embeds_all_images_once_more():
+    counts = dataclasses.replace(COUNTS, seen=5000)
+    stages = {stage.name: stage.seconds for stage in planned_stages(recipe(), counts, TIMING)}
+    scoring = 1500 * 0.001 + 1500**2 * 1e-6
+    assert stages["evaluation"] == pytest.approx((2000 + 5000) * 0.01 + scoring + 5)
+    assert stages["frozen"] == pytest.approx(2000 * 0.01)
 
 
 def test_fewer_validations_take_less():
@@ -136,6 +148,19 @@ def test_a_second_stage_and_a_training_on_all_images_by_hand():
     unvalidated = Counts(images=5000, train=3500, validation=0, test=1500, steps=47)
     names = [stage.name for stage in planned_stages(adapted(**options), unvalidated, TIMING)]
     assert "second stage" not in names and "refit" not in names
+
+
+def test_images_on_which_nothing_is_measured_are_trained_on_again_too():
+    unmeasured = dataclasses.replace(COUNTS, validation=0)
+    options = {"second_stage.epochs": 4, "training.refit": "true", "head_stage.views": 0}
+    planned = planned_stages(adapted(**options), unmeasured, TIMING)
+    found = {stage.name: stage for stage in planned}
+    # 3,500 images in 47 batches; without validation there is no second stage.
+    assert found["refit"].seconds == pytest.approx(
+        3500 * 0.01 + 2 + 20 * 47 * 0.01 + 5 + 10 * 47 * 0.5
+    )
+    assert found["refit"].detail == "as chosen, on 3,500 images"
+    assert "second stage" not in found
 
 
 @pytest.mark.parametrize(

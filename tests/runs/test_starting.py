@@ -74,8 +74,14 @@ def test_a_run_is_not_among_the_images(tmp_path):
     for out in ("photos", "photos/cat", "photos/../photos"):
         with pytest.raises(OccupiedError, match=r"is a folder of the images: choose another --out"):
             check_out(tmp_path / out, dataset)
-    for out in ("photos/run", "run", "."):
+    begun = tmp_path / "photos" / "begun"  # by `dml run`, which plans before it trains
+    begun.mkdir()
+    (begun / "steps.json").write_text("{}")
+    for out in ("photos/run", "photos/begun", "run", "."):
         check_out(tmp_path / out, dataset)
+    (begun / "cat.png").write_bytes(b"")
+    with pytest.raises(OccupiedError, match="is a folder of the images"):
+        check_out(begun, dataset)
     check_out(tmp_path, Glyphs())  # of no folder
 
 

@@ -1,15 +1,18 @@
 """From a folder to a search page: every step once, whatever interrupts it in between."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dml._durations import seconds_of
 from dml._storage.run_folder import RunFolder
 from dml.encoding.encoder import load_encoder
 from dml.encoding.onnx_encoder import OnnxEncoder
@@ -145,11 +148,21 @@ def test_a_folder_that_has_changed_is_named(copied, photos):
 
 def test_another_request_for_the_same_folder_is_refused(copied, photos, tmp_path):
     for change in ({"budget": 36000.0}, {"flags": [*SMALL, "--training.seed", "1"]}):
-        with pytest.raises(OptionError, match=r"--out .* was begun by `dml run .*photos"):
+        with pytest.raises(OptionError, match=r"--out .* was begun by `dml run .*photos --out "):
             Workflow(photos, copied.path, **{"flags": SMALL, **change}).run()
     other = shutil.copytree(photos, tmp_path / "others")
     with pytest.raises(OptionError, match=r"--out .* holds a run on photos: choose another"):
         Workflow(other, copied.path, flags=SMALL).run()
+
+
+@pytest.mark.parametrize("budget", [300 * 3600.0, 1234567.5, 0.00001, 20])
+def test_the_command_of_a_request_asks_for_it_again(budget):
+    steps = Steps("my photos", budget, ("--training.seed", "1"))
+    words = shlex.split(steps.command(Path("runs/a b")))
+    assert words[:5] == ["dml", "run", "my photos", "--out", "runs/a b"]
+    assert words[5] == "--budget" and words[7:] == ["--training.seed", "1"]
+    assert seconds_of(words[6]) == budget
+    assert "--budget" not in Steps("my photos").command(Path("runs/a"))
 
 
 def test_a_run_of_another_command_keeps_its_options(copied, photos):

@@ -187,6 +187,33 @@ def test_telemetry_of_a_relation_counts_pairs_by_how_far_they_belong():
     assert values["negative_similarity"] == pytest.approx((0.75 * 0.6 + 0.5 * 0.8) / 2.25)
 
 
+def test_telemetry_of_memberships_counts_pairs_by_the_classes_that_they_share():
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    shares = np.array([[1, 0, 0, 0], [0.5, 0, 0, 1], [0, 0, 0, 1]], "float32")  # 0.5, 0 and 1
+    x = np.zeros((3, 8), "float32")
+    x[:, :2] = [[1, 0], [0.6, 0.8], [0, 1]]  # cosines 0.6, 0 and 0.8
+    learner.compute_loss(y=keras.ops.array(shares), y_pred=keras.ops.array(x))
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == pytest.approx((0.5 * 0.6 + 1 * 0.8) / 1.5)
+    assert values["negative_similarity"] == pytest.approx((0.5 * 0.6 + 1 * 0) / 1.5)
+
+
+@pytest.mark.slow
+def test_telemetry_of_one_hot_labels_is_that_of_their_classes():
+    features, labels = clusters(25)  # the last batch is a single image
+
+    def similarities(y):
+        learner = Learner(head_of(encoder()), ProxyAnchor(), classes=4)
+        learner.compile("sgd")
+        options = {"batch_size": 12, "shuffle": False, "verbose": 0}
+        history = learner.fit(features, y, **options).history
+        return history["positive_similarity"] + history["negative_similarity"]
+
+    found = similarities(np.eye(4)[labels])
+    assert found[0] != 0
+    np.testing.assert_allclose(found, similarities(labels), rtol=1e-5)
+
+
 def test_pair_losses_work_in_anyones_model():
     images, labels = stripes()
     model = keras.Sequential(

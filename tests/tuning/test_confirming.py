@@ -31,6 +31,17 @@ def names(folder, split):
     return sorted(RecordedItems.read(folder.items).items.select(split).label_names)
 
 
+def test_other_images_of_the_same_classes_are_no_other_classes(tmp_path, monkeypatch):
+    def score(recipe, run, *_):
+        return 0.5
+
+    monkeypatch.setattr("dml.tuning._confirming._score", score)
+    found = confirm(*study(tmp_path, dataset__validation="images"), 1, Limits(1, None), SILENT)
+    assert found.other_images and not found.other_classes
+    found = confirm(*study(tmp_path), 1, Limits(1, None), SILENT)
+    assert found.other_images and found.other_classes
+
+
 @pytest.mark.slow
 def test_each_pair_has_a_seed_and_validation_classes_of_its_own(tmp_path, monkeypatch):
     recipe, best, folder, recorded = study(tmp_path)

@@ -236,6 +236,27 @@ def test_a_phase_ends_with_its_share_of_the_time(folder):
         assert opened is None
 
 
+def test_what_never_began_is_no_trial(folder):
+    trials = store(folder, phases=(HEAD, replace(PHASE, first=then)))
+    for _ in range(3):  # of the two that the second phase starts with, one
+        with following(trials, 3) as opened:
+            ended(opened, opened.options.get("head_stage.learning_rate") or 0.5)
+    with following(trials, 3) as opened:
+        assert opened is None
+    found = [(t.number, t.stage, t.state) for t in trials_of(trials)]
+    assert found == [(0, "head", "complete"), (1, "head", "complete"), (2, "full", "complete")]
+    assert run(trials, 0.5, 4)[0] == 3
+
+
+def test_a_phase_without_time_or_trials_is_not_begun(folder):
+    first = replace(PHASE, first=lambda earlier: pytest.fail("queued"))
+    trials = store(folder, phases=(HEAD, first))
+    run(trials, 0.5, 1)
+    for limits in (Limits(1, None), Limits(9, 1, iter([0.0, 1.0, 1.0]).__next__)):
+        with trials.next(limits) as opened:
+            assert opened is None
+
+
 def test_a_damaged_journal_is_named(folder):
     run(store(folder), 0.5, 1)
     folder.journal.write_bytes(b"no journal\n" + folder.journal.read_bytes())

@@ -10,10 +10,11 @@ def trial(number, state="complete", score=0.9, reason=""):
     return Trial(number, "full", not number, state, {}, score, 1.0, reason, run)
 
 
-def lines(**changes):
+def lines(more=(), **changes):
     best = trial(1)
     settings = {"low": 0.8, "high": 0.95, "gain": Gain(0.1, 0.02, 0.2), "frozen": 0.7}
-    study = Study(Path("tune/x"), (trial(0, score=0.8), best), best, **{**settings, **changes})
+    trials = (trial(0, score=0.8), best, *more)
+    study = Study(Path("tune/x"), trials, best, **{**settings, **changes})
     return "\n".join(study.lines())
 
 
@@ -27,6 +28,11 @@ def test_the_summary_says_how_far_to_trust_it():
     assert "best of 2 on the same validation classes" in text and "optimistic" in text
     assert "the test split was not read" in text
     assert text.endswith("dml train tune/x/best.toml")
+
+
+def test_the_best_is_of_the_trials_that_were_measured():
+    more = [trial(n, s) for n, s in enumerate(("pruned", "failed", "interrupted", "running"), 2)]
+    assert "best of 3 on the same validation classes" in lines(more)
 
 
 def test_a_gain_that_could_be_chance_is_called_so():
@@ -51,6 +57,8 @@ def test_a_confirmation_has_means_and_deviations_next_to_each_other():
         "  difference   +10.0 +- 7.1  (+5.0, +15.0)",
     ]
     alone = "\n".join(Confirmation((0.5,), (0.625,), other_classes=False).lines())
+    images = Confirmation((0.5,), (0.5,), other_classes=False, other_images=True)
+    assert "1 other seed and other validation images, mean" in next(images.lines())
     assert "with 1 other seed, mean" in alone and "difference   -12.5  (-12.5)" in alone
     assert "again with 2 other seeds" in lines(confirmation=found)
     assert "again with" not in lines()

@@ -1,14 +1,17 @@
 """One trial: completed, pruned, out of time, diverged; and continued as if uninterrupted."""
 
+import contextlib
+
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.errors import DataError, DivergenceError, OptionError
+from dml._storage.unfinished import measuring
+from dml.errors import BusyError, DataError, DivergenceError, OptionError
 from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Trainer
 from dml.tuning._limits import Limits
-from dml.tuning._training import train
+from dml.tuning._training import fit, train
 from tests.reporters import Lines
 from tests.runs.running import flags
 
@@ -106,6 +109,32 @@ class Failing:
 
     def run(self, *arguments, **options):
         raise self.error
+
+
+def test_waits_until_another_process_has_computed_the_features(recorded, tmp_path, monkeypatch):
+    attempts, waited = [], []
+    stack, stays = contextlib.ExitStack(), contextlib.ExitStack()
+
+    class Busy(Failing):
+        def run(self, *arguments, **options):
+            attempts.append(len(waited))
+            if not attempts[1:]:
+                raise self.error
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            stack.close()
+
+    monkeypatch.setattr("dml.tuning._training.Trainer", Busy(BusyError("writing")))
+    monkeypatch.setattr("dml.tuning._training.time.sleep", sleep)
+    with stack, stays:
+        for name in ("train", "val"):  # the first that is free may be the one that is needed
+            lock = measuring(tmp_path / "features" / name / "unfinished")
+            (stack if name == "val" else stays).enter_context(lock)
+        recipe, run = load_recipe("glyphs", flags()), RunFolder(tmp_path / "run")
+        fit(recipe, run, recorded, tmp_path / "features", Limits(9, None), SILENT)
+    assert attempts == [0, 3]  # while the others computed, nothing was built
 
 
 @pytest.mark.parametrize(

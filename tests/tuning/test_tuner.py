@@ -12,9 +12,12 @@ import keras
 import pytest
 
 import dml
+from dml._storage.locks import locked
 from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder, StudyManifest
+from dml.datasets import RecordedItems
 from dml.errors import (
+    BusyError,
     DataError,
     DmlError,
     MissingDataError,
@@ -24,6 +27,7 @@ from dml.errors import (
 )
 from dml.recipe import load_recipe
 from dml.runs._validation import validation_curve
+from dml.runs._validator import Validator
 from dml.tuning import Interval, SearchSpace, Tuner, spaces_of
 from tests.datasets.layouts import write_image
 from tests.reporters import Lines
@@ -114,6 +118,31 @@ def test_a_finished_study_is_read_again_and_goes_on_with_more_trials(tuned):
     assert kept == sorted({0, more.best.number})
 
 
+def test_encoders_are_read_while_no_other_process_may_replace_them(tuned, monkeypatch):
+    read, embedded, folder = [], [], StudyFolder(tuned[0].path)
+
+    def is_locked():
+        try:
+            with locked(folder.lock, ""):
+                return False
+        except BusyError:
+            return True
+
+    def encoder(run):
+        read.append(is_locked())
+        return real(run)
+
+    def vectors(validator, encoder):
+        embedded.append(is_locked())
+        return validated(validator, encoder)
+
+    real, validated = dml.Run.encoder, Validator.vectors
+    monkeypatch.setattr(dml.Run, "encoder", encoder)
+    monkeypatch.setattr(Validator, "vectors", vectors)
+    Tuner.resume(folder.path)
+    assert read and all(read) and len(embedded) == len(read) and not any(embedded)
+
+
 def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned, monkeypatch):
     lines, trial = Lines(), Tuner.resume(tuned[0].path).best
 
@@ -181,14 +210,19 @@ def test_folders_and_recipes_that_do_not_fit_are_refused(images, tmp_path):
         Tuner(recipe, RATES).run(tmp_path)
 
 
-def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path):
+def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path, monkeypatch):
     keras.utils.set_random_seed(3)
     weights = tmp_path / "conv4.weights.h5"
     load_recipe("glyphs", flags()).backbone.network().save_weights(weights)
     changes = {"backbone__weights": weights, "training__epochs": 1, "head_stage__epochs": 3}
     changes |= {"training__select_aspect": True, "training__refit": True}
     recipe = load_recipe("glyphs", flags(**changes))
+    read, real = [], RecordedItems.of
+    monkeypatch.setattr(
+        RecordedItems, "of", lambda items, *more: read.append(1) or real(items, *more)
+    )
     study = Tuner(recipe, *spaces_of(recipe, ["rate"])).run(tmp_path / "study", trials=4)
+    assert len(read) == 1  # for the aspect and for all trials
     assert [trial.stage for trial in study.trials] == ["head", "head", "full", "full"]
     assert [trial.own for trial in study.trials][:3] == [True, False, True]
     assert (study.path / "features").is_dir()

@@ -54,13 +54,16 @@ class Settings:
         which then follows it.
         """
         known = self.options.setdefault(section, {})
+        before = known.get("name", _default_name(section))
+        name = options.get("name", before)
         if section == "backbone":
-            if options.get("weights") == "none":
+            changes = name != before or "weights" in options
+            if changes and not _is_pretrained(name, options.get("weights")):
                 known.pop("batch_norm", None)
             if "input_size" in options:
                 known.pop("resize_side", None)
-        if "name" in options and options["name"] != known.get("name", _default_name(section)):
-            stays = section == "backbone" and _is_pretrained(options["name"])
+        if name != before:
+            stays = section == "backbone"
             kept = {"batch_norm": known["batch_norm"]} if stays and "batch_norm" in known else {}
             known.clear()
             known.update(kept)
@@ -263,10 +266,18 @@ def _check_section(section: str, place: str) -> None:
         raise OptionError(section, f"is not a section.{hint} Known: {', '.join(SECTIONS)}", place)
 
 
-def _is_pretrained(name: Any) -> bool:
-    """Returns whether a backbone has trained weights by default; False for an unknown one."""
-    part = FAMILIES["backbone"].parts().get(str(name))
-    return part is not None and part.is_pretrained_by_default()
+def _is_pretrained(name: Any, weights: Any) -> bool:
+    """Returns whether a backbone has trained weights; False for an unknown one.
+
+    Args:
+        name: Of the backbone.
+        weights: Its option; None for the default.
+    """
+    part: Any = FAMILIES["backbone"].parts().get(str(name))
+    if part is None:
+        return False
+    by_default = weights is None or weights == part.weights
+    return part.is_pretrained_by_default() if by_default else weights != "none"
 
 
 def _default_name(section: str) -> str | None:

@@ -33,9 +33,9 @@ def load_run_recipe(
             manifest is missing.
     """
     text, parts = folder.begun_with()
-    begun = _training_options(text, str(folder.manifest))
+    begun = training_options(text, str(folder.manifest))
     source = read_source(folder.recipe)
-    now = _training_options(source.text, source.name)
+    now = training_options(source.text, source.name)
     changed = [name for name in {**begun, **now} if begun.get(name) != now.get(name)]
     for name in changed[:1]:
         more = f" (and {len(changed) - 1} more)" if changed[1:] else ""
@@ -72,8 +72,13 @@ def recipe_to_resume(folder: RunFolder, allow_parts: bool = False) -> Recipe:
     return load_recipe(folder.recipe, allow_parts=allow_parts)
 
 
-def _training_options(text: str, name: str) -> dict[str, str]:
-    """Returns {"section.option": value} of the options in a recipe that affect training."""
+def training_options(text: str, name: str) -> dict[str, str]:
+    """Returns {"section.option": value} of the options in a recipe that affect training.
+
+    Args:
+        text: The recipe, as TOML.
+        name: What it is called, for messages.
+    """
     deciding = {}
     for section, options in read_toml(text, name).items():
         if not isinstance(options, dict):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from dml.datasets import RecordedItems
 from dml.errors import DataError
 from dml.evaluation.intervals import class_interval
 from dml.recipe import Recipe
+from dml.recipe._runs import training_options
 from dml.runs._measuring import search
 from dml.runs._parameters import Parameters
 from dml.runs.run import Run
@@ -205,7 +206,9 @@ def summarize_settings(runs: Sequence[ScoredRun]) -> list[SettingSummary]:
 
 
 def _setting(recipe):
-    return replace(recipe, training=replace(recipe.training, seed=0)).to_toml()
+    """Returns what affects the training of a recipe, except for the seed."""
+    options = training_options(recipe.to_toml(), "the recipe")
+    return str({**options, "training.seed": None})
 
 
 def _summarize(runs):

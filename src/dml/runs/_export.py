@@ -13,13 +13,14 @@ from dml._storage.atomic import new_folder
 from dml._storage.bundle import Bundle, ExportFormat
 from dml._storage.versions import installed_versions
 from dml._text import number_of
+from dml.datasets import Items, RecordedItems
 from dml.encoding._formats import Precision, read_encoder, write_encoder
 from dml.encoding.embed import embed_images
 from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.evaluation._neighbours import nearest_others, share_found
 from dml.images import read_image
-from dml.runs._splits import TestSplit
+from dml.runs._splits import TESTS, TestData, unchanged_items
 
 if TYPE_CHECKING:
     from dml.runs.run import Run
@@ -142,12 +143,9 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
     data, _ = run._test_data(dataset, flags)
     encoder = run.encoder()
     own = run._own_evaluation()
-    items = run._test_items(data)
-    for note in items.notes:
-        run._reporter.info(f"note: {note}")
-    split = TestSplit.of(items.items, data.label, "none").items
-    rows = whole_classes(split.labels)
-    paths, labels = split.paths[rows].tolist(), split.labels[rows]
+    images = compared_items(run, data)
+    rows = whole_classes(images.labels)
+    paths, labels = images.paths[rows].tolist(), images.labels[rows]
     with new_folder(bundle.path) as temporary:
         inside = Bundle(temporary, to)
         write_encoder(encoder, inside.encoder, to, precision)
@@ -175,6 +173,33 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
         files = [temporary / name for name in inside.names()] + [inside.description]
         size = sum(file.stat().st_size for file in files)
     return ExportReport(bundle.path, size, check)
+
+
+def compared_items(run: "Run", data: TestData) -> Items:
+    """Returns the images to compare on: of the test or else the validation or training split.
+
+    Args:
+        run: The run.
+        data: The data set.
+
+    Raises:
+        DataError: None is left.
+    """
+    known = run._test_items(data)
+    for note in known.notes:
+        run._reporter.info(f"note: {note}")
+    items = known.items
+    if data.is_own and not np.isin(items.splits, (*TESTS, "val")).any():
+        recorded = RecordedItems.read(run._folder.checked(run._folder.items))
+        threads = run.recipe.training.threads
+        left, _ = unchanged_items(recorded, data.dataset, ("train",), threads, run._reporter)
+        items = left.select("train")  # only these were read
+    for splits in (TESTS, ("val",), ("train",)):
+        if len(found := items.select(*splits)):
+            return found
+    raise DataError(
+        data.label, "no image is left to compare the encoders on: choose a data set with --on"
+    )
 
 
 class Exported:

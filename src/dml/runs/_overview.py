@@ -32,6 +32,7 @@ def overview_of(
     data: tuple[str, ...],
     expected: Mapping[str, float],
     took: Mapping[str, float],
+    select: str,
 ) -> Overview:
     """Returns what the page shows.
 
@@ -41,6 +42,7 @@ def overview_of(
         data: Lines about the data.
         expected: Seconds of each stage of the plan; empty without one.
         took: Seconds of each finished step; 0 for one that was interrupted in between.
+        select: The recipe's `training.select`.
     """
     metrics = shown_metrics(evaluation)
     compared = [metric for metric in metrics if metric.frozen is not None]
@@ -52,7 +54,7 @@ def overview_of(
             f"{evaluation.protocol} protocol"
         ),
         metrics=compared or metrics,
-        scores=list(_scores(folder)),
+        scores=list(_scores(folder, select)),
         stages=list(_stages(folder, expected, took)),
         thresholds=[_threshold(one) for one in evaluation.thresholds],
         data=data,
@@ -66,8 +68,8 @@ def overview_of(
     )
 
 
-def _scores(folder: RunFolder) -> Iterator[ScoreRow]:
-    """Yields what each stage reached in validation."""
+def _scores(folder: RunFolder, select: str) -> Iterator[ScoreRow]:
+    """Yields what each stage reached in validation, in the epoch that was kept."""
     baseline = Baseline.from_json(folder.read_json(folder.frozen, SHAPE))
     if baseline.validation is None:
         return
@@ -77,14 +79,15 @@ def _scores(folder: RunFolder) -> Iterator[ScoreRow]:
             named = replace(found, name=_NAMES[found.name])
             yield ScoreRow(str(named), found.validation, found.chosen)
         return
-    best = []
+    kept = []
     for name, stage in (("head stage", folder.head_stage), ("training", folder)):
         scored = [row for row in stage.read_log() if "val_recall_at_1" in row]
         if scored:
-            row = max(scored, key=lambda row: row["val_recall_at_1"])
-            best.append((f"{name}, epoch {row['epoch']:g}", row["val_recall_at_1"]))
-    for number, (name, score) in enumerate(best, start=1):
-        yield ScoreRow(name, score, chosen=number == len(best))
+            best = max(scored, key=lambda row: row["val_recall_at_1"])
+            row = best if select == "best" else scored[-1]
+            kept.append((f"{name}, epoch {row['epoch']:g}", row["val_recall_at_1"]))
+    for number, (name, score) in enumerate(kept, start=1):
+        yield ScoreRow(name, score, chosen=number == len(kept))
 
 
 _NAMES = {
@@ -107,7 +110,8 @@ def _stages(
         )
     if expected:
         # Of a training that was interrupted, only the times of the stages are known.
-        whole = real["planning"] + sum(took.values()) if all(took.values()) else sum(real.values())
+        is_known = "training" in took and all(took.values())
+        whole = real["planning"] + sum(took.values()) if is_known else sum(real.values())
         yield StageRow("together", minutes(sum(expected.values())), minutes(whole))
 
 

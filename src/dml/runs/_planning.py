@@ -88,6 +88,8 @@ class Counts:
         validation: Images that are embedded in a validation; 0 for no validation.
         test: Images of the test split, with a gallery.
         steps: Batches in an epoch.
+        seen: Images that an evaluation embeds once more, by which those of seen classes are
+            classified; 0 for other protocols.
     """
 
     images: int
@@ -95,6 +97,7 @@ class Counts:
     validation: int
     test: int
     steps: int
+    seen: int = 0
 
     @classmethod
     def of(cls, items: Items, steps: int) -> "Counts":
@@ -102,7 +105,14 @@ class Counts:
         validation = items.select("val")
         validated = len(validation) if is_measured(validation) else 0
         tests = int(np.isin(items.splits, TESTS).sum())
-        return cls(len(items), int((items.splits == "train").sum()), validated, tests, steps)
+        train = int((items.splits == "train").sum())
+        seen = len(items) if items.protocol == "seen-class" else 0
+        return cls(len(items), train, validated, tests, steps, seen)
+
+    @property
+    def held_out(self) -> int:
+        """Images of the validation split, measured or not."""
+        return self.images - self.train - self.test
 
 
 @dataclass(frozen=True)
@@ -379,18 +389,18 @@ def planned_stages(
     if not counts.validation:  # which decides on it
         chosen = replace(recipe, second_stage=replace(recipe.second_stage, epochs=0))
     yield from _fitted_stages(chosen, counts, timing)
-    if recipe.training.refit and counts.validation:
+    if recipe.training.refit and counts.held_out:
         # As many epochs, at most, on all images and without validation.
-        images = counts.train + counts.validation
+        images = counts.train + counts.held_out
         steps = math.ceil(counts.steps * images / counts.train)
         everything = replace(counts, train=images, validation=0, steps=steps)
-        repeated = list(_fitted_stages(recipe, everything, timing))
+        repeated = list(_fitted_stages(chosen, everything, timing))
         seconds = sum(stage.seconds for stage in repeated)
         memory = max(stage.memory for stage in repeated)
         yield Stage("refit", seconds, memory, f"as chosen, on {images:,} images")
     yield Stage(
         "evaluation",
-        measured * embed
+        (measured + counts.seen) * embed
         + timing.score * counts.test
         + timing.pair * counts.test**2
         + _REPORT_SECONDS,

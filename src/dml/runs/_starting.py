@@ -453,7 +453,8 @@ def free_folder(parent: Path, name: str) -> Path:
 def check_out(folder: str | os.PathLike[str], dataset: DatasetPart) -> None:
     """Raises an error for a run's folder that is the folder of the images, or one of its folders.
 
-    The files of the run would then be taken for the data's.
+    The files of the run would then be taken for the data's. A new folder may lie there, and one in
+    which `dml run` has begun.
 
     Args:
         folder: For the run.
@@ -465,7 +466,9 @@ def check_out(folder: str | os.PathLike[str], dataset: DatasetPart) -> None:
     if not dataset.root:
         return
     out, root = Path(folder).expanduser().resolve(), Path(dataset.absolute_root()).resolve()
-    if out == root or (root in out.parents and out.is_dir() and any(out.iterdir())):
+    run = RunFolder(out)
+    begun = {run.steps, run.items, out / ".lock"}
+    if out == root or (root in out.parents and out.is_dir() and set(out.iterdir()) - begun):
         raise OccupiedError(folder, "is a folder of the images: choose another --out")
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from dml._options import check_positive
 from dml._processes import check_alone
 from dml._storage.records import misfit, read_sealed, write_sealed
@@ -49,11 +51,12 @@ class Steps:
     expected: dict[str, float] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def command(self) -> str:
-        """The command that asks for this."""
-        budget = [] if self.budget is None else ["--budget", f"{self.budget:g}s"]
-        return shlex.join(["dml", "run", self.source, *budget, *self.flags])
+    def command(self, out: Path) -> str:
+        """Returns the command that asks for this in a folder."""
+        budget = []
+        if self.budget is not None:
+            budget = ["--budget", f"{np.format_float_positional(self.budget, trim='-')}s"]
+        return shlex.join(["dml", "run", self.source, "--out", str(out), *budget, *self.flags])
 
     @classmethod
     def read(cls, path: Path) -> "Steps | None":
@@ -208,7 +211,8 @@ class Workflow:
                 )
             return asked
         if (found.source, found.budget, found.flags) != (asked.source, asked.budget, asked.flags):
-            text = f"{folder.path} was begun by `{found.command}`: repeat that to continue it, or "
+            command = found.command(folder.path)
+            text = f"{folder.path} was begun by `{command}`: repeat that to continue it, or "
             raise OptionError("--out", f"{text}choose another")
         return found
 
@@ -283,7 +287,9 @@ class Workflow:
     def _write_page(self, run: Run) -> None:
         """Writes the page that links everything."""
         steps = self._steps
-        page = overview_of(self.folder, run.evaluation(), steps.data, steps.expected, steps.took)
+        select, evaluation = run.recipe.training.select, run.evaluation()
+        times = steps.expected, steps.took
+        page = overview_of(self.folder, evaluation, steps.data, *times, select)
         write_overview(self.folder.overview, page)
 
     def _report_time(self, seconds: float) -> None:

@@ -271,9 +271,10 @@ class Trainer:
         with self._on(devices):
             prepared = self._prepare(items)
             recipe = self.recipe  # with batches that fit
-            timing = time_batches(prepared.learner, training, recipe)
+            learner = prepared.take()
+            timing = time_batches(learner, training, recipe)
         spent += time.monotonic() - started
-        has_proxies = prepared.learner.head is not None
+        has_proxies = learner.head is not None
         choices = choices_of(recipe, training, prepared.parameters, prepared.steps, has_proxies)
         counts = Counts.of(items, prepared.steps)
         return make_plan(recipe, counts, timing, budget, further, spent, choices)

@@ -471,24 +471,27 @@ class Learner(keras.Model):
     def _regularized(self, acts_on, embeddings, labels, training):
         """Returns the input of the regularizer."""
         if self.regularizer_head is not None:
-            if is_relation(labels) and self.metric_loss.takes_memberships():
-                labels = relation_of_memberships(labels)
-            return self.regularizer_head(embeddings, labels, training=training)
+            return self.regularizer_head(embeddings, self._related(labels), training=training)
         if acts_on == "embeddings":
             return embeddings
         if acts_on == "proxies":
             return self.head.unit_proxies()
         return ops.convert_to_tensor(self.head.proxies)
 
+    def _related(self, labels):
+        """Returns labels that compare images: of memberships the relation, others as they are."""
+        if is_relation(labels) and self.metric_loss.takes_memberships():
+            return relation_of_memberships(labels)
+        return labels
+
     def _update_telemetry(self, labels, embeddings, compared):
         """Records metrics that distinguish learning from collapse, such as the effective rank."""
         embeddings = ops.stop_gradient(embeddings)
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
-        if not (is_relation(labels) and self.metric_loss.takes_memberships()):
-            names = ("positive_similarity", "negative_similarity")
-            for name, pairs in zip(names, pair_masks(labels), strict=True):
-                mean = mean_over(similarities, pairs)
-                self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
+        names = ("positive_similarity", "negative_similarity")
+        for name, pairs in zip(names, pair_masks(self._related(labels)), strict=True):
+            mean = mean_over(similarities, pairs)
+            self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 if all vectors are parallel, at most min(B,
         # D); 0 if all are 0.
         trace = ops.sum(ops.square(embeddings))

@@ -1,4 +1,4 @@
-"""Trains the best recipe of a study and its own again, with other seeds and validation classes."""
+"""Trains the best recipe of a study and its own again, with other seeds and validation splits."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from dml._storage.locks import locked
 from dml._storage.run_folder import RunFolder
 from dml._storage.study_folder import StudyFolder
-from dml.datasets import RecordedItems
+from dml.datasets import Items, RecordedItems
 from dml.datasets._recorded import SEEN
 from dml.errors import BusyError
 from dml.recipe import Recipe, with_options
@@ -33,8 +33,8 @@ def confirm(
     """Returns how well the best options and the recipe's own do again; None if the time is over.
 
     Repetition i adds i to the seeds of the training and of the validation split, so that other
-    classes are held out, unless the data set lists a split `val`. What was trained by an earlier
-    call is not trained again.
+    classes or images are held out, unless the data set lists a split `val`. What was trained by an
+    earlier call is not trained again.
 
     Args:
         recipe: The study's.
@@ -50,12 +50,14 @@ def confirm(
     """
     options = {"own": {}, f"trial-{best.number:04d}": best.options}
     scores: dict[str, list[float]] = {name: [] for name in options}
-    other_classes = False
+    held_out, other_classes, other_images = recorded.items.select("val"), False, False
     try:
         for number in range(1, count + 1):
             seeded = _seeded(recipe, number)
             items = _split_again(seeded, recorded)
-            other_classes |= _validated(items) != _validated(recorded)
+            again = items.items.select("val")
+            other_classes |= _classes(again) != _classes(held_out)
+            other_images |= set(again.ids) != set(held_out.ids)
             features = folder.confirmation / f"features-{number:04d}"
             for name, changed in options.items():
                 one, run = varied(seeded, changed), folder.confirming(name, number)
@@ -65,8 +67,8 @@ def confirm(
             shutil.rmtree(features, ignore_errors=True)
     except Stopped:
         return None
-    own, again = map(tuple, scores.values())
-    return Confirmation(again, own, other_classes)
+    own, best_again = map(tuple, scores.values())
+    return Confirmation(best_again, own, other_classes, other_images)
 
 
 def _seeded(recipe: Recipe, number: int) -> Recipe:
@@ -86,9 +88,9 @@ def _split_again(recipe: Recipe, recorded: RecordedItems) -> RecordedItems:
     return RecordedItems(items, np.array([digests[name] for name in items.ids], object))
 
 
-def _validated(recorded: RecordedItems) -> set[str]:
-    """Returns the names of the validation images."""
-    return set(recorded.items.select("val").ids)
+def _classes(items: Items) -> set[str]:
+    """Returns the names of the classes, which a record keeps as text."""
+    return set(map(str, items.label_names))
 
 
 def _score(

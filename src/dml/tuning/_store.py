@@ -127,7 +127,12 @@ class TrialStore:
             yield opened
 
     def trials(self) -> list[Trial]:
-        """Returns the trials in order."""
+        """Returns the trials that have begun, in order."""
+        begun = self._begun()
+        return [trial for trial in self._known() if trial.number in begun]
+
+    def _known(self) -> list[Trial]:
+        """Returns the trials in order, with those that are only queued."""
         found = {}
         for phase in self._phases:
             for trial in self._study(phase).get_trials(deepcopy=False):
@@ -187,17 +192,18 @@ class TrialStore:
         """Returns the next trial of a phase; None if it has ended."""
         study = self._study(phase)
         self._requeue(study)
-        known = self.trials()
-        if not study.get_trials(deepcopy=False):
-            for place, params in enumerate(phase.first(known)):
-                attributes = {"number": len(known) + place, "own": not place}
-                study.enqueue_trial(params, user_attrs=attributes)
-            known = self.trials()
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         begun = self._begun()
         interrupted = any(trial.user_attrs["number"] in begun for trial in waiting)
         if limits.over(phase.share) or (len(begun) >= limits.trials and not interrupted):
             return None
+        known = self._known()
+        if not study.get_trials(deepcopy=False):
+            for place, params in enumerate(phase.first(known)):
+                attributes = {"number": len(known) + place, "own": not place}
+                study.enqueue_trial(params, user_attrs=attributes)
+            known = self._known()
+            waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if not waiting and len(known) >= phase.share * limits.trials:
             return None
         # A sampler of its own for each trial: a study that was interrupted goes on as it would

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml._console.memory import shortage
+from dml._storage.locks import locked
 from dml._storage.run_folder import RunFolder
+from dml._storage.unfinished import LOCK
 from dml.datasets import RecordedItems
 from dml.errors import BusyError, DivergenceError, OptionError
 from dml.recipe import Recipe, with_options
@@ -99,7 +101,7 @@ def fit(
         run: Its folder.
         recorded: As for `train`, like the next two.
         features: The folder of the features.
-        limits: Asked while another process computes the features.
+        limits: Asked while another process computes the features, or trains the run.
         reporter: Of the training.
 
     Raises:
@@ -115,7 +117,22 @@ def fit(
                 trainer.run(run.path, None, False, recorded, features)
             return
         except BusyError:
+            held = _held(features)
             wait(limits)
+            while held and held <= _held(features):  # each attempt builds a network
+                wait(limits)
+
+
+def _held(features: Path) -> set[Path]:
+    """Returns the locks of the features that processes compute."""
+    held = set()
+    for lock in features.glob(f"*/*/{LOCK}"):
+        try:
+            with locked(lock, features):
+                pass
+        except BusyError:
+            held.add(lock)
+    return held
 
 
 def _watch(run: RunFolder, opened: "OpenTrial", limits: Limits) -> None:

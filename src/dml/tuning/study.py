@@ -29,24 +29,27 @@ class Gain:
 class Confirmation:
     """What the best options and the recipe's own reached when they were trained again.
 
-    Both were trained with the same seeds and validation classes, one pair after the other.
+    Both were trained with the same seeds and validation split, one pair after the other.
 
     Args:
         best: R@1 in validation with the best options, one for each repetition.
         own: With the recipe's own.
         other_classes: Whether other classes were held out for validation than in the study.
+        other_images: Whether other images were.
     """
 
     best: tuple[float, ...]
     own: tuple[float, ...]
     other_classes: bool
+    other_images: bool = False
 
     def lines(self) -> Iterator[str]:
         """Yields means and standard deviations over the repetitions, as a table."""
         gains = tuple(a - b for a, b in zip(self.best, self.own, strict=True))
-        classes = " and other validation classes" if self.other_classes else ""
+        others = "classes" if self.other_classes else "images" if self.other_images else ""
+        split = f" and other validation {others}" if others else ""
         seeds = number_of(len(gains), "other seed")
-        yield f"validation R@1 again with {seeds}{classes}, mean and standard deviation:"
+        yield f"validation R@1 again with {seeds}{split}, mean and standard deviation:"
         rows = (("best options", self.best), ("recipe's own", self.own), ("difference", gains))
         for name, values in rows:
             sign = "+" if values is gains else ""
@@ -105,8 +108,9 @@ class Study:
             if gain.low <= 0:
                 line += ": could be chance"
         yield line
+        compared = sum(trial.state in ("complete", "pruned") for trial in self.trials)
         yield (
-            f"note: it is the best of {len(self.trials)} on the same validation classes, so its "
+            f"note: it is the best of {compared} on the same validation classes, so its "
             "score is optimistic, and an interval does not cover that; the test split was not read"
         )
         if self.confirmation is not None:

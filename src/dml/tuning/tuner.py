@@ -20,11 +20,11 @@ from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
 from dml.runs._aspect import with_best_aspect
 from dml.runs._baseline import SHAPE, Baseline
-from dml.runs._measuring import embed
 from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
 from dml.runs._starting import free_folder
 from dml.runs._validation import is_measured
+from dml.runs._validator import Validator
 from dml.tuning._comparing import best_trial, gain_of, interval_of
 from dml.tuning._confirming import confirm
 from dml.tuning._limits import Limits
@@ -105,7 +105,7 @@ class Tuner:
             name: The NAME; by default the data set's name.
             confirm: How many times the best options and the recipe's own are trained again at the
                 end, with other seeds and, unless the data set lists a split `val`, with other
-                validation classes; at least 0. The budget is for both.
+                validation classes or images; at least 0. The budget is for both.
 
         Returns:
             The `Study`: its trials, the best of them, and how certain that is.
@@ -120,13 +120,15 @@ class Tuner:
         items = self.recipe.dataset.items().select(*SEEN)
         self._check_validation(items)
         Trainer(self.recipe, self._reporter)._check(items)
+        recorded = None
         if self.recipe.training.select_aspect:  # once for all trials
-            validation = self._read_images().items.select("val")
+            recorded = self._read_images()
+            validation = recorded.items.select("val")
             self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
         study.begin(self._manifest(trials))
-        return self._run(study, *limits, confirm)
+        return self._run(study, *limits, confirm, recorded)
 
     @classmethod
     def resume(
@@ -192,7 +194,14 @@ class Tuner:
                 "dataset.validation to images or, if the data list a validation split, extend that",
             )
 
-    def _run(self, folder: StudyFolder, limits: Limits, whole: Limits, confirm: int) -> Study:
+    def _run(
+        self,
+        folder: StudyFolder,
+        limits: Limits,
+        whole: Limits,
+        confirm: int,
+        recorded: RecordedItems | None = None,
+    ) -> Study:
         """Runs trials until there are enough or the time is over, and writes the results.
 
         Args:
@@ -200,13 +209,14 @@ class Tuner:
             limits: Of the trials.
             whole: Of all work.
             confirm: As for `run`.
+            recorded: The training and validation images, if a new study has read them already.
         """
         from dml.tuning._store import TrialStore  # loads Optuna
 
         self._reporter.info(f"study: {folder.path}")
         store = TrialStore(folder, self._phases(), self.recipe.training.seed)
         with store.alone():
-            recorded = self._recorded(folder)
+            recorded = self._recorded(folder, recorded)
         self._reporter.info(HEAD)
         while True:
             with store.next(limits) as opened:
@@ -219,9 +229,14 @@ class Tuner:
             self._reporter.info(trial_line(trial))
             with store.alone():
                 self._write(folder, store.trials())
-        with store.alone():
+        with store.alone():  # others remove the encoder of a trial that is the best no more
             trials = tuple(store.trials())
-        study = self._study(folder, trials, recorded.items.select("val"))
+            best = best_trial(folder.path, trials)
+            own = [t for t in trials if t.own and t.state == "complete" and not best.own]
+            encoders = [self._encoder(trial) for trial in (best, *own[-1:])]
+        validator = Validator(recorded.items.select("val"), self.recipe, self._reporter)
+        scores = [validator.scores(validator.vectors(encoder)) for encoder in encoders]
+        study = _summary(folder, trials, best, *scores)
         if confirm:
             study = self._confirmed(study, folder, recorded, confirm, whole)
         for line in study.lines():
@@ -235,14 +250,18 @@ class Tuner:
         readable = recorded.digests != ""
         return RecordedItems(recorded.items.take(readable), recorded.digests[readable])
 
-    def _recorded(self, folder: StudyFolder) -> RecordedItems:
+    def _recorded(self, folder: StudyFolder, known: RecordedItems | None) -> RecordedItems:
         """Returns the training and validation images of the study, which stay the same.
+
+        Args:
+            folder: The study's.
+            known: The images, if a new study has read them already.
 
         Raises:
             DataError: One is missing or was changed.
         """
         if not folder.items.exists():
-            recorded = self._read_images()
+            recorded = self._read_images() if known is None else known
             recorded.write(folder.items)
             return recorded
         recorded = RecordedItems.read(folder.items)
@@ -258,13 +277,6 @@ class Tuner:
             )
         return RecordedItems(items, recorded.digests)
 
-    def _validate(self, encoder: "keras.Model", validation: Items) -> Scores:
-        """Returns which validation queries find their class at once."""
-        batch, threads = self.recipe.evaluation.batch_size, self.recipe.training.threads
-        vectors = embed(encoder, validation.paths, batch, threads, "validating", self._reporter)
-        left_out = validation.left_out_keys(self.recipe.evaluation.exclude)
-        return Scores.of(vectors, validation.search_labels, left_out)
-
     def _write(self, folder: StudyFolder, trials: Sequence[Trial]) -> None:
         """Writes the table and the best recipe, and removes the encoders of other trials."""
         write_text(folder.table, tab_separated(trials))
@@ -276,19 +288,6 @@ class Tuner:
                 folder.run(trial.number).encoder.unlink(missing_ok=True)
         head = f"# trial {best.number} of {folder.path}: validation R@1 {best.score}"
         write_text(folder.best, f"{head}\n{varied(self.recipe, best.options).to_toml()}")
-
-    def _study(self, folder: StudyFolder, trials: tuple[Trial, ...], validation: Items) -> Study:
-        """Returns the study, with the uncertainty of its best trial."""
-        best = best_trial(folder.path, trials)
-        found = self._validate(self._encoder(best), validation)
-        own = [trial for trial in trials if trial.own and trial.state == "complete"]
-        gain = None
-        if own and not best.own:
-            gain = gain_of(found, self._validate(self._encoder(own[-1]), validation))
-        low, high = interval_of(found)
-        run = RunFolder(best.run)
-        frozen = Baseline.from_json(run.read_json(run.frozen, SHAPE)).validation
-        return Study(folder.path, trials, best, low, high, gain, frozen)
 
     def _confirmed(
         self, study: Study, folder: StudyFolder, recorded: RecordedItems, count: int, limits: Limits
@@ -308,6 +307,29 @@ class Tuner:
 
     def _encoder(self, trial: Trial) -> "keras.Model":
         return Run(trial.run, allow_parts=True).encoder()
+
+
+def _summary(
+    folder: StudyFolder,
+    trials: tuple[Trial, ...],
+    best: Trial,
+    found: Scores,
+    own: Scores | None = None,
+) -> Study:
+    """Returns a study, with the uncertainty of its best trial.
+
+    Args:
+        folder: The study's.
+        trials: All of them.
+        best: The best.
+        found: Its scores.
+        own: Those of the recipe's own options, if there is another trial of them.
+    """
+    gain = None if own is None else gain_of(found, own)
+    low, high = interval_of(found)
+    run = RunFolder(best.run)
+    frozen = Baseline.from_json(run.read_json(run.frozen, SHAPE)).validation
+    return Study(folder.path, trials, best, low, high, gain, frozen)
 
 
 def _limits(trials: int, budget: float | None, confirm: int) -> tuple[Limits, Limits]:
