@@ -111,7 +111,7 @@ def test_what_is_gone_or_another_image_is_named_and_the_rest_measured(trained):
     (trained / "photos" / "other").mkdir(parents=True)
     for i in range(9):
         write_image(trained / "photos" / f"other {i // 3}" / f"{i}.jpg", i)
-    with pytest.raises(ValueError, match="no test images"):
+    with pytest.raises(ValueError, match="no test images, or none is left"):
         evaluate(trained / "run")
 
 

@@ -2,8 +2,7 @@
 
 import json
 import os
-import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,14 +10,13 @@ from dml._storage.archives import read_tar_directory, read_tar_part
 from dml.datasets._label_sets import SEPARATOR_NEEDED, as_integers, joined_labels
 from dml.datasets._regions import BOX, MASK, SOURCE_COLUMNS
 from dml.datasets._shards import Sample, Shard, ShardedDataset
+from dml.datasets._tar_samples import is_mask, samples_of
 from dml.datasets.base import DATASETS
 from dml.errors import DataError
 from dml.images._files import FORMATS, LeftOut
 from dml.images._references import TarPartRef
 
 _MOST_BYTES = 2**20  # of a label or a JSON file
-_NAME = re.compile(r"(?s)((?:.*/)?[^./][^./]*)\.([^/]+)")  # a sample's key, and the field
-_MASKED = f"{MASK}."
 _COLUMNS = {*BOX, *SOURCE_COLUMNS}
 _PACKED = "compressed: images are read in random order, which needs a plain .tar; unpack it"
 
@@ -110,20 +108,6 @@ class WebDataset(ShardedDataset):
         """Returns the member that is the mask of a sample's image; None if there is none."""
         found = [name for name in fields if _is_image(name) and is_mask(name)]
         return fields[found[0]] if found and found[0] != self.image.lower() else None
-
-
-def samples_of(members: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Returns {sample: {field in lower case: member}} of a tar; hidden members are left out."""
-    samples: dict[str, dict[str, str]] = {}
-    for member in members:
-        if named := _NAME.fullmatch(member):
-            samples.setdefault(named[1], {})[named[2].lower()] = member
-    return samples
-
-
-def is_mask(field: str) -> bool:
-    """Returns whether a field that holds an image is the mask of its sample's image."""
-    return field.startswith(_MASKED)
 
 
 def _is_image(field: str) -> bool:

@@ -18,7 +18,7 @@ from dml._storage.remote import is_url
 from dml.datasets._frames import read_frame
 from dml.datasets._image_columns import further_columns, image_column, known_labels
 from dml.datasets._regions import REGION_COLUMNS, images_of, parts_of
-from dml.datasets.webdataset import is_mask, samples_of
+from dml.datasets._tar_samples import is_mask, samples_of
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
 from dml.images._files import FORMATS, LeftOut, image_files, printable, require_utf8

@@ -158,7 +158,9 @@ class Run:
         for note in items.notes:
             self._reporter.info(f"note: {note}")
         if data.is_own and not len(items.items.select("test", "query")):
-            raise DataError(self.path, "has no test split: evaluate it on other images, with --on")
+            raise DataError(
+                self.path, "has no test images, or none is left: evaluate it on others, with --on"
+            )
         split = TestSplit.of(items.items, data.label, options.exclude)
         started = time.monotonic()
         path = self._folder.evaluation(data.folder_name)
