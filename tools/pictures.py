@@ -6,6 +6,7 @@
 All images in them are of the built-in data set. The picture of the search page needs Chromium.
 """
 
+import json
 import re
 import sys
 import tempfile
@@ -20,11 +21,14 @@ from matplotlib.figure import Figure
 import dml
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+import convergence  # noqa: E402
+
 from tests.browser import Browser  # noqa: E402
 from tests.serve.shop import served  # noqa: E402
 
 ASSETS = ROOT / "docs" / "assets"
+KEPT = ROOT / "benchmarks" / "measured" / "convergence"
 TEAL, RED, GREY = "#009485", "#d9482b", "#808080"  # seen well on white and on black
 SIDE, GAP, FRAME = 88, 10, 4  # pixels
 QUERIES, NEIGHBOURS = 4, 6
@@ -129,6 +133,17 @@ def draw_losses(results: str) -> Figure:
     return figure
 
 
+def draw_convergence(path: Path) -> None:
+    """Draws R@1 after each epoch of the settings of MobileNet that have been measured."""
+    data = "cars196-half"
+    settings = convergence.TABLES[data].settings
+    runs = {
+        name: [json.loads(file.read_text()) for file in sorted(KEPT.glob(f"{data}/{name}-*.json"))]
+        for name in settings
+    }
+    convergence.draw({name: found for name, found in runs.items() if found}, settings, path)
+
+
 def draw_search_page(run: dml.Run, folder: Path) -> Path:
     """Returns a screenshot of the search page, after a click on an image."""
     with served(run.index) as (address, _), Browser() as browser, browser.tab() as tab:
@@ -183,6 +198,7 @@ def main() -> None:
     write("neighbours.webp", draw_neighbours(run.evaluation()))
     write("curve.svg", draw_curve(run))
     write("losses.svg", draw_losses((ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
+    draw_convergence(ASSETS / "convergence.svg")
     with tempfile.TemporaryDirectory() as folder:
         page = draw_search_page(run, Path(folder))
         write("search-page.webp", cv2.imread(str(page))[..., ::-1])
