@@ -22,6 +22,8 @@ from dml._storage.locks import locked
 from dml._storage.records import misfit, read_json, read_sealed, sha256, write_json, write_sealed
 from dml.errors import DataError, MissingDataError, OccupiedError, OptionError
 
+STUDY = "study.json"  # the manifest in the folder of a study, which has a recipe and items as well
+
 
 @dataclass(frozen=True)
 class RunManifest:
@@ -43,9 +45,6 @@ class RunManifest:
     def to_json(self) -> dict[str, Any]:
         """Returns the dictionary that is written."""
         return {"schema": self.VERSION, **dataclasses.asdict(self)}
-
-
-STUDY = "study.json"  # the manifest in the folder of a study, which has a recipe and items as well
 
 
 class StageFolder:

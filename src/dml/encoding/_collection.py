@@ -96,8 +96,9 @@ def embed_to_file(
     unfinished = unfinished_folder(out)
 
     def check(table):
-        paths = map(ImageRef.parse, table["path"])
-        _check_unread(out, dict.fromkeys(file for path in paths for file in path.files))
+        if out.exists():
+            paths = map(ImageRef.parse, table["path"])
+            _check_unread(out, dict.fromkeys(file for path in paths for file in path.files))
 
     with measuring(unfinished, out):
         embedded = embed_sources(
