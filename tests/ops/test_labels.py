@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from dml.losses import MultiSimilarity
@@ -24,6 +23,8 @@ def array(x):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's retracing")
 def test_labels_of_other_axes_than_before_want_another_compilation():
+    import tensorflow as tf
+
     x, labels = np.eye(6, dtype="float32"), np.arange(6) % 3
     layers = [keras.Input((6,)), keras.layers.Dense(4), keras.layers.UnitNormalization()]
     model = keras.Sequential(layers)

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 import torch
 
 from dml.backbones import Conv4, Own
@@ -579,6 +578,7 @@ def test_labels_of_one_batch_are_checked():
 def test_images_scaled_to_1_are_refused_everywhere():
     images, labels = stripes(24)
     shares, learner = images / 255.0, eager()
+    tf_data = pytest.importorskip("tensorflow").data
     batches = [(shares[:12], labels[:12]), (shares[12:], labels[12:])]
     for attempt in (
         lambda: learner.embed(shares),
@@ -586,7 +586,7 @@ def test_images_scaled_to_1_are_refused_everywhere():
         lambda: learner.predict((each[0] for each in batches), verbose=0),
         lambda: learner.fit(shares, labels, verbose=0),
         lambda: learner.fit((batch for batch in batches), verbose=0),
-        lambda: learner.fit(tf.data.Dataset.from_tensors(batches[0]), verbose=0),
+        lambda: learner.fit(tf_data.Dataset.from_tensors(batches[0]), verbose=0),
         lambda: learner.fit(images, labels, validation_data=batches[0], verbose=0),
         lambda: learner.fit(images, labels, validation_data=(b for b in batches), verbose=0),
         lambda: learner.evaluate(shares, labels, verbose=0),
@@ -622,7 +622,8 @@ def test_labels_in_any_container_train_and_count_alike():
             other.history.history[name], learner.history.history[name], rtol=1e-6
         )
     expected = learner.evaluate(images, labels, **options)
-    for kind in (list, pd.Series, torch.tensor, tf.constant, lambda y: y[:, None], np.float32):
+    tensor = pytest.importorskip("tensorflow").constant
+    for kind in (list, pd.Series, torch.tensor, tensor, lambda y: y[:, None], np.float32):
         found = learner.evaluate(images, kind(labels), **options)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -658,7 +659,8 @@ def test_unknown_labels_of_a_later_batch_end_the_epoch(loss, data):
     batches = [(images[i : i + 12], labels[i : i + 12]) for i in (0, 12, 24)]
     x = (batch for batch in batches)
     if data == "tf.data":
-        x = tf.data.Dataset.from_tensor_slices((images, labels)).batch(12)
+        tf_data = pytest.importorskip("tensorflow").data
+        x = tf_data.Dataset.from_tensor_slices((images, labels)).batch(12)
     compiled = Learner(encoder(), loss, classes=4)
     compiled.compile()
     with pytest.raises(ValueError, match=r"in \[0, 4\), .*the data set had 0 to 4 in epoch 1"):

@@ -13,7 +13,7 @@ def hard_differences(embeddings, labels):
     """
     d = euclidean(embeddings, embeddings)
     positive, negative = pair_masks(labels)
-    nearest = ops.min(ops.where(present(negative), d, 4.0), axis=1)  # no distance exceeds 2
+    nearest = ops.amin(ops.where(present(negative), d, 4.0), axis=1)  # no distance exceeds 2
     nearest = ops.minimum(nearest[:, None], nearest[None, :])
     found = ops.cast(nearest < 3.0, "float32")
     return ops.where(nearest < 3.0, d - nearest, ops.zeros_like(d)), as_weights(positive) * found

@@ -60,6 +60,6 @@ class CurricularFace(MetricLoss):
         # With several own classes, the farthest decides which others are hard.
         least = moved
         if is_relation(labels):
-            least = ops.min(ops.where(labels > 0, moved, float("inf")), axis=1, keepdims=True)
+            least = ops.amin(ops.where(labels > 0, moved, float("inf")), axis=1, keepdims=True)
         weighed = ops.where(cosines > least, cosines * (progress + cosines), cosines)
         return cross_entropy(weighed, labels, moved, self.scale)

@@ -91,7 +91,7 @@ def _pooled(cosines, temperature):
     @custom_gradient
     def result_of(cosines):
         exponents = ops.transpose(cosines, (2, 0, 1)) / temperature
-        chosen = ops.exp(exponents - ops.max(exponents, axis=0))
+        chosen = ops.exp(exponents - ops.amax(exponents, axis=0))
         total = ops.sum(chosen, axis=0)
         level = ops.sum(chosen * exponents, axis=0) / total
 

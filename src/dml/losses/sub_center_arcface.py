@@ -47,7 +47,7 @@ class SubCenterArcFace(ArcFace):
 
     def batch_loss(self, labels, cosines):
         if self.proxies_per_class > 1:
-            cosines = ops.max(cosines, axis=2)
+            cosines = ops.amax(cosines, axis=2)
         return super().batch_loss(labels, cosines)
 
 

@@ -38,8 +38,8 @@ def triplet_counts(distances, positive, negative, margin, mining):
     distances = ops.stop_gradient(distances)
     if mining == "hard":
         there = present(positive), present(negative)
-        farthest = ops.max(ops.where(there[0], distances, -float("inf")), axis=1, keepdims=True)
-        nearest = ops.min(ops.where(there[1], distances, float("inf")), axis=1, keepdims=True)
+        farthest = ops.amax(ops.where(there[0], distances, -float("inf")), axis=1, keepdims=True)
+        nearest = ops.amin(ops.where(there[1], distances, float("inf")), axis=1, keepdims=True)
         valid = ops.isfinite(farthest) & ops.isfinite(nearest)
         return (
             row_shares(keep(positive, valid & (distances == farthest))),
@@ -48,7 +48,7 @@ def triplet_counts(distances, positive, negative, margin, mining):
     low = min(TIE, margin) if mining == "semi_hard" else -float("inf")
     width = distances.shape[1]
     most = FEW if width is None else min(FEW, width)
-    few = ops.max(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= most
+    few = ops.amax(ops.sum(ops.cast(present(positive), "int32"), axis=1)) <= most
     return ops.cond(
         ops.logical_and(few, ops.shape(distances)[1] >= most),
         lambda: _counts_of_few(distances, positive, negative, low, margin, most),
@@ -109,7 +109,7 @@ def _largest(x, count):
         return ops.top_k(x, count)
     blocks = ops.reshape(x, (-1, BLOCK))  # (B * R / BLOCK, BLOCK)
     across = width // BLOCK
-    _, chosen = ops.top_k(ops.reshape(ops.max(blocks, axis=1), (-1, across)), count)
+    _, chosen = ops.top_k(ops.reshape(ops.amax(blocks, axis=1), (-1, across)), count)
     first = across * ops.arange(ops.shape(x)[0], dtype=chosen.dtype)[:, None]
     inside = ops.take(blocks, first + chosen, axis=0)  # (B, count, BLOCK)
     values, found = ops.top_k(ops.reshape(inside, (-1, count * BLOCK)), count)

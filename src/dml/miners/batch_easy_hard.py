@@ -75,7 +75,7 @@ def _best(similarities, mask, highest):
         The mask (B, R), and floats (B, 1); infinite if there is no pair.
     """
     sign = 1.0 if highest else -1.0
-    found = ops.max(
+    found = ops.amax(
         ops.where(present(mask), sign * similarities, -float("inf")), axis=1, keepdims=True
     )
     return keep(mask, present(mask) & (sign * similarities == found)), sign * found

@@ -70,7 +70,7 @@ class DistanceWeightedMiner(Miner):
         inside = present(negative) & (2.0 - 2.0 * similarities <= self.farthest**2)
         rarity = ops.where(inside, -density, -math.inf)
         some = ops.any(inside, axis=1, keepdims=True)
-        highest = ops.where(some, ops.max(rarity, axis=1, keepdims=True), 0.0)
+        highest = ops.where(some, ops.amax(rarity, axis=1, keepdims=True), 0.0)
         chances = ops.exp(rarity - highest) * as_weights(negative)
         total = ops.sum(chances, axis=1, keepdims=True)
         shares = chances / ops.where(some, total, ops.ones_like(total))

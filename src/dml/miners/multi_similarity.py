@@ -35,8 +35,8 @@ class MultiSimilarityMiner(Miner):
 
     def mine(self, similarities, positive, negative):
         nowhere = float("inf")
-        farthest = ops.min(ops.where(present(positive), similarities, nowhere), 1, keepdims=True)
-        nearest = ops.max(ops.where(present(negative), similarities, -nowhere), 1, keepdims=True)
+        farthest = ops.amin(ops.where(present(positive), similarities, nowhere), 1, keepdims=True)
+        nearest = ops.amax(ops.where(present(negative), similarities, -nowhere), 1, keepdims=True)
         # For an anchor without the other kind, the bound is infinite and it keeps none.
         return (
             keep(positive, similarities < nearest + self.epsilon),

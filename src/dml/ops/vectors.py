@@ -14,7 +14,7 @@ def unit_length(x):
         x: Floats (..., D).
     """
     # Squares of tiny entries underflow float32 and those of large ones overflow: scale first.
-    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+    largest = ops.stop_gradient(ops.amax(ops.abs(x), axis=-1, keepdims=True))
     nonzero = ~(largest <= 1e-34)  # NaN stays NaN
     x = x / ops.where(nonzero, largest, ops.ones_like(largest))
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)  # at least 1, but of zero vectors

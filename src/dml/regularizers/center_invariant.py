@@ -44,7 +44,7 @@ class CenterInvariant(Regularizer):
         check_at_least(0, weight=self.weight)
 
     def __call__(self, raw_proxies):
-        largest = ops.stop_gradient(ops.max(ops.abs(raw_proxies)))
+        largest = ops.stop_gradient(ops.amax(ops.abs(raw_proxies)))
         shortened = ops.multiply(raw_proxies, _LARGEST / ops.maximum(largest, _LARGEST))
         squares = ops.sum(ops.square(shortened), axis=-1)
         return self.weight * 0.25 * ops.mean(ops.square(squares - ops.mean(squares)))

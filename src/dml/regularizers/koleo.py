@@ -42,7 +42,7 @@ class KoLeo(Regularizer):
 
     def __call__(self, embeddings):
         itself = ops.eye(ops.shape(embeddings)[0], dtype="bool")
-        nearest = ops.min(ops.where(itself, 1e9, squared(embeddings, embeddings)), axis=1)
+        nearest = ops.amin(ops.where(itself, 1e9, squared(embeddings, embeddings)), axis=1)
         counted = (nearest > 0) & (nearest < 1e8)  # not alone in the batch
         logs = 0.5 * ops.log(ops.where(counted, nearest, ops.ones_like(nearest)))
         return self.weight * -ratio(ops.sum(logs), ops.sum(ops.cast(counted, logs.dtype)))

@@ -51,5 +51,5 @@ class RegularFace(Regularizer):
             some = rows[start : start + step]
             cosines = ops.matmul(some, ops.transpose(rows))
             own = owner[start : start + step, None] == owner[None, :]
-            total += ops.sum(ops.max(ops.where(own, -2.0, cosines), axis=1))
+            total += ops.sum(ops.amax(ops.where(own, -2.0, cosines), axis=1))
         return self.weight * total / (classes * centres)
