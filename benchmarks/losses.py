@@ -1,13 +1,11 @@
 """Time and memory of losses, forward and backward, against the unavoidable matrix products.
 
-    python benchmarks/losses.py [--backend tensorflow] [--case NAME]... [--json FILE] [--compile]
-        [--peer]
+    python benchmarks/losses.py [--backend tensorflow] [--case NAME]... [--json FILE] [--peer]
 
 Each case runs in a process of its own, so that the peak of memory is its own. Gradients are those
 of the embeddings and of the head's weights. `floor` is the time of the matrix products alone. On a
 machine with a GPU the backend uses it, and memory is the GPU's. `--peer` measures each case with
-pytorch-metric-learning right after, where that is installed. `--compile` compiles losses and heads
-on PyTorch, as `learner.compile(jit_compile=True)` does; other backends compile anyway.
+pytorch-metric-learning right after, where that is installed.
 """
 
 import argparse
@@ -82,11 +80,8 @@ def build(case):
     return x, labels, loss, head
 
 
-def step_of(x, labels, loss, head, compiled=False):
-    """Returns a function without arguments that runs one forward and backward pass.
-
-    It is compiled, on PyTorch only if `compiled`.
-    """
+def step_of(x, labels, loss, head):
+    """Returns a function without arguments that runs one compiled forward and backward pass."""
     import keras
     from keras import ops
 
@@ -134,12 +129,10 @@ def step_of(x, labels, loss, head, compiled=False):
         case _:
             import torch
 
-            function = torch.compile(value_of, fullgraph=True) if compiled else value_of
-
             def step():
                 leaf = x.detach().requires_grad_()
                 return finished(
-                    torch.autograd.grad(function(leaf), [leaf, *(v.value for v in trained)])
+                    torch.autograd.grad(value_of(leaf), [leaf, *(v.value for v in trained)])
                 )
 
             return step
@@ -202,11 +195,11 @@ def median_ms(*works, seconds=8.0, least=7):
     return [1000 * statistics.median(some) for some in times]
 
 
-def measure(case, compiled):
+def measure(case):
     """Measures a case in this process."""
     import keras
 
-    step = step_of(*build(case), compiled)
+    step = step_of(*build(case))
     step_of(*build("soft_triple_cub"))()  # what the backend takes for itself is none of the case's
     gc.collect()
     peak = growth_mib(step, keras.backend.backend())
@@ -219,9 +212,9 @@ def measure(case, compiled):
     }
 
 
-def measured(script, case, environment, *flags):
+def measured(script, case, environment):
     """Returns what a script measures of a case, in a process of its own."""
-    command = [sys.executable, str(script), "--here", case, *flags]
+    command = [sys.executable, str(script), "--here", case]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{case}: {done.stderr[-2000:]}")
@@ -233,12 +226,11 @@ def main():
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax", "torch"))
     parser.add_argument("--case", action="append", choices=CASES, help="default: all of them")
     parser.add_argument("--json", type=Path, help="a file for one JSON object a line")
-    parser.add_argument("--compile", action="store_true", help="the loss and the head, on PyTorch")
     parser.add_argument("--peer", action="store_true", help="compare with pytorch-metric-learning")
     parser.add_argument("--here", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(measure(options.here, options.compile)))
+        print(json.dumps(measure(options.here)))
         return
     if options.peer and not find_spec("pytorch_metric_learning"):
         parser.error("--peer needs `pip install pytorch-metric-learning`")
@@ -249,7 +241,7 @@ def main():
     print(titles, "|---" * (titles.count("|") - 1) + "|", sep="\n")
     lines, gains = [], []
     for case in options.case or CASES:
-        r = measured(__file__, case, environment, *(["--compile"] if options.compile else []))
+        r = measured(__file__, case, environment)
         row = [case, r["ms"], r["peak_mib"], f"{r['ms'] / r['floor_ms']:.2f}"]
         if options.peer:
             peer = measured(Path(__file__).with_name("peer_losses.py"), case, environment)

@@ -628,6 +628,15 @@ def test_labels_in_any_container_train_and_count_alike():
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's compiler")
+def test_the_compiler_of_pytorch_is_refused():
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    with pytest.raises(ValueError, match="jit_compile can't be True on PyTorch"):
+        learner.compile(jit_compile=True)
+    learner.compile(jit_compile="auto")
+    assert not learner.jit_compile
+
+
 @pytest.mark.parametrize("weights", [{"sample_weight": np.ones(24)}, {"class_weight": {0: 2.0}}])
 def test_weights_of_images_and_classes_are_refused(weights):
     images, labels = stripes(24)

@@ -219,7 +219,7 @@ def test_layer_decay_is_made_again_from_its_config(learner):
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_layer_decay_in_a_compiled_step(learner, jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
-        pytest.skip("torch.compile is slow, and not the default")
+        pytest.skip("is refused")
     options = OptimizerOptions(
         name="adam", learning_rate=1e-3, layer_decay=0.5, schedule="cosine", clip_norm=1.0
     )

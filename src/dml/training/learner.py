@@ -177,7 +177,6 @@ class Learner(keras.Model):
             self.label_range = self.add_weight(
                 name="label_range", shape=(2,), initializer="zeros", dtype="int32", trainable=False
             )
-        self.program = None  # of the loss and the head, where PyTorch compiles them
         self.built = True
 
     def call(self, images, training: bool = False):
@@ -218,13 +217,12 @@ class Learner(keras.Model):
                 gives the proxies a hundred times the encoder's rate.
             **options: As for `keras.Model.compile`, except `loss`, which the learner has, and
                 `loss_weights`. `jit_compile` selects XLA: by default where there is an accelerator,
-                as on CPU it is slower. On PyTorch, `jit_compile=True` compiles the loss and the
-                head into one graph, not the encoder. It is off by default, as compiling takes as
-                long as some thousand steps gain.
+                as on CPU it is slower. PyTorch's compiler is refused, as it computes wrong
+                gradients of some losses.
 
         Raises:
-            OptionError: A loss or its weights are given; or, with the default optimizer, the head
-                would train and nothing of the encoder.
+            OptionError: A loss or its weights are given; `jit_compile` is True on PyTorch; or, with
+                the default optimizer, the head would train and nothing of the encoder.
             DmlError: The batch would be divided among devices that each see only the pairs of their
                 own part; or the encoder was made before the block of `dml.on_devices`.
         """
@@ -244,14 +242,15 @@ class Learner(keras.Model):
             from dml.training.optimizers import OptimizerOptions, build_optimizer
 
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
-        options.setdefault("jit_compile", not options.get("run_eagerly") and _compiles_with_xla())
+        if options.setdefault("jit_compile", "auto") == "auto":
+            options["jit_compile"] = not options.get("run_eagerly") and _compiles_with_xla()
+        if options["jit_compile"] and keras.backend.backend() == "torch":
+            raise OptionError(
+                "jit_compile",
+                "can't be True on PyTorch, whose compiler computes wrong gradients of some losses: "
+                "leave it out, or train with KERAS_BACKEND=jax, which compiles every step",
+            )
         super().compile(optimizer=optimizer, **options)
-        self.program = None
-        if keras.backend.backend() == "torch" and self.jit_compile:
-            from dml.training._program import Program
-
-            self.jit_compile = False  # else Keras would compile the whole step, in many graphs
-            self.program = Program(self._training_loss, type(self.metric_loss).__name__)
         if isinstance(self.head, SampledProxyHead):
             self.optimizer.build(self.trainable_variables)
             self.slots = SlotTables(slots_of(self.optimizer, self.head.proxies), self.head)
@@ -449,22 +448,7 @@ class Learner(keras.Model):
         embeddings = ops.cast(y_pred, "float32")
         if loss_fn.views > 1 and not training:  # there is one: its views are the same
             embeddings = ops.concatenate([embeddings] * loss_fn.views)
-        if training:
-            loss_of = self.program or self._training_loss
-            loss, embeddings, compared = loss_of(targets, embeddings)
-        else:
-            loss, embeddings, compared = self._loss(targets, embeddings, training=False)
-        for extra in self.losses:  # weight regularisers of the user's own layers
-            loss = loss + extra
-        self._update_telemetry(targets.labels, embeddings, compared)
-        return loss
-
-    def _training_loss(self, targets, embeddings):
-        return self._loss(targets, embeddings, training=True)
-
-    def _loss(self, targets, embeddings, training):
-        """Returns the loss, the embeddings of unit length, and what the loss compares."""
-        loss_fn, compared = self.metric_loss, embeddings
+        compared = embeddings
         if self.head is not None:
             known = {}
             if getattr(self.head, "reads_samples", False):
@@ -479,7 +463,10 @@ class Learner(keras.Model):
             loss = loss + part(
                 self._regularized(part.acts_on, embeddings, targets.labels, training)
             )
-        return loss, embeddings, compared
+        for extra in self.losses:  # weight regularisers of the user's own layers
+            loss = loss + extra
+        self._update_telemetry(targets.labels, embeddings, compared)
+        return loss
 
     def _watch_labels(self, labels):
         """Widens the range of the labels that this epoch has seen."""
