@@ -66,45 +66,28 @@ def check_names(names: Iterable[Any]) -> None:
             raise ArrayError(f"two columns have the name {name!r}: rename one")
 
 
-def typed_column(values, name):
+def typed_column(values: "pd.Series", name: str) -> "pd.Series":
     """Returns one column of `typed`."""
     import pandas as pd
     from pandas.api import types
 
-    dtype = values.dtype
-    if isinstance(dtype, types.CategoricalDtype):
+    if isinstance(values.dtype, types.CategoricalDtype):
         values = values.astype(object)
-        dtype = values.dtype
-    kind = None
-    if types.is_bool_dtype(dtype):
-        kind = bool
-    elif types.is_integer_dtype(dtype):
-        kind = int
-    elif types.is_float_dtype(dtype):
-        kind = float
-    elif types.is_datetime64_any_dtype(dtype) or types.is_string_dtype(dtype):
-        kind = str
-    boxed = types.is_object_dtype(dtype)
+    boxed = types.is_object_dtype(values.dtype)
     found = types.infer_dtype(values, skipna=True) if boxed else ""
-    if boxed:
-        kind = INFERRED.get(found)
-    if isinstance(dtype, pd.StringDtype) or found in ("string", "empty"):
+    if isinstance(values.dtype, pd.StringDtype) or found in ("string", "empty"):
         return values.astype(object).where(values.notna(), None)
+    kind = _INFERRED.get(found) if boxed else _kind_of_dtype(values.dtype)
     if name in ("id", "path", "label") and (kind or boxed):
-        return texts(values, name)
+        kind = str
     if kind is None:
         raise other_kind(values, name)
     if kind is str:
         return texts(values, name)
     if kind is float:
-        numbers = values.astype("float64")
-        if np.isinf(numbers).any():
-            raise ArrayError(
-                f"column {name!r} holds an infinite value: leave it empty, or write it as text"
-            )
-        return numbers
+        return _finite(values, name)
     try:
-        if kind is int and dtype.kind == "u" and values.max() >= 2**63:
+        if values.dtype.kind == "u" and values.max() >= 2**63:
             raise OverflowError
         return values.astype(DTYPES[kind])
     except (OverflowError, TypeError, ValueError):
@@ -113,7 +96,30 @@ def typed_column(values, name):
         ) from None
 
 
-INFERRED = {  # what pandas infers of a column of objects
+def _kind_of_dtype(dtype: Any) -> type | None:
+    """Returns the Python type of the values of a pandas dtype that is not `object`."""
+    from pandas.api import types
+
+    kinds = {
+        bool: types.is_bool_dtype,
+        int: types.is_integer_dtype,
+        float: types.is_float_dtype,
+        str: lambda x: types.is_datetime64_any_dtype(x) or types.is_string_dtype(x),
+    }
+    return next((kind for kind, holds in kinds.items() if holds(dtype)), None)
+
+
+def _finite(values: "pd.Series", name: str) -> "pd.Series":
+    """Returns a column of floats; raises ArrayError if one is infinite."""
+    numbers = values.astype("float64")
+    if np.isinf(numbers).any():
+        raise ArrayError(
+            f"column {name!r} holds an infinite value: leave it empty, or write it as text"
+        )
+    return numbers
+
+
+_INFERRED = {  # what pandas infers of a column of objects
     "string": str,
     "empty": str,
     "date": str,
@@ -127,7 +133,7 @@ INFERRED = {  # what pandas infers of a column of objects
 }
 
 
-def texts(values, name):
+def texts(values: "pd.Series", name: str) -> "pd.Series":
     """Returns a column of text; integers without the `.0` that they get next to missing values."""
     import pandas as pd
 
@@ -143,7 +149,8 @@ def texts(values, name):
     return pd.Series(found, values.index, dtype=object)
 
 
-def other_kind(values, name):
+def other_kind(values: "pd.Series", name: str) -> ArrayError:
+    """Returns the error for a column of values that no image has."""
     found = sorted({type(value).__name__ for value in values[values.notna()]})
     return ArrayError(
         f"column {name!r} holds {' and '.join(found[:3])}: images have text, numbers, true or "

@@ -1,10 +1,11 @@
 """A table of images: a CSV or Parquet file with the columns path, label and optional others."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +25,10 @@ from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images._files import LeftOut
+from dml.images._references import ImageRef
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = (*REQUIRED, "split", "super_label", *SOURCE_COLUMNS, *REGION_COLUMNS)
 
@@ -83,76 +88,112 @@ class Table(_UserDataset):
     def read(self) -> Items:
         file = self.folder()
         frame = read_frame(file, _COLUMNS)
-        # Of Parquet files, the frame holds no others.
-        columns = frame.columns if file.suffix.lower() == ".csv" else read_schema(file).names
-        unread = [name for name in columns if name not in _COLUMNS]
-        for column in (*REQUIRED, *({"super_label"} & set(frame.columns))):
-            if column not in frame.columns:
-                found = ", ".join(map(str, frame.columns))
-                raise DataError(file, f"no column {column!r}; it has {found}")
-            if len(empty := np.flatnonzero(frame[column].isna())):
-                raise DataError(file, f"row {empty[0] + 1} has no {column}")
-        texts = {}  # one for all images of a class
-        names = [texts.setdefault(n, n) for n in map(_stripped, frame.pop("label").to_numpy())]
-        if "" in texts:
-            raise DataError(file, f"row {names.index('') + 1} has no label")
-        if file.suffix.lower() == ".csv":
-            names = as_integers(names)
-        names = sets_of_labels(
-            names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
-        )
-        has_splits, notes = "split" in frame, []
-        if unread:
-            notes.append(unread_columns(unread))
-        splits = []
-        for row, name in enumerate(
-            frame.pop("split").to_numpy() if has_splits else ["train"] * len(frame)
-        ):
-            split = split_named(name)
-            if split is None:
-                known = ", ".join(SPLIT_NAMES)
-                raise DataError(file, f"split must be one of {known}; row {row + 1} has {name!r}")
-            splits.append(split)
-        check_complete(splits, file)
-        if "val" in splits and not {"test", "query"} & set(splits):
-            splits = ["test" if split == "val" else split for split in splits]
-            notes.append(VALIDATION_TESTS.format("val"))
+        notes = [unread_columns(unread)] if (unread := _unread(file, frame)) else []
+        _check_columns(file, frame)
+        names = self._label_sets(file, frame.pop("label"))
+        splits, note = (None, "") if "split" not in frame else _splits(file, frame.pop("split"))
         listed, units = images_of(frame, file)
-        if units:
-            notes.append(units)
-        ids, paths, files, left_out = [], [], {}, LeftOut()
-        taken = np.zeros(len(frame), bool)
-        folder = os.path.abspath(file.parent)
-        for row, (text, image) in enumerate(zip(texts_of(frame["path"]), listed, strict=True)):
-            ids.append(str(image))
-            if left_out.takes_listed(text):
-                taken[row] = True
-                whole = image.absolute(folder)
-                paths.append(str(whole))
-                files.update(dict.fromkeys(whole.files))
-        if (twice := first_repeated(ids)) is not None:
-            raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
-        if not paths:
-            raise DataError(file, f"no images in it; {left_out}")
-        require_files(files, listed_in(file))
+        ids, paths, taken, left_out = _images(file, texts_of(frame["path"]), listed)
+        notes += [text for text in (note, units, str(left_out) if left_out else "") if text]
         if left_out:
-            frame = frame[taken]
-            names, splits, ids = (list(compress(x, taken)) for x in (names, splits, ids))
+            frame, names = frame[taken], list(compress(names, taken))
+            splits = splits and list(compress(splits, taken))
+        protocol = self.protocol
+        if splits is not None:
+            protocol = protocol_of_sets(names, splits, self.label_separator)
         items = Items.build(
             paths,
             names,
-            splits,
+            splits or ["train"] * len(paths),
             ids,
-            protocol_of_sets(names, splits, self.label_separator) if has_splits else self.protocol,
+            protocol,
             frame["super_label"].tolist() if "super_label" in frame else None,
-            notes=[*notes, str(left_out)] if left_out else notes,
+            notes=notes,
             cameras=frame["camera"].tolist() if "camera" in frame else None,
             sequences=frame["sequence"].tolist() if "sequence" in frame else None,
             separator=self.label_separator,
         )
         fractions = self.test_fraction, self.validation_fraction
-        check_held_out(items, has_splits, *fractions, self.validation)
-        return items if has_splits else items.with_test(self.test_fraction, self.test_seed)
+        check_held_out(items, splits is not None, *fractions, self.validation)
+        if splits is not None:
+            return items
+        return items.with_test(self.test_fraction, self.test_seed)
+
+    def _label_sets(self, file: Path, column: "pd.Series") -> list[Any]:
+        """Returns the label of each row, or its labels if cells hold several."""
+        texts = {}  # one for all images of a class
+        names = [texts.setdefault(n, n) for n in map(_stripped, column.to_numpy())]
+        if "" in texts:
+            raise DataError(file, f"row {names.index('') + 1} has no label")
+        if file.suffix.lower() == ".csv":
+            names = as_integers(names)
+        return sets_of_labels(
+            names, self.label_separator, lambda row, text: DataError(file, f"row {row + 1} {text}")
+        )
+
+
+def _unread(file: Path, frame: "pd.DataFrame") -> list[str]:
+    """Returns the columns of the file that are of no use here."""
+    # Of Parquet files, the frame holds no others.
+    columns = frame.columns if file.suffix.lower() == ".csv" else read_schema(file).names
+    return [name for name in columns if name not in _COLUMNS]
+
+
+def _check_columns(file: Path, frame: "pd.DataFrame") -> None:
+    """Raises DataError if a column or one of its cells is missing."""
+    for column in (*REQUIRED, *({"super_label"} & set(frame.columns))):
+        if column not in frame.columns:
+            found = ", ".join(map(str, frame.columns))
+            raise DataError(file, f"no column {column!r}; it has {found}")
+        if len(empty := np.flatnonzero(frame[column].isna())):
+            raise DataError(file, f"row {empty[0] + 1} has no {column}")
+
+
+def _splits(file: Path, column: "pd.Series") -> tuple[list[str], str]:
+    """Returns the split of each row, and a note if validation images become test images."""
+    splits = []
+    for row, name in enumerate(column.to_numpy()):
+        split = split_named(name)
+        if split is None:
+            known = ", ".join(SPLIT_NAMES)
+            raise DataError(file, f"split must be one of {known}; row {row + 1} has {name!r}")
+        splits.append(split)
+    check_complete(splits, file)
+    if "val" in splits and not {"test", "query"} & set(splits):
+        return ["test" if x == "val" else x for x in splits], VALIDATION_TESTS.format("val")
+    return splits, ""
+
+
+def _images(
+    file: Path, texts: Iterable[str], listed: Iterable[ImageRef]
+) -> tuple[list[str], list[str], list[bool], LeftOut]:
+    """Returns the images of a table: their ids, absolute references, rows, and what is left out.
+
+    Args:
+        file: The table.
+        texts: Each row's path.
+        listed: Each row's image, relative to the table's folder.
+
+    Raises:
+        DataError: An image is listed twice, there is none, or a file is missing.
+    """
+    ids, paths, taken, files, left_out = [], [], [], {}, LeftOut()
+    folder = os.path.abspath(file.parent)
+    for text, image in zip(texts, listed, strict=True):
+        ids.append(str(image))
+        taken.append(left_out.takes_listed(text))
+        if taken[-1]:
+            whole = image.absolute(folder)
+            paths.append(str(whole))
+            files.update(dict.fromkeys(whole.files))
+    if (twice := first_repeated(ids)) is not None:
+        raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
+    if not paths:
+        raise DataError(file, f"no images in it; {left_out}")
+    require_files(files, listed_in(file))
+    if left_out:
+        ids = list(compress(ids, taken))
+    return ids, paths, taken, left_out
 
 
 def _stripped(label: Any) -> Any:
