@@ -133,9 +133,8 @@ def draw_losses(results: str) -> Figure:
     return figure
 
 
-def draw_convergence(path: Path) -> None:
-    """Draws R@1 after each epoch of the settings of MobileNet that have been measured."""
-    data = "cars196-half"
+def draw_convergence(path: Path, data: str) -> None:
+    """Draws R@1 after each epoch of a data set's settings that have been measured."""
     settings = convergence.TABLES[data].settings
     runs = {
         name: [json.loads(file.read_text()) for file in sorted(KEPT.glob(f"{data}/{name}-*.json"))]
@@ -198,7 +197,8 @@ def main() -> None:
     write("neighbours.webp", draw_neighbours(run.evaluation()))
     write("curve.svg", draw_curve(run))
     write("losses.svg", draw_losses((ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
-    draw_convergence(ASSETS / "convergence.svg")
+    draw_convergence(ASSETS / "convergence.svg", "cars196-half")
+    draw_convergence(ASSETS / "convergence-emoji.svg", "emoji")
     with tempfile.TemporaryDirectory() as folder:
         page = draw_search_page(run, Path(folder))
         write("search-page.webp", cv2.imread(str(page))[..., ::-1])
