@@ -5,6 +5,15 @@ import numpy as np
 from keras import ops
 
 
+def traced(fn):
+    """Returns a function without arguments, traced on TensorFlow: a thousand calls take seconds."""
+    if keras.backend.backend() != "tensorflow":
+        return fn
+    import tensorflow as tf
+
+    return tf.function(fn)
+
+
 def value_and_grad(fn, x, dtype="float32", compiled=False, any_batch=False):
     """Returns float32 arrays (fn(x), d fn / dx) of the active backend.
 

@@ -24,13 +24,13 @@ settings.load_profile("dml")
 
 @pytest.fixture(scope="module")
 def eager_training():
-    """Trains without tracing the steps first, which takes three quarters of a small training.
+    """Trains and embeds without tracing first, which takes three quarters of a small training.
 
     The values are the same; that steps can be traced is tested elsewhere.
     """
-    from dml.training import Learner
+    import keras
 
     with pytest.MonkeyPatch.context() as patch:
-        eager = property(lambda learner: True, lambda learner, value: None)
-        patch.setattr(Learner, "run_eagerly", eager)
+        eager = property(lambda model: True, lambda model, value: None)
+        patch.setattr(keras.Model, "run_eagerly", eager)
         yield

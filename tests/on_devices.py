@@ -232,7 +232,7 @@ def largest_arrays(count, names):
 
 def main(folder):
     count = len(jax.devices())
-    # Their compilation takes the time: each loss on two devices or on four, which also do the runs.
+    # Their compilation takes the time: each loss on two devices or on four, which do the rest, too.
     names = [name for i, name in enumerate(sorted(LOSSES)) if (i % 3 == 0) == (count == 4)]
     report = {
         name: distances(
@@ -241,9 +241,9 @@ def main(folder):
         for name in names
     }
     report["largest array"] = largest_arrays(count, names)
-    for name, (make, of_images) in wrappers().items():
-        report[name] = distances(count, make, of_images)
     if count == 4:
+        for name, (make, of_images) in wrappers().items():
+            report[name] = distances(count, make, of_images)
         report["uneven batches"] = {"divided": of_uneven_batches(count)}
         found, lines = run_results(folder)
         report["runs"] = {name: distance(each, found["one"]) for name, each in found.items()}

@@ -27,8 +27,10 @@ def environment(devices):
         "JAX_PLATFORMS": "cpu",  # of which the flag makes several, also where there is a GPU
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         # Without fusion emitters, compiling takes half the time.
+        # However busy the machine, devices wait for each other.
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_use_fusion_emitters=false "
+        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
     }
 
 

@@ -45,6 +45,12 @@ batch_size = 8
 
 [training]
 epochs = 1
+
+[head_stage]
+epochs = 1
+
+[evaluation]
+clustering_seeds = 0
 """
 TINY = """--backbone.name conv4 --backbone.filters 4 --backbone.input_size 16
 --backbone.resize_side 16 --sampler.batch_size 8 --training.epochs 1 --head_stage.epochs 1"""

@@ -34,23 +34,14 @@ from tests.datasets.layouts import LAYOUTS, png, write_image, write_parquet, wri
 from tests.regularizers.test_contract import given
 from tests.samplers.test_contract import batches_of
 
-WORDS = (  # values of the options that take a word or a path
+WORDS = (  # values of the options that take a word or a path; those of a run are slow to refuse
+    *("last", "best", "ema", "mixed_bfloat16", "bfloat16", "float32"),
     *("all", "hard", "semi_hard", "easy", "cosine", "dot", "euclidean", "squared", "poincare"),
     *("snr", "linear", "gaussian", "cos", "arc", "squared_distance", "O", "Iu", "Ib", "Ds", "Dq"),
     *("keep", "stretch", "train", "frozen", "fixed", "average", "max", "average+max", "gem", "cls"),
     *("classes", "images", "zero-shot", "seen-class", "once", "repeat", "skip", "error", "other"),
     *("sgd", "adam", "rmsprop", "adamw", "constant", "step", "exponential", "none", "torch", "tf"),
-    *(
-        "last",
-        "best",
-        "ema",
-        "mixed_bfloat16",
-        "bfloat16",
-        "float32",
-        "other.csv",
-        "other.keras",
-        "other.preset",
-    ),
+    *("other.csv", "other.keras", "other.preset"),
     *("json.about.kind", "json.split", "jpg", "kind", "where", "other"),
 )
 CLASSES, DIM = 6, 5
@@ -556,7 +547,8 @@ def trained(images, tmp_path_factory, eager_training):
 def left_by(run):
     """Returns what a training leaves: its log without times, and the weights that it keeps."""
     log = [{k: v for k, v in row.items() if "second" not in k} for row in run.log()]
-    return [str(log), str(run.encoder().dtype_policy), *run.encoder().get_weights()]
+    encoder = run.encoder()
+    return [str(log), str(encoder.dtype_policy), *encoder.get_weights()]
 
 
 @pytest.mark.slow

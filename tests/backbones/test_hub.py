@@ -311,11 +311,16 @@ def test_onnx_has_the_vectors_of_keras_on_real_photos(tmp_path):
     from dml.encoding._formats import ExportFormat, read_encoder, write_encoder
     from dml.images import read_image
 
-    encoder = build_encoder(Hub(preset=VIT, input_size=160), EmbeddingOptions(dim=64))
+    # The first four of its twelve blocks: all of them take half a minute to export.
+    preset = shutil.copytree(DATA / VIT, tmp_path / "preset", copy_function=shutil.copyfile)
+    config = (preset / "config.json").read_text()
+    assert '"num_layers": 12' in config
+    (preset / "config.json").write_text(config.replace('"num_layers": 12', '"num_layers": 4'))
+    encoder = build_encoder(Hub(preset=str(preset), input_size=160), EmbeddingOptions(dim=64))
     files = sorted((DATA / "emoji" / "test").rglob("*.*"))[::600]
     path = tmp_path / "encoder.onnx"
     write_encoder(encoder, path, ExportFormat.ONNX)
-    assert path.stat().st_size < 25e6  # 5.5 million parameters
+    assert path.stat().st_size < 9e6  # 2 million parameters
     run = read_encoder(path, ExportFormat.ONNX)
     for file in files:
         image = np.asarray(read_image(str(file)))[None]
@@ -326,15 +331,15 @@ def test_onnx_has_the_vectors_of_keras_on_real_photos(tmp_path):
 @needs_vit
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="long, and the same there")
 def test_frozen_weights_retrieve_unseen_birds():
-    # Measured by the class token with keras-hub, Pillow and scikit-learn alone. A wrong scaling,
-    # or weights or positions that did not load, show here at once.
+    # Measured by the class token with keras-hub, Pillow and scikit-learn alone: 72.6 and 49.2. A
+    # wrong scaling, or weights or positions that did not load, show here at once.
     from dml.datasets import DATASETS
     from dml.encoding import embed_images
     from dml.evaluation import retrieval
 
     items = DATASETS["folder"](root=str(DATA / "cub50")).items().select("test")
-    items = items.take(np.arange(0, len(items), 4))
+    items = items.take(np.arange(0, len(items), 8))
     encoder = build_encoder(Hub(preset=VIT), EmbeddingOptions(dim=0))
     found = retrieval(embed_images(encoder, items.paths), items.labels, ks=(1,))
-    assert 100 * found.recall[1] == pytest.approx(76.6, abs=2.0)
-    assert 100 * found.map_at_r == pytest.approx(50.1, abs=2.0)
+    assert 100 * found.recall[1] == pytest.approx(72.6, abs=2.0)
+    assert 100 * found.map_at_r == pytest.approx(49.2, abs=2.0)

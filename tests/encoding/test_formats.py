@@ -1,5 +1,7 @@
 """Exported encoders compute the same as the trained one, in each format, at any image size."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +32,19 @@ def encoder():
     return build_encoder(Conv4(input_size=28, resize_side=32), EmbeddingOptions(dim=16))
 
 
+@pytest.fixture(scope="module")
+def written(encoder, tmp_path_factory):
+    """Returns a function from a format and a precision to the file or folder of the encoder."""
+
+    @functools.cache
+    def path(form, precision):
+        file = Bundle(tmp_path_factory.mktemp("bundle"), form).encoder
+        write_encoder(encoder, file, form, precision)
+        return file
+
+    return path
+
+
 def images(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
 
@@ -40,10 +55,8 @@ def images(*shape):
     "form, precision, error",
     [*EXPORTS, (ExportFormat.KERAS, Precision.FLOAT32, 1e-6)],
 )
-def test_computes_what_was_trained(encoder, tmp_path, form, precision, error):
-    path = Bundle(tmp_path, form).encoder
-    write_encoder(encoder, path, form, precision)
-    run = read_encoder(path, form)
+def test_computes_what_was_trained(encoder, written, form, precision, error):
+    run = read_encoder(written(form, precision), form)
     for shape in [(3, 32, 32), (2, 50, 90), (1, 20, 13)]:
         x = images(*shape)
         np.testing.assert_allclose(run(x), np.asarray(encoder(x)), atol=error)
@@ -99,12 +112,9 @@ def test_an_operation_without_a_twin_in_onnx_is_one_line(encoder, tmp_path, capf
 
 @pytest.mark.skipif(not TENSORFLOW, reason="export goes through TensorFlow")
 @pytest.mark.slow
-def test_smaller_precisions_are_smaller(encoder, tmp_path):
-    sizes = {}
-    for precision in Precision:
-        path = tmp_path / f"{precision}.onnx"
-        write_encoder(encoder, path, ExportFormat.ONNX, precision)
-        sizes[precision] = path.stat().st_size
+def test_smaller_precisions_are_smaller(written):
+    paths = {precision: written(ExportFormat.ONNX, precision) for precision in Precision}
+    sizes = {precision: path.stat().st_size for precision, path in paths.items()}
     assert sizes["int8"] < sizes["half"] < sizes["float32"]
 
 

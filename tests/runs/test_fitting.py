@@ -16,6 +16,8 @@ from dml.training import Learner
 from dml.training._stopwatch import Waiting
 from tests.reporters import Lines
 
+pytestmark = pytest.mark.usefixtures("eager_training")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
 LABELS = np.arange(8, dtype="int32") // 2
 
@@ -120,7 +122,8 @@ def test_the_start_is_validated_and_an_old_log_of_it_removed(tmp_path):
 
 
 @pytest.mark.slow
-def test_validations_within_epochs_change_no_weights(tmp_path):
+def test_validations_within_epochs_change_no_weights(tmp_path, monkeypatch):
+    monkeypatch.delattr(keras.Model, "run_eagerly")  # compiled, as trainings are
     plain, _ = stage_of(tmp_path / "plain", epochs=2)
     fit(plain, SILENT)
     scores = [0.1, 0.2, 0.5, 0.4, 0.3]

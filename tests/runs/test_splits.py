@@ -40,6 +40,7 @@ OPTIONS = {
     "training.epochs": 2,
     "training.stage": "full",
     "training.interpolate": "none",
+    "training.select_aspect": False,
     "evaluation.clustering_seeds": 0,
 }
 QUICK = ["--evaluation.clustering_seeds", "0"]
@@ -279,7 +280,7 @@ def test_unreadable_images_are_left_out_of_every_split(tmp_path):
     with pytest.raises(ValueError, match=r"0\.jpg: truncated or corrupt JPEG"):
         run_on(tmp_path / "photos", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    lines, skip = Lines(), {"training__unreadable": "skip"}
+    lines, skip = Lines(), {"training__unreadable": "skip", "training__select_aspect": True}
     folder = run_on(tmp_path / "photos", tmp_path / "run", lines, **skip)
     left_out = {"train": 1, "val": 1, "test": 1}
     metrics = folder.read_json(folder.metrics)

@@ -18,7 +18,6 @@ from dml.recipe import load_recipe, load_run_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
 from dml.runs._validator import Validator
-from dml.training import Learner
 from dml.training._callbacks import Checkpoint
 from tests.backbones.networks import vision_transformer
 from tests.datasets.layouts import write_image
@@ -409,7 +408,7 @@ def test_batches_of_a_few_alphabets():
     ],
 )
 def test_what_stands_around_a_loss_trains_compiled(tmp_path, monkeypatch, changes):
-    monkeypatch.delattr(Learner, "run_eagerly")
+    monkeypatch.delattr(keras.Model, "run_eagerly")
     found = losses(run(tmp_path / "run", evaluate=False, training__epochs=2, **changes))
     assert len(found) == 2 and np.isfinite(found).all()
 

@@ -48,6 +48,7 @@ TINY = {
     "training.epochs": 2,
     "training.stage": "full",
     "training.interpolate": "none",
+    "training.select_aspect": False,
     "training.threads": 1,
     "dataset.validation_fraction": 0.4,
     "optimizer.learning_rate": 1e-2,
