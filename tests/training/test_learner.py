@@ -104,7 +104,7 @@ def test_losses_of_each_kind_train(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {*QUICK, *BESIDE}))
 def test_every_other_loss_trains(name):
-    learner = Learner(head_of(encoder()), LOSSES[name](), classes=4)
+    learner = Learner(head_of(encoder(Conv4)), LOSSES[name](), classes=4)
     # Compiling takes long, and tests/losses/test_contract.py compiles every loss.
     learner.compile(keras.optimizers.Adam(0.02), run_eagerly=True)
     assert_falls(learner, *clusters(48), epochs=8, batch_size=48)
