@@ -637,6 +637,15 @@ def test_the_compiler_of_pytorch_is_refused():
     assert not learner.jit_compile
 
 
+@pytest.mark.parametrize("saved", [False, True])  # as TensorFlow on CPU saves it, and JAX
+def test_a_loaded_learner_is_compiled_as_a_new_one_of_its_backend(saved):
+    learner = Learner(encoder(), ProxyAnchor(), classes=4)
+    learner.compile()
+    expected = learner.jit_compile
+    learner.compile_from_config({**learner.get_compile_config(), "jit_compile": saved})
+    assert learner.jit_compile == expected
+
+
 @pytest.mark.parametrize("weights", [{"sample_weight": np.ones(24)}, {"class_weight": {0: 2.0}}])
 def test_weights_of_images_and_classes_are_refused(weights):
     images, labels = stripes(24)

@@ -428,7 +428,11 @@ class Learner(keras.Model):
         )
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        import dml.training.optimizers  # noqa: F401  # registers the optimizer of the parts
+
+        options = keras.saving.deserialize_keras_object(config)
+        # Chosen for this machine and backend: a file may be loaded elsewhere than it was saved.
+        self.compile(**{**options, "jit_compile": "auto"})
         self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
