@@ -22,7 +22,8 @@ NOT_RUN = {  # and why
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_run(name):
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     given = {**vars(module), "dml": dml, "keras": keras, "np": np}
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -38,6 +38,7 @@ from .training import Learner as Learner
 from .training import OptimizerOptions as OptimizerOptions
 from .training import build_optimizer as build_optimizer
 from .training import feature_batches as feature_batches
+from .training import load_learner as load_learner
 from .training import training_batches as training_batches
 from .tuning import Study as Study
 from .tuning import Tuner as Tuner

@@ -68,12 +68,13 @@ def _digest(values):
     return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).digest()
 
 
-def load_model(path: str | os.PathLike[str], what: str) -> Any:
+def load_model(path: str | os.PathLike[str], what: str, compiled: bool = False) -> Any:
     """Loads a `.keras` file.
 
     Args:
         path: The file.
         what: The expected kind of file, for the message.
+        compiled: Whether to compile it as it was, with the state of its optimizer.
 
     Raises:
         DataError: The file is damaged, or of another kind.
@@ -89,7 +90,7 @@ def load_model(path: str | os.PathLike[str], what: str) -> Any:
                 raise ValueError(f"{damaged} in it is damaged")
             if b'"keras_hub.' in file.read("config.json"):
                 keras_hub(os.fspath(path))
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=compiled)
     except PackageError:
         raise
     except Exception as error:  # zipfile, h5py, JSON and Keras fail in many ways on damaged files

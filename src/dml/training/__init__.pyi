@@ -7,3 +7,4 @@ from .loader import TrainingBatches as TrainingBatches
 from .loader import training_batches as training_batches
 from .optimizers import OptimizerOptions as OptimizerOptions
 from .optimizers import build_optimizer as build_optimizer
+from .saved import load_learner as load_learner

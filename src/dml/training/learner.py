@@ -346,6 +346,8 @@ class Learner(keras.Model):
 
     def save(self, filepath: Any, *more: Any, **options: Any) -> None:
         """Writes the learner, as `keras.Model.save` does; of several processes, the first does."""
+        if self.compiled and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)  # `load_learner` expects its variables
         self._written(lambda: super(Learner, self).save(filepath, *more, **options))
 
     def save_weights(self, filepath: Any, *more: Any, **options: Any) -> None:
@@ -428,8 +430,6 @@ class Learner(keras.Model):
         )
 
     def compile_from_config(self, config):
-        import dml.training.optimizers  # noqa: F401  # registers the optimizer of the parts
-
         options = keras.saving.deserialize_keras_object(config)
         # Chosen for this machine and backend: a file may be loaded elsewhere than it was saved.
         self.compile(**{**options, "jit_compile": "auto"})
