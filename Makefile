@@ -55,7 +55,7 @@ docs: $(VENV)/installed-test  ## the site, in site/; open site/index.html
 notebooks: $(VENV)/installed  ## runs docs/notebooks and stores what they show (ARGS: files)
 	$(BIN)/python tools/notebooks.py $(ARGS)
 
-results: $(VENV)/installed-test  ## measures the tables of docs/results.md again (DML_DATA; ARGS: words of commands)
+results: $(VENV)/installed-test  ## measures the tables of docs/*.md again (DML_DATA; ARGS: words of commands)
 	$(BIN)/python tools/results.py $(ARGS)
 
 mutants: $(VENV)/installed-test  ## puts small errors into the code, which tests must notice (ARGS: names)

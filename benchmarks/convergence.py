@@ -32,7 +32,7 @@ MOBILENET = [
     *("--backbone.batch_norm", "train", "--backbone.batch_norm_momentum", "0.9"),
 ]
 FOLDER = ["--dataset.name", "folder", "--dataset.validation_fraction", "0"]
-# Of Proxy-NCA with the own proxy in the sum, at dml-tf's 64 dimensions.
+# Of Proxy-NCA with the proxy of the own class in the denominator, at dml-tf's 64 dimensions.
 MANY_CLASSES = [
     *("--embedding.dim", "64", "--sampler.name", "shuffle", "--sampler.batch_size", "128"),
     *("--loss.name", "proxy_nca", "--loss.form", "cosine", "--loss.scale", "32"),
@@ -96,7 +96,9 @@ OF_MANY_CLASSES = {
     ),
     "scale_16": Setting("scale 16", ("--loss.scale", "16")),
     "scale_8": Setting("scale 8", ("--loss.scale", "8")),
-    "excluded": Setting("own proxy not in the sum", ("--loss.positive_in_denominator", "false")),
+    "excluded": Setting(
+        "proxy of the own class not in the denominator", ("--loss.positive_in_denominator", "false")
+    ),
     "orthogonality": Setting("orthogonality / 2 (C - 1), any length", orthogonality=0.1),
     "decay": Setting("decay not times the rate", unscaled_decay=True),
     "batch_64": Setting("batch of 64", ("--sampler.batch_size", "64")),
@@ -329,8 +331,8 @@ def table_of(results, settings):
     """
     last = max(len(run["recall"]) for runs in results.values() for run in runs) - 1
     shown = dict.fromkeys((0, 1, max(last // 2, 1), last))
-    after = "".join(f" R@1 after {epoch} |" for epoch in shown)
-    yield f"| setting |{after} less than right | minutes |"
+    after = "".join(f" R@1 after epoch {epoch} |" for epoch in shown)
+    yield f"| setting |{after} points below `right` | minutes |"
     yield f"|---|{'---|' * len(shown)}---|---|"
     right = results.get("right")
     for name, runs in results.items():
@@ -376,7 +378,7 @@ def proxies_table(folder, seeds):
     """Yields the lines of a Markdown table of the proxies alone."""
     yield f"\nproxies alone, {seeds} seeds\n"
     steps = proxy_simulation.MEASURED
-    accuracies = "".join(f" accuracy after {count:,} |" for count in steps)
+    accuracies = "".join(f" accuracy after {count:,} steps |" for count in steps)
     yield f"| setting |{accuracies} cosine to the centre | degrees a step | length |"
     yield f"|---|{'---|' * len(steps)}---|---|---|"
     for name, setting in proxy_simulation.SETTINGS.items():

@@ -31,9 +31,9 @@ class LongProxyNCA(dml.losses.ProxyNCA):
 
 @dataclass(eq=False)
 class FirstProxyNCA(dml.losses.MetricLoss):
-    """dml-tf's first Proxy-NCA: proxies of length 8, own proxy not in the sum, no loss below 0.
+    """dml-tf's first Proxy-NCA: proxies of length 8, the class's own not in the sum, loss >= 0.
 
-    An image has no gradient as soon as its own proxy outweighs the sum of all others.
+    An image has no gradient as soon as the proxy of its class outweighs the sum of all others.
     """
 
     scale: float = 16.0

@@ -25,7 +25,7 @@ class Proxies:
         scale: Of the cosine.
         length: Expected length of a proxy before training; None for orthogonal columns.
         epsilon: Adam's.
-        own_in_sum: Whether a softmax includes the own proxy.
+        own_in_sum: Whether a softmax includes the proxy of the own class.
         clamped: Whether an image with a negative loss has no gradient.
         smoothing: Share of the target that is spread over the other proxies.
         orthogonality: Weight of the sum over pairs of (p_i . p_j)^2 / (2 (C - 1)).

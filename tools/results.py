@@ -1,9 +1,9 @@
-"""Makes the tables of docs/results.md again, each with the command above it: `make results`.
+"""Makes the tables of docs/*.md again, each with the command above it: `make results`.
 
     python tools/results.py [--list] [WORD ...]
 
 With words, only the tables whose command contains one of them. A table stands below a line such as
-`<!-- table: make bench-intervals -->` and becomes the last table that this command prints. The page
+`<!-- table: make bench-intervals -->` and becomes the last table that this command prints. Its page
 is written after each, so that the tool can be stopped at any time. What is in benchmarks/measured
 is not trained again, and what was interrupted goes on (runs/ keeps it).
 """
@@ -13,13 +13,14 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dml._storage.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 MARK = re.compile(r"<!-- table: (.+) -->")
 
 
@@ -82,7 +83,7 @@ def make(page: Path, table: Table, number: int) -> str:
     return ""
 
 
-def main(arguments: list[str] | None = None, page: Path = PAGE) -> int:
+def main(arguments: list[str] | None = None, pages: Sequence[Path] = PAGES) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,13 +91,14 @@ def main(arguments: list[str] | None = None, page: Path = PAGE) -> int:
     parser.add_argument("--list", action="store_true", help="print the commands only")
     options = parser.parse_args(arguments)
     failed = []
-    for number, table in enumerate(tables_of(page.read_text(encoding="utf-8").split("\n"))):
-        if options.words and not any(word in table.command for word in options.words):
-            continue
-        if options.list:
-            print(table.command)
-        elif failure := make(page, table, number):
-            failed.append(failure)
+    for page in pages:
+        for number, table in enumerate(tables_of(page.read_text(encoding="utf-8").split("\n"))):
+            if options.words and not any(word in table.command for word in options.words):
+                continue
+            if options.list:
+                print(table.command)
+            elif failure := make(page, table, number):
+                failed.append(failure)
     for failure in failed:
         print(failure, file=sys.stderr)
     return int(bool(failed))

@@ -38,7 +38,9 @@ def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     top = argparse.ArgumentParser(prog="dml", description=_DESCRIPTION, allow_abbrev=False)
     top.add_argument(
-        "--backend", choices=("tensorflow", "jax", "torch"), help="default: KERAS_BACKEND"
+        "--backend",
+        choices=("tensorflow", "jax", "torch"),
+        help="the backend of Keras (default: the variable KERAS_BACKEND, or else tensorflow)",
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     top.add_argument("--version", action="version", version=f"dml {dml.__version__}")

@@ -31,5 +31,5 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         metavar="TIME",
-        help="how long it may take, such as 90s, 20m or 1.5h (default: the recipe's epochs)",
+        help="limit on the time, such as 90s, 20m or 1.5h (default: all epochs of the recipe)",
     )

@@ -27,7 +27,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table", action="store_true", help="a Markdown table; seeds of one setting share a row"
     )
-    parser.add_argument("--on", metavar="DATASET", help="default: the runs' own")
+    parser.add_argument(
+        "--on", metavar="DATASET", help="data set of the evaluations (default: the runs' own)"
+    )
     add_allow_parts(parser)
 
 

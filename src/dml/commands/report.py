@@ -12,7 +12,9 @@ _EPILOG = "Options of the evaluation are flags, too: --evaluation.tensorboard tr
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
-    parser.add_argument("--on", metavar="DATASET", help="default: the run's own")
+    parser.add_argument(
+        "--on", metavar="DATASET", help="data set of the evaluation (default: the run's own)"
+    )
     add_allow_parts(parser)
 
 

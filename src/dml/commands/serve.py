@@ -17,7 +17,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free port")
     parser.add_argument(
-        "--token-file", metavar="FILE", help="the token that requests need (default: DML_TOKEN)"
+        "--token-file",
+        metavar="FILE",
+        help="file that holds the token of requests (default: the token in DML_TOKEN)",
     )
 
 

@@ -60,7 +60,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes on the cluster (default: one for each GPU or, without, each machine)",
+        help="processes on the cluster (default: one per GPU, or per machine if there are none)",
     )
     add_allow_parts(parser)
 

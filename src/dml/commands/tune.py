@@ -33,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trials", type=int, metavar="N", help="trials in all (default: 20)")
     parser.add_argument(
-        "--budget", metavar="T", help="stop after this time: 90s, 20m, 1.5h (default: no limit)"
+        "--budget", metavar="TIME", help="stop after this time: 90s, 20m, 1.5h (default: no limit)"
     )
     parser.add_argument(
         "--search",

@@ -21,8 +21,8 @@ def expand_queries(
     Args:
         queries: Numbers (Q, D), of any length.
         gallery: Numbers (G, D).
-        neighbours: Number of nearest of the gallery in the mean; at least 0. All of a smaller
-            gallery.
+        neighbours: How many of the nearest gallery vectors are averaged; at least 0. All of a
+            smaller gallery.
         alpha: Exponent of the weights; at least 0. 3 in the paper; 0 gives all the same weight.
 
     Returns:
@@ -49,7 +49,8 @@ def augment_gallery(gallery: ArrayLike, neighbours: int = 10, alpha: float = 3.0
 
     Args:
         gallery: Numbers (G, D), of any length.
-        neighbours: Number of nearest others in the mean; at least 0. All of a smaller gallery.
+        neighbours: How many of the nearest other vectors are averaged; at least 0. All of a
+            smaller gallery.
         alpha: As in `expand_queries`.
 
     Returns:

@@ -29,8 +29,8 @@ class MemoryHead(keras.layers.Layer):
 
     Returns:
         A dictionary: `embeddings` (B, D), `memory` (size, D), `memory_labels` (size,), `labelled`
-        (size,), where the memory holds an image with a label, and nowhere outside training, whose
-        classes are others, `twins` (B, size), where the memory holds the same image, `steps` (),
+        (size,), where the memory holds an image with a label (nowhere outside training, where the
+        classes are others), `twins` (B, size), where the memory holds the same image, `steps` (),
         how many batches were remembered before; and if `related` was given, `memory_relation`
         (B, size), NaN where nothing is remembered and everywhere outside training.
 

@@ -33,7 +33,7 @@ class SampledProxyHead(ProxyHead):
         correction: Factor of the correction of the sample's bias; 0 corrects nothing. A softmax
             over a sample leaves most of the other classes out. With 1 / scale, the cosines of those
             that were drawn are raised by log((C - b) / (S - b)) / scale, where b is the number of
-            classes in the batch, so that the sum of the exponentials is right in the mean.
+            classes in the batch, so that the sum of the exponentials is right on average.
         seed: Of the draws; an integer, at random if None.
         storage: Format of the table: `float32`, or `bfloat16`, which takes half the memory. It is
             rounded at random, so that small steps add up; a step computes in float32.

@@ -19,10 +19,11 @@ LOSSES = Registry("loss")
 class MetricLoss(keras.losses.Loss):
     """A loss of one batch, computed from labels and one float matrix.
 
-    In place of integer labels (B,), losses of embeddings take a relation, floats (B, B) in [0, 1]
-    with ones on the diagonal (NaN: unknown), and losses of cosines memberships, floats
-    (B, classes) in [0, 1]. One-hot labels are memberships; for losses of embeddings, take their
-    argmax. {"labels": labels, "samples": integers (B,)} also identifies each image: pairs of
+    In place of integer labels (B,), losses that read embeddings take a relation, floats (B, B) in
+    [0, 1] with ones on the diagonal (NaN: unknown), and losses that read cosines to proxies take
+    memberships, floats (B, classes) in [0, 1]. One-hot labels are memberships; for losses that
+    read embeddings, take their argmax.
+    {"labels": labels, "samples": integers (B,)} also identifies each image: pairs of
     one image are neither positive nor negative.
 
     A loss holds options and no variables: Keras trains only what a layer owns. Learned parameters
@@ -143,7 +144,7 @@ class MetricLoss(keras.losses.Loss):
 
 
 class PairLoss(MetricLoss):
-    """A loss of a matrix that compares anchors (B) with references (R), and masks of its pairs.
+    """A loss computed from a matrix (B, R) that compares anchors with references, and pair masks.
 
     Subclasses implement `pair_loss`, and `compare` if they don't read cosines. Masks are as in
     `dml.ops`: boolean, or weights.
@@ -201,7 +202,7 @@ class PairLoss(MetricLoss):
 
 
 class DistanceLoss(PairLoss):
-    """A pair loss of the distances that its option `distance` selects."""
+    """A pair loss that is computed from distances, which its option `distance` selects."""
 
     distance: str
 

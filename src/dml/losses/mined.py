@@ -20,7 +20,7 @@ class Mined(Wrapper):
     it.
 
     Args:
-        loss: A `PairLoss`. Losses of proxies compare no pairs of images.
+        loss: A `PairLoss`. Proxy losses compare no pairs of images.
         miner: A part of `dml.miners`.
 
     Raises:

@@ -14,7 +14,7 @@ from dml.ops import as_weights, memberships
 @keras.saving.register_keras_serializable("dml")
 @dataclass(eq=False)
 class P2SGrad(MetricLoss):
-    """Regresses each image's cosine to 1 with its own proxy and to 0 with all others.
+    """Regresses each image's cosine to 1 with the proxy of its class and to 0 with all others.
 
     The mean over the batch of the sum over the classes of (s - target)^2. P2SGrad is a gradient,
     not a loss: it pushes each cosine by its own error. This is the loss of that gradient (Wang and

@@ -31,8 +31,8 @@ class ProxyNCA(MetricLoss):
 
         -log( exp(-scale d2(x, own)) / sum over the other proxies of exp(-scale d2(x, other)) )
 
-    The paper leaves the own proxy out of the sum: the loss is then unbounded below and its pull
-    never weakens. Common implementations include it, which makes it a softmax:
+    The paper leaves the proxy of the image's class out of the sum: the loss is then unbounded below
+    and its pull never weakens. Common implementations include it, which makes it a softmax:
     `positive_in_denominator=True`, `label_smoothing=0.1`. Needs no mining and any batch works. An
     image without a class has loss 0; so has one of all classes, unless its own are in the sum.
 
@@ -41,7 +41,8 @@ class ProxyNCA(MetricLoss):
             common implementations use 9 on CUB and Cars (both vectors scaled by 3), 8 on Stanford
             Online Products. On the unit sphere, 9 on squared distances acts as 18 on cosines.
         form: `squared_distance` (paper), or `cosine`, whose exponent is `scale` times the cosine.
-        positive_in_denominator: Whether the own proxy is in the sum. False in the paper.
+        positive_in_denominator: Whether the proxy of the image's class is in the sum. False in
+            the paper.
         label_smoothing: Share of the target that is spread evenly over the other proxies, in
             [0, 1). 0 in the paper, 0.1 in common implementations.
 

@@ -99,7 +99,7 @@ class HeadOptions:
         correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
             out: the cosines of those that were drawn are raised. For `normalized_softmax`,
             `arcface`, `cosface` and `sphereface`.
-        storage: Format of the proxies of all classes, and of what the optimizer remembers of them,
+        storage: Format of the proxies of all classes, and of the optimizer's state for them,
             where a step takes a sample: `float32`, or `bfloat16`, which takes half the memory. It
             is rounded at random, so that small steps add up; a step computes in float32.
     """
@@ -232,8 +232,8 @@ class TrainingOptions:
             the share of the trained weights.
             More classes make a better embedding, but no images are then left to calibrate
             thresholds on.
-        train_blocks: Only the last so many blocks of the backbone train, besides embedding and
-            head, and the batch normalisation of the others uses and keeps its statistics. 0 trains
+        train_blocks: How many of the last blocks of the backbone train, in addition to embedding
+            and head; the batch normalisation of the others uses and keeps its statistics. 0 trains
             embedding and head alone, `none` all.
         average: `ema` keeps an exponential average of the encoder's weights, statistics of batch
             normalisation included, beside them; validation, the best epoch and the result are of

@@ -54,7 +54,7 @@ def batch_targets(items: Items, loss: "MetricLoss") -> Callable[[np.ndarray], np
         loss: The training loss.
 
     Returns:
-        A function from the class codes (B,) of a batch: for losses of proxies to the memberships
+        A function from the class codes (B,) of a batch: for proxy losses to the memberships
         of labels, float32 (B, labels); for others to the relation, float32 (B, B), which is 1 for
         images with a label in common.
     """

@@ -24,13 +24,13 @@ from dml.training._view_features import ViewFeatures
 class FeatureCache:
     """The pooled features of images under a frozen encoder, kept in a folder.
 
-    They are those of the evaluation's preparation (`plain`), and of a few augmented versions of
-    each image (`views`), on which the embedding trains in seconds an epoch, by `feature_batches`
-    and a `Learner` of `dml.encoding.head_of(encoder)`.
+    It holds the features of each image as prepared in evaluation (`plain`), and of a few augmented
+    versions of it (`views`). On them the embedding layer trains in seconds per epoch, with
+    `feature_batches` and a `Learner` of `dml.encoding.head_of(encoder)`.
 
-    The folder is read where it fits the network's architecture and weights, the preparation and the
-    contents of the images; what does not is computed, also after an interruption, and so are
-    damaged files. View v of image n is a function of the seed, v and n.
+    Features in the folder are reused if they fit the network's architecture and weights, the
+    preparation and the contents of the images. All others are computed, those that an interruption
+    left out and those in damaged files, too. View v of image n is a function of the seed, v and n.
 
     Args:
         folder: Where they are kept; made if need be. Each of several processes that train together

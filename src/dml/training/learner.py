@@ -75,7 +75,7 @@ class Learner(keras.Model):
             first, and each part's activations are computed again for its share. So a batch takes
             the memory of one part, and about a third more time. Must divide the batch; batch
             normalisation sees each part alone.
-        train_blocks: Only the last so many blocks of the encoder's backbone train, besides
+        train_blocks: How many of the last blocks of the encoder's backbone train, in addition to
             embedding and head; 0 trains these two alone, None all. BatchNormalization in frozen
             blocks uses and keeps its statistics.
         sample: Share, in (0, 1], of the classes that a training step compares with and whose
@@ -84,8 +84,8 @@ class Learner(keras.Model):
             only for losses whose head is a plain `dml.heads.ProxyHead`.
         correct_bias: Whether a softmax over the sample is corrected for the classes that it leaves
             out: the cosines of those that were drawn are raised, so that its denominator is right
-            in the mean. For `normalized_softmax`, `arcface`, `cosface` and `sphereface`.
-        storage: Format of the proxies of all classes, and of what the optimizer remembers of them,
+            on average. For `normalized_softmax`, `arcface`, `cosface` and `sphereface`.
+        storage: Format of the proxies of all classes, and of the optimizer's state for them,
             where a step takes a sample: `float32`, or `bfloat16`, which takes half the memory. It
             is rounded at random, so that small steps add up; a step computes in float32.
         average_decay: Decay, in [0, 1), of an exponential average of the encoder's weights, its
@@ -268,7 +268,7 @@ class Learner(keras.Model):
                 integers (N,)}, which also identifies each image: pairs of one image are then
                 neither positive nor negative, in a batch and with a memory. Or {"related": floats
                 (N, N), "samples": arange(N)}, how far each image belongs to each in place of
-                labels, for pair losses. For losses of proxies, memberships of classes, floats
+                labels, for pair losses. For proxy losses, memberships of classes, floats
                 (N, classes) in [0, 1].
             **options: As for `keras.Model.fit`, without weights of samples or classes.
 
