@@ -54,6 +54,9 @@ def test_lists_recipes_and_resolves_one(capsys):
         (["train", "glyphs", "--loss.name", "proxy_ancor"], ["Did you mean 'proxy_anchor'"]),
         (["train", "glyphs", "--loss.beta", "1"], ["loss.beta"]),
         (["train", "cub200", "--dataset.root", "no/such"], ["no/such"]),
+        (["train", "~no-such-user/images"], ["~no-such-user/images"]),
+        (["train", "cub200", "--dataset.root", "~no-such-user/x"], ["~no-such-user/x"]),
+        (["train", "glyphs", "--backbone.weights", "~no-such-user/x"], ["~no-such-user/x"]),
         (["evaluate", "no/such/run"], ["no/such/run"]),
         (["recipes", "nothing"], ["nothing"]),
         (["data", "check", "nothing"], ["nothing"]),
@@ -152,6 +155,26 @@ def test_an_option_without_its_section(capsys, arguments, hint):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2 and capsys.readouterr().err.endswith(f"{hint}\n")
+
+
+@pytest.mark.parametrize("words", [["train", "glyphs"], ["train", "glyphs", "--epochs", "3"]])
+def test_a_backend_that_keras_does_not_have(monkeypatch, capsys, words):
+    monkeypatch.setenv("KERAS_BACKEND", "pytorch")
+    assert main(words) == 2
+    expected = "dml: KERAS_BACKEND must be one of tensorflow, jax, torch; got 'pytorch'"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_wrong_argument_is_named_where_the_backend_is_not_installed(monkeypatch, capsys):
+    def missing(runtime):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("dml.cli.load_runtime", missing)
+    with pytest.raises(SystemExit):
+        main(["train", "glyphs", "--epochs", "3"])
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --epochs 3\n")
+    assert main(["train", "glyphs"]) == 2
+    assert "needs the package torch" in capsys.readouterr().err
 
 
 def test_a_command_without_sections_refuses_flags(capsys):

@@ -24,6 +24,7 @@ from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.images._files import require_utf8
 
+_BACKENDS = ("tensorflow", "jax", "torch")
 _DESCRIPTION = "Deep metric learning: train, evaluate and search image embeddings."
 
 
@@ -39,7 +40,7 @@ def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="dml", description=_DESCRIPTION, allow_abbrev=False)
     top.add_argument(
         "--backend",
-        choices=("tensorflow", "jax", "torch"),
+        choices=_BACKENDS,
         help="the backend of Keras (default: the variable KERAS_BACKEND, or else tensorflow)",
     )
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -76,7 +77,11 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def parse(
     commands: dict[str, Command], arguments: Sequence[str]
 ) -> tuple[Command, argparse.Namespace]:
-    """Returns the command, and its arguments with the `--section.option` flags as `flags`."""
+    """Returns the command, and its arguments with the `--section.option` flags as `flags`.
+
+    Raises:
+        OptionError: The environment names a backend that Keras does not have.
+    """
     ordinary, flags = split_flags(arguments)
     parser = build_parser(commands)
     options, unknown = parser.parse_known_args(ordinary)
@@ -92,9 +97,12 @@ def parse(
 
 def _meant(name: str, runtime: Runtime) -> str:
     """Returns ". Did you mean --training.epochs?" for `--epochs`, or an empty string."""
+    try:
+        load_runtime(runtime)
+    except (ImportError, MemoryError):
+        return ""  # the error that is reported is the wrong argument
     from dml.recipe import SECTIONS, option_names
 
-    load_runtime(runtime)
     known = option_names(SECTIONS if runtime is Runtime.KERAS else ("dataset",))
     places = known.get(name.replace("-", "_"), [])
     if not places:
@@ -106,7 +114,11 @@ def _meant(name: str, runtime: Runtime) -> str:
 def _set_environment(backend):
     if backend:
         os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    chosen = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if chosen not in _BACKENDS:
+        raise OptionError(
+            "KERAS_BACKEND", f"must be one of {', '.join(_BACKENDS)}; got {chosen!r} (environment)"
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     # TensorFlow leaves oneDNN off on processors without AVX-512; steps take up to twice as long.
@@ -167,9 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments):
-    commands = find_commands()
-    command, options = parse(commands, arguments)
     prepare_streams()
+    try:
+        command, options = parse(find_commands(), arguments)
+    except OptionError as error:
+        complain(str(error))
+        return BAD_INPUT
     if getattr(options, "processes", False) and not options.debug:
         hide_prints()
     try:

@@ -46,6 +46,16 @@ def test_hue_turns_red_by_at_most_its_share():
     assert green.max() == pytest.approx(153, abs=2) and blue.max() == pytest.approx(153, abs=2)
 
 
+def test_saturation_is_divided_and_multiplied_by_up_to_the_same():
+    images = np.tile(np.array([200, 180, 160], np.uint8), (2000, 1, 1, 1))  # saturation 0.2
+    for layer in colour_layers(saturation=0.5, seed=0):
+        images = layer(images, training=True)
+    images = keras.ops.convert_to_numpy(images)[:, 0, 0]
+    found = 1 - images.min(axis=1) / images.max(axis=1)
+    assert found.min() == pytest.approx(0.2 / 3, abs=0.002)
+    assert found.max() == pytest.approx(0.2 * 3, abs=0.005)
+
+
 def test_erases_the_asked_share_of_images():
     images = np.zeros((500, 32, 32, 3), np.uint8)
     for layer in colour_layers(erase=0.3, erased_area=0.25, seed=0):

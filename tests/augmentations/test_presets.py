@@ -93,6 +93,7 @@ def test_the_range_of_the_area_leaves_out_0(part, area):
         (RandomCropFlip, {"aspect": "wide"}),
         (Strong, {"hue": 0.6}),
         (Strong, {"erase": 2}),
+        (Strong, {"saturation": 1}),
         (DmlTf, {"resize": 200}),
         (DmlTf, {"cutout": -1}),
         (GlyphWarp, {"turn": 200}),

@@ -18,7 +18,7 @@ def drawn():
     return {
         "curve": plots.curve_plot({"loss": ([1, 2, 3], [3.0, 2.0, 1.0])}, "Loss"),
         "two curves": plots.curve_plot({"a": ([1], [0.5]), "b": ([1], [0.1])}, "Similarity"),
-        "percentages": plots.curve_plot({"v": ([1, 2], [0.5, 0.75])}, "R@1", True, True),
+        "percentages": plots.curve_plot({"v": ([0, 1, 2], [0.2, 0.5, 0.75])}, "R@1", True, True),
         "gap": plots.curve_plot({"v": ([1, 2], [float("nan"), 0.75])}, "R@1", True, True),
         "ranks": plots.recall_plot(np.array([1, 1, 3, 0, 250])),
         "no rank": plots.recall_plot(np.zeros(3, int)),
@@ -78,7 +78,8 @@ def test_are_described_in_words(elements):
         return parsed(elements[name]).get("aria-label")
 
     assert words("curve") == "Loss: loss from 3 to 1 in 3 epochs."
-    assert "v from 50 to 75" in words("percentages")
+    assert words("percentages") == "R@1: v from 20 to 75 in 2 epochs."  # 0 is before the first
+    assert "v from 20 to 75" in words("percentages")
     assert "50.0 % at 1" in words("ranks") and "75.0 % at 4" in words("ranks")
     assert words("histogram").endswith("different classes, mean -0.40; same class, mean 0.40.")
     assert "different classes" not in words("one class")

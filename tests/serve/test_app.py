@@ -98,7 +98,7 @@ OWN = [
 def test_cross_origin_requests_may_only_link_to_the_page(shop, photo):
     with TestClient(create_app(shop), base_url="http://localhost:8000") as client:
         for headers in FOREIGN:
-            for path in ("/items", "/about", "/page.js", "/health", "/images/a.png", "/?x=1"):
+            for path in ("/items", "/about", "/page.js", "/health", "/image?id=a.png", "/?x=1"):
                 wanted = 200 if path == "/?x=1" else 403
                 answer = client.get(path, headers=headers)
                 assert answer.status_code == wanted
@@ -118,7 +118,7 @@ def test_behind_a_token_the_host_may_be_a_proxy(shop):
 
 def test_head_is_get_without_a_body(client, shop):
     id = open_index(shop).snapshot.items["id"][0]
-    for path in ("/", "/health", "/items", f"/images/{id}", "/metrics", "/about", "/none"):
+    for path in ("/", "/health", "/items", f"/image?id={id}", "/metrics", "/about", "/none"):
         head, get = client.head(path), client.get(path)
         assert head.status_code == get.status_code and head.content == b""
         if path != "/metrics":
@@ -138,11 +138,11 @@ def test_answers_the_same_over_milvus(client, photo, tmp_path):
         assert listed["total"] == 4 and len(listed["items"]) == 3
         id = listed["items"][0]["id"]
         assert other.get("/search", params={"id": id}).status_code == 200
-        assert other.get(f"/images/{id}").status_code == 200
-        assert other.get("/items/none").status_code == 404
+        assert other.get(f"/image?id={id}").status_code == 200
+        assert other.get("/item?id=none").status_code == 404
         assert other.get("/about").json()["labels"] == ["class 0", "class 1", "class 2"]
         open_index(shop).remove([id])
-        assert other.get(f"/items/{id}").status_code == 404
+        assert other.get(f"/item?id={id}").status_code == 404
         assert other.get("/items", params={"offset": 16_380, "limit": 4}).json()["items"] == []
         assert other.get("/items", params={"offset": 16_380}).status_code == 400
         assert open_index(shop).reload_if_changed() is None

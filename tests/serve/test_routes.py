@@ -44,10 +44,10 @@ def test_items_and_their_images(client, shop):
     page = client.get("/items", params={"offset": 10, "limit": 5}).json()
     assert page["total"] == 12 and len(page["items"]) == 2 and "path" not in page["items"][0]
     id = page["items"][0]["id"]
-    assert client.get(f"/items/{id}").json()["label"] == "class 2"
-    image = client.get(f"/images/{id}")
+    assert client.get(f"/item?id={id}").json()["label"] == "class 2"
+    image = client.get(f"/image?id={id}")
     assert image.headers["content-type"] == "image/jpeg" and image.content[:2] == b"\xff\xd8"
-    for wrong in ("/images/../../etc/passwd", "/images//etc/passwd", "/items/none"):
+    for wrong in ("/image?id=../../etc/passwd", "/image?id=/etc/passwd", "/item?id=none"):
         assert client.get(wrong).status_code == 404
     assert client.get("/about").json()["labels"] == ["class 0", "class 1", "class 2"]
 

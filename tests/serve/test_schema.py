@@ -29,7 +29,7 @@ CHECKS = [
 SETTINGS = settings(max_examples=100, derandomize=True, suppress_health_check=list(HealthCheck))
 OPERATIONS = (
     ("/search", "POST"), ("/search", "GET"), ("/search/vector", "POST"), ("/items", "GET"),
-    ("/samples", "GET"), ("/items/{id}", "GET"), ("/images/{id}", "GET"), ("/about", "GET"),
+    ("/samples", "GET"), ("/item", "GET"), ("/image", "GET"), ("/about", "GET"),
     ("/health", "GET"), ("/metrics", "GET"), ("/login", "POST"),
 )  # fmt: skip
 

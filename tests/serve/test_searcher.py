@@ -46,7 +46,7 @@ def test_items_whose_files_are_no_images_any_more_hold_nobody_up(tmp_path):
     large.write_bytes(png_header(50_000, 50_000))
     with TestClient(create_app(shop)) as client:
         for id in list(items["id"]) * 4:  # more than there are threads
-            answer = client.get(f"/images/{id}")
+            answer = client.get(f"/image?id={id}")
             assert answer.status_code == 404
             assert answer.json() == {"detail": "the image is missing or can't be read"}
             found = client.get("/search", params={"id": id, "crop": True}).json()
@@ -60,7 +60,7 @@ def test_drawn_images_are_shown_and_searched_by(tmp_path):
     bundle = write_bundle(tmp_path / "bundle")
     index_images(bundle, [listed], tmp_path / "shop")
     with TestClient(create_app(tmp_path / "shop")) as client:
-        assert client.get("/images/i0").content[:2] == b"\xff\xd8"
+        assert client.get("/image?id=i0").content[:2] == b"\xff\xd8"
         found = client.get("/search", params={"id": "i0", "crop": True}).json()
         assert len(found["results"]) == 3 and found["crop"]
 
@@ -77,7 +77,7 @@ def test_parts_of_images_are_shown_and_searched_by(tmp_path):
     index_images(write_bundle(tmp_path / "bundle"), [tmp_path / "list.csv"], tmp_path / "shop")
     id = "crop:pixels=300,100,500,200:mask:m.png:a.png"
     with TestClient(create_app(tmp_path / "shop")) as client:
-        shown = client.get(f"/images/{id}").content
+        shown = client.get(f"/image?id={id}").content
         image = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR_RGB)
         assert image.shape == (100, 200, 3)
         assert np.abs(image[:40] - np.array([255.0, 0, 0])).max() < 12

@@ -177,7 +177,7 @@ function card(one) {
   const image = document.createElement("img");
   image.loading = "lazy";
   image.alt = "";
-  image.src = `/images/${one.id.split("/").map(encodeURIComponent).join("/")}`;
+  image.src = `/image?id=${encodeURIComponent(one.id)}`;
   image.addEventListener("error", () => image.remove());
   picture.append(image);
   button.append(picture);

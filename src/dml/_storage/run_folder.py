@@ -315,7 +315,8 @@ class RunFolder(StagesFolder):
     def write_json(self, file: Path, value: Any) -> None:
         """Writes a JSON file of the run, its digest first.
 
-        If the process is killed in between, a new file is missing, rather than damaged.
+        If it ends in between, a new file is missing rather than damaged. An old one counts as
+        damaged: it may not fit what was written before it.
         """
         with atomic_path(file) as temporary:
             write_json(temporary, value)

@@ -20,7 +20,8 @@ def colour_layers(
     Args:
         brightness: Largest shift, as a share of 255.
         contrast: Largest change of the distance from the mean colour, as a share.
-        saturation: Largest change of the saturation, as a share.
+        saturation: Largest change s of the saturation, below 1: it is multiplied by a factor
+            between (1 - s) / (1 + s) and (1 + s) / (1 - s).
         hue: Largest rotation, as a share of the colour circle.
         erase: Probability that a rectangle of an image is replaced by grey.
         erased_area: Largest area of the rectangle, as a share of the image's. In [0, 1].
@@ -47,7 +48,7 @@ def colour_layers(
         chosen.append(layers.RandomBrightness((-brightness, brightness), **options()))
     if contrast:
         chosen.append(layers.RandomContrast((contrast, contrast), **options()))
-    if saturation:  # there, 0.5 means no change and 0 means grey
+    if saturation:  # a number f multiplies by f / (1 - f)
         span = (0.5 - saturation / 2, 0.5 + saturation / 2)
         chosen.append(layers.RandomSaturation(span, **options()))
     if hue:  # the rotation is half of the drawn number

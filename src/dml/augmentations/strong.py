@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dml._options import check_within
+from dml._options import check_interval, check_within
 from dml.augmentations._colour import colour_layers
 from dml.augmentations.base import AUGMENTATIONS
 from dml.augmentations.paper import RandomCropFlip
@@ -28,7 +28,8 @@ class Strong(RandomCropFlip):
         aspect: As for `paper`.
         brightness: Largest shift, as a share of the range of values. In [0, 1].
         contrast: Largest change of the distance from the mean colour, as a share. In [0, 1].
-        saturation: Largest change of the saturation, as a share. In [0, 1].
+        saturation: Largest change s of the saturation, which is multiplied by a factor between
+            (1 - s) / (1 + s) and (1 + s) / (1 - s). In [0, 1).
         hue: Largest rotation, as a share of the colour circle. In [0, 0.5].
         erase: Probability of erasing a rectangle of up to a fifth of the image. In [0, 1].
 
@@ -53,9 +54,9 @@ class Strong(RandomCropFlip):
             1,
             brightness=self.brightness,
             contrast=self.contrast,
-            saturation=self.saturation,
             erase=self.erase,
         )
+        check_interval("[0, 1)", saturation=self.saturation)
 
     def layers(self, seed: int | None = None) -> "list[keras.Layer]":
         return colour_layers(

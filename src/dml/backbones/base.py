@@ -4,14 +4,13 @@ import http.client
 import socket
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 
 from dml._options import check_at_least, check_known, check_positive, check_within
 from dml._registry import Registry
-from dml._storage.places import data_folder
+from dml._storage.places import data_folder, expanded
 from dml.backbones._lora import enable_lora
 from dml.backbones._weights import CUT_SHORT, load_weights
 from dml.errors import MissingDataError, OptionError, StorageError
@@ -171,7 +170,7 @@ def _downloaded(backbone):
 
 def _find_weights(name):
     """Returns the path of a weights file, given as a path or relative to `DML_DATA`."""
-    candidates = [Path(name).expanduser()]
+    candidates = [expanded(name)]
     if (folder := data_folder()) is not None:
         candidates.append(folder / name)
     for path in candidates:

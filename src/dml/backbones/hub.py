@@ -11,7 +11,7 @@ import keras
 
 from dml._options import check_at_least, check_known
 from dml._registry import suggestion
-from dml._storage.places import data_folder
+from dml._storage.places import data_folder, expanded
 from dml.backbones._presets import named_presets
 from dml.backbones._scaling import ChannelScaling
 from dml.backbones._tower import vision_tower
@@ -129,7 +129,7 @@ class Hub(Backbone):
             OptionError: It is neither.
             PackageError: keras-hub is not installed.
         """
-        folders = [Path(self.preset).expanduser()]
+        folders = [expanded(self.preset)]
         if (data := data_folder()) is not None:
             folders.append(data / self.preset)
         for folder in folders:

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from dml._storage.atomic import make_folder, put_in_place
-from dml._storage.places import data_folder
+from dml._storage.places import data_folder, expanded
 from dml.datasets.base import Archive, DatasetPart
 from dml.errors import DataError, OptionError, StorageError
 from dml.reporting import SILENT, Reporter
@@ -43,7 +43,7 @@ def download(dataset: DatasetPart, reporter: Reporter = SILENT) -> Path:
             + (f". It belongs in DML_DATA/{dataset.folders[0]}" if dataset.folders else ""),
         )
     if dataset.root:
-        folder = Path(dataset.root).expanduser()
+        folder = expanded(dataset.root)
     elif (data := data_folder()) is not None:
         folder = data / dataset.folders[0]
     else:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dml._options import check_known
 from dml._registry import Registry
-from dml._storage.places import data_folder
+from dml._storage.places import data_folder, expanded
 from dml._text import number_of
 from dml.datasets._splits import check_test, check_validation
 from dml.datasets.items import Items
@@ -132,7 +132,7 @@ class DatasetPart:
 
     def absolute_root(self) -> str:
         """Returns `root` as an absolute path if it exists, and unchanged otherwise."""
-        path = Path(self.root).expanduser()
+        path = expanded(self.root)
         return os.path.abspath(path) if self.root and path.exists() else self.root
 
     def folder(self) -> Path:
@@ -142,7 +142,7 @@ class DatasetPart:
             MissingDataError: It does not exist, or neither `root` nor DML_DATA is set.
         """
         if self.root:
-            path = Path(self.root).expanduser()
+            path = expanded(self.root)
             if not path.exists():
                 raise MissingDataError(path, f"missing; set --dataset.root to {self.name}")
             return path

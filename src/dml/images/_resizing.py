@@ -21,10 +21,13 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
     while max(height, width) >= 4 * size:
         height, width = (-(-n // 2) if n >= 4 * size else n for n in (height, width))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    shrinks = height > size or width > size
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    # One after the other: OpenCV averages no areas where one of the sides grows.
+    if height > size or width > size:
+        shrunk = min(width, size), min(height, size)
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if height < size or width < size:
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 def centre_square(image: np.ndarray, size: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dml._registry import suggestion
+from dml._storage.places import expanded
 from dml._storage.remote import is_url
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.recipe._schema import FAMILIES, toml_value
@@ -78,7 +79,7 @@ def read_source(source: str | os.PathLike[str]) -> Source:
             "can't be read from a URL: copy it here. Images may be at URLs, in the column "
             "path of a table",
         )
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.suffix == ".toml":
         return _read_file(path)
     name = os.fspath(source)
@@ -204,7 +205,7 @@ def _base_of(source: Source, name: str, place: str) -> Source:
         hint = suggestion(name, recipes)
         text = f"{_BASES}; got {name!r}.{hint} `dml recipes` lists the recipes"
         raise OptionError("extends", text, place)
-    path = (source.path.parent if source.path else Path()) / Path(name).expanduser()
+    path = (source.path.parent if source.path else Path()) / expanded(name)
     try:
         return _read_file(path)
     except DataError as error:

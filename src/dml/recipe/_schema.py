@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml._options import (
@@ -19,6 +18,7 @@ from dml._options import (
     check_positive,
 )
 from dml._registry import Registry
+from dml._storage.places import expanded
 from dml.errors import OptionError
 
 if TYPE_CHECKING:  # these load Keras
@@ -405,7 +405,7 @@ class Recipe:
         """Returns the recipe with absolute paths, so that it is valid in any folder."""
 
         def absolute(value):
-            path = Path(value).expanduser()
+            path = expanded(value)
             return os.path.abspath(path) if path.exists() else value
 
         changes = {"dataset": dataclasses.replace(self.dataset, root=self.dataset.absolute_root())}

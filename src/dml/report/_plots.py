@@ -58,7 +58,7 @@ def curve_plot(
             continue
         described.append(
             f"{name} from {values[finite[0]]:.3g} to {values[finite[-1]]:.3g} "
-            f"in {number_of(len({math.ceil(epoch) for epoch in epochs}), 'epoch')}"
+            f"in {number_of(math.ceil(max(epochs)), 'epoch')}"
         )
         if len(lines) > 1:
             end = (epochs[finite[-1]], values[finite[-1]])

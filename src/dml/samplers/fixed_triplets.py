@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dml._options import check_at_least
+from dml._storage.places import expanded
 from dml._text import number_of
 from dml.errors import DataError, MissingDataError, OptionError
 from dml.samplers._epochs import epoch_generator
@@ -92,7 +93,7 @@ def _read_triplets(path):
     """
     import pandas as pd
 
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise MissingDataError(
             path or "sampler.path",

@@ -110,7 +110,7 @@ def add_item_routes(app: FastAPI, holder: IndexHolder, searcher: Searcher) -> No
         items, total = await searcher.run(snapshot.index.sample, where, limit, seed)
         return json_response(ItemsResponse(items=[to_item(one) for one in items], total=total))
 
-    @app.get("/items/{id:path}", response_model=Item, responses=problems(404, *COMMON_PROBLEMS))
+    @app.get("/item", response_model=Item, responses=problems(404, *COMMON_PROBLEMS))
     async def get_item(id: str):
         """Returns one item."""
         return json_response(to_item(await searcher.run(holder.snapshot.index.item, id)))
@@ -118,7 +118,7 @@ def add_item_routes(app: FastAPI, holder: IndexHolder, searcher: Searcher) -> No
     jpeg = {200: {"content": {"image/jpeg": {}}, "description": "a small JPEG"}}
 
     @app.get(
-        "/images/{id:path}",
+        "/image",
         response_class=Response,
         responses=jpeg | problems(404, *COMMON_PROBLEMS),
     )
