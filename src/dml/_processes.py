@@ -60,7 +60,7 @@ class _Joined:
 
     Args:
         index: Its number, from 0.
-        count: Of the processes.
+        count: The number of processes.
     """
 
     def __init__(self, index: int, count: int):
@@ -398,7 +398,7 @@ def send_folder(folder: Path, left_out: set[str]) -> Path:
     """Returns the first process's folder there, and in the others a copy of it.
 
     Args:
-        folder: In the first process.
+        folder: The folder in the first process.
         left_out: Names of files and folders, also in folders, that are not copied.
     """
     if process_count() == 1:
@@ -427,7 +427,7 @@ def end_process(code: int, line: str = "") -> None:
 
     Args:
         code: The exit code.
-        line: To print; empty if all is said.
+        line: The line to print; empty if all is said.
     """
     if _joined is not None:
         sys.stdout.flush()

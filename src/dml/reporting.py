@@ -51,7 +51,7 @@ class Reporter:
         """Returns an object that shows the progress of a training.
 
         Args:
-            epochs: Of the whole training.
+            epochs: The number of epochs of the whole training.
             steps: Batches in an epoch.
             batch_size: Images in a batch.
             done: Epochs completed by an earlier attempt.

@@ -67,7 +67,7 @@ class TrainingBars(TrainingProgress):
     then.
 
     Args:
-        epochs: Of the whole training.
+        epochs: The number of epochs of the whole training.
         steps: Batches in an epoch.
         batch_size: Images in a batch.
         done: Epochs completed by an earlier attempt.

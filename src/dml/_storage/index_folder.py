@@ -27,7 +27,7 @@ class FileEntry:
     Args:
         name: Its name in the folder.
         bytes: How many of its bytes belong to the index; the rest is from an unfinished change.
-        sha256: Of these bytes, in hex.
+        sha256: The SHA-256 of these bytes, in hex.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Manifest:
         bundle: SHA-256 of the description of the bundle.
         search: The search parameters.
         recall: The recall that they reach: `target`, `measured`, and more.
-        versions: Of the packages that wrote it.
+        versions: The versions of the packages that wrote it.
         files: `vectors`, `items` and, unless the kind is `flat`, `codes`.
     """
 
@@ -194,7 +194,7 @@ class IndexFolder:
         """Checks that a file matches its entry.
 
         Args:
-            entry: Of the file.
+            entry: The file's entry in the manifest.
             known: An earlier state of the file; if it has grown since, only what was appended is
                 read.
 

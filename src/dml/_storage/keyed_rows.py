@@ -23,8 +23,8 @@ class KeyedRows:
 
     Args:
         folder: Where they are; made when they are written.
-        dtype: Of the numbers: `float16` or `float32`.
-        shape: Of a row.
+        dtype: The type of the numbers: `float16` or `float32`.
+        shape: The shape of a row.
     """
 
     def __init__(self, folder: str | os.PathLike[str], dtype: str, shape: tuple[int, ...]):

@@ -46,7 +46,7 @@ class Page:
         packed: Bytes in the file.
         size: Bytes when unpacked.
         values: Values, the missing ones included.
-        encoding: Of the values.
+        encoding: How the values are encoded.
         levels: Bytes of the levels in front of the values, which are not packed; None if they are
             packed like the values, behind their length.
         is_packed: Whether the values are.

@@ -56,7 +56,7 @@ def misfit(value: Any, schema: Any, name: str = "") -> str | None:
         value: The value that `read_json` returned.
         schema: A type or a tuple of types; or {field: schema} for a dictionary, in which the field
             `str` stands for all fields; or [schema] for the elements of a list.
-        name: Of the value, where it is a field.
+        name: The value's name, if it is a field.
     """
     kinds = type(schema) if isinstance(schema, (dict, list)) else schema
     if type(value) not in (kinds if isinstance(kinds, tuple) else (kinds,)):

@@ -17,9 +17,9 @@ class Preset:
     """A preset with a name of its own.
 
     Args:
-        name: In recipes.
+        name: The name that recipes use.
         handle: Its place on a hub.
-        licence: Of its weights, and whether it must be accepted.
+        licence: The licence of its weights, and whether it must be accepted.
     """
 
     name: str

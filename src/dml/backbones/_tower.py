@@ -99,7 +99,7 @@ def vision_tower(backbone: Any, size: int) -> Any:
     The model is new: it keeps no reference to the backbone, so a text tower is freed.
 
     Args:
-        backbone: Of keras-hub: an image network, or one that has a `vision_encoder`.
+        backbone: A model of keras-hub: an image network, or one that has a `vision_encoder`.
         size: Side in pixels of the images. Absolute positions are interpolated to it.
 
     Raises:

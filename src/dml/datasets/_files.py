@@ -88,7 +88,7 @@ def require_files(
     """Raises an error if any of the images is missing; those at URLs are not looked for.
 
     Args:
-        paths: Of the images.
+        paths: The paths of the images.
         advice: What to do about it, for the message.
 
     Raises:

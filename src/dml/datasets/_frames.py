@@ -36,8 +36,8 @@ def read_frame(
 
     Args:
         path: The file.
-        columns: Of a Parquet file only these are read, if they are there, and `REQUIRED` must be;
-            None for all.
+        columns: Those to read of a Parquet file, if it has them; it must have `REQUIRED`. None
+            for all.
 
     Raises:
         DataError: It is neither, or corrupt, or empty.

@@ -56,7 +56,7 @@ def further_names(schema: "pa.Schema", image: str, path: str) -> list[str]:
         path: The file, for messages.
 
     Raises:
-        DataError: Of a box, some columns hold values, and others lists or images.
+        DataError: Some columns of a box hold values, and others lists or images.
     """
     import pyarrow as pa
 
@@ -117,7 +117,7 @@ def labels_of(path: str, column: str, separator: str = "") -> list[Any]:
 
     Args:
         path: The Parquet or Arrow file.
-        column: Of text or integers; or of lists of them, each of which becomes one text.
+        column: A column of text or integers; or of lists of them, each of which becomes one text.
         separator: What to put between the labels of a list.
 
     Raises:
@@ -183,7 +183,7 @@ def _label(label, names, row, column, path):
 
     Args:
         label: What the file has, other than None.
-        names: Of the classes; None if the file has none.
+        names: The names of the classes; None if the file has none.
         row: For messages, like the next ones.
         column: Its name.
         path: The file.

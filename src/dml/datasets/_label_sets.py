@@ -28,7 +28,7 @@ def joined_labels(labels: Sequence[object], separator: str, path: str, place: st
         labels: Text or integers.
         separator: What to put between labels.
         path: The file that they are of, for messages.
-        place: In that file.
+        place: The place in that file.
 
     Raises:
         DataError: A label is empty, or the separator does not tell them apart.
@@ -79,7 +79,7 @@ def protocol_of_sets(names: Sequence[Hashable], splits: Sequence[str], separator
 
     Args:
         names: Classes, as `sets_of_labels` returns them.
-        splits: Of the images.
+        splits: The images' splits.
         separator: As there.
     """
     if not separator:

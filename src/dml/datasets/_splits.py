@@ -58,7 +58,7 @@ def check_complete(splits: Collection[str], place: str | os.PathLike[str]) -> No
     """Raises an error for a split `query` without a split `gallery`, or the other way round.
 
     Args:
-        splits: Of all images.
+        splits: The splits of all images.
         place: Where they are listed.
 
     Raises:

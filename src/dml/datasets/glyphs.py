@@ -32,7 +32,7 @@ class Glyphs(DatasetPart):
         samples: Drawings of each character; positive, at least 2 with `seen-class`. Ten million in
             all at most.
         size: Side of an image in pixels; 8 to 4,096.
-        seed: Of the characters. At least 0.
+        seed: Seed of the characters. At least 0.
         protocol: `zero-shot`: the first half of the characters trains, the second tests;
             `seen-class`: of every character, the first half of the drawings trains.
     """

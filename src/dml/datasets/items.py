@@ -250,7 +250,7 @@ class Items:
             fraction: Share of the training classes, or of each one's images, in [0, 1). Of a
                 class's images at least two move and two stay, since a query needs another image of
                 its class, and of fewer than four images none moves. 0 moves none.
-            seed: Of the choice; any integer that is at least 0.
+            seed: Seed of the choice; any integer that is at least 0.
             by: `classes` or `images`. Where the share is fewer than two classes, or fewer than two
                 would stay, images move: among those of a single class there is nothing to find.
 
@@ -275,7 +275,7 @@ class Items:
                 classes move and two stay: with a single one every metric is 100. Of a class's
                 images at least two move and two stay, and of fewer than four none moves. 0 moves
                 none.
-            seed: Of the choice; any integer that is at least 0.
+            seed: Seed of the choice; any integer that is at least 0.
 
         Raises:
             OptionError: There are too few classes, or too few images of each.

@@ -140,8 +140,8 @@ class _Fields:
         """Returns what the field of an option holds: text, or an integer from JSON.
 
         Args:
-            name: Of the field, with the keys in its JSON.
-            option: Whose value the name is, for messages.
+            name: The field's name, with the keys in its JSON.
+            option: The option that names the field, for messages.
             separator: What to put between the labels of a list in JSON; empty if it may hold none.
 
         Raises:

@@ -220,7 +220,7 @@ def ranks_in(similarities, relevant, horizon, seen, error, complete):
         relevant: Booleans (Q, L).
         horizon: Integers (Q,): the largest rank that matters, apart from that of the nearest.
         seen: Floats (Q,): no row outside a list is more similar.
-        error: Of a similarity.
+        error: The largest error of a similarity.
         complete: Whether the lists hold the whole gallery.
 
     Returns:

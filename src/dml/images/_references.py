@@ -309,7 +309,7 @@ class CropRef(ImageRef):
 
     Args:
         image: The image.
-        box: In the upright image.
+        box: The box, in the upright image.
     """
 
     PREFIX: ClassVar[str] = "crop:"

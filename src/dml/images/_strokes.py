@@ -81,7 +81,7 @@ def render(number: int, sample: int, size: int = 64, seed: int = 0) -> np.ndarra
         number: Its class; at least 0.
         sample: Number of the drawing; at least 0.
         size: Side in pixels; 8 to 4,096.
-        seed: Of the alphabet; at least 0. The same four numbers give the same bytes.
+        seed: Seed of the alphabet; at least 0. The same four numbers give the same bytes.
 
     Raises:
         OptionError: One of them is out of its range.

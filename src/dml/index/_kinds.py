@@ -164,7 +164,7 @@ class CodedKind(abc.ABC):
         """Returns FAISS's own search parameters.
 
         Args:
-            parameters: Of the class `self.parameters`.
+            parameters: An instance of `self.parameters`.
             count: Number of candidates for each query.
             options: Arguments that every such class of FAISS takes.
         """
@@ -192,7 +192,7 @@ class CodedKind(abc.ABC):
 
         Args:
             path: The file.
-            shape: Of the vectors.
+            shape: The shape of the vectors.
 
         Raises:
             DataError: The file is damaged, or has another kind or shape.
@@ -225,7 +225,7 @@ class CodedKind(abc.ABC):
             vectors: Float32 (N, D).
             queries: Float32 (Q, D).
             k: At most N.
-            parameters: Of the class `self.parameters`.
+            parameters: An instance of `self.parameters`.
             keep: Booleans (N,): rows that may be returned; None for all. Only where `filters`.
         """
         options = {}
@@ -413,7 +413,8 @@ def tune(
 
     Args:
         grid: Search parameters, the fastest first.
-        search: From queries (Q, D), k and search parameters to rows (Q, k) of `vectors`.
+        search: A function from queries (Q, D), k and search parameters to rows (Q, k) of
+            `vectors`.
         vectors: Float32 (N, D): the vectors that are searched.
         queries: Float32 (Q, D), held-out rows.
         target: Target recall at 10, in (0, 1].

@@ -88,7 +88,7 @@ class Collection:
     Args:
         location: As `open_index` takes it, for messages.
         client: A `pymilvus.MilvusClient`.
-        name: Of the collection.
+        name: The collection's name.
     """
 
     def __init__(self, location: str, client: Any, name: str):
@@ -156,7 +156,7 @@ class Collection:
             k: Neighbours wanted.
             parameters: Milvus's search parameters.
             condition: A Milvus expression; "" for all rows.
-            fields: Of the hits' rows.
+            fields: The fields of the hits' rows.
         """
         result = []
         with milvus_errors(self.location):

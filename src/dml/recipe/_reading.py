@@ -270,7 +270,7 @@ def _is_pretrained(name: Any, weights: Any) -> bool:
     """Returns whether a backbone has trained weights; False for an unknown one.
 
     Args:
-        name: Of the backbone.
+        name: The backbone's name.
         weights: Its option; None for the default.
     """
     part: Any = FAMILIES["backbone"].parts().get(str(name))

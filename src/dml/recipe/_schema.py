@@ -213,17 +213,17 @@ class TrainingOptions:
             (Matryoshka). Empty for none.
         views: 2 trains without labels: two views of an image are its only positive pair.
         stage: `full` trains the whole encoder; `head` only the embedding and the proxies, on cached
-            features of the frozen backbone, in seconds an epoch; `adapt` trains the head first,
+            features of the frozen backbone, in seconds per epoch; `adapt` trains the head first,
             then the whole encoder from there, and keeps the simplest result within a standard error
             of the best in validation: the frozen network, the head, or fine-tuned weights.
         interpolate: `validation` measures encoders between the weights before and after
             fine-tuning on the validation split and keeps the best, and of equals the one nearest
             to the middle (Wortsman et al., 2022); `none` keeps the trained weights. Always done by
             `adapt`.
-        interpolate_batch_norm: Of interpolated encoders, the moving means and variances of batch
-            normalisation: `interpolate` takes those between the ones before and after fine-tuning;
-            `estimate` measures them again, over up to 2,048 training images as they are (Izmailov
-            et al., 2018).
+        interpolate_batch_norm: Where interpolated encoders take the moving means and variances of
+            batch normalisation from: `interpolate` takes those between the ones before and after
+            fine-tuning; `estimate` measures them on up to 2,048 training images without
+            augmentation (Izmailov et al., 2018).
         select_aspect: Whether the frozen network chooses `backbone.aspect`, and the augmentation's,
             before the training: the recipe's own unless R@1 in validation with the other one is
             higher by more than a standard error. The run's recipe has the choice.

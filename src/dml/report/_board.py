@@ -38,7 +38,7 @@ def write_board(folder: Path, data: ReportData) -> None:
 
     Args:
         folder: A run of TensorBoard; replaced if it exists.
-        data: Of the report.
+        data: What the report shows.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -55,7 +55,7 @@ def retrieval_grid(data: ReportData) -> np.ndarray:
     read is grey.
 
     Args:
-        data: Of the report, which draws the same queries.
+        data: What the report shows; it draws the same queries.
     """
     rows = drawn_queries(data.labels, data.first_positive, DRAWN, data.seed)
     grid = np.full((max(1, len(rows)), 1 + NEIGHBOURS, CELL, CELL, 3), 255, np.uint8)

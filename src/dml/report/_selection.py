@@ -16,7 +16,7 @@ class SimilarityHistograms:
         positive: Counts (B,) of pairs of one class.
         negative: Counts (B,) of pairs of different classes.
         positive_mean: Mean similarity of the positive pairs; nan without any.
-        negative_mean: That of the negative pairs.
+        negative_mean: Mean similarity of the negative pairs.
     """
 
     edges: np.ndarray

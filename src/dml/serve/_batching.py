@@ -18,8 +18,8 @@ class Batcher:
     an asynchronous context manager.
 
     Args:
-        process: From a list of inputs to equally many results, or exceptions to raise instead of
-            some; called in each of the threads.
+        process: A function from a list of inputs to as many results, or exceptions to raise
+            instead of some; called in each of the threads.
         max_size: Largest batch; positive.
         max_pending: Number of inputs that may wait; positive.
         threads: Number of batches processed at the same time; positive.
