@@ -1,5 +1,7 @@
 """Checks of options: the ends of ranges, and what the error says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dml._options import (
     check_integer,
     check_interval,
     check_known,
+    check_list,
     check_positive,
     check_within,
 )
@@ -42,6 +45,12 @@ NAN = float("nan")
             [0.1, 0.9],
             [0, 1, NAN],
             r"must be in \(0, 1\); got",
+        ),
+        (
+            check_list,
+            [["a.jpg"], (), np.array(["a.jpg"])],
+            ["a.jpg", b"a.jpg", Path("a.jpg")],
+            r"must be a list of paths, such as \[.*a\.jpg.*\]; got one path",
         ),
         (
             check_counts,

@@ -1,5 +1,6 @@
 """Checks of options, each an `OptionError` that names the option, its range and its value."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -65,6 +66,13 @@ def check_counts(**options: Sequence[float]) -> None:
     for name, values in options.items():
         if not len(values) or not all(is_integer(value) and value >= 1 for value in values):
             raise OptionError(name, f"must be positive integers; got {values!r}")
+
+
+def check_list(**options: object) -> None:
+    """Raises OptionError for the first option that is a single path in place of a list of them."""
+    for name, value in options.items():
+        if isinstance(value, (str, bytes, os.PathLike)):
+            raise OptionError(name, f"must be a list of paths, such as [{value!r}]; got one path")
 
 
 def check_known(known: Iterable[str | int], **options: str | int) -> None:

@@ -40,6 +40,10 @@ def test_columns_of_one_name_in_a_parquet_are_refused(tmp_path):
         ("a.csv", b"path,path\na,b\n", "two columns have the name 'path'"),
         ("a.csv", b"path,label\na,b,c,d\n", "more fields"),
         ("a.csv", b"path\n\xff\n", "line 2 is not UTF-8"),
+        ("a.csv", b"path;label\na;b, c\n", "columns are separated by semicolons: save it with"),
+        ("a.csv", b"path\tlabel\na\tb\n", "columns are separated by tabs: save it with commas"),
+        ("a.csv", b"path,label\na,b\nc,d,e\n", "line 3 has 3 fields, and the lines before it 2"),
+        ("a.csv", b"", "the file is empty"),
         ("a.parquet", b"PAR1", "can't be read as a table"),
     ],
 )

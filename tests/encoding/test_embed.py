@@ -7,7 +7,7 @@ import pytest
 from dml.backbones import Conv4
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.errors import DivergenceError
+from dml.errors import DivergenceError, OptionError
 from dml.images import ImageError, read_image
 
 # Of the size that the encoder wants: OpenCV and Keras do not resize alike to the last digit.
@@ -38,6 +38,11 @@ def test_row_i_is_path_i(encoder, vectors, batch_size):
 
 def test_no_images_give_no_vectors(encoder):
     assert embed_images(encoder, []).shape == (0, 8)
+
+
+def test_a_single_path_is_no_list_of_letters(encoder):
+    with pytest.raises(OptionError, match=r"paths must be a list of paths, such as \['a\.jpg'\]"):
+        embed_images(encoder, "a.jpg")
 
 
 def test_says_how_far_it_is(encoder):

@@ -3,7 +3,7 @@
 import pytest
 
 from dml.errors import OptionError
-from dml.index import index_images, open_index, search_images
+from dml.index import add_images, index_images, open_index, search_images
 from tests.bundles import write_bundle, write_images
 
 
@@ -44,6 +44,14 @@ def test_a_filter_and_a_threshold_leave_neighbours_out(shop, query):
     assert [near.similarity for near in some.neighbours] == scores[:6]
     (empty,) = search(shop, query, where='label == "no"')
     assert empty.neighbours == [] and empty.to_json() == {"query": str(query), "neighbours": []}
+
+
+def test_a_single_path_is_no_list_of_letters(shop, query):
+    index = open_index(shop / "shop")
+    with pytest.raises(ValueError, match="images must be a list of paths"):
+        search_images(index, index.encoder(), str(query))
+    with pytest.raises(ValueError, match="sources must be a list of paths"):
+        add_images(index, query.parent)
 
 
 def test_without_calibration_there_is_no_verdict(shop, query, tmp_path):

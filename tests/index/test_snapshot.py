@@ -30,6 +30,19 @@ def answers(snapshot):
     return similarities.tolist(), snapshot.items["id"].to_numpy()[rows].tolist()
 
 
+@pytest.mark.parametrize("where", [None, "price >= 5"])
+def test_of_copies_the_earlier_rows_come_first_whatever_k(tmp_path, where):
+    vectors = clusters(COUNT, DIMENSION)
+    copies = [7, 40, 41, 90, 120, 200, 250]
+    vectors[copies] = vectors[7]
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    index = build_index(tmp_path / "shop", encoder, items(COUNT), vectors, "flat")
+    whole = index.snapshot.nearest(vectors[7:8], 12, where)[1][0].tolist()
+    assert whole[:7] == copies
+    for k in range(1, 12):
+        assert index.snapshot.nearest(vectors[7:8], k, where)[1][0].tolist() == whole[:k]
+
+
 def test_a_snapshot_answers_the_same_after_any_change(index):
     before = index.snapshot
     expected = answers(before)

@@ -168,6 +168,12 @@ def test_errors_name_the_option(tmp_path):
         (["--training.batch_size", "8"], "is unknown. Did you mean 'sampler.batch_size'"),
         (["--training.margin", "1"], "is unknown. Did you mean 'loss.margin'"),
         (["--training.epoch", "1"], "is unknown. Did you mean 'epochs'"),
+        (["--backbone.nam", "conv4"], "is unknown. Did you mean 'name'.* Known: name, "),
+        (["--sampler.power", "1"], "is unknown. It is an option of sampler.name = 'weighted'. K"),
+        (
+            ["--loss.name", "triplet", "--loss.scale", "1"],
+            "loss.name = 'adaface', .* and others. K",
+        ),
     ],
 )
 def test_an_unknown_option_has_its_nearest_known_one(flags, hint):
@@ -198,8 +204,17 @@ def test_a_data_set_alone_takes_its_options_and_no_others():
         load_dataset("glyphs", ["--dataset.rot", "x"])
     with pytest.raises(OptionError, match=r"command line: loss\.name .*only --dataset options"):
         load_dataset("glyphs", ["--loss.name", "triplet"])
+    with pytest.raises(OptionError, match=r"datset\.x can't be set .*Did you mean 'dataset'"):
+        load_dataset("glyphs", ["--datset.x", "3"])
     with pytest.raises(MissingDataError, match=r"no data set or folder .*Did you mean 'glyphs'"):
         load_dataset("glyph")
+
+
+def test_a_file_that_is_no_data_set_is_said_to_be_one_of_another_kind(tmp_path):
+    (tmp_path / "mine.tsv").write_text("path\tlabel\n")
+    for load in (load_dataset, load_recipe):
+        with pytest.raises(DataError, match=r"mine\.tsv: no data set: tables end in \.csv"):
+            load(tmp_path / "mine.tsv")
 
 
 def test_importing_it_and_reading_a_data_set_load_no_backend():

@@ -7,6 +7,7 @@ import pytest
 
 from dml._storage.index_folder import FileEntry, HashedFile, IndexFolder, Manifest
 from dml._storage.records import read_sealed, write_sealed
+from dml.errors import MissingDataError
 from tests.storage.durability import Journal
 
 
@@ -146,6 +147,16 @@ def test_only_files_of_an_index_are_removed(folder, manifest):
 def test_a_folder_without_a_manifest_is_not_an_index(folder):
     with pytest.raises(FileNotFoundError, match=r"not an index: manifest\.json is missing"):
         folder.read_manifest()
+
+
+def test_the_folder_of_a_run_says_where_its_index_is(tmp_path):
+    for name in ("recipe.toml", "items.parquet", "manifest.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(MissingDataError, match=r"a run, not an index; `dml export .*, make one$"):
+        IndexFolder(tmp_path).read_manifest()
+    (tmp_path / "index").mkdir()
+    with pytest.raises(MissingDataError, match=r"a run, not an index; its index is .*/index$"):
+        IndexFolder(tmp_path).read_manifest()
 
 
 def test_the_files_of_an_index_are_written_durably(folder, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from dml._storage.atomic import atomic_path, check_regular, without_links
 from dml._storage.records import read_sealed, sha256, write_sealed
+from dml._storage.run_folder import RunFolder
 from dml.errors import DataError, MissingDataError, StorageError
 
 SCHEMA = 3
@@ -135,6 +136,11 @@ class IndexFolder:
             MissingDataError: There is none.
             DataError: It is damaged.
         """
+        run = RunFolder(self.path)
+        if run.recipe.exists() and run.items.exists():
+            make = f"`dml export {self.path}`, then `dml index build`, make one"
+            hint = f"its index is {run.index}" if run.index.exists() else make
+            raise MissingDataError(self.path, f"a run, not an index; {hint}")
         if not self.manifest.exists():
             raise MissingDataError(
                 self.path,

@@ -1,6 +1,7 @@
 """Tables of images as pandas frames, read from CSV and Parquet files."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ _DAMAGE = (  # what pandas raises for damaged files, and pyarrow in addition to 
     TypeError,
     ValueError,
 )
+_MORE_FIELDS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # pandas' words
 REQUIRED = ("path", "label")
 
 
@@ -183,6 +185,10 @@ def _read_csv(path):
     """Returns the table in a CSV file, as text: pandas would read 01 as 1, and NA as missing.
 
     Spaces after commas and around column names are dropped, and so are commas at the end of lines.
+
+    Raises:
+        ValueError: It is empty; or its columns are separated by something else; or a line has more
+            fields than the first one; or two columns have the same name.
     """
     import pandas as pd
 
@@ -191,17 +197,33 @@ def _read_csv(path):
         try:
             options = {"dtype": str, "keep_default_na": False, "na_values": [""]}
             options |= {"index_col": False, "skipinitialspace": True}
-            frame = pd.read_csv(path, **options)
             # Read as data, since pandas renames the second of two equal names.
             names = pd.read_csv(path, header=None, nrows=1, **options).iloc[0].dropna()
+            _check_separated(names)
+            frame = pd.read_csv(path, **options)
+        except pd.errors.EmptyDataError:
+            raise ValueError("the file is empty") from None
         except pd.errors.ParserWarning:
             raise ValueError("rows have more fields than the first line has names") from None
+        except pd.errors.ParserError as error:
+            if not (found := _MORE_FIELDS.search(str(error))):
+                raise
+            expected, line, fields = found.groups()
+            text = f"line {line} has {fields} fields, and the lines before it {expected}"
+            raise ValueError(f"{text}. Write a field that has a comma in quotes") from None
     frame.columns = [str(name).strip() for name in frame.columns]
     names = names.str.strip()
     if len(twice := names[names.duplicated()]):
         raise ValueError(f"two columns have the name {twice.iloc[0]!r}")
     unnamed = [n for n in frame if n.startswith("Unnamed: ") and frame[n].isna().all()]
     return frame.drop(columns=unnamed)
+
+
+def _check_separated(names):
+    """Raises ValueError if the only column name looks like several with another separator."""
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in names.iloc[0]:
+            raise ValueError(f"its columns are separated by {word}: save it with commas")
 
 
 def _first_not_utf8(path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dml._options import check_list
 from dml._storage.atomic import atomic_path
 from dml._storage.cells import is_parquet
 from dml._storage.remote import is_url
@@ -82,10 +83,11 @@ def embed_to_file(
         reporter: Receives the progress and the result.
 
     Raises:
-        OptionError: `out` is not a `.parquet` file.
+        OptionError: `out` is not a `.parquet` file, or `sources` is a single path.
         OccupiedError: `out` is a folder, or one of the files that are read.
         DataError: The bundle or a list is damaged or missing, or no image could be read.
     """
+    check_list(sources=sources)
     out = Path(out)
     if out.suffix != ".parquet":
         raise OptionError("--out", f"must end in .parquet; got {out}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dml._options import check_at_least
+from dml._options import check_at_least, check_list
 from dml._processes import exchanged, from_each, process_count, process_index
 from dml._threads import reading_threads
 from dml.encoding._interface import Encoder, preparation_of
@@ -37,10 +37,12 @@ def embed_images(
 
     Raises:
         ImageError: An image can't be read; the message names it.
-        OptionError: An option is not positive, or the encoder is an unsupported model.
+        OptionError: An option is not positive, or `paths` is a single path, or the encoder is an
+            unsupported model.
         DivergenceError: An embedding is not finite.
     """
     check_at_least(1, batch_size=batch_size)
+    check_list(paths=paths)
     threads = reading_threads(threads)
     if _is_shared():
         vectors = _embed_share(encoder, paths, batch_size, threads, advance, unreadable)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dml._options import check_within
+from dml._options import check_list, check_within
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index._interface import Index
@@ -74,7 +74,7 @@ def search_images(
 
     Raises:
         ImageError: An image can't be read.
-        OptionError: `k` or `threshold` is out of its range.
+        OptionError: `k` or `threshold` is out of its range, or `images` is a single path.
         FilterError: The filter can't be read.
 
     Example:
@@ -85,6 +85,7 @@ def search_images(
     """
     if threshold is not None:
         check_within(-1, 1, threshold=threshold)
+    check_list(images=images)
     paths = [os.fspath(image) for image in images]
     vectors = embed_images(encoder, paths, batch_size=min(BATCH_SIZE, max(1, len(paths))))
     same = encoder.calibrated_threshold().similarity if encoder.thresholds else None

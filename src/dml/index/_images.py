@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+from dml._options import check_list
 from dml._storage.unfinished import measuring
 from dml._text import number_of
 from dml.encoding._collection import embed_sources, unfinished_folder
@@ -44,7 +45,7 @@ def index_images(
 
     Raises:
         OccupiedError: `location` exists already.
-        OptionError: An option is out of its range.
+        OptionError: An option is out of its range, or `sources` is a single path.
         DataError: The bundle or a source is missing or damaged.
         BusyError: Another process is building the same index.
 
@@ -53,6 +54,7 @@ def index_images(
         >>> index = dml.index.index_images(bundle, ["photos"], "photos.index")  # doctest: +SKIP
         >>> len(index)  # doctest: +SKIP
     """
+    check_list(sources=sources)
     location = normal_location(location)
     check_free(location)
     encoder = OnnxEncoder(bundle)
@@ -89,6 +91,7 @@ def add_images(
         How many items were new and how many were replaced.
 
     Raises:
+        OptionError: `sources` is a single path.
         DataError: The bundle or a source is missing or damaged, or a field does not fit.
         BusyError: Another process is changing the index.
 
@@ -96,6 +99,7 @@ def add_images(
         >>> index = dml.index.open_index("photos.index")  # doctest: +SKIP
         >>> new, replaced = dml.index.add_images(index, ["more_photos"])  # doctest: +SKIP
     """
+    check_list(sources=sources)
     name = _local_name(index.location)
     unfinished = unfinished_folder(name)
     with index.changing(), measuring(unfinished, name):

@@ -24,6 +24,7 @@ from dml.index._kinds import (
 
 LARGEST_EXACT = 20_000  # rows up to which comparing each is faster than codes with a filter
 BLOCK = 65_536  # rows compared at once where some are left out
+TIED = 32  # rows compared beyond the k nearest, so that equals don't depend on k
 RETRIES = 20
 RETRY_SECONDS = 0.05
 REMOVED = "dml:removed"  # a column of the items' file that is not a field
@@ -150,16 +151,22 @@ class Snapshot:
         return kind
 
     def _exact(self, queries, k, rows=None):
-        """Returns the nearest among some rows, or all, by exhaustive comparison."""
+        """Returns the nearest among some rows, or all, by exhaustive comparison.
+
+        Of equal similarities, such as those of copies, the earlier rows come first; a few more
+        than k are compared for that.
+        """
+        wider = k + TIED
         if rows is None:
-            return compare(self.vectors, queries, k)
-        best = []
-        for start in range(0, len(rows), BLOCK):
-            some = rows[start : start + BLOCK]
-            near = compare(self.vectors[some], queries, min(k, len(some)))
-            best.append((near[0], some[near[1]]))
-        similarities, found = (np.concatenate(side, axis=1) for side in zip(*best, strict=True))
-        order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+            similarities, found = compare(self.vectors, queries, min(wider, len(self.vectors)))
+        else:
+            best = []
+            for start in range(0, len(rows), BLOCK):
+                some = rows[start : start + BLOCK]
+                near = compare(self.vectors[some], queries, min(wider, len(some)))
+                best.append((near[0], some[near[1]]))
+            similarities, found = (np.concatenate(side, axis=1) for side in zip(*best, strict=True))
+        order = np.lexsort((found, -similarities))[:, :k]
         return np.take_along_axis(similarities, order, 1), np.take_along_axis(found, order, 1)
 
 

@@ -99,10 +99,18 @@ def read_source(source: str | os.PathLike[str]) -> Source:
 
 
 def data_set_at(path: str | os.PathLike[str]) -> str | None:
-    """Returns the name of the data set that a path holds, or None."""
+    """Returns the name of the data set that a path holds, or None if there is nothing.
+
+    Raises:
+        DataError: It is a file of another kind; or a Parquet file that is damaged.
+    """
     from dml.datasets import _recognizing  # as the parts are, when needed
 
-    return _recognizing.data_set_at(path)
+    found = _recognizing.data_set_at(path)
+    if found is None and expanded(path).is_file():
+        text = "no data set: tables end in .csv or .parquet, shards in .tar or .parquet"
+        raise DataError(path, text)
+    return found
 
 
 def shipped_recipes() -> dict[str, str]:

@@ -152,7 +152,9 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
         flags: `--dataset.option value` as a flat list of strings.
 
     Raises:
-        OptionError: A name, an option or its value is unknown or out of its range.
+        MissingDataError: There is nothing of that name.
+        DataError: It is a file of another kind.
+        OptionError: An option or its value is unknown or out of its range.
     """
     datasets = FAMILIES["dataset"].parts()
     options = {"name": os.fspath(name)}
@@ -165,7 +167,8 @@ def load_dataset(name: str | os.PathLike[str], flags: Iterable[str] = ()) -> "Da
         options = {"name": kind, "root": options["name"]}
     for section, option, value in read_flags(flags):
         if section != "dataset" or option == "name":
-            text = "can't be set here: only --dataset options apply to a data set"
+            hint = suggestion(section, ["dataset"]) if section not in SECTIONS else ""
+            text = f"can't be set here: only --dataset options apply to a data set.{hint}"
             raise OptionError(f"{section}.{option}", text, COMMAND_LINE)
         options[option] = Flag(value)
     part = _part_of("dataset", options.pop("name"))
@@ -355,12 +358,14 @@ def _build(
     for option, value in options.items():
         name = f"{section}.{option}"
         if option not in fields:
-            known = ", ".join(fields) or "none"
+            known = [*(["name"] if section in FAMILIES else []), *fields]
             elsewhere = [
                 f"{other}.{option}" for other, names in option_names.items() if option in names
             ]
-            hint = suggestion(option, fields, documentation_of(part), elsewhere)
-            raise OptionError(name, f"is unknown.{hint} Known: {known}")
+            hint = _parts_with(section, option) or suggestion(
+                option, known, documentation_of(part), elsewhere
+            )
+            raise OptionError(name, f"is unknown.{hint} Known: {', '.join(known)}")
         values[option] = _converted(name, value, hints[option])
     try:
         return part(**values)
@@ -368,6 +373,14 @@ def _build(
         raise OptionError(f"{section}.{error.option}", error.text) from None
     except (ValueError, TypeError) as error:  # from the user's own part
         raise OptionError(section, f"can't be created with these options: {error}") from None
+
+
+def _parts_with(section: str, option: str) -> str:
+    """Returns " It is an option of loss.name = 'arcface'.", or an empty string."""
+    parts = FAMILIES[section].parts().items() if section in FAMILIES else ()
+    found = [repr(name) for name, part in parts if option in {f.name for f in options_of(part)}]
+    more = " and others" if len(found) > 5 else ""
+    return f" It is an option of {section}.name = {', '.join(found[:5])}{more}." if found else ""
 
 
 def _converted(name: str, value: Any, hint: Any) -> Any:
