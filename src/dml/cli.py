@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import dml
 import dml.commands
 from dml._console.failures import BAD_INPUT, BUG, INTERRUPTED, explain, keep_traceback
+from dml._console.interrupts import lasting_interrupts
 from dml._console.reporter import ConsoleReporter
 from dml._console.runtime import Runtime, load_runtime
 from dml._console.terminal import (
@@ -189,7 +190,7 @@ def _main(arguments):
         hide_prints()
     try:
         require_utf8(arguments)
-        with quiet_libraries():
+        with quiet_libraries(), lasting_interrupts():
             _run(command, options)
     except KeyboardInterrupt:
         complain(f"interrupted{f'; {command.after_interrupt}' if command.after_interrupt else ''}")

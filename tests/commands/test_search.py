@@ -67,6 +67,15 @@ def test_thresholds_are_numbers_or_calibrated(search, query):
     assert printed.out.endswith("  nothing with a similarity of 0.500 or more\n")
 
 
+def test_an_image_that_can_not_be_read_costs_no_other_its_answer(search, query, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(query.read_bytes()[:60])
+    code, printed = search(query, bad, "no.jpg", query, "-k", 2)
+    lines = printed.out.splitlines()
+    assert code == 2 and [lines[0], lines[3]] == [str(query)] * 2 and len(lines) == 6
+    assert re.fullmatch(rf"dml: {bad}: .*; no\.jpg: no such file\n", printed.err)
+
+
 @pytest.mark.parametrize("wrong", ["high", "2", "-1.1", "nan", ""])
 def test_other_thresholds_are_refused(search, query, wrong):
     code, printed = search(query, f"--threshold={wrong}")

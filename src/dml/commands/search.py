@@ -6,7 +6,7 @@ import json
 from dml._console.runtime import Runtime
 from dml.commands._arguments import INDEX, WHERE, add_bundle
 from dml.commands._command import Command
-from dml.errors import OptionError
+from dml.errors import DmlError, OptionError
 from dml.reporting import Reporter
 
 CALIBRATED = "calibrated"
@@ -33,7 +33,11 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     index = open_index(options.index)
     encoder = index.encoder(options.bundle)
     threshold = _threshold(options.threshold, encoder)
-    results = search_images(index, encoder, options.queries, options.k, options.where, threshold)
+    unreadable: dict[str, str] = {}
+    queries = options.queries
+    results = search_images(
+        index, encoder, queries, options.k, options.where, threshold, unreadable
+    )
     if options.json:
         for line in json.dumps([one.to_json() for one in results], indent=2).splitlines():
             reporter.info(line)
@@ -46,6 +50,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         write_search_page(options.html, options.index, results)
         if not options.json:
             reporter.info(f"page: {options.html}")
+    if unreadable:
+        raise DmlError("; ".join(unreadable.values()))  # each names its image
 
 
 def _threshold(text, encoder):

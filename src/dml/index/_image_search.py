@@ -58,6 +58,7 @@ def search_images(
     k: int = 10,
     where: str | None = None,
     threshold: float | None = None,
+    unreadable: dict[str, str] | None = None,
 ) -> list[ImageSearchResult]:
     """Searches an index for the items nearest to images.
 
@@ -68,12 +69,14 @@ def search_images(
         k: Number of neighbours of each; positive.
         where: A filter; None for all items.
         threshold: Least similarity of the neighbours, in [-1, 1]; None for the nearest k.
+        unreadable: A dictionary to which {image: reason} of the images that can't be read is
+            added; they have no result. If None, such an image is an error.
 
     Returns:
         An `ImageSearchResult` for each image, in their order.
 
     Raises:
-        ImageError: An image can't be read.
+        ImageError: An image can't be read, and `unreadable` is None.
         OptionError: `k` or `threshold` is out of its range, or `images` is a single path.
         FilterError: The filter can't be read.
 
@@ -87,7 +90,13 @@ def search_images(
         check_within(-1, 1, threshold=threshold)
     check_list(images=images)
     paths = [os.fspath(image) for image in images]
-    vectors = embed_images(encoder, paths, batch_size=min(BATCH_SIZE, max(1, len(paths))))
+    reasons: dict[int, str] | None = None if unreadable is None else {}
+    size = min(BATCH_SIZE, max(1, len(paths)))
+    vectors = embed_images(encoder, paths, batch_size=size, unreadable=reasons)
+    if unreadable is not None and reasons:
+        unreadable |= {paths[row]: reason for row, reason in reasons.items()}
+        readable = [row for row in range(len(paths)) if row not in reasons]
+        paths, vectors = [paths[row] for row in readable], vectors[readable]
     same = encoder.calibrated_threshold().similarity if encoder.thresholds else None
     return [
         ImageSearchResult(
