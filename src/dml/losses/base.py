@@ -101,7 +101,7 @@ class MetricLoss(keras.losses.Loss):
         return bool(self.proxies_per_class) or type(self).head is not MetricLoss.head
 
     def head(self, classes: int | None, embedding_dim: int) -> Head | None:
-        """Returns the layer from embeddings and labels to x, or None if x is embeddings.
+        """Returns a new layer from embeddings and labels to x, or None if x is embeddings.
 
         Args:
             classes: Number of classes among the training labels, or None if unknown.
