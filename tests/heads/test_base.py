@@ -10,7 +10,7 @@ from keras import ops
 from dml.backbones import Conv4
 from dml.encoding import EmbeddingOptions, build_encoder, head_of
 from dml.heads import Head
-from dml.losses import MetricLoss
+from dml.losses import MetricLoss, MultipleLosses
 from dml.training import Learner
 
 FEATURES = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
@@ -88,5 +88,6 @@ def test_another_layer_is_refused():
         def head(self, classes, embedding_dim):
             return keras.layers.Dense(3)
 
-    with pytest.raises(ValueError, match=r"of the class Dense, which must derive from dml\.heads"):
-        learner_of(Plain())
+    for loss in (Plain(), MultipleLosses([Plain(), Shrinking()])):
+        with pytest.raises(ValueError, match=r"loss has a head of the class Dense, which must"):
+            learner_of(loss)

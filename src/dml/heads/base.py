@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 import keras
 
+from dml.errors import OptionError
+
 
 class Head(keras.layers.Layer):
     """A layer between embeddings and a loss, with learned parameters or a memory.
@@ -56,3 +58,13 @@ class Head(keras.layers.Layer):
 
     def finish_step(self) -> None:
         """Called in each step of a training after the optimizer has updated the weights."""
+
+
+def check_head(layer: Any) -> None:
+    """Raises OptionError for a loss whose head is a layer of another kind; None is no head."""
+    if layer is not None and not isinstance(layer, Head):
+        raise OptionError(
+            "loss",
+            f"has a head of the class {type(layer).__name__}, which must derive from "
+            "dml.heads.Head",
+        )

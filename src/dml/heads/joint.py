@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml.errors import OptionError
-from dml.heads.base import Head
+from dml.heads.base import Head, check_head
 from dml.ops import unit_length
 
 
@@ -29,7 +29,7 @@ class JointHead(Head):
         the length in `dims`.
 
     Raises:
-        OptionError: A head has labels of its own in each step.
+        OptionError: A head is another layer, or has labels of its own in each step.
     """
 
     reads_samples = True
@@ -39,6 +39,7 @@ class JointHead(Head):
         self.heads = list(heads)
         self.dims = list(dims)
         for number, head in enumerate(self.heads):
+            check_head(head)
             if head is None:
                 continue
             if type(head).step_labels is not Head.step_labels:

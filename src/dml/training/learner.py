@@ -27,7 +27,8 @@ from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
 from dml.errors import ArrayError, OptionError
-from dml.heads import Head, ProxyHead
+from dml.heads import ProxyHead
+from dml.heads.base import check_head
 from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
 from dml.ops import (
@@ -659,12 +660,7 @@ def _check_loss(loss: MetricLoss, encoder: keras.Model, augmentation: list) -> N
 
 def _check_head(head: Any, loss: MetricLoss, regularizer: Regularizer | None) -> None:
     """Raises OptionError for a head that the learner or the regularizer can't use."""
-    if head is not None and not isinstance(head, Head):
-        raise OptionError(
-            "loss",
-            f"{type(loss).__name__} has a head of the class {type(head).__name__}, which must "
-            "derive from dml.heads.Head",
-        )
+    check_head(head)
     needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
     if needs_proxies and not isinstance(head, ProxyHead):
         raise OptionError(
