@@ -24,7 +24,7 @@ from dml._processes import exchanged
 from dml.cli import main as command
 from dml.errors import BusyError, DmlError, OptionError
 from dml.losses import ProxyAnchor
-from dml.training._callbacks import Checkpoint
+from dml.training._checkpoint import Checkpoint
 from tests.runs.on_devices import OPTIONS, results
 from tests.runs.running import flags, resume, train
 

@@ -1,4 +1,4 @@
-"""Training on several devices: which of them holds what (JAX)."""
+"""Training on several devices: which of them holds what (JAX), and where that is refused."""
 
 import contextlib
 import weakref
@@ -418,6 +418,54 @@ def check_inside(variables: Iterable[Any]) -> None:
                 f"{variable.path} is on one device only: make the encoder and the learner inside "
                 "the block of dml.on_devices"
             )
+
+
+def check_no_replicas() -> None:
+    """Raises DmlError where a batch is divided before the loss sees it.
+
+    Each replica would compare the images of its own share of the batch only.
+    """
+    if keras.backend.backend() == "jax":
+        check_joined()
+    for count, kind in _replicas():
+        if count > 1:
+            raise DmlError(
+                f"{count} {kind} would each see the pairs of their own part of the batch only. "
+                "Train on several devices with KERAS_BACKEND=jax and "
+                "dml.on_devices, where the loss sees the whole batch"
+            )
+
+
+def _replicas() -> Iterator[tuple[int, str]]:
+    """Yields among how many replicas a batch may be divided, and what they are."""
+    backend = keras.backend.backend()
+    if backend == "jax":  # which compiles one program for the whole batch
+        return
+    distribution = keras.distribution.distribution()
+    if distribution is not None:
+        yield distribution.device_mesh.devices.size, "devices"
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        yield tf.distribute.get_strategy().num_replicas_in_sync, "replicas"
+    elif backend == "torch":
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            yield distributed.get_world_size(), "ranks"
+
+
+def compiles_with_xla() -> bool:
+    """Returns whether to use XLA: on accelerators only; on CPU it slows depthwise convolutions
+    down.
+
+    JAX always compiles with XLA; False there would run step by step.
+    """
+    if keras.backend.backend() == "jax":
+        return True
+    if keras.backend.backend() == "torch":
+        return False
+    return any(not str(device).startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def _current() -> _Devices | None:

@@ -25,7 +25,7 @@ def tensor(labels):
 
 
 def drawn(head, labels):
-    head.draw(tensor(labels))
+    head.prepare_step(tensor(labels))
     return array(head.rows)
 
 
@@ -40,7 +40,7 @@ def test_a_draw_has_the_classes_of_the_batch_and_others_once_each(classes, sampl
 
 def test_every_other_class_is_drawn_as_often_and_with_any_other():
     head, times = sampled(50, 10), 1000
-    together, draw = np.zeros((50, 50)), traced(lambda: head.draw(tensor([3, 7, 3])))
+    together, draw = np.zeros((50, 50)), traced(lambda: head.prepare_step(tensor([3, 7, 3])))
     for _ in range(times):
         draw()
         rows = array(head.rows)
@@ -66,7 +66,7 @@ def test_training_compares_with_the_sample_and_anything_else_with_all():
     everything = array(plain(x))
     np.testing.assert_allclose(array(head(x)), everything, atol=1e-6)
     np.testing.assert_allclose(array(head(x, training=True)), everything[:, rows], atol=1e-6)
-    places = head.places(ops.convert_to_tensor([11, 4, 11], dtype="int32"))
+    places = head.step_labels(ops.convert_to_tensor([11, 4, 11], dtype="int32"))
     assert rows[array(places)].tolist() == [11, 4, 11]
 
 
@@ -75,7 +75,7 @@ def test_what_a_step_has_changed_goes_back_to_its_classes():
     before, rows = array(head.table), drawn(head, [4, 11])
     np.testing.assert_array_equal(array(head.proxies), before[rows])
     head.proxies.assign(head.proxies + 1.0)
-    head.put_back()
+    head.finish_step()
     after = array(head.table)
     np.testing.assert_array_equal(after[rows], before[rows] + 1.0)
     others = np.delete(np.arange(20), rows)
@@ -86,7 +86,7 @@ def test_the_corrected_sum_of_the_softmax_is_right_in_the_mean():
     scale, x = 4.0, np.eye(3, dtype="float32")
     head = sampled(60, 12, correction=1 / scale)
     everything = np.exp(scale * array(head(x))).sum(axis=1)
-    sums, draw = [], traced(lambda: head.draw(tensor([5, 5, 9])))
+    sums, draw = [], traced(lambda: head.prepare_step(tensor([5, 5, 9])))
     cosines = traced(lambda: head(x, training=True))
     for _ in range(500):
         draw()

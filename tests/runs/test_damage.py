@@ -18,7 +18,7 @@ from dml.encoding.encoder import load_encoder
 from dml.recipe import load_recipe, toml_value
 from dml.reporting import SILENT
 from dml.runs import Trainer
-from dml.training._callbacks import Checkpoint
+from dml.training._checkpoint import Checkpoint
 from tests.damage import damaged
 from tests.runs.running import Lines, flags, train
 

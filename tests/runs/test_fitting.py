@@ -72,7 +72,7 @@ def stage_of(path, epochs, scores=None, **changes):
         "batches": batches,
         "sampler": "pairs",
         "class_vectors": None,
-        "validate": validate if scores else None,
+        "validate": None if scores is None else validate,
         "validate_every": 1.0,
         "patience": 0,
         "tensorboard": folder.tensorboard,

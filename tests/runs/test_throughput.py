@@ -28,6 +28,15 @@ def test_a_log_without_epochs_has_no_speed():
     assert Throughput.of([]) is None and Throughput.of([START]) is None
 
 
+def test_a_row_that_lacks_a_number_is_left_out():
+    damaged = [
+        {name: value for name, value in ROWS[1].items() if name != missing}
+        for missing in ("seconds", "waiting_seconds", "images_per_second")
+    ]
+    assert Throughput.of([*damaged, *ROWS]) == Throughput.of(ROWS)
+    assert Throughput.of(damaged) is None
+
+
 def test_the_head_stage_counts_if_it_is_alone(tmp_path):
     folder = RunFolder(tmp_path / "run").create()
     for row in ROWS:

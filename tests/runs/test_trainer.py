@@ -18,7 +18,7 @@ from dml.recipe import load_recipe, load_run_recipe
 from dml.reporting import SILENT
 from dml.runs import Run, Trainer
 from dml.runs._validator import Validator
-from dml.training._callbacks import Checkpoint
+from dml.training._checkpoint import Checkpoint
 from tests.backbones.networks import vision_transformer
 from tests.datasets.layouts import write_image
 from tests.runs.running import (

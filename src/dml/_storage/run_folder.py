@@ -84,7 +84,7 @@ class StageFolder:
                 rows[row["epoch"]] = row
         return [rows[epoch] for epoch in sorted(rows)]
 
-    def trim_log(self, epoch: int) -> None:
+    def trim_log(self, epoch: float) -> None:
         """Removes the lines after `epoch`: those of epochs that have no checkpoint."""
         if not self.log.exists():
             return

@@ -1,5 +1,6 @@
 """Heads: layers with the learned parameters or the memory of a loss."""
 
+from dml.heads.base import Head
 from dml.heads.boundaries import BoundaryHead
 from dml.heads.differences import DifferenceHead
 from dml.heads.hierarchy import HierarchyHead
@@ -20,6 +21,7 @@ __all__ = [
     "BoundaryHead",
     "CurriculumHead",
     "DifferenceHead",
+    "Head",
     "HierarchyHead",
     "JointHead",
     "LengthHead",

@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
+from dml.heads.base import Head
 from dml.ops import has_column
 
 
 @keras.saving.register_keras_serializable("dml")
-class BoundaryHead(keras.layers.Layer):
+class BoundaryHead(Head):
     """Appends the learned boundary of each sample's class to its embedding.
 
     Args:
@@ -25,7 +26,7 @@ class BoundaryHead(keras.layers.Layer):
     """
 
     def __init__(self, classes, initial, **layer_options):
-        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        super().__init__(**layer_options)
         self.classes = classes
         self.initial = initial
 

@@ -4,11 +4,12 @@ import keras
 from keras import ops
 
 from dml.heads._hard_differences import hard_differences
+from dml.heads.base import Head
 from dml.ops import ratio, soft_histogram
 
 
 @keras.saving.register_keras_serializable("dml")
-class DifferenceHead(keras.layers.Layer):
+class DifferenceHead(Head):
     """Appends the running distribution of hard triplets' differences to the embeddings.
 
     Args:
@@ -26,7 +27,7 @@ class DifferenceHead(keras.layers.Layer):
     """
 
     def __init__(self, bins, momentum, **layer_options):
-        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        super().__init__(**layer_options)
         self.bins = bins
         self.momentum = momentum
 

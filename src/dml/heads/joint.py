@@ -3,15 +3,17 @@
 import keras
 from keras import ops
 
+from dml.errors import OptionError
+from dml.heads.base import Head, check_head
 from dml.ops import unit_length
 
 
 @keras.saving.register_keras_serializable("dml")
-class JointHead(keras.layers.Layer):
+class JointHead(Head):
     """Gives each of several losses its input, through its own head.
 
     Args:
-        heads: Layers, or None for a loss that reads the embeddings.
+        heads: Heads, or None for a loss that reads the embeddings. All are given the same labels.
         dims: For each, how many of an embedding's first entries it gets, normalised to length 1; 0
             gives all of them, unchanged.
 
@@ -25,22 +27,30 @@ class JointHead(keras.layers.Layer):
     Returns:
         A list of each head's output; for a loss without one, of embeddings, float32 (B, D) or of
         the length in `dims`.
+
+    Raises:
+        OptionError: A head is another layer, or has labels of its own in each step.
     """
 
     reads_samples = True
 
     def __init__(self, heads, dims, **layer_options):
-        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        super().__init__(**layer_options)
         self.heads = list(heads)
         self.dims = list(dims)
         for number, head in enumerate(self.heads):
-            if head is not None:  # names distinguish their variables in a saved file
-                head.name = f"head_{number}"
+            check_head(head)
+            if head is None:
+                continue
+            if type(head).step_labels is not Head.step_labels:
+                raise OptionError(
+                    "heads", f"must take the labels as they are, and {type(head).__name__} does not"
+                )
+            head.name = f"head_{number}"  # distinguishes their variables in a saved file
+        self.classes = max((head.classes for head in self._present()), default=0)
 
-    @property
-    def classes(self):
-        """The classes of the heads that know them; 0 if none does."""
-        return next((head.classes for head in self.heads if getattr(head, "classes", 0)), 0)
+    def _present(self):
+        return [head for head in self.heads if head is not None]
 
     def build(self, input_shape):
         for head, dim in zip(self.heads, self.dims, strict=True):
@@ -54,11 +64,18 @@ class JointHead(keras.layers.Layer):
         for head, dim in zip(self.heads, self.dims, strict=True):
             x = unit_length(embeddings[:, :dim]) if dim else ops.convert_to_tensor(embeddings)
             if head is not None:
-                reads = getattr(head, "reads_samples", False)
-                known = {"samples": samples, "related": related} if reads else {}
+                known = {"samples": samples, "related": related} if head.reads_samples else {}
                 x = head(x, labels, training=training, **known)
             results.append(x)
         return results
+
+    def prepare_step(self, targets):
+        for head in self._present():
+            head.prepare_step(targets)
+
+    def finish_step(self):
+        for head in self._present():
+            head.finish_step()
 
     def get_config(self):
         heads = [h and keras.saving.serialize_keras_object(h) for h in self.heads]

@@ -5,10 +5,11 @@ from keras import ops
 
 from dml._options import check_positive
 from dml.errors import ArrayError
+from dml.heads.base import Head
 
 
 @keras.saving.register_keras_serializable("dml")
-class MemoryHead(keras.layers.Layer):
+class MemoryHead(Head):
     """Keeps the newest embeddings and their labels; checkpoints include them.
 
     `call` returns the memory before the batch and then, in training, replaces the oldest entries by
@@ -42,7 +43,7 @@ class MemoryHead(keras.layers.Layer):
     reads_samples = True
 
     def __init__(self, size, embedding_dim, **layer_options):
-        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        super().__init__(**layer_options)
         self.size = size
         self.embedding_dim = embedding_dim
         check_positive(size=self.size, embedding_dim=self.embedding_dim)

@@ -5,11 +5,12 @@ from keras import ops
 
 from dml._devices import by_class, for_all_classes
 from dml._options import check_positive
+from dml.heads.base import Head
 from dml.ops import cosines_to, unit_length
 
 
 @keras.saving.register_keras_serializable("dml")
-class ProxyHead(keras.layers.Layer):
+class ProxyHead(Head):
     """Compares embeddings with the learned proxies of each class.
 
     Args:
@@ -40,8 +41,7 @@ class ProxyHead(keras.layers.Layer):
     def __init__(
         self, classes, embedding_dim, proxies_per_class=1, initial_length=None, **layer_options
     ):
-        # float32 under mixed precision too: cosines differ in the digits that bfloat16 drops.
-        super().__init__(**{"name": "head", **layer_options, "dtype": "float32"})
+        super().__init__(**layer_options)
         self.classes = classes
         self.embedding_dim = embedding_dim
         self.proxies_per_class = proxies_per_class

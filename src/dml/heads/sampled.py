@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from dml._options import check_at_least, check_known
-from dml.errors import OptionError
+from dml.errors import ArrayError, OptionError
 from dml.heads.proxies import ProxyHead
-from dml.ops import round_at_random, set_rows, take_rows
+from dml.ops import Targets, is_relation, round_at_random, set_rows, take_rows
 
 _ROUNDS = 3  # of multiplying and shifting, which mix all bits of numbers of up to 30
 
@@ -18,10 +18,10 @@ _ROUNDS = 3  # of multiplying and shifting, which mix all bits of numbers of up 
 class SampledProxyHead(ProxyHead):
     """Compares embeddings with the proxies of a sample of the classes (Partial-FC).
 
-    A step takes the classes of its batch and others, drawn at random without replacement. `draw`
-    copies their proxies from the table of all into `proxies`, which alone is trained, and
-    `put_back` copies them into the table after the step: neither the loss nor the optimizer
-    touches another class. So a proxy's moments decay only in the steps that draw it.
+    A step takes the classes of its batch and others, drawn at random without replacement.
+    `prepare_step` copies their proxies from the table of all into `proxies`, which alone is
+    trained, and `finish_step` copies them into the table after the step: neither the loss nor the
+    optimizer touches another class. So a proxy's moments decay only in the steps that draw it.
 
     Args:
         classes: C; positive.
@@ -105,15 +105,23 @@ class SampledProxyHead(ProxyHead):
     def all_proxies(self):
         return ops.cast(self.table, "float32")
 
-    def draw(self, labels):
+    def prepare_step(self, targets):
         """Chooses the classes of a step and takes their proxies from the table.
 
         Args:
-            labels: int32 (B,), the classes of the batch.
+            targets: Of the batch, with one class for each image.
 
         Raises:
+            ArrayError: Labels are a matrix.
             OptionError: The batch has more images than the sample has classes.
         """
+        labels = Targets.of(targets, memberships=True).labels
+        if is_relation(labels):
+            raise ArrayError("a sample of the classes needs labels: one class for each image")
+        self._draw(labels)
+
+    def _draw(self, labels):
+        """Draws the classes of a step, of which the batch has some."""
         _check_batch(labels, self.sample)
         known = ops.sort(labels)
         first = ops.ones_like(known[:1], dtype="bool")
@@ -133,7 +141,7 @@ class SampledProxyHead(ProxyHead):
             drawn = ops.cast(ops.logical_not(_is_in(known, rows)), "float32")
             self.raised.assign(self.correction * weight * drawn)
 
-    def put_back(self):
+    def finish_step(self):
         """Copies the proxies of the step into the table."""
         set_rows(self.table, self.rows, self.as_stored(self.proxies))
 
@@ -145,7 +153,7 @@ class SampledProxyHead(ProxyHead):
         """
         return round_at_random(values, self.seeds) if self.storage == "bfloat16" else values
 
-    def places(self, labels):
+    def step_labels(self, labels):
         """Returns the columns, int32 (B,), of classes in the sample.
 
         Args:

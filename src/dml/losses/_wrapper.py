@@ -6,6 +6,7 @@ import keras
 
 from dml._registry import Registry
 from dml.errors import OptionError
+from dml.heads import Head
 from dml.losses.base import MetricLoss
 
 
@@ -55,7 +56,7 @@ class Wrapper(MetricLoss):
     def needs_head(self) -> bool:
         return self.loss.needs_head()
 
-    def head(self, classes: int | None, embedding_dim: int) -> keras.Layer | None:
+    def head(self, classes: int | None, embedding_dim: int) -> Head | None:
         return self.loss.head(classes, embedding_dim)
 
     def penalty(self, head, /):

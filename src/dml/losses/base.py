@@ -8,7 +8,7 @@ from keras import ops
 
 from dml._registry import Registry
 from dml.errors import OptionError
-from dml.heads import ProxyHead
+from dml.heads import Head, ProxyHead
 from dml.losses._exact import as_floats, exact_targets
 from dml.losses._weights import check_no_weights
 from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
@@ -100,8 +100,8 @@ class MetricLoss(keras.losses.Loss):
         """Returns whether x is not the embeddings themselves."""
         return bool(self.proxies_per_class) or type(self).head is not MetricLoss.head
 
-    def head(self, classes: int | None, embedding_dim: int) -> keras.Layer | None:
-        """Returns the layer from embeddings and labels to x, or None if x is embeddings.
+    def head(self, classes: int | None, embedding_dim: int) -> Head | None:
+        """Returns a new layer from embeddings and labels to x, or None if x is embeddings.
 
         Args:
             classes: Number of classes among the training labels, or None if unknown.

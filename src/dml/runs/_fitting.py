@@ -13,7 +13,7 @@ from dml.reporting import Reporter
 
 if TYPE_CHECKING:
     from dml.training import Learner
-    from dml.training._callbacks import TrainingState
+    from dml.training._checkpoint import TrainingState
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +71,11 @@ def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
         DataError: No checkpoint can be read.
         DivergenceError: The loss is not finite; the last checkpoint is kept.
     """
-    from dml.training._callbacks import (
-        Checkpoint,
-        ProgressBars,
-        RunRecorder,
-        StopAtNan,
-        TensorBoardScalars,
-        TrainingState,
-    )
+    from dml.training._alarms import StopAtNan, Warnings
+    from dml.training._callbacks import ProgressBars, RunRecorder, Validation
+    from dml.training._checkpoint import Checkpoint, TrainingState
     from dml.training._stopwatch import Stopwatch
+    from dml.training._tensorboard import TensorBoardScalars
 
     checkpoint = Checkpoint(stage.folder)
     state = checkpoint.load(stage.learner, stage.kept, reporter)
@@ -87,25 +83,24 @@ def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
     state = state or TrainingState()
     first_epoch = int(state.epoch)
     bars = reporter.training(stage.epochs, stage.steps, stage.batch_size, first_epoch)
-    stopwatch = Stopwatch(stage.batch_size)
-    recorder = RunRecorder(
-        stage.folder,
-        state,
-        stage.kept,
-        validate=stage.validate,
-        validate_every=stage.validate_every,
-        patience=stage.patience,
-        epochs=stage.epochs,
-        steps=stage.steps,
-        stopwatch=stopwatch,
-        reporter=reporter,
-        progress=bars,
-        remedy=stage.remedy,
-    )
+    validation = None
+    if stage.validate:
+        validation = Validation(stage.validate, stage.validate_every, stage.patience)
     unreadable = {}
     with contextlib.ExitStack() as stack:
-        for tracker in (TensorBoardScalars(stage.tensorboard, stage.steps), *stage.trackers):
-            recorder.receivers.append(stack.enter_context(tracker).write)
+        trackers = TensorBoardScalars(stage.tensorboard, stage.steps), *stage.trackers
+        recorder = RunRecorder(
+            stage.folder,
+            state,
+            stage.kept,
+            validation,
+            epochs=stage.epochs,
+            steps=stage.steps,
+            stopwatch=Stopwatch(stage.batch_size),
+            reporter=reporter,
+            progress=bars,
+            receivers=[stack.enter_context(tracker).write for tracker in trackers],
+        )
         if begins:
             stage.folder.trim_log(-1)
             checkpoint.save_start(stage.kept)
@@ -118,16 +113,17 @@ def fit(stage: Stage, reporter: Reporter) -> "TrainingState":
             stage.folder.trim_log(state.epoch)
             _report_gaps(stage.folder, first_epoch, reporter)
         # The bars first: they must be hidden when the recorder prints.
-        callbacks = [ProgressBars(bars), StopAtNan(stage.folder), recorder]
+        warnings = Warnings(stage.folder, reporter, stage.remedy)
+        callbacks = [ProgressBars(bars), StopAtNan(stage.folder), recorder, warnings]
         for first, end in _spans(first_epoch, stage.epochs, stage.class_vectors is not None):
             if recorder.stopped:
                 break
             vectors = stage.class_vectors() if stage.class_vectors and first else None
             batches = stage.batches(first, vectors)
-            stopwatch.waiting = batches.waiting
-            recorder.coverage = _coverage_of(batches, stage.labels)
+            coverage_of = _coverage_of(batches, stage.labels)
+            recorder.follow(batches.waiting, coverage_of)
             if first == first_epoch:
-                reporter.info(f"sampler {stage.sampler}: {recorder.coverage(first)}")
+                reporter.info(f"sampler {stage.sampler}: {coverage_of(first)}")
             with bars, batches.named_errors():
                 stage.learner.fit(
                     batches,

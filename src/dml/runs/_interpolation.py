@@ -32,7 +32,7 @@ class Interpolation:
 
     def ends(self, stage: Stage) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the values of the encoder's variables before and after a fine-tuning."""
-        from dml.training._callbacks import Checkpoint, to_numpy
+        from dml.training._checkpoint import Checkpoint, to_numpy
 
         after = [to_numpy(variable) for variable in stage.kept]
         return self.comparable(Checkpoint(stage.folder).read_start(stage.kept), after), after
@@ -69,7 +69,7 @@ class Interpolation:
         values = interpolated(before, after, share)
         if self._recipe.training.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
             return values
-        from dml.training._callbacks import to_numpy
+        from dml.training._checkpoint import to_numpy
         from dml.training._statistics import StatisticsEstimator, plain_batches
 
         encoder = stage.learner.encoder

@@ -28,8 +28,12 @@ class Throughput:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, float]]) -> "Throughput | None":
-        """Returns the speed of the epochs in a log; None if it has none."""
-        timed = [row for row in rows if "images_per_second" in row]
+        """Returns the speed of the epochs in a log; None if it has none.
+
+        Rows that lack a number, of a log that was changed, are left out.
+        """
+        needed = {"seconds", "waiting_seconds", "images_per_second"}
+        timed = [row for row in rows if row.keys() >= needed]
         seconds = sum(row["seconds"] for row in timed)
         if not seconds:
             return None

@@ -39,7 +39,7 @@ from dml.runs._validator import Validator
 
 if TYPE_CHECKING:
     from dml.training import Learner
-    from dml.training._callbacks import TrainingState
+    from dml.training._checkpoint import TrainingState
 
 
 class Training:
@@ -189,7 +189,7 @@ class Training:
 
     def _head_epochs(self, head: Stage | None) -> int:
         """Returns the whole epochs of the finished head stage, as `_repeated`; 0 without one."""
-        from dml.training._callbacks import Checkpoint
+        from dml.training._checkpoint import Checkpoint
 
         if head is None:
             return 0
@@ -252,7 +252,7 @@ class Training:
 
     def _restore(self, stage: Stage, epoch: float) -> None:
         """Restores what a stage kept of an epoch."""
-        from dml.training._callbacks import Checkpoint
+        from dml.training._checkpoint import Checkpoint
 
         Checkpoint(stage.folder).load_best(stage.kept, epoch)
 
@@ -324,7 +324,7 @@ class Training:
             head: The head stage, if there was one.
             before: Values of the encoder's variables before fine-tuning.
         """
-        from dml.training._callbacks import Checkpoint
+        from dml.training._checkpoint import Checkpoint
 
         if head is None:
             return [self._candidate("frozen", None, before)]

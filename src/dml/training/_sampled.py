@@ -8,7 +8,7 @@ import keras
 from dml._devices import whole
 from dml._options import check_interval
 from dml.errors import OptionError
-from dml.heads import ProxyHead, SampledProxyHead
+from dml.heads import Head, ProxyHead, SampledProxyHead
 from dml.losses import MetricLoss
 from dml.ops import set_rows, take_rows
 
@@ -72,6 +72,22 @@ def _first(slot):
     return float(whole(slot.value).flat[0])
 
 
+def slot_tables(
+    head: Head | None, optimizer: Any, variables: list[keras.Variable]
+) -> "SlotTables | None":
+    """Returns tables of what an optimizer remembers of all proxies; None if a step takes them all.
+
+    Args:
+        head: The learner's.
+        optimizer: The learner's, which is built if there are tables.
+        variables: Those that it trains.
+    """
+    if not isinstance(head, SampledProxyHead):
+        return None
+    optimizer.build(variables)
+    return SlotTables(slots_of(optimizer, head.proxies), head)
+
+
 class SlotTables(keras.layers.Layer):
     """What an optimizer remembers of the proxies of all classes, such as their moments.
 
@@ -94,12 +110,12 @@ class SlotTables(keras.layers.Layer):
         ]
         self.built = True
 
-    def draw(self, slots, head: SampledProxyHead):
+    def draw(self, optimizer: Any, head: SampledProxyHead) -> None:
         """Gives the optimizer what it knows of the classes that were drawn."""
-        for table, slot in zip(self.tables, slots, strict=True):
+        for table, slot in zip(self.tables, slots_of(optimizer, head.proxies), strict=True):
             slot.assign(take_rows(table, head.rows))
 
-    def put_back(self, slots, head: SampledProxyHead):
+    def put_back(self, optimizer: Any, head: SampledProxyHead) -> None:
         """Keeps what the optimizer knows of them."""
-        for table, slot in zip(self.tables, slots, strict=True):
+        for table, slot in zip(self.tables, slots_of(optimizer, head.proxies), strict=True):
             set_rows(table, head.rows, head.as_stored(slot))

@@ -13,19 +13,22 @@ from dml._devices import (
     apart,
     by_image,
     check_inside,
+    check_no_replicas,
     check_shared,
+    compiles_with_xla,
     equal_batches,
     for_all_images,
     predicted,
     whole_values,
 )
 from dml._options import check_at_least, check_interval
-from dml._processes import check_joined, from_first, process_count
+from dml._processes import from_first, process_count
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
-from dml.errors import ArrayError, DmlError, OptionError
-from dml.heads import ProxyHead, SampledProxyHead
+from dml.errors import ArrayError, OptionError
+from dml.heads import ProxyHead
+from dml.heads.base import check_head
 from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
 from dml.ops import (
@@ -50,7 +53,7 @@ from dml.training._data import (
     peek,
     some_images,
 )
-from dml.training._sampled import SlotTables, sampled_head, slots_of
+from dml.training._sampled import SlotTables, sampled_head, slot_tables
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -124,27 +127,15 @@ class Learner(keras.Model):
     ):
         super().__init__(name=name or "learner")
         augmentation = list(augmentation)
-        held = [v for v in vars(loss).values() if isinstance(v, (keras.Variable, keras.Layer))]
-        if held:
-            raise OptionError(
-                "loss",
-                f"{type(loss).__name__} holds variables, which Keras would not train: move "
-                "learned parameters into a layer of dml.heads",
-            )
-        if is_head(encoder) and (loss.views > 1 or augmentation):
-            raise OptionError(
-                "encoder",
-                "takes features, whose views are computed before the training: images can't be "
-                "augmented in it, as SelfSupervised or an augmentation wants. Train on images",
-            )
+        check_at_least(1, chunks=chunks)
+        check_interval("[0, 1)", average_decay=average_decay)
+        _check_loss(loss, encoder, augmentation)
         self.encoder = encoder
         self.metric_loss = loss
         self.classes = classes
         self.training_encoder = _lengths_of(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.chunks = chunks
-        check_at_least(1, chunks=self.chunks)
-        check_interval("[0, 1)", average_decay=average_decay)
         self.train_blocks = train_blocks
         if train_blocks is not None:
             self._freeze_blocks(train_blocks)
@@ -154,30 +145,34 @@ class Learner(keras.Model):
         self.sample = sample
         self.correct_bias = correct_bias
         self.storage = storage
-        self.head: Any = loss.head(classes, encoder.output_shape[-1])
+        head = loss.head(classes, encoder.output_shape[-1])
         if sample != 1 or correct_bias or storage != "float32":
-            self.head = sampled_head(self.head, loss, sample, correct_bias, storage)
-        if self.head is not None:
-            self.head.build((None, encoder.output_shape[-1]))
+            head = sampled_head(head, loss, sample, correct_bias, storage)
+        _check_head(head, loss, regularizer)
+        self.head: Any = head
+        if head is not None:
+            head.build((None, encoder.output_shape[-1]))
         self.regularizer_head: Any = None
         if regularizer is not None and regularizer.acts_on == "head":
             self.regularizer_head = regularizer.head(encoder.output_shape[-1])
             self.regularizer_head.build((None, encoder.output_shape[-1]))
-        needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
-        if needs_proxies and not isinstance(self.head, ProxyHead):
-            raise OptionError(
-                "regularizer",
-                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none",
-            )
         names = ["positive_similarity", "negative_similarity", "effective_rank"]
         if loss.has_active_share():
             names.append("active_share")
         self.telemetry = {n: keras.metrics.Mean(name=n) for n in names}
-        if getattr(self.head, "classes", 0):
+        # The lowest and the highest label of an epoch, where they must be classes of the head.
+        self.label_range: Any = None
+        if self._head_classes:
             self.label_range = self.add_weight(
                 name="label_range", shape=(2,), initializer="zeros", dtype="int32", trainable=False
             )
+        self.slots: SlotTables | None = None
         self.built = True
+
+    @property
+    def _head_classes(self) -> int:
+        """Labels in training must be in [0, this); 0 for any, as of a memory."""
+        return 0 if self.head is None else self.head.classes
 
     def call(self, images, training: bool = False):
         """Returns the embeddings (B, D) of images; in training, of their augmented versions."""
@@ -226,7 +221,7 @@ class Learner(keras.Model):
             DmlError: The batch would be divided among devices that each see only the pairs of their
                 own part; or the encoder was made before the block of `dml.on_devices`.
         """
-        _refuse_replicas()
+        check_no_replicas()
         check_inside(self.variables)
         if options.get("loss") is not None:
             raise OptionError("loss", "is the Learner's own: leave it out of compile()")
@@ -243,7 +238,7 @@ class Learner(keras.Model):
 
             optimizer = build_optimizer(self, OptimizerOptions(), steps_per_epoch=1, epochs=1)
         if options.setdefault("jit_compile", "auto") == "auto":
-            options["jit_compile"] = not options.get("run_eagerly") and _compiles_with_xla()
+            options["jit_compile"] = not options.get("run_eagerly") and compiles_with_xla()
         if options["jit_compile"] and keras.backend.backend() == "torch":
             raise OptionError(
                 "jit_compile",
@@ -251,9 +246,7 @@ class Learner(keras.Model):
                 "leave it out, or train with KERAS_BACKEND=jax, which compiles every step",
             )
         super().compile(optimizer=optimizer, **options)
-        if isinstance(self.head, SampledProxyHead):
-            self.optimizer.build(self.trainable_variables)
-            self.slots = SlotTables(slots_of(self.optimizer, self.head.proxies), self.head)
+        self.slots = slot_tables(self.head, self.optimizer, self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Trains, as `keras.Model.fit` does.
@@ -285,7 +278,7 @@ class Learner(keras.Model):
             x_y, weights = (validation[:2], validation[2:]) if pair else ((validation,), ())
             checked = self._checked(*x_y)
             options["validation_data"] = (*checked, *weights) if pair else checked[0]
-        if hasattr(self, "label_range") and is_data_set(x):
+        if self.label_range is not None and is_data_set(x):
             watch = KnownLabels()
             callbacks = options.get("callbacks") or []
             if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -379,10 +372,9 @@ class Learner(keras.Model):
             training: Whether labels must be of the learner's classes.
             batch: Whether these are one batch, whose labels may be a relation (B, B).
         """
-        classes = getattr(self.head, "classes", 0)  # a memory takes any labels
         known = {
-            "classes": classes if training else 0,
-            "memberships": classes if self.metric_loss.takes_memberships() else 0,
+            "classes": self._head_classes if training else 0,
+            "memberships": self._head_classes if self.metric_loss.takes_memberships() else 0,
         }
         if not is_data_set(x):
             return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
@@ -444,10 +436,10 @@ class Learner(keras.Model):
                 f"{type(loss_fn).__name__} compares images with proxies: pass classes instead "
                 "of a relation"
             )
-        if training and hasattr(self, "label_range"):
+        if training and self.label_range is not None:
             self._watch_labels(targets.labels)
-        if training and isinstance(self.head, SampledProxyHead):
-            targets = replace(targets, labels=self.head.places(targets.labels))
+        if training and self.head is not None:
+            targets = replace(targets, labels=self.head.step_labels(targets.labels))
         targets = targets.of_views(loss_fn.views)
         embeddings = ops.cast(y_pred, "float32")
         if loss_fn.views > 1 and not training:  # there is one: its views are the same
@@ -455,7 +447,7 @@ class Learner(keras.Model):
         compared = embeddings
         if self.head is not None:
             known = {}
-            if getattr(self.head, "reads_samples", False):
+            if self.head.reads_samples:
                 known = {"samples": targets.samples, "related": targets.related}
             compared = self.head(embeddings, targets.labels, training=training, **known)
         if loss_fn.reads_length:
@@ -555,16 +547,15 @@ class Learner(keras.Model):
         freeze(self.encoder, [v for block in blocks[: len(blocks) - count] for v in block])
 
     def _begin_training(self):
-        _refuse_replicas()
+        check_no_replicas()
         if self.average is not None:
             self.average.start()
 
     def train_step(self, *state_and_batch):
-        """Takes a step as Keras does; proxies are drawn before it, and the average follows."""
+        """Takes a step as Keras does; the head prepares it, and head and average follow it."""
         *state, batch = state_and_batch
         state = state[0] if state else None  # of JAX, which passes all values
-        if isinstance(self.head, SampledProxyHead):
-            state = self._after(lambda: self._draw(batch), state)
+        state = self._after(lambda: self._prepare(batch), state)
         if state is None:
             logs = super().train_step(batch)
             self._follow()
@@ -572,20 +563,19 @@ class Learner(keras.Model):
         logs, state = super().train_step(state, batch)
         return logs, self._after(self._follow, state)
 
-    def _draw(self, batch):
-        """Takes the proxies of a step, and what the optimizer knows of them, from their tables."""
-        targets = keras.utils.unpack_x_y_sample_weight(batch)[1]
-        labels = Targets.of(targets, memberships=True).labels
-        if is_relation(labels):
-            raise ArrayError("a sample of the classes needs labels: one class for each image")
-        self.head.draw(labels)
-        self.slots.draw(slots_of(self.optimizer, self.head.proxies), self.head)
+    def _prepare(self, batch):
+        """Lets the head prepare a step, and gives the optimizer what it knows of the sample."""
+        if self.head is not None:
+            self.head.prepare_step(keras.utils.unpack_x_y_sample_weight(batch)[1])
+            if self.slots is not None:
+                self.slots.draw(self.optimizer, self.head)
 
     def _follow(self):
         """Updates what follows the weights after a step."""
-        if isinstance(self.head, SampledProxyHead):
-            self.head.put_back()
-            self.slots.put_back(slots_of(self.optimizer, self.head.proxies), self.head)
+        if self.head is not None:
+            self.head.finish_step()
+            if self.slots is not None:
+                self.slots.put_back(self.optimizer, self.head)
         if self.average is not None:
             self.average.update()
 
@@ -652,6 +642,33 @@ class Learner(keras.Model):
             return self.encoder.predict(images, batch_size=batch_size, verbose=0)
 
 
+def _check_loss(loss: MetricLoss, encoder: keras.Model, augmentation: list) -> None:
+    """Raises OptionError for a loss that can't train the encoder."""
+    if any(isinstance(value, (keras.Variable, keras.Layer)) for value in vars(loss).values()):
+        raise OptionError(
+            "loss",
+            f"{type(loss).__name__} holds variables, which Keras would not train: move "
+            "learned parameters into a layer of dml.heads",
+        )
+    if is_head(encoder) and (loss.views > 1 or augmentation):
+        raise OptionError(
+            "encoder",
+            "takes features, whose views are computed before the training: images can't be "
+            "augmented in it, as SelfSupervised or an augmentation wants. Train on images",
+        )
+
+
+def _check_head(head: Any, loss: MetricLoss, regularizer: Regularizer | None) -> None:
+    """Raises OptionError for a head that the learner or the regularizer can't use."""
+    check_head(head)
+    needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
+    if needs_proxies and not isinstance(head, ProxyHead):
+        raise OptionError(
+            "regularizer",
+            f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none",
+        )
+
+
 @contextlib.contextmanager
 def _divided(x: Any) -> Iterator[None]:
     """Lets devices share the batches of `training_batches`, in a `with` block; no others."""
@@ -687,51 +704,3 @@ def _lengths_of(encoder):
             "encoder",
             f"{error.text}: this loss reads the length of embeddings before they are normalised",
         ) from None
-
-
-def _refuse_replicas():
-    """Raises DmlError where a batch is divided before the loss sees it.
-
-    Each replica would compare the images of its own share of the batch only.
-    """
-    if keras.backend.backend() == "jax":
-        check_joined()
-    for count, kind in _replicas():
-        if count > 1:
-            raise DmlError(
-                f"{count} {kind} would each see the pairs of their own part of the batch only. "
-                "Train on several devices with KERAS_BACKEND=jax and "
-                "dml.on_devices, where the loss sees the whole batch"
-            )
-
-
-def _replicas() -> Iterator[tuple[int, str]]:
-    """Yields among how many replicas a batch may be divided, and what they are."""
-    backend = keras.backend.backend()
-    if backend == "jax":  # which compiles one program for the whole batch
-        return
-    distribution = keras.distribution.distribution()
-    if distribution is not None:
-        yield distribution.device_mesh.devices.size, "devices"
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        yield tf.distribute.get_strategy().num_replicas_in_sync, "replicas"
-    elif backend == "torch":
-        from torch import distributed
-
-        if distributed.is_available() and distributed.is_initialized():
-            yield distributed.get_world_size(), "ranks"
-
-
-def _compiles_with_xla() -> bool:
-    """Returns whether to use XLA: on accelerators only; on CPU it slows depthwise convolutions
-    down.
-
-    JAX always compiles with XLA; False there would run step by step.
-    """
-    if keras.backend.backend() == "jax":
-        return True
-    if keras.backend.backend() == "torch":
-        return False
-    return any(not str(device).startswith("cpu") for device in keras.distribution.list_devices())
