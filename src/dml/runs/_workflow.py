@@ -126,7 +126,7 @@ class Workflow:
         check_alone("dml.Workflow: use dml.Trainer")
         if budget is not None:
             check_positive(budget=budget)
-        self.folder = RunFolder(out or Path("runs") / run_name(source))
+        self.folder = RunFolder(Path("runs") / run_name(source) if out is None else out)
         self._recipe: Recipe = load_recipe(source, flags, allow_parts=True)
         name = os.fspath(source)
         if self._recipe.dataset.named_by_root and not name.endswith(".toml"):
