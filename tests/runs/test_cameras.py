@@ -82,6 +82,18 @@ def test_other_protocols_are_not_compared(run, tmp_path):
     assert first.means["R@1"] == evaluation.metrics["R@1"].value
 
 
+def test_what_can_not_be_left_out_is_refused_before_an_image_is_read(run, tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("the images were read")
+
+    monkeypatch.setattr("dml.datasets._recorded.image_digests", read)
+    monkeypatch.setattr("dml.runs._splits.image_digests", read)
+    table = write_table(tmp_path / "t.csv", lambda number, sample: 1)
+    for on in (None, table):
+        with pytest.raises(OptionError, match="is sequence, but the data set has no sequences"):
+            evaluate(run[0].path, on, ["--evaluation.exclude", "sequence"])
+
+
 def test_what_can_not_be_left_out_is_refused_before_the_training(tmp_path):
     table = write_table(tmp_path / "t.csv", lambda number, sample: 1)
     options = {**OPTIONS, "dataset.root": table, "evaluation.exclude": "sequence"}

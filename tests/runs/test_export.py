@@ -46,6 +46,22 @@ def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
         run.export(out="")
 
 
+def test_what_can_not_be_written_is_refused_before_an_image_is_read(path, tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("the encoder or an image was read")
+
+    monkeypatch.setattr(Run, "encoder", read)
+    monkeypatch.setattr("dml.runs._splits.unchanged_items", read)
+    run = Run(path)
+    with pytest.raises(OccupiedError, match="already exists"):
+        run.export(out=tmp_path)
+    with pytest.raises(OptionError, match="precision must be float32 in the format litert"):
+        run.export("litert", "half", tmp_path / "bundle")
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(OptionError, match="backend must be tensorflow to export to onnx"):
+        run.export(out=tmp_path / "bundle")
+
+
 @pytest.mark.slow
 def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
     real = _export.read_encoder

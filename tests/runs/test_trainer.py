@@ -11,7 +11,7 @@ import pytest
 from dml._storage.run_folder import RunFolder
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import build_encoder, load_encoder
-from dml.errors import OptionError
+from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe, load_run_recipe
@@ -428,6 +428,39 @@ def test_a_run_is_never_overwritten(trained):
     with pytest.raises(ValueError, match="already holds a run"):
         run(trained[0].path)
     assert trained[0].encoder.read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_an_image_is_read(tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("the images were read")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "_record", read)
+    trainer = Trainer(load_recipe("glyphs", flags()))
+    with pytest.raises(OptionError, match="must be a name within runs, without folders"):
+        trainer.run(name="a/b")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        trainer.run(tmp_path / "file" / "run")
+
+
+def test_a_training_that_does_not_begin_leaves_the_folders_as_they_were(tmp_path, monkeypatch):
+    def read(*_):
+        seen.append([str(path) for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"])
+        raise DataError("x", "can't be read")
+
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "_record", read)
+    trainer = Trainer(load_recipe("glyphs", flags()))
+    (tmp_path / "empty").mkdir()
+    for folder in (None, tmp_path / "new" / "run", tmp_path / "empty"):
+        with pytest.raises(DataError, match="can't be read"):
+            trainer.run(folder)
+        assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    claimed = [("runs", "runs/glyphs"), ("new", "new/run"), ()]
+    for paths, names in zip(seen, claimed, strict=True):
+        assert paths == sorted(str(tmp_path / name) for name in ("empty", *names))
 
 
 BREAKING_LOSS = """

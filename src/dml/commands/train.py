@@ -4,6 +4,7 @@ import argparse
 import functools
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dml._console.runtime import Runtime
 from dml._durations import seconds_of
@@ -11,6 +12,9 @@ from dml.commands._arguments import add_allow_parts, add_budget
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.reporting import Reporter
+
+if TYPE_CHECKING:
+    from dml.recipe import Recipe
 
 _EPILOG = """examples:
   dml train glyphs                         the built-in data set: needs no files
@@ -67,7 +71,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._processes import join_processes
-    from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe
     from dml.runs import Trainer
     from dml.runs._starting import run_name
@@ -92,8 +95,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         return
     started = time.monotonic()
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
-    if options.out:
-        RunFolder(options.out).check_new()  # before batches are timed
+    if options.out is not None:  # before batches are timed
+        _check_out(options.out, recipe)
     plan = Trainer(recipe, reporter).plan(budget)
     for line in plan.lines() if options.dry_run else plan.times():
         reporter.info(line)
@@ -126,6 +129,8 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     else:
         recipe = load_recipe(options.source, options.flags, allow_parts=True)
         items = recipe.dataset.items
+        if options.out is not None:
+            _check_out(options.out, recipe)
     if recipe.training.devices != "all":
         raise OptionError(
             "training.devices", f"must be all with --engine ray; got {recipe.training.devices}"
@@ -133,9 +138,8 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     shares = Shares.of(recipe, items)
     if options.resume:
         folder = Path(options.source)
-    elif options.out:
+    elif options.out is not None:
         folder = Path(options.out)
-        RunFolder(folder).check_new()
     else:
         folder = free_folder(Path("runs"), run_name(options.source))
     out = str(folder.absolute())
@@ -148,6 +152,15 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
         shares=shares,
         workers=options.workers,
     ).run(reporter)
+
+
+def _check_out(out: str, recipe: "Recipe") -> None:
+    """Raises an error for a folder in which the run can't be, before the long work."""
+    from dml._storage.run_folder import RunFolder
+    from dml.runs._starting import check_out
+
+    RunFolder(out).check_new()
+    check_out(out, recipe.dataset)
 
 
 COMMAND = Command(

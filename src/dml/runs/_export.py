@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dml._options import check_known
-from dml._storage.atomic import new_folder
+from dml._storage.atomic import EXISTS, new_folder
 from dml._storage.bundle import Bundle, ExportFormat
 from dml._storage.versions import installed_versions
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
-from dml.encoding._formats import Precision, read_encoder, write_encoder
+from dml.encoding._formats import Precision, check_form, read_encoder, write_encoder
 from dml.encoding.embed import embed_images
-from dml.errors import DataError, OptionError
+from dml.errors import DataError, OccupiedError, OptionError
 from dml.evaluation import retrieval
 from dml.evaluation._neighbours import nearest_others, share_found
 from dml.images import read_image
@@ -140,6 +140,9 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
     elif not os.fspath(out):  # Path("") is the current folder
         raise OptionError("out", "must name the bundle's folder. The name is empty")
     bundle = Bundle(out, to)
+    if bundle.path.exists():
+        raise OccupiedError(bundle.path, EXISTS)
+    check_form(to, precision)
     data, _ = run._test_data(dataset, flags)
     encoder = run.encoder()
     own = run._own_evaluation()

@@ -154,7 +154,7 @@ class Run:
         encoder = self.encoder()
         alike = data.is_own and options.exclude == self.recipe.evaluation.exclude
         baseline = self._baseline() if alike else None
-        items = self._test_items(data)
+        items = self._test_items(data, options.exclude)
         for note in items.notes:
             self._reporter.info(f"note: {note}")
         if data.is_own and not len(items.items.select("test", "query")):
@@ -326,11 +326,11 @@ class Run:
             )
         return Evaluation.read(self._folder, path)
 
-    def _test_items(self, data: TestData) -> TestItems:
+    def _test_items(self, data: TestData, exclude: str = "none") -> TestItems:
         """Returns the images to evaluate on; the recipe decides how to handle unreadable ones."""
         training = self.recipe.training
         skip = training.unreadable == "skip"
-        return data.read(self._folder, skip, training.threads, self._reporter)
+        return data.read(self._folder, exclude, skip, training.threads, self._reporter)
 
     def _baseline(self) -> Baseline | None:
         """Returns what the frozen network reached; None if it was not measured."""

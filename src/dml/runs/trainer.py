@@ -135,8 +135,8 @@ class Trainer:
             which is removed when they end.
 
         Raises:
-            DmlError: The recipe, the data or the folder is invalid; or processes that train
-                together have different ones.
+            DmlError: The recipe, the data or the folder is invalid, or another process writes that;
+                or processes that train together have different ones.
             DivergenceError: The loss is not finite; the last checkpoint is kept.
         """
         if folder is not None:
@@ -151,23 +151,19 @@ class Trainer:
             prepared = self._prepare(items)
             if describe:
                 self._describe(items, prepared)
-            if recorded is None:
-                with times.of("reading"):
-                    recorded = self._record(items)
-            check_same(lambda: {"images": "".join(recorded.digests)})
-            if recorded.unreadable():
-                items = items.take(recorded.digests != "")
-                prepared = self._prepare(items)
-            if self.recipe.training.select_aspect:
-                with times.of("frozen"):
-                    validation = items.select("val")
-                    self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
-                prepared = self._prepare(items)
-            name = name or dataset_label(self.recipe.dataset)
-            path = from_first(lambda: free_folder(Path("runs"), name)) if folder is None else folder
-            run_folder = RunFolder(path if process_index() == 0 else new_folder())
-            with run_folder.writing():
-                run_folder.create()
+            with _claimed(folder, name or dataset_label(self.recipe.dataset)) as run_folder:
+                if recorded is None:
+                    with times.of("reading"):
+                        recorded = self._record(items)
+                check_same(lambda: {"images": "".join(recorded.digests)})
+                if recorded.unreadable():
+                    items = items.take(recorded.digests != "")
+                    prepared = self._prepare(items)
+                if self.recipe.training.select_aspect:
+                    with times.of("frozen"):
+                        validation = items.select("val")
+                        self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
+                    prepared = self._prepare(items)
                 recorded.write(run_folder.items)
                 text = self.recipe.to_toml()
                 write_text(run_folder.recipe, text)
@@ -488,6 +484,35 @@ class Trainer:
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)
+
+
+@contextlib.contextmanager
+def _claimed(folder: str | os.PathLike[str] | None, name: str) -> Iterator[RunFolder]:
+    """Creates the folder of a new run and locks it; removes it if nothing is written to it.
+
+    In other processes than the first, it is a temporary one.
+
+    Args:
+        folder: The folder; None for `runs/NAME`, with a number if that exists.
+        name: The NAME.
+    """
+    wanted = Path("runs") if folder is None else Path(folder)
+    made = [one for one in (wanted, *wanted.parents) if not one.exists()]
+    path = wanted
+    if folder is None:
+        path = from_first(lambda: free_folder(wanted, name))
+        made.insert(0, path)
+    first = process_index() == 0
+    run_folder = RunFolder(path if first else new_folder())
+    with run_folder.writing():
+        try:
+            yield run_folder.create()
+        finally:
+            if first and [file.name for file in run_folder.path.iterdir()] == [".lock"]:
+                (run_folder.path / ".lock").unlink()
+                with contextlib.suppress(OSError):  # used by another process by now
+                    for one in made:
+                        one.rmdir()
 
 
 @contextlib.contextmanager
