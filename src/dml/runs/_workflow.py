@@ -247,7 +247,7 @@ class Workflow:
         self._steps = replace(self._steps, data=tuple(look.lines()), expected=expected)
         self._steps.write(folder.steps)
         trainer = Trainer(plan.recipe, self._reporter)
-        self._do("training", lambda: trainer.run(folder.path, describe=False))
+        self._do("training", lambda: trainer._run(folder.path, describe=False))
 
     def _do(self, step, function) -> None:
         """Does a step and keeps how long it took."""

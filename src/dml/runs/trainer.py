@@ -109,9 +109,6 @@ class Trainer:
         folder: str | os.PathLike[str] | None = None,
         name: str | None = None,
         evaluate: bool = True,
-        recorded: RecordedItems | None = None,
-        features: str | os.PathLike[str] | None = None,
-        describe: bool = True,
     ) -> Run:
         """Trains in a new folder.
 
@@ -124,11 +121,6 @@ class Trainer:
             name: The NAME; by default the data set's name.
             evaluate: Whether to evaluate the run on its test split at the end. Otherwise call
                 `Run.evaluate`, or `resume`, which then has nothing left to train.
-            recorded: The images to train on, if they have been read already; by default all of the
-                data set's.
-            features: A folder for the cached features of a head stage, which other runs of the same
-                images and backbone can share; by default in the run's.
-            describe: Whether to report first what is trained on which data, as a plan does, too.
 
         Returns:
             The finished run; in other processes than the first, a copy of it without evaluation,
@@ -139,6 +131,29 @@ class Trainer:
                 or processes that train together have different ones.
             DivergenceError: The loss is not finite; the last checkpoint is kept.
         """
+        return self._run(folder, name, evaluate)
+
+    def _run(
+        self,
+        folder: str | os.PathLike[str] | None,
+        name: str | None = None,
+        evaluate: bool = True,
+        recorded: RecordedItems | None = None,
+        features: Path | None = None,
+        describe: bool = True,
+    ) -> Run:
+        """Implements `run`.
+
+        Args:
+            folder: As for `run`, like the next two.
+            name: The name.
+            evaluate: Whether to evaluate.
+            recorded: The images to train on, if they have been read already; by default all of the
+                data set's.
+            features: A folder for the cached features of a head stage, which other runs of the same
+                images and backbone can share; by default in the run's.
+            describe: Whether to report first what is trained on which data, as a plan does, too.
+        """
         if folder is not None:
             from_first(RunFolder(folder).check_new)
             check_out(folder, self.recipe.dataset)
@@ -148,26 +163,28 @@ class Trainer:
         self._check_same(items)
         times = StageTimes()
         with self._on(devices):
-            prepared = self._prepare(items)
+            prepared = self._prepare(self.recipe, items)  # before anything is written
+            recipe = prepared.recipe
             if describe:
                 self._describe(items, prepared)
-            with _claimed(folder, name or dataset_label(self.recipe.dataset)) as run_folder:
+            with _claimed(folder, name or dataset_label(recipe.dataset)) as run_folder:
                 if recorded is None:
                     with times.of("reading"):
                         recorded = self._record(items)
                 check_same(lambda: {"images": "".join(recorded.digests)})
-                if recorded.unreadable():
+                if recorded.unreadable() or recipe.training.select_aspect:
+                    del prepared  # there would be two models with their optimizers
+                    gc.collect()
                     items = items.take(recorded.digests != "")
-                    prepared = self._prepare(items)
-                if self.recipe.training.select_aspect:
-                    with times.of("frozen"):
-                        validation = items.select("val")
-                        self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
-                    prepared = self._prepare(items)
+                    if recipe.training.select_aspect:
+                        with times.of("frozen"):
+                            validation = items.select("val")
+                            recipe = with_best_aspect(recipe, validation, self._reporter)
+                    prepared = self._prepare(recipe, items)
                 recorded.write(run_folder.items)
-                text = self.recipe.to_toml()
+                text = prepared.recipe.to_toml()
                 write_text(run_folder.recipe, text)
-                run_folder.begin(text, self.recipe.parts, run_folder.items)
+                run_folder.begin(text, recipe.parts, run_folder.items)
                 return self._train(run_folder, items, prepared, evaluate, features, times)
 
     @classmethod
@@ -177,7 +194,6 @@ class Trainer:
         allow_parts: bool = False,
         evaluate: bool = True,
         reporter: Reporter = SILENT,
-        features: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Continues an interrupted run from its last checkpoint that can be read.
 
@@ -191,12 +207,23 @@ class Trainer:
                 imported, which runs their code.
             evaluate: Whether to evaluate the run on its test split at the end.
             reporter: Receives lines of text and the progress of long work.
-            features: As for `run`.
 
         Raises:
             DmlError: There is no run, its recipe is not the one that it started with, its images or
                 files were changed, or another process writes it.
         """
+        return cls._resume(folder, allow_parts, evaluate, reporter)
+
+    @classmethod
+    def _resume(
+        cls,
+        folder: str | os.PathLike[str],
+        allow_parts: bool,
+        evaluate: bool,
+        reporter: Reporter,
+        features: Path | None = None,
+    ) -> Run:
+        """Implements `resume`; `features` are as for `_run`."""
         _check_features(features)
         reporter = reporter if process_index() == 0 else SILENT
         with _to_resume(folder) as run_folder:
@@ -216,7 +243,7 @@ class Trainer:
             items = trainer._resumed_items(run_folder)
             trainer._check_same(items)
             with trainer._on(devices):
-                prepared = trainer._prepare(items)
+                prepared = trainer._prepare(trainer.recipe, items)
                 trainer._describe(items, prepared)
                 times = StageTimes()
                 return trainer._train(run_folder, items, prepared, evaluate, features, times)
@@ -265,9 +292,8 @@ class Trainer:
         items = self.recipe.dataset.items() if items is None else items
         training = items.select("train")
         with self._on(devices):
-            prepared = self._prepare(items)
-            recipe = self.recipe  # with batches that fit
-            learner = prepared.take()
+            prepared = self._prepare(self.recipe, items)
+            recipe, learner = prepared.recipe, prepared.take()
             timing = time_batches(learner, training, recipe)
         spent += time.monotonic() - started
         has_proxies = learner.head is not None
@@ -282,31 +308,36 @@ class Trainer:
             DmlError: The recipe or the data is invalid.
         """
         with self._on(check_devices(self.recipe)):
-            self._describe(items, self._prepare(items))
+            self._describe(items, self._prepare(self.recipe, items))
 
-    def _prepare(self, items: Items) -> "_Prepared":
-        """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
+    def _prepare(self, recipe: Recipe, items: Items) -> "_Prepared":
+        """Sets the seed, checks the data, and builds the learner of a recipe.
+
+        Args:
+            recipe: The trainer's, or what was made of it.
+            items: All splits.
+        """
         import keras
 
-        self._fit_batches(int((items.splits == "train").sum()))
-        recipe = self.recipe
+        recipe = self._with_batches_that_fit(recipe, int((items.splits == "train").sum()))
         check_stage(recipe)
         check_shares(Shares.of(recipe, lambda: items), devices_in_use())
         check_trackers(recipe.training.trackers)
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
-        return self._build(items.select("train"))
+        return self._build(recipe, items.select("train"))
 
-    def _fit_batches(self, images: int) -> None:
-        """Makes batches smaller that so many images don't fill, and reports it."""
-        before, self.recipe = self.recipe, with_smaller_batches(self.recipe, images)
-        if self.recipe is not before and images:
-            size = number_of(self.recipe.sampler.batch_size, "image")
+    def _with_batches_that_fit(self, recipe: Recipe, images: int) -> Recipe:
+        """Returns a recipe with smaller batches if so many images don't fill them; reports it."""
+        smaller = with_smaller_batches(recipe, images)
+        if smaller is not recipe and images:
+            size = number_of(smaller.sampler.batch_size, "image")
             self._reporter.info(
-                f"note: batches of {size}, not {before.sampler.batch_size}: there are "
+                f"note: batches of {size}, not {recipe.sampler.batch_size}: there are "
                 f"{images:,} to train on"
             )
+        return smaller
 
     @contextlib.contextmanager
     def _on(self, devices: int) -> Iterator[None]:
@@ -317,14 +348,15 @@ class Trainer:
 
     def _describe(self, items: Items, prepared: "_Prepared"):
         """Reports the data and what is trained on it."""
-        self._reporter.info(describe_data(items, self.recipe.dataset.name))
+        recipe = prepared.recipe
+        self._reporter.info(describe_data(items, recipe.dataset.name))
         validated = is_measured(items.select("val"))
         self._reporter.info(
-            describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
+            describe_training(recipe, prepared.parameters, prepared.steps, validated)
         )
         for line in notes_on(items):
             self._reporter.info(line)
-        if unused := unused_options(self.recipe):
+        if unused := unused_options(recipe):
             self._reporter.info(
                 f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
                 "training the backbone"
@@ -343,9 +375,8 @@ class Trainer:
                 "dataset.validation_fraction, or set patience to 0",
             )
 
-    def _build(self, training_items: Items) -> "_Prepared":
-        """Returns the compiled learner and its batches per epoch."""
-        recipe = self.recipe
+    def _build(self, recipe: Recipe, training_items: Items) -> "_Prepared":
+        """Returns a recipe with its compiled learner and its batches per epoch."""
         training, sampler = recipe.training, recipe.sampler
         steps = len(sampler.batches_of(training_items, epoch=0, seed=training.seed))
         if sampler.batch_size % training.chunks:
@@ -358,7 +389,7 @@ class Trainer:
         learner = image_learner(recipe, classes, steps)
         check_statistics(recipe, learner.encoder)
         check_proxies(recipe, learner)
-        return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
+        return _Prepared(recipe, learner, Parameters.of(learner.encoder, training.stage), steps)
 
     def _record(self, items: Items) -> RecordedItems:
         """Returns the split and the digest of each image, for evaluations and `resume`.
@@ -403,29 +434,30 @@ class Trainer:
         items: Items,
         prepared: "_Prepared",
         evaluate: bool,
-        features: str | os.PathLike[str] | None,
+        features: Path | None,
         times: StageTimes,
     ) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
+        recipe = prepared.recipe
         times.keep_in(folder)
-        folder.write_json(folder.versions, _versions(self.recipe.training.seed))
+        folder.write_json(folder.versions, _versions(recipe.training.seed))
         folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
-        kept = folder.features if features is None else Path(features)
+        kept = folder.features if features is None else features
         learner = prepared.take()
         training = Training(
-            self.recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
+            recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
         )
         with times.of("frozen"):
             training.measure_frozen(test=evaluate)
         started = time.monotonic()
         choice = training.fit()
         encoder = learner.encoder
-        if self.recipe.training.refit and (items.splits == "val").any():
+        if recipe.training.refit and (items.splits == "val").any():
             del training, learner, encoder  # there would be two models with their optimizers
             gc.collect()
             with times.of("refit"):
-                encoder = self._refit(folder, items, choice, kept)
+                encoder = self._refit(recipe, folder, items, choice, kept)
         if features is None and folder.features.exists():
             shutil.rmtree(folder.features)
         self._write_encoder(folder, encoder)
@@ -459,20 +491,20 @@ class Trainer:
             }
         )
 
-    def _refit(self, folder: RunFolder, items: Items, choice: Choice, features: Path):
+    def _refit(
+        self, recipe: Recipe, folder: RunFolder, items: Items, choice: Choice, features: Path
+    ):
         """Returns an encoder that is trained as chosen, on the validation images, too."""
         import keras
 
-        keras.utils.set_random_seed(self.recipe.training.seed)  # the same in a resumed process
+        keras.utils.set_random_seed(recipe.training.seed)  # the same in a resumed process
         splits = np.where(items.splits == "val", "train", items.splits)
         items = dataclasses.replace(items, splits=splits)
         classes = number_of(len(items.select("train").label_names), "class")
         self._reporter.info(f"training again as chosen ({choice}), on all {classes}")
-        prepared = self._build(items.select("train"))
+        prepared = self._build(recipe, items.select("train"))
         learner, steps, stages = prepared.take(), prepared.steps, folder.refit
-        training = Training(
-            self.recipe, folder, items, learner, steps, self._reporter, features, stages
-        )
+        training = Training(recipe, folder, items, learner, steps, self._reporter, features, stages)
         training.refit(choice)
         return learner.encoder
 
@@ -533,7 +565,7 @@ def _to_resume(path: str | os.PathLike[str]) -> Iterator[RunFolder]:
         yield own
 
 
-def _check_features(features: str | os.PathLike[str] | None) -> None:
+def _check_features(features: Path | None) -> None:
     """Raises an error for features that several processes would share."""
     if features is not None and process_count() > 1:
         raise OptionError("features", "can't be shared by several processes: leave it out")
@@ -544,11 +576,13 @@ class _Prepared:
     """A learner that is ready to be trained.
 
     Args:
+        recipe: The recipe, with batches that the images fill.
         learner: A compiled `dml.Learner`; None once it was taken.
         parameters: Of its encoder.
         steps: Batches per epoch.
     """
 
+    recipe: Recipe
     learner: "Learner | None"
     parameters: Parameters
     steps: int
