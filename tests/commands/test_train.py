@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dml.cli import main
+from dml.errors import OptionError
 from tests.runs.running import flags
 
 
@@ -141,6 +142,19 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(monkeypatch, capsys, budge
     monkeypatch.setattr("dml.runs.Trainer", Trainer)
     assert main(["train", "glyphs", "--dry-run", *budget]) == 0
     assert capsys.readouterr().out.splitlines() == ["what it is", "how long it takes"]
+
+
+def test_a_budget_that_is_too_short_is_named_as_it_is_typed(monkeypatch, capsys):
+    class Trainer:
+        def __init__(self, recipe, reporter):
+            pass
+
+        def plan(self, budget):
+            raise OptionError("budget", "is too short")
+
+    monkeypatch.setattr("dml.runs.Trainer", Trainer)
+    assert main(["train", "glyphs", "--budget", "1s"]) == 2
+    assert capsys.readouterr().err == "dml: --budget is too short\n"
 
 
 @pytest.mark.parametrize("option", [("--budget", "5m"), ("--dry-run",)])

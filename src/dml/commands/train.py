@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dml._console.runtime import Runtime
 from dml._durations import seconds_of
-from dml.commands._arguments import add_allow_parts, add_budget
+from dml.commands._arguments import add_allow_parts, add_budget, naming_budget
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.reporting import Reporter
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._processes import join_processes
     from dml.recipe import load_recipe
     from dml.runs import Trainer
-    from dml.runs._starting import run_name
+    from dml.runs._folders import run_name
 
     if options.resume:
         given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
@@ -97,7 +97,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     if options.out is not None:  # before batches are timed
         _check_out(options.out, recipe)
-    plan = Trainer(recipe, reporter).plan(budget)
+    with naming_budget():
+        plan = Trainer(recipe, reporter).plan(budget)
     for line in plan.lines() if options.dry_run else plan.times():
         reporter.info(line)
     if options.dry_run:
@@ -111,7 +112,9 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe, recipe_to_resume
     from dml.runs._cluster import ClusterTraining
-    from dml.runs._starting import Shares, free_folder, recorded_items, run_name
+    from dml.runs._folders import free_folder, run_name
+    from dml.runs._sharing import Shares
+    from dml.runs._splits import recorded_items
 
     require_jax("--engine", "local")
     given = {
@@ -157,7 +160,7 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
 def _check_out(out: str, recipe: "Recipe") -> None:
     """Raises an error for a folder in which the run can't be, before the long work."""
     from dml._storage.run_folder import RunFolder
-    from dml.runs._starting import check_out
+    from dml.runs._folders import check_out
 
     RunFolder(out).check_new()
     check_out(out, recipe.dataset)

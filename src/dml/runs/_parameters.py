@@ -27,12 +27,12 @@ class Parameters:
     encoder: int
 
     @classmethod
-    def of(cls, encoder: "keras.Model", stage: str) -> "Parameters":
+    def of(cls, encoder: "keras.Model", *, whole: bool) -> "Parameters":
         """Returns the counts of an encoder that is ready to be trained.
 
         Args:
             encoder: A model of `dml.build_encoder`.
-            stage: As `training.stage`.
+            whole: Whether all of it is trained, rather than the embedding layer alone.
         """
         from dml.encoding import head_of
 
@@ -42,7 +42,7 @@ class Parameters:
             for weight in layer._trainable_variables  # whether they are frozen or not
             if not weight.name.startswith("lora_kernel_")
         }
-        trained = head_of(encoder) if stage == "head" else encoder
+        trained = encoder if whole else head_of(encoder)
         return cls(_count(trained.trainable_weights), _count(learned.values()))
 
     def __str__(self):

@@ -171,6 +171,12 @@ def other_items(
     return TestItems(items, protocol, seen, unreadable, notes=tuple(notes))
 
 
+def recorded_items(folder: RunFolder) -> Items:
+    """Returns the images that a run has recorded and can use, without reading them."""
+    recorded = RecordedItems.read(folder.items)
+    return recorded.items.take(recorded.digests != "")
+
+
 def unchanged_items(
     recorded: RecordedItems,
     dataset: DatasetPart,

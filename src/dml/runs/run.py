@@ -401,7 +401,7 @@ class Run:
         return measure(
             split,
             vectors,
-            ks=options.ks or data.dataset.recall_ks,
+            ks=options.ks_for(data.dataset),
             extra_metrics=options.extra_metrics,
             clustering_seeds=options.clustering_seeds,
             verify=options.verification,

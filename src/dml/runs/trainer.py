@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dml._devices import devices_in_use, on_devices, on_own_devices
+from dml._durations import minutes
 from dml._options import check_positive
 from dml._processes import (
     check_alone,
     check_same,
     from_first,
-    new_folder,
     process_count,
     process_index,
     send_folder,
@@ -37,35 +37,26 @@ from dml.errors import DataError, OptionError
 from dml.recipe import Recipe, read_source, recipe_to_resume
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
-from dml.runs._learners import image_learner, precision
-from dml.runs._parameters import Parameters
-from dml.runs._selection import Choice
-from dml.runs._splits import counted, dataset_label, unchanged_items
-from dml.runs._starting import (
-    Shares,
-    check_devices,
-    check_out,
+from dml.runs._checks import (
     check_proxies,
     check_sample,
-    check_shares,
     check_splits,
     check_stage,
     check_statistics,
-    describe_data,
-    describe_training,
-    devices_to_resume,
-    free_folder,
-    minutes,
-    notes_on,
-    recorded_items,
-    unused_options,
-    with_smaller_batches,
 )
+from dml.runs._descriptions import describe_data, describe_training, notes_on, unused_options
+from dml.runs._folders import check_out, claimed_folder
+from dml.runs._learners import image_learner, precision, with_smaller_batches
+from dml.runs._parameters import Parameters
+from dml.runs._selection import ChosenTraining
+from dml.runs._sharing import Shares, check_shares, devices_to_resume, training_devices
+from dml.runs._splits import counted, dataset_label, recorded_items, unchanged_items
+from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
 from dml.runs._times import StageTimes
 from dml.runs._trackers import check_trackers
-from dml.runs._training import Training
+from dml.runs._training import StagedTraining
 from dml.runs._validation import is_measured
 from dml.runs.run import Run
 
@@ -157,7 +148,7 @@ class Trainer:
         if folder is not None:
             from_first(RunFolder(folder).check_new)
             check_out(folder, self.recipe.dataset)
-        devices = check_devices(self.recipe)
+        devices = self._devices()
         _check_features(features)
         items = self.recipe.dataset.items() if recorded is None else recorded.items
         self._check_same(items)
@@ -167,9 +158,9 @@ class Trainer:
             recipe = prepared.recipe
             if describe:
                 self._describe(items, prepared)
-            with _claimed(folder, name or dataset_label(recipe.dataset)) as run_folder:
+            with claimed_folder(folder, name or dataset_label(recipe.dataset)) as run_folder:
                 if recorded is None:
-                    with times.of("reading"):
+                    with times.of(StageName.READING):
                         recorded = self._record(items)
                 check_same(lambda: {"images": "".join(recorded.digests)})
                 if recorded.unreadable() or recipe.training.select_aspect:
@@ -177,7 +168,7 @@ class Trainer:
                     gc.collect()
                     items = items.take(recorded.digests != "")
                     if recipe.training.select_aspect:
-                        with times.of("frozen"):
+                        with times.of(StageName.FROZEN):
                             validation = items.select("val")
                             recipe = with_best_aspect(recipe, validation, self._reporter)
                     prepared = self._prepare(recipe, items)
@@ -272,7 +263,7 @@ class Trainer:
     def _plan(
         self,
         budget: float | None,
-        further: Sequence[str] = (),
+        further: Sequence[StageName] = (),
         spent: float = 0.0,
         items: Items | None = None,
     ) -> "Plan":
@@ -288,7 +279,7 @@ class Trainer:
 
         started = time.monotonic()
         check_alone("a plan, --budget or --dry-run: leave out --processes")
-        devices = check_devices(self.recipe)
+        devices = self._devices()
         items = self.recipe.dataset.items() if items is None else items
         training = items.select("train")
         with self._on(devices):
@@ -301,13 +292,19 @@ class Trainer:
         counts = Counts.of(items, prepared.steps)
         return make_plan(recipe, counts, timing, budget, further, spent, choices)
 
+    def _devices(self) -> int:
+        """Returns on how many devices the recipe trains."""
+        training = self.recipe.training
+        batch_size = self.recipe.sampler.batch_size
+        return training_devices(training.devices, training.chunks, batch_size)
+
     def _check(self, items: Items) -> None:
         """Reports what is to be trained on which data.
 
         Raises:
             DmlError: The recipe or the data is invalid.
         """
-        with self._on(check_devices(self.recipe)):
+        with self._on(self._devices()):
             self._describe(items, self._prepare(self.recipe, items))
 
     def _prepare(self, recipe: Recipe, items: Items) -> "_Prepared":
@@ -389,7 +386,9 @@ class Trainer:
         learner = image_learner(recipe, classes, steps)
         check_statistics(recipe, learner.encoder)
         check_proxies(recipe, learner)
-        return _Prepared(recipe, learner, Parameters.of(learner.encoder, training.stage), steps)
+        return _Prepared(
+            recipe, learner, Parameters.of(learner.encoder, whole=StagePlan.of(recipe).whole), steps
+        )
 
     def _record(self, items: Items) -> RecordedItems:
         """Returns the split and the digest of each image, for evaluations and `resume`.
@@ -445,10 +444,10 @@ class Trainer:
         evaluate = evaluate and len(items.select("test", "query")) > 0
         kept = folder.features if features is None else features
         learner = prepared.take()
-        training = Training(
+        training = StagedTraining(
             recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
         )
-        with times.of("frozen"):
+        with times.of(StageName.FROZEN):
             training.measure_frozen(test=evaluate)
         started = time.monotonic()
         choice = training.fit()
@@ -456,7 +455,7 @@ class Trainer:
         if recipe.training.refit and (items.splits == "val").any():
             del training, learner, encoder  # there would be two models with their optimizers
             gc.collect()
-            with times.of("refit"):
+            with times.of(StageName.REFIT):
                 encoder = self._refit(recipe, folder, items, choice, kept)
         if features is None and folder.features.exists():
             shutil.rmtree(folder.features)
@@ -474,7 +473,7 @@ class Trainer:
 
     def _evaluate(self, run: Run, times: StageTimes) -> None:
         """Evaluates a run, on the devices of this process alone."""
-        with times.of("evaluation"), on_own_devices():
+        with times.of(StageName.EVALUATION), on_own_devices():
             evaluation = run._evaluate(None, ())
         for line in evaluation.lines():
             self._reporter.info(line)
@@ -492,7 +491,12 @@ class Trainer:
         )
 
     def _refit(
-        self, recipe: Recipe, folder: RunFolder, items: Items, choice: Choice, features: Path
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        items: Items,
+        choice: ChosenTraining,
+        features: Path,
     ):
         """Returns an encoder that is trained as chosen, on the validation images, too."""
         import keras
@@ -504,7 +508,9 @@ class Trainer:
         self._reporter.info(f"training again as chosen ({choice}), on all {classes}")
         prepared = self._build(recipe, items.select("train"))
         learner, steps, stages = prepared.take(), prepared.steps, folder.refit
-        training = Training(recipe, folder, items, learner, steps, self._reporter, features, stages)
+        training = StagedTraining(
+            recipe, folder, items, learner, steps, self._reporter, features, stages
+        )
         training.refit(choice)
         return learner.encoder
 
@@ -516,35 +522,6 @@ class Trainer:
         with atomic_path(folder.encoder) as path:
             encoder.save(path)
         folder.record(folder.encoder)
-
-
-@contextlib.contextmanager
-def _claimed(folder: str | os.PathLike[str] | None, name: str) -> Iterator[RunFolder]:
-    """Creates the folder of a new run and locks it; removes it if nothing is written to it.
-
-    In other processes than the first, it is a temporary one.
-
-    Args:
-        folder: The folder; None for `runs/NAME`, with a number if that exists.
-        name: The NAME.
-    """
-    wanted = Path("runs") if folder is None else Path(folder)
-    made = [one for one in (wanted, *wanted.parents) if not one.exists()]
-    path = wanted
-    if folder is None:
-        path = from_first(lambda: free_folder(wanted, name))
-        made.insert(0, path)
-    first = process_index() == 0
-    run_folder = RunFolder(path if first else new_folder())
-    with run_folder.writing():
-        try:
-            yield run_folder.create()
-        finally:
-            if first and [file.name for file in run_folder.path.iterdir()] == [".lock"]:
-                (run_folder.path / ".lock").unlink()
-                with contextlib.suppress(OSError):  # used by another process by now
-                    for one in made:
-                        one.rmdir()
 
 
 @contextlib.contextmanager

@@ -20,9 +20,9 @@ from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
 from dml.runs._aspect import with_best_aspect
 from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._folders import free_folder
 from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
-from dml.runs._starting import free_folder
 from dml.runs._validation import is_measured
 from dml.runs._validator import Validator
 from dml.tuning._comparing import best_trial, gain_of, interval_of
@@ -237,7 +237,12 @@ class Tuner:
             best = best_trial(folder.path, trials)
             own = [t for t in trials if t.own and t.state == "complete" and not best.own]
             encoders = [self._encoder(trial) for trial in (best, *own[-1:])]
-        validator = Validator(recorded.items.select("val"), self.recipe, self._reporter)
+        validator = Validator(
+            recorded.items.select("val"),
+            self.recipe.evaluation,
+            self.recipe.training.threads,
+            self._reporter,
+        )
         scores = [validator.scores(validator.vectors(encoder)) for encoder in encoders]
         study = _summary(folder, trials, best, *scores)
         for line in study.lines():
