@@ -9,6 +9,7 @@ from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.runs import Run
 from dml.runs._comparison import read_scored_runs
+from dml.runs._evaluating import read_evaluated
 from tests.runs.running import SMALL, Lines, evaluate, rebuild, resume, train, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
@@ -50,7 +51,7 @@ def run(tmp_path_factory):
 def test_validation_test_and_report_leave_a_querys_camera_out(run):
     folder, lines = run
     evaluation = Run(folder.path).evaluation()
-    items, vectors = Run(folder.path)._evaluated(evaluation)[0].items, evaluation.vectors()
+    items, vectors = read_evaluated(folder, evaluation)[0].items, evaluation.vectors()
     names = np.array([items.class_names[code] for code in items.labels])
     keys = [(name, camera) for name, camera in zip(names, items.cameras, strict=True)]
     expected = retrieval(vectors, names, ks=(1,), exclude=keys)

@@ -8,7 +8,7 @@ from dml._durations import minutes
 from dml._storage.run_folder import RunFolder
 from dml.evaluation import CalibratedThreshold
 from dml.report._overview import Link, Overview, ScoreRow, StageRow
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
 from dml.runs._report import shown_metrics
 from dml.runs._selection import CandidateName
 from dml.runs._stage_plan import StageName
@@ -73,7 +73,7 @@ def overview_of(
 
 def _scores(folder: RunFolder, select: str) -> Iterator[ScoreRow]:
     """Yields what each stage reached in validation, in the epoch that was kept."""
-    baseline = Baseline.from_json(folder.read_json(folder.frozen, SHAPE))
+    baseline = Baseline.read(folder)
     if baseline.validation is None:
         return
     yield ScoreRow("frozen network", baseline.validation)

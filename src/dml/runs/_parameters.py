@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dml._storage.run_folder import RunFolder
+
 if TYPE_CHECKING:
     import keras
 
-SHAPE = {"trained": int, "encoder": int}
+_SHAPE = {"trained": int, "encoder": int}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Parameters:
         if self.trained == self.encoder:
             return f"all {_number(self.encoder)} parameters"
         return f"{_number(self.trained)} of {_number(self.encoder)} parameters"
+
+
+def parameters_of(folder: RunFolder) -> Parameters | None:
+    """Returns the counts of a run; None for one without that file."""
+    if not folder.parameters.exists():
+        return None
+    return Parameters(**folder.read_json(folder.parameters, _SHAPE))
 
 
 def _count(weights: Iterable[Any]) -> int:

@@ -18,8 +18,8 @@ from dml.datasets._recorded import SEEN, Changes, image_digests
 from dml.datasets.base import DatasetPart
 from dml.errors import DataError
 from dml.images import ImageRef
-from dml.recipe import options_of
-from dml.reporting import SILENT, Reporter
+from dml.recipe import TrainingOptions, options_of
+from dml.reporting import Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
 COPIES = "exact copies of training or validation images of this run: {:,} of {}"
@@ -59,33 +59,36 @@ class TestData:
     def read(
         self,
         folder: RunFolder,
+        training: TrainingOptions,
+        reporter: Reporter,
         exclude: str = "none",
-        skip_unreadable: bool = False,
-        threads: int | None = None,
-        reporter: Reporter = SILENT,
     ) -> "TestItems":
-        """Returns the images to evaluate on, with notes about them.
+        """Returns the images to evaluate on, and reports the notes about them.
 
         Args:
             folder: The run.
+            training: Of its recipe: how images are read, and whether unreadable ones are skipped.
+            reporter: Receives the notes and the progress.
             exclude: As `evaluation.exclude`; what can't be left out is refused before an image is
                 read.
-            skip_unreadable: Whether to skip unreadable images; otherwise they are an error.
-            threads: Threads that read images, positive; None for one per processor, at most 16.
-            reporter: Shows the progress.
 
         Raises:
             OptionError: The data set has no cameras or sequences to exclude.
-            ImageError: An image can't be read and `skip_unreadable` is false.
+            ImageError: An image can't be read, and the recipe does not skip it.
         """
         recorded = RecordedItems.read(folder.checked(folder.items))
         if self.is_own:
             items = undivided_items(self.dataset)
             items.left_out_keys(exclude)
-            return own_items(recorded, items, threads, reporter)
-        items = self.dataset.items()
-        items.left_out_keys(exclude)
-        return other_items(recorded, items, skip_unreadable, threads, reporter)
+            found = own_items(recorded, items, training.threads, reporter)
+        else:
+            items = self.dataset.items()
+            items.left_out_keys(exclude)
+            skip = training.unreadable == "skip"
+            found = other_items(recorded, items, skip, training.threads, reporter)
+        for note in found.notes:
+            reporter.info(f"note: {note}")
+        return found
 
 
 @dataclass(frozen=True, eq=False)

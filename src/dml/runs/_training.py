@@ -11,7 +11,7 @@ from dml.datasets import Items
 from dml.errors import DmlError
 from dml.recipe import Recipe
 from dml.reporting import Reporter
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
 from dml.runs._features import FrozenFeatures
 from dml.runs._fitting import Stage, fit
 from dml.runs._interpolation import Interpolation, assign
@@ -108,7 +108,7 @@ class StagedTraining:
             test: Whether to measure the test split.
         """
         try:
-            known = Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE))
+            known = Baseline.read(self._folder)
         except DmlError:  # never written, or damaged: it can be measured again
             known = None
         if known is not None and (known.metrics or not test):

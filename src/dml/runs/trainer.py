@@ -37,6 +37,7 @@ from dml.errors import DataError, OptionError
 from dml.recipe import Recipe, read_source, recipe_to_resume
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
+from dml.runs._baseline import Baseline
 from dml.runs._checks import (
     check_proxies,
     check_sample,
@@ -45,12 +46,13 @@ from dml.runs._checks import (
     check_statistics,
 )
 from dml.runs._descriptions import describe_data, describe_training, notes_on, unused_options
+from dml.runs._evaluating import Evaluator, notes_on_embedding
 from dml.runs._folders import check_out, claimed_folder
 from dml.runs._learners import image_learner, precision, with_smaller_batches
 from dml.runs._parameters import Parameters
 from dml.runs._selection import ChosenTraining
 from dml.runs._sharing import Shares, check_shares, devices_to_resume, training_devices
-from dml.runs._splits import counted, dataset_label, recorded_items, unchanged_items
+from dml.runs._splits import TestData, counted, dataset_label, recorded_items, unchanged_items
 from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
@@ -466,15 +468,18 @@ class Trainer:
         self._reporter.info(f"trained in {took}{how}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
         if evaluate:
-            from_first(lambda: self._evaluate(run, times))
-        elif (baseline := run._baseline()) and (note := run._note_on_embedding(baseline)):
-            self._reporter.info(f"note: {note}")
+            from_first(lambda: self._evaluate(run, folder, times))
+        else:
+            for note in notes_on_embedding(Baseline.read(folder), folder, recipe):
+                self._reporter.info(f"note: {note}")
         return run
 
-    def _evaluate(self, run: Run, times: StageTimes) -> None:
-        """Evaluates a run, on the devices of this process alone."""
+    def _evaluate(self, run: Run, folder: RunFolder, times: StageTimes) -> None:
+        """Evaluates a run, whose folder is locked, on the devices of this process alone."""
+        evaluator = Evaluator(folder, run.recipe, self._reporter)
+        data = TestData(run.recipe.dataset, is_own=True)
         with times.of(StageName.EVALUATION), on_own_devices():
-            evaluation = run._evaluate(None, ())
+            evaluation = evaluator.evaluate(run.encoder(), data, run.recipe.evaluation)
         for line in evaluation.lines():
             self._reporter.info(line)
         self._reporter.info(f"report: {run.report}")

@@ -19,7 +19,7 @@ from dml.recipe import Recipe, load_recipe, read_source
 from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
 from dml.runs._aspect import with_best_aspect
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
 from dml.runs._folders import free_folder
 from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
@@ -343,7 +343,7 @@ def _summary(
     gain = None if own is None else gain_of(found, own)
     low, high = interval_of(found)
     run = RunFolder(best.run)
-    frozen = Baseline.from_json(run.read_json(run.frozen, SHAPE)).validation
+    frozen = Baseline.read(run).validation
     return Study(folder.path, trials, best, low, high, gain, frozen)
 
 
