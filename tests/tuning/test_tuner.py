@@ -255,7 +255,9 @@ def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path, 
     monkeypatch.setattr(
         RecordedItems, "of", lambda items, *more: read.append(1) or real(items, *more)
     )
-    study = Tuner(recipe, *spaces_of(recipe, ["rate"])).run(tmp_path / "study", trials=4)
+    tuner = Tuner(recipe, *spaces_of(recipe, ["rate"]))
+    study = tuner.run(tmp_path / "study", trials=4)
+    assert tuner.recipe == recipe.with_absolute_paths()
     assert len(read) == 1  # for the aspect and for all trials
     assert [trial.stage for trial in study.trials] == ["head", "head", "full", "full"]
     assert [trial.own for trial in study.trials][:3] == [True, False, True]

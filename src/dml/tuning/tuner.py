@@ -123,15 +123,16 @@ class Tuner:
         items = self.recipe.dataset.items().select(*SEEN)
         self._check_validation(items)
         Trainer(self.recipe, self._reporter)._check(items)
-        recorded = None
+        tuner, recorded = self, None
         if self.recipe.training.select_aspect:  # once for all trials
             recorded = self._read_images()
             validation = recorded.items.select("val")
-            self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
+            recipe = with_best_aspect(self.recipe, validation, self._reporter)
+            tuner = Tuner(recipe, self.space, self.head_space, self._reporter)
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
-        study.begin(self._manifest(trials))
-        return self._run(study, *limits, confirm, recorded)
+        study.begin(tuner._manifest(trials))
+        return tuner._run(study, *limits, confirm, recorded)
 
     @classmethod
     def resume(
