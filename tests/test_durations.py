@@ -2,7 +2,7 @@
 
 import pytest
 
-from dml._durations import seconds_of
+from dml._durations import minutes, seconds_of
 from dml.errors import OptionError
 
 
@@ -21,3 +21,10 @@ def test_anything_else_is_refused_and_named(text):
     with pytest.raises(OptionError, match=r"must be a duration above 0, such as 90s") as caught:
         seconds_of(text, "--budget")
     assert caught.value.option == "--budget" and repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.2, "0 s"), (99.4, "99 s"), (100, "1.7 min"), (5400, "90.0 min")]
+)
+def test_is_written_in_minutes_from_100_seconds_on(seconds, text):
+    assert minutes(seconds) == text

@@ -25,3 +25,8 @@ def seconds_of(text: str, option: str = "budget") -> float:
             option, f"must be a duration above 0, such as 90s, 20m or 1.5h; got {text!r}"
         )
     return seconds
+
+
+def minutes(seconds: float) -> str:
+    """Returns a duration as text."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dml.cli import main
+from dml.errors import OptionError
 from tests.runs.running import flags
 
 
@@ -107,6 +108,27 @@ def test_a_budget_is_planned_and_the_time_reported(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == ["a line", "took 1 s"]
 
 
+@pytest.mark.parametrize(
+    "more", [("--budget", "20m"), ("--engine", "ray", "--training.devices", "all")]
+)
+def test_a_folder_that_does_not_fit_is_refused_before_anything_is_timed(
+    tmp_path, monkeypatch, capsys, more
+):
+    def images(*_):
+        raise AssertionError("the images were listed")
+
+    monkeypatch.setattr("dml.datasets.Folder.items", images)
+    monkeypatch.setattr("dml._processes.require_jax", lambda *_: None)
+    for number in range(2):
+        (tmp_path / f"class {number}").mkdir()
+        (tmp_path / f"class {number}" / "a.jpg").touch()
+    words = ["train", str(tmp_path), *more]
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    assert "is a folder of the images: choose another --out" in capsys.readouterr().err
+    assert main([*words, "--out", ""]) == 2
+    assert "must name the folder of a run. The name is empty" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("budget, seconds", [((), None), (("--budget", "2m"), 120)])
 def test_a_dry_run_prints_the_plan_and_trains_nothing(monkeypatch, capsys, budget, seconds):
     class Trainer:
@@ -120,6 +142,19 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(monkeypatch, capsys, budge
     monkeypatch.setattr("dml.runs.Trainer", Trainer)
     assert main(["train", "glyphs", "--dry-run", *budget]) == 0
     assert capsys.readouterr().out.splitlines() == ["what it is", "how long it takes"]
+
+
+def test_a_budget_that_is_too_short_is_named_as_it_is_typed(monkeypatch, capsys):
+    class Trainer:
+        def __init__(self, recipe, reporter):
+            pass
+
+        def plan(self, budget):
+            raise OptionError("budget", "is too short")
+
+    monkeypatch.setattr("dml.runs.Trainer", Trainer)
+    assert main(["train", "glyphs", "--budget", "1s"]) == 2
+    assert capsys.readouterr().err == "dml: --budget is too short\n"
 
 
 @pytest.mark.parametrize("option", [("--budget", "5m"), ("--dry-run",)])

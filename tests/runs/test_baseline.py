@@ -1,25 +1,32 @@
 """The frozen network's metrics survive their file."""
 
-import json
-
 import pytest
 
-from dml._storage.records import misfit
-from dml.runs._baseline import SHAPE, Baseline
+from dml._storage.run_folder import RunFolder
+from dml.errors import DataError
+from dml.runs._baseline import Baseline
 from dml.runs._metrics import MetricValue
 
 METRICS = {"R@1": MetricValue(0.91, 0.89, 0.93), "MRR": MetricValue(0.95)}
 
 
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run").create()
+    folder.begin("", ())
+    return folder
+
+
 @pytest.mark.parametrize("baseline", [Baseline(768, 0.943, METRICS), Baseline(64)])
-def test_survives_json(baseline):
-    written = json.loads(json.dumps(baseline.to_json()))
-    assert misfit(written, SHAPE) is None
-    assert Baseline.from_json(written) == baseline
+def test_survives_its_file(folder, baseline):
+    folder.write_json(folder.frozen, baseline.to_json())
+    assert Baseline.read(folder) == baseline
 
 
-def test_other_files_are_recognised():
-    assert misfit({"dimension": 768, "validation": "high", "metrics": {}}, SHAPE) == "validation"
+def test_other_files_are_recognised(folder):
+    folder.write_json(folder.frozen, {"dimension": 768, "validation": "high", "metrics": {}})
+    with pytest.raises(DataError, match="validation is missing or not what dml writes there"):
+        Baseline.read(folder)
 
 
 def test_an_embedding_that_is_shorter_and_worse_is_noted():

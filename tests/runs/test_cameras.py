@@ -9,6 +9,7 @@ from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.runs import Run
 from dml.runs._comparison import read_scored_runs
+from dml.runs._evaluating import read_evaluated
 from tests.runs.running import SMALL, Lines, evaluate, rebuild, resume, train, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
@@ -50,7 +51,7 @@ def run(tmp_path_factory):
 def test_validation_test_and_report_leave_a_querys_camera_out(run):
     folder, lines = run
     evaluation = Run(folder.path).evaluation()
-    items, vectors = Run(folder.path)._evaluated(evaluation)[0].items, evaluation.vectors()
+    items, vectors = read_evaluated(folder, evaluation)[0].items, evaluation.vectors()
     names = np.array([items.class_names[code] for code in items.labels])
     keys = [(name, camera) for name, camera in zip(names, items.cameras, strict=True)]
     expected = retrieval(vectors, names, ks=(1,), exclude=keys)
@@ -80,6 +81,18 @@ def test_other_protocols_are_not_compared(run, tmp_path):
     evaluate(other)
     (first, _) = read_scored_runs([str(folder.path), str(other)])
     assert first.means["R@1"] == evaluation.metrics["R@1"].value
+
+
+def test_what_can_not_be_left_out_is_refused_before_an_image_is_read(run, tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("the images were read")
+
+    monkeypatch.setattr("dml.datasets._recorded.image_digests", read)
+    monkeypatch.setattr("dml.runs._splits.image_digests", read)
+    table = write_table(tmp_path / "t.csv", lambda number, sample: 1)
+    for on in (None, table):
+        with pytest.raises(OptionError, match="is sequence, but the data set has no sequences"):
+            evaluate(run[0].path, on, ["--evaluation.exclude", "sequence"])
 
 
 def test_what_can_not_be_left_out_is_refused_before_the_training(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from dml.cli import main
 from dml.errors import DmlError, MissingDataError, OptionError
 from dml.runs._cluster import ClusterTraining, _Cluster, _watch, _with, _Worker
-from dml.runs._starting import Shares
+from dml.runs._sharing import Shares
 from tests.clusters import started_cluster
 from tests.reporters import Lines
 from tests.runs.on_devices import OPTIONS

@@ -172,7 +172,7 @@ def test_an_encoder_by_itself(whole, tmp_path):
 
 def test_checkpoints(run, whole):
     rng, recipe = random.Random(0), load_recipe(whole.recipe)
-    learner = Trainer(recipe)._build(recipe.dataset.items().select("train")).learner
+    learner = Trainer(recipe)._build(recipe, recipe.dataset.items().select("train")).learner
     assert Checkpoint(run).load(learner, learner.encoder.variables, SILENT).epoch == 2
     for name in ("epoch-0002.npz", "best-*.npz"):
         (file, *_) = sorted(run.checkpoints.glob(name), reverse=True)

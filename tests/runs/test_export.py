@@ -6,12 +6,15 @@ import json
 import numpy as np
 import pytest
 
+from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.encoding.embed import embed_images
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
+from dml.reporting import SILENT
 from dml.runs import Run, _export
 from dml.runs._export import ExportCheck, Tolerance, check_of, compared_items, whole_classes
+from dml.runs._splits import TestData
 from tests.runs.running import Lines, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -46,6 +49,22 @@ def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
         run.export(out="")
 
 
+def test_what_can_not_be_written_is_refused_before_an_image_is_read(path, tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("the encoder or an image was read")
+
+    monkeypatch.setattr(Run, "encoder", read)
+    monkeypatch.setattr("dml.runs._splits.unchanged_items", read)
+    run = Run(path)
+    with pytest.raises(OccupiedError, match="already exists"):
+        run.export(out=tmp_path)
+    with pytest.raises(OptionError, match="precision must be float32 in the format litert"):
+        run.export("litert", "half", tmp_path / "bundle")
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(OptionError, match="backend must be tensorflow to export to onnx"):
+        run.export(out=tmp_path / "bundle")
+
+
 @pytest.mark.slow
 def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
     real = _export.read_encoder
@@ -59,15 +78,15 @@ def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_compares_on_images_of_other_splits_where_there_is_no_test(path, monkeypatch):
-    run = Run(path)
-    data, _ = run._test_data()
-    known = run._test_items(data)
+    folder, recipe = RunFolder(path), Run(path).recipe
+    data = TestData(recipe.dataset, is_own=True)
+    known = data.read(folder, recipe.training, SILENT)
     recorded = RecordedItems.read(path / "items.parquet").items
 
     def compared(*splits):
         found = dataclasses.replace(known, items=known.items.select(*splits))
-        monkeypatch.setattr(run, "_test_items", lambda data: found)
-        return set(compared_items(run, data).ids)
+        monkeypatch.setattr(TestData, "read", lambda *_: found)
+        return set(compared_items(folder, data, recipe.training, SILENT).ids)
 
     def ids(split):
         return set(recorded.ids[recorded.splits == split])

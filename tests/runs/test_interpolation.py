@@ -31,7 +31,7 @@ def test_the_factors_that_start_at_random_are_shared():
         return values[0] + values[1] @ values[2]
 
     items = SimpleNamespace(paths=np.array([]))
-    comparable = Interpolation(None, encoder, items).comparable(before, after)
+    comparable = Interpolation(None, 0, encoder, items).comparable(before, after)
     np.testing.assert_allclose(merged(comparable), merged(before))
     half = merged(interpolated(comparable, after, 0.5))
     np.testing.assert_allclose(half, (merged(before) + merged(after)) / 2)

@@ -1,7 +1,9 @@
 """The recipe of each stage."""
 
+import pytest
+
 from dml.recipe import load_recipe
-from dml.runs._learners import second_recipe
+from dml.runs._learners import second_recipe, with_smaller_batches
 from tests.runs.running import flags
 
 
@@ -21,3 +23,24 @@ def test_the_second_stage_has_options_of_its_own():
     assert second_recipe(load_recipe("glyphs", flags(**options))).backbone.batch_norm == "fixed"
     options |= {"backbone__batch_norm": "frozen", "second_stage__batch_norm": "frozen"}
     assert second_recipe(load_recipe("glyphs", flags(**options))).backbone == recipe.backbone
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "weighted"])
+def test_an_epoch_of_few_images_has_two_batches(sampler):
+    recipe = load_recipe("glyphs", ["--sampler.name", sampler, "--sampler.batch_size", "64"])
+    assert with_smaller_batches(recipe, 64) is recipe  # the whole set at once, as asked for
+    assert with_smaller_batches(recipe, 41).sampler.batch_size == 20
+    assert with_smaller_batches(recipe, 1).sampler.batch_size == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--sampler.name=shuffle", "--sampler.batch_size=64", "--training.devices=2"),
+        ("--sampler.name=shuffle", "--sampler.batch_size=64", "--training.chunks=2"),
+    ],
+)
+def test_batches_of_whole_classes_or_in_parts_stay_as_they_are(words):
+    recipe = load_recipe("glyphs", words)
+    assert with_smaller_batches(recipe, 41) is recipe

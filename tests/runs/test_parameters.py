@@ -20,24 +20,24 @@ def network():
 
 
 def test_all_are_trained_without_statistics(network):
-    found = Parameters.of(network, "full")
+    found = Parameters.of(network, whole=True)
     assert found == Parameters(trained=34, encoder=34)
     assert str(found) == "all 34 parameters"
 
 
 def test_frozen_ones_are_the_encoders_only(network):
     freeze(network, network.layers[1].weights)
-    assert Parameters.of(network, "full") == Parameters(trained=18, encoder=34)
+    assert Parameters.of(network, whole=True) == Parameters(trained=18, encoder=34)
 
 
 def test_factors_are_trained_and_no_parameters_of_the_encoder(network):
     enable_lora(network, 1)  # 3 + 4 and 4 + 2
-    assert Parameters.of(network, "full") == Parameters(trained=13, encoder=34)
+    assert Parameters.of(network, whole=True) == Parameters(trained=13, encoder=34)
 
 
 def test_a_head_stage_trains_the_embedding():
     encoder = build_encoder(Conv4(filters=8), EmbeddingOptions(dim=5))
-    found = Parameters.of(encoder, "head")
+    found = Parameters.of(encoder, whole=False)
     assert found.trained == 8 * 5 + 5
     # Per block a kernel, and scale and offset of the normalisation.
     assert found.encoder == (27 + 3 * 72) * 8 + 4 * 2 * 8 + found.trained

@@ -17,7 +17,7 @@ def fine_tuning(path, **changes):
     """Returns the items and the fine-tuning of a small recipe."""
     recipe, folder = load_recipe("glyphs", flags(**changes)), RunFolder(path)
     items = recipe.dataset.items()
-    learner, train = Trainer(recipe)._prepare(items).learner, items.select("train")
+    learner, train = Trainer(recipe)._prepare(recipe, items).learner, items.select("train")
     stages = Stages(recipe, learner, 1, train, None, None, folder, folder, SILENT)
     return train, stages.fine_tuning()
 

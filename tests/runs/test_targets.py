@@ -8,6 +8,7 @@ from dml.evaluation import retrieval
 from dml.losses import Contrastive, ProxyAnchor, SelfSupervised
 from dml.recipe import load_recipe
 from dml.runs import Run
+from dml.runs._evaluating import read_evaluated
 from dml.runs._targets import batch_targets, check_targets
 from tests.runs.running import SMALL, rebuild, resume, train, words
 
@@ -93,7 +94,7 @@ def test_a_neighbour_that_shares_a_label_is_a_hit(tmp_path, loss):
     folder = train("table", words(options), tmp_path / "run")
     run = Run(folder.path)
     evaluation = run.evaluation()
-    items, vectors = run._evaluated(evaluation)[0].items, evaluation.vectors()
+    items, vectors = read_evaluated(folder, evaluation)[0].items, evaluation.vectors()
     assert evaluation.protocol == "seen-class" and evaluation.queries == 24
     assert evaluation.classes == 6 and set("".join(items.class_names)) == set("012345|")
     sets = [set(items.class_names[code].split("|")) for code in items.labels]

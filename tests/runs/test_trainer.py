@@ -11,7 +11,7 @@ import pytest
 from dml._storage.run_folder import RunFolder
 from dml.encoding.embed import embed_images
 from dml.encoding.encoder import build_encoder, load_encoder
-from dml.errors import OptionError
+from dml.errors import DataError, OptionError
 from dml.evaluation import retrieval
 from dml.images import read_image
 from dml.recipe import load_recipe, load_run_recipe
@@ -70,7 +70,7 @@ def test_the_recipes_options_reach_learner_and_optimizer():
         "training__average_decay": 0.75,
     }
     trainer = Trainer(load_recipe("glyphs", flags(**changes)))
-    prepared = trainer._prepare(trainer.recipe.dataset.items())
+    prepared = trainer._prepare(trainer.recipe, trainer.recipe.dataset.items())
     learner, steps = prepared.learner, prepared.steps
     assert learner.train_blocks == 3 and learner.average.decay == 0.75
     assert learner.chunks == 2 and type(learner.regularizer).__name__ == "KoLeo"
@@ -91,7 +91,11 @@ def test_few_images_are_trained_in_smaller_batches(tmp_path):
     lines = Lines()
     changes = {"sampler__name": "shuffle", "sampler__batch_size": 32}
     changes |= {"sampler__classes_per_batch": None, "sampler__images_per_class": None}
-    folder = run(tmp_path / "run", lines, evaluate=False, **changes)  # 4 classes of 6 images
+    recipe = load_recipe("glyphs", flags(**changes))  # 4 classes of 6 images
+    trainer = Trainer(recipe)
+    assert trainer.plan().recipe.sampler.batch_size == 12
+    assert trainer.recipe == recipe  # it is the same trainer after a plan
+    folder = run(tmp_path / "run", lines, evaluate=False, **changes)
     assert "note: batches of 12 images, not 32: there are 24 to train on" in lines
     assert load_run_recipe(folder).sampler.batch_size == 12
 
@@ -135,7 +139,7 @@ def test_the_best_epoch_or_the_last_is_kept(tmp_path, monkeypatch):
     assert same(last, weights("d", "best", 0.1, 0.2, 0.3, 0.4))
     assert not same(start, second) and not same(second, last) and not same(start, last)
     trainer = Trainer(load_recipe("glyphs", flags()))
-    encoder = trainer._prepare(trainer.recipe.dataset.items()).learner.encoder
+    encoder = trainer._prepare(trainer.recipe, trainer.recipe.dataset.items()).learner.encoder
     assert same(start, [np.asarray(weight.value) for weight in encoder.weights])
 
 
@@ -267,7 +271,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
 def restored(folder):
     """Returns the learner of a run as its last checkpoint holds it."""
     trainer = Trainer(load_recipe(folder.recipe))
-    learner = trainer._prepare(trainer.recipe.dataset.items()).learner
+    learner = trainer._prepare(trainer.recipe, trainer.recipe.dataset.items()).learner
     Checkpoint(folder).load(learner, learner.encoder.variables, SILENT)
     return learner
 
@@ -428,6 +432,39 @@ def test_a_run_is_never_overwritten(trained):
     with pytest.raises(ValueError, match="already holds a run"):
         run(trained[0].path)
     assert trained[0].encoder.read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_an_image_is_read(tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("the images were read")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "_record", read)
+    trainer = Trainer(load_recipe("glyphs", flags()))
+    with pytest.raises(OptionError, match="must be a name within runs, without folders"):
+        trainer.run(name="a/b")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        trainer.run(tmp_path / "file" / "run")
+
+
+def test_a_training_that_does_not_begin_leaves_the_folders_as_they_were(tmp_path, monkeypatch):
+    def read(*_):
+        seen.append([str(path) for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"])
+        raise DataError("x", "can't be read")
+
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "_record", read)
+    trainer = Trainer(load_recipe("glyphs", flags()))
+    (tmp_path / "empty").mkdir()
+    for folder in (None, tmp_path / "new" / "run", tmp_path / "empty"):
+        with pytest.raises(DataError, match="can't be read"):
+            trainer.run(folder)
+        assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    claimed = [("runs", "runs/glyphs"), ("new", "new/run"), ()]
+    for paths, names in zip(seen, claimed, strict=True):
+        assert paths == sorted(str(tmp_path / name) for name in ("empty", *names))
 
 
 BREAKING_LOSS = """

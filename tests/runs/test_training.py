@@ -344,8 +344,8 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(
     lines, learners, alone, refit = Lines(), [], [], Trainer._refit
     build = Trainer._build
 
-    def building(trainer, items):
-        prepared = build(trainer, items)
+    def building(*arguments):
+        prepared = build(*arguments)
         learners.append(weakref.ref(prepared.learner))
         return prepared
 

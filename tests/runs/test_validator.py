@@ -24,7 +24,7 @@ def validator(exclude, **columns):
         **columns,
     )
     recipe = load_recipe("glyphs", flags(evaluation__exclude=exclude))
-    return Validator(items, recipe, SILENT)
+    return Validator(items, recipe.evaluation, recipe.training.threads, SILENT)
 
 
 def test_images_search_each_other():

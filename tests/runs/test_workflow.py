@@ -208,7 +208,9 @@ def test_a_plan_writes_nothing(photos, tmp_path, monkeypatch):
 
 
 def test_refused_before_the_long_work(photos, tmp_path):
-    for budget, text in ((0.0, "budget must be positive"), (5.0, "--budget is too short: ")):
+    with pytest.raises(OptionError, match="folder must name the folder of a run"):
+        Workflow(photos, "", flags=SMALL)
+    for budget, text in ((0.0, "budget must be positive"), (5.0, "^budget is too short: ")):
         with pytest.raises(OptionError, match=text):
             Workflow(photos, tmp_path / "out", budget, SMALL).run()
     with pytest.raises(DataError, match="no test images"):

@@ -107,7 +107,7 @@ class Failing:
     def __call__(self, recipe, reporter):
         return self
 
-    def run(self, *arguments, **options):
+    def _run(self, *arguments, **options):
         raise self.error
 
 
@@ -116,7 +116,7 @@ def test_waits_until_another_process_has_computed_the_features(recorded, tmp_pat
     stack, stays = contextlib.ExitStack(), contextlib.ExitStack()
 
     class Busy(Failing):
-        def run(self, *arguments, **options):
+        def _run(self, *arguments, **options):
             attempts.append(len(waited))
             if not attempts[1:]:
                 raise self.error

@@ -26,6 +26,7 @@ from dml.errors import (
     PackageError,
 )
 from dml.recipe import load_recipe
+from dml.runs._splits import unchanged_items
 from dml.runs._validation import validation_curve
 from dml.runs._validator import Validator
 from dml.tuning import Interval, SearchSpace, Tuner, spaces_of
@@ -144,6 +145,38 @@ def test_encoders_are_read_while_no_other_process_may_replace_them(tuned, monkey
     assert read and all(read) and len(embedded) == len(read) and not any(embedded)
 
 
+def test_other_processes_go_on_while_one_compares_the_images(tuned, monkeypatch):
+    def compared(*arguments):
+        with locked(StudyFolder(tuned[0].path).lock, ""):  # nobody holds it
+            return unchanged_items(*arguments)
+
+    before = Tuner.resume(tuned[0].path)
+    monkeypatch.setattr("dml.tuning.tuner.unchanged_items", compared)
+    assert Tuner.resume(tuned[0].path) == before
+
+
+def test_the_trials_are_reported_before_the_best_is_trained_again(tuned, monkeypatch):
+    def fail(*_):
+        raise DataError("x", "can't be read")
+
+    best, lines = (
+        dataclasses.replace(tuned[0].best, options={"optimizer.learning_rate": 0.02}),
+        Lines(),
+    )
+    monkeypatch.setattr("dml.tuning.tuner.best_trial", lambda *_: best)
+    monkeypatch.setattr("dml.tuning.tuner.confirm", fail)
+    with pytest.raises(DataError, match="can't be read"):
+        Tuner.resume(tuned[0].path, confirm=1, reporter=lines)
+    assert lines[-2].startswith("train and test the best recipe: ")
+
+
+def test_seeds_that_do_not_exist_are_refused_before_the_trials(images, tmp_path):
+    tuner = Tuner(recipe_of(images, training__seed=2**32 - 2), RATES)
+    with pytest.raises(OptionError, match=r"training\.seed must be in \[0, 4294967295\]"):
+        tuner.run(tmp_path / "study", confirm=2)
+    assert not (tmp_path / "study").exists()
+
+
 def test_the_best_is_trained_again_beside_the_recipes_own_options(tuned, monkeypatch):
     lines, trial = Lines(), Tuner.resume(tuned[0].path).best
 
@@ -222,7 +255,9 @@ def test_the_head_stage_comes_first_on_features_that_all_trials_share(tmp_path, 
     monkeypatch.setattr(
         RecordedItems, "of", lambda items, *more: read.append(1) or real(items, *more)
     )
-    study = Tuner(recipe, *spaces_of(recipe, ["rate"])).run(tmp_path / "study", trials=4)
+    tuner = Tuner(recipe, *spaces_of(recipe, ["rate"]))
+    study = tuner.run(tmp_path / "study", trials=4)
+    assert tuner.recipe == recipe.with_absolute_paths()
     assert len(read) == 1  # for the aspect and for all trials
     assert [trial.stage for trial in study.trials] == ["head", "head", "full", "full"]
     assert [trial.own for trial in study.trials][:3] == [True, False, True]

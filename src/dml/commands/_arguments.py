@@ -1,6 +1,10 @@
 """Arguments that several commands share."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
+
+from dml.errors import OptionError
 
 IMAGES = (
     "a folder, 'pattern*.jpg', a .csv or .parquet list, a .tar shard, a .parquet file of images, "
@@ -33,3 +37,14 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="limit on the time, such as 90s, 20m or 1.5h (default: all epochs of the recipe)",
     )
+
+
+@contextlib.contextmanager
+def naming_budget() -> Iterator[None]:
+    """Calls the library's `budget` by its flag in an error about it."""
+    try:
+        yield
+    except OptionError as error:
+        if error.option != "budget":
+            raise
+        raise OptionError("--budget", error.text) from None

@@ -4,7 +4,7 @@ import argparse
 
 from dml._console.runtime import Runtime
 from dml._durations import seconds_of
-from dml.commands._arguments import add_budget
+from dml.commands._arguments import add_budget, naming_budget
 from dml.commands._command import Command
 from dml.reporting import Reporter
 
@@ -37,10 +37,11 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
     workflow = Workflow(options.source, options.out, budget, options.flags, reporter)
-    if options.plan:
-        workflow.plan()
-        return
-    workflow.run()
+    with naming_budget():
+        if options.plan:
+            workflow.plan()
+            return
+        workflow.run()
     if options.serve:
         workflow.serve()
 

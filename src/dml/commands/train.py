@@ -4,13 +4,17 @@ import argparse
 import functools
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dml._console.runtime import Runtime
 from dml._durations import seconds_of
-from dml.commands._arguments import add_allow_parts, add_budget
+from dml.commands._arguments import add_allow_parts, add_budget, naming_budget
 from dml.commands._command import Command
 from dml.errors import OptionError
 from dml.reporting import Reporter
+
+if TYPE_CHECKING:
+    from dml.recipe import Recipe
 
 _EPILOG = """examples:
   dml train glyphs                         the built-in data set: needs no files
@@ -67,10 +71,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._processes import join_processes
-    from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe
     from dml.runs import Trainer
-    from dml.runs._starting import run_name
+    from dml.runs._folders import run_name
 
     if options.resume:
         given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
@@ -92,9 +95,10 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
         return
     started = time.monotonic()
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")
-    if options.out:
-        RunFolder(options.out).check_new()  # before batches are timed
-    plan = Trainer(recipe, reporter).plan(budget)
+    if options.out is not None:  # before batches are timed
+        _check_out(options.out, recipe)
+    with naming_budget():
+        plan = Trainer(recipe, reporter).plan(budget)
     for line in plan.lines() if options.dry_run else plan.times():
         reporter.info(line)
     if options.dry_run:
@@ -108,7 +112,9 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._storage.run_folder import RunFolder
     from dml.recipe import load_recipe, recipe_to_resume
     from dml.runs._cluster import ClusterTraining
-    from dml.runs._starting import Shares, free_folder, recorded_items, run_name
+    from dml.runs._folders import free_folder, run_name
+    from dml.runs._sharing import Shares
+    from dml.runs._splits import recorded_items
 
     require_jax("--engine", "local")
     given = {
@@ -126,6 +132,8 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     else:
         recipe = load_recipe(options.source, options.flags, allow_parts=True)
         items = recipe.dataset.items
+        if options.out is not None:
+            _check_out(options.out, recipe)
     if recipe.training.devices != "all":
         raise OptionError(
             "training.devices", f"must be all with --engine ray; got {recipe.training.devices}"
@@ -133,9 +141,8 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
     shares = Shares.of(recipe, items)
     if options.resume:
         folder = Path(options.source)
-    elif options.out:
+    elif options.out is not None:
         folder = Path(options.out)
-        RunFolder(folder).check_new()
     else:
         folder = free_folder(Path("runs"), run_name(options.source))
     out = str(folder.absolute())
@@ -148,6 +155,15 @@ def _train_on_cluster(options: argparse.Namespace, reporter: Reporter) -> None:
         shares=shares,
         workers=options.workers,
     ).run(reporter)
+
+
+def _check_out(out: str, recipe: "Recipe") -> None:
+    """Raises an error for a folder in which the run can't be, before the long work."""
+    from dml._storage.run_folder import RunFolder
+    from dml.runs._folders import check_out
+
+    RunFolder(out).check_new()
+    check_out(out, recipe.dataset)
 
 
 COMMAND = Command(

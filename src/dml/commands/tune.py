@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
     from dml._durations import seconds_of
     from dml._storage.study_folder import StudyFolder
     from dml.recipe import load_recipe
-    from dml.runs._starting import run_name
+    from dml.runs._folders import run_name
     from dml.tuning import Tuner, spaces_of
 
     budget = None if options.budget is None else seconds_of(options.budget, "--budget")

@@ -66,10 +66,30 @@ def write_encoder(
     Raises:
         OptionError: The format has no such precision, or the backend is not TensorFlow.
     """
-    import keras
     import numpy as np
 
     form, precision = ExportFormat(form), Precision(precision)
+    check_form(form, precision)
+    runtime = RUNTIMES[form]
+    if runtime.through_tensorflow:
+        side = encoder.get_layer("prepare").resize_side
+        encoder.predict_on_batch(np.zeros((1, side, side, 3), "uint8"))  # Keras requires a call
+    with _quiet():
+        runtime.write(encoder, path, precision)
+
+
+def check_form(form: ExportFormat, precision: Precision) -> None:
+    """Raises an error for what can't be written here.
+
+    Args:
+        form: The format.
+        precision: The numeric precision.
+
+    Raises:
+        OptionError: The format has no such precision, or the backend is not TensorFlow.
+    """
+    import keras
+
     runtime = RUNTIMES[form]
     if precision not in runtime.precisions:
         raise OptionError(
@@ -77,17 +97,12 @@ def write_encoder(
             f"must be {' or '.join(runtime.precisions)} in the format {form}; got {precision}, "
             f"which {ExportFormat.ONNX} has",
         )
-    if runtime.through_tensorflow:
-        if keras.backend.backend() != "tensorflow":
-            raise OptionError(
-                "backend",
-                f"must be tensorflow to export to {form}: add --backend tensorflow. An encoder "
-                "loads there whatever it was trained on",
-            )
-        side = encoder.get_layer("prepare").resize_side
-        encoder.predict_on_batch(np.zeros((1, side, side, 3), "uint8"))  # Keras requires a call
-    with _quiet():
-        runtime.write(encoder, path, precision)
+    if runtime.through_tensorflow and keras.backend.backend() != "tensorflow":
+        raise OptionError(
+            "backend",
+            f"must be tensorflow to export to {form}: add --backend tensorflow. An encoder "
+            "loads there whatever it was trained on",
+        )
 
 
 def read_encoder(path: Path, form: ExportFormat) -> Run:

@@ -355,6 +355,10 @@ class EvaluationOptions:
             check_known(EXTRA_METRICS, extra_metrics=name)
         check_known(EXCLUSIONS, exclude=self.exclude)
 
+    def ks_for(self, dataset: "DatasetPart") -> tuple[int, ...]:
+        """Returns the K of R@K on a data set."""
+        return self.ks or dataset.recall_ks
+
 
 @dataclass(frozen=True)
 class Recipe:

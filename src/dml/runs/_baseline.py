@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dml._storage.run_folder import RunFolder
 from dml._text import number_of
 from dml.runs._metrics import METRICS, NUMBER, MetricValue, metrics_from_json, metrics_to_json
 
-SHAPE = {"dimension": int, "validation": (*NUMBER, type(None)), "metrics": METRICS}
+_SHAPE = {"dimension": int, "validation": (*NUMBER, type(None)), "metrics": METRICS}
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,14 @@ class Baseline:
         return {**vars(self), "metrics": metrics_to_json(self.metrics)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Baseline":
-        """Returns the baseline that `to_json` wrote, of the shape `SHAPE`."""
+    def read(cls, folder: RunFolder) -> "Baseline":
+        """Returns the baseline of a run.
+
+        Raises:
+            MissingDataError: It was not measured.
+            DataError: Its file is damaged.
+        """
+        value = folder.read_json(folder.frozen, _SHAPE)
         return cls(**{**value, "metrics": metrics_from_json(value["metrics"])})
 
     def note_on_embedding(

@@ -23,7 +23,7 @@ from dml._storage.atomic import make_folder
 from dml._text import number_of
 from dml.errors import DmlError, MissingDataError, OptionError
 from dml.reporting import Reporter
-from dml.runs._starting import Shares
+from dml.runs._sharing import Shares
 
 _VAIN_ATTEMPTS = 3  # in a row, without a new checkpoint, after which it is given up
 _PLACING = 60  # seconds for the cluster to find room for the workers

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.errors import DataError
 from dml.evaluation.intervals import class_interval
 from dml.recipe import Recipe
 from dml.recipe._runs import training_options
+from dml.runs._evaluating import read_evaluated
 from dml.runs._measuring import search
-from dml.runs._parameters import Parameters
+from dml.runs._parameters import Parameters, parameters_of
 from dml.runs.run import Run
 
 _KS = (1, 2, 4, 8)
@@ -145,10 +147,11 @@ def read_scored_runs(
 def _read(path, on, flags, allow_parts):
     run = Run(path, allow_parts)
     evaluation = run.evaluation(on, flags)
-    split, vectors = run._evaluated(evaluation)
+    folder = RunFolder(run.path)
+    split, vectors = read_evaluated(folder, evaluation)
     images = split.items.ids.astype(str)
     if on is None:  # folders with the same layout have the same ids
-        recorded = RecordedItems.read(run._folder.checked(run._folder.items))
+        recorded = RecordedItems.read(folder.checked(folder.items))
         digests = dict(zip(recorded.items.ids, recorded.digests, strict=True))
         images = np.array([f"{name} {digests.get(name)}" for name in split.items.ids])
     try:
@@ -165,7 +168,7 @@ def _read(path, on, flags, allow_parts):
         classes=result.groups,
         frozen={name: metric.value for name, metric in evaluation.frozen.items()},
         exclude=evaluation.exclude,
-        parameters=run._parameters(),
+        parameters=parameters_of(folder),
     )
 
 

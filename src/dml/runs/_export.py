@@ -4,26 +4,27 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from dml._options import check_known
-from dml._storage.atomic import new_folder
+from dml._storage.atomic import EXISTS, new_folder
 from dml._storage.bundle import Bundle, ExportFormat
+from dml._storage.run_folder import RunFolder
 from dml._storage.versions import installed_versions
 from dml._text import number_of
 from dml.datasets import Items, RecordedItems
-from dml.encoding._formats import Precision, read_encoder, write_encoder
+from dml.encoding._formats import Precision, check_form, read_encoder, write_encoder
 from dml.encoding.embed import embed_images
-from dml.errors import DataError, OptionError
+from dml.errors import DataError, OccupiedError, OptionError
 from dml.evaluation import retrieval
 from dml.evaluation._neighbours import nearest_others, share_found
 from dml.images import read_image
+from dml.recipe import TrainingOptions
+from dml.reporting import Reporter
 from dml.runs._splits import TESTS, TestData, unchanged_items
-
-if TYPE_CHECKING:
-    from dml.runs.run import Run
+from dml.runs.evaluation import Evaluation
 
 CHECKED = 1000  # images that the exported encoder is compared on
 WHOLE = 16  # of these, at their original size
@@ -127,30 +128,80 @@ class ExportReport:
     check: ExportCheck
 
 
-def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, dataset, flags):
-    """Implements `Run.export`."""
-    folder = run._folder
-    check_known([form.value for form in ExportFormat], to=to)
-    check_known([kind.value for kind in Precision], precision=precision)
-    to, precision = ExportFormat(to), Precision(precision)
-    further = [to] if to is not ExportFormat.ONNX else []
-    further += [precision] if precision is not Precision.FLOAT32 else []
-    if out is None:
-        out = folder.path / "-".join(["bundle", *further])
-    elif not os.fspath(out):  # Path("") is the current folder
-        raise OptionError("out", "must name the bundle's folder. The name is empty")
-    bundle = Bundle(out, to)
-    data, _ = run._test_data(dataset, flags)
-    encoder = run.encoder()
-    own = run._own_evaluation()
-    images = compared_items(run, data)
+@dataclass(frozen=True)
+class ExportTarget:
+    """What an export writes, and where.
+
+    Args:
+        bundle: The new bundle.
+        form: The format.
+        precision: The numeric precision.
+    """
+
+    bundle: Bundle
+    form: ExportFormat
+    precision: Precision
+
+    @classmethod
+    def of(
+        cls, run: Path, to: str, precision: str, out: str | os.PathLike[str] | None
+    ) -> "ExportTarget":
+        """Returns the target of `Run.export`.
+
+        Args:
+            run: The run's folder.
+            to: As for `Run.export`, like the others.
+            precision: The precision.
+            out: The bundle's folder.
+
+        Raises:
+            OptionError: It can't be written here.
+            OccupiedError: `out` exists already.
+        """
+        check_known([form.value for form in ExportFormat], to=to)
+        check_known([kind.value for kind in Precision], precision=precision)
+        form, kind = ExportFormat(to), Precision(precision)
+        further = [form] if form is not ExportFormat.ONNX else []
+        further += [kind] if kind is not Precision.FLOAT32 else []
+        if out is None:
+            out = run / "-".join(["bundle", *further])
+        elif not os.fspath(out):  # Path("") is the current folder
+            raise OptionError("out", "must name the bundle's folder. The name is empty")
+        bundle = Bundle(out, form)
+        if bundle.path.exists():
+            raise OccupiedError(bundle.path, EXISTS)
+        check_form(form, kind)
+        return cls(bundle, form, kind)
+
+
+def export(
+    encoder: Any,
+    images: Items,
+    target: ExportTarget,
+    evaluation: Evaluation | None,
+    reporter: Reporter,
+) -> ExportReport:
+    """Writes an encoder as a bundle, after comparing both on images.
+
+    Args:
+        encoder: The Keras model.
+        images: What they are compared on, as `compared_items` returns them.
+        target: What is written.
+        evaluation: Of the encoder on its own data set, whose thresholds the bundle has; None for
+            none.
+        reporter: Receives a line on the comparison.
+
+    Raises:
+        DataError: The exported encoder differs too much; nothing is written.
+    """
+    bundle, to, precision = target.bundle, target.form, target.precision
     rows = whole_classes(images.labels)
     paths, labels = images.paths[rows].tolist(), images.labels[rows]
     with new_folder(bundle.path) as temporary:
         inside = Bundle(temporary, to)
         write_encoder(encoder, inside.encoder, to, precision)
         check = compare(encoder, read_encoder(inside.encoder, to), paths, labels)
-        run._reporter.info(str(check))
+        reporter.info(str(check))
         if faults := check.faults(TOLERANCES[precision]):
             raise DataError(
                 bundle.path,
@@ -164,8 +215,8 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
             "precision": precision,
             "dimension": int(encoder.output_shape[-1]),
             "preparation": sides,
-            "trained_on": own.dataset if own else None,
-            "thresholds": [t.to_json() for t in own.thresholds] if own else [],
+            "trained_on": evaluation.dataset if evaluation else None,
+            "thresholds": ([t.to_json() for t in evaluation.thresholds] if evaluation else []),
             "check": check.to_json(),
             "versions": installed_versions("dml", "keras", "tensorflow", "onnx", "onnxruntime"),
         }
@@ -175,24 +226,25 @@ def export(run: "Run", to, precision, out: str | os.PathLike[str] | None, datase
     return ExportReport(bundle.path, size, check)
 
 
-def compared_items(run: "Run", data: TestData) -> Items:
+def compared_items(
+    folder: RunFolder, data: TestData, training: TrainingOptions, reporter: Reporter
+) -> Items:
     """Returns the images to compare on: of the test or else the validation or training split.
 
     Args:
-        run: The run.
+        folder: The run.
         data: The data set.
+        training: Of the run's recipe.
+        reporter: Receives notes on the images, and the progress.
 
     Raises:
         DataError: None is left.
     """
-    known = run._test_items(data)
-    for note in known.notes:
-        run._reporter.info(f"note: {note}")
-    items = known.items
+    items = data.read(folder, training, reporter).items
     if data.is_own and not np.isin(items.splits, (*TESTS, "val")).any():
-        recorded = RecordedItems.read(run._folder.checked(run._folder.items))
-        threads = run.recipe.training.threads
-        left, _ = unchanged_items(recorded, data.dataset, ("train",), threads, run._reporter)
+        recorded = RecordedItems.read(folder.checked(folder.items))
+        threads = training.threads
+        left, _ = unchanged_items(recorded, data.dataset, ("train",), threads, reporter)
         items = left.select("train")  # only these were read
     for splits in (TESTS, ("val",), ("train",)):
         if len(found := items.select(*splits)):

@@ -12,7 +12,7 @@ from dml.datasets import Items, RecordedItems
 from dml.recipe import Recipe
 from dml.reporting import Reporter
 from dml.runs._measuring import embed
-from dml.runs._starting import has_head_stage
+from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._times import StageTimes
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class FrozenFeatures:
         reporter: Reporter,
     ):
         self._recipe = recipe
+        self._has_files = StagePlan.of(recipe).head
         self._encoder = encoder
         self._training_items = items.select("train")
         self._validation_items = items.select("val")
@@ -70,7 +71,7 @@ class FrozenFeatures:
         # One for each kind of views: runs that share the folder may differ in their augmentation.
         views = [repr(recipe.augmentation), recipe.head_stage.views, recipe.training.seed]
         views = views if recipe.head_stage.views else []  # of the images as they are, one for all
-        with self._times.of("features"):
+        with self._times.of(StageName.FEATURES):
             return self._cache(
                 f"{self._kind}-{text_sha256(views)[:8]}",
                 self._training_items,
@@ -82,7 +83,7 @@ class FrozenFeatures:
     @cached_property
     def validation(self) -> np.ndarray:
         """The features (N, C) of the validation images."""
-        if not has_head_stage(self._recipe):
+        if not self._has_files:
             return self.of(self._validation_items, "frozen network")
         return self._cache("val", self._validation_items, views=0, dtype="float32").plain
 
@@ -92,7 +93,7 @@ class FrozenFeatures:
         if len(rows) > MOST_COMPONENT_IMAGES:
             rng = np.random.default_rng(self._recipe.training.seed)
             rows = np.sort(rng.permutation(len(rows))[:MOST_COMPONENT_IMAGES])
-        if has_head_stage(self._recipe):
+        if self._has_files:
             return self.training.plain[rows].astype("float32")
         return self.of(self._training_items.take(rows), "principal components")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dml.datasets import Items
-from dml.recipe import Recipe
+from dml.recipe import TrainingOptions
 from dml.runs._fitting import Stage
 
 if TYPE_CHECKING:
@@ -19,13 +19,17 @@ class Interpolation:
     """Interpolates the weights of an encoder, as a recipe says.
 
     Args:
-        recipe: The recipe of the training.
+        options: Those of the training.
+        batch_size: Images from which statistics are estimated at once.
         encoder: Whose variables take the values; only their paths are read.
         training_items: The training split.
     """
 
-    def __init__(self, recipe: Recipe, encoder: Any, training_items: Items):
-        self._recipe = recipe
+    def __init__(
+        self, options: TrainingOptions, batch_size: int, encoder: Any, training_items: Items
+    ):
+        self._options = options
+        self._batch_size = batch_size
         self._encoder = encoder
         self._paths = training_items.paths
         self._estimators: dict[int, StatisticsEstimator] = {}  # one for each encoder, compiled once
@@ -67,7 +71,7 @@ class Interpolation:
             share: Of `after`, in [0, 1].
         """
         values = interpolated(before, after, share)
-        if self._recipe.training.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
+        if self._options.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
             return values
         from dml.training._checkpoint import to_numpy
         from dml.training._statistics import StatisticsEstimator, plain_batches
@@ -78,14 +82,14 @@ class Interpolation:
         estimator = self._estimators[id(encoder)]
         if not estimator.layers:
             return values
-        recipe, paths = self._recipe, self._paths
-        drawn = np.random.default_rng(recipe.training.seed).permutation(len(paths))
+        options, paths = self._options, self._paths
+        drawn = np.random.default_rng(options.seed).permutation(len(paths))
         batches = plain_batches(
             encoder,
             paths[drawn[:MOST_STATISTICS_IMAGES]],
-            recipe.sampler.batch_size,
-            recipe.training.threads,
-            skip=recipe.training.unreadable == "skip",
+            self._batch_size,
+            options.threads,
+            skip=options.unreadable == "skip",
         )
         assign(encoder.variables, values)
         estimator.estimate(batches)

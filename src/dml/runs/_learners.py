@@ -36,6 +36,24 @@ def _of_recipe() -> Iterator[None]:
         raise OptionError(f"{_SECTIONS[error.option]}.{error.option}", error.text) from None
 
 
+def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
+    """Returns a recipe with two batches in an epoch where a single one would not be filled.
+
+    Batches that devices or chunks divide stay as they are, and so do those of whole classes.
+
+    Args:
+        recipe: The recipe.
+        images: Of the training split.
+    """
+    training, sampler = recipe.training, recipe.sampler
+    of_images = recipe.names["sampler"] in ("shuffle", "weighted")
+    divided = training.devices != 1 or training.chunks > 1
+    if sampler.batch_size <= images or not of_images or divided:
+        return recipe
+    smaller = replace(sampler, batch_size=max(images // 2, 1))
+    return replace(recipe, sampler=smaller)
+
+
 def image_batches(
     recipe: Recipe,
     items: Items,

@@ -4,17 +4,20 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from dml._durations import minutes
 from dml._storage.run_folder import RunFolder
 from dml.evaluation import CalibratedThreshold
 from dml.report._overview import Link, Overview, ScoreRow, StageRow
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
 from dml.runs._report import shown_metrics
-from dml.runs._starting import minutes
+from dml.runs._selection import CandidateName
+from dml.runs._stage_plan import StageName
 from dml.runs._times import times_of
 from dml.runs._validation import read_candidates
 from dml.runs.evaluation import Evaluation
 
-AFTER_TRAINING = ("export", "index")  # stages of the plan
+AFTER_TRAINING = (StageName.EXPORT, StageName.INDEX)
+TRAINING_STEP = "training"  # of a workflow: all stages up to the evaluation
 LINKS = {
     "report.html": "all metrics, the training, wrong neighbours, labels in doubt",
     "index": "the images, to search in",
@@ -70,7 +73,7 @@ def overview_of(
 
 def _scores(folder: RunFolder, select: str) -> Iterator[ScoreRow]:
     """Yields what each stage reached in validation, in the epoch that was kept."""
-    baseline = Baseline.from_json(folder.read_json(folder.frozen, SHAPE))
+    baseline = Baseline.read(folder)
     if baseline.validation is None:
         return
     yield ScoreRow("frozen network", baseline.validation)
@@ -90,11 +93,11 @@ def _scores(folder: RunFolder, select: str) -> Iterator[ScoreRow]:
         yield ScoreRow(name, score, chosen=number == len(kept))
 
 
-_NAMES = {
-    "frozen": "embedding before training",
-    "head": "head stage",
-    "fine-tuned": "fine-tuning",
-    "second": "second stage",
+_NAMES: Mapping[str, str] = {
+    CandidateName.FROZEN: "embedding before training",
+    CandidateName.HEAD: "head stage",
+    CandidateName.FINE_TUNED: "fine-tuning",
+    CandidateName.SECOND: "second stage",
 }
 
 
@@ -102,7 +105,8 @@ def _stages(
     folder: RunFolder, expected: Mapping[str, float], took: Mapping[str, float]
 ) -> Iterator[StageRow]:
     """Yields the expected and the real time of each planned stage, and of all together."""
-    real = {"planning": expected.get("planning", 0.0), **times_of(folder)}
+    planning = expected.get(StageName.PLANNING, 0.0)
+    real = {StageName.PLANNING: planning, **times_of(folder)}
     real.update((step, seconds) for step, seconds in took.items() if step in AFTER_TRAINING)
     for name, seconds in expected.items():
         yield StageRow(
@@ -110,8 +114,8 @@ def _stages(
         )
     if expected:
         # Of a training that was interrupted, only the times of the stages are known.
-        is_known = "training" in took and all(took.values())
-        whole = real["planning"] + sum(took.values()) if is_known else sum(real.values())
+        is_known = TRAINING_STEP in took and all(took.values())
+        whole = planning + sum(took.values()) if is_known else sum(real.values())
         yield StageRow("together", minutes(sum(expected.values())), minutes(whole))
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dml._storage.run_folder import RunFolder
+
 if TYPE_CHECKING:
     import keras
 
-SHAPE = {"trained": int, "encoder": int}
+_SHAPE = {"trained": int, "encoder": int}
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Parameters:
     encoder: int
 
     @classmethod
-    def of(cls, encoder: "keras.Model", stage: str) -> "Parameters":
+    def of(cls, encoder: "keras.Model", *, whole: bool) -> "Parameters":
         """Returns the counts of an encoder that is ready to be trained.
 
         Args:
             encoder: A model of `dml.build_encoder`.
-            stage: As `training.stage`.
+            whole: Whether all of it is trained, rather than the embedding layer alone.
         """
         from dml.encoding import head_of
 
@@ -42,13 +44,20 @@ class Parameters:
             for weight in layer._trainable_variables  # whether they are frozen or not
             if not weight.name.startswith("lora_kernel_")
         }
-        trained = head_of(encoder) if stage == "head" else encoder
+        trained = encoder if whole else head_of(encoder)
         return cls(_count(trained.trainable_weights), _count(learned.values()))
 
     def __str__(self):
         if self.trained == self.encoder:
             return f"all {_number(self.encoder)} parameters"
         return f"{_number(self.trained)} of {_number(self.encoder)} parameters"
+
+
+def parameters_of(folder: RunFolder) -> Parameters | None:
+    """Returns the counts of a run; None for one without that file."""
+    if not folder.parameters.exists():
+        return None
+    return Parameters(**folder.read_json(folder.parameters, _SHAPE))
 
 
 def _count(weights: Iterable[Any]) -> int:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dml._durations import minutes
 from dml._text import number_of
 from dml._threads import reading_threads
 from dml.datasets import Items
 from dml.errors import OptionError
-from dml.recipe import Recipe
+from dml.recipe import EvaluationOptions, Recipe
+from dml.runs._descriptions import network_of
 from dml.runs._device import device_memory, device_name, peak_memory
 from dml.runs._features import MOST_COMPONENT_IMAGES
 from dml.runs._interpolation import MOST_STATISTICS_IMAGES
@@ -21,14 +23,7 @@ from dml.runs._measuring import measure
 from dml.runs._parameters import Parameters
 from dml.runs._selection import SHARES
 from dml.runs._splits import TESTS, TestSplit
-from dml.runs._starting import (
-    has_head_stage,
-    may_have_second_stage,
-    minutes,
-    network_of,
-    starts_from_components,
-    whole_stage,
-)
+from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._validation import is_measured
 
 if TYPE_CHECKING:
@@ -116,7 +111,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """A stage of the work.
 
     Args:
@@ -126,7 +121,7 @@ class Stage:
         detail: How much of it there is.
     """
 
-    name: str
+    name: StageName
     seconds: float
     memory: int
     detail: str = ""
@@ -150,9 +145,9 @@ class Plan:
     choices: tuple[str, ...]
     device: str
     timing: Timing
-    stages: tuple[Stage, ...]
+    stages: tuple[PlannedStage, ...]
     budget: float | None = None
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[StageName, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -212,10 +207,14 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
         embedding_memory = peak_memory()
         head_start, head_step, features = _timed_head(learner, targets, recipe)
         start = step = 0.0
-        if options.stage != "head":  # which may have batches that the whole encoder could not train
+        if StagePlan.of(recipe).whole:  # a head alone may have batches too large for it
             start, step = _timed_steps(learner, batches)
             step = max(step, read * len(images))  # the first ones are read ahead
-    score, pair = _timed_scores(learner.encoder.output_shape[-1], recipe)
+    score, pair = _timed_scores(
+        learner.encoder.output_shape[-1],
+        recipe.evaluation,
+        recipe.evaluation.ks_for(recipe.dataset),
+    )
     return Timing(
         read=read,
         start=start,
@@ -243,7 +242,7 @@ def _timed_head(learner, targets, recipe: Recipe) -> tuple[float, float, int]:
     from dml.encoding import head_of
 
     length = head_of(learner.encoder).input_shape[-1]
-    if not has_head_stage(recipe):
+    if not StagePlan.of(recipe).head:
         return 0.0, 0.0, length
     alone = head_learner(recipe, learner.encoder, learner.classes, steps=1)
     size = recipe.sampler.batch_size
@@ -276,7 +275,7 @@ def _timed_steps(learner, batches) -> tuple[float, float]:
     return float(spans[0]), float(np.median(spans[1:]))
 
 
-def _timed_scores(dim: int, recipe: Recipe) -> tuple[float, float]:
+def _timed_scores(dim: int, options: EvaluationOptions, ks: Sequence[int]) -> tuple[float, float]:
     """Returns the seconds of measuring a vector of a length, and of comparing two."""
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(_SAMPLE, dim)).astype("float32")
@@ -285,13 +284,12 @@ def _timed_scores(dim: int, recipe: Recipe) -> tuple[float, float]:
     rows = list(map(str, range(_SAMPLE)))
     items = Items.build(rows, names, ["test"] * _SAMPLE, rows, "zero-shot")
     split = TestSplit.of(items, "sample", "none")
-    options = recipe.evaluation
 
     def score():
         measure(
             split,
             vectors,
-            options.ks or recipe.dataset.recall_ks,
+            ks,
             options.extra_metrics,
             options.clustering_seeds,
             options.verification,
@@ -308,7 +306,7 @@ def make_plan(
     counts: Counts,
     timing: Timing,
     budget: float | None = None,
-    further: Sequence[str] = (),
+    further: Sequence[StageName] = (),
     spent: float = 0.0,
     choices: tuple[str, ...] = (),
 ) -> Plan:
@@ -319,14 +317,14 @@ def make_plan(
         counts: What it goes through.
         timing: What a few batches took.
         budget: Seconds for all stages; None for any time.
-        further: Stages after the evaluation: `export` and `index`.
+        further: Stages after the evaluation: export and index.
         spent: Seconds that it took to look at the data and to time the batches.
         choices: Lines of the plan on what is trained.
 
     Raises:
         OptionError: Nothing can be done in the budget.
     """
-    planning = Stage("planning", spent, timing.training_memory, "done")
+    planning = PlannedStage(StageName.PLANNING, spent, timing.training_memory, "done")
 
     def plan(recipe):
         stages = planned_stages(recipe, counts, timing, further)
@@ -344,7 +342,7 @@ def make_plan(
     longest = sorted(found.stages, key=lambda stage: -stage.seconds)[:3]
     parts = ", ".join(f"{stage.name} {minutes(stage.seconds)}" for stage in longest)
     least = _up(found.seconds / (1 - _RESERVE))
-    raise OptionError("--budget", f"is too short: the least for this training is {least} ({parts})")
+    raise OptionError("budget", f"is too short: the least for this training is {least} ({parts})")
 
 
 def choices_of(
@@ -377,14 +375,18 @@ def choices_of(
 
 
 def planned_stages(
-    recipe: Recipe, counts: Counts, timing: Timing, further: Sequence[str] = ()
-) -> Iterator[Stage]:
+    recipe: Recipe, counts: Counts, timing: Timing, further: Sequence[StageName] = ()
+) -> Iterator[PlannedStage]:
     """Yields the stages of a training with the time and memory that they should take."""
     embed, low, high = timing.embed, timing.embedding_memory, timing.training_memory
     measured = counts.test + counts.validation
-    yield Stage("reading", counts.images * timing.read, 0, f"{counts.images:,} images, once")
+    yield PlannedStage(
+        StageName.READING, counts.images * timing.read, 0, f"{counts.images:,} images, once"
+    )
     aspects = 2 * counts.validation if recipe.training.select_aspect else 0
-    yield Stage("frozen", (measured + aspects) * embed, low, "the network before training")
+    yield PlannedStage(
+        StageName.FROZEN, (measured + aspects) * embed, low, "the network before training"
+    )
     chosen = recipe
     if not counts.validation:  # which decides on it
         chosen = replace(recipe, second_stage=replace(recipe.second_stage, epochs=0))
@@ -397,9 +399,9 @@ def planned_stages(
         repeated = list(_fitted_stages(chosen, everything, timing))
         seconds = sum(stage.seconds for stage in repeated)
         memory = max(stage.memory for stage in repeated)
-        yield Stage("refit", seconds, memory, f"as chosen, on {images:,} images")
-    yield Stage(
-        "evaluation",
+        yield PlannedStage(StageName.REFIT, seconds, memory, f"as chosen, on {images:,} images")
+    yield PlannedStage(
+        StageName.EVALUATION,
         (measured + counts.seen) * embed
         + timing.score * counts.test
         + timing.pair * counts.test**2
@@ -407,19 +409,19 @@ def planned_stages(
         high + 12 * counts.test * (recipe.embedding.dim or timing.features),
         f"{counts.test:,} test images",
     )
-    if "export" in further:
+    if StageName.EXPORT in further:
         compared = min(counts.test, _CHECKED)
         seconds = _EXPORT_SECONDS + 2 * compared * embed
-        yield Stage("export", seconds, high, f"compared on {compared:,} images")
-    if "index" in further:
+        yield PlannedStage(StageName.EXPORT, seconds, high, f"compared on {compared:,} images")
+    if StageName.INDEX in further:
         seconds = _INDEX_SECONDS + counts.images * embed
-        yield Stage("index", seconds, high, f"{counts.images:,} images")
+        yield PlannedStage(StageName.INDEX, seconds, high, f"{counts.images:,} images")
 
 
-def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[Stage]:
+def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[PlannedStage]:
     """Yields the stages that train, and the choice among their results."""
     training, head, embed = recipe.training, recipe.head_stage, timing.embed
-    with_head, low, high = has_head_stage(recipe), timing.embedding_memory, timing.training_memory
+    plan, low, high = StagePlan.of(recipe), timing.embedding_memory, timing.training_memory
     validation, searching = counts.validation * embed, timing.pair * counts.validation**2
     unless = ", unless it stops early" if training.patience and counts.validation else ""
 
@@ -427,40 +429,43 @@ def _fitted_stages(recipe: Recipe, counts: Counts, timing: Timing) -> Iterator[S
         # After the last one, too; one between two batches at most.
         return min(math.ceil(epochs / training.validate_every - 1e-9), epochs * counts.steps)
 
-    if with_head:
+    if plan.head:
         seconds = (1 + head.views) * counts.train * embed
         features = 4 * (1 + head.views) * counts.train * timing.features
         views = f" and {number_of(head.views, 'view')} of each" if head.views else ""
-        yield Stage("features", seconds, low + features, f"of the images{views}")
-        yield Stage(
-            "head stage",
+        yield PlannedStage(StageName.FEATURES, seconds, low + features, f"of the images{views}")
+        yield PlannedStage(
+            StageName.HEAD,
             timing.head_start
             + head.epochs * counts.steps * timing.head_step
             + validations(head.epochs) * searching,
             low + features,
             _epochs(head.epochs, counts.steps) + unless,
         )
-    elif starts_from_components(recipe):
+    elif plan.components:
         images = min(counts.train, MOST_COMPONENT_IMAGES)
-        yield Stage("embedding", images * embed, low, f"principal components of {images:,} images")
+        yield PlannedStage(
+            StageName.EMBEDDING, images * embed, low, f"principal components of {images:,} images"
+        )
 
     def whole(name, epochs, note=""):
         seconds = timing.start + epochs * counts.steps * timing.step
         seconds += validations(epochs) * (validation + searching)
-        return Stage(name, seconds, high, _epochs(epochs, counts.steps) + note + unless)
+        return PlannedStage(name, seconds, high, _epochs(epochs, counts.steps) + note + unless)
 
-    if training.stage != "head":
-        yield whole(whole_stage(recipe), training.epochs)
-        again = may_have_second_stage(recipe)
-        if again:
-            yield whole("second stage", recipe.second_stage.epochs, ", if fine-tuning helps")
-        if counts.validation and (training.stage == "adapt" or training.interpolate != "none"):
-            candidates = len(SHARES) * (1 + again) + 1 + with_head
+    if plan.whole:
+        yield whole(plan.whole_name, training.epochs)
+        if plan.second:
+            yield whole(StageName.SECOND, recipe.second_stage.epochs, ", if fine-tuning helps")
+        if counts.validation and plan.chooses:
+            candidates = len(SHARES) * (1 + plan.second) + 1 + plan.head
             seconds = candidates * (validation + searching)
             if training.interpolate_batch_norm == "estimate":
-                between = sum(share < 1 for share in SHARES) * (1 + again)
+                between = sum(share < 1 for share in SHARES) * (1 + plan.second)
                 seconds += between * min(counts.train, MOST_STATISTICS_IMAGES) * embed
-            yield Stage("choice", seconds, high, f"among {candidates} candidates, in validation")
+            yield PlannedStage(
+                StageName.CHOICE, seconds, high, f"among {candidates} candidates, in validation"
+            )
 
 
 def _epochs(epochs: int, steps: int) -> str:
@@ -476,8 +481,8 @@ def _shortened(recipe: Recipe) -> Iterator[Recipe]:
     if recipe.training.refit:
         recipe = replace(recipe, training=replace(recipe.training, refit=False))
         yield recipe
-    training = recipe.training
-    if may_have_second_stage(recipe):
+    training, plan = recipe.training, StagePlan.of(recipe)
+    if plan.second:
         second = recipe.second_stage
         for epochs in range(second.epochs - 1, -1, -1):
             recipe = replace(recipe, second_stage=replace(second, epochs=epochs))
@@ -485,10 +490,10 @@ def _shortened(recipe: Recipe) -> Iterator[Recipe]:
                 training = replace(training, interpolate_batch_norm="interpolate")
                 recipe = replace(recipe, training=training)
             yield recipe
-    if training.stage != "head":
+    if plan.whole:
         for epochs in range(training.epochs - 1, 0, -1):
             yield with_epochs(recipe, epochs)
-    if not has_head_stage(recipe):
+    if not plan.head:
         return
     head = recipe.head_stage
     alone = replace(recipe, training=replace(training, stage="head"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
@@ -65,27 +66,35 @@ class Scores:
         return float(mean), float(np.sqrt(variance))
 
 
+class CandidateName(StrEnum):
+    """The stage that an encoder comes from, the simplest first."""
+
+    FROZEN = "frozen"
+    HEAD = "head"
+    FINE_TUNED = "fine-tuned"
+    SECOND = "second"  # fine-tuning
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """An encoder that a training may end with.
 
     Args:
-        name: Of the stage that it comes from: "frozen", "head", "fine-tuned" or
-            "second", the second fine-tuning.
+        name: Of the stage that it comes from.
         share: Share of the fine-tuned weights, between the ones before and after fine-tuning; None
             for candidates that are not interpolated.
         values: Of the encoder's variables; empty if they are not needed any more.
         scores: On the validation split.
     """
 
-    name: str
+    name: CandidateName
     share: float | None
     values: Sequence[np.ndarray]
     scores: Scores
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenTraining:
     """What the validation of a training chose, so that it can be repeated.
 
     Args:
@@ -97,20 +106,25 @@ class Choice:
         second_epochs: Epochs of the second fine-tuning.
     """
 
-    name: str
+    name: CandidateName
     share: float = 1.0
     first_share: float = 1.0
     head_epochs: int = 0
     epochs: int = 0
     second_epochs: int = 0
 
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether the weights of the whole encoder were trained."""
+        return self.name in (CandidateName.FINE_TUNED, CandidateName.SECOND)
+
     def __str__(self):
         parts = []
         if self.head_epochs:
             parts.append(f"{number_of(self.head_epochs, 'epoch')} of the head")
-        if self.name in ("fine-tuned", "second"):
+        if self.is_fine_tuned:
             parts.append(_way(self.epochs, self.first_share))
-        if self.name == "second":
+        if self.name == CandidateName.SECOND:
             parts.append(_way(self.second_epochs, self.share))
         return ", ".join(parts) or "the frozen network"
 

@@ -18,8 +18,8 @@ from dml.datasets._recorded import SEEN, Changes, image_digests
 from dml.datasets.base import DatasetPart
 from dml.errors import DataError
 from dml.images import ImageRef
-from dml.recipe import options_of
-from dml.reporting import SILENT, Reporter
+from dml.recipe import TrainingOptions, options_of
+from dml.reporting import Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
 COPIES = "exact copies of training or validation images of this run: {:,} of {}"
@@ -59,25 +59,36 @@ class TestData:
     def read(
         self,
         folder: RunFolder,
-        skip_unreadable: bool = False,
-        threads: int | None = None,
-        reporter: Reporter = SILENT,
+        training: TrainingOptions,
+        reporter: Reporter,
+        exclude: str = "none",
     ) -> "TestItems":
-        """Returns the images to evaluate on, with notes about them.
+        """Returns the images to evaluate on, and reports the notes about them.
 
         Args:
             folder: The run.
-            skip_unreadable: Whether to skip unreadable images; otherwise they are an error.
-            threads: Threads that read images, positive; None for one per processor, at most 16.
-            reporter: Shows the progress.
+            training: Of its recipe: how images are read, and whether unreadable ones are skipped.
+            reporter: Receives the notes and the progress.
+            exclude: As `evaluation.exclude`; what can't be left out is refused before an image is
+                read.
 
         Raises:
-            ImageError: An image can't be read and `skip_unreadable` is false.
+            OptionError: The data set has no cameras or sequences to exclude.
+            ImageError: An image can't be read, and the recipe does not skip it.
         """
         recorded = RecordedItems.read(folder.checked(folder.items))
         if self.is_own:
-            return own_items(recorded, self.dataset, threads, reporter)
-        return other_items(recorded, self.dataset, skip_unreadable, threads, reporter)
+            items = undivided_items(self.dataset)
+            items.left_out_keys(exclude)
+            found = own_items(recorded, items, training.threads, reporter)
+        else:
+            items = self.dataset.items()
+            items.left_out_keys(exclude)
+            skip = training.unreadable == "skip"
+            found = other_items(recorded, items, skip, training.threads, reporter)
+        for note in found.notes:
+            reporter.info(f"note: {note}")
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +116,18 @@ class TestItems:
 
 
 def own_items(
-    recorded: RecordedItems, dataset: DatasetPart, threads: int | None, reporter: Reporter
+    recorded: RecordedItems, now: Items, threads: int | None, reporter: Reporter
 ) -> TestItems:
-    """Returns the test images of a run's own split that are unchanged."""
+    """Returns the test images of a run's own split that are unchanged.
+
+    Args:
+        recorded: The images of the training.
+        now: Those that the data set has now.
+        threads: As for `TestData.read`.
+        reporter: Shows the progress.
+    """
     splits = (*TESTS, "val", *(["train"] * (recorded.items.protocol == "seen-class")))
-    items, changes = unchanged_items(recorded, dataset, splits, threads, reporter)
+    items, changes = _compared(recorded, now, splits, threads, reporter)
     notes = [f"{changes}; only unchanged images are measured"] if str(changes) else []
     if unreadable := recorded.unreadable():
         notes.append(f"left out as unreadable during training: {counted(unreadable)}")
@@ -122,13 +140,12 @@ def own_items(
 
 def other_items(
     recorded: RecordedItems,
-    dataset: DatasetPart,
+    items: Items,
     skip_unreadable: bool,
     threads: int | None,
     reporter: Reporter,
 ) -> TestItems:
     """Returns the test images of another data set than the run's; all if it has no test split."""
-    items = dataset.items()
     if not np.isin(items.splits, TESTS).any():
         items = replace(items, splits=np.full(len(items), "test"), protocol="zero-shot")
     items = items.select(*TESTS, *(SEEN if items.protocol == "seen-class" else ()))
@@ -157,6 +174,12 @@ def other_items(
     return TestItems(items, protocol, seen, unreadable, notes=tuple(notes))
 
 
+def recorded_items(folder: RunFolder) -> Items:
+    """Returns the images that a run has recorded and can use, without reading them."""
+    recorded = RecordedItems.read(folder.items)
+    return recorded.items.take(recorded.digests != "")
+
+
 def unchanged_items(
     recorded: RecordedItems,
     dataset: DatasetPart,
@@ -165,10 +188,24 @@ def unchanged_items(
     reporter: Reporter,
 ) -> tuple[Items, Changes]:
     """Returns a run's `Items` that are unchanged, and the changes; only `splits` are read."""
+    return _compared(recorded, undivided_items(dataset), splits, threads, reporter)
+
+
+def _compared(
+    recorded: RecordedItems,
+    now: Items,
+    splits: tuple[str, ...],
+    threads: int | None,
+    reporter: Reporter,
+) -> tuple[Items, Changes]:
     wanted = int(np.isin(recorded.items.splits, splits).sum())
-    now = replace(dataset, **without_splits(dataset)).items()
     with reporter.progress("comparing with the training's images", wanted) as advance:
         return recorded.compare(now, splits, threads, advance)
+
+
+def undivided_items(dataset: DatasetPart) -> Items:
+    """Returns all images that a data set has now, without held-out splits of its own."""
+    return replace(dataset, **without_splits(dataset)).items()
 
 
 def without_splits(dataset: DatasetPart) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dml._storage.run_folder import RunFolder
 from dml.errors import DmlError
 from dml.runs._metrics import NUMBER
+from dml.runs._stage_plan import StageName
 
 _SHAPE = {str: NUMBER}
 
@@ -18,7 +19,7 @@ class StageTimes:
         clock: Returns seconds.
 
     Attributes:
-        seconds: Stage, as a plan names it -> its time. That of a stage within another counts for
+        seconds: Stage -> its time. That of a stage within another counts for
             the inner one only.
     """
 
@@ -37,7 +38,7 @@ class StageTimes:
                 self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
-    def of(self, name: str) -> Iterator[None]:
+    def of(self, name: StageName) -> Iterator[None]:
         """Counts the time in a `with` block, however it ends, for a stage."""
         self._count()
         self._running.append(name)

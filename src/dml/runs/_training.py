@@ -11,7 +11,7 @@ from dml.datasets import Items
 from dml.errors import DmlError
 from dml.recipe import Recipe
 from dml.reporting import Reporter
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
 from dml.runs._features import FrozenFeatures
 from dml.runs._fitting import Stage, fit
 from dml.runs._interpolation import Interpolation, assign
@@ -21,18 +21,14 @@ from dml.runs._selection import (
     MIDDLE,
     SHARES,
     Candidate,
-    Choice,
+    CandidateName,
+    ChosenTraining,
     most_accurate,
     simplest_within_error,
 )
 from dml.runs._splits import TestSplit, dataset_label
+from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._stages import Stages
-from dml.runs._starting import (
-    has_head_stage,
-    may_have_second_stage,
-    starts_from_components,
-    whole_stage,
-)
 from dml.runs._times import StageTimes
 from dml.runs._validation import ListedCandidate, is_measured
 from dml.runs._validator import Validator
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
     from dml.training._checkpoint import TrainingState
 
 
-class Training:
+class StagedTraining:
     """Trains a learner as a recipe says, in the folder of a run; goes on where it was stopped.
 
     Args:
@@ -72,6 +68,7 @@ class Training:
         times, folders = times or StageTimes(), stages or folder
         validation, training_items = items.select("val"), items.select("train")
         self._recipe = recipe
+        self._plan = StagePlan.of(recipe)
         self._folder = folder
         self._times = times
         self._items = items
@@ -79,7 +76,9 @@ class Training:
         self._encoder = learner.encoder
         self._reporter = reporter
         self._validator = (
-            Validator(validation, recipe, reporter) if is_measured(validation) else None
+            Validator(validation, recipe.evaluation, recipe.training.threads, reporter)
+            if is_measured(validation)
+            else None
         )
         kind = "train" if folders is folder else "refit"
         self._features = FrozenFeatures(
@@ -96,7 +95,9 @@ class Training:
             folders,
             reporter,
         )
-        self._weights = Interpolation(recipe, self._encoder, training_items)
+        self._weights = Interpolation(
+            recipe.training, recipe.sampler.batch_size, self._encoder, training_items
+        )
 
     def measure_frozen(self, test: bool) -> None:
         """Measures the frozen network, unless the run has its metrics already.
@@ -107,7 +108,7 @@ class Training:
             test: Whether to measure the test split.
         """
         try:
-            known = Baseline.from_json(self._folder.read_json(self._folder.frozen, SHAPE))
+            known = Baseline.read(self._folder)
         except DmlError:  # never written, or damaged: it can be measured again
             known = None
         if known is not None and (known.metrics or not test):
@@ -121,7 +122,7 @@ class Training:
             split = TestSplit.of(self._items, name, options.exclude)
             title = "frozen network on the test images"
             vectors = self._features.of(split.items, title)
-            ks = options.ks or self._recipe.dataset.recall_ks
+            ks = options.ks_for(self._recipe.dataset)
             metrics = from_first(
                 lambda: (
                     measure(
@@ -132,32 +133,33 @@ class Training:
         baseline = Baseline(self._features.dimension, score, metrics)
         self._folder.write_json(self._folder.frozen, baseline.to_json())
 
-    def fit(self) -> Choice:
+    def fit(self) -> ChosenTraining:
         """Trains; the encoder then has the weights of the result.
 
         Returns:
             What the validation chose.
         """
-        options = self._recipe.training
-        head = self._stages.head() if has_head_stage(self._recipe) else None
+        plan = self._plan
+        head = self._stages.head() if plan.head else None
         fine_tuning = self._stages.fine_tuning()
         if not fine_tuning.has_begun:
-            with self._times.of("embedding" if head is None else "head stage"):
+            with self._times.of(StageName.EMBEDDING if head is None else StageName.HEAD):
                 self._start(head)
-        choice = Choice("head", head_epochs=self._head_epochs(head))
-        if options.stage == "head":
+        choice = ChosenTraining(CandidateName.HEAD, head_epochs=self._head_epochs(head))
+        if not plan.whole:
             return choice
-        chooses = options.interpolate == "validation" or options.stage == "adapt"
-        with self._times.of(whole_stage(self._recipe)):
-            state = self._fit_whole(fine_tuning, chooses)
-        choice = replace(choice, name="fine-tuned", epochs=self._repeated(state, chooses))
-        if chooses:
-            with self._times.of("choice"):
+        with self._times.of(plan.whole_name):
+            state = self._fit_whole(fine_tuning, plan.chooses)
+        choice = replace(
+            choice, name=CandidateName.FINE_TUNED, epochs=self._repeated(state, plan.chooses)
+        )
+        if plan.chooses:
+            with self._times.of(StageName.CHOICE):
                 return self._select(head, fine_tuning, choice)
         self._report_start(self._best_epoch(state))
         return choice
 
-    def refit(self, choice: Choice) -> None:
+    def refit(self, choice: ChosenTraining) -> None:
         """Trains without validation, as a training with validation chose.
 
         Args:
@@ -167,12 +169,12 @@ class Training:
         fine_tuning = self._stages.fine_tuning(choice.epochs)
         if not fine_tuning.has_begun:
             self._start(head)
-        if choice.name not in ("fine-tuned", "second") or not choice.epochs:
+        if not choice.is_fine_tuned or not choice.epochs:
             return
         self._fit_whole(fine_tuning, chooses=True)
         before, after = self._weights.ends(fine_tuning)
         values = self._weights.between(fine_tuning, before, after, choice.first_share)
-        if choice.name == "second":
+        if choice.name == CandidateName.SECOND:
             second = self._stages.second(values, choice.second_epochs)
             self._fit_whole(second, chooses=True)
             _, after = self._weights.ends(second)
@@ -230,7 +232,7 @@ class Training:
         """Sets the embedding layer to the features' principal components, if the recipe does."""
         from dml.encoding._pca import set_principal_components
 
-        if not starts_from_components(self._recipe):
+        if not self._plan.components:
             return
         features = self._features.for_components()
         set_principal_components(self._encoder, features, self._recipe.embedding.pca_whiten)
@@ -247,7 +249,7 @@ class Training:
         pairs = zip(head_variables(self._learner), head_variables(stage.learner), strict=True)
         for variable, trained in pairs:
             variable.assign(trained)
-        if self._recipe.training.stage == "head":
+        if not self._plan.whole:
             self._report_start(best)
 
     def _restore(self, stage: Stage, epoch: float) -> None:
@@ -264,20 +266,21 @@ class Training:
             within_error: Whether another was better, but by no more than its standard error.
         """
         if best_epoch == 0:
-            stage = self._recipe.training.stage
-            rate = "head_stage.learning_rate" if stage == "head" else "optimizer.learning_rate"
-            other = "" if stage == "adapt" else "training.stage = 'adapt', "
+            section = "optimizer" if self._plan.whole else "head_stage"
+            other = "" if self._plan.adapts else "training.stage = 'adapt', "
             found = (
                 "no encoder was better in validation by more than a standard error than the one"
                 if within_error
                 else "no epoch was better in validation than the encoder"
             )
             self._reporter.warning(
-                f"{found} before the training, which is the result. Try a smaller {rate}, "
-                f"{other}a larger backbone or more images"
+                f"{found} before the training, which is the result. Try a smaller "
+                f"{section}.learning_rate, {other}a larger backbone or more images"
             )
 
-    def _select(self, head: Stage | None, fine_tuning: Stage, choice: Choice) -> Choice:
+    def _select(
+        self, head: Stage | None, fine_tuning: Stage, choice: ChosenTraining
+    ) -> ChosenTraining:
         """Chooses among the stages and between their weights, on the validation split.
 
         Args:
@@ -296,13 +299,14 @@ class Training:
             values = self._weights.between(fine_tuning, before, after, MIDDLE)
             assign(self._encoder.variables, values)
             return replace(choice, share=MIDDLE, first_share=MIDDLE)
-        adapts = self._recipe.training.stage == "adapt"
-        simpler = self._simpler(head, before) if adapts else []
-        path = self._path("fine-tuned", fine_tuning, before, after, with_start=not adapts)
+        simpler = self._simpler(head, before) if self._plan.adapts else []
+        path = self._path(
+            CandidateName.FINE_TUNED, fine_tuning, before, after, with_start=not simpler
+        )
         listed = [*simpler, *path]
         contenders = [*simpler, most_accurate(path)]
         chosen = first = simplest_within_error(contenders)
-        if may_have_second_stage(self._recipe) and first.name == "fine-tuned":
+        if self._plan.second and first.name == CandidateName.FINE_TUNED:
             second = self._stages.second(first.values)
             path, state = self._second_path(second, before)
             choice = replace(choice, second_epochs=self._repeated(state, chooses=True))
@@ -310,9 +314,9 @@ class Training:
             listed += path
         assign(self._encoder.variables, chosen.values)
         self._report(chosen, listed)
-        if chosen.name == "frozen":
+        if chosen.name == CandidateName.FROZEN:
             choice = replace(choice, head_epochs=0)
-        if chosen.name == "frozen" or chosen.share == 0:
+        if chosen.name == CandidateName.FROZEN or chosen.share == 0:
             self._report_start(0, max(one.scores.recall for one in listed) > chosen.scores.recall)
         share, first_share = chosen.share or 0.0, first.share or 0.0
         return replace(choice, name=chosen.name, share=share, first_share=first_share)
@@ -327,15 +331,18 @@ class Training:
         from dml.training._checkpoint import Checkpoint
 
         if head is None:
-            return [self._candidate("frozen", None, before)]
+            return [self._candidate(CandidateName.FROZEN, None, before)]
         start = Checkpoint(head.folder).read_start(head.kept)
         values_of = dict(zip(map(id, head.kept), start, strict=True))
         variables = self._encoder.variables
         frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
-        return [self._candidate("frozen", None, frozen), self._candidate("head", None, before)]
+        return [
+            self._candidate(CandidateName.FROZEN, None, frozen),
+            self._candidate(CandidateName.HEAD, None, before),
+        ]
 
     def _path(
-        self, name: str, stage: Stage, before, after, with_start: bool = False
+        self, name: CandidateName, stage: Stage, before, after, with_start: bool = False
     ) -> list[Candidate]:
         """Returns the candidates between the weights before and after a fine-tuning.
 
@@ -364,13 +371,13 @@ class Training:
             "fine-tuning helps: second stage, "
             f"{number_of(second.epochs, 'epoch')} at a learning rate of {rate:g}"
         )
-        with self._times.of("second stage"):
+        with self._times.of(StageName.SECOND):
             state = self._fit_whole(second, chooses=True)
         _, after = self._weights.ends(second)
         before = self._weights.comparable(before, after)
-        return self._path("second", second, before, after), state
+        return self._path(CandidateName.SECOND, second, before, after), state
 
-    def _candidate(self, name: str, share: float | None, values) -> Candidate:
+    def _candidate(self, name: CandidateName, share: float | None, values) -> Candidate:
         """Returns a candidate with its scores on the validation split."""
         assert self._validator is not None
         assign(self._encoder.variables, values)

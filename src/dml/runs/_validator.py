@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dml.datasets import Items
-from dml.recipe import Recipe
+from dml.recipe import EvaluationOptions
 from dml.reporting import Reporter
 from dml.runs._measuring import embed
 from dml.runs._selection import Scores
@@ -16,15 +16,18 @@ class Validator:
 
     Args:
         items: The validation split.
-        recipe: The recipe of the training.
+        options: Those of the evaluation.
+        threads: Threads that read images; None for one per processor, at most 16.
         reporter: Shows the progress.
     """
 
-    def __init__(self, items: Items, recipe: Recipe, reporter: Reporter):
+    def __init__(
+        self, items: Items, options: EvaluationOptions, threads: int | None, reporter: Reporter
+    ):
         self.items = items
-        self._left_out = items.left_out_keys(recipe.evaluation.exclude)
-        self._batch_size = recipe.evaluation.batch_size
-        self._threads = recipe.training.threads
+        self._left_out = items.left_out_keys(options.exclude)
+        self._batch_size = options.batch_size
+        self._threads = threads
         self._reporter = reporter
 
     def vectors(self, encoder: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dml._durations import minutes
 from dml._options import check_positive
 from dml._processes import check_alone
 from dml._storage.records import misfit, read_sealed, write_sealed
@@ -22,11 +23,13 @@ from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
 from dml.recipe._layers import layers_of
 from dml.report._overview import write_overview
 from dml.reporting import SILENT, Reporter
+from dml.runs._descriptions import notes_on
+from dml.runs._folders import check_out, run_name
 from dml.runs._looking import Look, look_at
-from dml.runs._overview import AFTER_TRAINING, overview_of
+from dml.runs._overview import AFTER_TRAINING, TRAINING_STEP, overview_of
 from dml.runs._planning import Plan
 from dml.runs._splits import TestSplit, dataset_label, unchanged_items, write_items
-from dml.runs._starting import check_out, minutes, notes_on, run_name
+from dml.runs._stage_plan import StageName
 from dml.runs.run import Run
 from dml.runs.trainer import Trainer
 
@@ -126,7 +129,7 @@ class Workflow:
         check_alone("dml.Workflow: use dml.Trainer")
         if budget is not None:
             check_positive(budget=budget)
-        self.folder = RunFolder(out or Path("runs") / run_name(source))
+        self.folder = RunFolder(Path("runs") / run_name(source) if out is None else out)
         self._recipe: Recipe = load_recipe(source, flags, allow_parts=True)
         name = os.fspath(source)
         if self._recipe.dataset.named_by_root and not name.endswith(".toml"):
@@ -166,9 +169,9 @@ class Workflow:
             run.rewrite_report()
         bundle = folder.path / "bundle"
         if not bundle.exists():
-            self._do("export", lambda: export(run))
+            self._do(StageName.EXPORT, lambda: export(run))
         if not run.index.exists():
-            self._do("index", lambda: self._build_index(run, bundle))
+            self._do(StageName.INDEX, lambda: self._build_index(run, bundle))
         self._write_page(run)
         if is_new:
             self._report_time(time.monotonic() - started)
@@ -240,14 +243,14 @@ class Workflow:
         folder = self.folder
         if folder.recipe.exists():
             Trainer.resume(folder.path, allow_parts=True, reporter=self._reporter)
-            self._took("training", 0)
+            self._took(TRAINING_STEP, 0)
             return
         look, plan = self._planned()
         expected = {stage.name: round(stage.seconds, 1) for stage in plan.stages}
         self._steps = replace(self._steps, data=tuple(look.lines()), expected=expected)
         self._steps.write(folder.steps)
         trainer = Trainer(plan.recipe, self._reporter)
-        self._do("training", lambda: trainer.run(folder.path, describe=False))
+        self._do(TRAINING_STEP, lambda: trainer._run(folder.path, describe=False))
 
     def _do(self, step, function) -> None:
         """Does a step and keeps how long it took."""

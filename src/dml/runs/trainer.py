@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dml._devices import devices_in_use, on_devices, on_own_devices
+from dml._durations import minutes
 from dml._options import check_positive
 from dml._processes import (
     check_alone,
     check_same,
     from_first,
-    new_folder,
     process_count,
     process_index,
     send_folder,
@@ -37,35 +37,28 @@ from dml.errors import DataError, OptionError
 from dml.recipe import Recipe, read_source, recipe_to_resume
 from dml.reporting import SILENT, Reporter
 from dml.runs._aspect import with_best_aspect
-from dml.runs._learners import image_learner, precision
-from dml.runs._parameters import Parameters
-from dml.runs._selection import Choice
-from dml.runs._splits import counted, dataset_label, unchanged_items
-from dml.runs._starting import (
-    Shares,
-    check_devices,
-    check_out,
+from dml.runs._baseline import Baseline
+from dml.runs._checks import (
     check_proxies,
     check_sample,
-    check_shares,
     check_splits,
     check_stage,
     check_statistics,
-    describe_data,
-    describe_training,
-    devices_to_resume,
-    free_folder,
-    minutes,
-    notes_on,
-    recorded_items,
-    unused_options,
-    with_smaller_batches,
 )
+from dml.runs._descriptions import describe_data, describe_training, notes_on, unused_options
+from dml.runs._evaluating import Evaluator, notes_on_embedding
+from dml.runs._folders import check_out, claimed_folder
+from dml.runs._learners import image_learner, precision, with_smaller_batches
+from dml.runs._parameters import Parameters
+from dml.runs._selection import ChosenTraining
+from dml.runs._sharing import Shares, check_shares, devices_to_resume, training_devices
+from dml.runs._splits import TestData, counted, dataset_label, recorded_items, unchanged_items
+from dml.runs._stage_plan import StageName, StagePlan
 from dml.runs._targets import check_targets
 from dml.runs._throughput import throughput_of
 from dml.runs._times import StageTimes
 from dml.runs._trackers import check_trackers
-from dml.runs._training import Training
+from dml.runs._training import StagedTraining
 from dml.runs._validation import is_measured
 from dml.runs.run import Run
 
@@ -109,9 +102,6 @@ class Trainer:
         folder: str | os.PathLike[str] | None = None,
         name: str | None = None,
         evaluate: bool = True,
-        recorded: RecordedItems | None = None,
-        features: str | os.PathLike[str] | None = None,
-        describe: bool = True,
     ) -> Run:
         """Trains in a new folder.
 
@@ -124,54 +114,70 @@ class Trainer:
             name: The NAME; by default the data set's name.
             evaluate: Whether to evaluate the run on its test split at the end. Otherwise call
                 `Run.evaluate`, or `resume`, which then has nothing left to train.
-            recorded: The images to train on, if they have been read already; by default all of the
-                data set's.
-            features: A folder for the cached features of a head stage, which other runs of the same
-                images and backbone can share; by default in the run's.
-            describe: Whether to report first what is trained on which data, as a plan does, too.
 
         Returns:
             The finished run; in other processes than the first, a copy of it without evaluation,
             which is removed when they end.
 
         Raises:
-            DmlError: The recipe, the data or the folder is invalid; or processes that train
-                together have different ones.
+            DmlError: The recipe, the data or the folder is invalid, or another process writes that;
+                or processes that train together have different ones.
             DivergenceError: The loss is not finite; the last checkpoint is kept.
+        """
+        return self._run(folder, name, evaluate)
+
+    def _run(
+        self,
+        folder: str | os.PathLike[str] | None,
+        name: str | None = None,
+        evaluate: bool = True,
+        recorded: RecordedItems | None = None,
+        features: Path | None = None,
+        describe: bool = True,
+    ) -> Run:
+        """Implements `run`.
+
+        Args:
+            folder: As for `run`, like the next two.
+            name: The name.
+            evaluate: Whether to evaluate.
+            recorded: The images to train on, if they have been read already; by default all of the
+                data set's.
+            features: A folder for the cached features of a head stage, which other runs of the same
+                images and backbone can share; by default in the run's.
+            describe: Whether to report first what is trained on which data, as a plan does, too.
         """
         if folder is not None:
             from_first(RunFolder(folder).check_new)
             check_out(folder, self.recipe.dataset)
-        devices = check_devices(self.recipe)
+        devices = self._devices()
         _check_features(features)
         items = self.recipe.dataset.items() if recorded is None else recorded.items
         self._check_same(items)
         times = StageTimes()
         with self._on(devices):
-            prepared = self._prepare(items)
+            prepared = self._prepare(self.recipe, items)  # before anything is written
+            recipe = prepared.recipe
             if describe:
                 self._describe(items, prepared)
-            if recorded is None:
-                with times.of("reading"):
-                    recorded = self._record(items)
-            check_same(lambda: {"images": "".join(recorded.digests)})
-            if recorded.unreadable():
-                items = items.take(recorded.digests != "")
-                prepared = self._prepare(items)
-            if self.recipe.training.select_aspect:
-                with times.of("frozen"):
-                    validation = items.select("val")
-                    self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
-                prepared = self._prepare(items)
-            name = name or dataset_label(self.recipe.dataset)
-            path = from_first(lambda: free_folder(Path("runs"), name)) if folder is None else folder
-            run_folder = RunFolder(path if process_index() == 0 else new_folder())
-            with run_folder.writing():
-                run_folder.create()
+            with claimed_folder(folder, name or dataset_label(recipe.dataset)) as run_folder:
+                if recorded is None:
+                    with times.of(StageName.READING):
+                        recorded = self._record(items)
+                check_same(lambda: {"images": "".join(recorded.digests)})
+                if recorded.unreadable() or recipe.training.select_aspect:
+                    del prepared  # there would be two models with their optimizers
+                    gc.collect()
+                    items = items.take(recorded.digests != "")
+                    if recipe.training.select_aspect:
+                        with times.of(StageName.FROZEN):
+                            validation = items.select("val")
+                            recipe = with_best_aspect(recipe, validation, self._reporter)
+                    prepared = self._prepare(recipe, items)
                 recorded.write(run_folder.items)
-                text = self.recipe.to_toml()
+                text = prepared.recipe.to_toml()
                 write_text(run_folder.recipe, text)
-                run_folder.begin(text, self.recipe.parts, run_folder.items)
+                run_folder.begin(text, recipe.parts, run_folder.items)
                 return self._train(run_folder, items, prepared, evaluate, features, times)
 
     @classmethod
@@ -181,7 +187,6 @@ class Trainer:
         allow_parts: bool = False,
         evaluate: bool = True,
         reporter: Reporter = SILENT,
-        features: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Continues an interrupted run from its last checkpoint that can be read.
 
@@ -195,12 +200,23 @@ class Trainer:
                 imported, which runs their code.
             evaluate: Whether to evaluate the run on its test split at the end.
             reporter: Receives lines of text and the progress of long work.
-            features: As for `run`.
 
         Raises:
             DmlError: There is no run, its recipe is not the one that it started with, its images or
                 files were changed, or another process writes it.
         """
+        return cls._resume(folder, allow_parts, evaluate, reporter)
+
+    @classmethod
+    def _resume(
+        cls,
+        folder: str | os.PathLike[str],
+        allow_parts: bool,
+        evaluate: bool,
+        reporter: Reporter,
+        features: Path | None = None,
+    ) -> Run:
+        """Implements `resume`; `features` are as for `_run`."""
         _check_features(features)
         reporter = reporter if process_index() == 0 else SILENT
         with _to_resume(folder) as run_folder:
@@ -220,7 +236,7 @@ class Trainer:
             items = trainer._resumed_items(run_folder)
             trainer._check_same(items)
             with trainer._on(devices):
-                prepared = trainer._prepare(items)
+                prepared = trainer._prepare(trainer.recipe, items)
                 trainer._describe(items, prepared)
                 times = StageTimes()
                 return trainer._train(run_folder, items, prepared, evaluate, features, times)
@@ -249,7 +265,7 @@ class Trainer:
     def _plan(
         self,
         budget: float | None,
-        further: Sequence[str] = (),
+        further: Sequence[StageName] = (),
         spent: float = 0.0,
         items: Items | None = None,
     ) -> "Plan":
@@ -265,13 +281,12 @@ class Trainer:
 
         started = time.monotonic()
         check_alone("a plan, --budget or --dry-run: leave out --processes")
-        devices = check_devices(self.recipe)
+        devices = self._devices()
         items = self.recipe.dataset.items() if items is None else items
         training = items.select("train")
         with self._on(devices):
-            prepared = self._prepare(items)
-            recipe = self.recipe  # with batches that fit
-            learner = prepared.take()
+            prepared = self._prepare(self.recipe, items)
+            recipe, learner = prepared.recipe, prepared.take()
             timing = time_batches(learner, training, recipe)
         spent += time.monotonic() - started
         has_proxies = learner.head is not None
@@ -279,38 +294,49 @@ class Trainer:
         counts = Counts.of(items, prepared.steps)
         return make_plan(recipe, counts, timing, budget, further, spent, choices)
 
+    def _devices(self) -> int:
+        """Returns on how many devices the recipe trains."""
+        training = self.recipe.training
+        batch_size = self.recipe.sampler.batch_size
+        return training_devices(training.devices, training.chunks, batch_size)
+
     def _check(self, items: Items) -> None:
         """Reports what is to be trained on which data.
 
         Raises:
             DmlError: The recipe or the data is invalid.
         """
-        with self._on(check_devices(self.recipe)):
-            self._describe(items, self._prepare(items))
+        with self._on(self._devices()):
+            self._describe(items, self._prepare(self.recipe, items))
 
-    def _prepare(self, items: Items) -> "_Prepared":
-        """Sets the seed, checks the data, and returns the learner and its batches per epoch."""
+    def _prepare(self, recipe: Recipe, items: Items) -> "_Prepared":
+        """Sets the seed, checks the data, and builds the learner of a recipe.
+
+        Args:
+            recipe: The trainer's, or what was made of it.
+            items: All splits.
+        """
         import keras
 
-        self._fit_batches(int((items.splits == "train").sum()))
-        recipe = self.recipe
+        recipe = self._with_batches_that_fit(recipe, int((items.splits == "train").sum()))
         check_stage(recipe)
         check_shares(Shares.of(recipe, lambda: items), devices_in_use())
         check_trackers(recipe.training.trackers)
         with held_back():  # it imports TensorFlow where it finds one, on any backend
             keras.utils.set_random_seed(recipe.training.seed)
         self._check_splits(items)
-        return self._build(items.select("train"))
+        return self._build(recipe, items.select("train"))
 
-    def _fit_batches(self, images: int) -> None:
-        """Makes batches smaller that so many images don't fill, and reports it."""
-        before, self.recipe = self.recipe, with_smaller_batches(self.recipe, images)
-        if self.recipe is not before and images:
-            size = number_of(self.recipe.sampler.batch_size, "image")
+    def _with_batches_that_fit(self, recipe: Recipe, images: int) -> Recipe:
+        """Returns a recipe with smaller batches if so many images don't fill them; reports it."""
+        smaller = with_smaller_batches(recipe, images)
+        if smaller is not recipe and images:
+            size = number_of(smaller.sampler.batch_size, "image")
             self._reporter.info(
-                f"note: batches of {size}, not {before.sampler.batch_size}: there are "
+                f"note: batches of {size}, not {recipe.sampler.batch_size}: there are "
                 f"{images:,} to train on"
             )
+        return smaller
 
     @contextlib.contextmanager
     def _on(self, devices: int) -> Iterator[None]:
@@ -321,14 +347,15 @@ class Trainer:
 
     def _describe(self, items: Items, prepared: "_Prepared"):
         """Reports the data and what is trained on it."""
-        self._reporter.info(describe_data(items, self.recipe.dataset.name))
+        recipe = prepared.recipe
+        self._reporter.info(describe_data(items, recipe.dataset.name))
         validated = is_measured(items.select("val"))
         self._reporter.info(
-            describe_training(self.recipe, prepared.parameters, prepared.steps, validated)
+            describe_training(recipe, prepared.parameters, prepared.steps, validated)
         )
         for line in notes_on(items):
             self._reporter.info(line)
-        if unused := unused_options(self.recipe):
+        if unused := unused_options(recipe):
             self._reporter.info(
                 f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
                 "training the backbone"
@@ -347,9 +374,8 @@ class Trainer:
                 "dataset.validation_fraction, or set patience to 0",
             )
 
-    def _build(self, training_items: Items) -> "_Prepared":
-        """Returns the compiled learner and its batches per epoch."""
-        recipe = self.recipe
+    def _build(self, recipe: Recipe, training_items: Items) -> "_Prepared":
+        """Returns a recipe with its compiled learner and its batches per epoch."""
         training, sampler = recipe.training, recipe.sampler
         steps = len(sampler.batches_of(training_items, epoch=0, seed=training.seed))
         if sampler.batch_size % training.chunks:
@@ -362,7 +388,9 @@ class Trainer:
         learner = image_learner(recipe, classes, steps)
         check_statistics(recipe, learner.encoder)
         check_proxies(recipe, learner)
-        return _Prepared(learner, Parameters.of(learner.encoder, training.stage), steps)
+        return _Prepared(
+            recipe, learner, Parameters.of(learner.encoder, whole=StagePlan.of(recipe).whole), steps
+        )
 
     def _record(self, items: Items) -> RecordedItems:
         """Returns the split and the digest of each image, for evaluations and `resume`.
@@ -407,29 +435,30 @@ class Trainer:
         items: Items,
         prepared: "_Prepared",
         evaluate: bool,
-        features: str | os.PathLike[str] | None,
+        features: Path | None,
         times: StageTimes,
     ) -> Run:
         """Trains the remaining epochs of a run, writes the encoder and evaluates it."""
+        recipe = prepared.recipe
         times.keep_in(folder)
-        folder.write_json(folder.versions, _versions(self.recipe.training.seed))
+        folder.write_json(folder.versions, _versions(recipe.training.seed))
         folder.write_json(folder.parameters, vars(prepared.parameters))
         evaluate = evaluate and len(items.select("test", "query")) > 0
-        kept = folder.features if features is None else Path(features)
+        kept = folder.features if features is None else features
         learner = prepared.take()
-        training = Training(
-            self.recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
+        training = StagedTraining(
+            recipe, folder, items, learner, prepared.steps, self._reporter, kept, times=times
         )
-        with times.of("frozen"):
+        with times.of(StageName.FROZEN):
             training.measure_frozen(test=evaluate)
         started = time.monotonic()
         choice = training.fit()
         encoder = learner.encoder
-        if self.recipe.training.refit and (items.splits == "val").any():
+        if recipe.training.refit and (items.splits == "val").any():
             del training, learner, encoder  # there would be two models with their optimizers
             gc.collect()
-            with times.of("refit"):
-                encoder = self._refit(folder, items, choice, kept)
+            with times.of(StageName.REFIT):
+                encoder = self._refit(recipe, folder, items, choice, kept)
         if features is None and folder.features.exists():
             shutil.rmtree(folder.features)
         self._write_encoder(folder, encoder)
@@ -439,15 +468,18 @@ class Trainer:
         self._reporter.info(f"trained in {took}{how}: {folder.encoder}")
         run = Run(folder, allow_parts=True, reporter=self._reporter)  # they are imported already
         if evaluate:
-            from_first(lambda: self._evaluate(run, times))
-        elif (baseline := run._baseline()) and (note := run._note_on_embedding(baseline)):
-            self._reporter.info(f"note: {note}")
+            from_first(lambda: self._evaluate(run, folder, times))
+        else:
+            for note in notes_on_embedding(Baseline.read(folder), folder, recipe):
+                self._reporter.info(f"note: {note}")
         return run
 
-    def _evaluate(self, run: Run, times: StageTimes) -> None:
-        """Evaluates a run, on the devices of this process alone."""
-        with times.of("evaluation"), on_own_devices():
-            evaluation = run._evaluate(None, ())
+    def _evaluate(self, run: Run, folder: RunFolder, times: StageTimes) -> None:
+        """Evaluates a run, whose folder is locked, on the devices of this process alone."""
+        evaluator = Evaluator(folder, run.recipe, self._reporter)
+        data = TestData(run.recipe.dataset, is_own=True)
+        with times.of(StageName.EVALUATION), on_own_devices():
+            evaluation = evaluator.evaluate(run.encoder(), data, run.recipe.evaluation)
         for line in evaluation.lines():
             self._reporter.info(line)
         self._reporter.info(f"report: {run.report}")
@@ -463,19 +495,26 @@ class Trainer:
             }
         )
 
-    def _refit(self, folder: RunFolder, items: Items, choice: Choice, features: Path):
+    def _refit(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        items: Items,
+        choice: ChosenTraining,
+        features: Path,
+    ):
         """Returns an encoder that is trained as chosen, on the validation images, too."""
         import keras
 
-        keras.utils.set_random_seed(self.recipe.training.seed)  # the same in a resumed process
+        keras.utils.set_random_seed(recipe.training.seed)  # the same in a resumed process
         splits = np.where(items.splits == "val", "train", items.splits)
         items = dataclasses.replace(items, splits=splits)
         classes = number_of(len(items.select("train").label_names), "class")
         self._reporter.info(f"training again as chosen ({choice}), on all {classes}")
-        prepared = self._build(items.select("train"))
+        prepared = self._build(recipe, items.select("train"))
         learner, steps, stages = prepared.take(), prepared.steps, folder.refit
-        training = Training(
-            self.recipe, folder, items, learner, steps, self._reporter, features, stages
+        training = StagedTraining(
+            recipe, folder, items, learner, steps, self._reporter, features, stages
         )
         training.refit(choice)
         return learner.encoder
@@ -508,7 +547,7 @@ def _to_resume(path: str | os.PathLike[str]) -> Iterator[RunFolder]:
         yield own
 
 
-def _check_features(features: str | os.PathLike[str] | None) -> None:
+def _check_features(features: Path | None) -> None:
     """Raises an error for features that several processes would share."""
     if features is not None and process_count() > 1:
         raise OptionError("features", "can't be shared by several processes: leave it out")
@@ -519,11 +558,13 @@ class _Prepared:
     """A learner that is ready to be trained.
 
     Args:
+        recipe: The recipe, with batches that the images fill.
         learner: A compiled `dml.Learner`; None once it was taken.
         parameters: Of its encoder.
         steps: Batches per epoch.
     """
 
+    recipe: Recipe
     learner: "Learner | None"
     parameters: Parameters
     steps: int

@@ -32,9 +32,8 @@ def confirm(
 ) -> Confirmation | None:
     """Returns how well the best options and the recipe's own do again; None if the time is over.
 
-    Repetition i adds i to the seeds of the training and of the validation split, so that other
-    classes or images are held out, unless the data set lists a split `val`. What was trained by an
-    earlier call is not trained again.
+    Each repetition has other seeds, so that other classes or images are held out, unless the data
+    set lists a split `val`. What was trained by an earlier call is not trained again.
 
     Args:
         recipe: The study's.
@@ -52,8 +51,7 @@ def confirm(
     scores: dict[str, list[float]] = {name: [] for name in options}
     held_out, other_classes, other_images = recorded.items.select("val"), False, False
     try:
-        for number in range(1, count + 1):
-            seeded = _seeded(recipe, number)
+        for number, seeded in enumerate(repetitions(recipe, count), start=1):
             items = _split_again(seeded, recorded)
             again = items.items.select("val")
             other_classes |= _classes(again) != _classes(held_out)
@@ -71,13 +69,23 @@ def confirm(
     return Confirmation(best_again, own, other_classes, other_images)
 
 
-def _seeded(recipe: Recipe, number: int) -> Recipe:
-    """Returns the recipe with the seeds of a repetition."""
-    changes = {
-        "training.seed": recipe.training.seed + number,
-        "dataset.validation_seed": recipe.dataset.validation_seed + number,
-    }
-    return with_options(recipe, changes)
+def repetitions(recipe: Recipe, count: int) -> list[Recipe]:
+    """Returns a recipe with other seeds: i is added to those of the training and the validation.
+
+    Args:
+        recipe: The recipe.
+        count: The last i, from 1.
+
+    Raises:
+        OptionError: There is no such seed.
+    """
+    training, validation = recipe.training.seed, recipe.dataset.validation_seed
+    return [
+        with_options(
+            recipe, {"training.seed": training + i, "dataset.validation_seed": validation + i}
+        )
+        for i in range(1, count + 1)
+    ]
 
 
 def _split_again(recipe: Recipe, recorded: RecordedItems) -> RecordedItems:

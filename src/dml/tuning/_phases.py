@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dml.errors import OptionError
 from dml.recipe import Recipe, with_options
-from dml.runs._starting import has_head_stage
+from dml.runs._stage_plan import StagePlan
 from dml.tuning._ranges import Value
 from dml.tuning._space import AXES, Draw, SearchSpace, varied
 from dml.tuning._trials import Trial, best_of
@@ -79,7 +79,7 @@ def spaces_of(
     """
     space = SearchSpace.of(recipe, axes, losses)
     adapting = with_options(recipe, {"training.stage": "adapt"})
-    if recipe.training.stage == "head" or not has_head_stage(adapting):
+    if not StagePlan.of(recipe).whole or not StagePlan.of(adapting).head:
         return space, None
     head = with_options(recipe, {"training.stage": "head"})
     try:

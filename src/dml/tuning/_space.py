@@ -8,7 +8,7 @@ from typing import Any
 from dml._options import check_known
 from dml.errors import OptionError
 from dml.recipe import FAMILIES, Recipe, with_options
-from dml.runs._starting import has_head_stage
+from dml.runs._stage_plan import StagePlan
 from dml.tuning._ranges import (
     AUGMENTATION_RANGES,
     CLASS_LOSSES,
@@ -70,13 +70,13 @@ class SearchSpace:
         for axis in axes:
             check_known(AXES, axes=axis)
         options: dict[str, Domain] = {}
-        stage = recipe.training.stage
+        plan = StagePlan.of(recipe)
         if "rate" in axes:
             rates = ["learning_rate"]
             if recipe.loss.needs_head() or "loss" in axes:
                 rates.append("head_learning_rate")
-            sections = [] if stage == "head" else ["optimizer"]
-            if has_head_stage(recipe):
+            sections = ["optimizer"] if plan.whole else []
+            if plan.head:
                 sections.insert(0, "head_stage")
             for section in sections:
                 for rate in rates:
@@ -85,12 +85,12 @@ class SearchSpace:
                     options[f"{section}.{rate}"] = domain
         if "decay" in axes and recipe.optimizer.name == "adamw":
             options["optimizer.weight_decay"] = WEIGHT_DECAYS
-        if "decay" in axes and stage != "head" and recipe.backbone.is_pretrained:
+        if "decay" in axes and plan.whole and recipe.backbone.is_pretrained:
             options["optimizer.layer_decay"] = LAYER_DECAYS
         names = {
             "loss": _losses(recipe, losses) if "loss" in axes else [recipe.names["loss"]],
             "augmentation": (
-                _augmentations(recipe) if "augmentation" in axes and stage != "head" else []
+                _augmentations(recipe) if "augmentation" in axes and plan.whole else []
             ),
         }
         ranges = {

@@ -111,10 +111,16 @@ def fit(
     while True:
         try:
             if run.recipe.exists():
-                Trainer.resume(run.path, True, False, reporter, features)
+                Trainer._resume(
+                    run.path,
+                    allow_parts=True,
+                    evaluate=False,
+                    reporter=reporter,
+                    features=features,
+                )
             else:
                 trainer = Trainer(with_options(recipe, {"training.refit": False}), reporter)
-                trainer.run(run.path, None, False, recorded, features)
+                trainer._run(run.path, evaluate=False, recorded=recorded, features=features)
             return
         except BusyError:
             held = _held(features)

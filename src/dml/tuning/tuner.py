@@ -19,14 +19,14 @@ from dml.recipe import Recipe, load_recipe, read_source
 from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
 from dml.runs._aspect import with_best_aspect
-from dml.runs._baseline import SHAPE, Baseline
+from dml.runs._baseline import Baseline
+from dml.runs._folders import free_folder
 from dml.runs._selection import Scores
 from dml.runs._splits import dataset_label, unchanged_items
-from dml.runs._starting import free_folder
 from dml.runs._validation import is_measured
 from dml.runs._validator import Validator
 from dml.tuning._comparing import best_trial, gain_of, interval_of
-from dml.tuning._confirming import confirm
+from dml.tuning._confirming import confirm, repetitions
 from dml.tuning._limits import Limits
 from dml.tuning._phases import Phase, phases_of, spaces_of
 from dml.tuning._space import SearchSpace, varied
@@ -36,6 +36,8 @@ from dml.tuning.study import Study
 
 if TYPE_CHECKING:
     import keras
+
+    from dml.tuning._store import TrialStore
 
 
 class Tuner:
@@ -117,18 +119,20 @@ class Tuner:
         if folder is not None:
             StudyFolder(folder).check_new()
         limits = _limits(trials, budget, confirm)
+        repetitions(self.recipe, confirm)  # their seeds exist
         items = self.recipe.dataset.items().select(*SEEN)
         self._check_validation(items)
         Trainer(self.recipe, self._reporter)._check(items)
-        recorded = None
+        tuner, recorded = self, None
         if self.recipe.training.select_aspect:  # once for all trials
             recorded = self._read_images()
             validation = recorded.items.select("val")
-            self.recipe = with_best_aspect(self.recipe, validation, self._reporter)
+            recipe = with_best_aspect(self.recipe, validation, self._reporter)
+            tuner = Tuner(recipe, self.space, self.head_space, self._reporter)
         name = name or dataset_label(self.recipe.dataset)
         study = StudyFolder(free_folder(Path("tune"), name) if folder is None else folder)
-        study.begin(self._manifest(trials))
-        return self._run(study, *limits, confirm, recorded)
+        study.begin(tuner._manifest(trials))
+        return tuner._run(study, *limits, confirm, recorded)
 
     @classmethod
     def resume(
@@ -174,6 +178,7 @@ class Tuner:
             raise DataError(study.manifest, f"damaged: {error}; start another study") from None
         tuner = cls(recipe, space, head_space, reporter)
         limits = _limits(manifest.trials if trials is None else trials, budget, confirm)
+        repetitions(recipe, confirm)  # their seeds exist
         return tuner._run(study, *limits, confirm)
 
     def _phases(self) -> list[Phase]:
@@ -215,8 +220,7 @@ class Tuner:
 
         self._reporter.info(f"study: {folder.path}")
         store = TrialStore(folder, self._phases(), self.recipe.training.seed)
-        with store.alone():
-            recorded = self._recorded(folder, recorded)
+        recorded = self._recorded(folder, store, recorded)
         self._reporter.info(HEAD)
         while True:
             with store.next(limits) as opened:
@@ -234,13 +238,18 @@ class Tuner:
             best = best_trial(folder.path, trials)
             own = [t for t in trials if t.own and t.state == "complete" and not best.own]
             encoders = [self._encoder(trial) for trial in (best, *own[-1:])]
-        validator = Validator(recorded.items.select("val"), self.recipe, self._reporter)
+        validator = Validator(
+            recorded.items.select("val"),
+            self.recipe.evaluation,
+            self.recipe.training.threads,
+            self._reporter,
+        )
         scores = [validator.scores(validator.vectors(encoder)) for encoder in encoders]
         study = _summary(folder, trials, best, *scores)
-        if confirm:
-            study = self._confirmed(study, folder, recorded, confirm, whole)
         for line in study.lines():
             self._reporter.info(line)
+        if confirm:
+            study = self._confirmed(study, folder, recorded, confirm, whole)
         return study
 
     def _read_images(self) -> RecordedItems:
@@ -250,20 +259,24 @@ class Tuner:
         readable = recorded.digests != ""
         return RecordedItems(recorded.items.take(readable), recorded.digests[readable])
 
-    def _recorded(self, folder: StudyFolder, known: RecordedItems | None) -> RecordedItems:
+    def _recorded(
+        self, folder: StudyFolder, store: "TrialStore", known: RecordedItems | None
+    ) -> RecordedItems:
         """Returns the training and validation images of the study, which stay the same.
 
         Args:
             folder: The study's.
+            store: Its trials, which other processes take while this one compares the images.
             known: The images, if a new study has read them already.
 
         Raises:
             DataError: One is missing or was changed.
         """
-        if not folder.items.exists():
-            recorded = self._read_images() if known is None else known
-            recorded.write(folder.items)
-            return recorded
+        with store.alone():
+            if not folder.items.exists():
+                recorded = self._read_images() if known is None else known
+                recorded.write(folder.items)
+                return recorded
         recorded = RecordedItems.read(folder.items)
         items, changes = unchanged_items(
             recorded, self.recipe.dataset, SEEN, self.recipe.training.threads, self._reporter
@@ -292,7 +305,7 @@ class Tuner:
     def _confirmed(
         self, study: Study, folder: StudyFolder, recorded: RecordedItems, count: int, limits: Limits
     ) -> Study:
-        """Returns the study with what its best options reach again."""
+        """Returns the study with what its best options reach again, and reports that."""
         best = study.best
         if varied(self.recipe, best.options).to_toml() == self.recipe.to_toml():
             self._reporter.info("the best has the recipe's own options: nothing is left to confirm")
@@ -303,6 +316,9 @@ class Tuner:
             self._reporter.warning(
                 f"the time is over: `dml tune {folder.path} --resume --confirm {count}` continues"
             )
+            return study
+        for line in found.lines():
+            self._reporter.info(line)
         return replace(study, confirmation=found)
 
     def _encoder(self, trial: Trial) -> "keras.Model":
@@ -328,7 +344,7 @@ def _summary(
     gain = None if own is None else gain_of(found, own)
     low, high = interval_of(found)
     run = RunFolder(best.run)
-    frozen = Baseline.from_json(run.read_json(run.frozen, SHAPE)).validation
+    frozen = Baseline.read(run).validation
     return Study(folder.path, trials, best, low, high, gain, frozen)
 
 
