@@ -15,6 +15,14 @@ class Clock:
         return self.now
 
 
+def reading(clock, ready):
+    """Yields as a source of batches that are ready at these times from now."""
+    start = clock.now
+    for at in ready:
+        clock.now = start + at
+        yield at
+
+
 def test_waits_until_each_batch_is_there():
     clock = Clock()
     waiting = Waiting(clock)
@@ -47,9 +55,9 @@ def test_an_iterator_goes_on_from_its_state():
 def test_waits_for_batches_of_another_thread_that_get_ready_within_a_step(ready, waited):
     clock = Clock()
     waiting = Waiting(clock)
-    start, batches = clock.now, waiting.watched(ready)
-    for at in ready:
-        clock.now = start + at
+    start = clock.now
+    batches = waiting.watched(reading(clock, ready))
+    for _ in ready:
         next(batches)
     for began in (0, 10, 20):
         clock.now = start + began
@@ -58,15 +66,25 @@ def test_waits_for_batches_of_another_thread_that_get_ready_within_a_step(ready,
     assert waiting.seconds == waited
 
 
+def test_compiling_before_the_first_batch_is_asked_for_is_no_waiting():
+    clock = Clock()
+    waiting = Waiting(clock)
+    batches = waiting.watched(reading(clock, [9, 9]))
+    waiting.step_began()
+    clock.now += 8.0
+    next(batches), next(batches)
+    waiting.step_ended()
+    assert waiting.seconds == 1.0
+
+
 def test_another_stream_of_batches_begins_anew():
     clock = Clock()
     waiting = Waiting(clock)
     first = waiting.watched("abc")
     next(first), next(first)
-    second = waiting.watched("abc")
+    second = waiting.watched(reading(clock, [4.0]))
     waiting.step_began()
-    clock.now += 4.0
-    assert next(second) == "a"
+    next(second)
     next(first)  # still read ahead by its thread
     waiting.step_ended()
     assert waiting.seconds == 4.0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dml._processes import from_first, new_folder, process_index
+from dml._storage.places import expanded
 from dml._storage.run_folder import RunFolder
 from dml.datasets import DatasetPart
 from dml.errors import OccupiedError, OptionError
@@ -14,7 +15,7 @@ from dml.errors import OccupiedError, OptionError
 
 def run_name(source: str | os.PathLike[str]) -> str:
     """Returns the name of a run of a recipe, a data set, a folder or a pattern of files."""
-    path = Path(os.path.abspath(Path(source).expanduser()))
+    path = Path(os.path.abspath(expanded(source)))
     name = (path.name if path.is_dir() else path.stem) or "folder"  # the root has no name
     return name if path.exists() else re.sub(r"[^\w.]+", "-", name).strip("-")
 
@@ -51,7 +52,7 @@ def check_out(folder: str | os.PathLike[str], dataset: DatasetPart) -> None:
     """
     if not dataset.root:
         return
-    out, root = Path(folder).expanduser().resolve(), Path(dataset.absolute_root()).resolve()
+    out, root = expanded(folder).resolve(), Path(dataset.absolute_root()).resolve()
     run = RunFolder(out)
     begun = {run.steps, run.items, out / ".lock"}
     if out == root or (root in out.parents and out.is_dir() and set(out.iterdir()) - begun):

@@ -7,6 +7,7 @@ import numpy as np
 
 from dml._processes import from_first, process_index
 from dml._storage.run_folder import RunFolder, StageFolder, StagesFolder
+from dml._threads import reading_threads
 from dml.datasets import Items
 from dml.encoding import embed_images
 from dml.recipe import Recipe
@@ -167,8 +168,9 @@ class Stages:
             training_vectors=training_vectors,
             validation_vectors=validation_vectors,
             remedy=(
-                f"more training.threads (now {options.threads}), a smaller backbone.resize_side "
-                f"(now {recipe.backbone.resize_side}), or images stored at that size"
+                f"more training.threads (now {reading_threads(options.threads)}), a smaller "
+                f"backbone.resize_side (now {recipe.backbone.resize_side}), or images stored at "
+                "that size"
             ),
         )
 

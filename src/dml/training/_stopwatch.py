@@ -23,7 +23,7 @@ class Waiting:
         self.seconds = 0.0
         self._clock = clock
         self._began = clock()
-        self._ready: deque[float] = deque()
+        self._read: deque[tuple[float, float]] = deque()  # from when to when
 
     def timed(self, batches: grain.IterDataset) -> grain.DatasetIterator:
         """Returns the batches; the thread that takes them waits until each is ready."""
@@ -32,12 +32,15 @@ class Waiting:
     def watched(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yields the batches to another thread, which keeps them ready for the steps.
 
-        The training waits for one that gets ready after its step has begun.
+        The training waits for one that gets ready after its step has begun. What a step does
+        before the thread begins to read, as compiling it, is no waiting.
         """
-        ready = self._ready = deque()
+        read = self._read = deque()
+        began = self._clock()
         for batch in batches:
-            ready.append(self._clock())
+            read.append((began, self._clock()))
             yield batch
+            began = self._clock()
 
     def step_began(self) -> None:
         """Called before each step."""
@@ -45,8 +48,9 @@ class Waiting:
 
     def step_ended(self) -> None:
         """Called after each step."""
-        if self._ready:
-            self.seconds += max(0.0, self._ready.popleft() - self._began)
+        if self._read:
+            began, ready = self._read.popleft()
+            self.seconds += max(0.0, ready - max(began, self._began))
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
