@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from dml._arrays import as_array, label_array, missing
+from dml._options import is_integer
 from dml.encoding._stages import is_head
 from dml.errors import ArrayError
 from dml.ops import check_targets
@@ -256,11 +257,79 @@ def checked_matrix(matrix, memberships, batch):
             "np.argmax(labels, axis=1)"
         )
     if batch and matrix.shape[0] == matrix.shape[1]:
+        check_shares(matrix, "labels, a relation of the batch,")
         return matrix
     raise ArrayError(
         f"labels must be one class for each image, (N,); got {matrix.shape}. Pass a relation of "
         'the images as {"related": floats (N, N), "samples": np.arange(N)}'
     )
+
+
+def checked_relation(related, samples, batch):
+    """Returns {"related", "samples"} as arrays.
+
+    Args:
+        related: How far each image belongs to each of all training images, floats (N, N).
+        samples: The column of each image, integers (N,).
+        batch: Whether there are rows of one batch only, (B, N) and (B,).
+
+    Raises:
+        ArrayError: They are not such arrays; the message names the row.
+    """
+    related = as_array(related)
+    if related.ndim != 2 or not (batch or related.shape[0] == related.shape[1]):
+        raise ArrayError(
+            "related must be how far each image belongs to each, (N, N); got "
+            f"{related.shape}: a row and a column for each of the images"
+        )
+    check_shares(related, "related")
+    return {"related": related, "samples": image_numbers(samples, *related.shape)}
+
+
+def check_shares(matrix, name):
+    """Raises ArrayError unless a matrix (N, M) holds numbers in [0, 1], or NaN."""
+    if matrix.dtype.kind not in "biuf":
+        raise ArrayError(f"{name} must be numbers in [0, 1]; got {matrix.dtype}")
+    if not matrix.size or matrix.dtype.kind == "b":
+        return
+    # Which ignore NaN, and copy no matrix of many images.
+    low, high = (float(extreme.reduce(matrix, axis=None)) for extreme in (np.fmin, np.fmax))
+    if low < 0 or high > 1:
+        row, column = np.argwhere((matrix < 0) | (matrix > 1))[0]
+        raise ArrayError(
+            f"{name} must be in [0, 1], or NaN where it is not known; got "
+            f"{matrix[row, column]:g} in row {row}, column {column}: scale it to [0, 1]"
+        )
+
+
+def image_numbers(samples, count, columns=0):
+    """Returns which image each row is, as int32 (N,).
+
+    Args:
+        samples: Integers (N,) or (N, 1) in any array-like.
+        count: N, the number of rows.
+        columns: They must be in [0, columns), the columns of a relation; 0 allows every int32.
+
+    Raises:
+        ArrayError: They are not such integers; the message names the row.
+    """
+    samples = label_array(samples, "samples")
+    remedy = f"np.arange({columns or count}) numbers all images"
+    if samples.dtype.kind == "O" and all(is_integer(v) for v in samples):
+        samples = np.array(samples.tolist())
+    if samples.shape != (count,) or samples.dtype.kind not in "iu":
+        strange = [v for v in samples.ravel().tolist() if not is_integer(v)]
+        what = repr(strange[0]) if strange else samples.shape
+        raise ArrayError(
+            f"samples must be the number of each image, integers ({count},); got {what}. {remedy}"
+        )
+    low, high = (0, columns - 1) if columns else (-LARGEST - 1, LARGEST)
+    outside = (samples < low) | (samples > high)
+    if outside.any():
+        row = np.flatnonzero(outside)[0]
+        wanted = f"[0, {columns}), the columns of related" if columns else "32 bits"
+        raise ArrayError(f"samples must be in {wanted}; got {samples[row]} in row {row}. {remedy}")
+    return samples.astype("int32")
 
 
 def checked_targets(y, classes=0, memberships=0, batch=False):
@@ -276,13 +345,11 @@ def checked_targets(y, classes=0, memberships=0, batch=False):
         ArrayError: The targets have another form.
     """
     check_targets(y)
+    if isinstance(y, dict) and "related" in y:
+        return checked_relation(y["related"], y["samples"], batch)
     if isinstance(y, dict):
-        return {
-            name: checked_targets(value, classes, memberships, batch)
-            if name == "labels"
-            else as_array(value)
-            for name, value in y.items()
-        }
+        labels = checked_targets(y["labels"], classes, memberships, batch)
+        return {"labels": labels, "samples": image_numbers(y["samples"], len(labels))}
     array = as_matrix(y)
     if array is not None:
         return checked_matrix(array, memberships, batch)
