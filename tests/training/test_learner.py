@@ -20,6 +20,7 @@ from dml.losses import (
     CrossBatchMemory,
     Matryoshka,
     Mined,
+    MultipleLosses,
     MultiSimilarity,
     NTXent,
     ProxyAnchor,
@@ -186,6 +187,19 @@ def test_telemetry_of_a_relation_counts_pairs_by_how_far_they_belong():
     assert values["negative_similarity"] == pytest.approx((0.75 * 0.6 + 0.5 * 0.8) / 2.25)
 
 
+def test_telemetry_leaves_out_pairs_of_one_image():
+    learner = Learner(encoder(), Contrastive())
+    x = np.zeros((4, 8), "float32")
+    x[:, :2] = [[1, 0], [1, 0], [0.6, 0.8], [0, 1]]
+    y = {"labels": np.array([0, 0, 0, 1]), "samples": np.array([5, 5, 6, 7])}
+    learner.compute_loss(y=y, y_pred=keras.ops.array(x))
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == pytest.approx(0.6)
+    assert values["negative_similarity"] == pytest.approx((0 + 0 + 0.8) / 3)
+    # Both positives, 0.89 apart, pull; of the negatives, one is within 1, 0.63 apart.
+    assert values["active_share"] == pytest.approx((2 + 1) / 5)
+
+
 def test_telemetry_of_memberships_counts_pairs_by_the_classes_that_they_share():
     learner = Learner(encoder(), ProxyAnchor(), classes=4)
     shares = np.array([[1, 0, 0, 0], [0.5, 0, 0, 1], [0, 0, 0, 1]], "float32")  # 0.5, 0 and 1
@@ -324,6 +338,27 @@ def test_how_far_all_images_are_related_does_as_their_labels_do(loss):
 
     found = losses({"related": related, "samples": samples})
     np.testing.assert_allclose(found, losses({"labels": labels, "samples": samples}), rtol=1e-5)
+
+
+def test_views_take_a_relation_as_they_take_labels():
+    images, labels = stripes(8)
+    samples = np.arange(8)
+    related = (labels[:, None] == labels[None, :]).astype("float32")
+
+    def values(y, loss):
+        learner = eager(loss, optimizer=keras.optimizers.SGD(0.0))
+        history = learner.fit(images, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+        assert learner.evaluate(images, y, batch_size=8, verbose=0, return_dict=True)["loss"] > 0
+        return history["loss"], history["positive_similarity"]
+
+    memory = CrossBatchMemory(Contrastive(), 16, start=1)
+    for parts in ([NTXent()], [NTXent(), Contrastive()], [NTXent(), memory]):
+        loss = SelfSupervised(parts[0])
+        loss = MultipleLosses([loss, *parts[1:]]) if parts[1:] else loss
+        found = values({"related": related, "samples": samples}, loss)
+        for y in (labels, {"labels": labels, "samples": samples}):
+            if memory not in parts or y is not labels:
+                np.testing.assert_allclose(found, values(y, loss), rtol=1e-5)
 
 
 def test_targets_that_are_none_are_named():

@@ -49,6 +49,9 @@ class Wrapper(MetricLoss):
     def takes_relation(self) -> bool:
         return self.loss.takes_relation()
 
+    def labels_of(self, targets):
+        return self.loss.labels_of(targets)
+
     def reads_classes(self) -> bool:
         return self.loss.reads_classes()
 

@@ -11,7 +11,7 @@ from dml.errors import OptionError
 from dml.heads import ProxyHead
 from dml.losses._exact import as_floats, exact_targets
 from dml.losses._weights import check_no_weights
-from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
+from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products
 
 LOSSES = Registry("loss")
 
@@ -71,10 +71,16 @@ class MetricLoss(keras.losses.Loss):
 
     def value(self, targets: Targets, x):
         """Returns the scalar loss of a batch's targets and float32 x."""
-        labels = targets.labels
+        return self.batch_loss(self.labels_of(targets), x)
+
+    def labels_of(self, targets: Targets) -> Any:
+        """Returns the labels of a batch's targets that `batch_loss` and `active_share` receive.
+
+        Where they may be a relation, pairs of one image are unknown in it.
+        """
         if targets.samples is not None and self.takes_relation():
-            labels = relation_of_distinct(labels, targets.samples)
-        return self.batch_loss(labels, x)
+            return targets.to_compare()
+        return targets.labels
 
     def takes_memberships(self) -> bool:
         """Returns whether labels may be memberships (B, classes)."""

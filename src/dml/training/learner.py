@@ -448,7 +448,7 @@ class Learner(keras.Model):
             self._watch_labels(targets.labels)
         if training and isinstance(self.head, SampledProxyHead):
             targets = replace(targets, labels=self.head.places(targets.labels))
-        targets = targets.of_views(loss_fn.views)
+        targets = targets.of_views(loss_fn.views, loss_fn.takes_memberships())
         embeddings = ops.cast(y_pred, "float32")
         if loss_fn.views > 1 and not training:  # there is one: its views are the same
             embeddings = ops.concatenate([embeddings] * loss_fn.views)
@@ -469,7 +469,7 @@ class Learner(keras.Model):
             )
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
-        self._update_telemetry(targets.labels, embeddings, compared)
+        self._update_telemetry(targets, embeddings, compared)
         return loss
 
     def _watch_labels(self, labels):
@@ -496,12 +496,13 @@ class Learner(keras.Model):
             return relation_of_memberships(labels)
         return labels
 
-    def _update_telemetry(self, labels, embeddings, compared):
+    def _update_telemetry(self, targets, embeddings, compared):
         """Records metrics that distinguish learning from collapse, such as the effective rank."""
         embeddings = ops.stop_gradient(embeddings)
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
         names = ("positive_similarity", "negative_similarity")
-        for name, pairs in zip(names, pair_masks(self._related(labels)), strict=True):
+        related = replace(targets, labels=self._related(targets.labels)).to_compare()
+        for name, pairs in zip(names, pair_masks(related), strict=True):
             mean = mean_over(similarities, pairs)
             self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 if all vectors are parallel, at most min(B,
@@ -511,6 +512,7 @@ class Learner(keras.Model):
         self.telemetry["effective_rank"].update_state(rank)
         if "active_share" in self.telemetry:
             constant = keras.tree.map_structure(ops.stop_gradient, compared)
+            labels = self.metric_loss.labels_of(targets)
             active = self.metric_loss.active_share(labels, constant)
             self.telemetry["active_share"].update_state(active)
 
