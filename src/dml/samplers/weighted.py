@@ -47,12 +47,13 @@ class Weighted(Sampler):
         weights = counts[classes].astype("float64") ** -self.power
         total = steps * self.batch_size
         visits = weights * (total / weights.sum())
-        if visits.max() > steps:
+        if visits.max() > steps * (1 + 1e-9):
             raise OptionError(
                 "sampler.power",
                 f"is {self.power}, with which an image of the smallest class would be needed more "
                 "than once in a batch; lower it or sampler.batch_size",
             )
+        visits = np.minimum(visits, steps)  # rounding may exceed it
         generator = epoch_generator(seed, epoch)
         order = generator.permutation(len(labels))
         # Evenly spaced needles over a random order of the images, each as wide as its visits.
