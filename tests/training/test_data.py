@@ -257,8 +257,8 @@ def test_a_batch_holds_rows_of_the_relation_of_all_images():
         ({"samples": [0, -1, 2]}, "got -1 in row 1"),
         ({"samples": np.zeros((3, 2), int)}, r"samples must be .*\(3,\); got \(3, 2\)"),
         ({"samples": [0, 1]}, r"samples must be .*\(3,\); got \(2,\)"),
-        ({"samples": [0.0, 1.0, 2.0]}, "samples must be .*integers"),
-        ({"samples": ["a", "b", "c"]}, "samples must be .*integers"),
+        ({"samples": [0.0, 0.5, 2.0]}, "samples must be integers; got 0.5 in row 1. np.arange"),
+        ({"samples": ["a", "b", "c"]}, "samples must be integers; got 'a' in row 0"),
         ({"samples": 7}, "samples must be a sequence"),
     ],
 )
@@ -272,7 +272,8 @@ def test_a_relation_that_would_be_read_wrongly_is_refused(changed, message):
     [
         (np.zeros((2, 2), int), r"samples must be .*\(2,\); got \(2, 2\)"),
         ([1, 2, 3], r"got \(3,\)"),
-        ([0.5, 1.5], "samples must be .*integers"),
+        ([0.5, 1.5], "samples must be integers; got 0.5 in row 0"),
+        ([0, None], r"samples: row 1 has no sample \(None\)"),
         ([1, 2**32], "samples must be in 32 bits; got 4294967296 in row 1"),
     ],
 )

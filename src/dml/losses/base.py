@@ -9,7 +9,7 @@ from keras import ops
 from dml._registry import Registry
 from dml.errors import OptionError
 from dml.heads import ProxyHead
-from dml.losses._exact import as_floats, exact_targets
+from dml.losses._exact import as_floats, check_rows, exact_targets
 from dml.losses._weights import check_no_weights
 from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products
 
@@ -33,8 +33,9 @@ class MetricLoss(keras.losses.Loss):
     Subclasses are dataclasses whose fields are the options, and implement `batch_loss`.
 
     Raises:
-        ArrayError: `sample_weight` or `class_weight` is given; or labels are a matrix that is
-            neither a relation nor memberships; or labels that name classes exceed 32 bits.
+        ArrayError: `sample_weight` or `class_weight` is given; or labels are no whole numbers, not
+            one for each row, or a matrix that is neither a relation nor memberships; or labels that
+            name classes exceed 32 bits.
     """
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
@@ -62,7 +63,10 @@ class MetricLoss(keras.losses.Loss):
         check_no_weights(sample_weight)
         # Keras would cast labels to floats: in float32, 2^24 and 2^24 + 1 are the same label.
         y = exact_targets(y_true, recode=not self.reads_classes())
-        return ops.mean(self.call(y, keras.tree.map_structure(as_floats, y_pred)))
+        x = keras.tree.map_structure(as_floats, y_pred)
+        if self.views == 1:  # else labels are ignored
+            check_rows(y, x)
+        return ops.mean(self.call(y, x))
 
     def call(self, labels, x):
         targets = Targets.of(labels, memberships=self.takes_memberships())

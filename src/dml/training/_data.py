@@ -6,13 +6,11 @@ import types
 import keras
 import numpy as np
 
-from dml._arrays import as_array, label_array, missing
-from dml._options import is_integer
+from dml._arrays import AS_INTEGERS, as_array, check_shares, label_array, whole_numbers
 from dml.encoding._stages import is_head
 from dml.errors import ArrayError
 from dml.ops import check_targets
 
-AS_INTEGERS = "np.unique(labels, return_inverse=True)[1] gives such"
 LARGEST = 2**31 - 1
 
 
@@ -199,24 +197,7 @@ def class_labels(labels, classes=0):
     labels = label_array(labels)
     if labels.ndim != 1:
         raise ArrayError(f"labels must be one class for each image, (N,); got {labels.shape}")
-    gaps = missing(labels)
-    if gaps.any():
-        row = np.flatnonzero(gaps)[0]
-        raise ArrayError(f"labels: row {row} has no label ({labels[row]}): leave such images out")
-    if labels.dtype.kind == "O":
-        numbers = (int, float, np.integer, np.floating)
-        strange = [row for row, v in enumerate(labels) if not isinstance(v, numbers)]
-        if not strange:
-            labels = np.array(labels.tolist())
-    else:
-        strange = [] if labels.dtype.kind in "biuf" else [0]
-    strange = strange or np.flatnonzero(labels != np.round(labels)).tolist()
-    if strange:
-        row = strange[0]
-        raise ArrayError(
-            f"labels must be integers; got {labels[row : row + 1].tolist()[0]!r} in row {row}. "
-            f"{AS_INTEGERS}"
-        )
+    labels = whole_numbers(labels)
     low, high = (0, classes - 1) if classes else (-LARGEST - 1, LARGEST)
     outside = (labels < low) | (labels > high)
     if outside.any():
@@ -286,22 +267,6 @@ def checked_relation(related, samples, batch):
     return {"related": related, "samples": image_numbers(samples, *related.shape)}
 
 
-def check_shares(matrix, name):
-    """Raises ArrayError unless a matrix (N, M) holds numbers in [0, 1], or NaN."""
-    if matrix.dtype.kind not in "biuf":
-        raise ArrayError(f"{name} must be numbers in [0, 1]; got {matrix.dtype}")
-    if not matrix.size or matrix.dtype.kind == "b":
-        return
-    # Which ignore NaN, and copy no matrix of many images.
-    low, high = (float(extreme.reduce(matrix, axis=None)) for extreme in (np.fmin, np.fmax))
-    if low < 0 or high > 1:
-        row, column = np.argwhere((matrix < 0) | (matrix > 1))[0]
-        raise ArrayError(
-            f"{name} must be in [0, 1], or NaN where it is not known; got "
-            f"{matrix[row, column]:g} in row {row}, column {column}: scale it to [0, 1]"
-        )
-
-
 def image_numbers(samples, count, columns=0):
     """Returns which image each row is, as int32 (N,).
 
@@ -315,14 +280,11 @@ def image_numbers(samples, count, columns=0):
     """
     samples = label_array(samples, "samples")
     remedy = f"np.arange({columns or count}) numbers all images"
-    if samples.dtype.kind == "O" and all(is_integer(v) for v in samples):
-        samples = np.array(samples.tolist())
-    if samples.shape != (count,) or samples.dtype.kind not in "iu":
-        strange = [v for v in samples.ravel().tolist() if not is_integer(v)]
-        what = repr(strange[0]) if strange else samples.shape
+    if samples.shape != (count,):
         raise ArrayError(
-            f"samples must be the number of each image, integers ({count},); got {what}. {remedy}"
+            f"samples must be the number of each image, ({count},); got {samples.shape}. {remedy}"
         )
+    samples = whole_numbers(samples, "samples", remedy)
     low, high = (0, columns - 1) if columns else (-LARGEST - 1, LARGEST)
     outside = (samples < low) | (samples > high)
     if outside.any():
