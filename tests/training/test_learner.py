@@ -18,6 +18,7 @@ from dml.losses import (
     LOSSES,
     Contrastive,
     CrossBatchMemory,
+    Margin,
     Matryoshka,
     Mined,
     MultipleLosses,
@@ -370,6 +371,31 @@ def test_targets_that_are_none_are_named():
             learner.fit(images, wrong, verbose=0)
     with pytest.raises(ValueError, match="ProxyAnchor compares images with proxies"):
         eager(ProxyAnchor()).fit(images, {"related": related, "samples": samples}, verbose=0)
+
+
+@pytest.mark.parametrize("loss", [Margin(), MultipleLosses([Contrastive(), Margin()])])
+def test_boundaries_of_classes_need_classes(loss):
+    images, related = stripes(12)[0], np.eye(12) + 0.25 * (1 - np.eye(12))
+    learner = eager(loss)
+    for fit in (
+        lambda: learner.fit(images, {"related": related, "samples": np.arange(12)}, verbose=0),
+        lambda: learner.train_on_batch(images, related),
+    ):
+        with pytest.raises(ValueError, match=r"boundary for each class: .*per_class=False"):
+            fit()
+
+
+@pytest.mark.parametrize(
+    "loss, why",
+    [
+        (Contrastive(), "Orthogonality acts on proxies, and Contrastive has none: take a loss"),
+        (Matryoshka(ProxyAnchor(), [4, 8]), "Matryoshka has several sets of them"),
+        (MultipleLosses([ProxyAnchor(), Contrastive()]), "MultipleLosses has several sets of them"),
+    ],
+)
+def test_a_regularizer_of_proxies_says_which_are_missing(loss, why):
+    with pytest.raises(ValueError, match=why):
+        Learner(encoder(), loss, classes=4, regularizer=Orthogonality())
 
 
 def test_a_miner_chooses_the_pairs():

@@ -46,6 +46,9 @@ class SumOfLosses(Wrapper):
     def takes_relation(self):
         return all(loss.takes_relation() for loss in self.parts)
 
+    def why_classes(self):
+        return next(loss for loss in self.parts if not loss.takes_relation()).why_classes()
+
     def reads_classes(self):
         return any(loss.reads_classes() for loss in self.parts)
 

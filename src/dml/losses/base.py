@@ -94,6 +94,11 @@ class MetricLoss(keras.losses.Loss):
         """Returns whether labels may be a relation (B, B)."""
         return not self.proxies_per_class
 
+    def why_classes(self) -> str:
+        """Returns why labels can't be a relation, and what to do: of losses that don't take one."""
+        name = type(self).__name__
+        return f"{name} compares images with proxies: pass classes instead of a relation"
+
     def reads_classes(self) -> bool:
         """Returns whether it matters which classes labels name, and not only which are equal."""
         return bool(self.proxies_per_class)

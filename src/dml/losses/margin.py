@@ -67,6 +67,12 @@ class Margin(MetricLoss):
             raise OptionError("classes", "must be given: Margin has a boundary for each class")
         return BoundaryHead(classes if self.per_class else 0, self.boundary)
 
+    def why_classes(self):
+        return (
+            "Margin has a boundary for each class: pass classes instead of a relation, or take one "
+            "boundary for all, Margin(per_class=False)"
+        )
+
     def labels_of(self, targets):
         return targets.to_compare()  # also per class: which classes they are, the head reads
 

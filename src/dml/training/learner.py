@@ -165,9 +165,14 @@ class Learner(keras.Model):
             self.regularizer_head.build((None, encoder.output_shape[-1]))
         needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
         if needs_proxies and not isinstance(self.head, ProxyHead):
+            why = f"{type(loss).__name__} has none: take a loss that has"
+            if any(isinstance(head, ProxyHead) for head in getattr(self.head, "heads", ())):
+                why = (
+                    f"{type(loss).__name__} has several sets of them, or none for some of its "
+                    "losses: leave it out, or train one loss alone"
+                )
             raise OptionError(
-                "regularizer",
-                f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none",
+                "regularizer", f"{type(regularizer).__name__} acts on proxies, and {why}"
             )
         names = ["positive_similarity", "negative_similarity", "effective_rank"]
         if loss.has_active_share():
@@ -439,11 +444,9 @@ class Learner(keras.Model):
         check_no_weights(sample_weight)
         loss_fn = self.metric_loss
         targets = Targets.of(y, memberships=loss_fn.takes_memberships())
-        if targets.related is not None and not loss_fn.takes_relation():
-            raise ArrayError(
-                f"{type(loss_fn).__name__} compares images with proxies: pass classes instead "
-                "of a relation"
-            )
+        takes_matrix = loss_fn.takes_memberships() and targets.related is None
+        if is_relation(targets.labels) and not (takes_matrix or loss_fn.takes_relation()):
+            raise ArrayError(loss_fn.why_classes())
         if training and hasattr(self, "label_range"):
             self._watch_labels(targets.labels)
         if training and isinstance(self.head, SampledProxyHead):
