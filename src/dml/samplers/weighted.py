@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_within
+from dml._options import check_integer, check_within
 from dml.errors import OptionError
 from dml.samplers._epochs import epoch_generator, full_batches
 from dml.samplers.base import SAMPLERS, Sampler
@@ -37,7 +37,7 @@ class Weighted(Sampler):
     power: float = 0.5
 
     def __post_init__(self):
-        check_at_least(1, batch_size=self.batch_size)
+        check_integer(1, batch_size=self.batch_size)
         check_within(0, 1, power=self.power)
 
     def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from dml._devices import (
     predicted,
     whole_values,
 )
-from dml._options import check_at_least, check_interval
+from dml._options import check_integer, check_interval
 from dml._processes import check_joined, from_first, process_count
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
@@ -143,7 +143,7 @@ class Learner(keras.Model):
         self.training_encoder = _lengths_of(encoder) if loss.reads_length else None
         self.regularizer = regularizer
         self.chunks = chunks
-        check_at_least(1, chunks=self.chunks)
+        check_integer(1, chunks=self.chunks)
         check_interval("[0, 1)", average_decay=average_decay)
         self.train_blocks = train_blocks
         if train_blocks is not None:
