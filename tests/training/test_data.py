@@ -284,6 +284,14 @@ def test_samples_beside_labels_are_the_number_of_each_image(samples, message):
     assert found["samples"].tolist() == [-1, 10**9]
 
 
+def test_a_relation_is_refused_before_a_step_where_the_loss_needs_classes():
+    for y in ({"related": RELATION, "samples": np.arange(3)}, np.array([[1, 0.5], [0.5, 1]])):
+        with pytest.raises(ValueError, match=r"^a reason$"):
+            checked_targets(y, batch=True, why_classes="a reason")
+    y = {"labels": [0, 1], "samples": [0, 1]}
+    assert checked_targets(y, why_classes="a reason")["labels"].tolist() == [0, 1]
+
+
 def test_a_relation_of_a_batch_holds_shares():
     with pytest.raises(
         ValueError, match=r"a relation of the batch, must be in .*got -0.5 in row 0"

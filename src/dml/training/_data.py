@@ -214,13 +214,14 @@ def is_one_hot(matrix):
     return bool(((matrix == 1).sum(axis=1) == 1).all() and np.isin(matrix, (0, 1)).all())
 
 
-def checked_matrix(matrix, memberships, batch):
+def checked_matrix(matrix, memberships, batch, why_classes=""):
     """Returns matrix-shaped labels: memberships of classes, or a batch's relation.
 
     Args:
         matrix: Numbers (N, M).
         memberships: Number of classes, if the loss takes memberships; otherwise 0.
         batch: Whether it describes one batch, so that it may be a relation of its images.
+        why_classes: Why the loss takes no relation; empty if it does.
 
     Raises:
         ArrayError: The loss can't use it; the message names what to pass instead.
@@ -238,6 +239,8 @@ def checked_matrix(matrix, memberships, batch):
             "np.argmax(labels, axis=1)"
         )
     if batch and matrix.shape[0] == matrix.shape[1]:
+        if why_classes:
+            raise ArrayError(why_classes)
         check_shares(matrix, "labels, a relation of the batch,")
         return matrix
     raise ArrayError(
@@ -294,7 +297,7 @@ def image_numbers(samples, count, columns=0):
     return samples.astype("int32")
 
 
-def checked_targets(y, classes=0, memberships=0, batch=False):
+def checked_targets(y, classes=0, memberships=0, batch=False, why_classes=""):
     """Returns targets with labels as int32 (N,), and everything else as arrays.
 
     Args:
@@ -302,19 +305,22 @@ def checked_targets(y, classes=0, memberships=0, batch=False):
         classes: Labels must be in [0, classes); 0 allows every int32.
         memberships: Number of classes, if the loss takes memberships (N, classes); otherwise 0.
         batch: Whether it is one batch of a data set.
+        why_classes: Why the loss takes no relation; empty if it does.
 
     Raises:
         ArrayError: The targets have another form.
     """
     check_targets(y)
     if isinstance(y, dict) and "related" in y:
+        if why_classes:
+            raise ArrayError(why_classes)
         return checked_relation(y["related"], y["samples"], batch)
     if isinstance(y, dict):
-        labels = checked_targets(y["labels"], classes, memberships, batch)
+        labels = checked_targets(y["labels"], classes, memberships, batch, why_classes)
         return {"labels": labels, "samples": image_numbers(y["samples"], len(labels))}
     array = as_matrix(y)
     if array is not None:
-        return checked_matrix(array, memberships, batch)
+        return checked_matrix(array, memberships, batch, why_classes)
     return class_labels(y, classes)
 
 

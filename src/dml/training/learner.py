@@ -385,9 +385,11 @@ class Learner(keras.Model):
             batch: Whether these are one batch, whose labels may be a relation (B, B).
         """
         classes = getattr(self.head, "classes", 0)  # a memory takes any labels
+        loss = self.metric_loss
         known = {
             "classes": classes if training else 0,
-            "memberships": classes if self.metric_loss.takes_memberships() else 0,
+            "memberships": classes if loss.takes_memberships() else 0,
+            "why_classes": "" if loss.takes_relation() else loss.why_classes(),
         }
         if not is_data_set(x):
             return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
