@@ -8,6 +8,7 @@ import pytest
 from dml._options import (
     check_at_least,
     check_counts,
+    check_finite,
     check_integer,
     check_interval,
     check_known,
@@ -17,13 +18,17 @@ from dml._options import (
 )
 from dml.errors import OptionError
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
     "check, allowed, refused, text",
     [
         (lambda **x: check_at_least(2, **x), [2, 3.5], [1, NAN], "must be at least 2; got"),
+        (lambda **x: check_at_least(2, **x), [2, 10**400], [INF], "must be a finite number; got"),
+        (lambda **x: check_at_least(2, finite=False, **x), [2, INF], [1, -INF, NAN], "at least 2"),
+        (check_finite, [0, -2.5, 10**400], [INF, -INF, NAN], "must be a finite number; got"),
+        (check_positive, [1e-9, 10**400], [INF], "must be a finite number; got"),
         (lambda **x: check_integer(2, **x), [2, np.int32(3)], [1, np.int64(-5)], "at least 2; got"),
         (
             lambda **x: check_integer(0, **x),

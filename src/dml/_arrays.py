@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike
 
 from dml.errors import ArrayError
 
+AS_INTEGERS = "np.unique(labels, return_inverse=True)[1] gives such"
 _UNIT_TOLERANCE = 1e-3  # of a vector's length
+_ROUNDING = 1e-5  # of float32 shares: cosines may exceed 1
 
 Labels: TypeAlias = ArrayLike | Iterable[Any]  # an array, tensor or Series, or any sequence
 
@@ -74,6 +76,63 @@ def scalar(value: Any) -> Any:
     if getattr(value, "shape", None) == () and not isinstance(value, np.generic):
         return as_array(value).item()
     return value
+
+
+def whole_numbers(
+    values: np.ndarray, name: str = "labels", remedy: str = AS_INTEGERS
+) -> np.ndarray:
+    """Returns whole numbers (N,), which may be objects, as an array of numbers.
+
+    Args:
+        values: An array (N,).
+        name: The argument's name, in the plural, for messages.
+        remedy: What to do instead, for messages.
+
+    Raises:
+        ArrayError: One is missing or no whole number; the message names its row.
+    """
+    gaps = missing(values)
+    if gaps.any():
+        row = np.flatnonzero(gaps)[0]
+        raise ArrayError(
+            f"{name}: row {row} has no {name.removesuffix('s')} ({values[row]}): leave such images "
+            "out"
+        )
+    if values.dtype.kind == "O":
+        numbers = (int, float, np.integer, np.floating)
+        strange = [row for row, v in enumerate(values) if not isinstance(v, numbers)]
+        if not strange:
+            values = np.array(values.tolist())
+    else:
+        strange = [] if values.dtype.kind in "biuf" else [0]
+    if not strange and values.dtype.kind == "f":
+        strange = np.flatnonzero(~np.isfinite(values) | (values != np.round(values))).tolist()
+    if strange and len(values):
+        found = values[strange[0] : strange[0] + 1].tolist()[0]
+        raise ArrayError(f"{name} must be integers; got {found!r} in row {strange[0]}. {remedy}")
+    return values
+
+
+def check_shares(matrix: np.ndarray, name: str) -> None:
+    """Raises ArrayError unless a matrix (N, M) holds numbers in [0, 1], or NaN.
+
+    Args:
+        matrix: An array.
+        name: What it is, for messages.
+    """
+    if matrix.dtype.kind not in "biuf":
+        raise ArrayError(f"{name} must be numbers in [0, 1]; got {matrix.dtype}")
+    if not matrix.size or matrix.dtype.kind == "b":
+        return
+    # Which ignore NaN, and copy no matrix of many images.
+    low, high = (float(extreme.reduce(matrix, axis=None)) for extreme in (np.fmin, np.fmax))
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        outside = (matrix < -_ROUNDING) | (matrix > 1 + _ROUNDING)
+        row, column = np.argwhere(outside)[0]
+        raise ArrayError(
+            f"{name} must be in [0, 1], or NaN where it is not known; got "
+            f"{matrix[row, column]:g} in row {row}, column {column}: scale it to [0, 1]"
+        )
 
 
 def missing(labels: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Checks of options, each an `OptionError` that names the option, its range and its value."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -8,11 +9,26 @@ from numbers import Integral
 from dml.errors import OptionError
 
 
-def check_at_least(lowest: float, **options: float) -> None:
-    """Raises OptionError for the first option below a value, or not a number."""
+def check_finite(**options: float) -> None:
+    """Raises OptionError for the first option that is infinite, or not a number."""
+    for name, value in options.items():
+        if not -math.inf < value < math.inf:
+            raise OptionError(name, f"must be a finite number; got {value!r}")
+
+
+def check_at_least(lowest: float, *, finite: bool = True, **options: float) -> None:
+    """Raises OptionError for the first option below a value, infinite, or not a number.
+
+    Args:
+        lowest: The lowest value that is allowed.
+        finite: Whether infinity is refused.
+        options: Values by name.
+    """
     for name, value in options.items():
         if not value >= lowest:
             raise OptionError(name, f"must be at least {lowest:g}; got {value!r}")
+        if finite:
+            check_finite(**{name: value})
 
 
 def is_integer(value: object) -> bool:
@@ -32,10 +48,11 @@ def check_integer(lowest: int, **options: float) -> None:
 
 
 def check_positive(**options: float) -> None:
-    """Raises OptionError for the first option that is 0 or less, or not a number."""
+    """Raises OptionError for the first option that is 0 or less, infinite, or not a number."""
     for name, value in options.items():
         if not value > 0:
             raise OptionError(name, f"must be positive; got {value!r}")
+        check_finite(**{name: value})
 
 
 def check_within(lowest: float, highest: float, **options: float) -> None:

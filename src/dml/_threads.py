@@ -3,7 +3,7 @@
 import os
 import sys
 
-from dml._options import check_at_least
+from dml._options import check_integer
 
 MOST = 16  # each holds a batch in advance
 
@@ -19,7 +19,7 @@ def reading_threads(threads: int | None) -> int:
     """
     if threads is None:
         return min(processors(), MOST)
-    check_at_least(1, threads=threads)
+    check_integer(1, threads=threads)
     return threads
 
 

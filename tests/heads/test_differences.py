@@ -34,6 +34,30 @@ def shares(embeddings, labels):
     return result / max(result.sum(), 1)
 
 
+def test_pairs_of_one_image_have_no_difference():
+    x = unit(np.random.default_rng(1).normal(size=(5, 4)))
+    head = DifferenceHead(BINS, 0.25)
+    head.build((None, 4))
+    labels, samples = (
+        keras.ops.convert_to_tensor(np.array(y, "int32"))
+        for y in (
+            [0, 0, 0, 1, 1],
+            [3, 3, 4, 5, 6],
+        )
+    )
+    found = head(keras.ops.cast(x, "float32"), labels, samples=samples, training=True)
+    # Image 0 is image 1, so that the positive pairs are those of 2 with each, and of 3 and 4.
+    d = np.linalg.norm(x[:, None] - x[None], axis=2)
+    result = np.zeros(BINS)
+    for a, p in ((0, 2), (1, 2), (3, 4)):
+        others = [3, 4] if p == 2 else [0, 1, 2]
+        place = (d[a, p] - min(d[a, others].min(), d[p, others].min()) + 2) / 4 * (BINS - 1)
+        result[int(place)] += 1 - place % 1
+        result[int(place) + 1] += place % 1
+    found = keras.ops.convert_to_numpy(found)[0, 4:]
+    np.testing.assert_allclose(found, np.cumsum(result / 3), atol=1e-5)
+
+
 def test_the_distribution_is_a_running_mean_of_batches():
     rng = np.random.default_rng(0)
     labels = np.array([0, 0, 1, 1, 1, 2], "int32")

@@ -158,5 +158,5 @@ def test_its_state_is_not_trained_but_saved():
 def test_refuses_a_relation_and_empty_sizes():
     with pytest.raises(ValueError, match="one class for each sample, or a relation to all"):
         MemoryHead(4, 3)(ops.zeros((2, 3)), ops.zeros((2, 2)))
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         MemoryHead(0, 3)

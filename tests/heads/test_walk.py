@@ -44,6 +44,19 @@ def test_agrees_with_walking(head):
     np.testing.assert_allclose(found, walk(x, proxies, head.context), atol=1e-5)
 
 
+def test_context_compares_the_walks_from_all_proxies():
+    # By inverting: F is symmetric, and of its rows the columns of the proxies are compared.
+    head = WalkHead(4, 5, ALPHA, context=True)
+    head.build((None, 5))
+    x = unit(np.random.default_rng(0).normal(size=(6, 5)))
+    nodes = np.concatenate([x, unit(keras.ops.convert_to_numpy(head.proxies)[:, 0])])
+    edges = np.maximum(nodes @ nodes.T, 0) * (1 - np.eye(10))
+    scale = np.diag(edges.sum(axis=1) ** -0.5)
+    walks = (1 - ALPHA) * np.linalg.inv(np.eye(10) - ALPHA * scale @ edges @ scale)
+    found = keras.ops.convert_to_numpy(head(keras.ops.cast(x, "float32")))
+    np.testing.assert_allclose(found, walks[:6, 6:] @ walks[6:, 6:].T, atol=1e-5)
+
+
 def test_gradient_agrees_with_finite_differences(head):
     proxies = keras.ops.convert_to_numpy(head.proxies)[:, 0].astype("float64")
     x = unit(np.random.default_rng(1).normal(size=(4, 5)))

@@ -172,6 +172,26 @@ def test_an_image_of_no_class_or_of_all(name):
         assert (grad[0, :3] == 0).all()
 
 
+@pytest.mark.parametrize("name", sorted(n for n in PROXY_LOSSES if LOSSES[n].averages_images))
+def test_each_image_counts_alike_whatever_it_belongs_to(name):
+    loss = LOSSES[name]()
+    shares = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0.3, 0.5]])
+    cosines = np.array([[0.2, 0.4, 0.0], [0.0, 0.9, 0.0], [0.1, -0.4, 0.3], [0.5, 0.2, -0.7]])
+    x = as_read(loss, cosines)
+    each = [number(loss(shares[[i]], x[[i]])) for i in range(4)]
+    assert number(loss(shares, x)) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_center_of_several_classes_by_hand():
+    # Image 0 is 1 - 0.2 and 1 - 0.4 from its centres, 0.7 on average, and image 1 is 1 - 0.9.
+    cosines = np.array([[0.2, 0.4, 0.0], [0.0, 0.9, 0.0]])
+    found = number(LOSSES["center"]()(np.array([[1, 1, 0], [0, 1, 0]]), cosines))
+    assert found == pytest.approx(0.4, abs=1e-6)
+    # 3/8 and 5/8 of an image, and none of the other.
+    found = number(LOSSES["center"]()(np.array([[0.3, 0.5, 0.0], [0.0, 0.0, 0.0]]), cosines))
+    assert found == pytest.approx((0.8 * 3 + 0.6 * 5) / 8 / 2, abs=1e-6)
+
+
 def test_manifold_of_two_own_classes_by_hand():
     loss = LOSSES["manifold"](margin=0.1)
     found = number(loss(np.array([[1.0, 1.0, 0.0]]), np.array([[0.3, 0.5, 0.2]])))

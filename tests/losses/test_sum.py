@@ -19,6 +19,8 @@ def test_takes_a_relation_only_if_all_of_its_losses_do():
         ([Contrastive()], [1.0, 2.0], "weights"),
         ([Contrastive()], [-1.0], "weights"),
         ([Contrastive()], [float("nan")], "weights"),
+        ([Contrastive()] * 2, [1.0, float("nan")], "weights"),
+        ([Contrastive()] * 2, [1.0, float("inf")], "weights"),
     ],
 )
 def test_the_option_at_fault_is_named(losses, weights, option):

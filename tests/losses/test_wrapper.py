@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from dml.errors import OptionError
 from dml.losses import (
     ArcFace,
     Center,
     Contrastive,
     CrossBatchMemory,
+    Margin,
     Matryoshka,
     Mined,
     MultipleLosses,
@@ -23,7 +25,7 @@ from dml.losses import (
 from dml.losses.magface import MagFace
 from dml.miners import BatchHardMiner
 from dml.ops import Targets
-from dml.reductions import PerAnchor
+from dml.reductions import NonZero, PerAnchor
 
 FORWARDED = ("proxies_per_class", "proxy_head", "views", "reads_length", "averages_images")
 FORWARDED += ("is_softmax_of_cosines",)
@@ -101,3 +103,86 @@ def test_wrappers_of_wrappers_are_saved():
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert copy.parts[0].loss.loss.negative_margin == 1.0 and copy.parts[0].size == 8
     assert copy.parts[0].loss.reducer == PerAnchor()
+
+
+def reduce(loss):
+    return reduced(loss, PerAnchor())
+
+
+def mine(loss):
+    return Mined(loss, BatchHardMiner())
+
+
+def remember(loss):
+    return CrossBatchMemory(loss, 8)
+
+
+def nest(loss):
+    return Matryoshka(loss, [2, 4])
+
+
+def add(loss):
+    return MultipleLosses([loss, loss])
+
+
+@pytest.mark.parametrize(
+    "outer, inner, message",
+    [
+        (reduce, mine, r"Mined goes around .*: Mined\(reduced\(loss, reduction\), miner\)"),
+        (reduce, remember, r": CrossBatchMemory\(reduced\(loss, reduction\), size\)"),
+        (reduce, SelfSupervised, r": SelfSupervised\(reduced\(loss, reduction\)\)"),
+        (reduce, nest, r": Matryoshka\(reduced\(loss, reduction\), dims\)"),
+        (reduce, add, r": MultipleLosses\(\[reduced\(loss, reduction\)\]\)"),
+        (reduce, lambda loss: reduced(loss, NonZero()), "has a reduction already"),
+        (mine, SelfSupervised, r": SelfSupervised\(Mined\(loss, miner\)\)"),
+        (mine, nest, r": Matryoshka\(Mined\(loss, miner\), dims\)"),
+        (mine, add, r": MultipleLosses\(\[Mined\(loss, miner\)\]\)"),
+        (mine, mine, "has a miner already"),
+        (mine, remember, "can't be combined with a miner, which selects a batch's own pairs"),
+        (remember, mine, "can't be combined with a miner, which selects a batch's own pairs"),
+        (remember, remember, "has a memory already"),
+        (remember, SelfSupervised, "remembers the classes of earlier batches, and without labels"),
+        (remember, nest, r": Matryoshka\(CrossBatchMemory\(loss, size\), dims\)"),
+        (SelfSupervised, remember, "remembers the classes of earlier batches, and without labels"),
+        (SelfSupervised, nest, r": Matryoshka\(SelfSupervised\(loss\), dims\)"),
+        (SelfSupervised, add, r": MultipleLosses\(\[SelfSupervised\(loss\)\]\)"),
+        (SelfSupervised, SelfSupervised, "has two views already"),
+    ],
+)
+def test_wrappers_in_another_order_are_refused_with_the_order_that_works(outer, inner, message):
+    with pytest.raises(OptionError, match=message):
+        outer(inner(NTXent()))
+    if "goes around" in message or message.startswith(":"):
+        labels, x = np.array([0, 0, 1, 1]), np.eye(4, dtype="float32")
+        loss = inner(outer(NTXent()))
+        head = loss.head(None, 4)
+        if head is not None:
+            head.build((None, 4))
+            x = head(ops.array(x), ops.array(labels))
+        assert np.isfinite(float(ops.convert_to_numpy(loss(labels, x))))
+
+
+def test_an_image_loss_is_reduced_once():
+    with pytest.raises(OptionError, match="has a reduction already"):
+        reduce(reduce(ArcFace()))
+
+
+def test_a_loss_with_a_layer_of_its_own_has_no_pairs_to_mine():
+    with pytest.raises(OptionError, match="Margin reads more than embeddings, from a layer of its"):
+        mine(Margin())
+
+
+@pytest.mark.parametrize(
+    "loss, why",
+    [
+        (Margin(), r"a boundary for each class: .* Margin\(per_class=False\)"),
+        (MultipleLosses([Contrastive(), Margin()]), "Margin has a boundary for each class"),
+        (ProxyAnchor(), "ProxyAnchor compares images with proxies: pass classes"),
+        (Matryoshka(ProxyAnchor(), [2]), "ProxyAnchor compares images with proxies"),
+        (reduced(ArcFace(), PerAnchor()), "ArcFace compares images with proxies"),
+    ],
+)
+def test_why_a_loss_takes_no_relation(loss, why):
+    assert not loss.takes_relation()
+    with pytest.raises(AssertionError, match=why):
+        raise AssertionError(loss.why_classes())

@@ -49,7 +49,27 @@ def test_views_follow_each_other():
     targets = Targets.of({"labels": np.array([3, 4]), "samples": np.array([7, 8])})
     assert targets.of_views(1) is targets
     views = targets.of_views(2)
-    assert array(views.labels).tolist() == [3, 4, 3, 4] and views.samples is None
+    assert array(views.labels).tolist() == [3, 4, 3, 4]
+    assert array(views.samples).tolist() == [7, 8, 7, 8]
+    assert views.to_compare() is views.labels  # views of one image are compared
+
+
+def test_views_of_an_image_are_related_as_the_image_is():
+    related = np.array([[1, 0.25, 0.5], [0.75, np.nan, 0]], "float32")  # of three images
+    views = Targets.of({"related": related, "samples": np.array([0, 1])}).of_views(2)
+    np.testing.assert_array_equal(array(views.labels), np.tile([[1, 0.25], [0.75, 1]], (2, 2)))
+    np.testing.assert_array_equal(array(views.related), np.concatenate([related, related]))
+    own = np.array([[1, 0], [0, 1], [1, 1]], "float32")
+    for rows in (own, own[:2]):
+        views = Targets.of(rows, memberships=True).of_views(3, memberships=True)
+        np.testing.assert_array_equal(array(views.labels), np.concatenate([rows] * 3))
+
+
+def test_images_are_compared_but_not_with_themselves():
+    y = {"labels": np.array([3, 3, 4]), "samples": np.array([7, 7, -1])}
+    expected = [[np.nan, np.nan, 0], [np.nan, np.nan, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(array(Targets.of(y).to_compare()), expected)
+    assert array(Targets.of(y["labels"]).to_compare()).tolist() == [3, 3, 4]
 
 
 @pytest.mark.parametrize("y", [{"labels": 1}, {"related": 1}, {"label": 1, "samples": 2}])

@@ -1,9 +1,11 @@
 """The loss with the wrappers that a recipe adds."""
 
+import numpy as np
 import pytest
+from keras import ops
 
 from dml.errors import OptionError
-from dml.losses import Contrastive, CrossBatchMemory
+from dml.losses import Contrastive, CrossBatchMemory, Matryoshka, MultipleLosses, SelfSupervised
 from dml.recipe import load_recipe, training_loss
 
 
@@ -82,6 +84,52 @@ def test_the_order_is_reduction_then_auxiliary_loss_then_nested_dims():
     reduced, center = loss.loss.parts
     assert type(reduced.reducer).__name__ == "NonZero" and loss.loss.weights == [1, 1]
     assert type(center).__name__ == "Center"
+
+
+def test_two_views_are_of_each_loss_and_inside_what_stands_around_it():
+    flags = ["--loss.name", "nt_xent", "--training.views", "2", "--training.nested_dims", "8"]
+    loss = training_loss(load_recipe("glyphs", [*flags, "--auxiliary_loss.name", "vicreg"]))
+    assert isinstance(loss, Matryoshka) and loss.lengths == [8, 64] and loss.views == 2
+    assert isinstance(loss.loss, MultipleLosses)
+    assert all(isinstance(part, SelfSupervised) for part in loss.loss.parts)
+    assert [type(part.loss).__name__ for part in loss.loss.parts] == ["NTXent", "VICReg"]
+    # Rows 0 and 2 are views of one image, and so are 1 and 3, whatever the labels are.
+    x = np.random.default_rng(0).normal(size=(4, 64))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+    parts = [part.loss(np.array([0, 1, 0, 1]), x) for part in loss.loss.parts]
+    expected = sum(float(ops.convert_to_numpy(part)) for part in parts)
+    head = loss.loss.head(None, 64)
+    head.build((None, 64))
+    found = loss.loss(np.array([5, 5, 5, 5]), head(ops.array(x), ops.zeros(4, "int32")))
+    assert float(ops.convert_to_numpy(found)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--loss.name nt_xent --memory.size 64", r"views .*CrossBatchMemory remembers the classes"),
+        ("--loss.name nt_xent --auxiliary_loss.name center", "views .*Center needs classes"),
+    ],
+)
+def test_two_views_do_not_go_with_what_reads_classes(flags, message):
+    with pytest.raises(OptionError, match=message):
+        load_recipe("glyphs", [*flags.split(), "--training.views", "2"])
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--loss.name cosface --training.nested_dims 8", r"combined with training\.nested_dims"),
+        ("--loss.name cosface --auxiliary_loss.name center", "combined with auxiliary_loss"),
+        ("--loss.name contrastive", "loss contrastive has none"),
+    ],
+)
+def test_a_regularizer_of_proxies_needs_those_of_one_loss(flags, message):
+    flags = [*flags.split(), "--regularizer.name"]
+    with pytest.raises(OptionError, match=message) as raised:
+        load_recipe("glyphs", [*flags, "orthogonality"])
+    assert raised.value.option == "regularizer"
+    assert load_recipe("glyphs", [*flags, "koleo"]).regularizer is not None  # of embeddings
 
 
 @pytest.mark.parametrize("dims", ["64", "8,128"])

@@ -38,6 +38,28 @@ def test_refuses_options_out_of_range(options):
         Weighted(**options)
 
 
+def test_the_only_image_of_a_class_is_in_every_batch_where_all_classes_are_alike():
+    # 7 classes share batches of 7: an image of the first is needed once in each of the 5.
+    labels = np.repeat(np.arange(7), [1, 15, 8, 9, 2, 3, 1])
+    for epoch in range(5):
+        batches = Weighted(batch_size=7, power=1.0).batches(labels, epoch, seed=0)
+        assert [sorted(np.bincount(batch, minlength=39)[[0, 38]]) for batch in batches] == [
+            [1, 1]
+        ] * 5
+        assert all(len(set(batch)) == 7 for batch in batches.tolist())
+
+
+@pytest.mark.parametrize("classes", range(2, 12))
+def test_rounding_refuses_no_batch_of_one_image_of_each_class(classes):
+    rng = np.random.default_rng(classes)
+    for _ in range(20):
+        sizes = np.append(1, rng.integers(1, 20, classes - 1))
+        batches = Weighted(batch_size=classes, power=1.0).batches(
+            np.repeat(np.arange(classes), sizes), 0, seed=1
+        )
+        assert (batches == 0).sum(axis=1).tolist() == [1] * (sizes.sum() // classes)
+
+
 def test_refuses_to_take_an_image_twice_for_a_batch():
     with pytest.raises(ValueError, match="lower it"):
         Weighted(batch_size=50, power=1.0).batches(np.repeat([0, 1], [99, 1]), 0, 0)

@@ -226,3 +226,76 @@ def test_each_target_of_a_dictionary_is_checked():
     assert found["labels"].tolist() == [1, 0] and found["samples"].tolist() == [4, 5]
     with pytest.raises(ValueError, match="got 7 in row 0"):
         checked_targets({"labels": [7], "samples": [0]}, classes=2)
+
+
+RELATION = np.array([[1, 0.5, np.nan], [0.5, 1, 0], [np.nan, 0, 1]])
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, tf.constant, list])
+def test_a_relation_of_all_images_is_kept(kind):
+    found = checked_targets({"related": RELATION, "samples": kind([2, 0, 1])})
+    np.testing.assert_array_equal(found["related"], RELATION)
+    assert found["samples"].tolist() == [2, 0, 1]
+
+
+def test_a_batch_holds_rows_of_the_relation_of_all_images():
+    y = {"related": RELATION[1:], "samples": np.array([[1], [2]])}
+    assert checked_targets(y, batch=True)["samples"].tolist() == [1, 2]
+    assert checked_targets({"related": RELATION > 0.5, "samples": [0, 1, 2]})["samples"].size == 3
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"related": RELATION[:, :2]}, r"related must be .*\(N, N\); got \(3, 2\)"),
+        ({"related": RELATION[0]}, r"related must be .*\(N, N\); got \(3,\)"),
+        ({"related": 2 * RELATION - 1}, r"related .*\[0, 1\].*got -1 in row 1, column 2"),
+        ({"related": 2 * RELATION}, r"related .*\[0, 1\].*got 2 in row 0, column 0"),
+        ({"related": np.full((3, 3), "a")}, r"related must be numbers in \[0, 1\]; got <U1"),
+        ({"samples": np.arange(1, 4)}, r"samples must be in \[0, 3\).*got 3 in row 2. np.arange"),
+        ({"samples": np.arange(1000, 1003)}, "got 1000 in row 0"),
+        ({"samples": [0, -1, 2]}, "got -1 in row 1"),
+        ({"samples": np.zeros((3, 2), int)}, r"samples must be .*\(3,\); got \(3, 2\)"),
+        ({"samples": [0, 1]}, r"samples must be .*\(3,\); got \(2,\)"),
+        ({"samples": [0.0, 0.5, 2.0]}, "samples must be integers; got 0.5 in row 1. np.arange"),
+        ({"samples": ["a", "b", "c"]}, "samples must be integers; got 'a' in row 0"),
+        ({"samples": 7}, "samples must be a sequence"),
+    ],
+)
+def test_a_relation_that_would_be_read_wrongly_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        checked_targets({"related": RELATION, "samples": np.arange(3), **changed})
+
+
+@pytest.mark.parametrize(
+    "samples, message",
+    [
+        (np.zeros((2, 2), int), r"samples must be .*\(2,\); got \(2, 2\)"),
+        ([1, 2, 3], r"got \(3,\)"),
+        ([0.5, 1.5], "samples must be integers; got 0.5 in row 0"),
+        ([0, None], r"samples: row 1 has no sample \(None\)"),
+        ([1, 2**32], "samples must be in 32 bits; got 4294967296 in row 1"),
+    ],
+)
+def test_samples_beside_labels_are_the_number_of_each_image(samples, message):
+    with pytest.raises(ValueError, match=message):
+        checked_targets({"labels": [0, 1], "samples": samples})
+    found = checked_targets({"labels": [0, 1], "samples": [-1, 10**9]})  # -1: not known
+    assert found["samples"].tolist() == [-1, 10**9]
+
+
+def test_a_relation_is_refused_before_a_step_where_the_loss_needs_classes():
+    for y in ({"related": RELATION, "samples": np.arange(3)}, np.array([[1, 0.5], [0.5, 1]])):
+        with pytest.raises(ValueError, match=r"^a reason$"):
+            checked_targets(y, batch=True, why_classes="a reason")
+    y = {"labels": [0, 1], "samples": [0, 1]}
+    assert checked_targets(y, why_classes="a reason")["labels"].tolist() == [0, 1]
+
+
+def test_a_relation_of_a_batch_holds_shares():
+    with pytest.raises(
+        ValueError, match=r"a relation of the batch, must be in .*got -0.5 in row 0"
+    ):
+        checked_targets(np.array([[1, -0.5], [0.5, 1]]), batch=True)
+    unknown = np.array([[1, np.nan], [np.nan, 1]])
+    assert checked_targets(unknown, batch=True) is unknown

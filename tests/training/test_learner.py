@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dml.augmentations import GlyphWarp
 from dml.backbones import Conv4, Own
 from dml.encoding import head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
@@ -18,8 +19,10 @@ from dml.losses import (
     LOSSES,
     Contrastive,
     CrossBatchMemory,
+    Margin,
     Matryoshka,
     Mined,
+    MultipleLosses,
     MultiSimilarity,
     NTXent,
     ProxyAnchor,
@@ -140,6 +143,11 @@ def test_augmentation_is_applied_in_training_only():
     np.testing.assert_allclose(black, black[:1].repeat(8, axis=0), atol=1e-6)
 
 
+def test_an_augmentation_of_files_is_no_layer():
+    with pytest.raises(OptionError, match=r"augmentation must be Keras layers; got GlyphWarp"):
+        Learner(encoder(), MultiSimilarity(), augmentation=[GlyphWarp()])
+
+
 def test_default_compile_moves_the_proxies():
     images, labels = stripes()
     learner = Learner(encoder(), ProxyAnchor(), classes=4)
@@ -184,6 +192,19 @@ def test_telemetry_of_a_relation_counts_pairs_by_how_far_they_belong():
     values = {n: float(m.result()) for n, m in learner.telemetry.items()}
     assert values["positive_similarity"] == pytest.approx((0.25 * 0.6 + 0.5 * 0.8) / 0.75)
     assert values["negative_similarity"] == pytest.approx((0.75 * 0.6 + 0.5 * 0.8) / 2.25)
+
+
+def test_telemetry_leaves_out_pairs_of_one_image():
+    learner = Learner(encoder(), Contrastive())
+    x = np.zeros((4, 8), "float32")
+    x[:, :2] = [[1, 0], [1, 0], [0.6, 0.8], [0, 1]]
+    y = {"labels": np.array([0, 0, 0, 1]), "samples": np.array([5, 5, 6, 7])}
+    learner.compute_loss(y=y, y_pred=keras.ops.array(x))
+    values = {n: float(m.result()) for n, m in learner.telemetry.items()}
+    assert values["positive_similarity"] == pytest.approx(0.6)
+    assert values["negative_similarity"] == pytest.approx((0 + 0 + 0.8) / 3)
+    # Both positives, 0.89 apart, pull; of the negatives, one is within 1, 0.63 apart.
+    assert values["active_share"] == pytest.approx((2 + 1) / 5)
 
 
 def test_telemetry_of_memberships_counts_pairs_by_the_classes_that_they_share():
@@ -326,6 +347,27 @@ def test_how_far_all_images_are_related_does_as_their_labels_do(loss):
     np.testing.assert_allclose(found, losses({"labels": labels, "samples": samples}), rtol=1e-5)
 
 
+def test_views_take_a_relation_as_they_take_labels():
+    images, labels = stripes(8)
+    samples = np.arange(8)
+    related = (labels[:, None] == labels[None, :]).astype("float32")
+
+    def values(y, loss):
+        learner = eager(loss, optimizer=keras.optimizers.SGD(0.0))
+        history = learner.fit(images, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+        assert learner.evaluate(images, y, batch_size=8, verbose=0, return_dict=True)["loss"] > 0
+        return history["loss"], history["positive_similarity"]
+
+    memory = CrossBatchMemory(Contrastive(), 16, start=1)
+    for parts in ([NTXent()], [NTXent(), Contrastive()], [NTXent(), memory]):
+        loss = SelfSupervised(parts[0])
+        loss = MultipleLosses([loss, *parts[1:]]) if parts[1:] else loss
+        found = values({"related": related, "samples": samples}, loss)
+        for y in (labels, {"labels": labels, "samples": samples}):
+            if memory not in parts or y is not labels:
+                np.testing.assert_allclose(found, values(y, loss), rtol=1e-5)
+
+
 def test_targets_that_are_none_are_named():
     images, labels = stripes(12)
     related, samples = np.eye(12), np.arange(12)
@@ -335,6 +377,31 @@ def test_targets_that_are_none_are_named():
             learner.fit(images, wrong, verbose=0)
     with pytest.raises(ValueError, match="ProxyAnchor compares images with proxies"):
         eager(ProxyAnchor()).fit(images, {"related": related, "samples": samples}, verbose=0)
+
+
+@pytest.mark.parametrize("loss", [Margin(), MultipleLosses([Contrastive(), Margin()])])
+def test_boundaries_of_classes_need_classes(loss):
+    images, related = stripes(12)[0], np.eye(12) + 0.25 * (1 - np.eye(12))
+    learner = eager(loss)
+    for fit in (
+        lambda: learner.fit(images, {"related": related, "samples": np.arange(12)}, verbose=0),
+        lambda: learner.train_on_batch(images, related),
+    ):
+        with pytest.raises(ValueError, match=r"boundary for each class: .*per_class=False"):
+            fit()
+
+
+@pytest.mark.parametrize(
+    "loss, why",
+    [
+        (Contrastive(), "Orthogonality acts on proxies, and Contrastive has none: take a loss"),
+        (Matryoshka(ProxyAnchor(), [4, 8]), "Matryoshka has several sets of them"),
+        (MultipleLosses([ProxyAnchor(), Contrastive()]), "MultipleLosses has several sets of them"),
+    ],
+)
+def test_a_regularizer_of_proxies_says_which_are_missing(loss, why):
+    with pytest.raises(ValueError, match=why):
+        Learner(encoder(), loss, classes=4, regularizer=Orthogonality())
 
 
 def test_a_miner_chooses_the_pairs():

@@ -93,6 +93,17 @@ def test_what_decays_and_what_does_not(learner):
         np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=path)
 
 
+def test_the_scale_of_an_rms_normalisation_does_not_decay():
+    inputs = keras.Input((4,))
+    x = keras.layers.RMSNormalization()(keras.layers.Dense(4)(inputs))
+    network = keras.Model(inputs, keras.layers.UnitNormalization()(x))
+    options = OptimizerOptions(learning_rate=0.1, head_learning_rate=0.1, weight_decay=0.5)
+    after = moved(Learner(network, ProxyAnchor(), classes=3), options, gradient=0.0)
+    values = {path.split("/")[-1]: value for part, path, value in after if part == "backbone"}
+    assert (values["scale"] == 1).all() and (values["bias"] == 1).all()
+    np.testing.assert_allclose(values["kernel"], 1 - 0.1 * 0.5, rtol=1e-6)
+
+
 def test_clips_the_norm_of_each_part(learner):
     options = OptimizerOptions(
         name="sgd", learning_rate=1.0, head_learning_rate=1.0, momentum=0.0, clip_norm=0.5

@@ -69,7 +69,7 @@ def test_waits_for_batches_of_another_thread_that_get_ready_within_a_step(ready,
 def test_compiling_before_the_first_batch_is_asked_for_is_no_waiting():
     clock = Clock()
     waiting = Waiting(clock)
-    batches = waiting.watched(reading(clock, [9, 9]))
+    batches = waiting.watched(reading(clock, [1, 1]))  # from then on
     waiting.step_began()
     clock.now += 8.0
     next(batches), next(batches)

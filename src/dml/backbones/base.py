@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from dml._options import check_at_least, check_known, check_positive, check_within
+from dml._options import check_integer, check_known, check_within
 from dml._registry import Registry
 from dml._storage.places import data_folder, expanded
 from dml.backbones._lora import enable_lora
@@ -66,11 +66,11 @@ class Backbone:
         self._check_sides()
         if self.batch_norm_momentum is not None:
             check_within(0, 1, batch_norm_momentum=self.batch_norm_momentum)
-        check_at_least(0, lora_rank=self.lora_rank)
+        check_integer(0, lora_rank=self.lora_rank)
 
     def _check_sides(self):
-        check_positive(input_size=self.input_size)
-        check_at_least(0, resize_side=self.resize_side)
+        check_integer(1, input_size=self.input_size)
+        check_integer(0, resize_side=self.resize_side)
         if 0 < self.resize_side < self.input_size:
             raise OptionError(
                 "resize_side",

@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 from keras import layers
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml.backbones._scaling import InputScaling
 from dml.backbones.base import BACKBONES, Backbone
 from dml.errors import OptionError
@@ -42,8 +42,8 @@ class Conv4(Backbone):
         super().__post_init__()
         if self.weights == "imagenet":
             raise OptionError("weights", "must be 'none' or a file: conv4 has no ImageNet weights")
-        check_at_least(16, input_size=self.input_size)
-        check_at_least(1, filters=self.filters)
+        check_integer(16, input_size=self.input_size)
+        check_integer(1, filters=self.filters)
 
     def scaling(self) -> keras.Layer:
         return InputScaling("tf", name="scaling")

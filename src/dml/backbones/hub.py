@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from dml._options import check_at_least, check_known
+from dml._options import check_integer, check_known
 from dml._registry import suggestion
 from dml._storage.places import data_folder, expanded
 from dml.backbones._presets import named_presets
@@ -60,7 +60,7 @@ class Hub(Backbone):
         check_known(("preset", "none"), weights=self.weights)
 
     def _check_sides(self):
-        check_at_least(0, input_size=self.input_size, resize_side=self.resize_side)
+        check_integer(0, input_size=self.input_size, resize_side=self.resize_side)
         if self.input_size:
             super()._check_sides()
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
-from dml._options import check_at_least, check_interval, check_known
+from dml._options import check_integer, check_interval, check_known
 from dml.errors import DataError
 
 SPLITS = ("train", "val", "test", "query", "gallery")
@@ -40,7 +40,7 @@ def check_validation(fraction: float, seed: int, by: str) -> None:
         OptionError: One is out of its range.
     """
     check_interval("[0, 1)", validation_fraction=fraction)
-    check_at_least(0, validation_seed=seed)
+    check_integer(0, validation_seed=seed)
     check_known(VALIDATIONS, validation=by)
 
 
@@ -51,7 +51,7 @@ def check_test(fraction: float, seed: int) -> None:
         OptionError: One is out of its range.
     """
     check_interval("[0, 1)", test_fraction=fraction)
-    check_at_least(0, test_seed=seed)
+    check_integer(0, test_seed=seed)
 
 
 def check_complete(splits: Collection[str], place: str | os.PathLike[str]) -> None:

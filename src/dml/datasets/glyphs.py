@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dml._options import check_at_least, check_within
+from dml._options import check_integer, check_within
 from dml.datasets._files import halves
 from dml.datasets.base import DATASETS, DatasetPart
 from dml.datasets.items import Items
@@ -49,9 +49,9 @@ class Glyphs(DatasetPart):
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(2, classes=self.classes)
-        check_at_least(2 if self.protocol == "seen-class" else 1, samples=self.samples)
-        check_at_least(0, seed=self.seed)
+        check_integer(2, classes=self.classes)
+        check_integer(2 if self.protocol == "seen-class" else 1, samples=self.samples)
+        check_integer(0, seed=self.seed)
         check_within(SMALLEST, LARGEST, size=self.size)
         if self.classes * self.samples > _MOST:
             raise OptionError(

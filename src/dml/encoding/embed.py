@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dml._options import check_at_least, check_list
+from dml._options import check_integer, check_list
 from dml._processes import exchanged, from_each, process_count, process_index
 from dml._threads import reading_threads
 from dml.encoding._interface import Encoder, preparation_of
@@ -41,7 +41,7 @@ def embed_images(
             unsupported model.
         DivergenceError: An embedding is not finite.
     """
-    check_at_least(1, batch_size=batch_size)
+    check_integer(1, batch_size=batch_size)
     check_list(paths=paths)
     threads = reading_threads(threads)
     if _is_shared():

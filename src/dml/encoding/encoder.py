@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from dml._options import check_at_least, check_known
+from dml._options import check_integer, check_known
 from dml.backbones import Backbone
 from dml.backbones._weights import load_model
 from dml.encoding._layers import FrozenStatistics, Prepare, UnitLength
@@ -48,7 +48,7 @@ class EmbeddingOptions:
     pca_whiten: bool = False
 
     def __post_init__(self):
-        check_at_least(0, dim=self.dim)
+        check_integer(0, dim=self.dim)
         check_known(_INITS, init=self.init)
         check_known(POOLINGS, pooling=self.pooling)
         if self.pca_whiten and self.init == "random":

@@ -5,7 +5,7 @@ from keras import ops
 
 from dml.heads._hard_differences import hard_differences
 from dml.heads.base import Head
-from dml.ops import ratio, soft_histogram
+from dml.ops import ratio, relation_of_distinct, soft_histogram
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -20,11 +20,16 @@ class DifferenceHead(Head):
     Call arguments:
         embeddings: Floats (B, D), of length 1.
         labels: Integers (B,), or a relation (B, B).
+        samples: Integers (B,), the index of each image, pairs of which have no difference; negative
+            where it is not known, None if none is.
+        related: Unused.
         training: Whether the batch updates the distribution.
 
     Returns:
         Float32 (B, D + bins): each embedding, then the cumulative distribution, in [0, 1].
     """
+
+    reads_samples = True
 
     def __init__(self, bins, momentum, **layer_options):
         super().__init__(**layer_options)
@@ -37,8 +42,10 @@ class DifferenceHead(Head):
         )
         super().build(input_shape)
 
-    def call(self, embeddings, labels, training=False):
+    def call(self, embeddings, labels, samples=None, related=None, training=False):
         """Returns float embeddings (B, D) with the distribution, float32 (B, D + bins)."""
+        if samples is not None:
+            labels = relation_of_distinct(labels, samples)
         histogram = ops.convert_to_tensor(self.histogram)
         constant = ops.stop_gradient(embeddings)
         newest = self.histogram_of(*hard_differences(constant, labels))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dml._options import check_positive
+from dml._options import check_integer
 from dml.errors import ArrayError
 from dml.heads.base import Head
 
@@ -46,7 +46,7 @@ class MemoryHead(Head):
         super().__init__(**layer_options)
         self.size = size
         self.embedding_dim = embedding_dim
-        check_positive(size=self.size, embedding_dim=self.embedding_dim)
+        check_integer(1, size=self.size, embedding_dim=self.embedding_dim)
 
     def build(self, input_shape):
         def state(name, shape, initializer, dtype):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml._devices import by_class, for_all_classes
-from dml._options import check_positive
+from dml._options import check_integer, check_positive
 from dml.heads.base import Head
 from dml.ops import cosines_to, unit_length
 
@@ -30,7 +30,7 @@ class ProxyHead(Head):
         Cosines, float32 (B, C), or (B, C, K) if K is greater than 1.
 
     Raises:
-        OptionError: A count is not positive.
+        OptionError: A count or the length is not positive.
 
     Example:
         >>> head = dml.heads.ProxyHead(classes=10, embedding_dim=4)
@@ -46,11 +46,14 @@ class ProxyHead(Head):
         self.embedding_dim = embedding_dim
         self.proxies_per_class = proxies_per_class
         self.initial_length = initial_length
-        check_positive(
+        check_integer(
+            1,
             classes=self.classes,
             embedding_dim=self.embedding_dim,
             proxies_per_class=self.proxies_per_class,
         )
+        if initial_length is not None:
+            check_positive(initial_length=initial_length)
 
     def initial_deviation(self):
         """Returns the standard deviation of a proxy's entries before training."""

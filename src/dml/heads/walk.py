@@ -21,7 +21,7 @@ class WalkHead(ProxyHead):
         classes: C; positive.
         embedding_dim: D; positive.
         alpha: In [0, 1).
-        context: Whether images and proxies are compared by their walks to all nodes.
+        context: Whether images and proxies are compared by the walks to each from all proxies.
 
     Call arguments:
         embeddings: Floats (B, D), of length 1.
@@ -30,7 +30,8 @@ class WalkHead(ProxyHead):
 
     Returns:
         Float32 (B, C), at least 0: F from each proxy to each image; or, with `context`, the inner
-        products of an image's and a proxy's rows of F.
+        products of an image's and a proxy's rows of F, each of the C columns of the proxies, where
+        walks start.
     """
 
     def __init__(self, classes, embedding_dim, alpha, context=False, **layer_options):

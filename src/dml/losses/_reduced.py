@@ -7,10 +7,12 @@ from keras import ops
 
 from dml._registry import Registry
 from dml.errors import OptionError
-from dml.losses._wrapper import Wrapper
+from dml.losses._wrapper import Wrapper, check_order
 from dml.losses.base import MetricLoss, PairLoss
 from dml.ops import class_sizes, is_relation, relation_of_memberships
 from dml.reductions import REDUCTIONS, Reduction
+
+_AROUND = ("Mined", "CrossBatchMemory", "SelfSupervised", "Matryoshka", "MultipleLosses")
 
 
 def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
@@ -23,6 +25,9 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
     Raises:
         OptionError: The loss is not a sum over anchors or images; the message gives the reason.
     """
+    if isinstance(loss, _Reduced):
+        raise OptionError("loss", "has a reduction already: reduce the loss itself, once")
+    check_order(loss, "reduced(loss, reduction)", _AROUND)
     if loss.has_pairs() and not loss.both_ends:
         return ReducedPairs(loss, reduction)
     if loss.averages_images:

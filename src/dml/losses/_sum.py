@@ -22,9 +22,9 @@ class SumOfLosses(Wrapper):
         if not losses:
             raise OptionError("losses", "must hold at least one; got none")
         weights = [1.0] * len(losses) if weights is None else list(weights)
-        if len(weights) != len(losses) or not min(weights) >= 0:
+        if len(weights) != len(losses) or not all(0 <= w < float("inf") for w in weights):
             raise OptionError(
-                "weights", f"must be {len(losses)} numbers, at least 0; got {weights}"
+                "weights", f"must be {len(losses)} numbers, at least 0 and finite; got {weights}"
             )
         long = [type(loss).__name__ for loss in losses if loss.reads_length]
         if long:
@@ -45,6 +45,9 @@ class SumOfLosses(Wrapper):
 
     def takes_relation(self):
         return all(loss.takes_relation() for loss in self.parts)
+
+    def why_classes(self):
+        return next(loss for loss in self.parts if not loss.takes_relation()).why_classes()
 
     def reads_classes(self):
         return any(loss.reads_classes() for loss in self.parts)

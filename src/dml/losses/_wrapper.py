@@ -9,6 +9,14 @@ from dml.errors import OptionError
 from dml.heads import Head
 from dml.losses.base import MetricLoss
 
+NO_MINER = (
+    "can't be combined with a miner, which selects a batch's own pairs: leave one of the two out"
+)
+NO_CLASSES = (
+    "remembers the classes of earlier batches, and without labels there are none: train without "
+    "SelfSupervised (training.views = 1), or without a memory"
+)
+
 
 class Wrapper(MetricLoss):
     """A loss that wraps another one and forwards to it everything that it does not override.
@@ -30,6 +38,8 @@ class Wrapper(MetricLoss):
         "is_softmax_of_cosines",
         "initial_proxy_length",
     )
+    # How it is called, for errors about the order of wrappers.
+    written: ClassVar[str] = ""
     # Options that are parts, and the registry that saves each.
     registries: ClassVar[dict[str, Registry]] = {}
 
@@ -49,6 +59,12 @@ class Wrapper(MetricLoss):
 
     def takes_relation(self) -> bool:
         return self.loss.takes_relation()
+
+    def why_classes(self):
+        return self.loss.why_classes()
+
+    def labels_of(self, targets):
+        return self.loss.labels_of(targets)
 
     def reads_classes(self) -> bool:
         return self.loss.reads_classes()
@@ -86,11 +102,31 @@ class Wrapper(MetricLoss):
         return cls(**{**config, **parts, "loss": loss})
 
 
+def check_order(loss: MetricLoss, inner: str, around: tuple[str, ...]) -> None:
+    """Raises OptionError if a loss is a wrapper that goes around what is put around it.
+
+    Args:
+        loss: A part of `dml.losses`.
+        inner: The call that puts it around a loss, such as "reduced(loss, reduction)".
+        around: The names of wrappers that take its result.
+    """
+    name = type(loss).__name__
+    if isinstance(loss, Wrapper) and name in around:
+        raise OptionError(
+            "loss", f"{name} goes around {inner}, not into it: {loss.written.format(inner)}"
+        )
+
+
 def require_pairs(loss: MetricLoss) -> None:
     """Raises OptionError, with the reason, unless a loss is of pairs that a miner may select."""
     if loss.has_pairs():
         return
-    reason = "compares images with proxies" if loss.proxies_per_class else "reads embeddings"
+    if loss.proxies_per_class:
+        reason = "compares images with proxies"
+    elif loss.needs_head():
+        reason = "reads more than embeddings, from a layer of its own"
+    else:
+        reason = "reads embeddings"
     raise OptionError(
         "loss",
         f"{type(loss).__name__} {reason}, and a miner or a memory needs one of pairs of images: "

@@ -9,9 +9,9 @@ from keras import ops
 from dml._registry import Registry
 from dml.errors import OptionError
 from dml.heads import Head, ProxyHead
-from dml.losses._exact import as_floats, exact_targets
+from dml.losses._exact import as_floats, check_rows, exact_targets
 from dml.losses._weights import check_no_weights
-from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products, relation_of_distinct
+from dml.ops import DISTANCES, Targets, check_distance, pair_masks, products
 
 LOSSES = Registry("loss")
 
@@ -33,8 +33,9 @@ class MetricLoss(keras.losses.Loss):
     Subclasses are dataclasses whose fields are the options, and implement `batch_loss`.
 
     Raises:
-        ArrayError: `sample_weight` or `class_weight` is given; or labels are a matrix that is
-            neither a relation nor memberships; or labels that name classes exceed 32 bits.
+        ArrayError: `sample_weight` or `class_weight` is given; or labels are no whole numbers, not
+            one for each row, or a matrix that is neither a relation nor memberships; or labels that
+            name classes exceed 32 bits.
     """
 
     # 0: x is embeddings (B, D); 1: cosines (B, classes); K > 1: cosines (B, classes, K).
@@ -62,7 +63,10 @@ class MetricLoss(keras.losses.Loss):
         check_no_weights(sample_weight)
         # Keras would cast labels to floats: in float32, 2^24 and 2^24 + 1 are the same label.
         y = exact_targets(y_true, recode=not self.reads_classes())
-        return ops.mean(self.call(y, keras.tree.map_structure(as_floats, y_pred)))
+        x = keras.tree.map_structure(as_floats, y_pred)
+        if self.views == 1:  # else labels are ignored
+            check_rows(y, x)
+        return ops.mean(self.call(y, x))
 
     def call(self, labels, x):
         targets = Targets.of(labels, memberships=self.takes_memberships())
@@ -71,10 +75,16 @@ class MetricLoss(keras.losses.Loss):
 
     def value(self, targets: Targets, x):
         """Returns the scalar loss of a batch's targets and float32 x."""
-        labels = targets.labels
+        return self.batch_loss(self.labels_of(targets), x)
+
+    def labels_of(self, targets: Targets) -> Any:
+        """Returns the labels of a batch's targets that `batch_loss` and `active_share` receive.
+
+        Where they may be a relation, pairs of one image are unknown in it.
+        """
         if targets.samples is not None and self.takes_relation():
-            labels = relation_of_distinct(labels, targets.samples)
-        return self.batch_loss(labels, x)
+            return targets.to_compare()
+        return targets.labels
 
     def takes_memberships(self) -> bool:
         """Returns whether labels may be memberships (B, classes)."""
@@ -83,6 +93,11 @@ class MetricLoss(keras.losses.Loss):
     def takes_relation(self) -> bool:
         """Returns whether labels may be a relation (B, B)."""
         return not self.proxies_per_class
+
+    def why_classes(self) -> str:
+        """Returns why labels can't be a relation, and what to do: of losses that don't take one."""
+        name = type(self).__name__
+        return f"{name} compares images with proxies: pass classes instead of a relation"
 
     def reads_classes(self) -> bool:
         """Returns whether it matters which classes labels name, and not only which are equal."""

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops import as_weights, memberships, ratio
+from dml.ops import memberships, row_shares
 
 
 @LOSSES.register("center")
@@ -17,7 +17,8 @@ class Center(MetricLoss):
     """Pulls each image to the centre of its class.
 
     Half the mean squared distance of an image and its class's centre, both of length 1: the mean
-    of 1 - their cosine. It separates no classes and collapses when used alone; combine it with a
+    of 1 - their cosine. An image of several classes has the mean of theirs, by its memberships, and
+    one without a class 0. It separates no classes and collapses when used alone; combine it with a
     loss that classifies, in the paper with a weight of 0.003 to 0.1. The paper updates its centres
     by a separate rule; here they are proxies that the optimizer trains.
 
@@ -36,5 +37,5 @@ class Center(MetricLoss):
     averages_images: ClassVar[bool] = True
 
     def batch_loss(self, labels, cosines):
-        own = as_weights(memberships(labels, cosines.shape[1]))
-        return ratio(ops.sum(own * (1.0 - cosines)), ops.sum(own))
+        own = row_shares(memberships(labels, cosines.shape[1]))
+        return ops.mean(ops.sum(own * (1.0 - cosines), axis=1))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml._options import check_at_least, check_known
+from dml._options import check_at_least, check_finite, check_known
 from dml.errors import OptionError
 from dml.losses.base import LOSSES, DistanceLoss
 from dml.ops import as_weights, custom_gradient, keep, ratio
@@ -59,6 +59,7 @@ class Contrastive(DistanceLoss):
         low, high = self.positive_margin, self.negative_margin
         if self.distance != "dot":  # whose distances are negative
             check_at_least(0, positive_margin=low)
+        check_finite(positive_margin=low, negative_margin=high)
         if not high > low:
             raise OptionError(
                 "negative_margin", f"must be above positive_margin, {low}; got {high}"

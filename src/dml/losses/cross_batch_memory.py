@@ -6,8 +6,10 @@ from keras import ops
 from dml._options import check_at_least, check_integer
 from dml.errors import OptionError
 from dml.heads import MemoryHead
-from dml.losses._wrapper import Wrapper, require_pairs
+from dml.losses._wrapper import NO_CLASSES, NO_MINER, Wrapper, check_order, require_pairs
 from dml.losses.base import MetricLoss
+from dml.losses.mined import Mined
+from dml.losses.self_supervised import SelfSupervised
 from dml.ops import relation_masks
 
 
@@ -42,7 +44,16 @@ class CrossBatchMemory(Wrapper):
         - [Wang et al., CVPR 2020](https://arxiv.org/abs/1912.06798)
     """
 
+    written = "CrossBatchMemory({}, size)"
+
     def __init__(self, loss: MetricLoss, size: int = 8192, start: int = 1000, weight: float = 1.0):
+        check_order(loss, "CrossBatchMemory(loss, size)", ("Matryoshka", "MultipleLosses"))
+        if isinstance(loss, Mined):
+            raise OptionError("loss", f"CrossBatchMemory {NO_MINER}")
+        if isinstance(loss, CrossBatchMemory):
+            raise OptionError("loss", "CrossBatchMemory has a memory already: leave one out")
+        if isinstance(loss, SelfSupervised):
+            raise OptionError("loss", f"CrossBatchMemory {NO_CLASSES}")
         require_pairs(loss)
         if loss.both_ends:
             raise OptionError(

@@ -73,7 +73,7 @@ class MagFace(MetricLoss):
             raise OptionError(
                 "smallest_margin", f"must be at most largest_margin, {high}; got {low}"
             )
-        check_positive(shortest=self.shortest)
+        check_positive(shortest=self.shortest, longest=self.longest)
         if not self.shortest < self.longest:
             raise OptionError(
                 "longest", f"must be above shortest, {self.shortest}; got {self.longest}"

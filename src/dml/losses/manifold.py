@@ -32,8 +32,8 @@ class Manifold(MetricLoss):
     Args:
         alpha: Probability that a walk continues; in (0, 1). 0.8 in the paper.
         margin: At least 0; 0.0005 in the paper.
-        context: Whether to use the paper's context loss, which compares the walks from image and
-            proxy, instead of the intrinsic one.
+        context: Whether to use the paper's context loss, which compares the walks from all proxies
+            to an image with those to a proxy, instead of the intrinsic one.
 
     Call arguments:
         labels: Integers (B,), each in [0, classes), or memberships (B, classes).

@@ -9,7 +9,7 @@ from dml._options import check_at_least, check_positive
 from dml.errors import OptionError
 from dml.heads import BoundaryHead
 from dml.losses.base import LOSSES, MetricLoss
-from dml.ops import as_weights, euclidean, pair_masks, ratio
+from dml.ops import as_weights, euclidean, keep, pair_masks, ratio
 
 
 @LOSSES.register("margin")
@@ -19,7 +19,8 @@ class Margin(MetricLoss):
     """Pulls positive pairs inside a learned boundary and pushes negative ones beyond it.
 
     With d the distance of two embeddings and b the boundary of the anchor's class, the sum over
-    all pairs, divided by the number of those that are not 0, of
+    all pairs, divided by the number of those that are not 0 (of graded relations, the sum of their
+    weights), of
 
         max(0, margin + d - b) for positive pairs      max(0, margin - d + b) for negative ones
 
@@ -66,20 +67,29 @@ class Margin(MetricLoss):
             raise OptionError("classes", "must be given: Margin has a boundary for each class")
         return BoundaryHead(classes if self.per_class else 0, self.boundary)
 
+    def why_classes(self):
+        return (
+            "Margin has a boundary for each class: pass classes instead of a relation, or take one "
+            "boundary for all, Margin(per_class=False)"
+        )
+
+    def labels_of(self, targets):
+        return targets.to_compare()  # also per class: which classes they are, the head reads
+
     def hinges(self, labels, x):
-        """Returns the loss of each pair (B, B), weighted by its mask."""
+        """Returns the sum of the pairs' losses, and the weight of those that are not 0."""
         embeddings, boundaries = x[:, :-1], x[:, -1:]
         d = euclidean(embeddings, embeddings)
-        positive, negative = (as_weights(mask) for mask in pair_masks(labels))
+        positive, negative = pair_masks(labels)
         pull = ops.relu(self.margin + d - boundaries)
         push = ops.relu(self.margin - d + boundaries)
-        return positive * pull + negative * push
+        total = ops.sum(as_weights(positive) * pull + as_weights(negative) * push)
+        active = as_weights(keep(positive, pull > 0)) + as_weights(keep(negative, push > 0))
+        return total, ops.sum(active)
 
     def batch_loss(self, labels, x):
-        costs = self.hinges(labels, x)
-        active = ops.sum(ops.cast(costs > 0, "float32"))
-        return ratio(ops.sum(costs), active) + self.boundary_weight * ops.mean(x[:, -1])
+        return ratio(*self.hinges(labels, x)) + self.boundary_weight * ops.mean(x[:, -1])
 
     def active_share(self, labels, x):
-        active = ops.sum(ops.cast(self.hinges(labels, x) > 0, "float32"))
+        active = self.hinges(labels, x)[1]
         return ratio(active, sum(ops.sum(as_weights(mask)) for mask in pair_masks(labels)))

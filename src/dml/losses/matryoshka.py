@@ -34,6 +34,8 @@ class Matryoshka(SumOfLosses):
         - [Kusupati et al., NeurIPS 2022](https://arxiv.org/abs/2205.13147)
     """
 
+    written = "Matryoshka({}, dims)"
+
     def __init__(
         self, loss: MetricLoss, dims: Sequence[int], weights: Sequence[float] | None = None
     ):

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from dml._registry import Registry
-from dml.losses._wrapper import Wrapper, require_pairs
+from dml.errors import OptionError
+from dml.losses._wrapper import NO_MINER, Wrapper, check_order, require_pairs
 from dml.losses.base import MetricLoss
 from dml.miners import MINERS, Miner
 from dml.ops import pair_masks, share_kept
@@ -27,9 +28,15 @@ class Mined(Wrapper):
         OptionError: The loss compares no pairs that a miner could select from.
     """
 
+    written = "Mined({}, miner)"
     registries: ClassVar[dict[str, Registry]] = {"miner": MINERS}
 
     def __init__(self, loss: MetricLoss, miner: Miner):
+        check_order(loss, "Mined(loss, miner)", ("SelfSupervised", "Matryoshka", "MultipleLosses"))
+        if isinstance(loss, Mined):
+            raise OptionError("loss", "Mined has a miner already: leave one of the two out")
+        if type(loss).__name__ == "CrossBatchMemory":
+            raise OptionError("loss", f"{type(loss).__name__} {NO_MINER}")
         require_pairs(loss)
         super().__init__(loss)
         self.miner = miner

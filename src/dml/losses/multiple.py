@@ -22,6 +22,8 @@ class MultipleLosses(SumOfLosses):
         OptionError: The numbers of losses and weights differ, or a weight is negative.
     """
 
+    written = "MultipleLosses([{}])"
+
     def get_config(self):
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.parts]
         return {"losses": losses, "weights": self.weights}

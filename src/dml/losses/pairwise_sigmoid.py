@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from dml._options import check_positive
+from dml._options import check_finite, check_positive
 from dml.losses.base import LOSSES, PairLoss
 from dml.ops import as_weights
 
@@ -26,8 +26,8 @@ class PairwiseSigmoid(PairLoss):
 
     Args:
         scale: Factor of the cosines. Positive; 10 at the start in the paper.
-        bias: Added to them; -10 at the start in the paper, so that pairs are first classified as
-            negative, as nearly all are.
+        bias: Added to them. Finite; -10 at the start in the paper, so that pairs are first
+            classified as negative, as nearly all are.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).
@@ -49,6 +49,7 @@ class PairwiseSigmoid(PairLoss):
     def __post_init__(self):
         super().__post_init__()
         check_positive(scale=self.scale)
+        check_finite(bias=self.bias)
 
     def pair_loss(self, similarities, positive, negative):
         logits = self.scale * similarities + self.bias

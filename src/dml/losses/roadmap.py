@@ -35,8 +35,10 @@ class Roadmap(PairLoss):
         slope: rho in the paper. Positive; 100 in the paper.
         offset: delta in the paper. At least 0; 0.05 in the paper.
         calibration: Weight of the calibration, lambda in the paper. In [0, 1]; 0.5.
-        positive_similarity: Target for positive pairs, a cosine; 0.9 in the authors' code.
-        negative_similarity: Limit for negative pairs, a cosine; 0.6 in the authors' code.
+        positive_similarity: Target for positive pairs, a cosine. In [-1, 1]; 0.9 in the authors'
+            code.
+        negative_similarity: Limit for negative pairs, a cosine. In [-1, 1]; 0.6 in the authors'
+            code.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).
@@ -64,6 +66,12 @@ class Roadmap(PairLoss):
         check_positive(temperature=self.temperature, slope=self.slope)
         check_at_least(0, offset=self.offset)
         check_within(0, 1, calibration=self.calibration)
+        check_within(
+            -1,
+            1,
+            positive_similarity=self.positive_similarity,
+            negative_similarity=self.negative_similarity,
+        )
 
     def pair_loss(self, s, positive, negative):
         gaps = s[:, None, :] - s[:, :, None]  # (anchor, j, k)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml.errors import OptionError
-from dml.losses._wrapper import Wrapper
+from dml.losses._wrapper import NO_CLASSES, Wrapper, check_order
 from dml.losses.base import MetricLoss
 
 
@@ -26,9 +26,16 @@ class SelfSupervised(Wrapper):
         OptionError: The loss has proxies or another head, which requires classes.
     """
 
+    written = "SelfSupervised({})"
+
     def __init__(self, loss: MetricLoss):
+        check_order(loss, "SelfSupervised(loss)", ("Matryoshka", "MultipleLosses"))
+        name = type(loss).__name__
+        if isinstance(loss, SelfSupervised):
+            raise OptionError("loss", "SelfSupervised has two views already: leave one out")
+        if name == "CrossBatchMemory":
+            raise OptionError("loss", f"{name} {NO_CLASSES}")
         if loss.needs_head():
-            name = type(loss).__name__
             raise OptionError("loss", f"{name} needs classes: without labels there are none")
         super().__init__(loss)
         self.views = 2

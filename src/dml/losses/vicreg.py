@@ -16,11 +16,11 @@ from dml.ops import mean_over, pair_masks, squared
 class VICReg(MetricLoss):
     """Pulls positive pairs together, and keeps every dimension varied and uncorrelated.
 
-    The weighted sum of
+    With z an embedding divided by `target_deviation`, the weighted sum of
 
-        invariance: mean over positive pairs of the squared distance, divided by D
-        variance:   mean over dimensions of max(0, 1 - sqrt(variance + 1e-4) / target_deviation)
-        covariance: sum over pairs of dimensions of their squared covariance, divided by D
+        invariance: mean over positive pairs of the squared distance of their z, divided by D
+        variance:   mean over dimensions of max(0, 1 - sqrt(variance of z + 1e-4))
+        covariance: sum over pairs of dimensions of the squared covariance of z, divided by D
 
     Variance and covariance are over the batch. The paper has two views of each image, and takes
     these terms for each view; here views, or images of a class, are positive pairs of one batch.
@@ -32,7 +32,7 @@ class VICReg(MetricLoss):
         covariance_weight: nu in the paper. At least 0; 1.
         target_deviation: Target standard deviation of each dimension. At least 0; 1 in the paper
             for embeddings of any length. 0 uses 1 / sqrt(D), which embeddings of length 1 can
-            reach; covariances are then in units of its square.
+            reach.
 
     Call arguments:
         labels: Integers (B,), or a relation (B, B).

@@ -31,7 +31,7 @@ class MultiSimilarityMiner(Miner):
     epsilon: float = 0.1
 
     def __post_init__(self):
-        check_at_least(0, epsilon=self.epsilon)
+        check_at_least(0, finite=False, epsilon=self.epsilon)
 
     def mine(self, similarities, positive, negative):
         nowhere = float("inf")

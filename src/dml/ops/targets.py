@@ -7,7 +7,7 @@ from typing import Any, Self
 from keras import backend, ops
 
 from dml.errors import ArrayError
-from dml.ops.labels import is_relation, relation_of
+from dml.ops.labels import is_relation, relation_of, relation_of_distinct
 
 _KINDS = 'labels, {"labels", "samples"} or {"related", "samples"}'
 
@@ -31,11 +31,13 @@ class Targets:
             (B, classes).
         samples: int32 (B,), the index of each image in the training data; None if unknown.
         related: Floats (B, N), the relation of each image to all training images; None if unknown.
+        views: How many views of each image there are, one batch of them after another.
     """
 
     labels: Any
     samples: Any = None
     related: Any = None
+    views: int = 1
 
     @classmethod
     def of(cls, y: Any, memberships: bool = False) -> Self:
@@ -66,14 +68,33 @@ class Targets:
             labels = ops.cast(labels, "float32") if memberships else relation_of(labels)
         return cls(labels, samples)
 
-    def of_views(self, count: int) -> Self:
+    def of_views(self, count: int, memberships: bool = False) -> Self:
         """Returns the targets of `count` views of the batch, one after another.
-
-        Samples are unknown, because views of one image are to be compared.
 
         Args:
             count: Number of views; positive.
+            memberships: Whether a matrix of labels contains memberships rather than a relation,
+                in which an image's views are related by 1.
         """
         if count == 1:
             return self
-        return replace(self, labels=ops.concatenate([self.labels] * count), samples=None)
+        labels = self.labels
+        if is_relation(labels) and not memberships:
+            itself = ops.eye(ops.shape(labels)[0], dtype="bool")
+            labels = ops.tile(ops.where(itself, 1.0, labels), (count, count))
+        else:
+            labels = ops.concatenate([labels] * count)
+        samples, related = (
+            None if rows is None else ops.concatenate([rows] * count)
+            for rows in (self.samples, self.related)
+        )
+        return replace(self, labels=labels, samples=samples, related=related, views=count)
+
+    def to_compare(self) -> Any:
+        """Returns labels (B,), or a relation (B, B), by which images are compared with each other.
+
+        Pairs of one image are unknown, unless there are views, which are to be compared.
+        """
+        if self.samples is None or self.views > 1:
+            return self.labels
+        return relation_of_distinct(self.labels, self.samples)

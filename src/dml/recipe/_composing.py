@@ -36,6 +36,7 @@ def training_loss(recipe: Recipe) -> "MetricLoss":
             "training.nested_dims",
             f"must be below embedding.dim, {dim}; got {list(training.nested_dims)}",
         )
+    _check_regularizer(recipe)
     loss = recipe.loss
     if recipe.reduction is not None:
         loss = _put_around("reduction", reduced, loss, recipe.reduction)
@@ -45,15 +46,42 @@ def training_loss(recipe: Recipe) -> "MetricLoss":
         loss = _put_around(
             "memory", CrossBatchMemory, loss, memory.size, memory.start, memory.weight
         )
-    if recipe.auxiliary_loss is not None:
-        losses, weights = [loss, recipe.auxiliary_loss], [1, training.auxiliary_loss_weight]
+    beside = recipe.auxiliary_loss
+    if training.views > 1:
+        loss = _put_around("training.views", SelfSupervised, loss)
+        beside = beside and _put_around("training.views", SelfSupervised, beside)
+    if beside is not None:
+        losses, weights = [loss, beside], [1, training.auxiliary_loss_weight]
         loss = _put_around("auxiliary_loss", MultipleLosses, losses, weights)
     if training.nested_dims:
         lengths = sorted({*training.nested_dims, dim})
         loss = _put_around("training.nested_dims", Matryoshka, loss, lengths)
-    if training.views > 1:
-        loss = _put_around("training.views", SelfSupervised, loss)
     return loss
+
+
+def _check_regularizer(recipe: Recipe) -> None:
+    """Raises OptionError unless there are proxies of one loss for a regularizer that needs them."""
+    part = recipe.regularizer
+    if part is None or "proxies" not in part.acts_on:
+        return
+    name = recipe.names["regularizer"]
+    if not recipe.loss.proxies_per_class:
+        raise OptionError(
+            "regularizer",
+            f"{name} acts on proxies, and loss {recipe.names['loss']} has none: leave it out, or "
+            "take a loss such as proxy_anchor",
+        )
+    several = {
+        "auxiliary_loss": recipe.auxiliary_loss is not None,
+        "training.nested_dims": bool(recipe.training.nested_dims),
+    }
+    for option, there in several.items():
+        if there:
+            raise OptionError(
+                "regularizer",
+                f"{name} acts on the proxies of one loss and can't be combined with {option}: "
+                "leave one of the two out",
+            )
 
 
 def _put_around(option: str, wrapper: "Callable[..., MetricLoss]", *arguments: Any) -> "MetricLoss":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dml._options import (
     check_at_least,
     check_counts,
+    check_integer,
     check_interval,
     check_known,
     check_positive,
@@ -128,7 +129,8 @@ class MemoryOptions:
     weight: float = 1.0
 
     def __post_init__(self):
-        check_at_least(0, size=self.size, start=self.start, weight=self.weight)
+        check_integer(0, size=self.size, start=self.start)
+        check_at_least(0, weight=self.weight)
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ class HeadStageOptions:
     head_learning_rate: float = 1e-2
 
     def __post_init__(self):
-        check_positive(epochs=self.epochs)
-        check_at_least(0, views=self.views)
+        check_integer(1, epochs=self.epochs)
+        check_integer(0, views=self.views)
         check_positive(learning_rate=self.learning_rate, head_learning_rate=self.head_learning_rate)
 
 
@@ -178,7 +180,7 @@ class SecondStageOptions:
     batch_norm: str = "train"
 
     def __post_init__(self):
-        check_at_least(0, epochs=self.epochs)
+        check_integer(0, epochs=self.epochs)
         check_positive(learning_rate=self.learning_rate, head_learning_rate=self.head_learning_rate)
         check_known(("train", "frozen"), batch_norm=self.batch_norm)
 
@@ -277,16 +279,18 @@ class TrainingOptions:
     shard_proxies: bool = False
 
     def __post_init__(self):
-        check_positive(epochs=self.epochs, validate_every=self.validate_every)
-        check_positive(chunks=self.chunks)
+        check_integer(1, epochs=self.epochs, chunks=self.chunks)
+        check_positive(validate_every=self.validate_every)
         check_interval("[0, 4294967295]", seed=self.seed)  # of 32 bits
+        check_integer(0, seed=self.seed)
         if self.threads is not None:
-            check_positive(threads=self.threads)
-        check_at_least(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
-        check_at_least(0, patience=self.patience)
+            check_integer(1, threads=self.threads)
+        check_integer(0, freeze_backbone_epochs=self.freeze_backbone_epochs)
+        check_integer(0, patience=self.patience)
         check_at_least(0, auxiliary_loss_weight=self.auxiliary_loss_weight)
         check_known((1, 2), views=self.views)
-        check_at_least(0, train_blocks=self.train_blocks or 0)
+        if self.train_blocks is not None:
+            check_integer(0, train_blocks=self.train_blocks)
         check_known(("none", "ema"), average=self.average)
         for name in self.trackers:
             check_known(("wandb",), trackers=name)
@@ -301,7 +305,7 @@ class TrainingOptions:
         known = ("interpolate", "estimate")
         check_known(known, interpolate_batch_norm=self.interpolate_batch_norm)
         if isinstance(self.devices, int):
-            check_positive(devices=self.devices)
+            check_integer(1, devices=self.devices)
         elif self.devices != "all":
             raise OptionError("devices", f"must be a positive number or all; got {self.devices!r}")
         if self.shard_proxies and self.devices == 1:
@@ -346,8 +350,8 @@ class EvaluationOptions:
     tensorboard: bool = False
 
     def __post_init__(self):
-        check_positive(batch_size=self.batch_size)
-        check_at_least(0, clustering_seeds=self.clustering_seeds)
+        check_integer(1, batch_size=self.batch_size)
+        check_integer(0, clustering_seeds=self.clustering_seeds)
         check_interval("(0, 1)", target_precision=self.target_precision, target_far=self.target_far)
         if self.ks:
             check_counts(ks=self.ks)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml._storage.places import expanded
 from dml._text import number_of
 from dml.errors import DataError, MissingDataError, OptionError
@@ -50,7 +50,7 @@ class FixedTriplets(Sampler):
     wants: ClassVar[tuple[str, ...]] = ("ids",)
 
     def __post_init__(self):
-        check_at_least(1, triplets_per_batch=self.triplets_per_batch)
+        check_integer(1, triplets_per_batch=self.triplets_per_batch)
         if self.path and Path(self.path).suffix.lower() not in (".csv", ".parquet"):
             raise OptionError("path", f"must be a .csv or .parquet file; got {self.path!r}")
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_known
+from dml._options import check_integer, check_known
 from dml.errors import OptionError
 from dml.samplers._decks import SMALL_CLASSES, rows_by_class
 from dml.samplers._epochs import epoch_generator
@@ -56,7 +56,7 @@ class Hierarchical(Sampler):
 
     def __post_init__(self):
         options = ("super_classes_per_batch", "classes_per_super_class", "images_per_class")
-        check_at_least(1, **{option: getattr(self, option) for option in options})
+        check_integer(1, **{option: getattr(self, option) for option in options})
         check_known(SMALL_CLASSES, small_classes=self.small_classes)
 
     @property

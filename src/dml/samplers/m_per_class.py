@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_known
+from dml._options import check_integer, check_known
 from dml._text import number_of
 from dml.errors import OptionError
 from dml.samplers._decks import SMALL_CLASSES, deal, rows_by_class, visit_numbers
@@ -57,11 +57,11 @@ class MPerClass(Sampler):
     steps: int = 0
 
     def __post_init__(self):
-        check_at_least(
+        check_integer(
             1, classes_per_batch=self.classes_per_batch, images_per_class=self.images_per_class
         )
         check_known(SMALL_CLASSES, small_classes=self.small_classes)
-        check_at_least(0, steps=self.steps)
+        check_integer(0, steps=self.steps)
 
     @property
     def batch_size(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml.samplers._epochs import epoch_generator, full_batches
 from dml.samplers.base import SAMPLERS, Sampler
 
@@ -28,7 +28,7 @@ class Shuffle(Sampler):
     batch_size: int = 64  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __post_init__(self):
-        check_at_least(1, batch_size=self.batch_size)
+        check_integer(1, batch_size=self.batch_size)
 
     def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
         images = len(np.asarray(labels))

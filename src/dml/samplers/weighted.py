@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_within
+from dml._options import check_integer, check_within
 from dml.errors import OptionError
 from dml.samplers._epochs import epoch_generator, full_batches
 from dml.samplers.base import SAMPLERS, Sampler
@@ -37,7 +37,7 @@ class Weighted(Sampler):
     power: float = 0.5
 
     def __post_init__(self):
-        check_at_least(1, batch_size=self.batch_size)
+        check_integer(1, batch_size=self.batch_size)
         check_within(0, 1, power=self.power)
 
     def batches(self, labels: ArrayLike, epoch: int, seed: int) -> np.ndarray:
@@ -47,12 +47,13 @@ class Weighted(Sampler):
         weights = counts[classes].astype("float64") ** -self.power
         total = steps * self.batch_size
         visits = weights * (total / weights.sum())
-        if visits.max() > steps:
+        if visits.max() > steps * (1 + 1e-9):
             raise OptionError(
                 "sampler.power",
                 f"is {self.power}, with which an image of the smallest class would be needed more "
                 "than once in a batch; lower it or sampler.batch_size",
             )
+        visits = np.minimum(visits, steps)  # rounding may exceed it
         generator = epoch_generator(seed, epoch)
         order = generator.permutation(len(labels))
         # Evenly spaced needles over a random order of the images, each as wide as its visits.

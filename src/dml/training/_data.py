@@ -6,12 +6,11 @@ import types
 import keras
 import numpy as np
 
-from dml._arrays import as_array, label_array, missing
+from dml._arrays import AS_INTEGERS, as_array, check_shares, label_array, whole_numbers
 from dml.encoding._stages import is_head
 from dml.errors import ArrayError
 from dml.ops import check_targets
 
-AS_INTEGERS = "np.unique(labels, return_inverse=True)[1] gives such"
 LARGEST = 2**31 - 1
 
 
@@ -198,24 +197,7 @@ def class_labels(labels, classes=0):
     labels = label_array(labels)
     if labels.ndim != 1:
         raise ArrayError(f"labels must be one class for each image, (N,); got {labels.shape}")
-    gaps = missing(labels)
-    if gaps.any():
-        row = np.flatnonzero(gaps)[0]
-        raise ArrayError(f"labels: row {row} has no label ({labels[row]}): leave such images out")
-    if labels.dtype.kind == "O":
-        numbers = (int, float, np.integer, np.floating)
-        strange = [row for row, v in enumerate(labels) if not isinstance(v, numbers)]
-        if not strange:
-            labels = np.array(labels.tolist())
-    else:
-        strange = [] if labels.dtype.kind in "biuf" else [0]
-    strange = strange or np.flatnonzero(labels != np.round(labels)).tolist()
-    if strange:
-        row = strange[0]
-        raise ArrayError(
-            f"labels must be integers; got {labels[row : row + 1].tolist()[0]!r} in row {row}. "
-            f"{AS_INTEGERS}"
-        )
+    labels = whole_numbers(labels)
     low, high = (0, classes - 1) if classes else (-LARGEST - 1, LARGEST)
     outside = (labels < low) | (labels > high)
     if outside.any():
@@ -232,13 +214,14 @@ def is_one_hot(matrix):
     return bool(((matrix == 1).sum(axis=1) == 1).all() and np.isin(matrix, (0, 1)).all())
 
 
-def checked_matrix(matrix, memberships, batch):
+def checked_matrix(matrix, memberships, batch, why_classes=""):
     """Returns matrix-shaped labels: memberships of classes, or a batch's relation.
 
     Args:
         matrix: Numbers (N, M).
         memberships: Number of classes, if the loss takes memberships; otherwise 0.
         batch: Whether it describes one batch, so that it may be a relation of its images.
+        why_classes: Why the loss takes no relation; empty if it does.
 
     Raises:
         ArrayError: The loss can't use it; the message names what to pass instead.
@@ -256,6 +239,9 @@ def checked_matrix(matrix, memberships, batch):
             "np.argmax(labels, axis=1)"
         )
     if batch and matrix.shape[0] == matrix.shape[1]:
+        if why_classes:
+            raise ArrayError(why_classes)
+        check_shares(matrix, "labels, a relation of the batch,")
         return matrix
     raise ArrayError(
         f"labels must be one class for each image, (N,); got {matrix.shape}. Pass a relation of "
@@ -263,7 +249,55 @@ def checked_matrix(matrix, memberships, batch):
     )
 
 
-def checked_targets(y, classes=0, memberships=0, batch=False):
+def checked_relation(related, samples, batch):
+    """Returns {"related", "samples"} as arrays.
+
+    Args:
+        related: How far each image belongs to each of all training images, floats (N, N).
+        samples: The column of each image, integers (N,).
+        batch: Whether there are rows of one batch only, (B, N) and (B,).
+
+    Raises:
+        ArrayError: They are not such arrays; the message names the row.
+    """
+    related = as_array(related)
+    if related.ndim != 2 or not (batch or related.shape[0] == related.shape[1]):
+        raise ArrayError(
+            "related must be how far each image belongs to each, (N, N); got "
+            f"{related.shape}: a row and a column for each of the images"
+        )
+    check_shares(related, "related")
+    return {"related": related, "samples": image_numbers(samples, *related.shape)}
+
+
+def image_numbers(samples, count, columns=0):
+    """Returns which image each row is, as int32 (N,).
+
+    Args:
+        samples: Integers (N,) or (N, 1) in any array-like.
+        count: N, the number of rows.
+        columns: They must be in [0, columns), the columns of a relation; 0 allows every int32.
+
+    Raises:
+        ArrayError: They are not such integers; the message names the row.
+    """
+    samples = label_array(samples, "samples")
+    remedy = f"np.arange({columns or count}) numbers all images"
+    if samples.shape != (count,):
+        raise ArrayError(
+            f"samples must be the number of each image, ({count},); got {samples.shape}. {remedy}"
+        )
+    samples = whole_numbers(samples, "samples", remedy)
+    low, high = (0, columns - 1) if columns else (-LARGEST - 1, LARGEST)
+    outside = (samples < low) | (samples > high)
+    if outside.any():
+        row = np.flatnonzero(outside)[0]
+        wanted = f"[0, {columns}), the columns of related" if columns else "32 bits"
+        raise ArrayError(f"samples must be in {wanted}; got {samples[row]} in row {row}. {remedy}")
+    return samples.astype("int32")
+
+
+def checked_targets(y, classes=0, memberships=0, batch=False, why_classes=""):
     """Returns targets with labels as int32 (N,), and everything else as arrays.
 
     Args:
@@ -271,21 +305,22 @@ def checked_targets(y, classes=0, memberships=0, batch=False):
         classes: Labels must be in [0, classes); 0 allows every int32.
         memberships: Number of classes, if the loss takes memberships (N, classes); otherwise 0.
         batch: Whether it is one batch of a data set.
+        why_classes: Why the loss takes no relation; empty if it does.
 
     Raises:
         ArrayError: The targets have another form.
     """
     check_targets(y)
+    if isinstance(y, dict) and "related" in y:
+        if why_classes:
+            raise ArrayError(why_classes)
+        return checked_relation(y["related"], y["samples"], batch)
     if isinstance(y, dict):
-        return {
-            name: checked_targets(value, classes, memberships, batch)
-            if name == "labels"
-            else as_array(value)
-            for name, value in y.items()
-        }
+        labels = checked_targets(y["labels"], classes, memberships, batch, why_classes)
+        return {"labels": labels, "samples": image_numbers(y["samples"], len(labels))}
     array = as_matrix(y)
     if array is not None:
-        return checked_matrix(array, memberships, batch)
+        return checked_matrix(array, memberships, batch, why_classes)
     return class_labels(y, classes)
 
 

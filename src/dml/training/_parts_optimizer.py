@@ -9,6 +9,9 @@ from keras import ops
 
 from dml.errors import OptionError
 
+# Scales and shifts of normalisation, and biases. TensorFlow's names are paths that end in ":0".
+_NO_DECAY = ["beta", "gamma", "bias", r"\bscale(:0)?$"]
+
 
 @keras.saving.register_keras_serializable("dml")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -146,7 +149,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
             schedule = self.schedules[part]
             schedule.scale = self.scale
             optimizer.learning_rate = schedule if factor == 1 else _Fraction(schedule, factor)
-            optimizer.exclude_from_weight_decay(var_names=["beta", "gamma", "bias"])
+            optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
 
     def build(self, variables):
         if not self.built:

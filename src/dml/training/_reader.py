@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least
+from dml._options import check_integer
 from dml._processes import own_part
 from dml.images import ImageError
 from dml.samplers import Sampler
@@ -43,7 +43,7 @@ class BatchReader(abc.ABC):
         dtype: str,
         targets: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
-        check_at_least(0, seed=seed)
+        check_integer(0, seed=seed)
         self.labels = items.labels
         self.seed = seed
         self.samples = samples

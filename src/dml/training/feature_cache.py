@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dml._options import check_at_least, check_known, check_list
+from dml._options import check_integer, check_known, check_list
 from dml._processes import from_each
 from dml._storage.keyed_rows import KeyedRows
 from dml._storage.unfinished import measuring
@@ -82,8 +82,8 @@ class FeatureCache:
         digests: Sequence[str] | np.ndarray | None = None,
         reporter: Reporter = SILENT,
     ):
-        check_at_least(0, views=views, seed=seed)
-        check_at_least(1, batch_size=batch_size)
+        check_integer(0, views=views, seed=seed)
+        check_integer(1, batch_size=batch_size)
         check_list(paths=paths)
         threads = reading_threads(threads)
         check_known(("float16", "float32"), dtype=dtype)

@@ -21,7 +21,7 @@ from dml._devices import (
     predicted,
     whole_values,
 )
-from dml._options import check_at_least, check_interval
+from dml._options import check_integer, check_interval
 from dml._processes import from_first, process_count
 from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
@@ -95,9 +95,10 @@ class Learner(keras.Model):
             statistics included, which is kept beside them; 0 keeps none.
 
     Raises:
-        OptionError: `classes` is missing; or the loss can't do with a sample of them; or it holds
-            variables, which Keras never trains; or features are to be augmented; or `chunks`,
-            `train_blocks` or `average_decay` is out of its range.
+        OptionError: `classes` is missing; or the loss needs all of them in each step; or it holds
+            variables, which Keras never trains; or `augmentation` holds something else than layers,
+            or features are to be augmented; or `chunks`, `train_blocks` or `average_decay` is out
+            of its range.
 
     Example:
         >>> images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype="uint8")
@@ -127,7 +128,7 @@ class Learner(keras.Model):
     ):
         super().__init__(name=name or "learner")
         augmentation = list(augmentation)
-        check_at_least(1, chunks=chunks)
+        check_integer(1, chunks=chunks)
         check_interval("[0, 1)", average_decay=average_decay)
         _check_loss(loss, encoder, augmentation)
         self.encoder = encoder
@@ -372,9 +373,11 @@ class Learner(keras.Model):
             training: Whether labels must be of the learner's classes.
             batch: Whether these are one batch, whose labels may be a relation (B, B).
         """
+        loss = self.metric_loss
         known = {
             "classes": self._head_classes if training else 0,
-            "memberships": self._head_classes if self.metric_loss.takes_memberships() else 0,
+            "memberships": self._head_classes if loss.takes_memberships() else 0,
+            "why_classes": "" if loss.takes_relation() else loss.why_classes(),
         }
         if not is_data_set(x):
             return some_images(x, self.encoder), checked_targets(y, **known, batch=batch)
@@ -431,16 +434,14 @@ class Learner(keras.Model):
         check_no_weights(sample_weight)
         loss_fn = self.metric_loss
         targets = Targets.of(y, memberships=loss_fn.takes_memberships())
-        if targets.related is not None and not loss_fn.takes_relation():
-            raise ArrayError(
-                f"{type(loss_fn).__name__} compares images with proxies: pass classes instead "
-                "of a relation"
-            )
+        takes_matrix = loss_fn.takes_memberships() and targets.related is None
+        if is_relation(targets.labels) and not (takes_matrix or loss_fn.takes_relation()):
+            raise ArrayError(loss_fn.why_classes())
         if training and self.label_range is not None:
             self._watch_labels(targets.labels)
         if training and self.head is not None:
             targets = replace(targets, labels=self.head.step_labels(targets.labels))
-        targets = targets.of_views(loss_fn.views)
+        targets = targets.of_views(loss_fn.views, loss_fn.takes_memberships())
         embeddings = ops.cast(y_pred, "float32")
         if loss_fn.views > 1 and not training:  # there is one: its views are the same
             embeddings = ops.concatenate([embeddings] * loss_fn.views)
@@ -461,7 +462,7 @@ class Learner(keras.Model):
             )
         for extra in self.losses:  # weight regularisers of the user's own layers
             loss = loss + extra
-        self._update_telemetry(targets.labels, embeddings, compared)
+        self._update_telemetry(targets, embeddings, compared)
         return loss
 
     def _watch_labels(self, labels):
@@ -488,12 +489,13 @@ class Learner(keras.Model):
             return relation_of_memberships(labels)
         return labels
 
-    def _update_telemetry(self, labels, embeddings, compared):
+    def _update_telemetry(self, targets, embeddings, compared):
         """Records metrics that distinguish learning from collapse, such as the effective rank."""
         embeddings = ops.stop_gradient(embeddings)
         similarities = embeddings @ ops.transpose(embeddings)  # (B, B)
         names = ("positive_similarity", "negative_similarity")
-        for name, pairs in zip(names, pair_masks(self._related(labels)), strict=True):
+        related = replace(targets, labels=self._related(targets.labels)).to_compare()
+        for name, pairs in zip(names, pair_masks(related), strict=True):
             mean = mean_over(similarities, pairs)
             self.telemetry[name].update_state(mean, sample_weight=ops.sum(as_weights(pairs)))
         # Participation ratio of the batch's spectrum: 1 if all vectors are parallel, at most min(B,
@@ -503,6 +505,7 @@ class Learner(keras.Model):
         self.telemetry["effective_rank"].update_state(rank)
         if "active_share" in self.telemetry:
             constant = keras.tree.map_structure(ops.stop_gradient, compared)
+            labels = self.metric_loss.labels_of(targets)
             active = self.metric_loss.active_share(labels, constant)
             self.telemetry["active_share"].update_state(active)
 
@@ -643,7 +646,7 @@ class Learner(keras.Model):
 
 
 def _check_loss(loss: MetricLoss, encoder: keras.Model, augmentation: list) -> None:
-    """Raises OptionError for a loss that can't train the encoder."""
+    """Raises OptionError for a loss or an augmentation that can't train the encoder."""
     if any(isinstance(value, (keras.Variable, keras.Layer)) for value in vars(loss).values()):
         raise OptionError(
             "loss",
@@ -656,6 +659,12 @@ def _check_loss(loss: MetricLoss, encoder: keras.Model, augmentation: list) -> N
             "takes features, whose views are computed before the training: images can't be "
             "augmented in it, as SelfSupervised or an augmentation wants. Train on images",
         )
+    if wrong := [one for one in augmentation if not isinstance(one, keras.layers.Layer)]:
+        raise OptionError(
+            "augmentation",
+            f"must be Keras layers; got {type(wrong[0]).__name__}. Those of dml.augmentations "
+            "are for dml.training_batches, or give their layers: `Strong().layers()`",
+        )
 
 
 def _check_head(head: Any, loss: MetricLoss, regularizer: Regularizer | None) -> None:
@@ -663,10 +672,13 @@ def _check_head(head: Any, loss: MetricLoss, regularizer: Regularizer | None) ->
     check_head(head)
     needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
     if needs_proxies and not isinstance(head, ProxyHead):
-        raise OptionError(
-            "regularizer",
-            f"{type(regularizer).__name__} acts on proxies, and {type(loss).__name__} has none",
-        )
+        why = f"{type(loss).__name__} has none: take a loss that has"
+        if any(isinstance(one, ProxyHead) for one in getattr(head, "heads", ())):
+            why = (
+                f"{type(loss).__name__} has several sets of them, or none for some of its losses: "
+                "leave it out, or train one loss alone"
+            )
+        raise OptionError("regularizer", f"{type(regularizer).__name__} acts on proxies, and {why}")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import grain
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._options import check_at_least, check_known
+from dml._options import check_integer, check_known
 from dml._processes import check_alone
 from dml._threads import reading_threads
 from dml.augmentations import Augmentation
@@ -109,7 +109,7 @@ class TrainingBatches(grain.IterDataset):
 
     def __init__(self, reader: BatchReader, first_epoch: int, threads: int | None):
         super().__init__()
-        check_at_least(0, first_epoch=first_epoch)
+        check_integer(0, first_epoch=first_epoch)
         self.reader = reader
         self.waiting = Waiting()
         first = first_epoch * reader.steps_per_epoch
@@ -209,7 +209,7 @@ class _ImageReader(BatchReader):
         samples: bool,
         targets: Callable[[np.ndarray], np.ndarray] | None,
     ):
-        check_at_least(1, size=size)
+        check_integer(1, size=size)
         check_known(_ON_UNREADABLE, on_unreadable=on_unreadable)
         shape = (size, size, 3)
         super().__init__(items, sampler, seed, class_vectors, samples, shape, "uint8", targets)
