@@ -14,7 +14,7 @@ from dml.augmentations import GlyphWarp
 from dml.backbones import Conv4, Own
 from dml.encoding import head_of
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
-from dml.errors import DmlError
+from dml.errors import DmlError, OptionError
 from dml.losses import (
     LOSSES,
     Contrastive,
