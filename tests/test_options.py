@@ -37,6 +37,10 @@ NAN, INF = float("nan"), float("inf")
             "must be an integer; got",
         ),
         (check_positive, [1e-9, 4], [0, -1, NAN], "must be positive; got"),
+        (check_positive, [np.float32(2)], ["5m", None, (1,)], "must be a number; got"),
+        (lambda **x: check_at_least(0, **x), [0], ["5m", None, (1,)], "must be a number; got"),
+        (lambda **x: check_within(0, 1, **x), [0], ["5m", None, (1,)], "must be a number; got"),
+        (lambda **x: check_interval("[0, 1]", **x), [0], ["5m", None], "must be a number; got"),
         (lambda **x: check_within(-1, 1, **x), [-1, 0, 1], [1.1, -2, NAN], r"in \[-1, 1\]; got"),
         (lambda **x: check_interval("[0, 1)", **x), [0, 0.5], [1, -1, NAN], r"in \[0, 1\); got"),
         (

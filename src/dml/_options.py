@@ -4,14 +4,21 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 from dml.errors import OptionError
+
+
+def _check_number(name: str, value: object) -> None:
+    """Raises OptionError for a value that is no number, such as a text."""
+    if not isinstance(value, Real):
+        raise OptionError(name, f"must be a number; got {value!r}")
 
 
 def check_finite(**options: float) -> None:
     """Raises OptionError for the first option that is infinite, or not a number."""
     for name, value in options.items():
+        _check_number(name, value)
         if not -math.inf < value < math.inf:
             raise OptionError(name, f"must be a finite number; got {value!r}")
 
@@ -25,6 +32,7 @@ def check_at_least(lowest: float, *, finite: bool = True, **options: float) -> N
         options: Values by name.
     """
     for name, value in options.items():
+        _check_number(name, value)
         if not value >= lowest:
             raise OptionError(name, f"must be at least {lowest:g}; got {value!r}")
         if finite:
@@ -50,6 +58,7 @@ def check_integer(lowest: int, **options: float) -> None:
 def check_positive(**options: float) -> None:
     """Raises OptionError for the first option that is 0 or less, infinite, or not a number."""
     for name, value in options.items():
+        _check_number(name, value)
         if not value > 0:
             raise OptionError(name, f"must be positive; got {value!r}")
         check_finite(**{name: value})
@@ -58,6 +67,7 @@ def check_positive(**options: float) -> None:
 def check_within(lowest: float, highest: float, **options: float) -> None:
     """Raises OptionError for the first option outside of [lowest, highest]."""
     for name, value in options.items():
+        _check_number(name, value)
         if not lowest <= value <= highest:
             raise OptionError(name, f"must be in [{lowest:g}, {highest:g}]; got {value!r}")
 
@@ -72,6 +82,7 @@ def check_interval(interval: str, **options: float) -> None:
     """
     low, high = re.findall(r"[-\d.]+", interval)
     for name, value in options.items():
+        _check_number(name, value)
         above = value >= float(low) if "[" in interval else value > float(low)
         below = value <= float(high) if "]" in interval else value < float(high)
         if not (above and below):

@@ -1,5 +1,7 @@
 """Whether images are cropped or stretched, chosen by the frozen network."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +64,19 @@ def test_what_is_seen_at_the_ends_of_an_image_stretches_it(tmp_path, options, pl
     assert not recipe.training.select_aspect  # a run that is resumed has the same images
     (line,) = [line for line in lines if line.startswith("frozen network in validation")]
     assert line.endswith(f"aspect = {chosen}")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
+def test_random_weights_are_those_that_are_trained(tmp_path, options):
+    folder = photos(tmp_path / "photos", [*range(8), *range(52, 60)])
+    lines = Lines()
+    changes = {"backbone__weights": "none", "embedding__dim": 0, "loss__name": "multi_similarity"}
+    run = train("glyphs", options(folder, **changes), tmp_path / "run", lines, evaluate=False)
+    chosen = load_recipe(run.recipe).backbone.aspect
+    (line,) = [line for line in lines if line.startswith("frozen network in validation")]
+    told = dict(zip(("keep", "stretch"), re.findall(r"(\d+\.\d) with", line), strict=True))
+    assert told[chosen] == f"{100 * run.read_log()[0]['val_recall_at_1']:.1f}"
 
 
 @pytest.mark.usefixtures("eager_training")

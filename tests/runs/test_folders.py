@@ -31,6 +31,17 @@ def test_a_run_is_not_among_the_images(tmp_path):
     check_out(tmp_path, Glyphs())  # of no folder
 
 
+def test_a_run_is_not_among_other_images_either(tmp_path):
+    (tmp_path / "notes" / "more").mkdir(parents=True)
+    for name in ("plot.png", "notes/a.txt", "notes/more/b.png"):
+        (tmp_path / name).touch()
+    check_out(tmp_path, Glyphs())
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "1.jpg").touch()
+    with pytest.raises(OccupiedError, match=r"has images in folders, such as .*/cats/1\.jpg: choo"):
+        check_out(tmp_path, Glyphs())
+
+
 @pytest.mark.parametrize("name", ["../a/b", "a/b", "/a", "..", ".", ""])
 def test_a_run_is_in_its_folder(tmp_path, name):
     with pytest.raises(OptionError, match=r"name must be a name within .*, without folders; got"):

@@ -65,7 +65,7 @@ def test_the_last_epoch_is_the_result_if_the_recipe_says_so(folder):
 
 
 def test_candidates_are_named_with_the_chosen_one(folder):
-    rows = [("frozen", None, 0.45), ("head", None, 0.6), ("fine-tuned", 0.25, 0.8)]
+    rows = [("before training", None, 0.45), ("head", None, 0.6), ("fine-tuned", 0.25, 0.8)]
     candidates = [
         {"name": name, "share": share, "validation": score, "chosen": score == 0.8}
         for name, share, score in rows

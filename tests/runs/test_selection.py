@@ -47,7 +47,7 @@ def test_a_single_class_has_no_error_to_trust():
 
 
 def test_the_simplest_within_an_error_is_chosen():
-    frozen = candidate("frozen", hits_of(2, 2, 2, 2, 2))
+    frozen = candidate("before training", hits_of(2, 2, 2, 2, 2))
     lucky = candidate("head", hits_of(4, 2, 2, 2, 2))  # better in one class only: 0.1 +- 0.1
     better = candidate("fine-tuned", hits_of(3, 3, 3, 3, 2))  # 0.2 +- 0.05
     assert simplest_within_error([frozen, lucky]) is frozen

@@ -255,7 +255,7 @@ def test_adapting_keeps_the_simplest_within_an_error_of_the_best(pretrained, tmp
     whole = train("glyphs", pretrained(**changes), tmp_path / "whole", evaluate=False)
     rows = json.loads(whole.selection.read_text())["candidates"]
     assert [(row["name"], row["share"]) for row in rows] == [
-        ("frozen", None),
+        ("before training", None),
         ("head", None),
         *(("fine-tuned", share) for share in (0.25, 0.5, 0.75, 1.0)),
     ]
@@ -282,7 +282,7 @@ def test_the_frozen_network_as_the_result_is_reported(pretrained, tmp_path, monk
     lines = Lines()
     folder = train("glyphs", pretrained(**changes), tmp_path / "run", lines, evaluate=False)
     rows = json.loads(folder.selection.read_text())["candidates"]
-    assert [row["name"] for row in rows if row["chosen"]] == [("frozen", "head")[number]]
+    assert [row["name"] for row in rows if row["chosen"]] == [("before training", "head")[number]]
     better = max(row["validation"] for row in rows) > rows[number]["validation"]
     found = "no encoder was better" if better else "no epoch was better"
     reported = [line for line in lines if f"{found} in validation" in line]
@@ -359,7 +359,7 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(
     rows = json.loads(whole.selection.read_text())["candidates"]
     shares = (0.25, 0.5, 0.75, 1.0)
     assert [(row["name"], row["share"]) for row in rows] == [
-        ("frozen", None),
+        ("before training", None),
         ("head", None),
         *(("fine-tuned", share) for share in shares),
         *(("second", share) for share in shares),

@@ -40,7 +40,7 @@ def test_the_score_is_that_of_the_epoch_that_is_kept(folder, options, score):
 
 
 def test_the_score_of_a_selection_is_that_of_the_chosen(folder):
-    rows = [("frozen", 0.3, False), ("head", 0.8, True), ("fine-tuned", 0.85, False)]
+    rows = [("before training", 0.3, False), ("head", 0.8, True), ("fine-tuned", 0.85, False)]
     fields = ("name", "validation", "chosen")
     candidates = [dict(zip(fields, row, strict=True)) for row in rows]
     folder.write_json(folder.selection, {"candidates": candidates})

@@ -16,8 +16,9 @@ from dml._durations import seconds_of
 from dml._storage.run_folder import RunFolder
 from dml.encoding.encoder import load_encoder
 from dml.encoding.onnx_encoder import OnnxEncoder
-from dml.errors import DataError, OptionError
+from dml.errors import BusyError, DataError, OccupiedError, OptionError
 from dml.index import open_index
+from dml.reporting import Reporter
 from dml.runs import Run, Workflow
 from dml.runs._workflow import Steps, export
 from tests.datasets.layouts import write_image
@@ -128,6 +129,18 @@ def test_a_report_that_a_kill_has_left_out_is_written(copied, photos):
     assert copied.report.exists()
 
 
+def test_a_lost_encoder_is_restored(copied, photos):
+    before = weights(copied)
+    copied.encoder.unlink()
+    with pytest.raises(
+        DataError, match=r"encoder\.keras is missing\. `dml train .* --resume` cont"
+    ):
+        Run(copied.path)
+    Workflow(photos, copied.path, flags=SMALL).run()
+    for found, expected in zip(weights(copied), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_run_on_another_backend_is_exported_by_tensorflow(copied, monkeypatch):
     shutil.rmtree(copied.path / "bundle")
     run = Run(copied.path)
@@ -217,6 +230,26 @@ def test_refused_before_the_long_work(photos, tmp_path):
         untested = [*SMALL, "--dataset.test_fraction", "0"]
         Workflow(photos, tmp_path / "out", flags=untested).run()
     assert not (tmp_path / "out").exists()
+    with pytest.raises(OptionError, match="budget must be a number; got '5m'"):
+        Workflow(photos, tmp_path / "out", "5m", SMALL)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        Workflow(photos, tmp_path / "file" / "out", flags=SMALL).run()
+    (tmp_path / "mine" / "bundle").mkdir(parents=True)
+    with pytest.raises(OccupiedError, match="mine/bundle: is there already: choose another --out"):
+        Workflow(photos, tmp_path / "mine", flags=SMALL).run()
+
+
+def test_a_run_that_another_process_has_begun_meanwhile_is_left_alone(photos, tmp_path):
+    class Another(Reporter):
+        def info(self, text):
+            if text.startswith("plan for "):
+                (tmp_path / "out").mkdir(exist_ok=True)
+                (tmp_path / "out" / "recipe.toml").touch()
+
+    with pytest.raises(BusyError, match="out: another process has begun the run meanwhile"):
+        Workflow(photos, tmp_path / "out", flags=SMALL, reporter=Another()).run()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["recipe.toml"]
 
 
 def test_a_killed_process_leaves_what_the_next_one_continues(tmp_path):

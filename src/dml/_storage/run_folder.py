@@ -218,9 +218,14 @@ class RunFolder(StagesFolder):
         Raises:
             MissingDataError: It does not.
         """
-        for file in (self.recipe, self.encoder):
-            if not file.exists():
-                raise MissingDataError(self.path, f"not a finished run: {file.name} is missing")
+        if not self.recipe.exists():
+            raise MissingDataError(self.path, f"not a run: {self.recipe.name} is missing")
+        if not self.encoder.exists():
+            raise MissingDataError(
+                self.path,
+                f"not a finished run: {self.encoder.name} is missing. `dml train {self.path} "
+                "--resume` continues it",
+            )
         return self
 
     @contextlib.contextmanager

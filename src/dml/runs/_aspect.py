@@ -54,10 +54,13 @@ def _with_aspect(recipe: Recipe, aspect: str) -> Recipe:
 
 
 def _features(recipe: Recipe, items: Items, reporter: Reporter):
-    """Returns the pooled features (N, C) of the frozen network."""
+    """Returns the pooled features (N, C) of the network that the training begins with."""
+    import keras
+
     from dml.encoding import build_encoder
     from dml.encoding._stages import feature_encoder
 
+    keras.utils.set_random_seed(recipe.training.seed)  # random weights are those of the training
     encoder = feature_encoder(build_encoder(recipe.backbone, recipe.embedding))
     size, threads = recipe.evaluation.batch_size, recipe.training.threads
     title = f"frozen network, aspect {recipe.backbone.aspect}"

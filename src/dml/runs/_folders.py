@@ -11,6 +11,7 @@ from dml._storage.places import expanded
 from dml._storage.run_folder import RunFolder
 from dml.datasets import DatasetPart
 from dml.errors import OccupiedError, OptionError
+from dml.images._files import FORMATS, suffix_of
 
 
 def run_name(source: str | os.PathLike[str]) -> str:
@@ -38,25 +39,43 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def check_out(folder: str | os.PathLike[str], dataset: DatasetPart) -> None:
-    """Raises an error for a run's folder that is the folder of the images, or one of its folders.
+    """Raises an error for a run's folder that is a folder of images, these or others.
 
-    The files of the run would then be taken for the data's. A new folder may lie there, and one in
-    which `dml run` has begun.
+    The files of the run would then be taken for the data's, or images for the run's. A new folder
+    may lie among the images, and one in which `dml run` has begun.
 
     Args:
         folder: For the run.
         dataset: The data set.
 
     Raises:
-        OccupiedError: It is.
+        OccupiedError: It is one.
     """
-    if not dataset.root:
-        return
-    out, root = expanded(folder).resolve(), Path(dataset.absolute_root()).resolve()
-    run = RunFolder(out)
-    begun = {run.steps, run.items, out / ".lock"}
-    if out == root or (root in out.parents and out.is_dir() and set(out.iterdir()) - begun):
-        raise OccupiedError(folder, "is a folder of the images: choose another --out")
+    out = expanded(folder).resolve()
+    if dataset.root:
+        root, run = Path(dataset.absolute_root()).resolve(), RunFolder(out)
+        begun = {run.steps, run.items, out / ".lock"}
+        if out == root or (root in out.parents and out.is_dir() and set(out.iterdir()) - begun):
+            raise OccupiedError(folder, "is a folder of the images: choose another --out")
+    if image := _image_below(out):
+        raise OccupiedError(folder, f"has images in folders, such as {image}: choose another --out")
+
+
+def _image_below(folder: Path) -> Path | None:
+    """Returns an image in one of the folders in a folder; None if there is none."""
+    for inner in _entries(folder):
+        for entry in _entries(inner):
+            if suffix_of(entry.name) in FORMATS and entry.is_file():
+                return entry
+    return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Returns what is in a folder; nothing if there is none, or it can't be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def _scores(folder: RunFolder, select: str) -> Iterator[ScoreRow]:
 
 
 _NAMES: Mapping[str, str] = {
-    CandidateName.FROZEN: "embedding before training",
+    CandidateName.START: "embedding before training",
     CandidateName.HEAD: "head stage",
     CandidateName.FINE_TUNED: "fine-tuning",
     CandidateName.SECOND: "second stage",

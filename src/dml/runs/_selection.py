@@ -69,7 +69,7 @@ class Scores:
 class CandidateName(StrEnum):
     """The stage that an encoder comes from, the simplest first."""
 
-    FROZEN = "frozen"
+    START = "before training"  # the embedding layer as it was initialised
     HEAD = "head"
     FINE_TUNED = "fine-tuned"
     SECOND = "second"  # fine-tuning

@@ -314,9 +314,9 @@ class StagedTraining:
             listed += path
         assign(self._encoder.variables, chosen.values)
         self._report(chosen, listed)
-        if chosen.name == CandidateName.FROZEN:
+        if chosen.name == CandidateName.START:
             choice = replace(choice, head_epochs=0)
-        if chosen.name == CandidateName.FROZEN or chosen.share == 0:
+        if chosen.name == CandidateName.START or chosen.share == 0:
             self._report_start(0, max(one.scores.recall for one in listed) > chosen.scores.recall)
         share, first_share = chosen.share or 0.0, first.share or 0.0
         return replace(choice, name=chosen.name, share=share, first_share=first_share)
@@ -331,13 +331,13 @@ class StagedTraining:
         from dml.training._checkpoint import Checkpoint
 
         if head is None:
-            return [self._candidate(CandidateName.FROZEN, None, before)]
+            return [self._candidate(CandidateName.START, None, before)]
         start = Checkpoint(head.folder).read_start(head.kept)
         values_of = dict(zip(map(id, head.kept), start, strict=True))
         variables = self._encoder.variables
         frozen = [values_of.get(id(v), b) for v, b in zip(variables, before, strict=True)]
         return [
-            self._candidate(CandidateName.FROZEN, None, frozen),
+            self._candidate(CandidateName.START, None, frozen),
             self._candidate(CandidateName.HEAD, None, before),
         ]
 

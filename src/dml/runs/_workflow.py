@@ -18,13 +18,13 @@ from dml._storage.records import misfit, read_sealed, write_sealed
 from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.datasets._splits import SPLITS
-from dml.errors import DataError, OptionError
+from dml.errors import BusyError, DataError, OccupiedError, OptionError
 from dml.recipe import Recipe, load_recipe, load_run_recipe, read_source
 from dml.recipe._layers import layers_of
 from dml.report._overview import write_overview
 from dml.reporting import SILENT, Reporter
 from dml.runs._descriptions import notes_on
-from dml.runs._folders import check_out, run_name
+from dml.runs._folders import check_out, claimed_folder, run_name
 from dml.runs._looking import Look, look_at
 from dml.runs._overview import AFTER_TRAINING, TRAINING_STEP, overview_of
 from dml.runs._planning import Plan
@@ -160,7 +160,7 @@ class Workflow:
         folder, started = self.folder, time.monotonic()
         is_new = not folder.recipe.exists()
         self._steps = self._begun()
-        if not folder.metrics.exists():
+        if not (folder.metrics.exists() and folder.encoder.exists()):
             self._train()
         else:
             self._report_changes()
@@ -196,7 +196,11 @@ class Workflow:
         if not folder.recipe.exists():
             folder.check_new()
             check_out(folder.path, self._recipe.dataset)
-            return asked
+            for place in (folder.path / "bundle", folder.index):
+                if place.exists():
+                    raise OccupiedError(place, "is there already: choose another --out")
+            with claimed_folder(folder.path, ""):
+                return asked  # it can be written
         listed = {file for layer in layers_of(read_source(folder.recipe)) for file in layer.parts}
         if foreign := sorted(listed - set(self._recipe.parts)):
             text = f"{folder.path} holds a run with Python files of its own, {', '.join(foreign)}: "
@@ -246,6 +250,11 @@ class Workflow:
             self._took(TRAINING_STEP, 0)
             return
         look, plan = self._planned()
+        if folder.recipe.exists():
+            raise BusyError(
+                f"{folder.path}: another process has begun the run meanwhile; when that has ended, "
+                "the same command continues"
+            )
         expected = {stage.name: round(stage.seconds, 1) for stage in plan.stages}
         self._steps = replace(self._steps, data=tuple(look.lines()), expected=expected)
         self._steps.write(folder.steps)
