@@ -22,7 +22,7 @@ from dml.recipe import TrainingOptions, options_of
 from dml.reporting import Reporter
 
 TESTS = ("test", "query", "gallery")  # splits
-COPIES = "exact copies of training or validation images of this run: {:,} of {}"
+COPIES = "byte-for-byte copies of training or validation images of this run: {:,} of {}"
 
 
 @dataclass(frozen=True)

@@ -134,13 +134,14 @@ class Evaluation:
 
     def lines(self) -> Iterator[str]:
         """Yields the metrics, their intervals and those of the frozen network as a table."""
-        excluded = f", {self.excluded:,} without a positive left out" if self.excluded else ""
+        excluded = f"; {self.excluded:,} of these without a positive, not counted"
         yield (
             f"{self.dataset}, {self.protocol_name}: {number_of(self.queries, 'query')} of "
-            f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded}"
+            f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded if self.excluded else ''}"
         )
         if self.metrics:
-            yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{'frozen':>11}"
+            frozen = "frozen" if self.frozen else ""
+            yield f"{'':18}{'trained':>8}  {'95 % interval':>15}{frozen:>11}".rstrip()
         for name, metric in self.metrics.items():
             text = f"{name:18}{100 * metric.value:8.1f}  "
             if metric.interval is not None:
