@@ -3,12 +3,18 @@
 import doctest
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
 import pytest
 
 import dml
+from dml.augmentations import AUGMENTATIONS
+from dml.losses import LOSSES
+from dml.miners import MINERS
+from dml.regularizers import REGULARIZERS
+from dml.samplers import SAMPLERS
 
 SOURCE = Path(dml.__file__).parent
 EXAMPLES = sorted(
@@ -16,6 +22,7 @@ EXAMPLES = sorted(
     for path in SOURCE.rglob("*.py")
     if "\n    Example:" in path.read_text(encoding="utf-8")
 )
+PARTS = [LOSSES, MINERS, REGULARIZERS, SAMPLERS, AUGMENTATIONS]
 NOT_RUN = {  # and why
     "dml.losses.base.PairLoss": "it registers a part; tests/losses/test_base.py runs it",
 }
@@ -34,3 +41,15 @@ def test_examples_run(name, tmp_path, monkeypatch):
         report = []
         runner.run(found, out=report.append)
         assert not runner.failures, "".join(report)
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        *(getattr(dml, name) for name in dml.__all__ if name != "__version__"),
+        *(parts[name] for parts in PARTS for name in parts),
+    ],
+    ids=lambda public: public.__name__,
+)
+def test_what_users_begin_with_has_an_example(public):
+    assert isinstance(public, ModuleType) or "Example:" in public.__doc__

@@ -22,6 +22,10 @@ class ConsoleReporter(Reporter):
 
     Args:
         clock: Returns seconds.
+
+    Example:
+        >>> recipe = dml.load_recipe("glyphs")
+        >>> trainer = dml.Trainer(recipe, dml.ConsoleReporter())  # prints what it does
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):

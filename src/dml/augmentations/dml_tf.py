@@ -34,6 +34,11 @@ class DmlTf(Augmentation):
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> image = np.zeros((48, 64, 3), "uint8")
+        >>> dml.augmentations.DmlTf().crop(image, 32, np.random.default_rng(0)).shape
+        (32, 32, 3)
     """
 
     resize: int = 256

@@ -28,6 +28,11 @@ class GlyphWarp(Augmentation):
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> image = np.zeros((48, 64, 3), "uint8")
+        >>> dml.augmentations.GlyphWarp().crop(image, 32, np.random.default_rng(0)).shape
+        (32, 32, 3)
     """
 
     turn: float = 10.0

@@ -14,6 +14,11 @@ class CentreCrop(Augmentation):
     """Takes the centre square of each image, as in evaluation. For measurements and overfitting.
 
     Copies of an image in a batch are then equal: do not use `m_per_class` with `repeat_augmented`.
+
+    Example:
+        >>> image = np.zeros((48, 64, 3), "uint8")
+        >>> dml.augmentations.CentreCrop().crop(image, 32, np.random.default_rng(0)).shape
+        (32, 32, 3)
     """
 
     def crop(self, image: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:

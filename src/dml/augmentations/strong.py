@@ -35,6 +35,11 @@ class Strong(RandomCropFlip):
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> image = np.zeros((48, 64, 3), "uint8")
+        >>> dml.augmentations.Strong().crop(image, 32, np.random.default_rng(0)).shape
+        (32, 32, 3)
     """
 
     min_area: float = 0.16

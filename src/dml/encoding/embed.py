@@ -40,6 +40,12 @@ def embed_images(
         OptionError: An option is not positive, or `paths` is a single path, or the encoder is an
             unsupported model.
         DivergenceError: An embedding is not finite.
+
+    Example:
+        >>> items = dml.datasets.Glyphs(classes=4, samples=4, size=32).items()
+        >>> encoder = dml.build_encoder(dml.backbones.Conv4(input_size=16, resize_side=16))
+        >>> dml.embed_images(encoder, items.paths).shape
+        (16, 512)
     """
     check_integer(1, batch_size=batch_size)
     check_list(paths=paths)

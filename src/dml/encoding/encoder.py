@@ -39,6 +39,11 @@ class EmbeddingOptions:
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> backbone = dml.backbones.Conv4(input_size=16, resize_side=16)
+        >>> dml.build_encoder(backbone, dml.EmbeddingOptions(dim=64)).output_shape
+        (None, 64)
     """
 
     dim: int = 512
@@ -101,9 +106,18 @@ def build_encoder(backbone: Backbone, embedding: EmbeddingOptions | None = None)
 
 
 def load_encoder(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads an `encoder.keras` file.
+    """Loads an encoder that a run has written, or `save` of what `build_encoder` returned.
+
+    Args:
+        path: The `encoder.keras` file.
 
     Raises:
         DataError: The file is damaged, or not an encoder.
+
+    Example:
+        >>> encoder = dml.build_encoder(dml.backbones.Conv4(input_size=16, resize_side=16))
+        >>> encoder.save("encoder.keras")
+        >>> dml.load_encoder("encoder.keras").output_shape
+        (None, 512)
     """
     return load_model(path, "an encoder")

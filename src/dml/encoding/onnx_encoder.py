@@ -33,6 +33,11 @@ class OnnxEncoder:
     Raises:
         MissingDataError: A file of the bundle is missing.
         DataError: A file is damaged.
+
+    Example:
+        >>> encoder = dml.OnnxEncoder("runs/mine/bundle")  # doctest: +SKIP
+        >>> dml.embed_images(encoder, ["query.jpg"]).shape  # doctest: +SKIP
+        (1, 512)
     """
 
     path: Path

@@ -24,6 +24,13 @@ def reduced(loss: MetricLoss, reduction: Reduction) -> MetricLoss:
 
     Raises:
         OptionError: The loss is not a sum over anchors or images; the message gives the reason.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> loss = dml.losses.reduced(dml.losses.Contrastive(), dml.reductions.NonZero())
+        >>> round(float(loss(labels, x)), 3)
+        0.537
     """
     if isinstance(loss, _Reduced):
         raise OptionError("loss", "has a reduction already: reduce the loss itself, once")

@@ -38,6 +38,14 @@ class AdaFace(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.AdaFace()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x, labels))) > 0
+        True
+
     References:
         - [Kim et al., CVPR 2022](https://arxiv.org/abs/2204.00964)
     """

@@ -54,6 +54,12 @@ class AdaptedTriplet(Triplet):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.AdaptedTriplet(mining="hard")(labels, x)), 3)
+        0.285
+
     References:
         - [Yu et al., ECCV 2018](https://doi.org/10.1007/978-3-030-01231-1_5)
     """

@@ -40,6 +40,12 @@ class Angular(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Angular()(labels, x)), 3)
+        3.107
+
     References:
         - [Wang et al., ICCV 2017](https://arxiv.org/abs/1708.01682)
     """

@@ -38,6 +38,12 @@ class ArcFace(MarginSoftmax):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.ArcFace()(labels, cosines)), 3)
+        12.534
+
     References:
         - [Deng et al., CVPR 2019](https://arxiv.org/abs/1801.07698)
     """

@@ -37,6 +37,12 @@ class BarlowTwins(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.BarlowTwins()(labels, x)), 3)
+        0.511
+
     References:
         - [Zbontar et al., ICML 2021](https://arxiv.org/abs/2103.03230)
     """

@@ -29,6 +29,12 @@ class Center(MetricLoss):
     Returns:
         Scalar in [0, 2].
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.Center()(labels, cosines)), 3)
+        0.3
+
     References:
         - [Wen et al., ECCV 2016](https://doi.org/10.1007/978-3-319-46478-7_31)
     """

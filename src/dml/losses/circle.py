@@ -39,6 +39,12 @@ class Circle(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Circle()(labels, x)), 3)
+        28.865
+
     References:
         - [Sun et al., CVPR 2020](https://arxiv.org/abs/2002.10857)
     """

@@ -45,6 +45,12 @@ class Contrastive(DistanceLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Contrastive()(labels, x)), 3)
+        0.579
+
     References:
         - [Hadsell et al., CVPR 2006](https://doi.org/10.1109/CVPR.2006.100)
     """

@@ -33,6 +33,12 @@ class CosFace(MarginSoftmax):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.CosFace()(labels, cosines)), 3)
+        9.6
+
     References:
         - [Wang et al., CVPR 2018](https://arxiv.org/abs/1801.09414)
     """

@@ -40,6 +40,11 @@ class CrossBatchMemory(Wrapper):
     Raises:
         OptionError: An option is out of its range, or the loss compares no pairs.
 
+    Example:
+        >>> loss = dml.losses.CrossBatchMemory(dml.losses.Contrastive(), size=1024)
+        >>> type(loss.head(classes=None, embedding_dim=64)).__name__
+        'MemoryHead'
+
     References:
         - [Wang et al., CVPR 2020](https://arxiv.org/abs/1912.06798)
     """

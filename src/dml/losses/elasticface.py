@@ -42,6 +42,14 @@ class ElasticFace(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.ElasticFace()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x / keras.ops.norm(x, axis=1, keepdims=True), labels))) > 0
+        True
+
     References:
         - [Boutros et al., CVPR Workshops 2022](https://arxiv.org/abs/2109.09416)
     """

@@ -38,6 +38,12 @@ class FastAP(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.FastAP()(labels, x)), 3)
+        0.25
+
     References:
         - [Cakir et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00196)
     """

@@ -34,6 +34,12 @@ class GeneralizedLifted(DistanceLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.GeneralizedLifted()(labels, x)), 3)
+        1.494
+
     References:
         - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
     """

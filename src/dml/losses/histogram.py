@@ -37,6 +37,12 @@ class Histogram(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Histogram()(labels, x)), 3)
+        0.25
+
     References:
         - [Ustinova and Lempitsky, NIPS 2016](https://arxiv.org/abs/1611.00822)
     """

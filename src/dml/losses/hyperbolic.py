@@ -44,6 +44,12 @@ class Hyperbolic(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Hyperbolic()(labels, x)), 3)
+        1.89
+
     References:
         - [Ermolov et al., CVPR 2022](https://arxiv.org/abs/2203.10833)
     """

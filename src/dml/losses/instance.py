@@ -37,6 +37,12 @@ class Instance(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Instance()(labels, x)), 3)
+        0.037
+
     References:
         - [Zheng et al., ACM TOMM 2020](https://arxiv.org/abs/1711.05535)
     """

@@ -38,6 +38,12 @@ class IntraPairVariance(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.IntraPairVariance()(labels, x)), 3)
+        0.044
+
     References:
         - [Yu and Tao, ICCV 2019](https://openaccess.thecvf.com/content_ICCV_2019/html/Yu_Deep_Metric_Learning_With_Tuplet_Margin_Loss_ICCV_2019_paper.html)
     """

@@ -37,6 +37,12 @@ class LiftedStructure(DistanceLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.LiftedStructure()(labels, x)), 3)
+        2.483
+
     References:
         - [Oh Song et al., CVPR 2016](https://arxiv.org/abs/1511.06452)
     """

@@ -46,6 +46,14 @@ class MagFace(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.MagFace()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x, labels))) > 0
+        True
+
     References:
         - [Meng et al., CVPR 2021](https://arxiv.org/abs/2103.06627)
     """

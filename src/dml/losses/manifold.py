@@ -45,6 +45,14 @@ class Manifold(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.Manifold()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x / keras.ops.norm(x, axis=1, keepdims=True), labels))) > 0
+        True
+
     References:
         - [Aziere and Todorovic, CVPR 2019](https://openaccess.thecvf.com/content_CVPR_2019/html/Aziere_Ensemble_Deep_Manifold_Similarity_Learning_Using_Hard_Proxies_CVPR_2019_paper.html)
     """

@@ -45,6 +45,14 @@ class Margin(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.Margin()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x / keras.ops.norm(x, axis=1, keepdims=True), labels))) > 0
+        True
+
     References:
         - [Wu et al., ICCV 2017](https://arxiv.org/abs/1706.07567)
     """

@@ -30,6 +30,14 @@ class Matryoshka(SumOfLosses):
     Raises:
         OptionError: A length is out of its range, or there are not as many weights as lengths.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> loss = dml.losses.Matryoshka(dml.losses.Contrastive(), dims=[1, 2])
+        >>> head = loss.head(classes=None, embedding_dim=2)
+        >>> round(float(loss(labels, head(x, labels))), 3)
+        2.579
+
     References:
         - [Kusupati et al., NeurIPS 2022](https://arxiv.org/abs/2205.13147)
     """

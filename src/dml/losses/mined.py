@@ -26,6 +26,13 @@ class Mined(Wrapper):
 
     Raises:
         OptionError: The loss compares no pairs that a miner could select from.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> loss = dml.losses.Mined(dml.losses.Triplet(), dml.miners.BatchHardMiner())
+        >>> round(float(loss(labels, x)), 3)
+        0.0
     """
 
     written = "Mined({}, miner)"

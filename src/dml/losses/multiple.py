@@ -20,6 +20,15 @@ class MultipleLosses(SumOfLosses):
 
     Raises:
         OptionError: The numbers of losses and weights differ, or a weight is negative.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> parts = [dml.losses.Contrastive(), dml.losses.MultiSimilarity()]
+        >>> loss = dml.losses.MultipleLosses(parts, weights=[1.0, 0.5])
+        >>> head = loss.head(classes=None, embedding_dim=2)
+        >>> round(float(loss(labels, head(x, labels))), 3)
+        0.749
     """
 
     written = "MultipleLosses([{}])"

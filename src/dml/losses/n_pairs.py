@@ -35,6 +35,12 @@ class NPairs(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.NPairs()(labels, x)), 3)
+        1.339
+
     References:
         - [Sohn, NIPS 2016](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective)
     """

@@ -35,6 +35,12 @@ class NormalizedSoftmax(MarginSoftmax):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.NormalizedSoftmax()(labels, cosines)), 3)
+        0.709
+
     References:
         - [Zhai and Wu, BMVC 2019](https://arxiv.org/abs/1811.12649)
     """

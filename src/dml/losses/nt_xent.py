@@ -36,6 +36,12 @@ class NTXent(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.NTXent()(labels, x)), 3)
+        0.967
+
     References:
         - [Chen et al., ICML 2020](https://arxiv.org/abs/2002.05709)
     """

@@ -28,6 +28,12 @@ class P2SGrad(MetricLoss):
     Returns:
         Scalar, at least 0.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.P2SGrad()(labels, cosines)), 3)
+        0.237
+
     References:
         - [Zhang et al., CVPR 2019](https://arxiv.org/abs/1905.02479)
         - [Wang and Yamagishi, 2021](https://arxiv.org/abs/2103.11326)

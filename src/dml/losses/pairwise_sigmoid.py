@@ -39,6 +39,12 @@ class PairwiseSigmoid(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.PairwiseSigmoid()(labels, x)), 3)
+        2.402
+
     References:
         - [Zhai et al., ICCV 2023](https://arxiv.org/abs/2303.15343)
     """

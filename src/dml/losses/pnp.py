@@ -45,6 +45,12 @@ class PNP(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.PNP()(labels, x)), 3)
+        0.469
+
     References:
         - [Li et al., 2021](https://arxiv.org/abs/2102.04640)
     """

@@ -56,6 +56,12 @@ class ProxyNCA(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.ProxyNCA()(labels, cosines)), 3)
+        -7.8
+
     References:
         - [Movshovitz-Attias et al., ICCV 2017](https://arxiv.org/abs/1703.07464)
     """

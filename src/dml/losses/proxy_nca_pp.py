@@ -37,6 +37,12 @@ class ProxyNCAPlusPlus(MetricLoss):
     Raises:
         OptionError: `temperature` is not positive.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.ProxyNCAPlusPlus()(labels, cosines)), 3)
+        0.651
+
     References:
         - [Teh et al., ECCV 2020](https://arxiv.org/abs/2004.01113)
     """

@@ -43,6 +43,12 @@ class RankedList(DistanceLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.RankedList()(labels, x)), 3)
+        0.305
+
     References:
         - [Wang et al., CVPR 2019](https://arxiv.org/abs/1903.03238)
     """

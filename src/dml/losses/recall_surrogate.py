@@ -42,6 +42,12 @@ class RecallSurrogate(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.RecallSurrogate()(labels, x)), 3)
+        0.217
+
     References:
         - [Patel et al., CVPR 2022](https://arxiv.org/abs/2108.11179)
     """

@@ -50,6 +50,12 @@ class Roadmap(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.Roadmap()(labels, x)), 3)
+        0.326
+
     References:
         - [Ramzi et al., NeurIPS 2021](https://arxiv.org/abs/2110.01445)
     """

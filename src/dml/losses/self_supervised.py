@@ -24,6 +24,10 @@ class SelfSupervised(Wrapper):
 
     Raises:
         OptionError: The loss has proxies or another head, which requires classes.
+
+    Example:
+        >>> dml.losses.SelfSupervised(dml.losses.NTXent()).views  # of each image in a batch
+        2
     """
 
     written = "SelfSupervised({})"

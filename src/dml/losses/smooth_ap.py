@@ -38,6 +38,12 @@ class SmoothAP(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.SmoothAP()(labels, x)), 3)
+        0.25
+
     References:
         - [Brown et al., ECCV 2020](https://arxiv.org/abs/2007.12163)
     """

@@ -39,6 +39,12 @@ class SignalToNoiseContrastive(Contrastive):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.SignalToNoiseContrastive()(labels, x)), 3)
+        8.44
+
     References:
         - [Yuan et al., CVPR 2019](https://arxiv.org/abs/1904.02616)
     """

@@ -37,6 +37,12 @@ class SoftNearestNeighbour(DistanceLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.SoftNearestNeighbour()(labels, x)), 3)
+        1.629
+
     References:
         - [Frosst et al., ICML 2019](https://arxiv.org/abs/1902.01889)
     """

@@ -38,6 +38,12 @@ class SphereFace(MarginSoftmax):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 1, 0])
+        >>> cosines = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.5]], "float32")
+        >>> round(float(dml.losses.SphereFace()(labels, cosines)), 3)
+        37.992
+
     References:
         - [Liu et al., CVPR 2017](https://arxiv.org/abs/1704.08063)
     """

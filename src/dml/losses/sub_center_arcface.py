@@ -35,6 +35,14 @@ class SubCenterArcFace(ArcFace):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> loss = dml.losses.SubCenterArcFace()
+        >>> head = loss.head(classes=2, embedding_dim=4)
+        >>> x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+        >>> labels = np.array([0, 1, 0, 1])
+        >>> float(loss(labels, head(x / keras.ops.norm(x, axis=1, keepdims=True), labels))) > 0
+        True
+
     References:
         - [Deng et al., ECCV 2020](https://doi.org/10.1007/978-3-030-58621-8_43)
     """

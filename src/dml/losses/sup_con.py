@@ -37,6 +37,12 @@ class SupCon(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.SupCon()(labels, x)), 3)
+        0.967
+
     References:
         - [Khosla et al., NeurIPS 2020](https://arxiv.org/abs/2004.11362)
     """

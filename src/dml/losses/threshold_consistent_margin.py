@@ -38,6 +38,12 @@ class ThresholdConsistentMargin(PairLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.ThresholdConsistentMargin()(labels, x)), 3)
+        0.32
+
     References:
         - [Zhang et al., ICLR 2024](https://arxiv.org/abs/2307.04047)
     """

@@ -44,6 +44,12 @@ class VICReg(MetricLoss):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]], "float32")
+        >>> round(float(dml.losses.VICReg()(labels, x)), 3)
+        19.825
+
     References:
         - [Bardes et al., ICLR 2022](https://arxiv.org/abs/2105.04906)
     """

@@ -29,6 +29,16 @@ class AngularMiner(Miner):
     Raises:
         OptionError: `angle` is out of its range.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.AngularMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False,  True, False],
+               [False, False,  True, False],
+               [False,  True, False, False],
+               [False,  True, False, False]])
+
     References:
         - [Wang et al., ICCV 2017](https://arxiv.org/abs/1708.01682)
     """

@@ -31,6 +31,16 @@ class BatchEasyHardMiner(Miner):
     Raises:
         OptionError: An option is unknown, or `semi_hard` lacks a single reference pair.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.BatchEasyHardMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False,  True, False],
+               [False, False,  True, False],
+               [False,  True, False, False],
+               [False,  True, False, False]])
+
     References:
         - [Hermans et al., 2017](https://arxiv.org/abs/1703.07737)
         - [Xuan et al., WACV 2020](https://arxiv.org/abs/1904.04370)

@@ -36,6 +36,14 @@ class DistanceWeightedMiner(Miner):
     Raises:
         OptionError: An option is out of its range, or `dim` is not given.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> miner = dml.miners.DistanceWeightedMiner()
+        >>> positive, negative = miner([0, 0, 1, 1], similarities, dim=2)
+        >>> keras.ops.shape(negative)
+        (4, 4)
+
     References:
         - [Wu et al., ICCV 2017](https://arxiv.org/abs/1706.07567)
     """

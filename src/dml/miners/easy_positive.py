@@ -15,6 +15,16 @@ class EasyPositiveMiner(Miner):
     appearances. An anchor without a positive, or without a negative below it, keeps nothing, as in
     the paper.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.EasyPositiveMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False,  True, False],
+               [False, False, False,  True],
+               [ True, False, False, False],
+               [False,  True, False, False]])
+
     References:
         - [Xuan et al., WACV 2020](https://arxiv.org/abs/1904.04370)
     """

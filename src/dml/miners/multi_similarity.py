@@ -24,6 +24,16 @@ class MultiSimilarityMiner(Miner):
     Raises:
         OptionError: `epsilon` is negative.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.MultiSimilarityMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False, False, False],
+               [False, False,  True, False],
+               [False,  True, False, False],
+               [False, False, False, False]])
+
     References:
         - [Wang et al., CVPR 2019](https://arxiv.org/abs/1904.06627), section 4.1
     """

@@ -19,6 +19,16 @@ class PairMarginMiner(Miner):
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.PairMarginMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False,  True, False],
+               [False, False,  True,  True],
+               [ True,  True, False, False],
+               [False,  True, False, False]])
     """
 
     positive_similarity: float = 0.8

@@ -20,6 +20,16 @@ class SemiHardMiner(Miner):
     Raises:
         OptionError: `margin` is not positive.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.SemiHardMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.convert_to_numpy(negative)
+        array([[False, False, False, False],
+               [False, False, False, False],
+               [False, False, False, False],
+               [False, False, False, False]])
+
     References:
         - [Schroff et al., CVPR 2015](https://arxiv.org/abs/1503.03832)
     """

@@ -24,6 +24,13 @@ class UniformHistogramMiner(Miner):
 
     Raises:
         OptionError: An option is not positive.
+
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> similarities = keras.ops.matmul(x, keras.ops.transpose(x))
+        >>> positive, negative = dml.miners.UniformHistogramMiner()([0, 0, 1, 1], similarities)
+        >>> keras.ops.shape(negative)
+        (4, 4)
     """
 
     bins: int = 100

@@ -97,6 +97,11 @@ def load_recipe(
             the file, the line and the option, and the allowed values. Or the recipe has `parts`,
             which are not allowed; the message names the files.
         DataError: A file is not valid TOML, or `source` is none of the above.
+
+    Example:
+        >>> recipe = dml.load_recipe("glyphs", ["--training.epochs", "3"])
+        >>> recipe.training.epochs, recipe.dataset.name
+        (3, 'glyphs')
     """
     layers, given = layers_of(read_source(source)), _flags_by_section(flags)
     parts = _imported_parts(layers, allow_parts)

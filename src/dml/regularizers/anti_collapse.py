@@ -34,6 +34,11 @@ class AntiCollapse(Regularizer):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> proxies = keras.ops.array([[[1.0, 0.0]], [[0.8, 0.6]]])
+        >>> round(float(dml.regularizers.AntiCollapse()(proxies)), 4)
+        -0.0673
+
     References:
         - [Jiang et al., 2024](https://arxiv.org/abs/2407.03106)
     """

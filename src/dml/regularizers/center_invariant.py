@@ -33,6 +33,11 @@ class CenterInvariant(Regularizer):
     Raises:
         OptionError: `weight` is negative.
 
+    Example:
+        >>> proxies = keras.ops.array([[[1.0, 0.0]], [[0.8, 0.6]]])
+        >>> round(float(dml.regularizers.CenterInvariant()(proxies)), 4)
+        0.0
+
     References:
         - Wu et al., Deep Face Recognition with Center Invariant Loss, ACM MM Workshops 2017
     """

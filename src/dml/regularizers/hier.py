@@ -44,6 +44,11 @@ class Hier(Regularizer):
     Raises:
         OptionError: An option is out of its range.
 
+    Example:
+        >>> gaps = np.array([[[0.0, -0.2, 0.1]], [[-1.0, -1.0, -1.0]]], "float32")
+        >>> round(float(dml.regularizers.Hier(weight=1.0)(gaps)), 3)  # 0.1 + 0 + 0.2 of the batch
+        0.3
+
     References:
         - [Kim et al., CVPR 2023](https://arxiv.org/abs/2212.14258)
     """

@@ -30,6 +30,11 @@ class KoLeo(Regularizer):
     Raises:
         OptionError: `weight` is negative.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+        >>> round(float(dml.regularizers.KoLeo()(x)), 4)
+        0.0343
+
     References:
         - [Sablayrolles et al., ICLR 2019](https://arxiv.org/abs/1806.03198)
     """

@@ -29,6 +29,11 @@ class Lp(Regularizer):
 
     Raises:
         OptionError: An option is out of its range.
+
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+        >>> round(float(dml.regularizers.Lp()(x)), 4)
+        0.0113
     """
 
     weight: float = 0.01

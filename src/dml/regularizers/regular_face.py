@@ -30,6 +30,11 @@ class RegularFace(Regularizer):
     Raises:
         OptionError: `weight` is negative.
 
+    Example:
+        >>> proxies = keras.ops.array([[[1.0, 0.0]], [[0.8, 0.6]]])
+        >>> round(float(dml.regularizers.RegularFace()(proxies)), 4)
+        0.8
+
     References:
         - [Zhao et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00123)
     """

@@ -29,6 +29,11 @@ class SparseCenters(Regularizer):
     Raises:
         OptionError: `weight` is negative.
 
+    Example:
+        >>> proxies = keras.ops.array([[[1.0, 0.0]], [[0.8, 0.6]]])
+        >>> round(float(dml.regularizers.SparseCenters()(proxies)), 4)
+        0.0
+
     References:
         - [Qian et al., ICCV 2019](https://arxiv.org/abs/1909.05235)
     """

@@ -28,6 +28,11 @@ class ZeroMean(Regularizer):
     Raises:
         OptionError: `weight` is negative.
 
+    Example:
+        >>> x = keras.ops.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+        >>> round(float(dml.regularizers.ZeroMean()(x)), 4)
+        0.1133
+
     References:
         - [Yuan et al., CVPR 2019](https://arxiv.org/abs/1904.02616)
     """

@@ -25,7 +25,7 @@ class Evaluation:
         dataset: The data set's name.
         protocol: `zero-shot` (no class and no image of the test occurred in training), `seen-class`
             or `query-gallery`.
-        queries: Number of queries.
+        queries: Number of queries, including those that are excluded.
         excluded: Queries without a positive, which no retrieval metric counts.
         gallery: Number of images searched.
         classes: Classes of the queries.
@@ -40,6 +40,11 @@ class Evaluation:
             None for other data sets.
         seconds: Duration of the evaluation.
         notes: Lines on the scope of the metrics, and on those that could not be measured.
+
+    Example:
+        >>> evaluation = dml.Run("runs/mine").evaluation()  # doctest: +SKIP
+        >>> evaluation.metrics["R@1"].value, evaluation.frozen["R@1"].value  # doctest: +SKIP
+        (0.79, 0.235)
     """
 
     path: Path
@@ -134,10 +139,12 @@ class Evaluation:
 
     def lines(self) -> Iterator[str]:
         """Yields the metrics, their intervals and those of the frozen network as a table."""
-        excluded = f"; {self.excluded:,} of these without a positive, not counted"
+        excluded = ""
+        if self.excluded:
+            excluded = f"; {self.excluded:,} of these without a positive, not counted"
         yield (
             f"{self.dataset}, {self.protocol_name}: {number_of(self.queries, 'query')} of "
-            f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded if self.excluded else ''}"
+            f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded}"
         )
         if self.metrics:
             frozen = "frozen" if self.frozen else ""

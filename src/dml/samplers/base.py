@@ -94,6 +94,11 @@ def shard(batches: np.ndarray, index: int, count: int) -> np.ndarray:
 
     Raises:
         OptionError: There is no such process, or the batch does not divide among them.
+
+    Example:
+        >>> dml.samplers.shard(np.array([[0, 1, 2, 3], [4, 5, 6, 7]]), index=1, count=2)
+        array([[2, 3],
+               [6, 7]])
     """
     size = batches.shape[1]
     check_interval(f"[0, {count})", index=index)

@@ -42,6 +42,13 @@ class FixedTriplets(Sampler):
         DataError: The file can't be read, or a triplet names an unknown image or contradicts the
             labels.
         MissingDataError: There is no such file.
+
+    Example:
+        >>> with open("triplets.csv", "w") as file:
+        ...     _ = file.write("anchor,positive,negative\\n0,1,2\\n2,3,0\\n")
+        >>> sampler = dml.samplers.FixedTriplets("triplets.csv", triplets_per_batch=2)
+        >>> sorted(sampler.batches([0, 0, 1, 1], epoch=0, seed=0).reshape(2, 3).tolist())
+        [[0, 1, 2], [2, 3, 0]]
     """
 
     path: str = ""

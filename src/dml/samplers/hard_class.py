@@ -44,6 +44,14 @@ class HardClass(MPerClass):
         OptionError: An option is out of its range, or the classes can't fill such batches.
         ArrayError: `class_vectors` does not have one finite vector for each class.
 
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+        >>> positions = [[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]]  # of the four classes
+        >>> sampler = dml.samplers.HardClass(classes_per_batch=2, images_per_class=2)
+        >>> batches = sampler.batches(labels, epoch=0, seed=0, class_vectors=positions)
+        >>> sorted({tuple(sorted(set(labels[rows].tolist()))) for rows in batches})
+        [(0, 2), (1, 3)]
+
     References:
         - [Sohn, NIPS 2016](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective)
     """

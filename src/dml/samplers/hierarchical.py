@@ -43,6 +43,14 @@ class Hierarchical(Sampler):
             a batch.
         ArrayError: Super-labels are missing, or a class has two of them.
 
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+        >>> of = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])  # the super-class of each image
+        >>> sampler = dml.samplers.Hierarchical(1, classes_per_super_class=2, images_per_class=2)
+        >>> batches = sampler.batches(labels, epoch=0, seed=0, super_labels=of)
+        >>> sorted({tuple(sorted(set(labels[rows].tolist()))) for rows in batches})
+        [(0, 1), (2, 3)]
+
     References:
         - [Cakir et al., CVPR 2019](https://doi.org/10.1109/CVPR.2019.00196)
     """

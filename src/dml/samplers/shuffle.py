@@ -23,6 +23,11 @@ class Shuffle(Sampler):
 
     Raises:
         OptionError: `batch_size` is not positive, or larger than the data set.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+        >>> dml.samplers.Shuffle(batch_size=4).batches(labels, epoch=0, seed=0).shape
+        (2, 4)
     """
 
     batch_size: int = 64  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -29,6 +29,11 @@ class Weighted(Sampler):
         OptionError: An option is out of its range, the data set is smaller than a batch, or an
             image would be needed twice in a batch.
 
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+        >>> dml.samplers.Weighted(batch_size=4).batches(labels, epoch=0, seed=0).shape
+        (2, 4)
+
     References:
         - [Mahajan et al., ECCV 2018](https://arxiv.org/abs/1805.00932)
     """

@@ -47,6 +47,15 @@ def feature_batches(
     Raises:
         OptionError: An option is out of its range, or the items can't fill the sampler's batches.
         ArrayError: The cache is of other items, or these lack what the sampler needs.
+
+    Example:
+        >>> items = dml.datasets.Glyphs(classes=4, samples=4, size=32).items()
+        >>> encoder = dml.build_encoder(dml.backbones.Conv4(input_size=16, resize_side=16))
+        >>> cache = dml.FeatureCache("features", encoder, items.paths, views=0)
+        >>> sampler = dml.samplers.MPerClass(classes_per_batch=2, images_per_class=2)
+        >>> features, labels = next(iter(dml.feature_batches(cache, items, sampler)))
+        >>> features.shape, labels.shape
+        ((4, 64), (4,))
     """
     if len(cache) != len(items.labels):
         raise ArrayError(

@@ -75,6 +75,14 @@ def training_batches(
         OptionError: An option is out of its range, the items can't fill the sampler's batches, or
             several processes are to skip images, of which they would replace different ones.
         ArrayError: The items lack what the sampler needs.
+
+    Example:
+        >>> items = dml.datasets.Glyphs(classes=4, samples=4, size=32).items()
+        >>> sampler = dml.samplers.MPerClass(classes_per_batch=2, images_per_class=2)
+        >>> batches = dml.training_batches(items, sampler, dml.augmentations.GlyphWarp(), size=16)
+        >>> images, labels = next(iter(batches))
+        >>> images.shape, labels.shape
+        ((4, 16, 16, 3), (4,))
     """
     if on_unreadable == "skip":
         check_alone("on_unreadable = 'skip'")

@@ -47,6 +47,10 @@ class OptimizerOptions:
         clip_value: Largest absolute value of a gradient's entry; 0 does not clip.
         clip_norm: Largest norm of the gradient of a part (backbone, embedding, head); 0 does not
             clip.
+
+    Example:
+        >>> dml.OptimizerOptions(learning_rate=3e-4, schedule="cosine", warmup_epochs=1).name
+        'adamw'
     """
 
     name: str = "adamw"
@@ -115,6 +119,13 @@ def build_optimizer(
 
     Raises:
         OptionError: Nothing of the encoder would be trained.
+
+    Example:
+        >>> encoder = dml.build_encoder(dml.backbones.Conv4(input_size=16, resize_side=16))
+        >>> learner = dml.Learner(encoder, dml.losses.ProxyAnchor(), classes=4)
+        >>> options = dml.OptimizerOptions(learning_rate=1e-3)
+        >>> optimizer = dml.build_optimizer(learner, options, steps_per_epoch=10, epochs=5)
+        >>> learner.compile(optimizer)
     """
     if not learner.parts().keys() - {"head"}:
         raise OptionError(

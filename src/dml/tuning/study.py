@@ -73,6 +73,11 @@ class Study:
             them, too, or no such trial was completed.
         frozen: R@1 of the frozen network in validation.
         confirmation: How well the best options did again; None if they were not trained again.
+
+    Example:
+        >>> study = dml.Tuner(recipe).run("tune/mine", trials=20)  # doctest: +SKIP
+        >>> study.best.score, len(study.trials)  # doctest: +SKIP
+        (0.93, 20)
     """
 
     path: Path
