@@ -59,12 +59,12 @@ class Head(keras.layers.Layer):
     def finish_step(self) -> None:
         """Called in each step of a training after the optimizer has updated the weights."""
 
-
-def check_head(layer: Any) -> None:
-    """Raises OptionError for a loss whose head is a layer of another kind; None is no head."""
-    if layer is not None and not isinstance(layer, Head):
-        raise OptionError(
-            "loss",
-            f"has a head of the class {type(layer).__name__}, which must derive from "
-            "dml.heads.Head",
-        )
+    @staticmethod
+    def check(layer: Any) -> None:
+        """Raises OptionError for a loss whose head is a layer of another kind; None is no head."""
+        if layer is not None and not isinstance(layer, Head):
+            raise OptionError(
+                "loss",
+                f"has a head of the class {type(layer).__name__}, which must derive from "
+                "dml.heads.Head",
+            )

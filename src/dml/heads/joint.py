@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dml.errors import OptionError
-from dml.heads.base import Head, check_head
+from dml.heads.base import Head
 from dml.ops import unit_length
 
 
@@ -39,7 +39,7 @@ class JointHead(Head):
         self.heads = list(heads)
         self.dims = list(dims)
         for number, head in enumerate(self.heads):
-            check_head(head)
+            Head.check(head)
             if head is None:
                 continue
             if type(head).step_labels is not Head.step_labels:

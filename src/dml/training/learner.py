@@ -27,8 +27,7 @@ from dml.backbones import blocks_of
 from dml.backbones._freezing import freeze
 from dml.encoding._stages import is_head, without_length
 from dml.errors import ArrayError, OptionError
-from dml.heads import ProxyHead
-from dml.heads.base import check_head
+from dml.heads import Head, ProxyHead
 from dml.losses import MetricLoss
 from dml.losses._weights import check_no_weights
 from dml.ops import (
@@ -669,7 +668,7 @@ def _check_loss(loss: MetricLoss, encoder: keras.Model, augmentation: list) -> N
 
 def _check_head(head: Any, loss: MetricLoss, regularizer: Regularizer | None) -> None:
     """Raises OptionError for a head that the learner or the regularizer can't use."""
-    check_head(head)
+    Head.check(head)
     needs_proxies = regularizer is not None and "proxies" in regularizer.acts_on
     if needs_proxies and not isinstance(head, ProxyHead):
         why = f"{type(loss).__name__} has none: take a loss that has"
