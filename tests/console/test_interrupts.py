@@ -1,12 +1,21 @@
 """Ctrl-C is not lost where Python ignores exceptions."""
 
 import gc
+import signal
 import sys
 import time
 
 import pytest
 
 from dml._console.interrupts import lasting_interrupts
+
+
+@pytest.fixture(autouse=True)
+def handled():
+    """Ctrl-C raises KeyboardInterrupt; processes of a parallel test run ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Interrupted:

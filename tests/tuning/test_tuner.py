@@ -333,7 +333,7 @@ def test_ctrl_c_stops_and_two_processes_finish_the_study(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == 130 and "Traceback" not in errors, errors
     assert "interrupted; `dml tune STUDY --resume` continues" in errors
     together = [command(path, "--resume") for _ in range(2)]
     printed = [process.communicate(timeout=600) for process in together]
