@@ -166,7 +166,7 @@ class _Devices(keras.distribution.DataParallel):
             divided when they are sent to the devices; None if batches differ in size. Keras lays
             out all batches as the first one, and JAX refuses to divide an array unevenly outside of
             a compiled step.
-        processes: That train together.
+        processes: The number of processes that train together.
     """
 
     def __init__(self, count: int, shards_proxies: bool):
@@ -255,7 +255,7 @@ def equal_batches(size: int | None) -> Iterator[None]:
     """Lets batches of a size be divided when they are sent to the devices, in a `with` block.
 
     Args:
-        size: Of this process's share of every batch in the block; None if they may differ.
+        size: The size of this process's share of every batch in the block; None if they differ.
     """
     devices = _current()
     if devices is None:
@@ -272,7 +272,7 @@ def check_shared(batch_size: int) -> None:
     """Raises an error unless the processes, if there are several, can train on their shares of it.
 
     Args:
-        batch_size: Of `dml.training_batches`, of which each process reads its share.
+        batch_size: That of `dml.training_batches`, of which each process reads its share.
 
     Raises:
         OptionError: Their devices can't share it evenly.

@@ -34,7 +34,7 @@ class SampledProxyHead(ProxyHead):
             over a sample leaves most of the other classes out. With 1 / scale, the cosines of those
             that were drawn are raised by log((C - b) / (S - b)) / scale, where b is the number of
             classes in the batch, so that the sum of the exponentials is right on average.
-        seed: Of the draws; an integer, at random if None.
+        seed: The seed of the draws; an integer, at random if None.
         storage: Format of the table: `float32`, or `bfloat16`, which takes half the memory. It is
             rounded at random, so that small steps add up; a step computes in float32.
 
@@ -109,7 +109,7 @@ class SampledProxyHead(ProxyHead):
         """Chooses the classes of a step and takes their proxies from the table.
 
         Args:
-            targets: Of the batch, with one class for each image.
+            targets: Those of the batch, with one class for each image.
 
         Raises:
             ArrayError: Labels are a matrix.

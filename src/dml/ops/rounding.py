@@ -16,7 +16,7 @@ def round_at_random(x: Any, seed: keras.random.SeedGenerator) -> Any:
 
     Args:
         x: Floats.
-        seed: Of the chances.
+        seed: The seed of the chances.
     """
     bits = ops.view(ops.cast(x, "float32"), "int32")
     chance = keras.random.randint(ops.shape(bits), 0, 2**_LOST, dtype="int32", seed=seed)

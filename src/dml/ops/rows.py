@@ -8,7 +8,7 @@ def take_rows(variable: keras.Variable, rows):
     """Returns the rows (S, ...) of a variable of shape (N, ...), without reading the others.
 
     Args:
-        variable: Of shape (N, ...).
+        variable: A variable of shape (N, ...).
         rows: int32 (S,).
     """
     if keras.backend.backend() == "tensorflow":
@@ -22,9 +22,9 @@ def set_rows(variable: keras.Variable, rows, values) -> None:
     """Replaces rows of a variable, without a copy of the others.
 
     Args:
-        variable: Of shape (N, ...).
+        variable: A variable of shape (N, ...).
         rows: int32 (S,), each at most once, ascending.
-        values: Of shape (S, ...).
+        values: Values of shape (S, ...).
     """
     values = ops.convert_to_tensor(values, dtype=variable.dtype)
     rows = ops.convert_to_tensor(rows)

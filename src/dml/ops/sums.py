@@ -97,7 +97,7 @@ def share_kept(kept, masks):
 
     Args:
         kept: Masks, such as those of positives and of negatives after mining.
-        masks: As many, before it.
+        masks: As many masks before it.
     """
     return ratio(*(sum(ops.sum(as_weights(mask)) for mask in each) for each in (kept, masks)))
 

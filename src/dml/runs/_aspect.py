@@ -17,7 +17,7 @@ def with_best_aspect(recipe: Recipe, validation: Items, reporter: Reporter) -> R
     error, and without a validation split of two classes.
 
     Args:
-        recipe: With `training.select_aspect`.
+        recipe: A recipe with `training.select_aspect`.
         validation: The validation split.
         reporter: Receives the scores and progress.
     """

@@ -16,7 +16,7 @@ class Baseline:
     """Retrieval by the pooled features of the backbone as it was before the training.
 
     Args:
-        dimension: Of the features.
+        dimension: Length of the features.
         validation: R@1 on the validation split; None without one.
         metrics: Retrieval metrics of the test split; empty where it is not measured.
     """

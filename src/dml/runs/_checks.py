@@ -73,7 +73,7 @@ def check_sample(share: float, classes: int, batch_size: int):
 
     Args:
         share: `head.sample`.
-        classes: Of the training.
+        classes: The number of training classes.
         batch_size: Images in a batch, which may all be of different classes.
     """
     from dml.training._sampled import sample_size

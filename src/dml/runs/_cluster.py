@@ -40,7 +40,7 @@ class ClusterTraining:
     """The training of a run in processes on the machines of a Ray cluster.
 
     Args:
-        folder: Of the run, on a disk that all machines share.
+        folder: The folder of the run, on a disk that all machines share.
         begin: Arguments of the `dml` command that begins it.
         resume: Arguments of the command that continues it.
         shares: What the devices must be able to share evenly.

@@ -39,7 +39,7 @@ def describe_training(recipe: Recipe, parameters: Parameters, steps: int, valida
 
     Args:
         recipe: The recipe.
-        parameters: Of its encoder.
+        parameters: The parameters of its encoder.
         steps: Batches per epoch.
         validated: Whether there is a validation split, which decides on the second stage.
     """

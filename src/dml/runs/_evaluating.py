@@ -53,7 +53,7 @@ class Evaluator:
         Args:
             encoder: The run's.
             data: The data set.
-            options: Of the evaluation.
+            options: The options of the evaluation.
 
         Raises:
             DmlError: The data set or an image is invalid.
@@ -270,10 +270,10 @@ def notes_on_embedding(
     """Yields a line if the embedding of a run is too short.
 
     Args:
-        baseline: Of the frozen network.
+        baseline: The baseline of the frozen network.
         folder: The run.
         recipe: Its recipe.
-        metrics: Of the test split, if it was measured.
+        metrics: Those of the test split, if it was measured.
     """
     if not recipe.backbone.is_pretrained:
         return

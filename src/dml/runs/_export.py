@@ -187,7 +187,7 @@ def export(
         encoder: The Keras model.
         images: What they are compared on, as `compared_items` returns them.
         target: What is written.
-        evaluation: Of the encoder on its own data set, whose thresholds the bundle has; None for
+        evaluation: The encoder's on its own data set, whose thresholds the bundle has; None for
             none.
         reporter: Receives a line on the comparison.
 
@@ -234,7 +234,7 @@ def compared_items(
     Args:
         folder: The run.
         data: The data set.
-        training: Of the run's recipe.
+        training: The training options of the run's recipe.
         reporter: Receives notes on the images, and the progress.
 
     Raises:
@@ -284,7 +284,7 @@ def compare(encoder, run_exported, paths: Sequence[str], labels: np.ndarray) -> 
     Args:
         encoder: The Keras model.
         run_exported: A function from uint8 images to vectors.
-        paths: Of N images.
+        paths: The paths of N images.
         labels: Their class codes (N,).
     """
     before = embed_images(encoder, paths, BATCH)

@@ -101,8 +101,8 @@ class FrozenFeatures:
         """Returns the features (N, C) of any images.
 
         Args:
-            items: Of N images.
-            title: Of the progress.
+            items: The items of N images.
+            title: The title of the progress.
         """
         evaluation, threads = self._recipe.evaluation, self._recipe.training.threads
         return embed(

@@ -21,7 +21,7 @@ class Interpolation:
     Args:
         options: Those of the training.
         batch_size: Images from which statistics are estimated at once.
-        encoder: Whose variables take the values; only their paths are read.
+        encoder: The encoder whose variables take the values; only their paths are read.
         training_items: The training split.
     """
 
@@ -68,7 +68,7 @@ class Interpolation:
             stage: The fine-tuning.
             before: Values before it.
             after: Values after it.
-            share: Of `after`, in [0, 1].
+            share: The share of `after`, in [0, 1].
         """
         values = interpolated(before, after, share)
         if self._options.interpolate_batch_norm != "estimate" or share in (0.0, 1.0):
@@ -104,7 +104,7 @@ def interpolated(
     Args:
         before: Values before the training.
         after: Values after it. What is not a float, such as a random state, is taken from here.
-        share: Of `after`, in [0, 1].
+        share: The share of `after`, in [0, 1].
     """
     return [
         ((1.0 - share) * a.astype("float64") + share * b).astype(b.dtype)

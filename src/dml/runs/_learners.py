@@ -43,7 +43,7 @@ def with_smaller_batches(recipe: Recipe, images: int) -> Recipe:
 
     Args:
         recipe: The recipe.
-        images: Of the training split.
+        images: The number of images of the training split.
     """
     training, sampler = recipe.training, recipe.sampler
     of_images = recipe.names["sampler"] in ("shuffle", "weighted")
@@ -65,7 +65,7 @@ def image_batches(
 
     Args:
         recipe: The recipe.
-        items: Of the training split.
+        items: The items of the training split.
         loss: The training loss.
         first_epoch: Epoch of the first batch, from 0.
         class_vectors: The position of each class, floats (classes, D), for samplers that need it.

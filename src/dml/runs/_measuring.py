@@ -37,7 +37,7 @@ class Measurement:
     """The metrics that could be measured on a test split.
 
     Args:
-        metrics: By name.
+        metrics: The metrics by name.
         notes: Lines on metrics that could not be measured.
         retrieval: None if no query has a positive.
         verification: None if it was not requested or can't be measured.
@@ -61,7 +61,7 @@ def embed(
 
     Args:
         encoder: As `embed_images` takes it, like the next three.
-        paths: Of N images.
+        paths: The paths of N images.
         batch_size: Images embedded at once.
         threads: Threads that read images.
         title: What is done, such as "validating".

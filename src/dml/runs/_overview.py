@@ -41,7 +41,7 @@ def overview_of(
 
     Args:
         folder: The run.
-        evaluation: Of its own data set.
+        evaluation: The evaluation on its own data set.
         data: Lines about the data.
         expected: Seconds of each stage of the plan; empty without one.
         took: Seconds of each finished step; 0 for one that was interrupted in between.

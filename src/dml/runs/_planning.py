@@ -187,8 +187,8 @@ def time_batches(learner: "Learner", items: Items, recipe: Recipe) -> Timing:
 
     Args:
         learner: A compiled learner; it is trained by these batches, so it is of no use afterwards.
-        items: Of the training split.
-        recipe: Of the training.
+        items: The items of the training split.
+        recipe: The recipe of the training.
     """
     from dml.encoding import embed_images
 
@@ -352,8 +352,8 @@ def choices_of(
 
     Args:
         recipe: The recipe.
-        items: Of the training split.
-        parameters: Of the encoder.
+        items: The items of the training split.
+        parameters: The parameters of the encoder.
         steps: Batches in an epoch.
         has_proxies: Whether the loss compares images with learned proxies of the classes.
     """

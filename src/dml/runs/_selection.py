@@ -80,11 +80,11 @@ class Candidate:
     """An encoder that a training may end with.
 
     Args:
-        name: Of the stage that it comes from.
+        name: The stage that it comes from.
         share: Share of the fine-tuned weights, between the ones before and after fine-tuning; None
             for candidates that are not interpolated.
-        values: Of the encoder's variables; empty if they are not needed any more.
-        scores: On the validation split.
+        values: The values of the encoder's variables; empty if no longer needed.
+        scores: Its scores on the validation split.
     """
 
     name: CandidateName
@@ -98,7 +98,7 @@ class ChosenTraining:
     """What the validation of a training chose, so that it can be repeated.
 
     Args:
-        name: As of a `Candidate`.
+        name: As for a `Candidate`.
         share: Share of the weights of the last fine-tuning.
         first_share: Share of the weights of the first fine-tuning, from which the second starts.
         head_epochs: Epochs of the head stage.
@@ -137,7 +137,7 @@ def most_accurate(candidates: Sequence[Candidate]) -> Candidate:
     """Returns the interpolated candidate with the highest R@1; of equals the nearest to the middle.
 
     Args:
-        candidates: Of one training, with their shares.
+        candidates: Those of one training, with their shares.
     """
 
     def rank(candidate):

@@ -50,7 +50,7 @@ class Shares:
     """What the devices of a training must be able to share evenly.
 
     Args:
-        images: Of a batch, or of a chunk of it.
+        images: The number of images of a batch, or of a chunk of it.
         proxies: (number, dimensions) of each set of proxies that is divided: by the one or the
             other.
     """
@@ -98,8 +98,8 @@ def check_shares(shares: Shares, devices: int) -> None:
     """Raises an error for proxies that can't be divided, such as those of a training on all images.
 
     Args:
-        shares: Of the training.
-        devices: On which it begins.
+        shares: What the training shares among devices.
+        devices: The number of devices on which it begins.
 
     Raises:
         OptionError: They can't.
@@ -118,7 +118,7 @@ def devices_to_resume(recipe: Recipe, items: Callable[[], Items], reporter: Repo
     """Returns on how many devices a run goes on: as many of the recipe's as are there and fit.
 
     Args:
-        recipe: Of the run.
+        recipe: The recipe of the run.
         items: Returns the images that it has recorded.
         reporter: Receives a line if these are fewer.
 

@@ -67,7 +67,7 @@ class TestData:
 
         Args:
             folder: The run.
-            training: Of its recipe: how images are read, and whether unreadable ones are skipped.
+            training: Its recipe's: how images are read, and whether unreadable ones are skipped.
             reporter: Receives the notes and the progress.
             exclude: As `evaluation.exclude`; what can't be left out is refused before an image is
                 read.

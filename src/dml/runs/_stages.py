@@ -39,7 +39,7 @@ class Stages:
         steps: Batches per epoch.
         training_items: The training split.
         validator: Measures the validation split; None without one.
-        features: Of the frozen network, for the head stage.
+        features: The features of the frozen network, for the head stage.
         run: The folder of the run, for TensorBoard and trackers.
         folders: Where the stages write their logs and checkpoints.
         reporter: Receives lines of text and progress.
@@ -136,7 +136,7 @@ class Stages:
 
         Args:
             folder: Where its log and checkpoints are written.
-            recipe: With the options of this stage.
+            recipe: The recipe, with the options of this stage.
             learner: The compiled learner.
             epochs: After which it ends; None for the recipe's.
         """

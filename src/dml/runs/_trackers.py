@@ -34,7 +34,7 @@ class WandbTracker(contextlib.AbstractContextManager):
     variables. A training that is resumed goes on with W&B's run, whose name is kept in the folder.
 
     Args:
-        folder: Of a run or of a stage of it, whose path names W&B's run.
+        folder: The folder of a run or of a stage of it, whose path names W&B's run.
         group: The run's name.
         recipe: The run's recipe, as TOML.
         reporter: Receives the address.

@@ -43,7 +43,7 @@ class StagedTraining:
 
     Args:
         recipe: The recipe.
-        folder: Of the run, which the caller has locked.
+        folder: The folder of the run, which the caller has locked.
         items: All splits.
         learner: The compiled learner, whose encoder has its initial weights.
         steps: Batches per epoch of fine-tuning.
@@ -201,7 +201,7 @@ class StagedTraining:
         """Returns the whole epochs of a finished stage after which its weights were kept.
 
         Args:
-            state: Of the stage.
+            state: The state of the stage.
             chooses: As for `_fit_whole`.
         """
         best = self._best_epoch(state)
@@ -217,7 +217,7 @@ class StagedTraining:
         """Trains a whole encoder, restores its best epoch and returns its state.
 
         Args:
-            stage: Of fine-tuning.
+            stage: A stage of fine-tuning.
             chooses: Whether weights on the way to the trained ones are candidates for the result.
         """
         state = fit(stage, self._reporter)

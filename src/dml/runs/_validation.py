@@ -21,7 +21,7 @@ class ListedCandidate:
     """An encoder that a training chose from, as `selection.json` lists it.
 
     Args:
-        name: Of the stage that it comes from.
+        name: The stage that it comes from.
         validation: R@1 on the validation split.
         chosen: Whether it is the result.
         share: Share of the fine-tuned weights; None for candidates that are not interpolated.
@@ -59,8 +59,8 @@ def validation_score(folder: RunFolder, options: TrainingOptions) -> float | Non
     """Returns R@1 in validation of a training's result; None if it was not validated.
 
     Args:
-        folder: Of the run, whose training may have been stopped.
-        options: Of its recipe.
+        folder: The folder of the run, whose training may have been stopped.
+        options: The options of its recipe.
     """
     if candidates := read_candidates(folder):
         return next(found.validation for found in candidates if found.chosen)

@@ -98,7 +98,7 @@ class Evaluation:
 
         Args:
             path: The evaluation's folder.
-            value: Of the fields in `SHAPE`.
+            value: A dictionary of the fields in `SHAPE`.
 
         Raises:
             DataError: Another version wrote it, or a threshold is invalid.

@@ -560,7 +560,7 @@ class _Prepared:
     Args:
         recipe: The recipe, with batches that the images fill.
         learner: A compiled `dml.Learner`; None once it was taken.
-        parameters: Of its encoder.
+        parameters: The parameters of its encoder.
         steps: Batches per epoch.
     """
 

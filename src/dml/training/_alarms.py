@@ -50,7 +50,7 @@ class Warnings(keras.callbacks.Callback):
     Comes after the `RunRecorder`, which writes the log.
 
     Args:
-        folder: Of the run, or of a stage of it.
+        folder: The folder of the run, or of a stage of it.
         reporter: Receives the warnings.
         remedy: What to try where most of an epoch is spent waiting for data; empty to not say it.
     """

@@ -36,7 +36,7 @@ class RunRecorder(keras.callbacks.Callback):
     Of a learner that averages its weights, the average is validated and kept.
 
     Args:
-        folder: Of the run, or of a stage of it.
+        folder: The folder of the run, or of a stage of it.
         state: The progress of the training; it is kept up to date.
         kept: The variables that are saved of the best epoch.
         validation: None without a validation split.

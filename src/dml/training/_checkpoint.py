@@ -42,7 +42,7 @@ class Checkpoint:
     the best encoder of each. The batches are a function of seed and epoch and need no state.
 
     Args:
-        folder: Of the run, or of a stage of it.
+        folder: The folder of the run, or of a stage of it.
     """
 
     def __init__(self, folder: StageFolder):

@@ -131,7 +131,7 @@ def check_shape(shape, encoder):
     """Raises ArrayError for inputs of another shape than an encoder takes, as far as it is known.
 
     Args:
-        shape: Of the images, or of the features that a head takes.
+        shape: The shape of the images, or of the features that a head takes.
         encoder: A Keras model.
     """
     if is_head(encoder):

@@ -27,8 +27,8 @@ class BatchReader(abc.ABC):
         seed: At least 0.
         class_vectors: Floats (classes, D) or None.
         samples: Whether to return the rows of the images.
-        shape: Of an image, or of its features.
-        dtype: Of these.
+        shape: The shape of an image, or of its features.
+        dtype: The type of these.
         targets: Returns what takes the place of labels (B,); None for int32 labels.
     """
 

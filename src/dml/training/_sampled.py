@@ -26,7 +26,7 @@ def sampled_head(
     Args:
         head: The loss's own.
         loss: The loss.
-        share: Of the classes, in (0, 1).
+        share: The share of the classes, in (0, 1).
         correct_bias: Whether to correct the bias of the softmax over a sample.
         storage: Format of the table of all proxies.
 

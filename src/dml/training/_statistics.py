@@ -80,7 +80,7 @@ def plain_batches(
 
     Args:
         encoder: A model of `dml.build_encoder`.
-        paths: Of the images, in the order of the batches; at least one.
+        paths: The paths of the images, in the order of the batches; at least one.
         batch_size: Images in a batch.
         threads: Threads that read images.
         skip: Whether to leave out unreadable images.

@@ -89,7 +89,7 @@ class Stopwatch:
         clock: Returns seconds.
 
     Attributes:
-        waiting: Of the batches that are trained on.
+        waiting: How long the training waits for its batches.
     """
 
     def __init__(self, batch_size: int, clock: Callable[[], float] = time.monotonic):

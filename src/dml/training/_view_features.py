@@ -31,8 +31,8 @@ class ViewFeatures:
         encoder: A model of `dml.build_encoder`.
         augmentation: Makes the views; None if there are none.
         views: Number of them.
-        seed: Of the views.
-        dtype: Of the features: `float16` or `float32`.
+        seed: The seed of the views.
+        dtype: The type of the features: `float16` or `float32`.
         batch_size: Images computed at once. The colours of a view are drawn for such a batch.
 
     Attributes:

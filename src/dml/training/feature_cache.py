@@ -39,7 +39,7 @@ class FeatureCache:
         paths: N paths as `dml.images.read_image` takes them; at least one.
         augmentation: A part of `dml.augmentations`; None if there are no views.
         views: Augmented versions of each image; at least 0.
-        seed: Of the views; at least 0.
+        seed: The seed of the views; at least 0.
         dtype: `float16`, which halves the file and keeps three digits, or `float32`.
         batch_size: Images computed at once, the most that an interruption loses. Positive.
         threads: Threads that read images, positive; None for one per processor, at most 16.

@@ -41,7 +41,7 @@ def confirm(
         folder: The study's.
         recorded: Its training and validation images.
         count: Repetitions.
-        limits: Of the study.
+        limits: The limits of the study.
         reporter: Shows the progress, and receives a line for each run.
 
     Raises:

@@ -30,7 +30,7 @@ class OpenTrial:
         study: Optuna's study.
         trial: Its trial.
         number: As in `Trial`, like the others.
-        stage: Of the training.
+        stage: The stage of the training.
         own: Whether the options are the recipe's own.
         options: {"section.option": value}.
     """
@@ -78,8 +78,8 @@ class TrialStore:
 
     Args:
         folder: The study's.
-        phases: Of the study, in order.
-        seed: Of the sampler; in a single process the trials depend on nothing else.
+        phases: The phases of the study, in order.
+        seed: The seed of the sampler; in a single process the trials depend on nothing else.
 
     Raises:
         DataError: The journal is damaged.
@@ -116,7 +116,7 @@ class TrialStore:
         because of an error or Ctrl-C, is continued later.
 
         Args:
-            limits: Of the study.
+            limits: The limits of the study.
         """
         with contextlib.ExitStack() as stack:
             with self.alone():

@@ -97,12 +97,12 @@ def fit(
     """Trains a run, or continues it, without a refit: runs are compared in validation.
 
     Args:
-        recipe: Of the run.
+        recipe: The recipe of the run.
         run: Its folder.
         recorded: As for `train`, like the next two.
         features: The folder of the features.
         limits: Asked while another process computes the features, or trains the run.
-        reporter: Of the training.
+        reporter: The reporter of the training.
 
     Raises:
         Stopped: The time is over.

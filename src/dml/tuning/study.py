@@ -33,7 +33,7 @@ class Confirmation:
 
     Args:
         best: R@1 in validation with the best options, one for each repetition.
-        own: With the recipe's own.
+        own: The same with the recipe's own options.
         other_classes: Whether other classes were held out for validation than in the study.
         other_images: Whether other images were.
     """
@@ -64,7 +64,7 @@ class Study:
 
     Args:
         path: The folder.
-        trials: In order.
+        trials: The trials in order.
         best: The complete trial with the highest score.
         low: Lower end of the 95 % interval of its score for other classes. It does not cover that
             it is the best of several on the same classes.

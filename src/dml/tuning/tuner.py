@@ -211,8 +211,8 @@ class Tuner:
 
         Args:
             folder: The study's.
-            limits: Of the trials.
-            whole: Of all work.
+            limits: The limits of the trials.
+            whole: The limits of all work.
             confirm: As for `run`.
             recorded: The training and validation images, if a new study has read them already.
         """
