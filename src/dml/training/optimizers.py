@@ -42,8 +42,8 @@ class OptimizerOptions:
             fractional.
         layer_decay: Factor in (0, 1] between the rates of one block of the backbone and of the
             next one towards the input: the last block learns at `layer_decay` times the rate, the
-            one before at its square, and so on; the embedding layer at the full rate. ELECTRA's
-            convention, also BEiT's: 0.65 to 0.9 for transformers.
+            one before at its square, and so on; the embedding layer at the full rate. BEiT's
+            convention (ELECTRA's powers are one higher): 0.65 to 0.9 for transformers.
         clip_value: Largest absolute value of a gradient's entry; 0 does not clip.
         clip_norm: Largest norm of the gradient of a part (backbone, embedding, head); 0 does not
             clip.
