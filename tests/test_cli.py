@@ -113,6 +113,10 @@ def test_little_memory_an_interrupt_and_a_closed_pipe(monkeypatch, capsys):
     assert capsys.readouterr().err == expected
     failing(monkeypatch, KeyboardInterrupt())
     assert main(["parts"]) == 130 and capsys.readouterr().err == "dml: interrupted\n"
+    ending = DataError("a", "closed")
+    ending.__context__ = KeyboardInterrupt()  # raised in a `finally`
+    failing(monkeypatch, ending)
+    assert main(["parts"]) == 130 and capsys.readouterr().err == "dml: interrupted\n"
     result = subprocess.run(
         f"{sys.executable} -m dml recipes | head -c 1; exit ${{PIPESTATUS[0]}}",
         shell=True,

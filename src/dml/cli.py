@@ -161,6 +161,15 @@ def _failed(error, command, arguments, debug):
     return BUG
 
 
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Returns whether an error is Ctrl-C, or what failed as the work was ended because of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
@@ -192,14 +201,14 @@ def _main(arguments):
         require_utf8(arguments)
         with quiet_libraries(), lasting_interrupts():
             _run(command, options)
-    except KeyboardInterrupt:
-        complain(f"interrupted{f'; {command.after_interrupt}' if command.after_interrupt else ''}")
-        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        return _failed(error, command, arguments, options.debug)
+    except (Exception, KeyboardInterrupt) as error:
+        if not _was_interrupted(error):
+            return _failed(error, command, arguments, options.debug)
+        complain(f"interrupted{f'; {command.after_interrupt}' if command.after_interrupt else ''}")
+        return INTERRUPTED
     return 0
 
 
