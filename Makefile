@@ -9,9 +9,7 @@ ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/m
 # Tests that start a cluster have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
-# A third process computes while a test of the others waits for a command that it has started.
-WITH_COMMANDS := -n 3 --dist worksteal
-# Each of the processes computes with one thread: with two they would wait for each other.
+# Each of the two processes computes with one thread: with two they would wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 # Compiling takes most of the time: code that runs once is not optimized, and as both processes compile
 # much the same, they share a cache.
@@ -34,7 +32,7 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(WITH_COMMANDS) $(ALONE:%=--ignore=%)
+	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%)
 	$(ONE_THREAD) $(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 

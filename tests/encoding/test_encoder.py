@@ -1,6 +1,5 @@
 """Preprocessing is built in: any size, any batch, the same unit vectors."""
 
-import doctest
 import subprocess
 import sys
 import zipfile
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
-from dml.encoding import encoder as encoder_module
 from dml.encoding._pooling import POOLINGS
 from dml.encoding.encoder import EmbeddingOptions, build_encoder, load_encoder
 
@@ -26,10 +24,6 @@ def embed(encoder, x):
 @pytest.fixture(scope="module")
 def encoder():
     return build_encoder(Conv4(input_size=32, resize_side=36), EmbeddingOptions(dim=8))
-
-
-def test_the_example_of_the_docstring_runs():
-    assert doctest.testmod(encoder_module).failed == 0
 
 
 def test_calling_predicting_and_single_images_agree(encoder):

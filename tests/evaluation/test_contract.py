@@ -1,7 +1,5 @@
 """The contract of every retrieval metric, on easy, hard, tied and collapsing embeddings."""
 
-import doctest
-import importlib
 import inspect
 
 import numpy as np
@@ -122,27 +120,6 @@ def test_no_class_in_common_is_the_reason(other):
     ):
         with pytest.raises(ValueError, match="no class in common"):
             figure()
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "clustering",
-        "embedding_statistics",
-        "few_shot",
-        "identification",
-        "intervals",
-        "label_issues",
-        "probes",
-        "rerank",
-        "retrieval",
-        "thresholds",
-        "verification",
-    ],
-)
-def test_the_examples_of_docstrings_run(module):
-    found = doctest.testmod(importlib.import_module(f"dml.evaluation.{module}"))
-    assert found.attempted > 0 and found.failed == 0
 
 
 def test_every_public_function_is_annotated():

@@ -297,6 +297,7 @@ def test_a_wrong_filter_is_explained_before_there_is_a_query(tab):
 
 def test_a_number_out_of_range_sends_no_request(tab, photo):
     search(tab, photo)
+    tab.wait_for(PICTURES)
     asked = len(tab.happened("Network.requestWillBeSent"))
     tab.evaluate("document.getElementById('k').value = 999")
     tab.evaluate("document.getElementById('k').dispatchEvent(new Event('change'))")
