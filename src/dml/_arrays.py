@@ -91,13 +91,7 @@ def whole_numbers(
     Raises:
         ArrayError: One is missing or no whole number; the message names its row.
     """
-    gaps = missing(values)
-    if gaps.any():
-        row = np.flatnonzero(gaps)[0]
-        raise ArrayError(
-            f"{name}: row {row} has no {name.removesuffix('s')} ({values[row]}): leave such images "
-            "out"
-        )
+    check_present(values, name, name.removesuffix("s"), "leave such images out")
     if values.dtype.kind == "O":
         numbers = (int, float, np.integer, np.floating)
         strange = [row for row, v in enumerate(values) if not isinstance(v, numbers)]
@@ -142,6 +136,21 @@ def missing(labels: np.ndarray) -> np.ndarray:
 
         return np.asarray(pd.isna(labels), bool)
     return labels != labels if labels.dtype.kind in "fcmM" else np.zeros(labels.shape, bool)
+
+
+def check_present(values: np.ndarray, name: str, what: str, remedy: str) -> None:
+    """Raises ArrayError for the first row whose value is None or not a number.
+
+    Args:
+        values: An array (N,).
+        name: The argument's name, for the message.
+        what: What the row lacks, such as "label".
+        remedy: What to do about it.
+    """
+    gaps = missing(values)
+    if gaps.any():
+        row = np.flatnonzero(gaps)[0]
+        raise ArrayError(f"{name}: row {row} has no {what} ({values[row]}): {remedy}")
 
 
 def object_array(values: Sequence[Any]) -> np.ndarray:

@@ -213,7 +213,7 @@ def test_a_data_set_alone_takes_its_options_and_no_others():
 def test_a_file_that_is_no_data_set_is_said_to_be_one_of_another_kind(tmp_path):
     (tmp_path / "mine.tsv").write_text("path\tlabel\n")
     for load in (load_dataset, load_recipe):
-        with pytest.raises(DataError, match=r"mine\.tsv: no data set: tables end in \.csv"):
+        with pytest.raises(DataError, match=r"mine\.tsv: not a data set: tables end in \.csv"):
             load(tmp_path / "mine.tsv")
 
 

@@ -24,6 +24,15 @@ SMALL = {
 }
 
 
+def begun(path):
+    """Returns the `RunFolder` of a run that has an encoder's file and no evaluation."""
+    folder = RunFolder(path).create()
+    folder.recipe.write_text('[dataset]\nname = "glyphs"\n[loss]\nname = "triplet"\n')
+    folder.begin(folder.recipe.read_text(), ())
+    folder.encoder.touch()
+    return folder
+
+
 class InterruptAt(Reporter):
     """Presses Ctrl-C at a line that begins with a text: the first of them, or a later one."""
 

@@ -54,7 +54,7 @@ def test_what_dml_does_not_write_is_refused(change):
 def test_the_table_has_intervals_and_the_frozen_network():
     lines = list(BIRDS.lines())
     assert "4,092 queries of 98 classes" in lines[0]
-    assert lines[0].endswith("; 3 of these without a positive, not counted")
+    assert lines[0].endswith("; without a positive, so not counted: 3")
     assert lines[2].split() == ["R@1", "73.4", "70.0", "-", "76.5", "45.0"]
     assert lines[3].split() == ["NMI", "61.2", "+-", "1.0"]
     assert lines[4].split() == ["accuracy", "50.0"]

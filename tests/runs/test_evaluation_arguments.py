@@ -3,18 +3,14 @@
 import pytest
 
 import dml
-from dml._storage.run_folder import RunFolder
 from dml.errors import OptionError
 from dml.runs._evaluation_arguments import evaluated_data
+from tests.runs.running import begun
 
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = RunFolder(tmp_path / "run").create()
-    folder.recipe.write_text('[dataset]\nname = "glyphs"\n[loss]\nname = "triplet"\n')
-    folder.begin(folder.recipe.read_text(), ())
-    folder.encoder.touch()
-    return folder
+    return begun(tmp_path / "run")
 
 
 def test_the_runs_own_data_set_may_be_elsewhere_and_nothing_else(folder):

@@ -4,20 +4,16 @@ import numpy as np
 import pytest
 
 from dml._storage.records import write_json
-from dml._storage.run_folder import RunFolder
 from dml.datasets import Items
 from dml.errors import OptionError
 from dml.runs import Evaluation, Run
 from dml.runs._splits import TestSplit
+from tests.runs.running import begun
 
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = RunFolder(tmp_path / "run").create()
-    folder.recipe.write_text('[dataset]\nname = "glyphs"\n[loss]\nname = "triplet"\n')
-    folder.begin(folder.recipe.read_text(), ())
-    folder.encoder.touch()
-    return folder
+    return begun(tmp_path / "run")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dml._arrays import Labels, as_array, label_array, missing
+from dml._arrays import Labels, as_array, check_present, label_array
 from dml.errors import ArrayError
 
 ROWS = 16384  # normalised at once
@@ -60,13 +60,7 @@ def checked_labels(labels: Labels, count: int, name: str) -> np.ndarray:
         ArrayError: There are not `count` of them, or one is None or not a number.
     """
     array = checked_keys(labels, count, name)
-    gaps = missing(array)
-    if gaps.any():
-        row = np.flatnonzero(gaps)[0]
-        raise ArrayError(
-            f"{name}: row {row} has no label ({array[row]}): leave such rows out, or name their "
-            "class"
-        )
+    check_present(array, name, "label", "leave such rows out, or name their class")
     return array
 
 

@@ -108,7 +108,7 @@ def data_set_at(path: str | os.PathLike[str]) -> str | None:
 
     found = _recognizing.data_set_at(path)
     if found is None and expanded(path).is_file():
-        text = "no data set: tables end in .csv or .parquet, shards in .tar or .parquet"
+        text = "not a data set: tables end in .csv or .parquet, shards in .tar or .parquet"
         raise DataError(path, text)
     return found
 

@@ -252,7 +252,7 @@ class Workflow:
         look, plan = self._planned()
         if folder.recipe.exists():
             raise BusyError(
-                f"{folder.path}: another process has begun the run meanwhile; when that has ended, "
+                f"{folder.path}: another process has begun the run meanwhile; once it has ended, "
                 "the same command continues"
             )
         expected = {stage.name: round(stage.seconds, 1) for stage in plan.stages}

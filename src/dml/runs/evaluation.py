@@ -141,7 +141,7 @@ class Evaluation:
         """Yields the metrics, their intervals and those of the frozen network as a table."""
         excluded = ""
         if self.excluded:
-            excluded = f"; {self.excluded:,} of these without a positive, not counted"
+            excluded = f"; without a positive, so not counted: {self.excluded:,}"
         yield (
             f"{self.dataset}, {self.protocol_name}: {number_of(self.queries, 'query')} of "
             f"{number_of(self.classes, 'class')} in a gallery of {self.gallery:,}{excluded}"

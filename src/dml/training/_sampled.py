@@ -61,7 +61,7 @@ def sampled_head(
 
 
 def slots_of(optimizer: Any, variable: keras.Variable) -> list[keras.Variable]:
-    """Returns what a built optimizer remembers of a variable, such as its moments."""
+    """Returns a built optimizer's state for a variable, such as its moments."""
     prefix = variable.path.replace("/", "_") + "_"
     shape = tuple(variable.shape)
     return [v for v in optimizer.variables if v.name.startswith(prefix) and tuple(v.shape) == shape]
@@ -75,7 +75,7 @@ def _first(slot):
 def slot_tables(
     head: Head | None, optimizer: Any, variables: list[keras.Variable]
 ) -> "SlotTables | None":
-    """Returns tables of what an optimizer remembers of all proxies; None if a step takes them all.
+    """Returns tables of an optimizer's state for all proxies; None if a step takes them all.
 
     Args:
         head: The learner's.
@@ -89,7 +89,7 @@ def slot_tables(
 
 
 class SlotTables(keras.layers.Layer):
-    """What an optimizer remembers of the proxies of all classes, such as their moments.
+    """An optimizer's state for the proxies of all classes, such as their moments.
 
     Args:
         slots: The optimizer's variables for the proxies of a sample, each (S, K, D).
