@@ -31,18 +31,24 @@ def test_other_files_are_recognised(folder):
 
 def test_an_embedding_that_is_shorter_and_worse_is_noted():
     baseline = Baseline(768, 0.943, METRICS)
-    assert baseline.note_on_embedding(32, validation=0.902, test=0.85) == (
+    assert baseline.note_on_result(32, validation=0.902, test=0.85) == (
         "the embedding of 32 numbers is worse than the 768 features of the frozen network, which "
         "have R@1 94.3 in validation and the result 90.2; 91.0 on the test split and the result "
         "85.0. Raise embedding.dim, or set it to 0 for the features themselves"
     )
-    test = baseline.note_on_embedding(32, validation=0.95, test=0.85)
+    test = baseline.note_on_result(32, validation=0.95, test=0.85)
     assert "have R@1 91.0 on the test split and the result 85.0. Raise" in test
-    assert "94.3 in validation" in baseline.note_on_embedding(767, validation=0.9)
-    assert Baseline(768).note_on_embedding(32, validation=0.1, test=0.1) == ""  # not measured
-    assert baseline.note_on_embedding(32, validation=0.943, test=0.91) == ""
+    assert "94.3 in validation" in baseline.note_on_result(767, validation=0.9)
+    assert Baseline(768).note_on_result(32, validation=0.1, test=0.1) == ""  # not measured
+    assert baseline.note_on_result(32, validation=0.943, test=0.91) == ""
 
 
 @pytest.mark.parametrize("dim", [0, 768, 1024])
-def test_an_embedding_that_keeps_the_features_is_not_noted(dim):
-    assert Baseline(768, 0.943, METRICS).note_on_embedding(dim, validation=0.1, test=0.1) == ""
+def test_a_result_that_is_worse_is_noted_whatever_its_length(dim):
+    baseline = Baseline(768, 0.943, METRICS)
+    assert baseline.note_on_result(dim, validation=0.95, test=0.85) == (
+        "the result is worse than the frozen network, which has R@1 91.0 on the test split and the "
+        "result 85.0. Unless that is chance (see the intervals), train for more epochs, or let dml "
+        "tune search for better options"
+    )
+    assert baseline.note_on_result(dim, validation=0.943, test=0.92) == ""

@@ -10,7 +10,7 @@ from dml.recipe import load_recipe
 from dml.reporting import SILENT
 from dml.runs import Evaluation
 from dml.runs._baseline import Baseline
-from dml.runs._evaluating import Evaluator, notes_on_embedding, read_evaluated
+from dml.runs._evaluating import Evaluator, notes_on_result, read_evaluated
 from dml.runs._splits import TestData, TestItems, TestSplit
 
 
@@ -51,10 +51,13 @@ def test_a_run_without_test_images_is_not_evaluated(folder, monkeypatch):
         Evaluator(folder, recipe, SILENT).evaluate(None, data, recipe.evaluation)
 
 
-def test_only_a_pretrained_network_can_be_better_than_its_embedding(folder):
+def test_a_result_that_is_worse_than_the_frozen_network_is_noted(folder):
     folder.append_log({"epoch": 1, "val_recall_at_1": 0.5})
     baseline = Baseline(768, 0.9)
     pretrained = load_recipe("glyphs", ["--backbone.name=resnet50", "--backbone.weights=imagenet"])
-    (note,) = notes_on_embedding(baseline, folder, pretrained)
+    (note,) = notes_on_result(baseline, folder, pretrained)
     assert "R@1 90.0 in validation and the result 50.0" in note
-    assert not list(notes_on_embedding(baseline, folder, load_recipe("glyphs")))
+    assert "Raise embedding.dim" in note
+    (note,) = notes_on_result(baseline, folder, load_recipe("glyphs"))  # starts at random
+    assert "R@1 90.0 in validation and the result 50.0. Unless that is chance" in note
+    assert not list(notes_on_result(Baseline(768, 0.5), folder, pretrained))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dml.backbones import Conv4
+from dml.encoding._layers import GeneralisedMean
 from dml.encoding.encoder import EmbeddingOptions, build_encoder
 from dml.errors import OptionError
 from dml.losses import Margin, MultiSimilarity, ProxyAnchor
@@ -93,14 +94,26 @@ def test_what_decays_and_what_does_not(learner):
         np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=path)
 
 
-def test_the_scale_of_an_rms_normalisation_does_not_decay():
-    inputs = keras.Input((4,))
-    x = keras.layers.RMSNormalization()(keras.layers.Dense(4)(inputs))
+class LayerScale(keras.layers.Layer):
+    """As DINOv2 and ConvNeXt multiply what a block adds."""
+
+    def build(self, shape):
+        self.lambda1 = self.add_weight(name="lambda1", shape=shape[-1:], initializer="ones")
+
+    def call(self, x):
+        return self.lambda1 * x
+
+
+def test_what_has_one_dimension_or_none_does_not_decay():
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Dense(4)(inputs)
+    x = LayerScale()(keras.layers.RMSNormalization()(x))
+    x = GeneralisedMean()(x)
     network = keras.Model(inputs, keras.layers.UnitNormalization()(x))
     options = OptimizerOptions(learning_rate=0.1, head_learning_rate=0.1, weight_decay=0.5)
     after = moved(Learner(network, ProxyAnchor(), classes=3), options, gradient=0.0)
     values = {path.split("/")[-1]: value for part, path, value in after if part == "backbone"}
-    assert (values["scale"] == 1).all() and (values["bias"] == 1).all()
+    assert all((values[name] == 1).all() for name in ("scale", "bias", "lambda1", "exponent"))
     np.testing.assert_allclose(values["kernel"], 1 - 0.1 * 0.5, rtol=1e-6)
 
 
@@ -143,7 +156,7 @@ class Blocks:
 
     def __init__(self):
         self.variables = {
-            name: [keras.Variable(np.ones(2, "float32"), name=f"{name}_kernel")]
+            name: [keras.Variable(np.ones((2, 1), "float32"), name=f"{name}_kernel")]
             for name in ("stem", "top", "embedding", "head")
         }
 
@@ -159,10 +172,10 @@ class Blocks:
         variables = [v for (v,) in self.variables.values()]
         optimizer.build(variables)
         for gradient in gradients:
-            optimizer.apply([keras.ops.full((2,), gradient) for _ in variables], variables)
+            optimizer.apply([keras.ops.full((2, 1), gradient) for _ in variables], variables)
         found = {n: keras.ops.convert_to_numpy(v) for n, (v,) in self.variables.items()}
         assert all(value[0] == value[1] for value in found.values())
-        return {name: float(value[0]) for name, value in found.items()}
+        return {name: float(value[0, 0]) for name, value in found.items()}
 
 
 def test_rates_fall_towards_the_input():

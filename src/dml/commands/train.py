@@ -77,7 +77,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
     if options.resume:
         given = {"--out": options.out, "--budget": options.budget, "--dry-run": options.dry_run}
-        if others := [*options.flags[:1], *(name for name, value in given.items() if value)]:
+        others = [name for name, value in given.items() if value not in (None, False)]
+        if others := [*options.flags[:1], *others]:
             raise OptionError("--resume", f"uses the run's own recipe: leave out {others[0]}")
     if options.engine == "ray":
         _train_on_cluster(options, reporter)

@@ -40,21 +40,20 @@ class Baseline:
         value = folder.read_json(folder.frozen, _SHAPE)
         return cls(**{**value, "metrics": metrics_from_json(value["metrics"])})
 
-    def note_on_embedding(
+    def note_on_result(
         self, dim: int, validation: float | None = None, test: float | None = None
     ) -> str:
-        """Returns a line on an embedding that is worse than the features, which are longer.
+        """Returns a line on a result that is worse than the frozen network, with what to try.
 
         Args:
-            dim: Length of the embedding; 0 for the features themselves.
+            dim: Length of the embedding, if it starts from the features and can be too short; else
+                0.
             validation: R@1 of the result on the validation split; None if it was not measured.
             test: R@1 of the result on the test split.
 
         Returns:
-            Empty if the embedding is as long, or at least as good.
+            Empty if the result is at least as good.
         """
-        if not 0 < dim < self.dimension:
-            return ""
         frozen = self.metrics.get("R@1")
         splits = (
             ("in validation", self.validation, validation),
@@ -67,8 +66,15 @@ class Baseline:
         ]
         if not worse:
             return ""
+        scores = "; ".join(worse)
+        if 0 < dim < self.dimension:
+            return (
+                f"the embedding of {number_of(dim, 'number')} is worse than the {self.dimension:,} "
+                f"features of the frozen network, which have R@1 {scores}. Raise embedding.dim, or "
+                "set it to 0 for the features themselves"
+            )
         return (
-            f"the embedding of {number_of(dim, 'number')} is worse than the {self.dimension:,} "
-            f"features of the frozen network, which have R@1 {'; '.join(worse)}. Raise "
-            "embedding.dim, or set it to 0 for the features themselves"
+            f"the result is worse than the frozen network, which has R@1 {scores}. Unless that is "
+            "chance (see the intervals), train for more epochs, or let dml tune search for better "
+            "options"
         )

@@ -84,7 +84,7 @@ class Evaluator:
             thresholds, further = self._calibrate(encoder, items, options)
             notes += further
         if baseline is not None:
-            notes += notes_on_embedding(baseline, self._folder, self._recipe, metrics)
+            notes += notes_on_result(baseline, self._folder, self._recipe, metrics)
         for note in notes:
             self._reporter.info(f"note: {note}")
         evaluation = Evaluation(
@@ -261,13 +261,13 @@ def read_evaluated(folder: RunFolder, evaluation: Evaluation) -> tuple[TestSplit
     return split, read_vectors(vectors, len(split.items))
 
 
-def notes_on_embedding(
+def notes_on_result(
     baseline: Baseline,
     folder: RunFolder,
     recipe: Recipe,
     metrics: Mapping[str, MetricValue] | None = None,
 ) -> Iterator[str]:
-    """Yields a line if the embedding of a run is too short.
+    """Yields a line if the result of a run is worse than the frozen network.
 
     Args:
         baseline: The baseline of the frozen network.
@@ -275,9 +275,8 @@ def notes_on_embedding(
         recipe: Its recipe.
         metrics: Those of the test split, if it was measured.
     """
-    if not recipe.backbone.is_pretrained:
-        return
     test = (metrics or {}).get("R@1")
     validation = validation_score(folder, recipe.training)
-    if note := baseline.note_on_embedding(recipe.embedding.dim, validation, test and test.value):
+    dim = recipe.embedding.dim if recipe.backbone.is_pretrained else 0
+    if note := baseline.note_on_result(dim, validation, test and test.value):
         yield note

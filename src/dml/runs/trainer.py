@@ -46,7 +46,7 @@ from dml.runs._checks import (
     check_statistics,
 )
 from dml.runs._descriptions import describe_data, describe_training, notes_on, unused_options
-from dml.runs._evaluating import Evaluator, notes_on_embedding
+from dml.runs._evaluating import Evaluator, notes_on_result
 from dml.runs._folders import check_out, claimed_folder
 from dml.runs._learners import image_learner, precision, with_smaller_batches
 from dml.runs._parameters import Parameters
@@ -470,7 +470,7 @@ class Trainer:
         if evaluate:
             from_first(lambda: self._evaluate(run, folder, times))
         else:
-            for note in notes_on_embedding(Baseline.read(folder), folder, recipe):
+            for note in notes_on_result(Baseline.read(folder), folder, recipe):
                 self._reporter.info(f"note: {note}")
         return run
 

@@ -9,8 +9,7 @@ from keras import ops
 
 from dml.errors import OptionError
 
-# Scales and shifts of normalisation, and biases. TensorFlow's names are paths that end in ":0".
-_NO_DECAY = ["beta", "gamma", "bias", r"\bscale(:0)?$"]
+_NO_DECAY = ["bias"]  # those of attention have two dimensions
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -117,7 +116,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     `ReduceLROnPlateau` do, scales the schedules of all parts alike, so that the head keeps its
     multiple. `gradient_norm` is the norm of the whole gradient of the last step.
 
-    Scales and shifts of normalisation and biases never decay.
+    Biases and variables of less than two dimensions never decay.
 
     Args:
         optimizers: {part: Keras optimizer}; `learning_rate` applies to all parts but `head`.
@@ -149,10 +148,12 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
             schedule = self.schedules[part]
             schedule.scale = self.scale
             optimizer.learning_rate = schedule if factor == 1 else _Fraction(schedule, factor)
-            optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
 
     def build(self, variables):
         if not self.built:
+            scales = [variable for variable in variables if len(variable.shape) < 2]
+            for optimizer in self.of_variable.values():
+                optimizer.exclude_from_weight_decay(scales, _NO_DECAY)
             super().build(variables)
             self.gradient_norm = self.add_variable(
                 shape=(), initializer="zeros", dtype="float32", name="gradient_norm"
