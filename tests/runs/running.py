@@ -1,6 +1,7 @@
 """Runs for tests: trained on a few drawn characters, and their reporters."""
 
 from dml._storage.run_folder import RunFolder
+from dml.encoding.encoder import load_encoder
 from dml.recipe import load_recipe
 from dml.reporting import SILENT, Reporter
 from dml.runs import Run, Trainer
@@ -69,6 +70,14 @@ def resume(path, reporter=SILENT, allow_parts=False, **rest):
 def losses(folder):
     """Returns the loss of each epoch of a run."""
     return [row["loss"] for row in folder.read_log() if row["epoch"]]
+
+
+def encoder_weights(folder):
+    """Returns the values of the variables of a run's encoder."""
+    import keras
+
+    variables = load_encoder(folder.encoder).variables
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def evaluate(path, on=None, options=(), reporter=SILENT):

@@ -42,4 +42,4 @@ def test_values_are_assigned_in_turn():
 
     variables = [keras.Variable(np.zeros(2)), keras.Variable(np.zeros(1))]
     assign(variables, [np.array([1.0, 2.0]), np.array([3.0])])
-    assert [np.asarray(v.value).tolist() for v in variables] == [[1.0, 2.0], [3.0]]
+    assert [keras.ops.convert_to_numpy(v).tolist() for v in variables] == [[1.0, 2.0], [3.0]]

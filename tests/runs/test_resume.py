@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.encoding.encoder import load_encoder
 from dml.runs import Run
 from dml.runs._comparison import read_scored_runs
 from tests.commands.test_train import command, message
@@ -16,6 +15,7 @@ from tests.runs.running import (
     SMALL,
     InterruptAt,
     Lines,
+    encoder_weights,
     evaluate,
     flags,
     losses,
@@ -25,10 +25,6 @@ from tests.runs.running import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
-
-
-def weights(folder):
-    return [np.asarray(w.value) for w in load_encoder(folder.encoder).weights]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +53,7 @@ def stopped(second_epoch, tmp_path):
 
 
 def assert_same(folder, whole):
-    for found, expected in zip(weights(folder), weights(whole), strict=True):
+    for found, expected in zip(encoder_weights(folder), encoder_weights(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert losses(folder) == losses(whole)
 
@@ -79,7 +75,7 @@ def test_what_a_kill_has_left_out_or_half_written_is_made_up_for(stopped, whole)
     resume(stopped.path, said)
     assert any("log.jsonl: the line of epoch 1 can't be read" in line for line in said)
     assert not any(file.exists() for file in litter)
-    for found, expected in zip(weights(stopped), weights(whole), strict=True):
+    for found, expected in zip(encoder_weights(stopped), encoder_weights(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert [row["epoch"] for row in stopped.read_log()] == [2, 3]
     assert stopped.read_json(stopped.frozen) == whole.read_json(whole.frozen)
@@ -108,15 +104,15 @@ def test_a_run_killed_before_it_wrote_its_manifest_begins(stopped, whole):
 
 
 def test_a_damaged_encoder_is_refused_by_all_and_resume_writes_it_again(finished, whole):
-    before = weights(whole)
+    before = encoder_weights(whole)
     data = bytearray(finished.encoder.read_bytes())
     data[len(data) // 2] ^= 1
     finished.encoder.write_bytes(data)
-    for use in (evaluate, lambda path: Run(path).export()):
+    for use in (evaluate, lambda path: Run(path).export("keras")):
         with pytest.raises(ValueError, match=r"encoder\.keras: damaged.*--resume` writes it again"):
             use(finished.path)
     resume(finished.path, evaluate=False)
-    for found, expected in zip(weights(finished), before, strict=True):
+    for found, expected in zip(encoder_weights(finished), before, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -154,7 +150,7 @@ def test_a_run_without_a_manifest_continues_with_its_recipe(stopped, whole):
 def test_an_edited_recipe_is_refused_and_what_decides_nothing_may_change(stopped, whole):
     edit(stopped.recipe, "margin = 0.1", "margin = 0.2")
     stopped.encoder.touch()
-    for use in (resume, evaluate, lambda path: Run(path).export()):
+    for use in (resume, evaluate, lambda path: Run(path).export("keras")):
         with pytest.raises(ValueError, match=r"loss\.margin was 0\.1 when .* and is 0\.2 now"):
             use(stopped.path)
     edit(stopped.recipe, "margin = 0.2", "margin = 1e-1  # as before")

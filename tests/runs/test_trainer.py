@@ -25,6 +25,7 @@ from tests.runs.running import (
     SMALL,
     InterruptAt,
     Lines,
+    encoder_weights,
     evaluate,
     flags,
     losses,
@@ -122,7 +123,7 @@ def weights_after(path, monkeypatch, select, scores):
     with monkeypatch.context() as patched:
         patched.setattr(Validator, "recall", lambda *_: next(remaining))
         folder = train("glyphs", flags(training__select=select), path, evaluate=False)
-    return [np.asarray(weight.value) for weight in load_encoder(folder.encoder).weights]
+    return encoder_weights(folder)
 
 
 @pytest.mark.slow
@@ -140,7 +141,7 @@ def test_the_best_epoch_or_the_last_is_kept(tmp_path, monkeypatch):
     assert not same(start, second) and not same(second, last) and not same(start, last)
     trainer = Trainer(load_recipe("glyphs", flags()))
     encoder = trainer._prepare(trainer.recipe, trainer.recipe.dataset.items()).learner.encoder
-    assert same(start, [np.asarray(weight.value) for weight in encoder.weights])
+    assert same(start, [keras.ops.convert_to_numpy(v) for v in encoder.variables])
 
 
 def test_the_log_tells_learning_from_collapse(trained):
@@ -261,10 +262,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(trained, tmp_path):
         run(tmp_path / "run", InterruptAt("epoch   1/"))
     folder = resume(tmp_path / "run", evaluate=False)
     whole = trained[0]
-    for a, b in zip(
-        load_encoder(folder.encoder).weights, load_encoder(whole.encoder).weights, strict=True
-    ):
-        np.testing.assert_array_equal(np.asarray(a.value), np.asarray(b.value), err_msg=a.path)
+    for found, expected in zip(encoder_weights(folder), encoder_weights(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
     assert losses(folder) == losses(whole)
 
 

@@ -16,7 +16,16 @@ from dml.images import read_image
 from dml.recipe import load_recipe
 from dml.runs import Trainer
 from dml.runs._validator import Validator
-from tests.runs.running import InterruptAt, Lines, evaluate, flags, losses, resume, train
+from tests.runs.running import (
+    InterruptAt,
+    Lines,
+    encoder_weights,
+    evaluate,
+    flags,
+    losses,
+    resume,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("eager_training")
 
@@ -53,10 +62,6 @@ def scores(folder):
 def stored(path):
     with np.load(path) as arrays:
         return [arrays[f"v{i}"] for i in range(len(arrays.files) - 1)]
-
-
-def kept(folder):
-    return [np.asarray(v.value) for v in load_encoder(folder.encoder).variables]
 
 
 def test_the_frozen_network_is_measured_by_its_pooled_features(pretrained, weights, tmp_path):
@@ -125,7 +130,7 @@ def test_the_start_is_the_result_where_no_epoch_beats_it(pretrained, tmp_path, m
     monkeypatch.setattr(Validator, "recall", lambda *_: next(remaining))
     folder = train("glyphs", pretrained(), tmp_path / "run", lines, evaluate=False)
     start = stored(folder.checkpoints / "start-0000.npz")
-    for value, expected in zip(kept(folder), start, strict=True):
+    for value, expected in zip(encoder_weights(folder), start, strict=True):
         np.testing.assert_array_equal(value, expected)
     assert any("no epoch was better in validation" in line for line in lines)
 
@@ -153,7 +158,7 @@ def test_the_best_weights_between_start_and_end_are_kept(pretrained, tmp_path):
     best = json.loads(state)["best_epoch"]
     start = stored(folder.checkpoints / "start-0000.npz")
     end = stored(folder.checkpoints / f"best-{best:04d}.npz")
-    for value, a, b in zip(kept(folder), start, end, strict=True):
+    for value, a, b in zip(encoder_weights(folder), start, end, strict=True):
         expected = a + chosen["share"] * (b - a)
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
     validation = load_recipe("glyphs", pretrained()).dataset.items().select("val")
@@ -167,7 +172,7 @@ def test_without_validation_the_weights_half_way_are_kept(pretrained, tmp_path):
     assert any("half-way" in line for line in lines) and not folder.selection.exists()
     start = stored(folder.checkpoints / "start-0000.npz")
     end = stored(folder.checkpoints / "epoch-0002.npz")
-    for value, a in zip(kept(folder), start, strict=True):
+    for value, a in zip(encoder_weights(folder), start, strict=True):
         assert any(b.shape == a.shape and np.allclose(value, (a + b) / 2, atol=1e-5) for b in end)
 
 
@@ -176,7 +181,7 @@ def test_of_a_network_from_scratch_the_last_weights_are_kept(tmp_path):
     lines, changes = Lines(), changes | {"training__epochs": 1}
     folder = train("glyphs", flags(**changes), tmp_path / "run", lines, evaluate=False)
     end = stored(folder.checkpoints / "epoch-0001.npz")
-    for value in kept(folder):
+    for value in encoder_weights(folder):
         assert any(b.shape == value.shape and np.array_equal(value, b) for b in end)
     assert not any("half-way" in line for line in lines)  # between random and trained ones
 
@@ -191,7 +196,12 @@ def test_statistics_of_interpolated_weights_are_estimated(pretrained, tmp_path):
         train("glyphs", pretrained(**estimated), stopped, InterruptAt("no validation to choose by"))
     whole = train("glyphs", pretrained(**estimated), tmp_path / "whole", evaluate=False)
     variables = load_encoder(whole.encoder).variables
-    values = zip(kept(plain), kept(whole), kept(resume(stopped, evaluate=False)), strict=True)
+    values = zip(
+        encoder_weights(plain),
+        encoder_weights(whole),
+        encoder_weights(resume(stopped, evaluate=False)),
+        strict=True,
+    )
     for variable, (interpolated, value, resumed) in zip(variables, values, strict=True):
         np.testing.assert_array_equal(value, resumed)
         is_statistic = variable.name.startswith("moving_")
@@ -237,8 +247,9 @@ def test_the_head_alone_trains_on_cached_features(pretrained, tmp_path):
     )
     before = stored(folder.head_stage.checkpoints / "start-0000.npz")
     recipe = load_recipe("glyphs", pretrained())
-    backbone = [np.asarray(v.value) for v in recipe.backbone.network().variables]
-    *frozen, kernel, bias = kept(folder)
+    network = recipe.backbone.network()
+    backbone = [keras.ops.convert_to_numpy(v) for v in network.variables]
+    *frozen, kernel, bias = encoder_weights(folder)
     for value, expected in zip(frozen, backbone, strict=True):
         np.testing.assert_array_equal(value, expected)
     assert before[0].shape == kernel.shape and not np.array_equal(before[0], kernel)
@@ -271,7 +282,7 @@ def test_adapting_keeps_the_simplest_within_an_error_of_the_best(pretrained, tmp
         resumed = resume(path, evaluate=False)
         assert losses(resumed) == losses(whole)
         assert losses(resumed.head_stage) == losses(whole.head_stage)
-        for value, expected in zip(kept(resumed), kept(whole), strict=True):
+        for value, expected in zip(encoder_weights(resumed), encoder_weights(whole), strict=True):
             np.testing.assert_array_equal(value, expected)
 
 
@@ -383,7 +394,7 @@ def test_the_second_stage_starts_from_the_first_and_is_repeated_on_all_images(
         resumed = resume(path, evaluate=False)
         for one, other in zip(resumed.stages, whole.stages, strict=True):
             assert losses(one) == losses(other)
-        for value, expected in zip(kept(resumed), kept(whole), strict=True):
+        for value, expected in zip(encoder_weights(resumed), encoder_weights(whole), strict=True):
             np.testing.assert_array_equal(value, expected)
 
 

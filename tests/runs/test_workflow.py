@@ -14,7 +14,6 @@ import pytest
 
 from dml._durations import seconds_of
 from dml._storage.run_folder import RunFolder
-from dml.encoding.encoder import load_encoder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import BusyError, DataError, OccupiedError, OptionError
 from dml.index import open_index
@@ -22,7 +21,7 @@ from dml.reporting import Reporter
 from dml.runs import Run, Workflow
 from dml.runs._workflow import Steps, export
 from tests.datasets.layouts import write_image
-from tests.runs.running import InterruptAt, Lines, flags, train
+from tests.runs.running import InterruptAt, Lines, encoder_weights, flags, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_training")]
 
@@ -62,10 +61,6 @@ def written(folder):
     """Returns when each file was written, except the page."""
     files = [file for file in folder.path.rglob("*") if file.is_file()]
     return {f: f.stat().st_mtime_ns for f in files if f.name not in ("overview.html", ".lock")}
-
-
-def weights(folder):
-    return [np.asarray(v.value) for v in load_encoder(folder.encoder).variables]
 
 
 def test_goes_from_a_folder_to_a_page_and_says_what_it_does(finished, photos):
@@ -111,7 +106,7 @@ def test_continues_where_it_was_interrupted(finished, photos, tmp_path):
     bundle = written(RunFolder(out / "bundle"))
     Workflow(photos, out, flags=SMALL).run()
     assert folder.overview.exists() and written(RunFolder(out / "bundle")) == bundle
-    for found, expected in zip(weights(folder), weights(finished[0]), strict=True):
+    for found, expected in zip(encoder_weights(folder), encoder_weights(finished[0]), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -119,7 +114,7 @@ def test_the_training_is_that_of_the_recipe(finished, photos, tmp_path):
     """Timing batches before the training changes nothing in it."""
     lenient = ["--training.unreadable", "skip"]
     plain = train(photos, [*SMALL, *lenient], tmp_path / "plain")
-    for found, expected in zip(weights(finished[0]), weights(plain), strict=True):
+    for found, expected in zip(encoder_weights(finished[0]), encoder_weights(plain), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -130,14 +125,14 @@ def test_a_report_that_a_kill_has_left_out_is_written(copied, photos):
 
 
 def test_a_lost_encoder_is_restored(copied, photos):
-    before = weights(copied)
+    before = encoder_weights(copied)
     copied.encoder.unlink()
     with pytest.raises(
         DataError, match=r"encoder\.keras is missing\. `dml train .* --resume` cont"
     ):
         Run(copied.path)
     Workflow(photos, copied.path, flags=SMALL).run()
-    for found, expected in zip(weights(copied), before, strict=True):
+    for found, expected in zip(encoder_weights(copied), before, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
