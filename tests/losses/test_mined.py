@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dml.losses import Contrastive, Instance, Mined, ProxyAnchor, Triplet
+from dml.errors import OptionError
+from dml.losses import (
+    Contrastive,
+    Instance,
+    Mined,
+    ProxyAnchor,
+    Triplet,
+    reduced,
+)
 from dml.miners import MINERS, BatchHardMiner, MultiSimilarityMiner, PairMarginMiner
 from dml.ops import pair_masks
+from dml.reductions import PerAnchor
 from tests.backend import value_and_grad
 from tests.finite_differences import finite_differences
 
@@ -96,6 +105,18 @@ def test_share_of_pairs_that_are_kept():
 def test_refuses_a_loss_without_pairs_with_a_reason(loss, reason):
     with pytest.raises(ValueError, match=reason):
         Mined(loss, BatchHardMiner())
+
+
+@pytest.mark.parametrize("loss", [Triplet(), reduced(Triplet(), PerAnchor())])
+def test_refuses_a_loss_that_would_select_once_more(loss):
+    with pytest.raises(OptionError, match="mining must be 'all' or 'hard' with a miner"):
+        Mined(loss, BatchHardMiner())
+
+
+def test_the_hardest_pairs_have_the_hardest_triplets():
+    loss, x = Triplet(mining="hard"), unit_rows()
+    value = number(Mined(loss, BatchHardMiner())(LABELS, x))
+    assert value == pytest.approx(number(loss(LABELS, x))) and value > 0
 
 
 def test_saves_and_loads():

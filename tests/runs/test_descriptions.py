@@ -3,7 +3,7 @@
 import pytest
 
 from dml.recipe import load_recipe
-from dml.runs._descriptions import describe_training, unused_options
+from dml.runs._descriptions import describe_training, note_on_memory, unused_options
 from dml.runs._parameters import Parameters
 
 
@@ -43,6 +43,22 @@ def test_says_what_is_trained_from_which_weights_and_how_long():
 def test_a_second_stage_takes_validation(validated, stages):
     line = describe_training(load_recipe("adapt"), Parameters(9, 9), 50, validated)
     assert line.rpartition("; ")[2] == stages
+
+
+def test_a_memory_that_is_never_used_is_noted():
+    flags = ["--loss.name=contrastive", "--memory.size=64", "--training.epochs=3"]
+    assert note_on_memory(load_recipe("glyphs", flags), steps=25) == (
+        "note: the memory is used after 1,000 batches (memory.start), and the training has 75 at "
+        "most: lower it, for example to 25, an epoch"
+    )
+    assert note_on_memory(load_recipe("glyphs", [*flags, "--memory.start=74"]), steps=25) == ""
+    assert "has 75 at most" in note_on_memory(
+        load_recipe("glyphs", [*flags, "--memory.start=75"]), steps=25
+    )
+    assert note_on_memory(load_recipe("glyphs"), steps=1) == ""
+    # 20 epochs of the head, 10 of all and 10 more of all.
+    adapt = load_recipe("adapt", [*flags[:2], "--training.epochs=10", "--memory.start=400"])
+    assert "has 400 at most" in note_on_memory(adapt, steps=10)
 
 
 def test_a_head_alone_has_no_use_for_options_of_the_backbone():

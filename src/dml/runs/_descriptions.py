@@ -114,3 +114,25 @@ def unused_options(recipe: Recipe) -> list[str]:
         for section, option in _OF_THE_BACKBONE
         if getattr(part := getattr(recipe, section), option) != getattr(type(part), option)
     ]
+
+
+def note_on_memory(recipe: Recipe, steps: int) -> str:
+    """Returns a line on a memory that a training ends too early to use; empty otherwise.
+
+    Args:
+        recipe: The recipe.
+        steps: Batches per epoch.
+    """
+    plan, start = StagePlan.of(recipe), recipe.memory.start
+    stages = (
+        (plan.head, recipe.head_stage),
+        (plan.whole, recipe.training),
+        (plan.second, recipe.second_stage),
+    )
+    batches = steps * sum(stage.epochs for there, stage in stages if there)
+    if not recipe.memory.size or batches > start:
+        return ""
+    return (
+        f"note: the memory is used after {number_of(start, 'batch')} (memory.start), and the "
+        f"training has {batches:,} at most: lower it, for example to {steps}, an epoch"
+    )

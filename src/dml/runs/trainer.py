@@ -45,7 +45,13 @@ from dml.runs._checks import (
     check_stage,
     check_statistics,
 )
-from dml.runs._descriptions import describe_data, describe_training, notes_on, unused_options
+from dml.runs._descriptions import (
+    describe_data,
+    describe_training,
+    note_on_memory,
+    notes_on,
+    unused_options,
+)
 from dml.runs._evaluating import Evaluator, notes_on_result
 from dml.runs._folders import check_out, claimed_folder
 from dml.runs._learners import image_learner, precision, with_smaller_batches
@@ -353,8 +359,9 @@ class Trainer:
         self._reporter.info(
             describe_training(recipe, prepared.parameters, prepared.steps, validated)
         )
-        for line in notes_on(items):
-            self._reporter.info(line)
+        for line in (*notes_on(items), note_on_memory(recipe, prepared.steps)):
+            if line:
+                self._reporter.info(line)
         if unused := unused_options(recipe):
             self._reporter.info(
                 f"note: training.stage = head leaves out {', '.join(unused)}, which are for "
