@@ -7,8 +7,8 @@ NEWEST := .venv-newest
 # Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_sampled.py tests/training/test_statistics.py tests/training/test_view_features.py
 # Runs are tested on PyTorch, which computes at once what TensorFlow traces first, in half the time.
-# What every backend does otherwise in runs is in these files, and in tests of commands and options.
-RUNS := $(filter-out tests/runs/test_cluster.py tests/runs/test_trainer.py tests/runs/test_workflow.py tests/runs/test_export.py, $(wildcard tests/runs/test_*.py)) $(wildcard tests/tuning/test_*.py)
+# On TensorFlow they are in the files that are left out here, and in tests of commands and options.
+RUNS := $(filter-out tests/runs/test_cluster.py tests/runs/test_trainer.py tests/runs/test_workflow.py, $(wildcard tests/runs/test_*.py)) $(wildcard tests/tuning/test_*.py)
 # Tests that start a cluster have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
@@ -35,7 +35,7 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%) $(RUNS:%=--ignore=%)
+	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%) $(patsubst %,--ignore=%,$(filter-out tests/runs/test_export.py, $(RUNS)))
 	$(ONE_THREAD) $(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q $(AT_ONCE) $(RUNS)

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
 from dml._storage.run_folder import RunFolder
 from dml.datasets import RecordedItems
 from dml.encoding.embed import embed_images
+from dml.encoding.encoder import load_encoder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import DataError, OccupiedError, OptionError
 from dml.reporting import SILENT
@@ -18,6 +20,9 @@ from dml.runs._splits import TestData
 from tests.runs.running import Lines, train
 
 pytestmark = pytest.mark.usefixtures("eager_training")
+ON_TENSORFLOW = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow writes ONNX"
+)
 
 PATHS = [f"glyph:seed=0,size=28,class={c},sample=0" for c in range(5)]
 
@@ -29,6 +34,18 @@ def path(tmp_path_factory):
     return train("glyphs", flags, tmp_path_factory.mktemp("runs") / "run").path
 
 
+@pytest.mark.slow
+def test_a_bundle_of_keras_is_written_on_every_backend(path, tmp_path):
+    run = Run(path)
+    report = run.export("keras", out=tmp_path / "bundle")
+    assert report.check.difference < 1e-5
+    bundled = load_encoder(report.path / "encoder.keras")
+    np.testing.assert_allclose(
+        embed_images(bundled, PATHS), embed_images(run.encoder(), PATHS), atol=1e-6
+    )
+
+
+@ON_TENSORFLOW
 @pytest.mark.slow
 def test_a_bundle_gives_the_runs_vectors(path, tmp_path):
     lines = Lines()
@@ -65,6 +82,7 @@ def test_what_can_not_be_written_is_refused_before_an_image_is_read(path, tmp_pa
         run.export(out=tmp_path / "bundle")
 
 
+@ON_TENSORFLOW
 @pytest.mark.slow
 def test_a_failed_check_leaves_nothing(path, tmp_path, monkeypatch):
     real = _export.read_encoder

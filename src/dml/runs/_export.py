@@ -287,10 +287,15 @@ def compare(encoder, run_exported, paths: Sequence[str], labels: np.ndarray) -> 
         paths: The paths of N images.
         labels: Their class codes (N,).
     """
+    import keras
+
     before = embed_images(encoder, paths, BATCH)
     after = embed_images(Exported(run_exported, encoder), paths, BATCH)
-    images = [read_image(path)[None] for path in paths[:WHOLE]]
-    apart = [np.abs(run_exported(image) - np.asarray(encoder(image))).max() for image in images]
+    apart = []
+    for path in paths[:WHOLE]:
+        image = read_image(path)[None]
+        expected = keras.ops.convert_to_numpy(encoder(image))
+        apart.append(np.abs(run_exported(image) - expected).max())
     return check_of(before, after, labels, float(np.max(apart)))
 
 
