@@ -9,6 +9,8 @@ ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/m
 # Runs are tested on PyTorch, which computes at once what TensorFlow traces first, in half the time.
 # On TensorFlow they are in the files that are left out here, and in tests of commands and options.
 RUNS := $(filter-out tests/runs/test_cluster.py tests/runs/test_trainer.py tests/runs/test_workflow.py, $(wildcard tests/runs/test_*.py)) $(wildcard tests/tuning/test_*.py)
+# Tests of what differs on PyTorch are run on both.
+BOTH := tests/runs/test_export.py tests/training/test_optimizers.py
 # Tests that start a cluster have the machine to themselves.
 ALONE := tests/encoding/test_ray_engine.py tests/runs/test_cluster.py tests/test_ray.py
 AT_ONCE := -n 2 --dist worksteal
@@ -35,10 +37,10 @@ demo: $(VENV)/installed  ## from training to a search page, on the built-in data
 
 test: check  ## every test; the backend-dependent ones on TensorFlow, JAX and PyTorch
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(ALONE)
-	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%) $(patsubst %,--ignore=%,$(filter-out tests/runs/test_export.py, $(RUNS)))
+	$(ONE_THREAD) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q $(AT_ONCE) $(ALONE:%=--ignore=%) $(patsubst %,--ignore=%,$(filter-out $(BOTH), $(RUNS)))
 	$(ONE_THREAD) $(JAX_FAST) KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
 	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE) $(ON_EVERY_BACKEND)
-	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q $(AT_ONCE) $(RUNS)
+	$(ONE_THREAD) KERAS_BACKEND=torch $(BIN)/python -m pytest -q $(AT_ONCE) $(sort $(RUNS) $(BOTH))
 
 test-quick: $(VENV)/installed-test  ## the fast tests on one backend
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" $(AT_ONCE)

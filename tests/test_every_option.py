@@ -344,7 +344,7 @@ class Parts:
         rng = np.random.default_rng(0)
         self.variables = {
             part: [
-                keras.Variable(rng.normal(size=3), dtype="float32", name=f"{part}_{kind}")
+                keras.Variable(rng.normal(size=(3, 1)), dtype="float32", name=f"{part}_{kind}")
                 for kind in ("kernel", "bias")
             ]
             for part in ("backbone", "embedding", "head")

@@ -117,6 +117,15 @@ def test_what_has_one_dimension_or_none_does_not_decay():
     np.testing.assert_allclose(values["kernel"], 1 - 0.1 * 0.5, rtol=1e-6)
 
 
+def test_boundaries_alone_do_not_decay():
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, keras.layers.UnitNormalization()(keras.layers.Dense(4)(inputs)))
+    options = OptimizerOptions(learning_rate=0.1, head_learning_rate=0.1, head_weight_decay=0.5)
+    after = moved(Learner(network, Margin(), classes=3), options, gradient=0.0)
+    (boundaries,) = [value for part, _, value in after if part == "head"]
+    assert (boundaries == 1).all()
+
+
 def test_clips_the_norm_of_each_part(learner):
     options = OptimizerOptions(
         name="sgd", learning_rate=1.0, head_learning_rate=1.0, momentum=0.0, clip_norm=0.5

@@ -9,7 +9,10 @@ from keras import ops
 
 from dml.errors import OptionError
 
-_NO_DECAY = ["bias"]  # those of attention have two dimensions
+
+def _decays(variable):
+    """Returns whether weight decay acts on a variable. Biases of attention have two dimensions."""
+    return len(variable.shape) > 1 and "bias" not in variable.name
 
 
 @keras.saving.register_keras_serializable("dml")
@@ -151,9 +154,12 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
 
     def build(self, variables):
         if not self.built:
-            scales = [variable for variable in variables if len(variable.shape) < 2]
+            rest = [variable for variable in variables if not _decays(variable)]
+            decaying = {self.of_variable(variable) for variable in variables if _decays(variable)}
             for optimizer in self.of_variable.values():
-                optimizer.exclude_from_weight_decay(scales, _NO_DECAY)
+                optimizer.exclude_from_weight_decay(rest)
+                if optimizer not in decaying:
+                    optimizer.weight_decay = None  # Keras on PyTorch fails where it has no variable
             super().build(variables)
             self.gradient_norm = self.add_variable(
                 shape=(), initializer="zeros", dtype="float32", name="gradient_norm"
@@ -253,7 +259,7 @@ class _OptimizerOfVariable:
     The variables of a part that share a factor share an optimizer.
 
     Args:
-        optimizers: {part: Keras optimizer}.
+        optimizers: {part: Keras optimizer}, of which each factor gets a copy.
         part_of: {variable's path: part}.
         factors: {variable's path: factor of its part's rate}, for those whose factor is not 1.
     """
@@ -263,9 +269,9 @@ class _OptimizerOfVariable:
         self.factors = dict(factors)
         groups = dict.fromkeys((part, self.factors.get(path, 1)) for path, part in part_of.items())
         self.of_group = {
-            (part, factor): self.optimizers[part]
-            if factor == 1
-            else _copy(self.optimizers[part], f"{part}_{factor:.4g}")
+            (part, factor): _copy(
+                self.optimizers[part], part if factor == 1 else f"{part}_{factor:.4g}"
+            )
             for part, factor in groups
         }
 
