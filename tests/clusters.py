@@ -10,7 +10,8 @@ def started_cluster(tries=3):
 
     made = Cluster()
     try:
-        made.add_node(num_cpus=0)
+        # A machine that refuses five checks is lost. By default they are three seconds apart.
+        made.add_node(num_cpus=0, _system_config={"health_check_period_ms": 300})
         workers = [made.add_node(num_cpus=1) for _ in range(2)]
         made.wait_for_nodes()
     except Exception:
