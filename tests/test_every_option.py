@@ -81,7 +81,7 @@ COMPANY = {
 ELSEWHERE = {
     "backbone.weights": "ImageNet's are downloaded; files: tests/backbones/test_weights.py",
     "backbone.lora_rank": "for networks with dense kernels: tests/backbones/test_lora.py",
-    "backbone.own.input_size": "the saved model has it: another is an error",
+    "backbone.own.input_size": "the saved model has it: tests/backbones/test_own.py",
     "dataset.glyphs.root": "every data set has one; this one makes its images",
     "training.threads": "a batch depends on seed, epoch and step alone, on purpose",
     "training.devices": "train as one device does, on purpose: tests/test_devices.py",

@@ -44,7 +44,7 @@ def test_unreadable_images_are_named(tmp_path):
 
 def test_lone_images_are_named(tmp_path):
     (folder(tmp_path) / "class 3" / "deep" / "6.png").unlink()
-    assert "classes with one image: 1\n  class 3" in checked(tmp_path)
+    assert "classes with an image without a match: 1\n  class 3" in checked(tmp_path)
 
 
 def test_duplicates_across_splits_are_named_by_bytes_and_by_pixels(tmp_path):

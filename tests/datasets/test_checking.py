@@ -1,9 +1,11 @@
 """A check finds unreadable images, single-image classes and duplicates."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from dml.datasets import DATASETS, check_images
@@ -39,6 +41,23 @@ def test_unreadable_and_lone_images(items):
     assert alone.paths[row] == result.unreadable[row].path == str(file)
     assert result.lone_classes == (alone.class_names[0],)
     assert len(result.shorter_sides) == len(alone) - 1
+
+
+@pytest.mark.parametrize(
+    "split, lone",
+    [
+        (["train", "train", "train", "test", "test"], ()),
+        (["train", "train", "train", "train", "test"], ("class 0",)),
+        (["train", "train", "train", "val", "test"], ("class 0",)),
+        (["train", "train", "test", "test", "val"], ("class 0",)),
+        (["train", "query", "gallery", "gallery", "gallery"], ()),
+        (["train", "train", "gallery", "gallery", "gallery"], ()),
+        (["train", "train", "train", "query", "query"], ("class 0",)),
+    ],
+)
+def test_an_image_has_its_match_where_it_searches(items, split, lone):
+    five = replace(items.take([0] * 5), splits=np.array(split))
+    assert check_images(five).lone_classes == lone
 
 
 def test_copies_across_splits_are_leaks(items):

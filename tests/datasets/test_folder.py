@@ -170,6 +170,14 @@ def test_hidden_and_other_files_are_left_out(tmp_path):
     assert len(Folder(root=str(tmp_path)).items()) == 10
 
 
+def test_a_link_to_itself_is_no_class(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "class 1" / "loop.jpg").symlink_to("loop.jpg")
+    items = Folder(root=str(tmp_path)).items()
+    assert len(items) == 10 and items.notes[0].endswith("1 not regular, 1 without a suffix")
+
+
 def test_says_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="no images in class folders"):
         Folder(root=str(tmp_path)).items()

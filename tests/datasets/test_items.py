@@ -32,6 +32,16 @@ def test_mixed_types_are_ordered_too():
     assert [items.class_names[code] for code in items.labels] == ["a", 1, ("x",), 1]
 
 
+def test_an_accent_may_be_a_character_of_its_own():
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    items = table([composed, apart, "b"])
+    assert items.labels.tolist() == [1, 1, 0] and items.class_names == ("b", composed)
+    ids = [f"{apart}/1.jpg", f"{composed}/1.jpg"]
+    items = Items.build(ids, [1, 2], "train", ids, "zero-shot", [apart, composed])
+    assert items.super_labels.tolist() == [0, 0]
+    assert items.ids.tolist() == items.paths.tolist() == ids  # as the files are called
+
+
 def test_selection_codes_the_labels_again():
     items = table(["a", "b", "c", "b"], ["train", "test", "test", "test"])
     test = items.select("test")

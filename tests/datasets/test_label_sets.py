@@ -24,6 +24,11 @@ def test_labels_of_a_cell_are_in_order_and_each_once():
         sets_of_labels(["a", "a|"], "|", error)
 
 
+def test_labels_are_ordered_in_one_form():
+    cells = ["\u00e9 | z", "z|e\u0301", "e\u0301|z|\u00e9"]
+    assert sets_of_labels(cells, "|", error) == 3 * ["z|\u00e9"]
+
+
 def test_labels_that_their_separator_does_not_tell_apart_are_refused():
     assert joined_labels(["a|", 3], " ", "f", "row 0") == "a| 3"
     assert joined_labels([], "||", "f", "row 0") is None

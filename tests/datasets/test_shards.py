@@ -32,6 +32,9 @@ def split_by_shard(root, **options):
         ("partial-train/0000.parquet", "train"),  # of the hub, which holds a part
         ("validation_set/x.tar", "val"),
         ("data/query000.tar", "query"),
+        ("data-v1.1-train.parquet", "train"),
+        ("data-v1.0-test-000.tar", "test"),
+        ("photos.Val.arrow", "val"),
         ("trained-000.tar", None),
         ("000.tar", None),
     ],
@@ -43,6 +46,12 @@ def test_the_split_in_a_name(name, split):
 def test_names_of_shards_are_splits(tmp_path):
     shards(tmp_path, "train-0.tar", "deep/train-1.tar", "test-0.tar")
     expected = {"train-0.tar": "train", "deep/train-1.tar": "train", "test-0.tar": "test"}
+    assert split_by_shard(tmp_path) == expected
+
+
+def test_a_version_in_a_name_does_not_hide_its_split(tmp_path):
+    shards(tmp_path, "data-v1.1-train.tar", "data-v1.1-test.tar")
+    expected = {"data-v1.1-train.tar": "train", "data-v1.1-test.tar": "test"}
     assert split_by_shard(tmp_path) == expected
 
 

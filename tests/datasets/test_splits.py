@@ -32,6 +32,7 @@ def test_common_names_of_splits(name, split):
         ("aab", ["train", "query", "gallery"], "query-gallery"),
         ("aab", ["train", "query", "train"], "zero-shot"),
         ("aa", ["train", "val"], "zero-shot"),
+        (["e\u0301", "\u00e9"], ["train", "test"], "seen-class"),
     ],
 )
 def test_protocols(names, splits, protocol):

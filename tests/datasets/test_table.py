@@ -99,6 +99,19 @@ def test_spaces_around_labels_are_dropped(tmp_path):
         assert items.class_names == ("x", "y")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_so_are_those_around_paths_and_other_names(tmp_path, suffix):
+    path = write(tmp_path, [("a.jpg", "x"), ("b.jpg", "y")], suffix)
+    frame = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+    frame["path"] = ["a.jpg ", "b.jpg"]
+    frame = frame.assign(mask=["a.jpg", "b.jpg  "], camera=["A", "A "], super_label=["s ", "s"])
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    items = Table(root=path, test_fraction=0.0, validation_fraction=0.0).items()
+    a, b = (tmp_path / name for name in ("a.jpg", "b.jpg"))
+    assert items.paths.tolist() == [f"mask:{a}:{a}", f"mask:{b}:{b}"]
+    assert items.cameras.tolist() == ["A", "A"] and items.super_labels.tolist() == [0, 0]
+
+
 def test_paths_of_digits_keep_their_zeros(tmp_path):
     write_image(tmp_path / "7.jpg").rename(tmp_path / "007")
     (tmp_path / "t.csv").write_text("path,label\n007,x\n")
@@ -112,7 +125,10 @@ def test_paths_of_digits_keep_their_zeros(tmp_path):
         ("path,label\n0.jpg,\n", "row 1 has no label"),
         ("path,label,split\n0.jpg,1,trian\n", "row 1 has 'trian'"),
         ("path,label\n0.jpg,1\n1.jpg,1\n0.jpg,2\n", r"t\.csv: row 3 lists 0\.jpg a second time"),
+        ("path,label\n0.jpg,1\n1.jpg,1\n./0.jpg,2\n", r"row 3 lists \./0\.jpg a second time"),
+        ("path,label\na.heic,1\n0.jpg,1\nb/../0.jpg,2\n", r"row 3 lists b/\.\./0\.jpg a second"),
         ('path,label\n0.jpg,"  "\n', "row 1 has no label"),
+        ("path,label,split\n0.jpg,1,train\n1.jpg,1,\n", "row 2 has no split"),
         ("path,label,split\n0.jpg,1,query\n", "lists the split query without gallery"),
         ("path,label\n0.jpg,1\n", r"image missing; listed in .*t\.csv: paths are relative"),
         ("path,label\n", "no rows"),
@@ -176,15 +192,30 @@ def test_members_of_archives_are_images(tmp_path):
         Table(root=str(tmp_path / "list.csv")).items()
 
 
-def test_images_may_be_at_urls(tmp_path):
-    write_image(tmp_path / "a.png", 1)
-    (tmp_path / "list.csv").write_text(
-        f"path,label\na.png,x\nmemory://b/c.jpg,y\nfile://{tmp_path}/a.png,z\n"
-    )
+def test_members_may_have_no_suffix(tmp_path):
+    data = write_image(tmp_path / "a.png", 1).read_bytes()
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for name in ("1", "in.v2/2", "3.heic"):
+            archive.writestr(name, data)
+    rows = "more.zip!1,x\nmore.zip!in.v2/2,y\nmore.zip!3.heic,y\n"
+    (tmp_path / "list.csv").write_text(f"path,label\n{rows}")
     items = Table(root=str(tmp_path / "list.csv"), test_fraction=0).items()
-    a = f"{tmp_path}/a.png"
-    assert items.paths.tolist() == [a, "memory://b/c.jpg", a]
-    assert items.ids.tolist() == ["a.png", "memory://b/c.jpg", a]
+    assert items.ids.tolist() == ["more.zip!1", "more.zip!in.v2/2"]
+    assert items.notes[0] == "left out: 1 .heic"
+
+
+def test_images_may_be_at_urls(tmp_path):
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, 1)
+    text = f"path,label\na.png,x\nmemory://b/c.jpg,y\nfile://{tmp_path}/b.png,z\n"
+    (tmp_path / "list.csv").write_text(text)
+    items = Table(root=str(tmp_path / "list.csv"), test_fraction=0).items()
+    a, b = f"{tmp_path}/a.png", f"{tmp_path}/b.png"
+    assert items.paths.tolist() == [a, "memory://b/c.jpg", b]
+    assert items.ids.tolist() == ["a.png", "memory://b/c.jpg", b]
+    (tmp_path / "list.csv").write_text(text.replace("b.png", "a.png"))
+    with pytest.raises(DataError, match=r"row 3 lists .*/a\.png a second time"):
+        Table(root=str(tmp_path / "list.csv")).items()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -60,6 +60,12 @@ def test_a_list_keeps_ids_labels_and_own_fields(photos):
     assert table["id"].tolist() == ["class 0/0.png", "class 1/0.png"]
 
 
+def test_spaces_around_the_paths_of_a_list_are_dropped(photos):
+    (photos / "list.csv").write_text("path,price\nclass 0/0.png ,3\n class 1/0.png,4\n")
+    table = image_table([photos / "list.csv"], LeftOut())
+    assert table["path"].tolist() == [f"{photos}/class 0/0.png", f"{photos}/class 1/0.png"]
+
+
 def test_a_list_names_parts_of_images(photos):
     (photos / "list.csv").write_text(
         "path,x0,y0,x1,y1,price\nclass 0/0.png,0,0,5,6,3\nclass 0/0.png,5,0,9,9,4\n"

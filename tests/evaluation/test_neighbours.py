@@ -58,3 +58,25 @@ def test_collapsed_embeddings_rank_by_their_similarity_alone(dim, noise):
     again = ranked(x[order], codes[order])
     assert again.first.tolist() == found.first[order].tolist()
     np.testing.assert_allclose(again.values, found.values[order])
+
+
+@pytest.mark.parametrize("shown", [1, 7, 40])
+@pytest.mark.parametrize("memory", [224, 0])
+def test_rows_that_are_left_out_take_no_places(monkeypatch, shown, memory):
+    monkeypatch.setattr(_neighbours, "LONGEST", 8)
+    monkeypatch.setattr(_neighbours, "SHORTEST", 8)
+    rng = np.random.default_rng(0)
+    centres, sequences = rng.normal(size=(2, 4)), np.array([0] * 60 + [1] * 2 + [-1] * 6)
+    x = centres[np.minimum(np.abs(sequences), 1)] + 0.1 * rng.normal(size=(68, 4))
+    x = unit(x).astype("float32")
+    codes = np.arange(68) % 2
+    relevance = Relevance(SameCode(codes, codes), SameCode(sequences, sequences), itself=True)
+    found = rank_positives(x, x, relevance, Scores((1,), ()), shown, memory)
+    for row in range(68):
+        others = (sequences != sequences[row]) | (sequences[row] < 0)
+        others = np.flatnonzero(others & (np.arange(68) != row))
+        order = others[np.argsort(-(x[others].astype("float64") @ x[row]))]
+        expected = [*order[:shown], *[-1] * (shown - len(order))]
+        assert found.neighbours[row].tolist() == expected
+        right = np.flatnonzero(codes[order] == codes[row])
+        assert found.first[row] == right[0] + 1

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from dml.evaluation import _relevance
 from dml.evaluation._arrays import checked_keys, checked_labels
-from dml.evaluation._relevance import Relevance, SharedLabel, by_key, by_label, indicator
+from dml.evaluation._relevance import Relevance, SameCode, SharedLabel, by_key, by_label, indicator
 
 QUERIES = [{1, 2}, {3}, set(), {1}]
 GALLERY = [{2}, {1, 3}, {4}, set(), {1, 2, 3}]
@@ -38,6 +39,31 @@ def test_counts_of_many_sets_agree_with_members():
     sets = [set(rng.integers(0, 30, rng.integers(0, 3)).tolist()) for _ in range(1500)]
     shared = SharedLabel(sets, sets)
     assert shared.counts().tolist() == [len(shared.members(i)) for i in range(1500)]
+
+
+@pytest.mark.parametrize("pairs", [1, 40, 10**6])
+def test_few_pairs_of_many_are_in_memory_at_once(monkeypatch, pairs):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(_relevance, "PAIRS", pairs)
+    sets = [set(rng.integers(0, 9, rng.integers(0, 4)).tolist()) for _ in range(200)]
+    queries, gallery = sets[:120], sets[120:]
+    shared, sizes, table_of = SharedLabel(queries, gallery), [], SharedLabel.together
+
+    def together(self, rows):
+        found = table_of(self, rows)
+        sizes.append(found.nnz)
+        return found
+
+    monkeypatch.setattr(SharedLabel, "together", together)
+    alike = np.array([[bool(a & b) for b in gallery] for a in queries])
+    assert (shared.counts() == alike.sum(axis=1)).all()
+    query_keys, gallery_keys = rng.integers(-1, 3, 120), rng.integers(-1, 3, 80)
+    same = (query_keys[:, None] == gallery_keys) & (query_keys[:, None] >= 0)
+    counts = shared.counts_in(SameCode(query_keys, gallery_keys))
+    assert (counts == (alike & same).sum(axis=1)).all()
+    rows, found = rng.permutation(120)[:70], rng.integers(0, 80, (70, 12))
+    assert (shared.holds(rows, found) == alike[rows[:, None], found]).all()
+    assert max(sizes) < pairs + 80 * 3  # the last query of a part may exceed it
 
 
 @pytest.mark.parametrize("itself", [True, False])

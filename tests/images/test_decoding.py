@@ -1,5 +1,6 @@
 """Images of every format, intact and damaged."""
 
+import io
 import pickle
 import struct
 import zlib
@@ -7,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dml.errors import DataError
 from dml.images import ImageError, read_image
@@ -127,6 +128,22 @@ def test_grey_indexed_and_keyed_ones_too(tmp_path, mode, invisible):
     assert (found[:5] == 255).all() and (found[5:] == grey[5:, :, None]).all()
 
 
+@pytest.mark.parametrize("mode", ["LA", "PA"])
+def test_a_tiff_whose_transparency_is_not_read_is_refused(tmp_path, mode):
+    Image.new("LA", (8, 8), (0, 9)).convert(mode).save(tmp_path / "a.tiff")
+    with pytest.raises(ImageError, match=r"a grey or indexed TIFF with tr.*: save it as a PNG"):
+        read_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int32"])
+def test_a_tiff_of_many_bits_is_not_called_corrupt(tmp_path, kind, capfd):
+    assert cv2.imwrite(str(tmp_path / "a.tiff"), np.zeros((8, 8), kind))
+    bits = kind[-2:]
+    with pytest.raises(ImageError, match=f"a TIFF of {bits} bits per channel, .* 8 or 16"):
+        read_image(tmp_path / "a.tiff")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("invisible", [0, 1])
 def test_of_a_gif_the_first_image_is_laid_on_white(tmp_path, invisible):
     indices = np.full((12, 10), 1 - invisible, "uint8")
@@ -138,13 +155,39 @@ def test_of_a_gif_the_first_image_is_laid_on_white(tmp_path, invisible):
     assert (found[:5] == 255).all() and (found[5:] == (10, 90, 200)).all()
 
 
-@pytest.mark.parametrize("name", ["PNG", "WEBP"])
-def test_transparent_images_stand_upright(tmp_path, name):
+AVIF = {"quality": 100, "subsampling": "4:4:4"}
+
+
+@pytest.mark.parametrize("code", range(1, 9))
+@pytest.mark.parametrize(
+    "name, options, tolerance",
+    [("PNG", {}, 0.5), ("WEBP", {"lossless": True}, 0.5), ("AVIF", AVIF, 3), ("TIFF", {}, 1.5)],
+)
+def test_transparent_images_stand_upright(tmp_path, name, options, tolerance, code):
     turned = Image.Exif()
-    turned[0x0112] = 6
+    turned[0x0112] = code
     image = Image.fromarray(transparent((9, 9, 9)))
-    image.save(tmp_path / "a", name, exif=turned.tobytes(), lossless=True)
-    assert np.abs(read_image(tmp_path / "a") - np.rot90(SEEN, -1)).max() <= 0.5
+    image.save(tmp_path / "a", name, exif=turned.tobytes(), **options)
+    written = Image.open(io.BytesIO((tmp_path / "a").read_bytes()))  # of a path, not all turned
+    seen = np.asarray(ImageOps.exif_transpose(written), float)
+    seen = seen[..., 3:] / 255 * seen[..., :3] + 255 - seen[..., 3:]
+    found = read_image(tmp_path / "a")
+    assert found.shape == seen.shape and np.abs(found - seen).max() <= tolerance
+
+
+@pytest.mark.parametrize("code", range(1, 9))
+@pytest.mark.parametrize(
+    "name, options, tolerance",
+    [("PNG", {}, 0), ("WEBP", {"lossless": True}, 0), ("AVIF", AVIF, 3), ("TIFF", {}, 0)],
+)
+def test_so_do_opaque_ones(tmp_path, name, options, tolerance, code):
+    turned = Image.Exif()
+    turned[0x0112] = code
+    Image.fromarray(gradient()).save(tmp_path / "a", name, exif=turned.tobytes(), **options)
+    written = Image.open(io.BytesIO((tmp_path / "a").read_bytes()))
+    seen = np.asarray(ImageOps.exif_transpose(written), int)
+    found = read_image(tmp_path / "a")
+    assert found.shape == seen.shape and np.abs(found - seen).max() <= tolerance
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,12 @@ from PIL import Image
 from dml.images._files import FORMATS
 from dml.images._headers import decisive_png, orientation, read_header
 
-LETTERS = {"PNG": ("1", "L", "LA", "P", "RGB", "RGBA"), "GIF": ("P",), "PPM": ("L", "RGB")}
+LETTERS = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "GIF": ("P",),
+    "PPM": ("L", "RGB"),
+    "TIFF": ("L", "LA", "RGB", "RGBA"),
+}
 ORIENTATION = 0x0112
 
 
@@ -47,6 +52,14 @@ def test_format_size_and_whether_pixels_may_be_transparent(form, mode):
 def test_each_kind_of_webp(mode, lossless):
     header = read_header(written("WEBP", mode, lossless=lossless))
     assert (header.width, header.height, header.transparent) == (34, 21, mode == "RGBA")
+    assert header.lossy is not lossless
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_of_a_webp_that_moves_the_first_image_counts(lossless):
+    more = [Image.new("RGB", (34, 21), "red")]
+    header = read_header(written("WEBP", save_all=True, append_images=more, lossless=lossless))
+    assert header.lossy is not lossless
 
 
 @pytest.mark.parametrize("code", range(1, 9))
@@ -56,6 +69,52 @@ def test_orientation(code):
     assert orientation(written("JPEG", exif=exif)) == code
     for form in ("PNG", "WEBP"):
         assert read_header(written(form, "RGBA", exif=exif)).orientation == code
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("code", range(1, 9))
+def test_orientation_of_an_avif(mode, axis, code):
+    exif = Image.Exif()
+    exif[ORIENTATION] = code  # which Pillow writes as a turn and a mirror
+    data = written("AVIF", mode, exif=exif)
+    assert read_header(data).orientation == code
+    data = data.replace(b"\x09imir" + bytes([1 - axis]), b"\x09imir" + bytes([axis]))
+    known = Image.open(io.BytesIO(data)).getexif().get(ORIENTATION, 1)
+    assert read_header(data).orientation == known
+
+
+def test_an_avif_may_be_turned_by_half_and_mirrored():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 7
+    data = written("AVIF", exif=exif)
+    for place in (0, 1):
+        turned = data.replace(b"\x09irot\3", b"\x09irot\2")
+        turned = turned.replace(b"\x09imir\0", b"\x09imir" + bytes([place]))
+        known = Image.open(io.BytesIO(turned)).getexif().get(ORIENTATION, 1)
+        assert turned != data and read_header(turned).orientation == known
+
+
+@pytest.mark.parametrize("length", [5000, 65533])
+def test_exif_may_follow_long_segments(length):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    data = written("JPEG", exif=exif)
+    photoshop = b"\xff\xed" + struct.pack(">H", length + 2) + b"Exif\0\0".ljust(length, b"8")
+    data = data[:2] + 2 * photoshop + b"\xff\xff" + data[2:]  # and fill bytes
+    assert Image.open(io.BytesIO(data)).getexif()[ORIENTATION] == 6
+    assert orientation(data) == 6
+
+
+def test_exif_of_a_thumbnail_is_not_the_images():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    inner = written("JPEG", exif=exif)
+    thumbnail = b"\xff\xec" + struct.pack(">H", len(inner) + 2) + inner
+    data = written("JPEG")
+    data = data[:2] + thumbnail + data[2:]
+    assert ORIENTATION not in Image.open(io.BytesIO(data)).getexif()
+    assert orientation(data) == 1
 
 
 def test_without_exif_images_are_upright():

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dml.images import ImageError, ImageRef, read_image
 from dml.images._references import (
@@ -251,10 +252,30 @@ def test_a_box_that_the_image_does_not_hold_is_refused(tmp_path, box, message):
     assert error.value.path == text
 
 
-def test_a_mask_that_loses_its_black_is_refused(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(encoded(gradient(), ".jpg"))
-    with pytest.raises(ImageError, match=r"a\.jpg: a mask can't be a JPEG, which changes colours"):
-        read_image(f"mask:{tmp_path}/a.jpg:{tmp_path}/a.jpg")
+@pytest.mark.parametrize(
+    "suffix, options, kind",
+    [
+        (".jpg", {}, "a JPEG"),
+        (".webp", {"quality": 100}, "a lossy WebP"),
+        (".webp", {"quality": 100, "exif": bytes(8)}, "a lossy WebP"),
+        (".avif", {"quality": 100}, "an AVIF"),
+    ],
+)
+def test_a_mask_that_loses_its_black_is_refused(tmp_path, suffix, options, kind):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(gradient()).save(path, **options)
+    with pytest.raises(ImageError, match=rf"a{suffix}: a mask can't be {kind}, which changes col"):
+        read_image(f"mask:{path}:{path}")
+
+
+@pytest.mark.parametrize("exif", [b"", bytes(8)])
+def test_a_mask_may_be_a_webp_without_loss(tmp_path, exif):
+    (tmp_path / "a.png").write_bytes(encoded(gradient(), ".png"))
+    mask = np.zeros((40, 60, 3), "uint8")
+    mask[10:20] = 255
+    Image.fromarray(mask).save(tmp_path / "m.webp", lossless=True, exif=exif)
+    found = read_image(f"mask:{tmp_path}/m.webp:{tmp_path}/a.png")
+    assert (found == np.where(mask, gradient(), 255)).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])

@@ -70,6 +70,16 @@ def test_none_are_drawn_without_queries_or_neighbours():
     assert Queries(example(neighbours=np.zeros((20, 0), int))).drawn() is None
 
 
+def test_a_query_may_have_no_neighbours():
+    data = example(spread=2.0)
+    empty = np.full_like(data.neighbours, -1)
+    queries = Queries(example(spread=2.0, neighbours=empty))
+    assert queries.drawn().right == 0 and not any(row.right for row in queries.drawn().rows)
+    assert all(len(row.shots) == 2 for row in queries.worst())  # the query and its answer
+    none = Queries(example(spread=2.0, neighbours=empty[:, :0]))
+    assert [row.rank for row in none.worst()] == [row.rank for row in queries.worst()]
+
+
 @pytest.mark.parametrize("error", [ValueError, OSError])
 def test_an_unreadable_image_becomes_a_box(error):
     def thumbnail(row):

@@ -12,7 +12,8 @@ def test_says_what_is_trained_from_which_weights_and_how_long():
         "training conv4 from random weights, 48 x 48 pixels to embeddings of 64; "
         "trains all 9 parameters; loss proxy_anchor; 12 epochs of 25 batches of 64 images"
     )
-    flags = "--backbone.name own --backbone.path my.keras --loss.name contrastive"
+    flags = "--backbone.name own --backbone.path my.keras --backbone.input_size 224"
+    flags += " --loss.name contrastive"
     flags += " --miner.name batch_hard --auxiliary_loss.name center --embedding.dim 0"
     assert describe_training(
         load_recipe("glyphs", flags.split()), Parameters(2, 9), 1000, True

@@ -1,15 +1,17 @@
 """A backbone from a saved Keras model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 
-from dml._options import check_known
+from dml._options import check_integer, check_known
 from dml.backbones._scaling import MODES, InputScaling
 from dml.backbones._weights import load_model
 from dml.backbones.base import BACKBONES, Backbone
-from dml.errors import MissingDataError, OptionError
+from dml.errors import DataError, MissingDataError, OptionError
+
+_ANY_SIZE = 224  # the side of images for a model of any size
 
 
 @BACKBONES.register("own")
@@ -22,7 +24,8 @@ class Own(Backbone):
         scaling_mode: The range that its weights expect: `tf` for [-1, 1], `torch`, `caffe`, or
             `none` for 0..255.
         weights: `none` keeps the file's weights; otherwise the path of a weights file.
-        input_size: Side in pixels of the model's input.
+        input_size: Side in pixels of the model's input; 0 takes the model's own, or 224 if it
+            takes any.
         resize_side: Side that the shorter side of an image is resized to first; 0 takes 8/7 of
             `input_size`.
         aspect: As for every backbone, `keep` or `stretch`.
@@ -32,12 +35,30 @@ class Own(Backbone):
     """
 
     weights: str = "none"
+    input_size: int = 0
     path: str = ""
     scaling_mode: str = "none"
 
     def __post_init__(self):
         super().__post_init__()
         check_known(MODES, scaling_mode=self.scaling_mode)
+
+    def _check_sides(self):
+        check_integer(0, input_size=self.input_size, resize_side=self.resize_side)
+        if self.input_size:
+            super()._check_sides()
+
+    def resolved(self) -> Backbone:
+        """Returns the backbone with the model's input size where none is given.
+
+        Raises:
+            OptionError: `resize_side` is below that size.
+            DmlError: The model can't be read, or does not take images.
+        """
+        if self.input_size:
+            return super().resolved()
+        _, side = self._model()
+        return replace(self, input_size=side or _ANY_SIZE).resolved()
 
     @classmethod
     def is_pretrained_by_default(cls) -> bool:
@@ -55,6 +76,32 @@ class Own(Backbone):
     def architecture(self, weights: str | None) -> keras.Model:
         if weights == "imagenet":
             raise OptionError("weights", "must be 'none' or a file: the model has its own")
+        model, side = self._model()
+        if side not in (None, self.resolved().input_size):
+            raise OptionError(
+                "backbone.input_size",
+                f"is {self.input_size}, but {self.path} takes images of {side} x {side}: set it to "
+                f"{side}, or to 0",
+            )
+        return model
+
+    def _model(self):
+        """Returns the model and the side of its images; None if it takes any.
+
+        Raises:
+            DataError: The file is damaged, or its model does not take one image (S, S, 3).
+            MissingDataError: There is none.
+        """
         if not Path(self.path).is_file():
             raise MissingDataError(self.path or "backbone.path", "no such Keras model")
-        return load_model(self.path, "a Keras model")
+        model = load_model(self.path, "a Keras model")
+        inputs = getattr(model, "inputs", None)
+        if inputs is None:  # of a class of one's own
+            return model, None
+        if len(inputs) != 1:
+            raise DataError(self.path, f"takes {len(inputs)} inputs: a backbone takes one, images")
+        _, *shape = inputs[0].shape
+        if len(shape) != 3 or shape[2] not in (3, None) or len({*shape[:2]} - {None}) > 1:
+            sides = ", ".join("any" if side is None else str(side) for side in shape)
+            raise DataError(self.path, f"takes ({sides}): a backbone takes RGB images (S, S, 3)")
+        return model, shape[0] or shape[1]

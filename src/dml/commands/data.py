@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
-    """Prints counts, unreadable images, single-image classes, exact duplicates and sizes."""
+    """Prints counts, unreadable images, classes without a match, exact duplicates and sizes."""
     from dml.datasets import check_images
 
     items = dataset.items()
@@ -55,7 +55,7 @@ def _check(dataset: "DatasetPart", reporter: Reporter) -> None:
     result = check_images(items, reporter=reporter)
     lines = [
         *_named("unreadable images", list(map(str, result.unreadable.values()))),
-        *_named("classes with one image", result.lone_classes),
+        *_named("classes with an image without a match", result.lone_classes),
         *_duplicates("bytes", result.equal_bytes, items),
         *_duplicates("decoded pixels", result.equal_pixels, items),
         *_histogram(result.shorter_sides),

@@ -1,4 +1,4 @@
-"""Checks the images of a data set: unreadable ones, duplicates, single-image classes and sizes."""
+"""Checks the images of a data set: unreadable ones, duplicates, those without a match, sizes."""
 
 import hashlib
 from collections import defaultdict
@@ -37,7 +37,8 @@ class ImageCheck:
 
     Args:
         unreadable: The error of each image that can't be read, by row.
-        lone_classes: Names of the classes with a single image.
+        lone_classes: Names of the classes with an image that has no other to find: with a single
+            one, or a single one in the split `val` or `test`, or queries but none in the gallery.
         equal_bytes: Images whose files, boxes and masks are equal.
         equal_pixels: Images that are equal when decoded.
         shorter_sides: Integers (N,): pixels of each readable image's shorter side.
@@ -60,7 +61,7 @@ class _Scan:
 def check_images(
     items: Items, threads: int | None = None, reporter: Reporter = SILENT
 ) -> ImageCheck:
-    """Reads and decodes every image, and looks for duplicates and classes with a single image.
+    """Reads and decodes every image, and looks for duplicates and images without a match.
 
     Args:
         items: The images.
@@ -78,13 +79,20 @@ def check_images(
     readable = {row: found for row, found in enumerate(scans) if isinstance(found, _Scan)}
     return ImageCheck(
         unreadable={row: f for row, f in enumerate(scans) if isinstance(f, ImageError)},
-        lone_classes=tuple(
-            str(items.label_names[code]) for code in np.flatnonzero(items.label_counts() == 1)
-        ),
+        lone_classes=_lone_classes(items),
         equal_bytes=_duplicates({row: f.data for row, f in readable.items()}, items.splits),
         equal_pixels=_duplicates({row: f.pixels for row, f in readable.items()}, items.splits),
         shorter_sides=np.array([f.shorter_side for f in readable.values()], int),
     )
+
+
+def _lone_classes(items: Items) -> tuple[str, ...]:
+    """Returns the names of the classes with an image that has no other to find."""
+    val, test, queries, gallery = (
+        items.label_counts(items.splits == split) for split in ("val", "test", "query", "gallery")
+    )
+    lone = (items.label_counts() == 1) | (val == 1) | (test == 1) | (queries > 0) & (gallery == 0)
+    return tuple(str(items.label_names[code]) for code in np.flatnonzero(lone))
 
 
 def _scan(path: str) -> _Scan | ImageError:

@@ -75,7 +75,11 @@ def _missing_files(paths: Sequence[str]) -> list[int]:
     for folder, inside in positions.items():
         try:
             with os.scandir(folder or ".") as entries:
-                files = {entry.name for entry in entries if entry.is_file()}
+                files = {
+                    entry.name
+                    for entry in entries  # which raise an error for links that go in a circle
+                    if (os.path.isfile(entry) if entry.is_symlink() else entry.is_file())
+                }
         except OSError:
             files = set()
         missing += [place for place in inside if os.path.basename(paths[place]) not in files]

@@ -106,7 +106,8 @@ def further_columns(path: str, image: str, count: int) -> dict[str, list[Any]]:
         if name is not None and not isinstance(name, str):
             got = repr(name)[:60]
             raise DataError(path, f"row {row}: a mask is the path of an image; got {got}")
-    masks = [None if not name else ImageRef.parse(name).absolute(folder) for name in names]
+    texts = [(name or "").strip() for name in names]
+    masks = [ImageRef.parse(text).absolute(folder) if text else None for text in texts]
     files = dict.fromkeys(file for mask in masks if mask is not None for file in mask.files)
     require_files(files, listed_in(path))
     return columns | {MASK: masks}

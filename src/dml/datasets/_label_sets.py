@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 
 from dml._storage.columns import INTEGER
-from dml.datasets._splits import protocol_of
+from dml.datasets._splits import in_one_form, protocol_of
 from dml.datasets.items import Items
 from dml.errors import DataError, OptionError
 
@@ -60,7 +60,7 @@ def sets_of_labels(
         return list(cells)
     sets = []
     for row, cell in enumerate(cells):
-        found = [label.strip() for label in str(cell).split(separator)]
+        found = [label.strip() for label in in_one_form(str(cell)).split(separator)]
         if not all(found):
             raise error(row, f"has an empty label in {repr(cell)[:60]}")
         labels = sorted(set(found))

@@ -13,7 +13,7 @@ from dml._arrays import object_array
 from dml._storage.atomic import atomic_path
 from dml._text import number_of
 from dml._threads import reading_threads
-from dml.datasets._splits import PROTOCOLS, SPLITS
+from dml.datasets._splits import PROTOCOLS, SPLITS, in_one_form
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
@@ -138,7 +138,7 @@ class RecordedItems:
         rows = np.array([place.get(name, -1) for name in old.ids], "int64")
         there = rows >= 0
         classes = object_array(now.class_names)[now.labels]
-        before = object_array(old.class_names)[old.labels]
+        before = object_array(list(map(in_one_form, old.class_names)))[old.labels]
         same = there.copy()
         same[there] = classes[rows[there]] == before[there]
         read = np.flatnonzero(same & np.isin(old.splits, splits))
@@ -177,10 +177,13 @@ class RecordedItems:
             "images": exact copies of training or validation images}.
         """
         seen = np.isin(self.items.splits, SEEN)
-        names = set(map(str, self.items.take(seen).label_names))
+        names, others = (
+            {in_one_form(str(name)) for name in part.label_names}
+            for part in (self.items.take(seen), items)
+        )
         known = set(self.digests[seen]) - {""}
         return {
-            "classes": len(names & set(map(str, items.label_names))),
+            "classes": len(names & others),
             "images": sum(digest in known for digest in digests),
         }
 

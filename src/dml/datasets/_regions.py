@@ -43,15 +43,15 @@ def images_of(
     images = map(ImageRef.parse, texts_of(frame["path"]))
     if MASK in frame:
         frame = frame.assign(
-            **{MASK: [None if pd.isna(m) else ImageRef.parse(str(m)) for m in frame[MASK]]}
+            **{MASK: [None if pd.isna(m) else ImageRef.parse(str(m).strip()) for m in frame[MASK]]}
         )
     return parts_of(images, frame, file, lambda row: f"row {row + 1}")
 
 
 def texts_of(column: "pd.Series") -> Iterator[str]:
-    """Yields the text of each value; not all of them are in memory at once, as Python sees them."""
+    """Yields the text of each value, without spaces around it; not all are in memory at once."""
     for start in range(0, len(column), _ROWS):
-        yield from column.iloc[start : start + _ROWS].astype(str).to_numpy()
+        yield from map(str.strip, column.iloc[start : start + _ROWS].astype(str).to_numpy())
 
 
 def parts_of(

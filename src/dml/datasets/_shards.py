@@ -238,7 +238,7 @@ def split_of(name: str) -> str | None:
     for folder in map(without_partial, folders):
         if (split := split_named(folder)) is not None:
             return split
-    words = [word.lower() for word in WORDS.findall(file.partition(".")[0])]
+    words = map(str.lower, WORDS.findall(file))  # no suffix of a shard is one of a split's
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
@@ -74,13 +75,22 @@ def check_complete(splits: Collection[str], place: str | os.PathLike[str]) -> No
         )
 
 
+def in_one_form(name: Any) -> Any:
+    """Returns a name in Unicode's form NFC, if it is text: an accent may be a character of its own.
+
+    Names of folders, for example, are of another form where macOS has unpacked them.
+    """
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+
+
 def protocol_of(names: Sequence[Hashable], splits: Sequence[str]) -> str:
     """Returns the protocol that follows from classes and their splits."""
     if {"query", "gallery"} <= set(splits):
         return "query-gallery"
     trained = {n for n, s in zip(names, splits, strict=True) if s == "train"}
     tested = {n for n, s in zip(names, splits, strict=True) if s == "test"}
-    return "seen-class" if trained & tested else "zero-shot"
+    seen = set(map(in_one_form, trained)) & set(map(in_one_form, tested))
+    return "seen-class" if seen else "zero-shot"
 
 
 def without_partial(folder: str) -> str:

@@ -15,7 +15,7 @@ from dml.datasets._splits import (
 from dml.datasets.base import DATASETS, _UserDataset
 from dml.datasets.items import Items
 from dml.errors import DataError, MissingDataError
-from dml.images._files import FORMATS, LITTER, LeftOut, image_files
+from dml.images._files import FORMATS, LeftOut, image_files, is_seen
 
 
 @DATASETS.register("folder")
@@ -92,7 +92,8 @@ def _split_folders(root: Path, notes: list[str]) -> dict[str, str]:
     inside = sorted(
         entry.name
         for entry in os.scandir(root)
-        if entry.is_dir() and not entry.name.startswith(".") and not LITTER.fullmatch(entry.name)
+        if os.path.isdir(entry)  # `entry` itself raises an error for links that go in a circle
+        and is_seen(entry.name)
     )
     named = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
     longer = {name: split_named(name) for name in inside if name not in named}

@@ -9,7 +9,7 @@ import numpy as np
 
 from dml._arrays import first_repeated, object_array
 from dml._options import check_known
-from dml.datasets._splits import PROTOCOLS, SPLITS, check_validation
+from dml.datasets._splits import PROTOCOLS, SPLITS, check_validation, in_one_form
 from dml.errors import ArrayError, OptionError
 from dml.images._files import require_utf8
 
@@ -353,7 +353,7 @@ def _share(fraction: float, count: int, least: int) -> int:
 
 
 def _factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Returns (the different names in order, their int32 codes (N,)).
+    """Returns (the different names in order, text in one form; their int32 codes (N,)).
 
     Raises:
         ArrayError: A name is None or NaN.
@@ -362,10 +362,11 @@ def _factorise(names: Iterable[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
     for row, name in enumerate(names):
         if name is None or name != name:
             raise ArrayError(f"row {row} has no class name")
-    distinct = set(names)
+    forms = {name: in_one_form(name) for name in set(names)}
+    distinct = set(forms.values())
     try:
         ordered = sorted(distinct)
     except TypeError:
         ordered = sorted(distinct, key=lambda name: (type(name).__name__, str(name)))
     code = {name: number for number, name in enumerate(ordered)}
-    return tuple(ordered), np.array([code[name] for name in names], dtype="int32")
+    return tuple(ordered), np.array([code[forms[name]] for name in names], dtype="int32")

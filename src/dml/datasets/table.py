@@ -107,10 +107,10 @@ class Table(_UserDataset):
             splits or ["train"] * len(paths),
             ids,
             protocol,
-            frame["super_label"].tolist() if "super_label" in frame else None,
+            _names(frame, "super_label"),
             notes=notes,
-            cameras=frame["camera"].tolist() if "camera" in frame else None,
-            sequences=frame["sequence"].tolist() if "sequence" in frame else None,
+            cameras=_names(frame, "camera"),
+            sequences=_names(frame, "sequence"),
             separator=self.label_separator,
         )
         fractions = self.test_fraction, self.validation_fraction
@@ -145,12 +145,18 @@ def _check_columns(file: Path, frame: "pd.DataFrame") -> None:
         if column not in frame.columns:
             found = ", ".join(map(str, frame.columns))
             raise DataError(file, f"no column {column!r}; it has {found}")
-        if len(empty := np.flatnonzero(frame[column].isna())):
-            raise DataError(file, f"row {empty[0] + 1} has no {column}")
+        _check_filled(file, frame[column])
+
+
+def _check_filled(file: Path, column: "pd.Series") -> None:
+    """Raises DataError if a cell of a column is empty."""
+    for row in np.flatnonzero(column.isna())[:1]:
+        raise DataError(file, f"row {row + 1} has no {column.name}")
 
 
 def _splits(file: Path, column: "pd.Series") -> tuple[list[str], str]:
     """Returns the split of each row, and a note if validation images become test images."""
+    _check_filled(file, column)
     splits = []
     for row, name in enumerate(column.to_numpy()):
         split = split_named(name)
@@ -186,14 +192,20 @@ def _images(
             whole = image.absolute(folder)
             paths.append(str(whole))
             files.update(dict.fromkeys(whole.files))
-    if (twice := first_repeated(ids)) is not None:
-        raise DataError(file, f"row {twice + 1} lists {ids[twice]} a second time")
     if not paths:
         raise DataError(file, f"no images in it; {left_out}")
+    if (twice := first_repeated(paths)) is not None:  # perhaps as `a.jpg` and as `./a.jpg`
+        row = int(np.flatnonzero(taken)[twice])
+        raise DataError(file, f"row {row + 1} lists {ids[row]} a second time")
     require_files(files, listed_in(file))
     if left_out:
         ids = list(compress(ids, taken))
     return ids, paths, taken, left_out
+
+
+def _names(frame: "pd.DataFrame", column: str) -> list[Any] | None:
+    """Returns the names in a column without spaces around them; None if there is no such column."""
+    return list(map(_stripped, frame[column].tolist())) if column in frame else None
 
 
 def _stripped(label: Any) -> Any:

@@ -17,7 +17,7 @@ from dml._storage.columns import joined, typed, with_numbers
 from dml._storage.remote import is_url
 from dml.datasets._frames import read_frame
 from dml.datasets._image_columns import further_columns, image_column, known_labels
-from dml.datasets._regions import REGION_COLUMNS, images_of, parts_of
+from dml.datasets._regions import REGION_COLUMNS, images_of, parts_of, texts_of
 from dml.datasets._tar_samples import is_mask, samples_of
 from dml.errors import DataError, MissingDataError
 from dml.images import ImageError, ImageRef
@@ -214,7 +214,7 @@ def _rows_of_list(path, left_out):
     if "label" not in table and "class" in table:
         table = table.rename(columns={"class": "label"})
     images = list(images_of(table, path)[0])
-    taken = [left_out.takes_listed(str(name)) for name in table["path"]]
+    taken = [left_out.takes_listed(text) for text in texts_of(table["path"])]
     if not own_ids:
         table["id"] = list(map(str, images))
     table["path"] = [str(image.absolute(path.parent)) for image in images]

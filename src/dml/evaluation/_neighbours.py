@@ -133,8 +133,27 @@ class Search:
         error = rounding(self.queries)
         triples, doubtful, floors = ranks_in(similarities, relevant, horizon, seen, error, complete)
         columns = self.scores.columns(*triples, positives)
-        neighbours = np.where(similarities > NOWHERE, found, -1)
-        return columns, doubtful & (positives > 0), floors, padded(neighbours, self.shown)
+        neighbours = padded(np.where(similarities > NOWHERE, found, -1), self.shown)
+        if not complete and len(short := np.flatnonzero((neighbours < 0).any(axis=1))):
+            neighbours[short] = self.shown_of(rows[short])
+        return columns, doubtful & (positives > 0), floors, neighbours
+
+    def shown_of(self, rows):
+        """Returns the neighbours (B, shown) of queries that exclude more rows than lists hold."""
+        width = min(self.shown, len(self.gallery))
+        step = max(self.memory * 3 // 7 // (16 * len(self.gallery)), 1)
+        parts = []
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            distances = -(self.queries[some] @ self.gallery.T)
+            for row, distance in zip(some, distances, strict=True):
+                distance[self.relevance.left_out_of(row)] = -NOWHERE
+            found = np.argpartition(distances, width - 1, axis=1)[:, :width]
+            distances = np.take_along_axis(distances, found, axis=1)
+            found[distances >= -NOWHERE] = -1
+            order = np.argsort(distances, axis=1)
+            parts.append(padded(np.take_along_axis(found, order, axis=1), self.shown))
+        return np.concatenate(parts)
 
 
 def rounding(vectors: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from dml.errors import ArrayError
 from dml.evaluation._arrays import codes, nothing_shared, shared_codes
 
 NONE = -1  # the code of a missing key
-BLOCK = 1024  # queries whose positives are looked up at once
+PAIRS = 2_000_000  # of a query and a row that share a label, about, that are in memory at once
 
 
 class Relevance:
@@ -127,6 +127,14 @@ class SharedLabel:
         self.gallery: Any = indicator(gallery_sets, known)
         self.queries.resize(self.queries.shape[0], self.gallery.shape[1])
         self.by_label: Any = self.gallery.T.tocsr()
+        self.pairs = self.queries @ np.diff(self.by_label.indptr).astype("int64")  # at most, (Q,)
+
+    def parts(self, rows):
+        """Yields the rows in parts, whose matrices `together` fit into memory, with these."""
+        if len(rows):
+            part = np.cumsum(self.pairs[rows]) // PAIRS
+            for some in np.split(rows, np.flatnonzero(np.diff(part)) + 1):
+                yield some, self.together(some)
 
     def together(self, rows):
         """Returns the sparse matrix (B, G) whose entries belong together."""
@@ -146,30 +154,32 @@ class SharedLabel:
 
     def counts(self):
         """Returns how many gallery rows belong to each query (Q,)."""
-        starts = range(0, self.queries.shape[0], BLOCK)
-        parts = [np.diff(self.together(slice(s, s + BLOCK)).indptr) for s in starts]
-        return np.concatenate(parts).astype("int64")
+        every = np.arange(self.queries.shape[0])
+        counts = [np.diff(together.indptr) for _, together in self.parts(every)]
+        return np.concatenate([every[:0], *counts])
 
     def counts_in(self, other):
         """Returns how many gallery rows belong to each query (Q,), here and in a `SameCode`."""
-        parts = []
-        for start in range(0, self.queries.shape[0], BLOCK):
-            together = self.together(slice(start, start + BLOCK))
-            size = together.shape[0]
-            query = np.repeat(np.arange(size), np.diff(together.indptr))
-            wanted = other.query_codes[start + query]
+        counts = np.zeros(self.queries.shape[0], "int64")
+        for some, together in self.parts(np.arange(len(counts))):
+            query = np.repeat(some, np.diff(together.indptr))
+            wanted = other.query_codes[query]
             out = (wanted >= 0) & (other.gallery_codes[together.indices] == wanted)
-            parts.append(np.bincount(query[out], minlength=size))
-        return np.concatenate(parts).astype("int64")
+            counts += np.bincount(query[out], minlength=len(counts))
+        return counts
 
     def holds(self, rows, found):
         """Returns which of the gallery rows `found` (B, L) belong to the queries `rows` (B,)."""
-        together = self.together(rows)
-        place = np.repeat(np.arange(len(rows)), np.diff(together.indptr))
-        known = place * self.gallery.shape[0] + together.indices  # rising
-        asked = np.arange(len(rows))[:, None] * self.gallery.shape[0] + found
-        at = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
-        return known[at] == asked if len(known) else np.zeros(found.shape, bool)
+        size, held, done = self.gallery.shape[0], np.zeros(found.shape, bool), 0
+        for some, together in self.parts(rows):
+            place = np.arange(len(some))
+            known = np.repeat(place, np.diff(together.indptr)) * size + together.indices  # rising
+            if len(known):
+                asked = place[:, None] * size + found[done : done + len(some)]
+                at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+                held[done : done + len(some)] = known[at] == asked
+            done += len(some)
+        return held
 
     def members(self, row):
         """Returns the gallery rows that belong to one query."""

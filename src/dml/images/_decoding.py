@@ -40,6 +40,8 @@ def decode_image(data: bytes, path: str, minimum_side: int | None = None) -> np.
             f"{header.width} x {header.height}: an image may have at most "
             f"{MOST_PIXELS // 10**6} million pixels",
         )
+    if header.unread:
+        raise ImageError(path, header.unread)
     if header.format == "JPEG":
         image = decode_jpeg(data, path, minimum_side)
     else:
@@ -93,9 +95,12 @@ def decode_other(data, path, header):
                 return upright(seen, header.orientation)
             if image.ndim == 2 and header.key is not None:
                 return upright(without_key(image, depth, header), header.orientation)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)  # as EXIF says, but not as an AVIF does
     except cv2.error as error:
         raise ImageError(path, error.err) from None
+    if image is None or header.format != "AVIF":
+        return image
+    return upright(image, header.orientation)
 
 
 def on_white(image, depth, premultiplied):

@@ -70,7 +70,7 @@ class LeftOut(Counter):
             return True
         if is_url(path):
             path = path.partition("?")[0]
-        suffix = suffix_of(path)
+        suffix = suffix_of(path.rpartition("!")[2])  # of a member, if it is one
         if suffix and suffix not in FORMATS:
             self[suffix] += 1
             return False

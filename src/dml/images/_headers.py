@@ -5,6 +5,9 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+
+from dml.images._scans import EOI, MOST_MARKERS, SOS, segments
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 100_000  # of a PNG or WebP; later ones are ignored
@@ -18,6 +21,10 @@ PNM = re.compile(
 DECISIVE = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 GREY = 0  # colour types of PNG
 WITH_ALPHA = (4, 6)
+APP1 = 0xE1  # of a JPEG: EXIF or XMP
+# EXIF orientations by an AVIF's quarter turns to the left, 0 to 3: not mirrored then, mirrored top
+# to bottom (axis 0), and left to right (axis 1).
+TURNED = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Header:
         depth: Bits of each channel.
         premultiplied: Whether the decoder returns colours multiplied by their alpha.
         orientation: The EXIF orientation, 1 to 8, if the decoder does not apply it.
+        lossy: Whether it was, or may have been, compressed in a way that changes its colours.
+        unread: Why its pixels are not read, and what to do; empty if they are.
     """
 
     format: str
@@ -43,6 +52,8 @@ class Header:
     depth: int = 8
     premultiplied: bool = False
     orientation: int = 1
+    lossy: bool = False
+    unread: str = ""
 
 
 def read_header(data: bytes) -> Header | None:
@@ -75,7 +86,7 @@ def jpeg_header(data):
     import simplejpeg
 
     height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
-    return Header("JPEG", int(width), int(height))
+    return Header("JPEG", int(width), int(height), lossy=True)
 
 
 def png_header(data):
@@ -140,7 +151,18 @@ def webp_header(data):
     if transparent:
         parts = (body for name, body in chunks(data, 12, "<4sI", after=0) if name == b"EXIF")
         code = tiff_orientation(bytes(next(parts, b"")).removeprefix(b"Exif\0\0"))
-    return Header("WEBP", width, height, transparent, orientation=code)
+    lossy = not is_lossless_webp(data)
+    return Header("WEBP", width, height, transparent, orientation=code, lossy=lossy)
+
+
+def is_lossless_webp(data):
+    """Returns whether the image of a WebP, or the first of its images, is lossless."""
+    for name, body in chunks(data, 12, "<4sI", after=0):
+        if name == b"ANMF":  # an image of an animation, after its place and duration
+            name = bytes(body[16:20])
+        if name in (b"VP8 ", b"VP8L", b"ALPH"):  # what has alpha apart is lossy
+            return name == b"VP8L"
+    return False
 
 
 def chunks(data, place, form, after):
@@ -178,10 +200,19 @@ def bmp_header(data):
 def tiff_header(data):
     tags = tiff_tags(data)
     width, height = tags[256], tags[257]
-    alpha = tags.get(262) == 2 and tags.get(277, 1) > 3  # RGB, and further samples
+    colours, samples, extra = tags.get(262), tags.get(277, 1), tags.get(338)
+    alpha = colours == 2 and samples > 3  # RGB, and further samples
     depth = tags.get(258, 8)
-    premultiplied = depth == 8 or tags.get(338) == 1  # libtiff premultiplies 8 bits itself
-    return Header("TIFF", width, height, alpha, depth=depth, premultiplied=premultiplied)
+    premultiplied = depth == 8 or extra == 1  # libtiff premultiplies 8 bits itself
+    unread = ""
+    if depth > 16:
+        unread = f"a TIFF of {depth} bits per channel, which is not read: save it with 8 or 16"
+    elif colours in (0, 1, 3) and samples > 1 and extra in (1, 2):  # OpenCV leaves out the alpha
+        alpha = True
+        unread = "a grey or indexed TIFF with transparency, which is not read: save it as a PNG"
+    return Header(
+        "TIFF", width, height, alpha, depth=depth, premultiplied=premultiplied, unread=unread
+    )
 
 
 def tiff_tags(data):
@@ -218,7 +249,16 @@ def avif_header(data):
     width, height = max(sizes, key=lambda size: size[0] * size[1])  # not of a tile or alpha
     bits = meta[meta.index(b"av1C") + 6]
     depth = 8 + 2 * (bits >> 6 & 1) + 2 * (bits >> 5 & 1)  # high_bitdepth and twelve_bit
-    return Header("AVIF", width, height, transparent=b"auxC" in meta, depth=depth)
+    turns, axis = (byte_property(meta, name) for name in (b"irot", b"imir"))
+    code = TURNED[None if axis is None else axis & 1][(turns or 0) & 3]
+    alpha = b"auxC" in meta
+    return Header("AVIF", width, height, alpha, depth=depth, orientation=code, lossy=True)
+
+
+def byte_property(meta, name):
+    """Returns the value of an AVIF's property of one byte; None if it has none."""
+    place = meta.find(b"\0\0\0\x09" + name)
+    return meta[place + 8] if place >= 0 else None
 
 
 def box_size(data, place):
@@ -237,8 +277,12 @@ def box_size(data, place):
 
 def orientation(data: bytes) -> int:
     """Returns the EXIF orientation of a JPEG, 1 to 8; 1 if it has none."""
-    start = data.find(b"Exif\0\0", 0, 4096) + 6
-    return tiff_orientation(data[start : start + 65536]) if start >= 6 else 1
+    for code, start, end in islice(segments(data), MOST_MARKERS):
+        if code in (SOS, EOI):
+            break
+        if code == APP1 and data[start + 2 : start + 8] == b"Exif\0\0":
+            return tiff_orientation(data[start + 8 : end])
+    return 1
 
 
 def tiff_orientation(data: bytes | memoryview) -> int:

@@ -405,9 +405,10 @@ class MaskedRef(ImageRef):
             raise ImageError(
                 str(self.mask), "a mask can't be transparent: save it as a PNG without alpha"
             )
-        if header is not None and header.format == "JPEG":  # hardly a pixel of it is black
+        if header is not None and header.lossy:  # hardly a pixel of it is black
+            kind = {"JPEG": "a JPEG", "WEBP": "a lossy WebP", "AVIF": "an AVIF"}[header.format]
             raise ImageError(
-                str(self.mask), "a mask can't be a JPEG, which changes colours: save it as a PNG"
+                str(self.mask), f"a mask can't be {kind}, which changes colours: save it as a PNG"
             )
         if header is not None and header.depth > 8:  # the smallest of its values would become 0
             raise ImageError(

@@ -1,6 +1,7 @@
-"""Counts the scans of a JPEG before any of them is decoded."""
+"""The segments of a JPEG, and its scans, which are counted before any of them is decoded."""
 
 import re
+from collections.abc import Iterator
 
 MOST_SCANS = 100  # encoders write about 10; a decoder goes through the whole image for each
 MOST_MARKERS = 10_000  # without restart markers
@@ -16,19 +17,22 @@ def count_scans(data: bytes) -> int:
     Scans within segments, such as those of a thumbnail, and after the end of the image are not
     counted. A file of more than `MOST_MARKERS` markers counts as one of too many scans.
     """
-    scans, place = 0, 2
-    for _ in range(MOST_MARKERS):
-        found = MARKER.search(data, place)
-        if found is None:
-            return scans
-        place = found.end()
-        code = data[place - 1]
+    scans = 0
+    for number, (code, _, _) in enumerate(segments(data)):
         if code == EOI:
             return scans
-        if code == SOS:
-            scans += 1
-            if scans > MOST_SCANS:
-                return scans
+        scans += code == SOS
+        if scans > MOST_SCANS or number >= MOST_MARKERS:
+            return MOST_SCANS + 1
+    return scans
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields the code of each marker of a JPEG, and where the segment behind it begins and ends."""
+    place = 2
+    while (found := MARKER.search(data, place)) is not None:
+        start = place = found.end()
+        code = data[start - 1]
         if code not in ALONE:
-            place += int.from_bytes(data[place : place + 2], "big")
-    return MOST_SCANS + 1
+            place += int.from_bytes(data[start : start + 2], "big")
+        yield code, start, place

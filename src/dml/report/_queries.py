@@ -174,7 +174,8 @@ class Queries:
         if positive is not None:
             place = f"First of its class, at rank {rank}"
             shots.append(self._neighbour(row, positive, place, f"rank {rank:,}"))
-        return QueryRow(name, code, rank, self._is_right(row, neighbours[0]), shots, answer)
+        right = bool(neighbours) and self._is_right(row, neighbours[0])
+        return QueryRow(name, code, rank, right, shots, answer)
 
     def uri(self, row: int) -> str | None:
         """Returns a query's image as a data URI; None if it can't be read."""
@@ -231,4 +232,4 @@ class Queries:
         return int(np.argmax(np.where(rows, self._data.vectors @ self._data.vectors[row], -2)))
 
     def _is_right(self, row, neighbour):
-        return bool(self._data.are_right(row, neighbour))
+        return bool(neighbour >= 0 and self._data.are_right(row, neighbour))
