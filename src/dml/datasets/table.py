@@ -150,8 +150,8 @@ def _check_columns(file: Path, frame: "pd.DataFrame") -> None:
 
 def _check_filled(file: Path, column: "pd.Series") -> None:
     """Raises DataError if a cell of a column is empty."""
-    for row in np.flatnonzero(column.isna())[:1]:
-        raise DataError(file, f"row {row + 1} has no {column.name}")
+    if len(empty := np.flatnonzero(column.isna())):
+        raise DataError(file, f"row {empty[0] + 1} has no {column.name}")
 
 
 def _splits(file: Path, column: "pd.Series") -> tuple[list[str], str]:
