@@ -406,3 +406,13 @@ def test_a_missing_index_is_reported(name, bundle, tmp_path):
         build_index(tmp_path / name, OnnxEncoder(bundle), items(5), vectors, recall=2)
     with pytest.raises(FileNotFoundError):
         open_index(tmp_path / name)
+
+
+def test_says_which_items_have_labels(index):
+    assert index.labelled(["i9", "i11", "i12", "i-1", 'a "quoted" one']) == {"i9", "i12"}
+    assert index.labelled([]) == set()
+
+
+def test_an_id_that_can_not_be_is_named(index):
+    with pytest.raises(KeyError, match="has no item 'a \"quoted\" one'"):
+        index.remove(['a "quoted" one'])

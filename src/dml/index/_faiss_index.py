@@ -180,6 +180,12 @@ class FaissIndex(Index):
     def has_label(self, label):
         return label in self.snapshot.labels
 
+    def labelled(self, ids):
+        snapshot = self.snapshot
+        known = [id for id in ids if id in snapshot.row_of]
+        labels = snapshot.items["label"].iloc[[snapshot.row_of[id] for id in known]]
+        return {id for id, there in zip(known, labels.notna(), strict=True) if there}
+
     def labels(self, limit):
         return sorted(self.snapshot.labels)[:limit]
 

@@ -266,6 +266,14 @@ class Index(abc.ABC):
         """
 
     @abc.abstractmethod
+    def labelled(self, ids: Sequence[str]) -> set[str]:
+        """Returns those of the ids whose item has a label.
+
+        Args:
+            ids: Ids, of items or not.
+        """
+
+    @abc.abstractmethod
     def labels(self, limit: int) -> list[str]:
         """Returns at most `limit` labels of the items, sorted.
 
