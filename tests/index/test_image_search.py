@@ -48,9 +48,9 @@ def test_a_filter_and_a_threshold_leave_neighbours_out(shop, query):
 
 def test_a_single_path_is_no_list_of_letters(shop, query):
     index = open_index(shop / "shop")
-    with pytest.raises(ValueError, match="images must be a list of paths"):
+    with pytest.raises(ValueError, match="images must be a list, such as"):
         search_images(index, index.encoder(), str(query))
-    with pytest.raises(ValueError, match="sources must be a list of paths"):
+    with pytest.raises(ValueError, match="sources must be a list, such as"):
         add_images(index, query.parent)
 
 

@@ -220,6 +220,14 @@ def test_wrong_queries_are_refused(index):
     assert len(index.search(clusters(1, DIMENSION), np.int64(3))[0]) == 3
 
 
+def test_one_id_is_no_list_of_its_letters(index):
+    with pytest.raises(OptionError, match=r"ids must be a list, such as \['i12'\]; got 'i12'"):
+        index.remove("i12")
+    with pytest.raises(KeyError, match="has no item 12"):
+        index.remove([12])
+    assert len(index) == COUNT
+
+
 @pytest.mark.parametrize(
     "name, options",
     [

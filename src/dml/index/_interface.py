@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dml._options import check_integer, check_interval
+from dml._options import check_integer, check_interval, check_list
 from dml._storage.columns import fitted
 from dml._text import number_of
 from dml.encoding.onnx_encoder import OnnxEncoder
@@ -338,9 +338,11 @@ class Index(abc.ABC):
             where: A filter; the items that it keeps are removed, too.
 
         Raises:
+            OptionError: `ids` is a single id.
             UnknownNameError: An id is not in the index; nothing is removed then.
             FilterError: The filter keeps no item, or can't be read.
         """
+        check_list(ids=ids)
         with self.changing():
             ids = list(ids)
             if where is not None:

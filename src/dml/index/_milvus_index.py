@@ -407,7 +407,7 @@ def _is_running(process):
 
 def _possible(ids):
     """Returns those of the ids that an item can have; Milvus may not read a query of others."""
-    return [id for id in ids if not UNSAFE.search(id)]
+    return [id for id in ids if isinstance(id, str) and not UNSAFE.search(id)]
 
 
 def _missing(location):
