@@ -97,6 +97,10 @@ class Limits:
                     failure = body.refusal or JSONResponse({"detail": "internal error"}, 500)
                     await failure(scope, receive, send_with_headers)
                 raise
+            except asyncio.CancelledError:  # the service stops
+                if not started:
+                    stopping = JSONResponse({"detail": "the service stops"}, 503, CLOSE)
+                    await stopping(scope, receive, send_with_headers)
             finally:
                 self.received -= body.held
             refusal = body.refusal
