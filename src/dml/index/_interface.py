@@ -17,7 +17,7 @@ from dml._text import number_of
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import ArrayError, DataError, FilterError
 from dml.index._items import Item, as_vectors, check_unit, check_vectors, prepare_items
-from dml.index._kinds import Recall, SearchParameters
+from dml.index._kinds import MOST_GROWN, Recall, SearchParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,8 @@ class IndexInfo:
         parameters = f" ({self.search_parameters})" if self.search_parameters.to_json() else ""
         measured, target = self.recall.measured, self.recall.target
         found = f"{measured:.3f} measured" if self.recall.queries else "not measured"
+        if self.recall.queries and self.items > MOST_GROWN * self.recall.rows:  # as in Milvus
+            found += f" among {self.recall.rows:,} items"
         lines += [f"{self.kind}{parameters}: recall@10 {found}, target {target:g}"]
         if measured < target:
             lines += ["the recall is below the target: choose another kind"]

@@ -19,6 +19,7 @@ LARGEST_FLAT = 200_000  # rows that can be compared one by one within tens of mi
 LARGEST_HNSW = 5_000_000  # rows whose graph and vectors fit into memory
 BLAS_NUMBERS = 2000  # numbers in the queries per thread, above which one matrix product is faster
 LEAST_TRAINED = 1024  # rows that IVF-PQ can learn its codes from
+MOST_GROWN = 2  # times the rows that codes were learned from, above which they are learned again
 LARGEST_PARAMETER = 2**20
 
 
@@ -108,12 +109,14 @@ class Recall:
             where every search is exact.
         queries: Held-out rows that were searched for; 0 where nothing was measured.
         seconds_per_query: None if nothing was measured.
+        rows: Rows of the index when its codes were learned; 0 without codes.
     """
 
     target: float
     measured: float = 1.0
     queries: int = 0
     seconds_per_query: float | None = None
+    rows: int = 0
 
 
 @functools.cache
@@ -419,9 +422,9 @@ def tune(
         queries: Float32 (Q, D), held-out rows.
         target: Target recall at 10, in (0, 1].
     """
-    k = min(RECALL_AT, len(vectors))
+    k, rows = min(RECALL_AT, len(vectors)), len(vectors) + len(queries)
     if not k or not len(queries):
-        return grid[0], Recall(target)
+        return grid[0], Recall(target, rows=rows)
     _, exact = compare(vectors, queries, k)
     tried = []
     for parameters in grid:
@@ -429,7 +432,7 @@ def tune(
         found = search(queries, k, parameters)
         seconds = (time.perf_counter() - started) / len(queries)
         measured = share_found(queries, vectors, exact, found)
-        recall = Recall(target, measured, len(queries), seconds)
+        recall = Recall(target, measured, len(queries), seconds, rows)
         tried.append((parameters, recall))
         if recall.measured >= target:
             break

@@ -19,6 +19,7 @@ from dml.index._items import with_older
 from dml.index._kinds import (
     CODED_KINDS,
     LEAST_TRAINED,
+    MOST_GROWN,
     Recall,
     SearchParameters,
     faiss_module,
@@ -95,7 +96,7 @@ class IndexWriter:
     ) -> tuple[Snapshot, int]:
         """Adds items; those whose id is in the index replace the older ones.
 
-        Codes that were learned from none or few rows are learned again, and their recall measured.
+        Codes are learned again, and their recall measured, when the rows have doubled since.
 
         Args:
             snapshot: The state on the disk.
@@ -115,7 +116,8 @@ class IndexWriter:
         removed[old] = True
         removed = np.concatenate([removed, np.zeros(len(items), bool)])
         items = pd.concat([known, items], ignore_index=True)
-        outgrown = _outgrown(snapshot, int((~removed).sum()))
+        coded = snapshot.manifest.kind in CODED_KINDS
+        outgrown = coded and (~removed).sum() > MOST_GROWN * snapshot.recall.rows
         if outgrown or removed.sum() > MOST_REMOVED * len(removed):
             vectors = np.concatenate([snapshot.vectors, vectors])
             return self._compact(snapshot, items, vectors, removed), len(old)
@@ -215,17 +217,6 @@ def _entries(files: LoadedFiles, items: FileEntry) -> dict[str, FileEntry]:
     if files.codes_entry is not None:
         entries["codes"] = files.codes_entry
     return entries
-
-
-def _outgrown(snapshot, count):
-    """Returns whether codes and parameters come from far fewer rows than there are, or from none.
-
-    Args:
-        snapshot: The index.
-        count: Number of rows.
-    """
-    coded = snapshot.manifest.kind in CODED_KINDS
-    return coded and held_out_count(count) > 2 * snapshot.recall.queries
 
 
 def _with_added(codes, vectors):
