@@ -144,7 +144,8 @@ class CodedKind(abc.ABC):
         name: What `build_index` calls it.
         parameters: The class of its search parameters.
         grid: Search parameters to choose from, the fastest first.
-        filters: Whether FAISS can leave rows out while it searches.
+        filters: Whether FAISS can leave rows out while it searches; otherwise they are left out of
+            twice the candidates.
         exact_similarities: Whether FAISS compares whole vectors.
     """
 
@@ -229,17 +230,21 @@ class CodedKind(abc.ABC):
             queries: Float32 (Q, D).
             k: At most N.
             parameters: An instance of `self.parameters`.
-            keep: Booleans (N,): rows that may be returned; None for all. Only where `filters`.
+            keep: Booleans (N,): rows that may be returned; None for all.
         """
         options = {}
-        if keep is not None:
+        wanted = asked = min(self.candidates(parameters, k), codes.ntotal)
+        if keep is not None and self.filters:
             bits = np.packbits(keep, bitorder="little")
             options["sel"] = faiss_module().IDSelectorBitmap(bits)
-        wanted = min(self.candidates(parameters, k), codes.ntotal)
-        params = self.faiss_parameters(parameters, wanted, options)
-        similarities, rows = codes.search(queries, wanted, params=params)
+        elif keep is not None:
+            asked = min(2 * wanted, codes.ntotal)
+        params = self.faiss_parameters(parameters, asked, options)
+        similarities, rows = codes.search(queries, asked, params=params)
         if self.exact_similarities:
             return similarities[:, :k], rows[:, :k]
+        if keep is not None and not self.filters:
+            rows = _kept_first(rows, keep, wanted)
         return rescore(vectors, queries, rows, k)
 
 
@@ -384,17 +389,32 @@ def rescore(
     Args:
         vectors: Float32 (N, D), contiguous.
         queries: Float32 (Q, D), contiguous.
-        rows: Int64 (Q, L); missing ones are -1 and come last.
+        rows: Int64 (Q, L), or (1, L) for all queries; missing ones are -1 and come last.
         k: At most L.
     """
     rows = np.ascontiguousarray(rows)
+    step = rows.shape[1] if len(rows) == len(queries) else 0
     similarities = np.empty((len(queries), k), "float32")
     nearest = np.empty((len(queries), k), "int64")
     arrays = (queries, vectors, rows, similarities, nearest)
     x, y, subset, best, places = map(faiss_module().swig_ptr, arrays)
     sizes = (queries.shape[1], len(queries), len(vectors), rows.shape[1], k)
-    faiss_module().knn_inner_products_by_idx(x, y, subset, *sizes, best, places, rows.shape[1])
+    faiss_module().knn_inner_products_by_idx(x, y, subset, *sizes, best, places, step)
     return similarities, nearest
+
+
+def _kept_first(rows, keep, wanted):
+    """Returns the first of the rows that are kept, (Q, wanted); -1 for queries with fewer.
+
+    Args:
+        rows: Int64 (Q, L), the nearest first.
+        keep: Booleans (N,).
+        wanted: At most L.
+    """
+    kept = keep[rows]
+    rows = np.take_along_axis(rows, np.argsort(~kept, axis=1, kind="stable"), 1)[:, :wanted]
+    rows[kept.sum(axis=1) < wanted] = -1
+    return rows
 
 
 def held_out_count(count: int) -> int:
