@@ -130,7 +130,7 @@ class FaissIndex(Index):
 
     def encoder(self, bundle=None, threads=None):
         encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle, threads)
-        self._check_encoder(encoder)
+        self.check_encoder(encoder)
         if bundle is None and sha256(encoder.bundle.description) != self.snapshot.manifest.bundle:
             raise DataError(encoder.bundle.description, "not the one that the index was built with")
         return encoder

@@ -383,7 +383,7 @@ class Index(abc.ABC):
             DataError, StorageError: It can't be reopened.
         """
 
-    def _check_encoder(self, encoder: OnnxEncoder) -> None:
+    def check_encoder(self, encoder: OnnxEncoder) -> None:
         """Raises DataError if another encoder computed the vectors."""
         if encoder.sha256 != self.encoder_sha256:
             raise DataError(

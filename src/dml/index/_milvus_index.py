@@ -182,7 +182,7 @@ class MilvusIndex(Index):
                 "bundle", f"is needed to search {self.location}: Milvus keeps no encoder"
             )
         encoder = OnnxEncoder(bundle, threads)
-        self._check_encoder(encoder)
+        self.check_encoder(encoder)
         return encoder
 
     def _condition(self, where):
