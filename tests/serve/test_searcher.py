@@ -103,6 +103,17 @@ def test_images_that_are_never_read_hold_up_no_search(tmp_path, hung):
     asyncio.run(work())
 
 
+def test_items_without_an_image_are_searched_by(tmp_path):
+    encoder, vectors = OnnxEncoder(write_bundle(tmp_path / "bundle")), clusters(20, DIMENSION)
+    build_index(tmp_path / "shop", encoder, items(20).drop(columns="path"), vectors)
+    with TestClient(create_app(tmp_path / "shop")) as client:
+        answer = client.get("/image?id=i1")
+        assert answer.status_code == 404
+        assert answer.json() == {"detail": "the image is missing or can't be read"}
+        found = client.get("/search?id=i1&k=3&crop=true").json()
+        assert len(found["results"]) == 3 and found["crop"] is None
+
+
 def test_drawn_images_are_shown_and_searched_by(tmp_path):
     names = [f"glyph:seed=0,size=64,class={n % 2},sample={n}" for n in range(4)]
     listed = tmp_path / "list.csv"

@@ -174,6 +174,8 @@ class Searcher:
 
     async def _read_image(self, path, minimum_side, finish):
         """Returns `finish` of an item's image."""
+        if path is None:
+            raise ImageError("the item", "has no image")
         reference = ImageRef.parse(path)
         data = await self._readers.run(reference.read_bytes)
         if not reference.files:  # drawn
