@@ -189,6 +189,9 @@ class FaissIndex(Index):
     def labels(self, limit):
         return sorted(self.snapshot.labels)[:limit]
 
+    def _settled_types(self):
+        return self.snapshot.settled_types
+
     def _insert(self, items, vectors):
         self.snapshot, replaced = IndexWriter(self.folder).add(self.snapshot, items, vectors)
         return replaced

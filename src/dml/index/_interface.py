@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -326,7 +326,11 @@ class Index(abc.ABC):
         Raises:
             ValueError: Ids are not unique, or a field does not fit; the message names it.
         """
-        return fitted(prepare_items(items), self.field_types, self.location)
+        return fitted(prepare_items(items), self._settled_types(), self.location)
+
+    def _settled_types(self) -> Mapping[str, type | None]:
+        """Returns the types that the fields of added items must have, None for any."""
+        return self.field_types
 
     @abc.abstractmethod
     def _insert(self, items: pd.DataFrame, vectors: np.ndarray) -> int:

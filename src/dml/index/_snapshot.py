@@ -81,6 +81,13 @@ class Snapshot:
         return kinds_of(self.items)
 
     @functools.cached_property
+    def settled_types(self) -> dict[str, type | None]:
+        """Field -> Python type; None for fields without a value, which may get any type."""
+        items, own = self.items, ("id", "path", "label")
+        settled = {name: name in own or bool(items[name].notna().any()) for name in items}
+        return {name: kind if settled[name] else None for name, kind in self.field_types.items()}
+
+    @functools.cached_property
     def columns(self) -> list:
         """The values of each field, in a form that is fast to index by row."""
         return [self.items[name].array for name in self.items]

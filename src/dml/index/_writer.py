@@ -106,9 +106,8 @@ class IndexWriter:
         Returns:
             The new state, and how many items were replaced.
         """
-        items = fitted(
-            items, snapshot.field_types, str(self.folder.path)
-        )  # others may have changed it
+        # Again, since others may have changed the index.
+        items = fitted(items, snapshot.settled_types, str(self.folder.path))
         old = [snapshot.row_of[id] for id in items["id"] if id in snapshot.row_of]
         known = fitted(snapshot.items, kinds_of(items), str(self.folder.path))
         items = with_older(items, known.iloc[old])
