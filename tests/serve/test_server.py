@@ -20,7 +20,7 @@ from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
 from tests.jpegs import many_scans
-from tests.serve.shop import write_shop
+from tests.serve.shop import served, write_shop
 
 PATIENCE = 120  # seconds, which only a service that does not stop takes
 DECODER = """#!{python}
@@ -112,6 +112,13 @@ def test_it_stops_while_images_are_decoded(tmp_path):
                 service.kill()
     assert all(answer.exception() or answer.result().status_code == 503 for answer in answers)
     assert [decoder.recv(1) for decoder in decoders] == [b"", b""]  # they have ended, too
+
+
+@pytest.mark.parametrize("token, status", [("", 421), ("secret", 200)])
+def test_a_proxy_may_keep_its_host_where_a_token_is_required(tmp_path, token, status):
+    with served(write_shop(tmp_path), token) as (address, _):
+        headers = {"Host": "search.example", "Authorization": "Bearer secret"}
+        assert httpx.get(f"{address}items", headers=headers, timeout=600).status_code == status
 
 
 def test_loopback():
