@@ -436,3 +436,8 @@ def test_an_empty_label_stays_a_text(encoder, tmp_path):
     index = FaissIndex.build(tmp_path / "shop", encoder, table, clusters(5, DIMENSION))
     index.add(table.assign(label=7), clusters(5, DIMENSION))
     assert index.item("i0")["label"] == "7"
+
+
+def test_its_size_is_that_of_all_its_files(flat):
+    files = [path for path in flat.folder.path.rglob("*") if path.is_file()]
+    assert flat.info().bytes == sum(path.stat().st_size for path in files if path.name != ".lock")

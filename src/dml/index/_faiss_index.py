@@ -216,6 +216,8 @@ class FaissIndex(Index):
 
     def info(self):
         snapshot = self.snapshot
+        others = [self.folder.manifest, *self.folder.bundle.rglob("*")]
+        sizes = [file.stat().st_size for file in others if file.is_file()]
         return IndexInfo(
             items=len(snapshot.row_of),
             removed=len(snapshot.items) - len(snapshot.row_of),
@@ -226,7 +228,7 @@ class FaissIndex(Index):
             fields=tuple(snapshot.field_types),
             labels=len(snapshot.labels),
             encoder=snapshot.manifest.encoder,
-            bytes=sum(entry.bytes for entry in snapshot.manifest.files.values()),
+            bytes=sum(sizes) + sum(entry.bytes for entry in snapshot.manifest.files.values()),
         )
 
     def verify(self):

@@ -29,7 +29,7 @@ from dml.index._kinds import (
 from dml.index._snapshot import REMOVED, LoadedFiles, Snapshot, read_snapshot
 
 MOST_REMOVED = 0.25  # share of removed rows above which the index is rebuilt
-SUGGESTED_FROM = 50_000  # ids among which the nearest to an unknown one is searched for
+SUGGESTED_FROM = 5_000  # ids among which the nearest to an unknown one is searched for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,8 +118,7 @@ class IndexWriter:
         coded = snapshot.manifest.kind in CODED_KINDS
         outgrown = coded and (~removed).sum() > MOST_GROWN * snapshot.recall.rows
         if outgrown or removed.sum() > MOST_REMOVED * len(removed):
-            vectors = np.concatenate([snapshot.vectors, vectors])
-            return self._compact(snapshot, items, vectors, removed), len(old)
+            return self._compact(snapshot, items, removed, vectors), len(old)
         codes = _with_added(snapshot.codes, vectors)
         number = snapshot.manifest.number + 1
         hashed = self.folder.append(snapshot.files.vectors, vectors.data)
@@ -142,13 +141,24 @@ class IndexWriter:
         removed = ~snapshot.present
         removed[[snapshot.row_of[id] for id in ids]] = True
         if removed.sum() > MOST_REMOVED * len(removed):
-            return self._compact(snapshot, snapshot.items, snapshot.vectors, removed)
+            return self._compact(snapshot, snapshot.items, removed, snapshot.vectors[:0])
         self._commit(snapshot.manifest, snapshot.items, removed, snapshot.files)
         return read_snapshot(self.folder, snapshot.files)
 
-    def _compact(self, snapshot, items, vectors, removed):
-        """Rebuilds the index without removed rows; returns the new state."""
-        vectors, items = np.asarray(vectors)[~removed], items[~removed]
+    def _compact(self, snapshot, items, removed, added):
+        """Rebuilds the index without removed rows; returns the new state.
+
+        Args:
+            snapshot: The state on the disk.
+            items: A pandas DataFrame (N, fields): those of the state, then added ones.
+            removed: Booleans (N,).
+            added: Vectors of the added items, none of which is removed.
+        """
+        items = items[~removed]
+        kept = np.flatnonzero(~removed[: len(snapshot.vectors)])
+        vectors = np.empty((len(items), snapshot.manifest.dimension), "float32")
+        np.take(snapshot.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
+        vectors[len(kept) :] = added
         kind = snapshot.manifest.kind
         if kind == "ivf_pq" and len(vectors) < LEAST_TRAINED:
             kind = "flat"
