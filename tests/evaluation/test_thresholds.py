@@ -30,9 +30,10 @@ FIELDS = {
 
 
 def test_a_precision_by_hand():
-    # 40 right ones are nearer than 40 wrong ones. If all are right, 29 suffice: 0.9^29 < 0.05. There
-    # are starts at 36 and 72, each with half of the error, since 0.9^36 < 0.025. Of n decisions, all
-    # right, the lower bound is 0.025^(1/n): 0.912 of 40. Of 40 right ones among 41 it is below 0.9.
+    # 40 right ones are nearer than 40 wrong ones. If all are right, 29 suffice: 0.9^29 < 0.05.
+    # There are starts at 36 and 72, each with half of the error, since 0.9^36 < 0.025. Of n
+    # decisions, all right, the lower bound is 0.025^(1/n): 0.912 of 40. Of 40 right ones among 41
+    # it is below 0.9.
     similarities = np.concatenate([np.linspace(0.99, 0.6, 40), np.linspace(0.4, -0.9, 40)])
     found = threshold_for_precision(similarities, np.arange(80) < 40, 0.9)
     assert (found.kind, found.target) == (ThresholdKind.PRECISION, 0.9)

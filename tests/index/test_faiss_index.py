@@ -414,7 +414,9 @@ def test_files_that_can_grow_no_more_leave_the_old_index(kind, room, encoder, tm
     assert not [file for file in path.iterdir() if file.name.startswith(".writing-")]
 
 
-@pytest.mark.parametrize("values, kind", [([1.5, None], float), ([3, 4], int), ([True, None], bool)])
+@pytest.mark.parametrize(
+    "values, kind", [([1.5, None], float), ([3, 4], int), ([True, None], bool)]
+)
 def test_a_field_without_values_gets_the_type_of_the_first(values, kind, encoder, tmp_path):
     table = items(20)[["id", "path", "label"]].assign(price=None, colour="red")
     FaissIndex.build(tmp_path / "shop", encoder, table, clusters(20, DIMENSION))
@@ -425,7 +427,7 @@ def test_a_field_without_values_gets_the_type_of_the_first(values, kind, encoder
     assert index.fields == ["id", "path", "label", "price", "colour"]
     assert index.field_types["price"] is kind and index.item("i0")["price"] is None
     assert [index.item(id)["price"] for id in ("i20", "i21")] == values
-    with pytest.raises(ValueError, match="column 'price' .* got text, such as 'dear'"):
+    with pytest.raises(ValueError, match=r"column 'price' .* got text, such as 'dear'"):
         index.add(more.assign(price="dear"), clusters(2, DIMENSION, seed=1))
     index.add(items(1, first=30)[["id"]], clusters(1, DIMENSION, seed=2))
     assert index.item("i30") == dict.fromkeys(index.fields) | {"id": "i30"}

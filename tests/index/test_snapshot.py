@@ -156,7 +156,9 @@ def test_binary_codes_are_searched_after_a_removal(tmp_path, monkeypatch):
     assert not compared and all(len(near) == 5 and not gone & {*near} for near in found)
     shared = [len({f"i{n}" for n in a} & {*b}) for a, b in zip(exact, found, strict=True)]
     assert np.mean(shared) / 5 > 0.85
-    nearest = index.search(queries[:1], 40)[0]  # where most of the nearest are gone, all are compared
+    nearest = index.search(queries[:1], 40)[
+        0
+    ]  # where most of the nearest are gone, all are compared
     index.remove([near.item["id"] for near in nearest[:35]])
     near = [one.item["id"] for one in index.search(queries[:1], 2)[0]]
     assert near == [one.item["id"] for one in nearest[35:37]] and compared

@@ -223,9 +223,7 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
     return pd.concat(fitting, ignore_index=True)
 
 
-def fitted(
-    table: "pd.DataFrame", kinds: Mapping[str, type | None], place: str
-) -> "pd.DataFrame":
+def fitted(table: "pd.DataFrame", kinds: Mapping[str, type | None], place: str) -> "pd.DataFrame":
     """Returns a table with certain columns, converted to certain types, followed by its other ones.
 
     Args:
@@ -240,8 +238,8 @@ def fitted(
 
     made = {}
     for name, kind in kinds.items():
-        given = table[name] if name in table else None
-        made[name] = given if given is None or not kind else fitted_column(given, kind, place)
+        column = table.get(name)
+        made[name] = column if column is None or not kind else fitted_column(column, kind, place)
     others = {name: table[name] for name in table if name not in kinds}
     frame = pd.DataFrame({**made, **others}, index=table.index)
     absent = {name: DTYPES[kind or str] for name, kind in kinds.items() if name not in table}

@@ -51,7 +51,8 @@ def matching(text: str, items: pd.DataFrame) -> np.ndarray:
 
     Fields are compared with values of their own type (numbers, text, `True` and `False`) and, by
     `in` and `not in`, with lists of them; comparisons are joined by `and`, `or`, `not` and
-    brackets. A field whose name is no word is written as `field("unit price")`. A field without a value matches only `!=` and `not in`.
+    brackets. A field whose name is no word is written as `field("unit price")`. A field without a
+    value matches only `!=` and `not in`.
 
     Args:
         text: The filter. Read by Python's parser, never executed.

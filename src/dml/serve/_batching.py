@@ -18,8 +18,8 @@ class Batcher:
     """Collects requests while its threads are busy and processes them as their next batch.
 
     There is no delay: a lone request is processed at once, and batches grow with the load. Use as
-    an asynchronous context manager, which in the end waits two seconds for batches: those that hang,
-    such as a read from a server that does not answer, are left to the end of the process.
+    an asynchronous context manager, which in the end waits two seconds for batches: those that
+    hang, such as a read from a server that does not answer, are left to the end of the process.
 
     Args:
         process: A function from a list of inputs to as many results, or exceptions to raise

@@ -105,7 +105,9 @@ class Limits:
             except Exception:
                 if not started:
                     failure = body.refusal or JSONResponse({"detail": "internal error"}, 500)
-                    await failure(scope, receive, send_and_discard if body.refusal else send_with_headers)
+                    await failure(
+                        scope, receive, send_and_discard if body.refusal else send_with_headers
+                    )
                 raise
             except asyncio.CancelledError:  # the service stops
                 if not started:
