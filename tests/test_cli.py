@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from dml._storage.run_folder import RunFolder
-from dml.cli import main
+from dml.cli import main, split_flags
 from dml.commands._command import Command
 from dml.errors import DataError
 
@@ -326,3 +326,12 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_done(tmp_path, ca
         assert main(words) == 2
         assert r"caf\xe9" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_after_two_dashes_there_are_no_flags():
+    arguments = ["index", "remove", "shop", "--", "--weird.jpg", "a.jpg"]
+    assert split_flags(arguments) == (arguments, [])
+    assert split_flags(["train", "--training.epochs", "3", "--", "--a.b"]) == (
+        ["train", "--", "--a.b"],
+        ["--training.epochs", "3"],
+    )

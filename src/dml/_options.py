@@ -97,10 +97,10 @@ def check_counts(**options: Sequence[float]) -> None:
 
 
 def check_list(**options: object) -> None:
-    """Raises OptionError for the first option that is a single path in place of a list of them."""
+    """Raises OptionError for the first option that is a path or text in place of a list of them."""
     for name, value in options.items():
         if isinstance(value, (str, bytes, os.PathLike)):
-            raise OptionError(name, f"must be a list of paths, such as [{value!r}]; got one path")
+            raise OptionError(name, f"must be a list, such as [{value!r}]; got {value!r}")
 
 
 def check_known(known: Iterable[str | int], **options: str | int) -> None:

@@ -66,6 +66,9 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     arguments = list(arguments)
     while arguments:
         argument = arguments.pop(0)
+        if argument == "--":  # what follows are no flags, such as names of files
+            ordinary += [argument, *arguments]
+            break
         if argument.startswith("--") and "." in argument.split("=")[0]:
             flags.append(argument)
             if "=" not in argument and arguments:

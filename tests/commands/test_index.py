@@ -198,3 +198,10 @@ def test_the_same_commands_over_milvus(tmp_path, monkeypatch, capsys):
     assert "4 added, 8 replaced; 12 items in shop.db" in said(capsys)
     assert main(["index", "verify", "shop.db"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "photos", "shop.db"]
+
+
+def test_an_id_may_begin_with_dashes(here, capsys):
+    (here / "list.csv").write_text("path,id\nphotos/class 0/0.png,--a.jpg\n")
+    assert main(["index", "add", "shop", "list.csv"]) == 0
+    assert main(["index", "remove", "shop", "--", "--a.jpg"]) == 0
+    assert "1 removed; 12 items in shop" in said(capsys)

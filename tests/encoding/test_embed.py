@@ -41,7 +41,7 @@ def test_no_images_give_no_vectors(encoder):
 
 
 def test_a_single_path_is_no_list_of_letters(encoder):
-    with pytest.raises(OptionError, match=r"paths must be a list of paths, such as \['a\.jpg'\]"):
+    with pytest.raises(OptionError, match=r"paths must be a list, such as \['a\.jpg'\]"):
         embed_images(encoder, "a.jpg")
 
 

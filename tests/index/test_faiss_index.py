@@ -412,3 +412,34 @@ def test_files_that_can_grow_no_more_leave_the_old_index(kind, room, encoder, tm
     index.add(items(5, first=1000), clusters(5, DIMENSION, seed=1))
     assert len(FaissIndex.open(path)) == 205
     assert not [file for file in path.iterdir() if file.name.startswith(".writing-")]
+
+
+@pytest.mark.parametrize(
+    "values, kind", [([1.5, None], float), ([3, 4], int), ([True, None], bool)]
+)
+def test_a_field_without_values_gets_the_type_of_the_first(values, kind, encoder, tmp_path):
+    table = items(20)[["id", "path", "label"]].assign(price=None, colour="red")
+    FaissIndex.build(tmp_path / "shop", encoder, table, clusters(20, DIMENSION))
+    index = FaissIndex.open(tmp_path / "shop")
+    more = items(2, first=20)[["id", "path", "label"]].assign(price=values)
+    assert index.add(more, clusters(2, DIMENSION, seed=1)) == (2, 0)
+    index = FaissIndex.open(tmp_path / "shop")
+    assert index.fields == ["id", "path", "label", "price", "colour"]
+    assert index.field_types["price"] is kind and index.item("i0")["price"] is None
+    assert [index.item(id)["price"] for id in ("i20", "i21")] == values
+    with pytest.raises(ValueError, match=r"column 'price' .* got text, such as 'dear'"):
+        index.add(more.assign(price="dear"), clusters(2, DIMENSION, seed=1))
+    index.add(items(1, first=30)[["id"]], clusters(1, DIMENSION, seed=2))
+    assert index.item("i30") == dict.fromkeys(index.fields) | {"id": "i30"}
+
+
+def test_an_empty_label_stays_a_text(encoder, tmp_path):
+    table = items(5)[["id", "path"]].assign(label=None)
+    index = FaissIndex.build(tmp_path / "shop", encoder, table, clusters(5, DIMENSION))
+    index.add(table.assign(label=7), clusters(5, DIMENSION))
+    assert index.item("i0")["label"] == "7"
+
+
+def test_its_size_is_that_of_all_its_files(flat):
+    files = [path for path in flat.folder.path.rglob("*") if path.is_file()]
+    assert flat.info().bytes == sum(path.stat().st_size for path in files if path.name != ".lock")

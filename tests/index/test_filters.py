@@ -165,3 +165,41 @@ def test_milvus_refuses_the_same():
     }.items():
         with pytest.raises(ValueError, match=message):
             milvus_filter(text, KINDS)
+
+
+ODD = typed(
+    pd.DataFrame({"id": ["a", "b"], "from": [1, 2], "unit price": [3, 4], "gro\u0308sse": [5, 6]})
+)
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ('field("unit price") == 3', [True, False]),
+        ("field('from') in [2] or not field('from') < 2", [False, True]),
+        ('field("id") == "a"', [True, False]),
+        ("gr\u00f6sse > 5", [False, True]),  # whichever way its name is written
+        ("gro\u0308sse > 5", [False, True]),
+        ('field("gr\u00f6sse") > 5', [False, True]),
+    ],
+)
+def test_fields_of_any_name(text, kept):
+    assert matching(text, ODD).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from == 1", "unit price == 3", 'field("from", "id") == 1', "field(1) == 1", "field() == 1",
+     'field(name="from") == 1', 'fields("from") == 1', 'field("from")("id") == 1'],
+)  # fmt: skip
+def test_how_to_name_a_field_that_is_no_word_is_told(text):
+    with pytest.raises(
+        ValueError, match=r'and a field whose name is no word like field\("from"\) == 2'
+    ):
+        matching(text, ODD)
+
+
+def test_a_field_that_is_not_there_is_named_however_it_is_written():
+    for text in ("width == 1", 'field("width") == 1'):
+        with pytest.raises(ValueError, match="items have no field 'width'; they have id, from"):
+            matching(text, ODD)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dml.errors import OptionError
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.errors import DataError, OptionError
 from dml.index import add_images, index_images, open_index, search_images
 from tests.bundles import write_bundle, write_images
 
@@ -48,10 +49,16 @@ def test_a_filter_and_a_threshold_leave_neighbours_out(shop, query):
 
 def test_a_single_path_is_no_list_of_letters(shop, query):
     index = open_index(shop / "shop")
-    with pytest.raises(ValueError, match="images must be a list of paths"):
+    with pytest.raises(ValueError, match="images must be a list, such as"):
         search_images(index, index.encoder(), str(query))
-    with pytest.raises(ValueError, match="sources must be a list of paths"):
+    with pytest.raises(ValueError, match="sources must be a list, such as"):
         add_images(index, query.parent)
+
+
+def test_another_encoder_is_refused(shop, query, tmp_path):
+    other = OnnxEncoder(write_bundle(tmp_path / "bundle", seed=1))
+    with pytest.raises(DataError, match="shop: built with another encoder than"):
+        search_images(open_index(shop / "shop"), other, [query])
 
 
 def test_without_calibration_there_is_no_verdict(shop, query, tmp_path):

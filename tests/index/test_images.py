@@ -52,6 +52,28 @@ def test_vectors_of_images_in_the_index_replace_their_items(tmp_path, monkeypatc
     assert index.item("mine")["label"] == "class 0"
 
 
+@pytest.mark.parametrize("name", ["shop", "shop.db"])
+def test_a_folder_names_no_item_that_has_a_label(name, tmp_path, monkeypatch):
+    if name == "shop.db":
+        pytest.importorskip("milvus_lite", reason="needs dml[milvus]")
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", classes=2, each=3)
+    write_bundle(tmp_path / "bundle")
+    place = "photos/class 0/{}.png".format
+    (tmp_path / "first.csv").write_text(
+        f"path,id,label\n{place(0)},a,class 1\n{place(1)},b,\nphotos/class 1/0.png,c,class 0\n"
+    )
+    index = index_images("bundle", ["first.csv"], name)
+    (tmp_path / "prices.csv").write_text(
+        f"path,id,label\n{place(0)},a,\n{place(1)},b,\n{place(2)},d,\n"
+    )
+    embed_to_file("bundle", ["prices.csv"], "prices.parquet")
+    expected = {"a": "class 1", "b": "class 0", "c": "class 0", "d": "class 0"}
+    for source in ("prices.csv", "prices.parquet", "photos/class 1"):
+        add_images(index, [source], "bundle")
+        assert {id: index.item(id)["label"] for id in expected} == expected
+
+
 def test_the_info_of_an_index_is_reported(tmp_path):
     bundle, photos = write_bundle(tmp_path / "bundle"), write_images(tmp_path / "photos")
     index = index_images(bundle, [photos], tmp_path / "shop", kind="hnsw", recall=0.9)

@@ -220,6 +220,14 @@ def test_wrong_queries_are_refused(index):
     assert len(index.search(clusters(1, DIMENSION), np.int64(3))[0]) == 3
 
 
+def test_one_id_is_no_list_of_its_letters(index):
+    with pytest.raises(OptionError, match=r"ids must be a list, such as \['i12'\]; got 'i12'"):
+        index.remove("i12")
+    with pytest.raises(KeyError, match="has no item 12"):
+        index.remove([12])
+    assert len(index) == COUNT
+
+
 @pytest.mark.parametrize(
     "name, options",
     [
@@ -406,3 +414,13 @@ def test_a_missing_index_is_reported(name, bundle, tmp_path):
         build_index(tmp_path / name, OnnxEncoder(bundle), items(5), vectors, recall=2)
     with pytest.raises(FileNotFoundError):
         open_index(tmp_path / name)
+
+
+def test_says_which_items_have_labels(index):
+    assert index.labelled(["i9", "i11", "i12", "i-1", 'a "quoted" one']) == {"i9", "i12"}
+    assert index.labelled([]) == set()
+
+
+def test_an_id_that_can_not_be_is_named(index):
+    with pytest.raises(KeyError, match="has no item 'a \"quoted\" one'"):
+        index.remove(['a "quoted" one'])

@@ -9,7 +9,7 @@ import pytest
 from dml._storage.index_folder import IndexFolder
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.index import build_index, open_index
-from dml.index._snapshot import read_snapshot
+from dml.index._snapshot import Snapshot, read_snapshot
 from tests.bundles import DIMENSION, write_bundle
 from tests.index.clusters import clusters
 from tests.index.shops import items
@@ -120,3 +120,45 @@ def test_a_search_during_a_change_answers_as_before_it(index, monkeypatch):
     assert [near[0].item["id"] for near in index.search(queries, 1)] == [
         f"i{COUNT + n}" for n in range(20)
     ]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 30])
+@pytest.mark.parametrize("where", [None, "price >= 50"])
+def test_what_is_left_is_compared_exactly_for_few_and_many_queries(tmp_path, count, where):
+    vectors, queries = clusters(COUNT, DIMENSION), clusters(count, DIMENSION, seed=3)
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    index = build_index(tmp_path / "shop", encoder, items(COUNT), vectors, "flat")
+    gone = [3, 60, 61, 299]
+    index.remove([f"i{n}" for n in gone])
+    left = np.setdiff1d(np.arange(50 if where else 0, COUNT), gone)
+    exact = left[np.argsort(-queries @ vectors[left].T, axis=1)[:, :10]]
+    similarities, rows = index.snapshot.nearest(queries, 10, where)
+    np.testing.assert_array_equal(rows, exact)
+    expected = np.take_along_axis(queries @ vectors.T, exact, 1)
+    np.testing.assert_allclose(similarities, expected, atol=1e-6)
+
+
+def test_binary_codes_are_searched_after_a_removal(tmp_path, monkeypatch):
+    monkeypatch.setattr("dml.index._snapshot.LARGEST_EXACT", 10)
+    vectors, queries = clusters(COUNT, DIMENSION), clusters(30, DIMENSION, seed=3)
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    index = build_index(tmp_path / "shop", encoder, items(COUNT), vectors, "binary")
+    gone = {f"i{n}" for n in range(0, COUNT, 10)}
+    index.remove(gone)
+    left = np.array([n for n in range(COUNT) if n % 10])
+    exact = left[np.argsort(-queries @ clusters(COUNT, DIMENSION)[left].T, axis=1)[:, :5]]
+    compared = []
+    whole = Snapshot._exact
+    monkeypatch.setattr(
+        Snapshot, "_exact", lambda *arguments: compared.append(1) or whole(*arguments)
+    )
+    found = [[near.item["id"] for near in one] for one in index.search(queries, 5)]
+    assert not compared and all(len(near) == 5 and not gone & {*near} for near in found)
+    shared = [len({f"i{n}" for n in a} & {*b}) for a, b in zip(exact, found, strict=True)]
+    assert np.mean(shared) / 5 > 0.85
+    nearest = index.search(queries[:1], 40)[
+        0
+    ]  # where most of the nearest are gone, all are compared
+    index.remove([near.item["id"] for near in nearest[:35]])
+    near = [one.item["id"] for one in index.search(queries[:1], 2)[0]]
+    assert near == [one.item["id"] for one in nearest[35:37]] and compared

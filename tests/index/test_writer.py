@@ -63,6 +63,19 @@ def test_codes_are_kept_where_the_index_grows_little(encoder, tmp_path):
     assert index.snapshot.recall.queries == 205 and index.snapshot.codes.ntotal == 820
 
 
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_pq"])
+def test_codes_are_learned_again_however_large_an_index_is(kind, encoder, tmp_path):
+    index = build_index(tmp_path / "shop", encoder, items(1100), clusters(1100, DIMENSION), kind)
+    index.add(items(1100, first=1100), clusters(1100, DIMENSION, seed=1))
+    assert index.snapshot.recall.rows == 1100  # twice as many since
+    index.add(items(20, first=2200), clusters(20, DIMENSION, seed=2))
+    recall = open_index(tmp_path / "shop").info().recall
+    assert recall.rows == 2220 and recall.queries == 256
+    exact = np.argsort(-clusters(50, DIMENSION, seed=3) @ index.snapshot.vectors.T, axis=1)[:, :10]
+    found = index.snapshot.nearest(clusters(50, DIMENSION, seed=3))[1]
+    assert np.mean([len({*a} & {*b}) / 10 for a, b in zip(exact, found, strict=True)]) > 0.9
+
+
 def test_a_quarter_of_removed_rows_is_kept(encoder, tmp_path):
     index = build_index(tmp_path / "shop", encoder, items(100), clusters(100, DIMENSION), "flat")
     writer = IndexWriter(index.folder)

@@ -13,12 +13,14 @@ def test_names_labels_ids_and_errors_are_text(tmp_path):
         ImageNeighbour(0.91234, True, {"id": EVIL, "label": EVIL, "path": photo}),
         ImageNeighbour(0.5, False, {"id": "b", "label": None, "path": f"{EVIL}.png"}),
         ImageNeighbour(0.25, None, {"id": "c", "label": "", "path": photo}),
+        ImageNeighbour(0.125, None, {"id": "d", "label": "", "path": None}),
     ]
     results = [ImageSearchResult(f"missing/{EVIL}", neighbours), ImageSearchResult(photo, [])]
     write_search_page(tmp_path / "found.html", EVIL, results)
     text = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "<script" not in text and text.count("&lt;script&gt;") >= 5
     assert text.count("data:image/jpeg") == 3 and "no such file" in text
+    assert "the item has no image" in text
     assert '<b class="same">0.912 same</b>' in text and '<b class="other">0.500 different' in text
     assert "<b>0.250</b>" in text and "Nothing found." in text
 

@@ -33,6 +33,17 @@ def test_a_token_is_asked_for(shop, photo):
         assert answer.status_code == 200 and "httponly" in answer.headers["set-cookie"].lower()
 
 
+@pytest.mark.parametrize(
+    "forwarded, secure",
+    [({}, False), ({"X-Forwarded-Proto": "http"}, False), ({"X-Forwarded-Proto": "https"}, True),
+     ({"X-Forwarded-Proto": "HTTPS, http"}, True)],
+)  # fmt: skip
+def test_the_cookie_of_a_page_behind_tls_is_secure(shop, forwarded, secure):
+    with TestClient(create_app(shop, ServiceOptions(token="secret"))) as client:
+        answer = client.post("/login", json={"token": "secret"}, headers=forwarded)
+        assert ("secure" in answer.headers["set-cookie"].lower().split("; ")) is secure
+
+
 def test_a_token_in_a_header_or_a_cookie(shop):
     with TestClient(create_app(shop, ServiceOptions(token="secret"))) as client:
         for header, status, with_cookie in (

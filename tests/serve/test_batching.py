@@ -136,3 +136,27 @@ def test_a_stop_waits_for_the_batch_and_lets_the_others_go():
 
     (first, second), alive = asyncio.run(work())
     assert first.item() == 1 and isinstance(second, asyncio.CancelledError) and not alive
+
+
+def test_a_stop_leaves_what_hangs(monkeypatch, capsys):
+    monkeypatch.setattr("dml.serve._batching.STOP_TIMEOUT", 0.0)
+    begun, released = threading.Event(), threading.Event()
+
+    def hang(numbers):
+        begun.set()
+        assert released.wait(PATIENCE)
+        return numbers
+
+    async def work():
+        async with Batcher(hang) as batcher:
+            asked = asyncio.create_task(batcher.submit(0))
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
+        (thread,) = batcher.threads
+        assert thread.is_alive() and thread.daemon and not asked.done()
+        asked.cancel()
+        return thread
+
+    thread = asyncio.run(work())
+    released.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive() and capsys.readouterr().err == ""

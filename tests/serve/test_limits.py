@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import re
 import resource
 import socket
@@ -43,15 +44,26 @@ class Service(threading.Thread):
         self.loop.call_soon_threadsafe(lambda: None)  # wakes the loop
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    shop = write_shop(tmp_path_factory.mktemp("shop"))
-    service = Service(create_app(shop, ServiceOptions(max_upload_bytes=100_000)))
+@contextlib.contextmanager
+def running(shop, **options):
+    """Gives a service of an index."""
+    service = Service(create_app(shop, ServiceOptions(max_upload_bytes=100_000, **options)))
     service.start()
     assert healthy(service.port)
     yield service
     service.server.should_exit = True
     service.join(60)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def service(shop):
+    with running(shop) as service:
+        yield service
 
 
 def healthy(port):
@@ -96,6 +108,40 @@ def test_a_slow_client_is_let_go(service, sent, answer):
         said = ended(connection, service)
     assert answer in said.split(b"\r\n")[0]
     assert healthy(service.port)
+
+
+@pytest.fixture(scope="module")
+def guarded(shop):
+    with running(shop, token="secret") as service:
+        yield service
+
+
+REFUSED = [  # the service, headers, bytes of the body, the answer
+    ("guarded", {"Authorization": "Bearer wrong"}, 90_000, 401),
+    ("service", {"Origin": "http://other"}, 90_000, 403),
+    ("guarded", {"Authorization": "Bearer secret"}, 5_000_000, 413),
+    ("guarded", {"Authorization": "Bearer wrong"}, 5_000_000, 413),
+    ("service", {}, iter([b"x" * 50_000] * 100), 413),  # in chunks, of no declared length
+]
+
+
+@pytest.mark.parametrize("name, headers, body, status", REFUSED)
+def test_a_client_that_sends_before_it_reads_can_read_a_refusal(
+    request, name, headers, body, status
+):
+    port = request.getfixturevalue(name).port
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, 600)) as connection:
+        content = b"x" * body if isinstance(body, int) else body
+        connection.request("POST", "/search", content, headers)
+        response = connection.getresponse()
+        assert response.status == status and b"detail" in response.read()
+
+
+def test_a_refused_body_is_received_within_bounds(service):
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(b"POST /search HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\nx")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")  # before the rest
+        ended(connection, service)
 
 
 def allow_files(count):

@@ -1,18 +1,27 @@
 """Concurrent searches, and images that are slow to decode or missing."""
 
+import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import fsspec
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 
-from dml.index import index_images, open_index
+from dml.encoding.onnx_encoder import OnnxEncoder
+from dml.index import build_index, index_images, open_index
 from dml.serve import ServiceOptions, create_app
+from dml.serve._batching import Overloaded
 from dml.serve._decoding import Decoder
-from tests.bundles import write_bundle
+from dml.serve._holder import Snapshot
+from dml.serve._searcher import Searcher
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
 from tests.jpegs import many_scans
 from tests.serve.shop import png_header, upload, write_shop
 
@@ -51,6 +60,58 @@ def test_items_whose_files_are_no_images_any_more_hold_nobody_up(tmp_path):
             assert answer.json() == {"detail": "the image is missing or can't be read"}
             found = client.get("/search", params={"id": id, "crop": True}).json()
             assert len(found["results"]) == 10 and found["crop"] is None
+
+
+@pytest.fixture
+def hung():
+    """An event until which images at hung:// are not read."""
+    released = threading.Event()
+
+    class Hung(fsspec.AbstractFileSystem):
+        protocol = "hung"
+        cachable = False
+
+        def _open(self, path, *arguments, **options):
+            released.wait(600)
+            raise FileNotFoundError(path)
+
+    fsspec.register_implementation("hung", Hung, clobber=True)
+    yield released
+    released.set()
+
+
+def test_images_that_are_never_read_hold_up_no_search(tmp_path, hung):
+    encoder, vectors = OnnxEncoder(write_bundle(tmp_path / "bundle")), clusters(40, DIMENSION)
+    paths = [f"hung://server/{n}.png" for n in range(40)]
+    index = build_index(tmp_path / "shop", encoder, items(40).assign(path=paths), vectors)
+    snapshot = Snapshot(index, encoder)
+
+    async def work():
+        async with Searcher(ServiceOptions(workers=2, max_pending=4, timeout=600.0)) as searcher:
+            searcher._readers._timeout = 0.01
+            for _ in range(3):  # more than there are threads
+                with pytest.raises(TimeoutError):
+                    await searcher.thumbnail(snapshot, "i1")
+            for _ in range(6):  # more than may wait
+                found = await searcher.by_item(snapshot, "i1", 3, None, crop=True)
+                assert len(found.neighbours) == 3 and found.crop is None
+            with pytest.raises(Overloaded):
+                await searcher.thumbnail(snapshot, "i1")
+            assert await searcher.run(index.page, "price < 3", 0, 1) == ([index.item("i0")], 3)
+            hung.set()
+
+    asyncio.run(work())
+
+
+def test_items_without_an_image_are_searched_by(tmp_path):
+    encoder, vectors = OnnxEncoder(write_bundle(tmp_path / "bundle")), clusters(20, DIMENSION)
+    build_index(tmp_path / "shop", encoder, items(20).drop(columns="path"), vectors)
+    with TestClient(create_app(tmp_path / "shop")) as client:
+        answer = client.get("/image?id=i1")
+        assert answer.status_code == 404
+        assert answer.json() == {"detail": "the image is missing or can't be read"}
+        found = client.get("/search?id=i1&k=3&crop=true").json()
+        assert len(found["results"]) == 3 and found["crop"] is None
 
 
 def test_drawn_images_are_shown_and_searched_by(tmp_path):

@@ -12,10 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import OptionError
+from dml.index import build_index
 from dml.serve import run_server, server
+from tests.bundles import DIMENSION, write_bundle
+from tests.index.clusters import clusters
+from tests.index.shops import items
 from tests.jpegs import many_scans
-from tests.serve.shop import write_shop
+from tests.serve.shop import served, write_shop
 
 PATIENCE = 120  # seconds, which only a service that does not stop takes
 DECODER = """#!{python}
@@ -39,6 +44,45 @@ server.ServiceOptions = functools.partial(
 )
 server.run_server(shop, port=0, reporter=ConsoleReporter())
 """
+HANGING = """
+import sys, time
+import fsspec
+from dml._console.reporter import ConsoleReporter
+from dml.serve import server
+
+class Hanging(fsspec.AbstractFileSystem):
+    protocol = "hanging"
+
+    def _open(self, path, *arguments, **options):
+        print("reading", flush=True)
+        time.sleep(3600)
+
+fsspec.register_implementation("hanging", Hanging)
+server._SHUTDOWN_TIMEOUT = 1
+server.run_server(sys.argv[1], port=0, reporter=ConsoleReporter())
+"""
+
+
+def test_it_stops_while_an_image_is_not_read(tmp_path):
+    encoder = OnnxEncoder(write_bundle(tmp_path / "bundle"))
+    table = items(5).assign(path="hanging://server/a.png")
+    build_index(tmp_path / "shop", encoder, table, clusters(5, DIMENSION))
+    command = [sys.executable, "-c", HANGING, str(tmp_path / "shop")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with (
+        ThreadPoolExecutor(1) as threads,
+        subprocess.Popen(command, **pipes, text=True) as service,
+    ):
+        address = service.stdout.readline().split()[0]
+        answer = threads.submit(httpx.get, f"{address}image?id=i1", timeout=None)
+        assert service.stdout.readline() == "reading\n"
+        try:
+            service.send_signal(signal.SIGTERM)
+            _, errors = service.communicate(timeout=PATIENCE)
+        finally:
+            service.kill()
+    assert answer.exception() or answer.result().status_code == 503
+    assert "Traceback" not in errors
 
 
 def test_it_stops_while_images_are_decoded(tmp_path):
@@ -66,8 +110,15 @@ def test_it_stops_while_images_are_decoded(tmp_path):
                 service.communicate(timeout=PATIENCE)
             finally:
                 service.kill()
-    assert all(answer.exception() or answer.result().status_code == 500 for answer in answers)
+    assert all(answer.exception() or answer.result().status_code == 503 for answer in answers)
     assert [decoder.recv(1) for decoder in decoders] == [b"", b""]  # they have ended, too
+
+
+@pytest.mark.parametrize("token, status", [("", 421), ("secret", 200)])
+def test_a_proxy_may_keep_its_host_where_a_token_is_required(tmp_path, token, status):
+    with served(write_shop(tmp_path), token) as (address, _):
+        headers = {"Host": "search.example", "Authorization": "Bearer secret"}
+        assert httpx.get(f"{address}items", headers=headers, timeout=600).status_code == status
 
 
 def test_loopback():

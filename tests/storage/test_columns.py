@@ -9,7 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from dml._storage.columns import joined, kinds_of, plain, read_parquet, typed, with_numbers
+from dml._storage.columns import (
+    fitted,
+    joined,
+    kinds_of,
+    plain,
+    read_parquet,
+    typed,
+    with_numbers,
+)
+from dml.errors import ArrayError
 
 BIG = 2**53 + 1
 
@@ -24,6 +33,7 @@ def values(column):
         (pa.array([BIG, None, 3]), int, [BIG, None, 3]),
         (pa.array([1, None, 3], pa.int8()), int, [1, None, 3]),
         (pa.array([1, None, 3], pa.uint64()), int, [1, None, 3]),
+        (pa.nulls(3, pa.uint64()), int, [None, None, None]),
         (pa.array([True, None, False]), bool, [True, None, False]),
         (pa.array([0.5, None, float("nan")]), float, [0.5, None, None]),
         (pa.array(["a", None, ""]), str, ["a", None, ""]),
@@ -126,3 +136,12 @@ def test_tables_are_joined_by_the_type_that_holds_both():
 def test_what_is_no_column_is_named(column, message):
     with pytest.raises(ValueError, match=message):
         typed(pd.DataFrame(column))
+
+
+def test_the_value_that_does_not_fit_is_named():
+    table = typed(pd.DataFrame({"price": [1.0, None, 2.5, 3.5]}))
+    with pytest.raises(ArrayError, match=r"'price' of shop holds whole .* numbers, such as 2\.5"):
+        fitted(table, {"price": int}, "shop")
+    table = typed(pd.DataFrame({"weight": [1, 2**53 + 1]}))
+    with pytest.raises(ArrayError, match=r"got whole numbers, such as 9007199254740993"):
+        fitted(table, {"weight": float}, "shop")

@@ -5,7 +5,7 @@ missing value (None, NA, NaN) does not change the type of the others.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def typed_column(values: "pd.Series", name: str) -> "pd.Series":
     if kind is float:
         return _finite(values, name)
     try:
-        if values.dtype.kind == "u" and values.max() >= 2**63:
+        if values.dtype.kind == "u" and (values.dropna() >= 2**63).any():
             raise OverflowError
         return values.astype(DTYPES[kind])
     except (OverflowError, TypeError, ValueError):
@@ -223,12 +223,12 @@ def joined(tables: "Sequence[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
     return pd.concat(fitting, ignore_index=True)
 
 
-def fitted(table: "pd.DataFrame", kinds: dict[str, type], place: str) -> "pd.DataFrame":
+def fitted(table: "pd.DataFrame", kinds: Mapping[str, type | None], place: str) -> "pd.DataFrame":
     """Returns a table with certain columns, converted to certain types, followed by its other ones.
 
     Args:
         table: As `typed` returns it.
-        kinds: Name -> Python type.
+        kinds: Name -> Python type; None for that of the table.
         place: Where these columns come from, for messages.
 
     Raises:
@@ -238,10 +238,11 @@ def fitted(table: "pd.DataFrame", kinds: dict[str, type], place: str) -> "pd.Dat
 
     made = {}
     for name, kind in kinds.items():
-        made[name] = fitted_column(table[name], kind, place) if name in table else None
+        column = table.get(name)
+        made[name] = column if column is None or not kind else fitted_column(column, kind, place)
     others = {name: table[name] for name in table if name not in kinds}
     frame = pd.DataFrame({**made, **others}, index=table.index)
-    absent = {name: DTYPES[kind] for name, kind in kinds.items() if name not in table}
+    absent = {name: DTYPES[kind or str] for name, kind in kinds.items() if name not in table}
     return frame.astype(absent)
 
 
@@ -253,10 +254,12 @@ def fitted_column(values, kind, place):
     there = values[values.notna()]
     if own is int and kind is str:
         return texts(values, values.name)
-    exact = own in (int, float) and kind in (int, float) and (there.abs() <= EXACT).all()
-    if not len(there) or (exact and (there == there.round()).all()):
+    wrong = there
+    if own in (int, float) and kind in (int, float):
+        wrong = there[(there.abs() > EXACT) | (there != there.round())]
+    if not len(wrong):
         return values.astype(DTYPES[kind])
-    example = plain(there.iloc[0])
+    example = plain(wrong.iloc[0])
     raise ArrayError(
         f"column {values.name!r} of {place} holds {KINDS[kind]}; got {KINDS[own]}, such as "
         f"{example!r}"

@@ -83,6 +83,7 @@ class Manifest:
             or not 0 < self.dimension <= LARGEST_DIMENSION
             or files["vectors"].bytes != 4 * self.rows * self.dimension
             or not all(0 <= self.recall[name] <= 1 for name in ("target", "measured"))
+            or type(self.recall.get("rows", 0)) is not int
             or not isinstance(self.search, dict)
         ):
             raise ValueError("not the manifest of an index")

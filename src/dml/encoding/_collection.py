@@ -172,6 +172,8 @@ def embed_sources(
     vectors, unreadable = _embed(
         encoder, table["path"].tolist(), UnfinishedRows(unfinished), engine, reporter
     )
+    if not unreadable:
+        return EmbeddedImages(table, vectors, pd.DataFrame(columns=["id", "path", "reason"]))
     readable = ~np.isin(np.arange(len(table)), list(unreadable))
     if not readable.any():
         reason = unreadable[min(unreadable)]

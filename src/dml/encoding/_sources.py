@@ -40,6 +40,10 @@ class KnownImages(Protocol):
         """Returns whether an item has a label."""
         ...
 
+    def labelled(self, ids: Sequence[str]) -> set[str]:
+        """Returns those of the ids whose item has a label."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
@@ -78,7 +82,7 @@ def image_table(
         index: The index that the images are to be added to. An image that is already in it keeps
             its id, however its path is written, unless a list has ids. An image without a label, in
             a folder with the name of a label of the index, gets that label, so that a class folder
-            can be added by itself.
+            can be added by itself; but not if its item in the index has a label, which is kept.
 
     Returns:
         `path` is absolute; `label` is text, or None.
@@ -131,10 +135,13 @@ def use_known(table: pd.DataFrame, index: KnownImages, unnamed: np.ndarray) -> N
         known = index.ids_of(table["path"][unnamed].tolist())
         rows = zip(table["path"], table["id"], unnamed, strict=True)
         table["id"] = [known.get(path, id) if free else id for path, id, free in rows]
-    folders = table["path"].map(lambda path: os.path.basename(os.path.dirname(path)))
-    folders = folders[table["label"].isna()]
+    unlabelled = table[table["label"].isna()]
+    folders = unlabelled["path"].map(lambda path: os.path.basename(os.path.dirname(path)))
     labels = {name: name for name in folders.unique() if index.has_label(name)}
-    table["label"] = table["label"].where(table["label"].notna(), folders.map(labels))
+    folders = folders[folders.isin(labels)]
+    labelled = index.labelled(table["id"][folders.index].tolist())
+    folders = folders[~table["id"][folders.index].isin(labelled)]
+    table.loc[folders.index, "label"] = folders
     table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
 
 

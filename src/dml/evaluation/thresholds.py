@@ -1,6 +1,7 @@
 """Thresholds calibrated to a precision or a false accept rate, with confidence."""
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,22 +123,25 @@ def thresholds_from_json(
 def threshold_for_precision(
     similarities: ArrayLike, right: ArrayLike, precision: float, confidence: float = 0.95
 ) -> CalibratedThreshold | None:
-    """Returns the lowest threshold that has a precision with confidence.
+    """Returns the lowest threshold that is found to have a precision with confidence.
 
     For search: takes the similarity of each query's nearest neighbour and whether it is right.
     The Clopper-Pearson lower bound of the precision at the threshold (Biometrika 1934), not the
-    precision itself, is at least `precision`; the bound holds for a single threshold, not jointly
-    for all. Similarities at most 1e-6 below another are ties, which get the same decision: the
-    threshold is that much below them.
+    precision itself, is at least `precision`. So that the confidence is that of the threshold that
+    is chosen, thresholds are tested one after another, from strict to low, until the first that
+    fails (Angelopoulos et al., Learn then Test, 2021). There are several starts, of which each
+    accepts twice as many as the one before and which share the error, because a few wrong ones
+    among the nearest would end a single sequence. Similarities at most 1e-6 below another are ties,
+    which get the same decision: the threshold is that much below them.
 
     Args:
         similarities: Cosine similarities, floats (N,) in [-1, 1].
         right: Booleans (N,).
         precision: The precision to promise, in (0, 1).
-        confidence: Confidence level of the one-sided bound, in (0, 1).
+        confidence: Confidence that the threshold has this precision, in (0, 1).
 
     Returns:
-        A `CalibratedThreshold`, or None if no threshold has that precision.
+        A `CalibratedThreshold`, or None if no threshold is found to have that precision.
 
     Raises:
         ArrayError: The arrays differ in length or are empty, a similarity is out of its range, or
@@ -156,11 +160,15 @@ def threshold_for_precision(
     falling, hits = similarities[order], np.cumsum(right[order])
     thresholds, accepted = _between_ties(falling)
     hits = hits[accepted - 1]
-    bounds = _lower_bound(hits, accepted, confidence)
-    good = np.flatnonzero(bounds >= precision)
-    if not len(good):
+    starts, share = _starts(len(falling), precision, 1 - confidence)
+    bounds = _lower_bound(hits, accepted, 1 - share)
+    failed = np.append(np.flatnonzero(bounds < precision), len(bounds))
+    begun = np.searchsorted(accepted, starts)
+    ended = failed[np.searchsorted(failed, begun)]
+    passed = ended[ended > begun]
+    if not len(passed):
         return None
-    last = good[-1]
+    last = passed.max() - 1
     return CalibratedThreshold(
         kind=ThresholdKind.PRECISION,
         similarity=float(np.clip(thresholds[last], -1, 1)),
@@ -218,6 +226,23 @@ def threshold_for_far(
         count=int(count),
         coverage=float(every / pairs),
     )
+
+
+def _starts(count, precision, error):
+    """Returns how many are accepted at the start of each sequence of tests, and a test's error.
+
+    The first accepts as many as suffice if all are right, each other twice as many as the last.
+
+    Args:
+        count: Number of decisions.
+        precision: The precision to promise.
+        error: The probability of a false promise.
+    """
+    fewest = math.log(error) / math.log(precision)
+    sequences = max(1, math.floor(math.log2(count / fewest)) + 1)
+    share = error / sequences
+    starts = math.ceil(math.log(share) / math.log(precision)) * 2 ** np.arange(sequences)
+    return starts[starts <= count], share
 
 
 def _between_ties(falling):

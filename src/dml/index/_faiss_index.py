@@ -130,7 +130,7 @@ class FaissIndex(Index):
 
     def encoder(self, bundle=None, threads=None):
         encoder = OnnxEncoder(self.folder.bundle if bundle is None else bundle, threads)
-        self._check_encoder(encoder)
+        self.check_encoder(encoder)
         if bundle is None and sha256(encoder.bundle.description) != self.snapshot.manifest.bundle:
             raise DataError(encoder.bundle.description, "not the one that the index was built with")
         return encoder
@@ -180,8 +180,17 @@ class FaissIndex(Index):
     def has_label(self, label):
         return label in self.snapshot.labels
 
+    def labelled(self, ids):
+        snapshot = self.snapshot
+        known = [id for id in ids if id in snapshot.row_of]
+        labels = snapshot.items["label"].iloc[[snapshot.row_of[id] for id in known]]
+        return {id for id, there in zip(known, labels.notna(), strict=True) if there}
+
     def labels(self, limit):
         return sorted(self.snapshot.labels)[:limit]
+
+    def _settled_types(self):
+        return self.snapshot.settled_types
 
     def _insert(self, items, vectors):
         self.snapshot, replaced = IndexWriter(self.folder).add(self.snapshot, items, vectors)
@@ -207,6 +216,8 @@ class FaissIndex(Index):
 
     def info(self):
         snapshot = self.snapshot
+        others = [self.folder.manifest, *self.folder.bundle.rglob("*")]
+        sizes = [file.stat().st_size for file in others if file.is_file()]
         return IndexInfo(
             items=len(snapshot.row_of),
             removed=len(snapshot.items) - len(snapshot.row_of),
@@ -217,7 +228,7 @@ class FaissIndex(Index):
             fields=tuple(snapshot.field_types),
             labels=len(snapshot.labels),
             encoder=snapshot.manifest.encoder,
-            bytes=sum(entry.bytes for entry in snapshot.manifest.files.values()),
+            bytes=sum(sizes) + sum(entry.bytes for entry in snapshot.manifest.files.values()),
         )
 
     def verify(self):

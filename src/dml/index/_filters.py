@@ -7,7 +7,9 @@ import json
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -49,7 +51,8 @@ def matching(text: str, items: pd.DataFrame) -> np.ndarray:
 
     Fields are compared with values of their own type (numbers, text, `True` and `False`) and, by
     `in` and `not in`, with lists of them; comparisons are joined by `and`, `or`, `not` and
-    brackets. A field without a value matches only `!=` and `not in`.
+    brackets. A field whose name is no word is written as `field("unit price")`. A field without a
+    value matches only `!=` and `not in`.
 
     Args:
         text: The filter. Read by Python's parser, never executed.
@@ -228,19 +231,32 @@ def read(text, kinds, compared, joined):
     try:
         return meaning(ast.parse(text.strip(), mode="eval").body, False)
     except (SyntaxError, RecursionError, MemoryError, UnicodeError):
+        hint = ""
+        if odd := [name for name in kinds if not name.isidentifier() or iskeyword(name)]:
+            hint = f", and a field whose name is no word like field({literal(odd[0])}) == 2"
         raise FilterError(
             f"can't read the filter {text!r}: write it like "
-            'label in ["cat", "dog"] and not price > 10'
+            f'label in ["cat", "dog"] and not price > 10{hint}'
         ) from None
 
 
 def field(node, fields):
-    """Returns the field that a part of a filter names."""
-    if not isinstance(node, ast.Name):
+    """Returns the field that a part of a filter names: a word, or `field("any text")`."""
+    if isinstance(node, ast.Name):
+        name = node.id
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+        name = constant(node.args[0])
+        if node.func.id != "field" or node.keywords or not isinstance(name, str):
+            raise SyntaxError
+    else:
         raise SyntaxError
-    if node.id not in fields:
-        raise FilterError(f"items have no field {node.id!r}; they have {', '.join(fields)}")
-    return node.id
+    if name in fields:
+        return name
+    # Python's parser writes words in this form, whatever that of the field.
+    same = [other for other in fields if normalize("NFKC", other) == normalize("NFKC", name)]
+    if not same:
+        raise FilterError(f"items have no field {name!r}; they have {', '.join(fields)}")
+    return same[0]
 
 
 def check_value(value):

@@ -76,6 +76,7 @@ def search_images(
         An `ImageSearchResult` for each image, in their order.
 
     Raises:
+        DataError: Another encoder computed the vectors of the index.
         ImageError: An image can't be read, and `unreadable` is None.
         OptionError: `k` or `threshold` is out of its range, or `images` is a single path.
         FilterError: The filter can't be read.
@@ -89,6 +90,7 @@ def search_images(
     if threshold is not None:
         check_within(-1, 1, threshold=threshold)
     check_list(images=images)
+    index.check_encoder(encoder)
     paths = [os.fspath(image) for image in images]
     reasons: dict[int, str] | None = None if unreadable is None else {}
     size = min(BATCH_SIZE, max(1, len(paths)))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dml._options import check_integer, check_interval
+from dml._options import check_integer, check_interval, check_list
 from dml._storage.columns import fitted
 from dml._text import number_of
 from dml.encoding.onnx_encoder import OnnxEncoder
 from dml.errors import ArrayError, DataError, FilterError
 from dml.index._items import Item, as_vectors, check_unit, check_vectors, prepare_items
-from dml.index._kinds import Recall, SearchParameters
+from dml.index._kinds import MOST_GROWN, Recall, SearchParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,8 @@ class IndexInfo:
         parameters = f" ({self.search_parameters})" if self.search_parameters.to_json() else ""
         measured, target = self.recall.measured, self.recall.target
         found = f"{measured:.3f} measured" if self.recall.queries else "not measured"
+        if self.recall.queries and self.items > MOST_GROWN * self.recall.rows:  # as in Milvus
+            found += f" among {self.recall.rows:,} items"
         lines += [f"{self.kind}{parameters}: recall@10 {found}, target {target:g}"]
         if measured < target:
             lines += ["the recall is below the target: choose another kind"]
@@ -266,6 +268,14 @@ class Index(abc.ABC):
         """
 
     @abc.abstractmethod
+    def labelled(self, ids: Sequence[str]) -> set[str]:
+        """Returns those of the ids whose item has a label.
+
+        Args:
+            ids: Ids, of items or not.
+        """
+
+    @abc.abstractmethod
     def labels(self, limit: int) -> list[str]:
         """Returns at most `limit` labels of the items, sorted.
 
@@ -316,7 +326,11 @@ class Index(abc.ABC):
         Raises:
             ValueError: Ids are not unique, or a field does not fit; the message names it.
         """
-        return fitted(prepare_items(items), self.field_types, self.location)
+        return fitted(prepare_items(items), self._settled_types(), self.location)
+
+    def _settled_types(self) -> Mapping[str, type | None]:
+        """Returns the types that the fields of added items must have, None for any."""
+        return self.field_types
 
     @abc.abstractmethod
     def _insert(self, items: pd.DataFrame, vectors: np.ndarray) -> int:
@@ -330,9 +344,11 @@ class Index(abc.ABC):
             where: A filter; the items that it keeps are removed, too.
 
         Raises:
+            OptionError: `ids` is a single id.
             UnknownNameError: An id is not in the index; nothing is removed then.
             FilterError: The filter keeps no item, or can't be read.
         """
+        check_list(ids=ids)
         with self.changing():
             ids = list(ids)
             if where is not None:
@@ -371,7 +387,7 @@ class Index(abc.ABC):
             DataError, StorageError: It can't be reopened.
         """
 
-    def _check_encoder(self, encoder: OnnxEncoder) -> None:
+    def check_encoder(self, encoder: OnnxEncoder) -> None:
         """Raises DataError if another encoder computed the vectors."""
         if encoder.sha256 != self.encoder_sha256:
             raise DataError(

@@ -19,6 +19,7 @@ LARGEST_FLAT = 200_000  # rows that can be compared one by one within tens of mi
 LARGEST_HNSW = 5_000_000  # rows whose graph and vectors fit into memory
 BLAS_NUMBERS = 2000  # numbers in the queries per thread, above which one matrix product is faster
 LEAST_TRAINED = 1024  # rows that IVF-PQ can learn its codes from
+MOST_GROWN = 2  # times the rows that codes were learned from, above which they are learned again
 LARGEST_PARAMETER = 2**20
 
 
@@ -108,12 +109,14 @@ class Recall:
             where every search is exact.
         queries: Held-out rows that were searched for; 0 where nothing was measured.
         seconds_per_query: None if nothing was measured.
+        rows: Rows of the index when its codes were learned; 0 without codes.
     """
 
     target: float
     measured: float = 1.0
     queries: int = 0
     seconds_per_query: float | None = None
+    rows: int = 0
 
 
 @functools.cache
@@ -141,7 +144,8 @@ class CodedKind(abc.ABC):
         name: What `build_index` calls it.
         parameters: The class of its search parameters.
         grid: Search parameters to choose from, the fastest first.
-        filters: Whether FAISS can leave rows out while it searches.
+        filters: Whether FAISS can leave rows out while it searches; otherwise they are left out of
+            twice the candidates.
         exact_similarities: Whether FAISS compares whole vectors.
     """
 
@@ -226,17 +230,21 @@ class CodedKind(abc.ABC):
             queries: Float32 (Q, D).
             k: At most N.
             parameters: An instance of `self.parameters`.
-            keep: Booleans (N,): rows that may be returned; None for all. Only where `filters`.
+            keep: Booleans (N,): rows that may be returned; None for all.
         """
         options = {}
-        if keep is not None:
+        wanted = asked = min(self.candidates(parameters, k), codes.ntotal)
+        if keep is not None and self.filters:
             bits = np.packbits(keep, bitorder="little")
             options["sel"] = faiss_module().IDSelectorBitmap(bits)
-        wanted = min(self.candidates(parameters, k), codes.ntotal)
-        params = self.faiss_parameters(parameters, wanted, options)
-        similarities, rows = codes.search(queries, wanted, params=params)
+        elif keep is not None:
+            asked = min(2 * wanted, codes.ntotal)
+        params = self.faiss_parameters(parameters, asked, options)
+        similarities, rows = codes.search(queries, asked, params=params)
         if self.exact_similarities:
             return similarities[:, :k], rows[:, :k]
+        if keep is not None and not self.filters:
+            rows = _kept_first(rows, keep, wanted)
         return rescore(vectors, queries, rows, k)
 
 
@@ -381,17 +389,32 @@ def rescore(
     Args:
         vectors: Float32 (N, D), contiguous.
         queries: Float32 (Q, D), contiguous.
-        rows: Int64 (Q, L); missing ones are -1 and come last.
+        rows: Int64 (Q, L), or (1, L) for all queries; missing ones are -1 and come last.
         k: At most L.
     """
     rows = np.ascontiguousarray(rows)
+    step = rows.shape[1] if len(rows) == len(queries) else 0
     similarities = np.empty((len(queries), k), "float32")
     nearest = np.empty((len(queries), k), "int64")
     arrays = (queries, vectors, rows, similarities, nearest)
     x, y, subset, best, places = map(faiss_module().swig_ptr, arrays)
     sizes = (queries.shape[1], len(queries), len(vectors), rows.shape[1], k)
-    faiss_module().knn_inner_products_by_idx(x, y, subset, *sizes, best, places, rows.shape[1])
+    faiss_module().knn_inner_products_by_idx(x, y, subset, *sizes, best, places, step)
     return similarities, nearest
+
+
+def _kept_first(rows, keep, wanted):
+    """Returns the first of the rows that are kept, (Q, wanted); -1 for queries with fewer.
+
+    Args:
+        rows: Int64 (Q, L), the nearest first.
+        keep: Booleans (N,).
+        wanted: At most L.
+    """
+    kept = keep[rows]
+    rows = np.take_along_axis(rows, np.argsort(~kept, axis=1, kind="stable"), 1)[:, :wanted]
+    rows[kept.sum(axis=1) < wanted] = -1
+    return rows
 
 
 def held_out_count(count: int) -> int:
@@ -419,9 +442,9 @@ def tune(
         queries: Float32 (Q, D), held-out rows.
         target: Target recall at 10, in (0, 1].
     """
-    k = min(RECALL_AT, len(vectors))
+    k, rows = min(RECALL_AT, len(vectors)), len(vectors) + len(queries)
     if not k or not len(queries):
-        return grid[0], Recall(target)
+        return grid[0], Recall(target, rows=rows)
     _, exact = compare(vectors, queries, k)
     tried = []
     for parameters in grid:
@@ -429,7 +452,7 @@ def tune(
         found = search(queries, k, parameters)
         seconds = (time.perf_counter() - started) / len(queries)
         measured = share_found(queries, vectors, exact, found)
-        recall = Recall(target, measured, len(queries), seconds)
+        recall = Recall(target, measured, len(queries), seconds, rows)
         tried.append((parameters, recall))
         if recall.measured >= target:
             break

@@ -182,7 +182,7 @@ class MilvusIndex(Index):
                 "bundle", f"is needed to search {self.location}: Milvus keeps no encoder"
             )
         encoder = OnnxEncoder(bundle, threads)
-        self._check_encoder(encoder)
+        self.check_encoder(encoder)
         return encoder
 
     def _condition(self, where):
@@ -222,12 +222,10 @@ class MilvusIndex(Index):
 
     def _row(self, id, fields):
         """Returns some fields of an item."""
-        found = []
-        if not UNSAFE.search(str(id)):  # no item has such an id, and Milvus may not read it
-            found = self.collection.query(f"id == {literal(str(id))}", fields)
-        if not found:
-            raise UnknownNameError(f"{self.location} has no item {id!r}")
-        return found[0]
+        for known in _possible([str(id)]):
+            for row in self.collection.query(f"id == {literal(known)}", fields):
+                return row
+        raise UnknownNameError(f"{self.location} has no item {id!r}")
 
     def item(self, id):
         return self._item(self._row(id, self.fields))
@@ -272,6 +270,10 @@ class MilvusIndex(Index):
     def has_label(self, label):
         return self.collection.count(f"label == {literal(label)}") > 0
 
+    def labelled(self, ids):
+        rows = self.collection.rows_of("id", _possible(ids), ["id", "label"])
+        return {row["id"] for row in rows if row.get("label") is not None}
+
     def _frame(self, rows):
         """Returns rows of Milvus as a table."""
         table = pd.DataFrame([[row.get(name) for name in self.fields] for row in rows])
@@ -308,7 +310,7 @@ class MilvusIndex(Index):
         return replaced
 
     def _remove(self, ids):
-        present = {row["id"] for row in self.collection.rows_of("id", ids, ["id"])}
+        present = {row["id"] for row in self.collection.rows_of("id", _possible(ids), ["id"])}
         if unknown := [id for id in ids if id not in present]:
             raise UnknownNameError(f"{self.location} has no item {unknown[0]!r}")
         self.collection.delete(ids)
@@ -401,6 +403,11 @@ def _is_running(process):
     except PermissionError:  # of another user
         pass
     return True
+
+
+def _possible(ids):
+    """Returns those of the ids that an item can have; Milvus may not read a query of others."""
+    return [id for id in ids if isinstance(id, str) and not UNSAFE.search(id)]
 
 
 def _missing(location):

@@ -20,9 +20,11 @@ from dml.index._kinds import (
     SearchParameters,
     compare,
     read_parameters,
+    rescore,
 )
 
 LARGEST_EXACT = 20_000  # rows up to which comparing each is faster than codes with a filter
+FEW_QUERIES = 4  # for which comparing some rows one by one is faster than copying these rows
 BLOCK = 65_536  # rows compared at once where some are left out
 TIED = 32  # rows compared beyond the k nearest, so that equals don't depend on k
 RETRIES = 20
@@ -79,6 +81,13 @@ class Snapshot:
         return kinds_of(self.items)
 
     @functools.cached_property
+    def settled_types(self) -> dict[str, type | None]:
+        """Field -> Python type; None for fields without a value, which may get any type."""
+        items, own = self.items, ("id", "path", "label")
+        settled = {name: name in own or bool(items[name].notna().any()) for name in items}
+        return {name: kind if settled[name] else None for name, kind in self.field_types.items()}
+
+    @functools.cached_property
     def columns(self) -> list:
         """The values of each field, in a form that is fast to index by row."""
         return [self.items[name].array for name in self.items]
@@ -126,7 +135,7 @@ class Snapshot:
         if not k:
             return np.empty((len(queries), 0), "float32"), np.empty((len(queries), 0), "int64")
         everything = left == len(keep)
-        kind = self._useful_kind(left, everything)
+        kind = self._useful_kind(left, everything, where is None)
         if kind is None:
             return self._exact(queries, k, None if everything else np.flatnonzero(keep))
         similarities, rows = kind.search(
@@ -136,15 +145,16 @@ class Snapshot:
             return self._exact(queries, k, np.flatnonzero(keep))
         return similarities, rows
 
-    def _useful_kind(self, count, everything) -> CodedKind | None:
+    def _useful_kind(self, count, everything, unfiltered) -> CodedKind | None:
         """Returns the kind of the codes; None if comparing all vectors is faster or necessary.
 
         Args:
             count: Rows that may be returned.
             everything: Whether these are all rows.
+            unfiltered: Whether these are all rows that are present.
         """
         kind = CODED_KINDS.get(self.manifest.kind)
-        if kind is None or self.codes is None or not (everything or kind.filters):
+        if kind is None or self.codes is None or not (unfiltered or kind.filters):
             return None
         if count <= LARGEST_EXACT:  # where a walk through a graph is still faster
             return kind if everything and kind.exact_similarities else None
@@ -154,11 +164,14 @@ class Snapshot:
         """Returns the nearest among some rows, or all, by exhaustive comparison.
 
         Of equal similarities, such as those of copies, the earlier rows come first; a few more
-        than k are compared for that.
+        than k are compared for that. For many queries, rows are copied, which a product of matrices
+        makes up for.
         """
         wider = k + TIED
         if rows is None:
             similarities, found = compare(self.vectors, queries, min(wider, len(self.vectors)))
+        elif len(queries) <= FEW_QUERIES:
+            similarities, found = rescore(self.vectors, queries, rows[None], min(wider, len(rows)))
         else:
             best = []
             for start in range(0, len(rows), BLOCK):

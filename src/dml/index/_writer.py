@@ -19,6 +19,7 @@ from dml.index._items import with_older
 from dml.index._kinds import (
     CODED_KINDS,
     LEAST_TRAINED,
+    MOST_GROWN,
     Recall,
     SearchParameters,
     faiss_module,
@@ -28,7 +29,7 @@ from dml.index._kinds import (
 from dml.index._snapshot import REMOVED, LoadedFiles, Snapshot, read_snapshot
 
 MOST_REMOVED = 0.25  # share of removed rows above which the index is rebuilt
-SUGGESTED_FROM = 50_000  # ids among which the nearest to an unknown one is searched for
+SUGGESTED_FROM = 5_000  # ids among which the nearest to an unknown one is searched for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ class IndexWriter:
     ) -> tuple[Snapshot, int]:
         """Adds items; those whose id is in the index replace the older ones.
 
-        Codes that were learned from none or few rows are learned again, and their recall measured.
+        Codes are learned again, and their recall measured, when the rows have doubled since.
 
         Args:
             snapshot: The state on the disk.
@@ -105,9 +106,8 @@ class IndexWriter:
         Returns:
             The new state, and how many items were replaced.
         """
-        items = fitted(
-            items, snapshot.field_types, str(self.folder.path)
-        )  # others may have changed it
+        # Again, since others may have changed the index.
+        items = fitted(items, snapshot.settled_types, str(self.folder.path))
         old = [snapshot.row_of[id] for id in items["id"] if id in snapshot.row_of]
         known = fitted(snapshot.items, kinds_of(items), str(self.folder.path))
         items = with_older(items, known.iloc[old])
@@ -115,10 +115,10 @@ class IndexWriter:
         removed[old] = True
         removed = np.concatenate([removed, np.zeros(len(items), bool)])
         items = pd.concat([known, items], ignore_index=True)
-        outgrown = _outgrown(snapshot, int((~removed).sum()))
+        coded = snapshot.manifest.kind in CODED_KINDS
+        outgrown = coded and (~removed).sum() > MOST_GROWN * snapshot.recall.rows
         if outgrown or removed.sum() > MOST_REMOVED * len(removed):
-            vectors = np.concatenate([snapshot.vectors, vectors])
-            return self._compact(snapshot, items, vectors, removed), len(old)
+            return self._compact(snapshot, items, removed, vectors), len(old)
         codes = _with_added(snapshot.codes, vectors)
         number = snapshot.manifest.number + 1
         hashed = self.folder.append(snapshot.files.vectors, vectors.data)
@@ -141,13 +141,24 @@ class IndexWriter:
         removed = ~snapshot.present
         removed[[snapshot.row_of[id] for id in ids]] = True
         if removed.sum() > MOST_REMOVED * len(removed):
-            return self._compact(snapshot, snapshot.items, snapshot.vectors, removed)
+            return self._compact(snapshot, snapshot.items, removed, snapshot.vectors[:0])
         self._commit(snapshot.manifest, snapshot.items, removed, snapshot.files)
         return read_snapshot(self.folder, snapshot.files)
 
-    def _compact(self, snapshot, items, vectors, removed):
-        """Rebuilds the index without removed rows; returns the new state."""
-        vectors, items = np.asarray(vectors)[~removed], items[~removed]
+    def _compact(self, snapshot, items, removed, added):
+        """Rebuilds the index without removed rows; returns the new state.
+
+        Args:
+            snapshot: The state on the disk.
+            items: A pandas DataFrame (N, fields): those of the state, then added ones.
+            removed: Booleans (N,).
+            added: Vectors of the added items, none of which is removed.
+        """
+        items = items[~removed]
+        kept = np.flatnonzero(~removed[: len(snapshot.vectors)])
+        vectors = np.empty((len(items), snapshot.manifest.dimension), "float32")
+        np.take(snapshot.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
+        vectors[len(kept) :] = added
         kind = snapshot.manifest.kind
         if kind == "ivf_pq" and len(vectors) < LEAST_TRAINED:
             kind = "flat"
@@ -215,17 +226,6 @@ def _entries(files: LoadedFiles, items: FileEntry) -> dict[str, FileEntry]:
     if files.codes_entry is not None:
         entries["codes"] = files.codes_entry
     return entries
-
-
-def _outgrown(snapshot, count):
-    """Returns whether codes and parameters come from far fewer rows than there are, or from none.
-
-    Args:
-        snapshot: The index.
-        count: Number of rows.
-    """
-    coded = snapshot.manifest.kind in CODED_KINDS
-    return coded and held_out_count(count) > 2 * snapshot.recall.queries
 
 
 def _with_added(codes, vectors):

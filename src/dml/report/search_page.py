@@ -80,6 +80,8 @@ def _result(result):
 
 
 def _image(path):
+    if path is None:
+        return _PageImage(None, "the item has no image")
     try:
         return _PageImage(thumbnail_uri(read_image(path, _SIDE), _SIDE))
     except ImageError as error:

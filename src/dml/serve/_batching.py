@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
+
+STOP_TIMEOUT = 2.0  # seconds that a stop waits for threads
 
 
 class Overloaded(Exception):
@@ -15,7 +18,8 @@ class Batcher:
     """Collects requests while its threads are busy and processes them as their next batch.
 
     There is no delay: a lone request is processed at once, and batches grow with the load. Use as
-    an asynchronous context manager.
+    an asynchronous context manager, which in the end waits two seconds for batches: those that
+    hang, such as a read from a server that does not answer, are left to the end of the process.
 
     Args:
         process: A function from a list of inputs to as many results, or exceptions to raise
@@ -53,8 +57,9 @@ class Batcher:
         for future in left:
             future.cancel()
         self._pending.put(None)
+        end = time.monotonic() + STOP_TIMEOUT
         for thread in self.threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, max(0, end - time.monotonic()))
 
     async def submit(self, value):
         """Returns the result for one input.
@@ -78,9 +83,10 @@ class Batcher:
             self._observe(len(batch))
             try:
                 results = self._process([value for value, _ in batch])
-            except Exception as error:  # raised to each caller; the service stays up
+            except BaseException as error:  # raised to each caller; the service stays up
                 results = [error] * len(batch)
-            self._loop.call_soon_threadsafe(_deliver, batch, results)
+            with contextlib.suppress(RuntimeError):  # the loop ended before this batch
+                self._loop.call_soon_threadsafe(_deliver, batch, results)
 
     def _take(self):
         """Returns the next batch once something is pending; an empty one when stopped."""
@@ -98,7 +104,7 @@ def _deliver(batch, results):
     for (_, future), result in zip(batch, results, strict=True):
         if future.done():
             continue
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             future.set_exception(result)
         else:
             future.set_result(result)

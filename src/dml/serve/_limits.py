@@ -17,7 +17,9 @@ COOKIE = "dml_token"
 PORT = re.compile(r":\d*$")
 UPLOAD_PATH = "/search"  # the only path whose request bodies are images
 MAX_JSON_BYTES = 2**20  # of a body elsewhere
-CLOSE = {"Connection": "close"}  # the rest of the body is not read
+CLOSE = {"Connection": "close"}  # the rest of the body is not used
+DISCARDED_BYTES = 64 * 2**20  # of a refused body, which is received so that the refusal can be read
+DISCARDED_SECONDS = 5.0
 RETRY = {"Retry-After": "1"}
 HEADERS = {
     "Content-Security-Policy": (
@@ -81,6 +83,14 @@ class Limits:
                 message["headers"] = [*message["headers"], *RAW_HEADERS]
             await send(message)
 
+        async def send_and_discard(message):
+            if message["type"] != "http.response.body":
+                await send_with_headers(message)
+                return
+            await send_with_headers({**message, "more_body": True})
+            await _discard(receive)
+            await send_with_headers({"type": "http.response.body"})
+
         refusal = self._refusal(scope["path"], Headers(scope=scope))
         if refusal is None:
             body = _Body(self, receive, self._max_body_bytes(scope["path"]))
@@ -95,13 +105,19 @@ class Limits:
             except Exception:
                 if not started:
                     failure = body.refusal or JSONResponse({"detail": "internal error"}, 500)
-                    await failure(scope, receive, send_with_headers)
+                    await failure(
+                        scope, receive, send_and_discard if body.refusal else send_with_headers
+                    )
                 raise
+            except asyncio.CancelledError:  # the service stops
+                if not started:
+                    stopping = JSONResponse({"detail": "the service stops"}, 503, CLOSE)
+                    await stopping(scope, receive, send_with_headers)
             finally:
                 self.received -= body.held
             refusal = body.refusal
         if refusal is not None:
-            await refusal(scope, receive, send_with_headers)
+            await refusal(scope, receive, send_and_discard)
 
     def _max_body_bytes(self, path):
         if path == UPLOAD_PATH:
@@ -125,6 +141,18 @@ class Limits:
                 {"detail": "missing or invalid token"}, 401, {"WWW-Authenticate": "Bearer"}
             )
         return None
+
+
+async def _discard(receive):
+    """Receives the rest of a refused body: a connection with unread bytes is reset when it ends."""
+    left = DISCARDED_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARDED_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _has_token(headers, token):

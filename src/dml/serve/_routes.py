@@ -188,7 +188,9 @@ def add_page_routes(app: FastAPI, options: ServiceOptions) -> None:
         if not hmac.compare_digest(given.token.encode("utf-8", "replace"), token.encode()):
             raise HTTPException(401, "invalid token")
         response = JSONResponse({})
-        secure = request.url.scheme == "https"
+        # Of a proxy with TLS; who forges it only keeps the cookie from plain HTTP.
+        forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        secure = "https" in (request.url.scheme, forwarded)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
         return response
 

@@ -13,7 +13,7 @@ from dml.errors import PackageError
 from dml.images import ImageError, ImageRef
 from dml.images._thumbnails import jpeg, shrunk
 from dml.index import Index
-from dml.serve._batching import Batcher
+from dml.serve._batching import Batcher, Overloaded
 from dml.serve._decoding import DecoderPool
 from dml.serve._holder import Snapshot
 from dml.serve._uploads import UploadError, check_header, is_quick
@@ -81,6 +81,8 @@ class Searcher:
         self._max_pixels = options.max_pixels
         self._timeout = options.timeout
         self._workers = Workers(options.workers, options.max_pending, options.timeout)
+        # Apart, so that a disk or a server that does not answer holds up no searches.
+        self._readers = Workers(options.workers, options.max_pending, options.timeout)
         self._embedding = Batcher(
             self._embed, options.max_batch_size, options.max_pending, options.workers, observe_batch
         )
@@ -91,7 +93,8 @@ class Searcher:
         self._running = contextlib.AsyncExitStack()
 
     async def __aenter__(self):
-        for part in (self._workers, self._embedding, self._searching, self._decoders):
+        parts = self._workers, self._readers, self._embedding, self._searching, self._decoders
+        for part in parts:
             await self._running.enter_async_context(part)
         return self
 
@@ -140,7 +143,10 @@ class Searcher:
     async def by_item(
         self, snapshot: Snapshot, id: str, k: int, where: str | None, crop: bool
     ) -> SearchResult:
-        """Searches by an item of the index, which is not among the results."""
+        """Searches by an item of the index, which is not among the results.
+
+        The encoder's input is left out if the item's image can't be read in time.
+        """
         vector = await self.run(snapshot.index.vector, id)
         found = await self.by_vector(snapshot, vector, k + 1, where)
         neighbours = [near for near in found.neighbours if near[1]["id"] != id][:k]
@@ -148,7 +154,7 @@ class Searcher:
             return SearchResult(neighbours)
         path = (await self.run(snapshot.index.item, id))["path"]
         side, shown = snapshot.encoder.preparation.resize_side, None
-        with contextlib.suppress(ImageError, PackageError, UploadError):
+        with contextlib.suppress(ImageError, PackageError, UploadError, TimeoutError, Overloaded):
             shown = _data_uri(snapshot.crop(await self._read_image(path, side, snapshot.prepare)))
         return SearchResult(neighbours, shown)
 
@@ -168,12 +174,14 @@ class Searcher:
 
     async def _read_image(self, path, minimum_side, finish):
         """Returns `finish` of an item's image."""
+        if path is None:
+            raise ImageError("the item", "has no image")
         reference = ImageRef.parse(path)
-        data = await self.run(reference.read_bytes)
+        data = await self._readers.run(reference.read_bytes)
         if not reference.files:  # drawn
-            return await self.run(lambda: finish(reference.decode(data)))
+            return await self._readers.run(lambda: finish(reference.decode(data)))
         if is_quick(data):
-            return await self.run(self._decode, data, path, minimum_side, finish)
+            return await self._readers.run(self._decode, data, path, minimum_side, finish)
         async with asyncio.timeout(self._timeout):
             return await self._decoders.decode(data, path, minimum_side, finish)
 

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from dml.serve._batching import Overloaded
+from dml.serve._batching import Batcher
 
 
 class Workers:
@@ -13,21 +12,20 @@ class Workers:
 
     Args:
         threads: Number of threads; positive.
-        max_pending: Number of calls that may run or wait.
-        timeout: Timeout in seconds for one call.
+        max_pending: Number of calls that may wait; positive.
+        timeout: Timeout in seconds for one call. Its thread is busy until the call ends.
     """
 
     def __init__(self, threads: int, max_pending: int, timeout: float):
-        self._executor = ThreadPoolExecutor(threads)
-        self._max_pending = max_pending
+        self._calls = Batcher(lambda calls: [call() for call in calls], 1, max_pending, threads)
         self._timeout = timeout
-        self._pending = 0
 
     async def __aenter__(self):
+        await self._calls.__aenter__()
         return self
 
     async def __aexit__(self, *error):
-        self._executor.shutdown(cancel_futures=True)
+        await self._calls.__aexit__(*error)
 
     async def run(self, function: Callable, *arguments):
         """Returns the function's result.
@@ -36,12 +34,5 @@ class Workers:
             Overloaded: Too many calls are pending.
             TimeoutError: The call takes too long.
         """
-        if self._pending >= self._max_pending:
-            raise Overloaded
-        self._pending += 1
-        try:
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(self._timeout):
-                return await loop.run_in_executor(self._executor, partial(function, *arguments))
-        finally:
-            self._pending -= 1
+        async with asyncio.timeout(self._timeout):
+            return await self._calls.submit(partial(function, *arguments))

@@ -65,9 +65,9 @@ def run_server(
         raise OptionError("token", "must consist of printable ASCII characters")
     check_within(0, 65535, port=port)
     shown = f"[{host}]" if ":" in host else host
-    options = ServiceOptions(
-        token=token or None, allowed_hosts=(*_LOOPBACK_HOSTS, shown) if local else None
-    )
+    # A page that rebinds a name to this machine has no token; a proxy may keep its Host header.
+    hosts = None if token else (*_LOOPBACK_HOSTS, shown)
+    options = ServiceOptions(token=token or None, allowed_hosts=hosts)
     with contextlib.ExitStack() as process:
         process.enter_context(_openmp_threads(options.threads_per_batch))
         app = create_app(location, options, bundle)
