@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 # Tests of code that runs on every backend.
 ON_EVERY_BACKEND := tests/backbones/test_hub.py tests/losses tests/heads tests/miners tests/regularizers tests/reductions tests/evaluation/test_device_search.py tests/ops tests/training/test_chunks.py tests/training/test_feature_batches.py tests/training/test_learner.py tests/training/test_sampled.py tests/training/test_statistics.py tests/training/test_view_features.py
-# Runs are tested on PyTorch, which computes at once what TensorFlow traces first, in half the time.
-# On TensorFlow they are in the files that are left out here, and in tests of commands and options.
-RUNS := $(filter-out tests/runs/test_cluster.py tests/runs/test_trainer.py tests/runs/test_workflow.py, $(wildcard tests/runs/test_*.py)) $(wildcard tests/tuning/test_*.py)
+# Runs are tested on PyTorch, which computes at once what TensorFlow traces first, in half the time; on
+# TensorFlow by tests of workflows and commands, of the site's code, and of notebooks.
+RUNS := $(filter-out tests/runs/test_cluster.py tests/runs/test_workflow.py, $(wildcard tests/runs/test_*.py)) $(wildcard tests/tuning/test_*.py) tests/test_every_option.py
 # Tests of what differs on PyTorch are run on both.
 BOTH := tests/runs/test_export.py tests/training/test_optimizers.py
 # Tests that start a cluster have the machine to themselves.
@@ -20,6 +20,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 # much the same, they share a cache.
 JAX_FAST := NPROC=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo docs notebooks results test test-quick coverage check mutants constraints try-newest dist try-installs clean bench-loader bench-retrieval bench-gains bench-losses bench-index bench-load bench-chunks bench-losses-omniglot bench-head-losses bench-intervals bench-features bench-adaptation bench-convergence bench-dml-tf bench-many-classes bench-sampled-classes bench-gpu
 

@@ -225,13 +225,13 @@ def test_thresholds_are_chosen_on_the_validation_classes_and_tried_on_the_test(t
         lines,
         dataset__classes=20,
         dataset__validation_fraction=0.5,
-        evaluation__target_precision=0.2,
+        evaluation__target_precision=0.1,
         evaluation__target_far=0.3,
     )
     metrics = json.loads(folder.metrics.read_text())
     precision, far = metrics["thresholds"]
     assert precision["kind"] == "precision" and far["kind"] == "far"
-    assert precision["bound"] >= 0.2 and far["bound"] <= 0.3
+    assert precision["bound"] >= 0.1 and far["bound"] <= 0.3
     vectors = np.load(tmp_path / "run" / "evaluation" / "glyphs" / "vectors.npy")
     items = load_recipe(folder.recipe).dataset.items().select("test")
     first, second = np.triu_indices(len(items), 1)
