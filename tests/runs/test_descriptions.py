@@ -3,7 +3,7 @@
 import pytest
 
 from dml.recipe import load_recipe
-from dml.runs._descriptions import describe_training, note_on_memory, unused_options
+from dml.runs._descriptions import describe_training, notes_on_memory, unused_options
 from dml.runs._parameters import Parameters
 
 
@@ -48,18 +48,20 @@ def test_a_second_stage_takes_validation(validated, stages):
 
 def test_a_memory_that_is_never_used_is_noted():
     flags = ["--loss.name=contrastive", "--memory.size=64", "--training.epochs=3"]
-    assert note_on_memory(load_recipe("glyphs", flags), steps=25) == (
+    (note,) = notes_on_memory(load_recipe("glyphs", flags), steps=25)
+    assert note == (
         "note: the memory is used after 1,000 batches (memory.start), and the training has 75 at "
-        "most: lower it, for example to 25, an epoch"
+        "most: lower it, for example to 25, the batches of an epoch"
     )
-    assert note_on_memory(load_recipe("glyphs", [*flags, "--memory.start=74"]), steps=25) == ""
-    assert "has 75 at most" in note_on_memory(
-        load_recipe("glyphs", [*flags, "--memory.start=75"]), steps=25
-    )
-    assert note_on_memory(load_recipe("glyphs"), steps=1) == ""
+    used = load_recipe("glyphs", [*flags, "--memory.start=74"])
+    assert not list(notes_on_memory(used, steps=25))
+    (note,) = notes_on_memory(load_recipe("glyphs", [*flags, "--memory.start=75"]), steps=25)
+    assert "has 75 at most" in note
+    assert not list(notes_on_memory(load_recipe("glyphs"), steps=1))
     # 20 epochs of the head, 10 of all and 10 more of all.
     adapt = load_recipe("adapt", [*flags[:2], "--training.epochs=10", "--memory.start=400"])
-    assert "has 400 at most" in note_on_memory(adapt, steps=10)
+    (note,) = notes_on_memory(adapt, steps=10)
+    assert "has 400 at most" in note
 
 
 def test_a_head_alone_has_no_use_for_options_of_the_backbone():

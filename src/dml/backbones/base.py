@@ -69,7 +69,8 @@ class Backbone:
         check_integer(0, lora_rank=self.lora_rank)
 
     def _check_sides(self):
-        check_integer(1, input_size=self.input_size)
+        least = min(type(self).input_size, 1)  # 0 where it is the default: the network's own
+        check_integer(least, input_size=self.input_size)
         check_integer(0, resize_side=self.resize_side)
         if 0 < self.resize_side < self.input_size:
             raise OptionError(
@@ -78,14 +79,19 @@ class Backbone:
             )
 
     def resolved(self) -> "Backbone":
-        """Returns the backbone with every option known; one of a preset reads it for that.
+        """Returns the backbone with every option known; a preset or a model is read for that.
 
         Raises:
             OptionError: The sides of the images do not fit each other.
-            DmlError: The preset can't be read.
+            DmlError: The preset or the model can't be read.
         """
-        side = self.resize_side or round(self.input_size * self.cropped_from)
-        return replace(self, resize_side=side)
+        size = self.input_size or self._own_size()
+        side = self.resize_side or round(size * self.cropped_from)
+        return replace(self, input_size=size, resize_side=side)
+
+    def _own_size(self) -> int:
+        """Returns the side in pixels of the network's images, for families that have their own."""
+        raise NotImplementedError
 
     @classmethod
     def is_pretrained_by_default(cls) -> bool:

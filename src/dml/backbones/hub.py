@@ -3,13 +3,13 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 
-from dml._options import check_integer, check_known
+from dml._options import check_known
 from dml._registry import suggestion
 from dml._storage.places import data_folder, expanded
 from dml.backbones._presets import named_presets
@@ -58,22 +58,6 @@ class Hub(Backbone):
     def __post_init__(self):
         super().__post_init__()
         check_known(("preset", "none"), weights=self.weights)
-
-    def _check_sides(self):
-        check_integer(0, input_size=self.input_size, resize_side=self.resize_side)
-        if self.input_size:
-            super()._check_sides()
-
-    def resolved(self) -> "Backbone":
-        """Returns the backbone with the preset's input size where none is given.
-
-        Raises:
-            OptionError: `resize_side` is below that size.
-            DmlError: The preset can't be read.
-        """
-        if self.input_size:
-            return super().resolved()
-        return replace(self, input_size=self._own_size()).resolved()
 
     def scaling(self) -> keras.Layer:
         """Returns the layer that maps 0..255 to what the weights expect.

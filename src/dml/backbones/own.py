@@ -1,11 +1,11 @@
 """A backbone from a saved Keras model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from dml._options import check_integer, check_known
+from dml._options import check_known
 from dml.backbones._scaling import MODES, InputScaling
 from dml.backbones._weights import load_model
 from dml.backbones.base import BACKBONES, Backbone
@@ -43,23 +43,6 @@ class Own(Backbone):
         super().__post_init__()
         check_known(MODES, scaling_mode=self.scaling_mode)
 
-    def _check_sides(self):
-        check_integer(0, input_size=self.input_size, resize_side=self.resize_side)
-        if self.input_size:
-            super()._check_sides()
-
-    def resolved(self) -> Backbone:
-        """Returns the backbone with the model's input size where none is given.
-
-        Raises:
-            OptionError: `resize_side` is below that size.
-            DmlError: The model can't be read, or does not take images.
-        """
-        if self.input_size:
-            return super().resolved()
-        _, side = self._model()
-        return replace(self, input_size=side or _ANY_SIZE).resolved()
-
     @classmethod
     def is_pretrained_by_default(cls) -> bool:
         """True: the file holds weights."""
@@ -77,13 +60,17 @@ class Own(Backbone):
         if weights == "imagenet":
             raise OptionError("weights", "must be 'none' or a file: the model has its own")
         model, side = self._model()
-        if side not in (None, self.resolved().input_size):
+        if self.input_size and side not in (None, self.input_size):
             raise OptionError(
                 "backbone.input_size",
                 f"is {self.input_size}, but {self.path} takes images of {side} x {side}: set it to "
                 f"{side}, or to 0",
             )
         return model
+
+    def _own_size(self):
+        _, side = self._model()
+        return side or _ANY_SIZE
 
     def _model(self):
         """Returns the model and the side of its images; None if it takes any.

@@ -172,8 +172,6 @@ def embed_sources(
     vectors, unreadable = _embed(
         encoder, table["path"].tolist(), UnfinishedRows(unfinished), engine, reporter
     )
-    if not unreadable:
-        return EmbeddedImages(table, vectors, pd.DataFrame(columns=["id", "path", "reason"]))
     readable = ~np.isin(np.arange(len(table)), list(unreadable))
     if not readable.any():
         reason = unreadable[min(unreadable)]
@@ -181,7 +179,7 @@ def embed_sources(
     reasons = [unreadable[row] for row in sorted(unreadable)]
     return EmbeddedImages(
         table.loc[readable].reset_index(drop=True),
-        vectors[readable],
+        vectors[readable] if unreadable else vectors,  # without a copy
         pd.DataFrame(table.loc[~readable, ["id", "path"]]).assign(reason=reasons),
     )
 

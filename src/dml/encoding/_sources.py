@@ -137,7 +137,7 @@ def use_known(table: pd.DataFrame, index: KnownImages, unnamed: np.ndarray) -> N
         table["id"] = [known.get(path, id) if free else id for path, id, free in rows]
     unlabelled = table[table["label"].isna()]
     folders = unlabelled["path"].map(lambda path: os.path.basename(os.path.dirname(path)))
-    labels = {name: name for name in folders.unique() if index.has_label(name)}
+    labels = [name for name in folders.unique() if index.has_label(name)]
     folders = folders[folders.isin(labels)]
     labelled = index.labelled(table["id"][folders.index].tolist())
     folders = folders[~table["id"][folders.index].isin(labelled)]

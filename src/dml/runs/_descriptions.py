@@ -116,8 +116,8 @@ def unused_options(recipe: Recipe) -> list[str]:
     ]
 
 
-def note_on_memory(recipe: Recipe, steps: int) -> str:
-    """Returns a line on a memory that a training ends too early to use; empty otherwise.
+def notes_on_memory(recipe: Recipe, steps: int) -> Iterator[str]:
+    """Yields a line if a training ends before its memory is used.
 
     Args:
         recipe: The recipe.
@@ -130,9 +130,9 @@ def note_on_memory(recipe: Recipe, steps: int) -> str:
         (plan.second, recipe.second_stage),
     )
     batches = steps * sum(stage.epochs for there, stage in stages if there)
-    if not recipe.memory.size or batches > start:
-        return ""
-    return (
-        f"note: the memory is used after {number_of(start, 'batch')} (memory.start), and the "
-        f"training has {batches:,} at most: lower it, for example to {steps}, an epoch"
-    )
+    if recipe.memory.size and batches <= start:
+        yield (
+            f"note: the memory is used after {number_of(start, 'batch')} (memory.start), and the "
+            f"training has {batches:,} at most: lower it, for example to {steps}, the batches of "
+            "an epoch"
+        )

@@ -48,8 +48,8 @@ from dml.runs._checks import (
 from dml.runs._descriptions import (
     describe_data,
     describe_training,
-    note_on_memory,
     notes_on,
+    notes_on_memory,
     unused_options,
 )
 from dml.runs._evaluating import Evaluator, notes_on_result
@@ -359,9 +359,8 @@ class Trainer:
         self._reporter.info(
             describe_training(recipe, prepared.parameters, prepared.steps, validated)
         )
-        for line in (*notes_on(items), note_on_memory(recipe, prepared.steps)):
-            if line:
-                self._reporter.info(line)
+        for line in (*notes_on(items), *notes_on_memory(recipe, prepared.steps)):
+            self._reporter.info(line)
         if unused := unused_options(recipe):
             self._reporter.info(
                 f"note: training.stage = head leaves out {', '.join(unused)}, which are for "

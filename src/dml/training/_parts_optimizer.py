@@ -119,7 +119,7 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     `ReduceLROnPlateau` do, scales the schedules of all parts alike, so that the head keeps its
     multiple. `gradient_norm` is the norm of the whole gradient of the last step.
 
-    Biases and variables of less than two dimensions never decay.
+    Biases, and variables with fewer than two dimensions, never decay.
 
     Args:
         optimizers: {part: Keras optimizer}; `learning_rate` applies to all parts but `head`.

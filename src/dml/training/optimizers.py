@@ -27,7 +27,7 @@ class OptimizerOptions:
             `learning_rate` (Proxy Anchor, sec. 4.2). Unused by losses without a head.
         weight_decay: Fraction of a backbone or embedding weight that a step at rate 1 removes
             (PyTorch's and Keras' convention: it is multiplied by the rate). At least 0; `adamw`
-            only. Biases never decay, nor do variables of less than two dimensions: scales and
+            only. Biases never decay, nor do variables with fewer than two dimensions: scales and
             shifts of normalisation, scales of layers, the exponent of `gem` pooling.
         head_weight_decay: The same fraction for the proxies. At least 0.
         epsilon: Added to the root of the second moment (Adam, AdamW, RMSprop). The settings of
